@@ -1,0 +1,131 @@
+"""Everything that can go wrong for a client, in one table.
+
+What it is: the errors that the core raises and the edges translate; each row knows the status,
+the path under ``/problems/`` and the title that a client is shown (RFC 9457).
+
+What it may know: nothing of HTTP requests, SQL or the chat.
+
+Invariant: each ``detail`` is a sentence that the person who reads it can act on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import attrs
+
+
+@attrs.frozen
+class FieldError:
+    """What is wrong with one field of a request."""
+
+    field: str
+    detail: str
+
+
+class ChatError(Exception):
+    """A refusal that the client is told about.
+
+    :param detail: what happened and what to do about it, one or two sentences.
+    :param fields: the fields of the request that are at fault.
+    :param retry_after: seconds after which trying again makes sense.
+    """
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Something broke on our side"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        fields: Sequence[FieldError] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.fields = tuple(fields)
+        self.retry_after = retry_after
+
+
+class InvalidRequest(ChatError):
+    status, slug, title = 400, "invalid-request", "The request has a mistake in it"
+
+
+class InvalidCursor(ChatError):
+    status, slug, title = 400, "invalid-cursor", "That is not a cursor"
+
+
+class NoSession(ChatError):
+    status, slug, title = 401, "no-session", "A session is needed"
+
+
+class InvalidToken(ChatError):
+    status, slug, title = 401, "invalid-token", "That session is not known"
+
+
+class NotAllowed(ChatError):
+    status, slug, title = 403, "not-allowed", "That is not allowed"
+
+
+class CrossSite(ChatError):
+    status, slug, title = 403, "cross-site", "The request came from another site"
+
+
+class NotFound(ChatError):
+    status, slug, title = 404, "not-found", "There is nothing here"
+
+
+class RoomNotFound(ChatError):
+    status, slug, title = 404, "room-not-found", "There is no such room"
+
+
+class MethodNotAllowed(ChatError):
+    """:param allow: the methods that the path takes."""
+
+    status, slug, title = 405, "method-not-allowed", "The path does not take that method"
+
+    def __init__(self, detail: str, *, allow: Sequence[str]) -> None:
+        super().__init__(detail)
+        self.allow = tuple(allow)
+
+
+class NameTaken(ChatError):
+    status, slug, title = 409, "name-taken", "Somebody else has that name"
+
+
+class RoomExists(ChatError):
+    status, slug, title = 409, "room-exists", "There is such a room already"
+
+
+class ClientIdReused(ChatError):
+    status, slug, title = 409, "client-id-reused", "That client_id was used for another text"
+
+
+class BodyTooLarge(ChatError):
+    status, slug, title = 413, "body-too-large", "The body is too large"
+
+
+class NotJson(ChatError):
+    status, slug, title = 415, "not-json", "The body has to be JSON"
+
+
+class WrongHost(ChatError):
+    status, slug, title = 421, "wrong-host", "That host name is not served here"
+
+
+class TooMany(ChatError):
+    status, slug, title = 429, "too-many", "Too much at once"
+
+
+class ShuttingDown(ChatError):
+    status, slug, title = 503, "shutting-down", "The daemon is stopping"
+
+
+class StorageUnavailable(ChatError):
+    status, slug, title = 503, "storage-unavailable", "The log can't be reached just now"
+
+
+class LogFull(ChatError):
+    status, slug, title = 503, "log-full", "The log has reached its size limit"

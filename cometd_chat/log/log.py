@@ -1,0 +1,199 @@
+"""What was said, kept in order: the protocol of the log, and a tail of it in memory.
+
+What it is: `Draft` goes in, `Record` comes out; `EventLog` is the seam that every log keeps, be it
+a file in this process or a database that many daemons share; `Tail` is the newest part in memory.
+
+What it may know: paths of contexts, ids, opaque text. Not rooms, not HTTP, not SQL.
+
+Invariant: ids grow in commit order and are never reused; whatever a listener is told is durable.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred
+
+#: Hears each committed batch, in id order; a batch is never empty.
+LogListener = Callable[["Sequence[Record]"], None]
+
+
+@attrs.frozen
+class Draft:
+    """Something that is to be said.
+
+    :param context: the path it is said to, such as ``/chat/lobby``.
+    :param type: the kind of event, such as ``message``.
+    :param sender: permanent id of the session that says it; never a name.
+    :param author: the name under which it is said.
+    :param text: what is said.
+    :param client_id: the sender's own key for it; with it an append can be repeated for ever.
+    """
+
+    context: str
+    type: str
+    sender: str
+    author: str
+    text: str
+    client_id: str | None = None
+
+
+@attrs.frozen
+class Record:
+    """Something that was said: a draft with its place in the log.
+
+    :param id: position in the one log.
+    :param epoch: the start of the log in which it was written, see `EventLog.cursor`.
+    :param at: milliseconds since 1970-01-01T00:00Z, for show; order is by id alone.
+    :param repeated: only on the result of an append: it had been appended before.
+    """
+
+    id: int
+    epoch: str
+    context: str
+    type: str
+    sender: str
+    author: str
+    text: str
+    client_id: str | None
+    at: int
+    repeated: bool = False
+
+
+class EventLog(Protocol):
+    """One ordered, durable log. It may live in another process: everything but `last_id`,
+    `cursor` and `position` answers later."""
+
+    @property
+    def last_id(self) -> int:
+        """Id of the newest record that followers have been told of; 0 when there is none."""
+
+    def append(self, draft: Draft) -> Deferred[Record]:
+        """Make a draft durable.
+
+        The result comes after the commit. A draft whose ``(sender, client_id)`` is in the log
+        already is not appended again: the first record comes back, marked ``repeated``.
+
+        :raises StorageUnavailable: nothing was written; the same draft may be tried again.
+        :raises LogFull: the log has reached its size limit.
+        """
+
+    def read(
+        self,
+        contexts: Collection[str],
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> Deferred[list[Record]]:
+        """Records of some contexts with ``after < id < before``, oldest first.
+
+        :param limit: at most so many; the oldest of the range, or with ``newest`` the newest.
+        :raises StorageUnavailable: the log can't be read just now.
+        """
+
+    def count(
+        self, contexts: Collection[str], *, after: int, before: int | None = None
+    ) -> Deferred[Mapping[str, int]]:
+        """How many records each context has with ``after < id < before``; zeros are left out."""
+
+    def newest(self) -> Deferred[Mapping[str, int]]:
+        """For each context that has records, the id of its newest."""
+
+    def follow(self, listener: LogListener) -> Callable[[], None]:
+        """Tell ``listener`` each batch that is committed from now on, whoever appended it.
+
+        :returns: call it to stop.
+        """
+
+    def cursor(self, id: int) -> str:
+        """The cursor of a client that has everything up to ``id``: the id and its epoch."""
+
+    def position(self, cursor: str) -> int | None:
+        """The id in a cursor, or None when this log never gave that cursor out.
+
+        :raises InvalidCursor: it can't be a cursor.
+        """
+
+
+Item = TypeVar("Item")
+
+
+@attrs.define(eq=False)
+class Tail(Generic[Item]):
+    """The newest part of a log in memory, bounded in count and in bytes.
+
+    It holds everything with an id above `floor`, so a reader whose cursor is not below `floor`
+    can be served without asking the log.
+
+    :param max_items: how many to keep.
+    :param max_bytes: how much to keep, by the sizes given to `append`.
+    """
+
+    max_items: int
+    max_bytes: int
+    floor: int = 0
+    last_id: int = 0
+    _bytes: int = 0
+    _ids: list[int] = attrs.field(factory=list)
+    _contexts: list[str] = attrs.field(factory=list)
+    _sizes: list[int] = attrs.field(factory=list)
+    _items: list[Item] = attrs.field(factory=list)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def start(self, last_id: int) -> None:
+        """Begin empty, after ``last_id``."""
+        self.floor = self.last_id = last_id
+        self._bytes = 0
+        for column in (self._ids, self._contexts, self._sizes, self._items):
+            column.clear()
+
+    def append(self, id: int, context: str, item: Item, size: int) -> None:
+        """Add the next item; ids must grow."""
+        if id <= self.last_id:
+            raise ValueError(f"id {id} is not after {self.last_id}")
+        self._ids.append(id)
+        self._contexts.append(context)
+        self._sizes.append(size)
+        self._items.append(item)
+        self._bytes += size
+        self.last_id = id
+        # Trimmed in lumps of a quarter: the front of a list costs its whole length to remove.
+        if len(self._ids) > self.max_items * 5 // 4 or self._bytes > self.max_bytes * 5 // 4:
+            self._trim()
+
+    def _trim(self) -> None:
+        keep, size = 0, 0
+        for each in reversed(self._sizes):
+            if keep == self.max_items or (size + each > self.max_bytes and keep):
+                break
+            keep += 1
+            size += each
+        cut = len(self._ids) - keep
+        self.floor = self._ids[cut - 1]
+        self._bytes = size
+        for column in (self._ids, self._contexts, self._sizes, self._items):
+            del column[:cut]
+
+    def after(
+        self, id: int, contexts: Collection[str], limit: int | None = None
+    ) -> list[Item] | None:
+        """Items of some contexts above ``id``, oldest first; None when that reaches below `floor`.
+
+        :param limit: at most so many, the oldest.
+        """
+        if id < self.floor:
+            return None
+        found: list[Item] = []
+        for index in range(bisect_right(self._ids, id), len(self._ids)):
+            if self._contexts[index] in contexts:
+                found.append(self._items[index])
+                if limit is not None and len(found) == limit:
+                    break
+        return found
