@@ -1,0 +1,480 @@
+"""Who listens to what: the registry of contexts, and the way of an event to its listeners.
+
+What it is: `CometEngine` knows the registered paths and every handler that is held;
+`CometContext` is one path, as its handlers and notifiers see it.
+
+What it may know: paths, handlers, a clock and the reaper. Nothing of what an attachment means,
+nor of how a handler reaches its peer.
+
+Invariants: a handler is held once, in however many contexts, and ends once, in all of them
+together; once it has ended it hears nothing more, not even from a walk that is under way. It
+hears committed events in id order, each once, and none that was delivered before it was added.
+One that raises is logged and dropped, and the others hear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from ..errors import NotFound, ShuttingDown
+from .events import CometEvent, CometEventType, Delivery, Reason
+from .handler import BatchHandler, CometHandler, ReadHandler
+from .reaper import Reaper
+
+#: A fan-out looks at the clock once for so many handlers.
+_CLOCK_EVERY = 32
+
+
+@attrs.define(eq=False)
+class _Registration:
+    """A handler that is held: the engine's own notes on it, and an item of the reaper.
+
+    :param contexts: those it is in or is just being added to, in that order; most have one.
+    :param last_progress: when it was last touched, in seconds of the engine's clock.
+    :param reader: the handler, when it is a `ReadHandler`.
+    :param batcher: the handler, when it is a `BatchHandler`.
+    """
+
+    engine: CometEngine
+    handler: CometHandler
+    contexts: tuple[CometContext, ...]
+    last_progress: float
+    reader: ReadHandler | None
+    batcher: BatchHandler | None
+    alive: bool = True
+    due_bucket: int = 0
+
+    def expiration_delay(self) -> float | None:
+        """The smallest of its contexts' delays, in seconds; None when it never expires."""
+        delays = [each.expiration_delay for each in self.contexts]
+        return min((delay for delay in delays if delay is not None), default=None)
+
+    def on_due(self, now: float) -> float | None:
+        """Expire it, or come back when it could next have expired: touching is then free."""
+        delay = self.expiration_delay()
+        if delay is None:
+            return None
+        remaining = self.last_progress + delay - now
+        if remaining > 0:
+            return remaining
+        self.engine._end(
+            self, CometEvent(CometEventType.INTERRUPT, self.contexts[0], Reason.EXPIRED)
+        )
+        return None
+
+
+#: Groups of handlers, each with the events that all of its handlers are to hear.
+_Plan = list[tuple[list[_Registration], list[CometEvent]]]
+
+
+class CometContext:
+    """One registered path and its handlers. Made by `CometEngine.register` only."""
+
+    def __init__(self, engine: CometEngine, path: str, expiration_delay: float | None) -> None:
+        self.path = path
+        self._engine = engine
+        self._expiration_delay = expiration_delay
+        # By identity, so that handlers need be neither hashable nor distinct by value.
+        self._held: dict[int, _Registration] = {}
+
+    @property
+    def handlers(self) -> list[CometHandler]:
+        """A copy of the list of its handlers, in the order in which they were added."""
+        return [each.handler for each in self._held.values()]
+
+    @property
+    def expiration_delay(self) -> float | None:
+        """Seconds without progress after which a handler is interrupted; None for never.
+
+        A new value counts at once, for the handlers that are there as well. For a handler in
+        several contexts the smallest counts.
+        """
+        return self._expiration_delay
+
+    @expiration_delay.setter
+    def expiration_delay(self, seconds: float | None) -> None:
+        _check_delay(seconds)
+        self._expiration_delay = seconds
+        for registration in self._held.values():
+            self._engine._watch(registration)
+
+    def add_handler(self, handler: CometHandler) -> None:
+        """Hold a handler. It hears `on_initialize` first and is in the list after that.
+
+        A handler may be added to several contexts; adding it to one again changes nothing.
+
+        :raises NotFound: the context was unregistered.
+        :raises ShuttingDown: the engine was shut down.
+        """
+        self._engine._add(self, handler)
+
+    def remove_handler(self, handler: CometHandler) -> None:
+        """End a handler with `on_terminate` (`Reason.REMOVED`), here and in all its contexts.
+
+        Nothing happens when it is not in this context.
+        """
+        self._engine._end_in(self, handler, CometEventType.TERMINATE, Reason.REMOVED)
+
+    def interrupt(self, handler: CometHandler) -> None:
+        """The peer of a handler is gone: `on_interrupt` (`Reason.PEER_GONE`), in all its contexts.
+
+        Nothing happens when it is not in this context. See `CometEngine.interrupt`, too.
+        """
+        self._engine._end_in(self, handler, CometEventType.INTERRUPT, Reason.PEER_GONE)
+
+    def touch(self, handler: CometHandler) -> None:
+        """The peer of a handler made progress: its expiration delay starts anew."""
+        self._engine.touch(handler)
+
+    def notify(
+        self,
+        attachment: Any,
+        type: CometEventType = CometEventType.NOTIFY,
+        handler: CometHandler | None = None,
+    ) -> None:
+        """Tell all handlers, or one, synchronously.
+
+        It is for what is not kept; what is committed goes through `CometEngine.deliver`. The walk
+        is over a copy of the list: who is added meanwhile does not hear, nor does who has ended.
+
+        :param type: NOTIFY; READ when the peer sent something, which is progress, too; INTERRUPT
+            and TERMINATE end the handlers, with this attachment instead of a `Reason`.
+        :param handler: only this one; nothing happens when it is not in this context.
+        :raises ValueError: INITIALIZE, which is the engine's alone.
+        """
+        if type is CometEventType.INITIALIZE:
+            raise ValueError("INITIALIZE is not for notifying; the engine tells it in add_handler.")
+        event = CometEvent(type, self, attachment)
+        if handler is None:
+            told = list(self._held.values())
+        else:
+            told = [each for each in (self._held.get(id(handler)),) if each is not None]
+        for registration in told:
+            if registration.alive:
+                self._engine._dispatch(registration, event)
+
+
+class CometEngine:
+    """The registry of contexts, and the only one who calls handlers.
+
+    :param clock: where time comes from, and other work gets its turn.
+    :param reaper: the sweep to share; one of its own by default.
+    :param slice_seconds: after so long a fan-out makes way for other work and then goes on.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        reaper: Reaper | None = None,
+        *,
+        slice_seconds: float = 0.005,
+    ) -> None:
+        self.reaper = Reaper(clock) if reaper is None else reaper
+        self._clock = clock
+        self._slice_seconds = slice_seconds
+        self._contexts: dict[str, CometContext] = {}
+        self._held: dict[int, _Registration] = {}
+        self._stopped = False
+        # The fan-out: what waits for the next one, who came too late for how many of those that
+        # wait, the one that is running, and the call that goes on with it.
+        self._waiting: list[Delivery] = []
+        self._late: dict[tuple[_Registration, CometContext], int] = {}
+        self._walk: Iterator[None] | None = None
+        self._next_slice: IDelayedCall | None = None
+
+    # The registry.
+
+    @property
+    def contexts(self) -> list[CometContext]:
+        """A copy of the list of registered contexts, in the order in which they were registered."""
+        return list(self._contexts.values())
+
+    def register(self, path: str, expiration_delay: float | None = None) -> CometContext:
+        """The context of a path, made when it is not known.
+
+        :param expiration_delay: seconds without progress after which a handler is interrupted.
+            For a known path it replaces the old one when it is given; a new path without one
+            never expires anybody.
+        :raises ValueError: a delay that is not more than 0.
+        """
+        context = self._contexts.get(path)
+        if context is None:
+            _check_delay(expiration_delay)
+            context = self._contexts[path] = CometContext(self, path, expiration_delay)
+        elif expiration_delay is not None:
+            context.expiration_delay = expiration_delay
+        return context
+
+    def context(self, path: str) -> CometContext | None:
+        """The context of a path, or None when it is not registered."""
+        return self._contexts.get(path)
+
+    def unregister(self, path: str) -> None:
+        """Forget a path; its handlers end with `on_terminate` (`Reason.UNREGISTERED`).
+
+        Nothing happens when it is not registered.
+        """
+        context = self._contexts.pop(path, None)
+        if context is None:
+            return
+        event = CometEvent(CometEventType.TERMINATE, context, Reason.UNREGISTERED)
+        for registration in list(context._held.values()):
+            self._end(registration, event)
+
+    def interrupt(self, handler: CometHandler) -> None:
+        """The peer of a handler is gone: `on_interrupt` (`Reason.PEER_GONE`), in all its contexts.
+
+        For a transport, which need not know the contexts. Nothing happens when it is not held, so
+        it may be reported more than once.
+        """
+        registration = self._held.get(id(handler))
+        if registration is not None:
+            context = registration.contexts[0]
+            self._end_in(context, handler, CometEventType.INTERRUPT, Reason.PEER_GONE)
+
+    def touch(self, handler: CometHandler) -> None:
+        """The peer of a handler made progress: its expiration delay starts anew. Costs next to
+        nothing; nothing happens when it is not held."""
+        registration = self._held.get(id(handler))
+        if registration is not None:
+            registration.last_progress = self._clock.seconds()
+
+    def shutdown(self) -> None:
+        """End all handlers with `on_terminate` (`Reason.SHUTDOWN`), and take no more.
+
+        What was delivered and has not gone out is dropped: it is in the log, and everybody is
+        about to be told where to resume.
+        """
+        self._stopped = True
+        self._waiting.clear()
+        self._late.clear()
+        if self._next_slice is not None:
+            self._next_slice.cancel()
+            self._next_slice = self._walk = None
+        for registration in list(self._held.values()):
+            context = registration.contexts[0]
+            self._end(registration, CometEvent(CometEventType.TERMINATE, context, Reason.SHUTDOWN))
+
+    # Delivering what is committed.
+
+    def deliver(self, batch: Sequence[Delivery]) -> None:
+        """Hand committed events to the handlers of their paths.
+
+        Each handler hears what is for it in the order of the batch, over all its contexts, and
+        then one `on_flush`. The first slice runs before this returns; after ``slice_seconds`` the
+        rest waits its turn in the reactor. A batch that comes while another is going out waits,
+        and all that wait go out together.
+
+        A handler hears a batch when it was in the context at the moment of this call, and is
+        still there when its turn comes. So who reads a backlog and is added in one synchronous
+        step neither misses an event nor hears one twice.
+        """
+        if self._stopped:
+            return
+        self._waiting.extend(batch)
+        if self._walk is None and self._next_slice is None:
+            self._run_slice()
+
+    def _run_slice(self) -> None:
+        self._next_slice = None
+        until = self._clock.seconds() + self._slice_seconds
+        if self._walk is None:
+            batch, self._waiting = self._waiting, []
+            late, self._late = self._late, {}
+            self._walk = self._fan_out(self._plan(batch, late))
+        for _ in self._walk:
+            if self._clock.seconds() >= until:
+                self._next_slice = self._clock.callLater(0, self._run_slice)
+                return
+        self._walk = None
+        # In its own turn, too: handlers that answer events with events must not hold the reactor.
+        if self._waiting:
+            self._next_slice = self._clock.callLater(0, self._run_slice)
+
+    def _fan_out(self, plan: _Plan) -> Iterator[None]:
+        """Walk through a plan, stopping for a moment every so many handlers."""
+        walked = 0
+        for registrations, events in plan:
+            for registration in registrations:
+                if registration.alive:
+                    self._tell(registration, events)
+                walked += 1
+                if walked % _CLOCK_EVERY == 0:
+                    yield
+
+    def _plan(
+        self, batch: Sequence[Delivery], late: dict[tuple[_Registration, CometContext], int]
+    ) -> _Plan:
+        """Settle who hears what of a batch, over a snapshot.
+
+        Handlers that are in one context only share one list of events. The few that are in
+        several, or came too late for some of the batch, get a list of their own, in batch order.
+        """
+        numbered: list[tuple[int, CometEvent]] = []
+        by_context: dict[CometContext, list[CometEvent]] = {}
+        for number, delivery in enumerate(batch):
+            context = self._contexts.get(delivery.path)
+            if context is not None:
+                event = CometEvent(CometEventType.NOTIFY, context, delivery.attachment, delivery.id)
+                numbered.append((number, event))
+                by_context.setdefault(context, []).append(event)
+        latecomers = {registration for registration, _ in late}
+        plan: _Plan = []
+        others: dict[_Registration, None] = {}
+        for context, events in by_context.items():
+            held = context._held.values()
+            plain = [r for r in held if len(r.contexts) == 1 and r not in latecomers]
+            plan.append((plain, events))
+            if len(plain) < len(held):
+                others.update((r, None) for r in held if len(r.contexts) > 1 or r in latecomers)
+        for registration in others:
+            key = id(registration.handler)
+            own = [
+                event
+                for number, event in numbered
+                if key in event.context._held
+                and number >= late.get((registration, event.context), 0)
+            ]
+            if own:
+                plan.append(([registration], own))
+        return plan
+
+    # The life of a handler.
+
+    def _add(self, context: CometContext, handler: CometHandler) -> None:
+        if self._stopped:
+            raise ShuttingDown("The daemon is stopping; come back in a moment.", retry_after=1)
+        if self._contexts.get(context.path) is not context:
+            raise NotFound(f"Nothing is registered at {context.path} any more.")
+        registration = self._held.get(id(handler))
+        if registration is None:
+            registration = self._held[id(handler)] = _Registration(
+                engine=self,
+                handler=handler,
+                contexts=(context,),
+                last_progress=self._clock.seconds(),
+                reader=handler if isinstance(handler, ReadHandler) else None,
+                batcher=handler if isinstance(handler, BatchHandler) else None,
+            )
+        elif context in registration.contexts:
+            return
+        else:
+            registration.contexts += (context,)
+        try:
+            handler.on_initialize(CometEvent(CometEventType.INITIALIZE, context, None))
+        except Exception:
+            self._back_out(registration, context)
+            raise
+        if registration.alive:
+            self._join(registration, context)
+
+    def _back_out(self, registration: _Registration, context: CometContext) -> None:
+        """Undo the beginning of `_add` for a handler that did not want to be initialized."""
+        if not registration.alive:
+            return
+        registration.contexts = tuple(each for each in registration.contexts if each is not context)
+        if not registration.contexts:
+            registration.alive = False
+            del self._held[id(registration.handler)]
+
+    def _join(self, registration: _Registration, context: CometContext) -> None:
+        # Its own `on_initialize` may have unregistered the context.
+        if self._contexts.get(context.path) is not context:
+            event = CometEvent(CometEventType.TERMINATE, context, Reason.UNREGISTERED)
+            self._end(registration, event)
+            return
+        context._held[id(registration.handler)] = registration
+        if self._waiting:
+            self._late[registration, context] = len(self._waiting)
+        self._watch(registration)
+
+    def _watch(self, registration: _Registration) -> None:
+        """Let the reaper look at a handler when it could first have expired."""
+        delay = registration.expiration_delay()
+        if delay is None:
+            self.reaper.cancel(registration)
+            return
+        idle = self._clock.seconds() - registration.last_progress
+        self.reaper.schedule(registration, delay - idle)
+
+    def _end_in(
+        self, context: CometContext, handler: CometHandler, type: CometEventType, reason: Reason
+    ) -> None:
+        registration = self._held.get(id(handler))
+        if registration is not None and context in registration.contexts:
+            self._end(registration, CometEvent(type, context, reason))
+
+    def _end(self, registration: _Registration, event: CometEvent) -> None:
+        """Let go of a handler everywhere and tell it, unless that has been done."""
+        if not registration.alive:
+            return
+        registration.alive = False
+        key = id(registration.handler)
+        del self._held[key]
+        for context in registration.contexts:
+            context._held.pop(key, None)
+        self.reaper.cancel(registration)
+        try:
+            if event.type is CometEventType.INTERRUPT:
+                registration.handler.on_interrupt(event)
+            else:
+                registration.handler.on_terminate(event)
+        except Exception:
+            self._log_failure("{handler} of {path} raised when it ended", registration, event)
+
+    # Calling handlers.
+
+    def _dispatch(self, registration: _Registration, event: CometEvent) -> None:
+        if event.type is CometEventType.NOTIFY:
+            self._tell(registration, [event])
+        elif event.type is CometEventType.READ:
+            self._read(registration, event)
+        else:
+            self._end(registration, event)
+
+    def _tell(self, registration: _Registration, events: Sequence[CometEvent]) -> None:
+        """The hot path: a handler's events of one batch, and its flush."""
+        handler = registration.handler
+        try:
+            for event in events:
+                if not registration.alive:
+                    return
+                handler.on_event(event)
+            if registration.batcher is not None and registration.alive:
+                registration.batcher.on_flush()
+        except Exception:
+            self._drop(registration, events[-1])
+
+    def _read(self, registration: _Registration, event: CometEvent) -> None:
+        registration.last_progress = self._clock.seconds()
+        if registration.reader is None:
+            self._tell(registration, [event])
+            return
+        try:
+            registration.reader.on_read(event)
+            if registration.batcher is not None and registration.alive:
+                registration.batcher.on_flush()
+        except Exception:
+            self._drop(registration, event)
+
+    def _drop(self, registration: _Registration, event: CometEvent) -> None:
+        """One failing listener stops nobody. Called where its exception is being handled."""
+        self._log_failure("{handler} of {path} raised and is dropped", registration, event)
+        self._end(registration, CometEvent(CometEventType.TERMINATE, event.context, Reason.FAILED))
+
+    def _log_failure(self, text: str, registration: _Registration, event: CometEvent) -> None:
+        # Its class and no more: a handler itself might show more than a log may hold.
+        handler = type(registration.handler).__name__
+        self._log.failure(text, handler=handler, path=event.context.path)
+
+
+def _check_delay(seconds: float | None) -> None:
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"An expiration delay is more than 0 seconds, or None; not {seconds}.")

@@ -1,0 +1,62 @@
+"""What a listener has to be: three small protocols, one of them obligatory.
+
+What it is: the seam between the engine and whatever writes to a peer.
+
+What it may know: events. Not how a handler reaches its peer.
+
+Invariant: an added handler hears `on_initialize`, then events, then exactly one of `on_interrupt`
+and `on_terminate`, once, and nothing after that. Handlers are told apart by identity.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from .events import CometEvent
+
+
+class CometHandler(Protocol):
+    """A listener, as in Grizzly.
+
+    Every method is called synchronously and may do anything to the engine, such as adding and
+    removing handlers (itself too), notifying and unregistering.
+    """
+
+    def on_initialize(self, event: CometEvent) -> None:
+        """It is being added to ``event.context``, and hears that context from here on.
+
+        Called once for each context. When it raises, it is not added to that context and whoever
+        wanted to add it gets the exception; there is then no end to hear of.
+        """
+
+    def on_event(self, event: CometEvent) -> None:
+        """Something was said, or (without `ReadHandler`) the peer sent something.
+
+        When it raises, the handler is dropped: it hears `on_terminate` with `Reason.FAILED`.
+        """
+
+    def on_interrupt(self, event: CometEvent) -> None:
+        """It expired or its peer is gone; it is in no context any more."""
+
+    def on_terminate(self, event: CometEvent) -> None:
+        """It was removed, unregistered, shut down or dropped; it is in no context any more."""
+
+
+@runtime_checkable
+class ReadHandler(CometHandler, Protocol):
+    """A listener that wants what its peer sends apart from what others say (Tomcat's READ)."""
+
+    def on_read(self, event: CometEvent) -> None:
+        """The peer sent ``event.attachment``. Raising has the effect it has in `on_event`."""
+
+
+@runtime_checkable
+class BatchHandler(CometHandler, Protocol):
+    """A listener that gathers the events of a batch and writes them in one go."""
+
+    def on_flush(self) -> None:
+        """The batch is over: what `on_event` gathered can go out in one write.
+
+        Follows the last event of a batch for this handler; a notify is a batch of one. Raising
+        has the effect it has in `on_event`.
+        """

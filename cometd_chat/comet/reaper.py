@@ -1,0 +1,168 @@
+"""The one sweep that runs everything which is due: heartbeats, time limits, expiry.
+
+What it is: time cut into buckets of one resolution each, and a single delayed call on the clock
+for the first bucket that has something in it.
+
+What it may know: a clock, and that items can be due.
+
+Invariant: an item is never called early, and not later than one resolution after its time (but
+for what a busy reactor adds); the cost follows what is due, not what is held; when nothing is
+scheduled there is no delayed call either.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from math import ceil
+from typing import Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+#: Looking at the clock costs as much as a small item, so it is done once for so many.
+_CLOCK_EVERY = 32
+
+
+class Due(Protocol):
+    """Something that is due at some time. Told apart by identity; must be hashable."""
+
+    #: Belongs to the reaper: the bucket in which the item is, 0 when it is not scheduled.
+    due_bucket: int
+
+    def on_due(self, now: float) -> float | None:
+        """The time has come.
+
+        :param now: seconds of the reaper's clock.
+        :returns: seconds until it is due again; None when it is done. An item that raises is
+            logged and dropped.
+        """
+
+
+class Reaper:
+    """One sweep over time buckets.
+
+    :param clock: where time comes from.
+    :param resolution: width of a bucket in seconds; an item is at most so late.
+    :param slice_seconds: after so long a sweep makes way for other work and then goes on.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, resolution: float = 1.0, *, slice_seconds: float = 0.005
+    ) -> None:
+        if resolution <= 0:
+            raise ValueError(f"A resolution is more than 0 seconds, not {resolution}.")
+        self._clock = clock
+        self._resolution = resolution
+        self._slice_seconds = slice_seconds
+        # A dict for each bucket: ordered, and an item leaves it without a search.
+        self._buckets: dict[int, dict[Due, None]] = {}
+        self._numbers: list[int] = []  # the buckets' numbers, as a heap
+        self._scheduled = 0
+        self._call: IDelayedCall | None = None
+        self._armed_for = 0  # the bucket that the call is for
+        self._sweeping = False
+
+    @property
+    def scheduled(self) -> int:
+        """How many items are scheduled."""
+        return self._scheduled
+
+    def schedule(self, item: Due, delay_seconds: float) -> None:
+        """Call ``item.on_due`` in ``delay_seconds``; one that is scheduled already is moved."""
+        self.cancel(item)
+        number = self._bucket_number(delay_seconds)
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = {}
+            heappush(self._numbers, number)
+        bucket[item] = None
+        item.due_bucket = number
+        self._scheduled += 1
+        self._arm()
+
+    def _bucket_number(self, delay_seconds: float) -> int:
+        """The first bucket that is not before the time, and always one that lies ahead: an item
+        that is due at once, again and again, may not keep a sweep from ending."""
+        now = self._clock.seconds()
+        due = now + max(0.0, delay_seconds)
+        number = max(1, ceil(due / self._resolution))
+        # At most a step or two: `ceil` of a float that was rounded, or due at this very moment.
+        while number * self._resolution < due or number * self._resolution <= now:
+            number += 1
+        return number
+
+    def cancel(self, item: Due) -> None:
+        """Forget an item; nothing happens when it is not scheduled."""
+        if item.due_bucket <= 0:
+            return
+        del self._buckets[item.due_bucket][item]
+        item.due_bucket = 0
+        self._scheduled -= 1
+        if not self._scheduled:
+            self._arm()
+
+    def _arm(self) -> None:
+        """See to it that the one delayed call is there when, and only when, it is needed."""
+        if self._sweeping:
+            return
+        if not self._scheduled:
+            self._buckets.clear()
+            self._numbers.clear()
+            if self._call is not None:
+                self._call.cancel()
+                self._call = None
+            return
+        number = self._numbers[0]
+        if self._call is not None:
+            if self._armed_for <= number:
+                return  # too early at most, and then the sweep finds nothing and arms again
+            self._call.cancel()
+        self._armed_for = number
+        delay = number * self._resolution - self._clock.seconds()
+        self._call = self._clock.callLater(max(0.0, delay), self._sweep)
+
+    def _sweep(self) -> None:
+        self._call = None
+        now = self._clock.seconds()
+        self._sweeping = True
+        try:
+            self._call_due(now)
+        finally:
+            self._sweeping = False
+            self._arm()
+
+    def _call_due(self, now: float) -> None:
+        """Call what is due until nothing is left or the slice is used up.
+
+        What is left over stays in its bucket, whose time has passed, so that `_arm` comes back
+        to it at once.
+        """
+        called = 0
+        while self._numbers and self._numbers[0] * self._resolution <= now:
+            bucket = self._buckets[self._numbers[0]]
+            while bucket:
+                # From the end, since a dict is slow to give up its first entry again and again.
+                item, _ = bucket.popitem()
+                item.due_bucket = 0
+                self._scheduled -= 1
+                self._call_item(item, now)
+                called += 1
+                if called % _CLOCK_EVERY == 0 and self._clock.seconds() - now > self._slice_seconds:
+                    return
+            del self._buckets[heappop(self._numbers)]
+
+    def _call_item(self, item: Due, now: float) -> None:
+        try:
+            delay = item.on_due(now)
+        except Exception:
+            self._log.failure("{item} raised when it was due and is dropped", item=_name(item))
+            return
+        if delay is not None:
+            self.schedule(item, delay)
+
+
+def _name(item: object) -> str:
+    """The class of an item, for the log: an item itself might show more than a log may hold."""
+    return type(item).__name__
