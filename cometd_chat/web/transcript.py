@@ -1,0 +1,169 @@
+"""How a stretch of conversation is laid out for reading.
+
+What it is: from the events of a room to lines with days, groups, links and the colour of a name.
+
+What it may know: the public form of an event; not HTML, requests or the log.
+
+Invariant: it only ever splits and labels. Put together again, the pieces of a text are that text;
+`static/links.js` and `static/avatar.js` do the same in the browser, by the same table of cases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+
+#: Lines of one author stand under one name as long as they follow each other this closely.
+GROUP_WINDOW = timedelta(minutes=5)
+
+#: How many colours a name can have; the stylesheet has a class for each.
+PALETTE_SIZE = 12
+
+# Spelled out rather than \s and \w: Python and JavaScript do not mean the same by those.
+_LINK = re.compile(
+    "(?:https?://|mailto:)"
+    "[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+    '<>"`\u201c\u201d\u300c\u300d]+',
+    re.IGNORECASE | re.ASCII,
+)
+_TRAILING = ".,;:!?'*_~\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
+_BRACKETS = {")": "(", "]": "[", "}": "{", "\uff09": "\uff08"}
+_WORD = re.compile("[0-9A-Za-z]")
+_HOST = re.compile("https?://[^/?#@:.]", re.IGNORECASE | re.ASCII)
+_MAILBOX = re.compile("mailto:[^@?]+@[^@?]", re.IGNORECASE | re.ASCII)
+
+
+@attrs.frozen
+class Piece:
+    """A stretch of text; with ``href`` it is a link."""
+
+    text: str
+    href: str = ""
+
+
+@attrs.frozen
+class Line:
+    """One message as it is shown.
+
+    :param stamp: the time as the event has it, for machines.
+    :param clock: the time of day, UTC.
+    :param moment: the full date and time, UTC.
+    :param first: it begins a group, so the name stands above it.
+    :param day: the label of the day line above it, or empty.
+    """
+
+    id: int
+    author: str
+    pieces: tuple[Piece, ...]
+    stamp: str
+    clock: str
+    moment: str
+    first: bool
+    day: str
+    colour: int
+    initials: str
+
+
+def linkify(text: str) -> tuple[Piece, ...]:
+    """Split a text at its links; only http, https and mailto are links."""
+    pieces: list[Piece] = []
+    done = 0
+    for match in _LINK.finditer(text):
+        start = match.start()
+        if start and _WORD.match(text[start - 1]):
+            continue
+        url = _without_trailing(match.group())
+        if not (_HOST.match(url) or _MAILBOX.match(url)):
+            continue
+        if start > done:
+            pieces.append(Piece(text[done:start]))
+        pieces.append(Piece(url, url))
+        done = start + len(url)
+    if done < len(text):
+        pieces.append(Piece(text[done:]))
+    return tuple(pieces)
+
+
+def _without_trailing(url: str) -> str:
+    """Leave out what belongs to the sentence around a link: its full stop, its bracket."""
+    while url:
+        last = url[-1]
+        opening = _BRACKETS.get(last)
+        if last not in _TRAILING and (opening is None or url.count(opening) >= url.count(last)):
+            break
+        url = url[:-1]
+    return url
+
+
+def colour_of(name: str) -> int:
+    """Which colour of the palette a name has, the same here and in the browser."""
+    value = 0
+    for byte in name.encode("utf-8"):
+        value = (value * 31 + byte) % 65521
+    return value % PALETTE_SIZE
+
+
+def initials_of(name: str) -> str:
+    """Two letters for the square beside a name."""
+    letters = [each for each in name if each.isalnum()]
+    return "".join(letters[:2]).upper()[:2]
+
+
+def transcript(messages: Sequence[Mapping[str, Any]], now: datetime) -> tuple[Line, ...]:
+    """Lay out message events, oldest first.
+
+    :param now: with a time zone; decides what is called today.
+    """
+    lines: list[Line] = []
+    before: datetime | None = None
+    author = ""
+    for event in messages:
+        at = moment_of(event["at"])
+        new_day = before is None or at.date() != before.date()
+        grouped = (
+            not new_day
+            and before is not None
+            and event["from"] == author
+            and at - before <= GROUP_WINDOW
+        )
+        author = event["from"]
+        lines.append(
+            Line(
+                id=event["id"],
+                author=author,
+                pieces=linkify(event["text"]),
+                stamp=event["at"],
+                clock=f"{at:%H:%M}",
+                moment=f"{_full_date(at)}, {at:%H:%M} UTC",
+                first=not grouped,
+                day=day_label(at, now) if new_day else "",
+                colour=colour_of(author),
+                initials=initials_of(author),
+            )
+        )
+        before = at
+    return tuple(lines)
+
+
+def moment_of(stamp: str) -> datetime:
+    """The time in an event, such as ``2026-11-21T19:23:00.123Z``, as a datetime in UTC."""
+    # Python 3.10 can't read the Z yet.
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).astimezone(timezone.utc)
+
+
+def day_label(at: datetime, now: datetime) -> str:
+    """What a day line says: Today, Yesterday or the date, all in UTC."""
+    days = (now.astimezone(timezone.utc).date() - at.date()).days
+    if days == 0:
+        return "Today"
+    if days == 1:
+        return "Yesterday"
+    return _full_date(at)
+
+
+def _full_date(at: datetime) -> str:
+    return f"{at:%A} {at.day} {at:%B %Y}"

@@ -1,0 +1,389 @@
+"""The pages: what people write is never markup, forms have their fields, lines are grouped."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timezone
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cometd_chat.web
+from cometd_chat.web.pages import (
+    Pages,
+    PersonView,
+    RoomView,
+    content_security_policy,
+)
+from cometd_chat.web.transcript import colour_of, initials_of, linkify, transcript
+
+NOW = datetime(2026, 11, 21, 19, 30, tzinfo=timezone.utc)
+PAGES = Pages("1.0")
+HOSTILE = "</script></textarea><img src=x onerror=alert(1)>\"'&\u2028{{7*7}}"
+TEMPLATES = Path(cometd_chat.web.__file__).parent / "templates"
+STATIC = Path(cometd_chat.web.__file__).parent / "static"
+LINKS = json.loads((Path(__file__).parent / "links.json").read_text("utf-8"))
+
+
+def message(id: int, author: str, text: str, at: str) -> dict[str, Any]:
+    return {
+        "id": id,
+        "cursor": f"{id}.x",
+        "room": "lobby",
+        "type": "message",
+        "from": author,
+        "text": text,
+        "at": at,
+    }
+
+
+class Document(HTMLParser):
+    """What a browser would make of a page, as far as the tests ask."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.forms: dict[str, dict[str, str]] = {}
+        self._form: dict[str, str] | None = None
+        self._area = ""
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, values))
+        if tag == "form":
+            self._form = self.forms.setdefault(values["action"], {})
+        if tag in ("input", "textarea") and self._form is not None and "name" in values:
+            self._form[values["name"]] = values.get("value", "")
+            self._area = values["name"] if tag == "textarea" else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._form = None
+        if tag == "textarea":
+            self._area = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._area and self._form is not None:
+            # HTML drops the first newline of a textarea.
+            self._form[self._area] = data[1:] if data.startswith("\n") else data
+
+    def named(self, tag: str) -> list[dict[str, str]]:
+        return [values for name, values in self.tags if name == tag]
+
+
+def room_page(**changes: Any) -> str:
+    values: dict[str, Any] = {
+        "nonce": "N",
+        "me": "alice",
+        "form_token": "T",
+        "client_id": "C",
+        "rooms": [RoomView("lobby"), RoomView("茶水間", last_id=4)],
+        "room": RoomView("lobby", "Be kind", 2, 17),
+        "people": [PersonView("alice"), PersonView("bob")],
+        "messages": [message(17, "bob", "hi", "2026-11-21T19:23:00.123Z")],
+        "more": False,
+        "cursor": "17.x",
+        "heartbeat": 15.0,
+        "base_url": "http://chat.example",
+        "now": NOW,
+    }
+    return PAGES.room(**(values | changes))
+
+
+def plain_page(**changes: Any) -> str:
+    values: dict[str, Any] = {
+        "nonce": "N",
+        "me": "alice",
+        "form_token": "T",
+        "client_id": "C",
+        "rooms": [RoomView("lobby"), RoomView("dev")],
+        "room": RoomView("lobby", "Be kind", 2, 17),
+        "people": [PersonView("alice")],
+        "messages": [message(17, "bob", "hi", "2026-11-21T19:23:00.123Z")],
+        "older": True,
+        "now": NOW,
+    }
+    return PAGES.plain(**(values | changes))
+
+
+def all_pages(word: str) -> dict[str, str]:
+    """Every page with ``word`` in every place that takes a person's text."""
+    spoken = [message(17, word, word, "2026-11-21T19:23:00.123Z")]
+    around: dict[str, Any] = {
+        "me": word,
+        "rooms": [RoomView(word, word)],
+        "room": RoomView(word, word),
+        "people": [PersonView(word)],
+        "messages": spoken,
+        "draft": word,
+        "problem": word,
+    }
+    return {
+        "log_in": PAGES.log_in(
+            nonce="N", action_url="/log-in", room=word, name=word, problem=word, room_text=word
+        ),
+        "room": room_page(**around),
+        "room without a session": room_page(**(around | {"me": ""})),
+        "empty room": room_page(**(around | {"messages": []})),
+        "plain": plain_page(**around),
+        "plain without a session": plain_page(**(around | {"me": ""})),
+        "classic_log_in": PAGES.classic_log_in(
+            nonce="N", room=word, name=word, problem=word, message=word
+        ),
+        "classic_frames": PAGES.classic_frames(
+            nonce="N",
+            me=word,
+            form_token="T",
+            room=word,
+            stream_url="/chat?action=openchat&room=lobby",
+            form_url="/chat?action=form",
+            frameset_url="/chat?view=frameset",
+        ),
+        "classic_frameset": PAGES.classic_frameset(room=word, stream_url="/a", form_url="/b"),
+        "classic_form": PAGES.classic_form(
+            nonce="N", form_token="T", client_id="C", room=word, message=word, problem=word
+        ),
+        "classic_stream": PAGES.classic_stream_head(nonce="N", room=word, heartbeat=15)
+        + PAGES.classic_stream_tail("/chat?action=openchat&cursor=17.x"),
+        "problem": PAGES.problem(
+            nonce="N", status=409, title=word, detail=word, typed={"text": word}, back_url="/"
+        ),
+        "problem_kind": PAGES.problem_kind(nonce="N", slug="no-session", title="T", status=401),
+    }
+
+
+@pytest.mark.parametrize("name", all_pages("x"))
+def test_what_people_write_is_never_markup(name: str) -> None:
+    tame, hostile = Document(all_pages("x")[name]), Document(all_pages(HOSTILE)[name])
+    assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in tame.tags]
+    assert [set(values) for _, values in hostile.tags] == [set(values) for _, values in tame.tags]
+    assert "49" not in hostile.text
+
+
+@pytest.mark.parametrize("name", all_pages("x"))
+def test_the_policy_can_forbid_everything_inline(name: str) -> None:
+    page = all_pages("x")[name]
+    for tag, values in Document(page).tags:
+        assert "style" not in values
+        assert not [each for each in values if each.startswith("on")]
+        if tag in ("script", "style"):
+            assert values["nonce"] == "N"
+        for link in ("src", "href"):
+            assert not values.get(link, "/").startswith(("http:", "https:", "//"))
+    assert page.count('charset="utf-8"') == 1
+
+
+def test_policy_names_the_nonce_and_forbids_the_rest() -> None:
+    policy = content_security_policy("abc")
+    assert policy.startswith("default-src 'none'; script-src 'nonce-abc';")
+    assert "unsafe" not in policy
+    assert "base-uri 'none'" in policy
+
+
+def test_every_static_file_that_is_named_exists() -> None:
+    for template in TEMPLATES.glob("*.html"):
+        for name in re.findall(r"/static/([\w.]+)", template.read_text("utf-8")):
+            assert (STATIC / name).is_file(), name
+
+
+@pytest.mark.parametrize(("text", "pieces"), LINKS, ids=range(len(LINKS)))
+def test_links(text: str, pieces: list[list[str]]) -> None:
+    found = linkify(text)
+    assert [[piece.text, piece.href] for piece in found] == pieces
+    assert "".join(piece.text for piece in found) == text
+
+
+def test_links_are_harmless() -> None:
+    page = room_page(
+        messages=[message(1, "bob", "at https://a.example/?q=<b> ok", "2026-11-21T19:23:00.123Z")]
+    )
+    link = next(each for each in Document(page).named("a") if "rel" in each)
+    assert link["href"] == "https://a.example/?q="
+    assert link["rel"] == "noopener noreferrer nofollow"
+
+
+def test_line_breaks_of_a_text_are_kept() -> None:
+    page = room_page(messages=[message(1, "bob", "a\n  b\n\nc", "2026-11-21T19:23:00.123Z")])
+    assert '<p class="text" dir="auto">a\n  b\n\nc</p>' in page
+
+
+def test_lines_of_one_author_are_one_group_for_five_minutes() -> None:
+    lines = transcript(
+        [
+            message(1, "ada", "a", "2026-11-21T10:00:00.000Z"),
+            message(2, "ada", "b", "2026-11-21T10:05:00.000Z"),
+            message(3, "ada", "c", "2026-11-21T10:10:00.001Z"),
+            message(4, "bob", "d", "2026-11-21T10:10:01.000Z"),
+            message(5, "ada", "e", "2026-11-21T10:10:02.000Z"),
+        ],
+        NOW,
+    )
+    assert [line.first for line in lines] == [True, False, True, True, True]
+    assert [line.clock for line in lines] == ["10:00", "10:05", "10:10", "10:10", "10:10"]
+
+
+def test_days_have_a_line_and_end_a_group() -> None:
+    lines = transcript(
+        [
+            message(1, "ada", "a", "2025-01-02T23:59:59.999Z"),
+            message(2, "ada", "b", "2026-11-20T23:59:59.999Z"),
+            message(3, "ada", "c", "2026-11-21T00:00:00.000Z"),
+            message(4, "ada", "d", "2026-11-21T00:00:01.000Z"),
+        ],
+        NOW,
+    )
+    assert [line.day for line in lines] == ["Thursday 2 January 2025", "Yesterday", "Today", ""]
+    assert [line.first for line in lines] == [True, True, True, False]
+    assert lines[0].moment == "Thursday 2 January 2025, 23:59 UTC"
+
+
+def test_colour_and_letters_of_a_name() -> None:
+    # The browser computes the same: static/avatar.js.
+    assert [colour_of(name) for name in ("ada", "Grace", "茶水", "")] == [5, 10, 9, 0]
+    assert [initials_of(name) for name in ("ada", "-x_y", "茶水間")] == ["AD", "XY", "茶水"]
+
+
+def test_the_room_has_its_forms() -> None:
+    forms = Document(room_page(draft="\nkept <b>")).forms
+    assert forms["/rooms/lobby"] == {"form_token": "T", "client_id": "C", "text": "\nkept <b>"}
+    assert forms["/log-out"] == {"form_token": "T"}
+    assert forms["/rename"] == {"form_token": "T", "room": "lobby", "name": "alice"}
+    assert forms["/rooms"] == {"form_token": "T", "name": "", "topic": ""}
+
+
+def test_a_reader_gets_the_log_in_where_the_composer_would_be() -> None:
+    forms = Document(room_page(me="", draft="kept")).forms
+    assert forms == {"/log-in": {"room": "lobby", "text": "kept", "name": ""}}
+
+
+def test_the_room_tells_its_script_where_the_page_ends() -> None:
+    page = room_page()
+    data = re.search(r'id="page-data" nonce="N">(.*?)</script>', page)
+    assert data is not None
+    assert json.loads(data.group(1)) == {
+        "room": "lobby",
+        "me": "alice",
+        "cursor": "17.x",
+        "heartbeat": 15.0,
+        "more": False,
+        "lastId": 17,
+        "draft": "",
+    }
+
+
+def test_an_empty_room_says_what_to_do() -> None:
+    page = room_page(messages=[])
+    assert "http://chat.example/rooms/lobby" in page
+    assert "curl -N" in page
+    assert 'id="empty"' not in room_page()
+
+
+def test_room_names_of_any_script_are_addresses() -> None:
+    hrefs = [each["href"] for each in Document(room_page()).named("a")]
+    assert "/rooms/%E8%8C%B6%E6%B0%B4%E9%96%93" in hrefs
+
+
+def test_older_messages_are_a_link_without_script() -> None:
+    hrefs = [each["href"] for each in Document(room_page(more=True)).named("a")]
+    assert "/rooms/lobby/plain?before=17" in hrefs
+
+
+def test_plain_has_its_form_on_top_and_its_links() -> None:
+    page = plain_page()
+    assert page.index("<form") < page.index('id="m17"')
+    document = Document(page)
+    assert document.forms["/rooms/lobby/plain"] == {"form_token": "T", "client_id": "C", "text": ""}
+    hrefs = [each["href"] for each in document.named("a")]
+    assert hrefs[:3] == [
+        "/rooms/lobby/plain",
+        "/rooms/lobby/plain?after=17",
+        "/rooms/lobby/plain?before=17",
+    ]
+
+
+def test_plain_keeps_its_place_when_nothing_is_newer() -> None:
+    page = plain_page(messages=[], after=17, older=True)
+    assert "/rooms/lobby/plain?after=17" in page
+    assert "Nothing newer." in page
+
+
+def test_plain_leads_on_when_there_are_newer_ones() -> None:
+    assert "There is more" in plain_page(newer=True, after=3)
+
+
+def test_plain_lets_a_reader_log_in_and_come_back() -> None:
+    forms = Document(plain_page(me="", draft="kept")).forms
+    assert forms == {"/log-in": {"room": "lobby", "view": "plain", "text": "kept", "name": ""}}
+
+
+def test_log_in_keeps_what_was_typed() -> None:
+    page = PAGES.log_in(
+        nonce="N",
+        action_url="/log-in",
+        room="dev",
+        name="al",
+        problem="That name is taken.",
+        room_text="a\nb",
+    )
+    assert Document(page).forms == {"/log-in": {"room": "dev", "text": "a\nb", "name": "al"}}
+    assert "That name is taken." in page
+
+
+def test_the_classic_forms() -> None:
+    assert Document(PAGES.classic_log_in(nonce="N", room="lobby", name="al")).forms == {
+        "/chat": {"action": "login", "room": "lobby", "username": "al"}
+    }
+    form = PAGES.classic_form(
+        nonce="N",
+        form_token="T",
+        client_id="C",
+        room="lobby",
+        message="too long",
+        problem="Shorten it.",
+        view="frameset",
+    )
+    assert Document(form).forms == {
+        "/chat": {
+            "action": "post",
+            "form_token": "T",
+            "client_id": "C",
+            "room": "lobby",
+            "view": "frameset",
+            "message": "too long",
+        }
+    }
+    assert 'target="_top"' in form
+
+
+def test_each_classic_frame_has_something_to_fall_back_on() -> None:
+    page = all_pages("x")["classic_frames"]
+    frames = re.findall(r"<iframe.*?>(.*?)</iframe>", page, re.DOTALL)
+    assert len(frames) == 2
+    assert all("<a href=" in each for each in frames)
+
+
+def test_the_endless_page_is_one_wrapper_in_a_scroller_and_goes_on_by_itself() -> None:
+    page = all_pages("x")["classic_stream"]
+    assert '<div class="scroller">\n<div class="lines">\n' in page
+    assert 'content="0; url=/chat?action=openchat&amp;cursor=17.x"' in page
+    assert "animation-delay: 40s" in page
+
+
+def test_a_problem_hands_back_what_was_typed() -> None:
+    page = PAGES.problem(
+        nonce="N",
+        status=429,
+        title="Too much at once",
+        detail="Wait 3 seconds.",
+        typed={"text": "my words", "topic": ""},
+        back_url="/rooms/lobby",
+    )
+    assert "my words</textarea>" in page
+    assert "topic" not in page
+    assert 'href="/rooms/lobby"' in page
