@@ -1,0 +1,57 @@
+"""What the distribution is called, what is in it and what it needs."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+package = (here / "cometd_chat/__init__.py").read_text(encoding="utf-8")
+version = package.split('__version__ = "')[1].split('"')[0]
+
+setup(
+    name="cometd-chat",
+    version=version,
+    description="A chat daemon that pushes over plain HTTP: Comet on Twisted and Klein",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.10",
+    # twistd finds plugins in every folder named twisted/plugins; ours has no __init__.py.
+    packages=[*find_packages(include=["cometd_chat", "cometd_chat.*"]), "twisted.plugins"],
+    package_data={
+        "cometd_chat": ["py.typed"],
+        "cometd_chat.log": ["schema/*", "schema/**/*"],
+        "cometd_chat.web": ["templates/*", "templates/**/*", "static/*", "static/**/*"],
+    },
+    exclude_package_data={"": ["*.pyc"]},
+    entry_points={"console_scripts": ["comet-chat = cometd_chat.__main__:main"]},
+    install_requires=[
+        "alembic",
+        "attrs",
+        "jinja2",
+        "klein>=24.8",
+        "msgspec",
+        "precis-i18n",
+        "prometheus-client",
+        "sqlalchemy>=2.1",
+        "twisted[tls]>=26.10",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis",
+            "mypy",
+            "mypy-zope",
+            "playwright",
+            "pytest",
+            "pytest-twisted",
+            "ruff",
+            "treq",
+        ],
+    },
+    classifiers=[
+        "Framework :: Twisted",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Communications :: Chat",
+        "Typing :: Typed",
+    ],
+)
