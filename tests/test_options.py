@@ -1,0 +1,227 @@
+"""Options become settings, or one sentence that helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from cometd_chat.settings import OPTIONS, Options, Settings
+
+
+def parse(*arguments: str, **environ: str) -> Settings:
+    options = Options(environ)
+    options.parseOptions(arguments)
+    return options.settings
+
+
+def refused(capfd: pytest.CaptureFixture[str], *arguments: str, **environ: str) -> str:
+    """What is said about wrong options; stdout stays empty and the status is 1."""
+    with pytest.raises(SystemExit) as exit_info:
+        parse(*arguments, **environ)
+    assert exit_info.value.code == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("comet-chat: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    return err
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    settings = parse()
+    assert settings == Settings()
+    assert settings.listen == ("tcp:8080:interface=127.0.0.1",)
+    assert settings.data == Path("comet-chat-data")
+    assert settings.reader_budget == 262144
+    assert settings.max_log == 8589934592
+
+
+def test_the_table_says_the_same_defaults_as_settings() -> None:
+    for option in OPTIONS:
+        default = getattr(Settings(), option.field)
+        if option.repeatable:
+            assert tuple(option.parse(text) for text in option.default.split()) == default
+        else:
+            assert option.parse(option.default) == default
+
+
+def test_each_field_has_an_option() -> None:
+    assert {option.field for option in OPTIONS} == {field.name for field in attrs.fields(Settings)}
+
+
+@pytest.mark.parametrize(
+    ("argument", "field", "value"),
+    [
+        ("--listen=tcp:0", "listen", ("tcp:0",)),
+        ("--listen=unix:/tmp/a.sock", "listen", ("unix:/tmp/a.sock",)),
+        ("--host=Chat.Example.ORG.", "hosts", ("chat.example.org",)),
+        ("--host=bücher.example", "hosts", ("xn--bcher-kva.example",)),
+        ("--data=/var/lib/x", "data", Path("/var/lib/x")),
+        ("--heartbeat=0.5", "heartbeat", 0.5),
+        ("--expiration-delay=90", "expiration_delay", 90.0),
+        ("--poll-timeout=30", "poll_timeout", 30.0),
+        ("--reader-budget=64KiB", "reader_budget", 65536),
+        ("--reader-budget=65536", "reader_budget", 65536),
+        ("--reader-budget=1.5mib", "reader_budget", 1572864),
+        ("--guest-timeout=60", "guest_timeout", 60.0),
+        ("--public-reading=no", "public_reading", False),
+        ("--public-reading=Yes", "public_reading", True),
+        ("--show-addresses=network", "show_addresses", "network"),
+        ("--limits=off", "limits", False),
+        ("--max-log=2TiB", "max_log", 2 * 2**40),
+    ],
+)
+def test_values(argument: str, field: str, value: object) -> None:
+    settings = parse(argument)
+    assert getattr(settings, field) == value
+    assert attrs.evolve(settings, **{field: getattr(Settings(), field)}) == Settings()
+
+
+def test_repeatable_options_gather() -> None:
+    settings = parse("--listen=tcp:1", "--host=a.example", "--listen=tcp:2", "--host=b.example")
+    assert settings.listen == ("tcp:1", "tcp:2")
+    assert settings.hosts == ("a.example", "b.example")
+
+
+def test_variables() -> None:
+    settings = parse(
+        COMET_CHAT_LISTEN="tcp:1 unix:/tmp/a.sock",
+        COMET_CHAT_HOST=" a.example  b.example ",
+        COMET_CHAT_EXPIRATION_DELAY="80",
+        COMET_CHAT_LIMITS="off",
+    )
+    assert settings.listen == ("tcp:1", "unix:/tmp/a.sock")
+    assert settings.hosts == ("a.example", "b.example")
+    assert settings.expiration_delay == 80
+    assert settings.limits is False
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    settings = parse(
+        "--heartbeat=2",
+        "--listen=tcp:9",
+        COMET_CHAT_HEARTBEAT="nonsense",
+        COMET_CHAT_LISTEN="tcp:1 tcp:2",
+    )
+    assert settings.heartbeat == 2
+    assert settings.listen == ("tcp:9",)
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    assert parse(COMET_CHAT_HEARTBEAT="", COMET_CHAT_LISTEN=" ") == Settings()
+
+
+@pytest.mark.parametrize(
+    ("argument", "remedy"),
+    [
+        ("--listen=nonsense", "tcp:8080:interface=127.0.0.1"),
+        ("--listen=", "tcp:8080:interface=127.0.0.1"),
+        ("--listen=tcp:http", "tcp:8080:interface=127.0.0.1"),
+        ("--listen=tcp:65536", "from 0 to 65535"),
+        ("--listen=tcp:8080:interfase=127.0.0.1", "tcp:8080:interface=127.0.0.1"),
+        ("--listen=ssl:8443:privateKey=/nowhere/key.pem", "/nowhere/key.pem"),
+        ("--listen=ssl:8443:privateKey=/dev/null", "PEM"),
+        ("--listen=systemd:domain=INET:index=7", ".socket unit"),
+        ("--host=http://chat.example.org", "such as chat.example.org"),
+        ("--host=chat.example.org:8080", "such as chat.example.org"),
+        ("--host=", "such as chat.example.org"),
+        ("--host=a..b", "such as chat.example.org"),
+        ("--host=*.example.org", "such as chat.example.org"),
+        ("--data=", "./comet-chat-data"),
+        ("--heartbeat=soon", "such as 15"),
+        ("--heartbeat=0", "such as 15"),
+        ("--heartbeat=-3", "such as 15"),
+        ("--heartbeat=nan", "such as 15"),
+        ("--expiration-delay=inf", "such as 15"),
+        ("--guest-timeout=1e99", "such as 15"),
+        ("--reader-budget=256 parsecs", "such as 256KiB"),
+        ("--reader-budget=", "such as 256KiB"),
+        ("--reader-budget=256KB", "such as 256KiB"),
+        ("--reader-budget=١٢KiB", "such as 256KiB"),
+        ("--reader-budget=1", "from 4KiB"),
+        ("--max-log=9999999TiB", "to 1048576TiB"),
+        ("--public-reading=maybe", "yes or no"),
+        ("--limits=yes", "on or off"),
+        ("--show-addresses=all", "full, network or none"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_remedy(
+    capfd: pytest.CaptureFixture[str], argument: str, remedy: str
+) -> None:
+    name, _, value = argument.partition("=")
+    sentence = refused(capfd, argument)
+    assert f"{name} {value!r}: " in sentence
+    assert remedy in sentence
+
+
+def test_a_wrong_variable_is_named_as_such(capfd: pytest.CaptureFixture[str]) -> None:
+    sentence = refused(capfd, COMET_CHAT_LIMITS="perhaps")
+    assert "COMET_CHAT_LIMITS 'perhaps': give on or off" in sentence
+
+
+def test_newlines_in_a_value_stay_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    refused(capfd, "--heartbeat=1\n2\r3")
+    refused(capfd, "--\n\nheart\n=3")
+
+
+def test_a_value_that_is_no_unicode(capfd: pytest.CaptureFixture[str]) -> None:
+    refused(capfd, "--host=\udcff")
+    refused(capfd, "--\udcff")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--heartbeet=3"], "did you mean --heartbeat?"),
+        (["--frobnicate"], "--help lists them all"),
+        (["-x"], "--help lists all options"),
+        (["--heartbeat"], "such as --heartbeat 15"),
+        (["--host"], "such as --host chat.example.org"),
+        (["lobby"], "'lobby' is not an option"),
+        (["--p=3"], "--help lists all options"),
+    ],
+)
+def test_what_is_no_option(
+    capfd: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert said in refused(capfd, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "said"),
+    [
+        (["--heartbeat=31"], "--heartbeat '31'", "give 30 or less"),
+        (["--poll-timeout=40"], "--poll-timeout '40'", "set --expiration-delay to 80"),
+        (["--expiration-delay=20"], "--expiration-delay '20'", "give 30 or more"),
+        (["--expiration-delay=40"], "--expiration-delay '40'", "set --poll-timeout to 20"),
+    ],
+)
+def test_heartbeat_and_poll_come_round_before_the_reaper(
+    capfd: pytest.CaptureFixture[str], arguments: list[str], named: str, said: str
+) -> None:
+    sentence = refused(capfd, *arguments)
+    assert named in sentence
+    assert said in sentence
+
+
+def test_exactly_half_is_good() -> None:
+    assert parse("--expiration-delay=4", "--heartbeat=2", "--poll-timeout=2").heartbeat == 2
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        parse("--help")
+    assert exit_info.value.code == 0
+    text = capsys.readouterr().out
+    for option in OPTIONS:
+        assert f"--{option.name}=" in text
+    assert "COMET_CHAT_LISTEN" in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        parse("--version")
+    assert exit_info.value.code == 0
+    assert capsys.readouterr().out.startswith("Comet Chat ")
