@@ -1,0 +1,30 @@
+"""``comet-chat`` and ``python -m cometd_chat``: the daemon in the foreground, without a pid file.
+
+What it is: a shorthand for ``twistd --nodaemon --pidfile= comet-chat``, with the same options.
+
+What it may know: twistd's command line.
+
+Invariant: there is one way to start the daemon, twistd's; this adds none of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run until a signal comes.
+
+    :param arguments: the daemon's options; by default those of this process.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    config = ServerOptions()
+    config.parseOptions(["--nodaemon", "--pidfile=", "comet-chat", *arguments])
+    runApp(config)
+
+
+if __name__ == "__main__":
+    main()

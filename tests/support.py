@@ -1,0 +1,211 @@
+"""Helpers that several tests share: a free port, and the real daemon as a user would start it.
+
+What it is: `Daemon` starts ``twistd`` of the running Python as a process of its own.
+
+What it may know: the command line and what the daemon prints. Nothing of its inside.
+
+Invariant: whatever is waited for has a limit, and what was started is stopped; a failure shows
+what the daemon said.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+ROOT = Path(__file__).parent.parent
+
+#: Seconds that a daemon may take to start or to stop, on a busy machine.
+PATIENCE = 30.0
+
+#: The last of the lines that it prints once it can be talked to.
+_LAST_LINE = re.compile(r"open files: \d+")
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody has just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def command(name: str) -> str:
+    """A command that belongs to the running Python, such as ``twistd``."""
+    path = Path(sys.executable).parent / name
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: install the package with its test extra")
+    return str(path)
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment for a child that runs elsewhere, without the daemon's options."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("COMET_CHAT_")}
+    if "PYTHONPATH" in kept:
+        paths = kept["PYTHONPATH"].split(os.pathsep)
+        kept["PYTHONPATH"] = os.pathsep.join(str((ROOT / path).resolve()) for path in paths)
+    return {**kept, **(extra or {})}
+
+
+class Daemon:
+    """A real daemon: ``with Daemon(tmp_path) as daemon: ... daemon.url ...``.
+
+    :param directory: a directory of the test; the daemon runs and keeps its data in it.
+    :param options: more options of the daemon.
+    :param port: of 127.0.0.1; by default a free one. A restart keeps it.
+    :param environ: more variables.
+    :param prefix: what to put in front of the command, such as a shell that limits something.
+    :param pass_fds: open files that the daemon inherits.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        port: int | None = None,
+        environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.port = free_port() if port is None else port
+        self.directory = directory
+        self.data = directory / "data"
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.output = ""
+        self.process: subprocess.Popen[bytes] | None = None
+        listen = [f"--listen=tcp:{self.port}:interface=127.0.0.1"]
+        if any(option.startswith("--listen") for option in options):
+            listen = []
+        self._command = [*prefix, command("twistd"), "-n", "--pidfile=", "comet-chat", *listen]
+        self._command += [f"--data={self.data}", *options]
+        self._environ = environment(environ)
+        self._pass_fds = tuple(pass_fds)
+        self._started = 0
+        self._log = directory / "daemon.log"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        """All that the daemon printed, over all its starts."""
+        return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
+    def start(self) -> None:
+        """Start and wait until it says that it can be talked to."""
+        self.begin()
+        self.wait_until_ready()
+
+    def begin(self) -> None:
+        """Start without waiting."""
+        assert self.process is None
+        # Into a file, not a pipe: nobody has to read it for the daemon to go on.
+        with self._log.open("ab") as log:
+            self._started = log.tell()
+            self.process = subprocess.Popen(
+                self._command,
+                cwd=self.directory,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=self._pass_fds,
+            )
+
+    def wait_until_ready(self) -> None:
+        """Wait for the last of the first lines."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with self._log.open("rb") as log:
+                log.seek(self._started)
+                self.output = log.read().decode("utf-8", "replace")
+            if _LAST_LINE.search(self.output):
+                return
+            if self.process is None or self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        self.kill()
+        raise AssertionError(f"The daemon did not start:\n{self.output}")
+
+    def terminate(self) -> int:
+        """SIGTERM, and wait; the exit status as the shell's ``Popen.returncode`` gives it."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """SIGKILL, and wait."""
+        return self._end(signal.SIGKILL)
+
+    def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Stop and start again, on the same port and the same data."""
+        self._end(how)
+        self.start()
+
+    def _end(self, how: signal.Signals) -> int:
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        if process.poll() is None:
+            process.send_signal(how)
+        try:
+            return process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(PATIENCE)
+            raise AssertionError(f"The daemon did not stop:\n{self.log}") from None
+
+    def __enter__(self) -> Daemon:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.terminate()
+        if error is not None:
+            print(f"--- the daemon on port {self.port} said:\n{self.log}")
+
+
+def run(*arguments: str, timeout: float = PATIENCE, **extra: str) -> tuple[int, str, str]:
+    """Run a command to its end.
+
+    :param extra: more variables of its environment.
+    :returns: exit status, stdout, stderr.
+    """
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, timeout=timeout, env=environment(extra)
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def read_until(
+    stream: socket.socket, wanted: bytes, *, timeout: float = PATIENCE, limit: int = 2**22
+) -> bytes:
+    """Read from a socket until some bytes have come; what was read, those included."""
+    read = b""
+    deadline = time.monotonic() + timeout
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while wanted not in read:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{wanted!r} did not come; what came: {read[-2000:]!r}"
+            if not selector.select(left):
+                continue
+            chunk = stream.recv(65536)
+            assert chunk, f"closed before {wanted!r} came; what came: {read[-2000:]!r}"
+            read += chunk
+            assert len(read) <= limit
+    return read
