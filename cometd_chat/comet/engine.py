@@ -253,16 +253,24 @@ class CometEngine:
         about to be told where to resume.
         """
         self._stopped = True
-        self._waiting.clear()
-        self._late.clear()
         if self._next_slice is not None:
             self._next_slice.cancel()
-            self._next_slice = self._walk = None
         for registration in list(self._held.values()):
             context = registration.contexts[0]
             self._end(registration, CometEvent(CometEventType.TERMINATE, context, Reason.SHUTDOWN))
+        # Not before: until they have ended, handlers may ask whether they have heard everything.
+        self._waiting.clear()
+        self._late.clear()
+        if self._next_slice is not None:
+            self._next_slice = self._walk = None
 
     # Delivering what is committed.
+
+    @property
+    def delivering(self) -> bool:
+        """Whether something delivered may not have reached all of its handlers yet. While it is
+        so, a handler has only come as far as the last event it heard."""
+        return self._walk is not None or bool(self._waiting)
 
     def deliver(self, batch: Sequence[Delivery]) -> None:
         """Hand committed events to the handlers of their paths.

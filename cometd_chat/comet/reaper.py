@@ -64,6 +64,10 @@ class Reaper:
         self._armed_for = 0  # the bucket that the call is for
         self._sweeping = False
 
+    def seconds(self) -> float:
+        """The time by the reaper's clock, which is that of `Due.on_due`."""
+        return self._clock.seconds()
+
     @property
     def scheduled(self) -> int:
         """How many items are scheduled."""

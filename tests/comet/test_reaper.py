@@ -151,7 +151,12 @@ def test_items_may_schedule_and_cancel_each_other_when_due() -> None:
     clock = Clock()
     reaper = Reaper(clock)
     victim, later = Item(clock), Item(clock)
-    first = Item(clock, then=lambda: (reaper.cancel(victim), reaper.schedule(later, 0)))
+
+    def then() -> None:
+        reaper.cancel(victim)
+        reaper.schedule(later, 0)
+
+    first = Item(clock, then=then)
     reaper.schedule(victim, 1)
     reaper.schedule(first, 1)  # the last in a bucket is the first to be called
     clock.advance(1)
@@ -163,8 +168,12 @@ def test_items_may_schedule_and_cancel_each_other_when_due() -> None:
 def test_an_item_that_schedules_itself_and_returns_none_stays() -> None:
     clock = Clock()
     reaper = Reaper(clock)
-    item = Item(clock)
-    item._then = lambda: len(item.called) < 3 and reaper.schedule(item, 2)
+
+    def again() -> None:
+        if len(item.called) < 3:
+            reaper.schedule(item, 2)
+
+    item = Item(clock, then=again)
     reaper.schedule(item, 2)
     clock.pump([1] * 20)
     assert item.called == [2, 4, 6]

@@ -1,0 +1,244 @@
+"""Delivering committed batches: in id order, each event once, in slices, one flush a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+
+from cometd_chat.comet import CometEngine, CometEvent, CometEventType, Delivery, Reason
+
+LOBBY, DEV = "/chat/lobby", "/chat/dev"
+
+
+class Stream:
+    """Gathers ids and writes them down at each flush; hearing one takes some time."""
+
+    def __init__(self, clock: Clock, seconds: float = 0.0) -> None:
+        self.flushed: list[list[int | None]] = []
+        self.ended: Reason | None = None
+        self.on_id: Callable[[int | None], object] = lambda _: None
+        self._gathered: list[int | None] = []
+        self._clock = clock
+        self._seconds = seconds
+
+    def on_initialize(self, event: CometEvent) -> None:
+        pass
+
+    def on_event(self, event: CometEvent) -> None:
+        assert self.ended is None
+        assert event.type is CometEventType.NOTIFY
+        self._clock.rightNow += self._seconds
+        self._gathered.append(event.id)
+        self.on_id(event.id)
+
+    def on_flush(self) -> None:
+        self.flushed.append(self._gathered)
+        self._gathered = []
+
+    def on_interrupt(self, event: CometEvent) -> None:
+        self.ended = event.attachment
+
+    on_terminate = on_interrupt
+
+
+def batch(*ids: int, path: str = LOBBY) -> list[Delivery]:
+    return [Delivery(path, f"text {id}", id) for id in ids]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def engine(clock: Clock) -> CometEngine:
+    engine = CometEngine(clock)
+    engine.register(LOBBY)
+    engine.register(DEV)
+    return engine
+
+
+def hold(engine: CometEngine, stream: Stream, *paths: str) -> Stream:
+    for path in paths or (LOBBY,):
+        engine.register(path).add_handler(stream)
+    return stream
+
+
+def crowd(engine: CometEngine, clock: Clock, count: int = 200) -> list[Stream]:
+    """So many streams, so slow, that a batch takes several slices."""
+    return [hold(engine, Stream(clock, 0.0001)) for _ in range(count)]
+
+
+def test_a_small_batch_goes_out_at_once(engine: CometEngine, clock: Clock) -> None:
+    stream = hold(engine, Stream(clock))
+    engine.deliver(batch(1, 2, 3))
+    assert stream.flushed == [[1, 2, 3]]
+    assert not engine.delivering
+    assert clock.getDelayedCalls() == []
+
+
+def test_in_id_order_over_all_contexts_and_each_once(engine: CometEngine, clock: Clock) -> None:
+    both = hold(engine, Stream(clock), LOBBY, DEV)
+    lobby, dev = hold(engine, Stream(clock)), hold(engine, Stream(clock), DEV)
+    engine.deliver([*batch(1), *batch(2, path=DEV), *batch(3), *batch(4, path=DEV)])
+    engine.deliver(batch(5, path=DEV))
+    assert both.flushed == [[1, 2, 3, 4], [5]]
+    assert lobby.flushed == [[1, 3]]
+    assert dev.flushed == [[2, 4], [5]]
+
+
+def test_an_unregistered_path_is_ignored(engine: CometEngine, clock: Clock) -> None:
+    stream = hold(engine, Stream(clock))
+    engine.deliver([*batch(1, path="/nobody"), *batch(2)])
+    assert stream.flushed == [[2]]
+    assert engine.context("/nobody") is None
+
+
+def test_a_long_fan_out_makes_way_for_other_work(engine: CometEngine, clock: Clock) -> None:
+    streams = crowd(engine, clock)
+    heard: list[int] = []
+
+    def other_work() -> None:
+        heard.append(sum(bool(stream.flushed) for stream in streams))
+        if engine.delivering:
+            clock.callLater(0, other_work)
+
+    engine.deliver(batch(1))
+    other_work()
+    assert 32 <= heard[0] <= 96
+    clock.advance(0)
+    assert len(set(heard)) >= 3
+    assert all(stream.flushed == [[1]] for stream in streams)
+    assert clock.getDelayedCalls() == []
+
+
+def test_batches_that_wait_go_out_together(engine: CometEngine, clock: Clock) -> None:
+    streams = crowd(engine, clock)
+    engine.deliver(batch(1))
+    engine.deliver(batch(2, 3))
+    engine.deliver(batch(4, path=DEV))
+    engine.deliver(batch(5))
+    clock.advance(0)
+    assert all(stream.flushed == [[1], [2, 3, 5]] for stream in streams)
+
+
+def test_who_is_added_meanwhile_hears_what_is_delivered_after_that(
+    engine: CometEngine, clock: Clock
+) -> None:
+    """Whoever reads the backlog and is added in one step gets no event twice, and misses none."""
+    crowd(engine, clock)
+    engine.deliver(batch(1))
+    first = hold(engine, Stream(clock))
+    engine.deliver(batch(2))
+    second = hold(engine, Stream(clock), DEV, LOBBY)
+    engine.deliver([*batch(3), *batch(4, path=DEV)])
+    third = hold(engine, Stream(clock))
+    hold(engine, first, DEV)
+    clock.advance(0)
+    assert first.flushed == [[2, 3]]
+    assert second.flushed == [[3, 4]]
+    assert third.flushed == []
+    engine.deliver(batch(5, path=DEV))
+    clock.advance(0)
+    assert first.flushed == [[2, 3], [5]]
+
+
+def test_who_is_gone_meanwhile_is_skipped(engine: CometEngine, clock: Clock) -> None:
+    streams = crowd(engine, clock)
+    engine.deliver(batch(1))
+    engine.deliver(batch(2))
+    last = streams[-1]
+    engine.interrupt(last)
+    engine.register(LOBBY).add_handler(last)
+    last.ended = None
+    clock.advance(0)
+    assert last.flushed == []
+    assert streams[-2].flushed == [[1], [2]]
+
+
+def test_unregistering_during_a_fan_out(engine: CometEngine, clock: Clock) -> None:
+    streams = crowd(engine, clock)
+    engine.deliver(batch(1))
+    engine.unregister(LOBBY)
+    engine.register(LOBBY)
+    stream = hold(engine, Stream(clock))
+    clock.advance(0)
+    assert {stream.ended for stream in streams} == {Reason.UNREGISTERED}
+    assert stream.flushed == streams[-1].flushed == []
+
+
+def test_answering_an_event_with_an_event(engine: CometEngine, clock: Clock) -> None:
+    """What a handler delivers comes after what it is hearing, for everybody, in a later turn."""
+    first, second = hold(engine, Stream(clock)), hold(engine, Stream(clock))
+
+    def answer(heard: int | None) -> None:
+        if heard is not None and heard < 4:
+            engine.deliver(batch(heard + 1))
+
+    first.on_id = answer
+    engine.deliver(batch(1))
+    assert first.flushed == second.flushed == [[1]]
+    for _ in range(3):
+        clock.advance(0)
+    assert first.flushed == second.flushed == [[1], [2], [3], [4]]
+
+
+def test_leaving_in_the_middle_of_a_batch(engine: CometEngine, clock: Clock) -> None:
+    stream = hold(engine, Stream(clock))
+    stream.on_id = lambda _: engine.register(LOBBY).remove_handler(stream)
+    engine.deliver(batch(1, 2, 3))
+    assert stream.ended is Reason.REMOVED
+    assert stream.flushed == []
+
+
+def test_one_that_raises_stops_nobody(engine: CometEngine, clock: Clock) -> None:
+    streams = crowd(engine, clock)
+    broken = streams[100]
+    broken.on_id = lambda _: 1 / 0
+    with capturedLogs() as logs:
+        engine.deliver(batch(1, 2))
+        clock.advance(0)
+    assert broken.ended is Reason.FAILED
+    assert [stream.flushed for stream in streams].count([[1, 2]]) == 199
+    assert len(logs) == 1
+
+
+def test_a_notify_during_a_fan_out_goes_at_once(engine: CometEngine, clock: Clock) -> None:
+    streams = crowd(engine, clock)
+    engine.deliver(batch(1))
+    engine.register(LOBBY).notify("typing")
+    assert streams[-1].flushed == [[None]]
+    clock.advance(0)
+    assert streams[-1].flushed == [[None], [1]]
+
+
+def test_a_shutdown_drops_what_has_not_gone_out(engine: CometEngine, clock: Clock) -> None:
+    streams = crowd(engine, clock)
+    told: list[bool] = []
+
+    class Asking(Stream):
+        def on_terminate(self, event: CometEvent) -> None:
+            told.append(engine.delivering)
+
+    hold(engine, Asking(clock))
+    engine.deliver(batch(1))
+    engine.deliver(batch(2))
+    engine.shutdown()
+    assert told == [True]
+    assert {stream.ended for stream in streams} == {Reason.SHUTDOWN}
+    assert not engine.delivering
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_shutdown_from_within_a_fan_out(engine: CometEngine, clock: Clock) -> None:
+    streams = crowd(engine, clock)
+    streams[40].on_id = lambda _: engine.shutdown()
+    engine.deliver(batch(1))
+    clock.advance(0)
+    assert {stream.ended for stream in streams} == {Reason.SHUTDOWN}
+    assert [bool(stream.flushed) for stream in streams].count(True) == 40
+    assert clock.getDelayedCalls() == []
+    assert not engine.delivering
