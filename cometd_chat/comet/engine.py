@@ -15,7 +15,7 @@ One that raises is logged and dropped, and the others hear.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -34,6 +34,7 @@ _CLOCK_EVERY = 32
 class _Registration:
     """A handler that is held: the engine's own notes on it, and an item of the reaper.
 
+    :param key: identity of the handler, by which everybody finds it.
     :param contexts: those it is in or is just being added to, in that order; most have one.
     :param last_progress: when it was last touched, in seconds of the engine's clock.
     :param reader: the handler, when it is a `ReadHandler`.
@@ -42,6 +43,7 @@ class _Registration:
 
     engine: CometEngine
     handler: CometHandler
+    key: int
     contexts: tuple[CometContext, ...]
     last_progress: float
     reader: ReadHandler | None
@@ -343,11 +345,10 @@ class CometEngine:
             if len(plain) < len(held):
                 others.update((r, None) for r in held if len(r.contexts) > 1 or r in latecomers)
         for registration in others:
-            key = id(registration.handler)
             own = [
                 event
                 for number, event in numbered
-                if key in event.context._held
+                if registration.key in event.context._held
                 and number >= late.get((registration, event.context), 0)
             ]
             if own:
@@ -361,15 +362,18 @@ class CometEngine:
             raise ShuttingDown("The daemon is stopping; come back in a moment.", retry_after=1)
         if self._contexts.get(context.path) is not context:
             raise NotFound(f"Nothing is registered at {context.path} any more.")
-        registration = self._held.get(id(handler))
+        key = id(handler)
+        registration = self._held.get(key)
         if registration is None:
-            registration = self._held[id(handler)] = _Registration(
+            registration = self._held[key] = _Registration(
                 engine=self,
                 handler=handler,
+                key=key,
                 contexts=(context,),
                 last_progress=self._clock.seconds(),
-                reader=handler if isinstance(handler, ReadHandler) else None,
-                batcher=handler if isinstance(handler, BatchHandler) else None,
+                # By hand, as isinstance of a protocol would be most of what adding costs.
+                reader=cast(ReadHandler, handler) if hasattr(handler, "on_read") else None,
+                batcher=cast(BatchHandler, handler) if hasattr(handler, "on_flush") else None,
             )
         elif context in registration.contexts:
             return
@@ -390,7 +394,7 @@ class CometEngine:
         registration.contexts = tuple(each for each in registration.contexts if each is not context)
         if not registration.contexts:
             registration.alive = False
-            del self._held[id(registration.handler)]
+            del self._held[registration.key]
 
     def _join(self, registration: _Registration, context: CometContext) -> None:
         # Its own `on_initialize` may have unregistered the context.
@@ -398,7 +402,7 @@ class CometEngine:
             event = CometEvent(CometEventType.TERMINATE, context, Reason.UNREGISTERED)
             self._end(registration, event)
             return
-        context._held[id(registration.handler)] = registration
+        context._held[registration.key] = registration
         if self._waiting:
             self._late[registration, context] = len(self._waiting)
         self._watch(registration)
@@ -424,10 +428,9 @@ class CometEngine:
         if not registration.alive:
             return
         registration.alive = False
-        key = id(registration.handler)
-        del self._held[key]
+        del self._held[registration.key]
         for context in registration.contexts:
-            context._held.pop(key, None)
+            context._held.pop(registration.key, None)
         self.reaper.cancel(registration)
         try:
             if event.type is CometEventType.INTERRUPT:

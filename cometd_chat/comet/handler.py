@@ -5,12 +5,13 @@ What it is: the seam between the engine and whatever writes to a peer.
 What it may know: events. Not how a handler reaches its peer.
 
 Invariant: an added handler hears `on_initialize`, then events, then exactly one of `on_interrupt`
-and `on_terminate`, once, and nothing after that. Handlers are told apart by identity.
+and `on_terminate`, once, and nothing after that. Handlers are told apart by
+identity, and the optional methods are looked for once, when one is added.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from .events import CometEvent
 
@@ -42,7 +43,6 @@ class CometHandler(Protocol):
         """It was removed, unregistered, shut down or dropped; it is in no context any more."""
 
 
-@runtime_checkable
 class ReadHandler(CometHandler, Protocol):
     """A listener that wants what its peer sends apart from what others say (Tomcat's READ)."""
 
@@ -50,7 +50,6 @@ class ReadHandler(CometHandler, Protocol):
         """The peer sent ``event.attachment``. Raising has the effect it has in `on_event`."""
 
 
-@runtime_checkable
 class BatchHandler(CometHandler, Protocol):
     """A listener that gathers the events of a batch and writes them in one go."""
 
