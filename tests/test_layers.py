@@ -1,0 +1,201 @@
+"""The shape of the house, kept by reading every import: they only go down.
+
+service > web > bayeux, chat > transports, log > comet > errors. The test shows that it can fail,
+on trees with one planted fault each.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+import cometd_chat
+
+PACKAGE = Path(cometd_chat.__file__).parent
+NAME = "cometd_chat"
+
+#: What each room may import of ours, besides itself and the ground floor.
+ROOMS = {
+    "comet": set[str](),
+    "log": {"comet"},
+    "transports": {"comet"},
+    "chat": {"comet", "log", "transports"},
+    "bayeux": {"comet", "log", "transports"},
+    "web": {"comet", "log", "transports", "chat", "bayeux"},
+}
+
+#: The modules beside the rooms that join things; they may import everything, and each other.
+ROOF = {"service", "settings", "systemd", "__main__", "cli"}
+
+# Every other module beside the rooms (errors, say) is ground floor: all may import it, and it may
+# import nothing of ours that isn't ground floor, too.
+GROUND = "the ground floor"
+
+#: Libraries that have one place, and the rooms that are such a place.
+ONLY_IN = {"sqlalchemy": {"log"}, "alembic": {"log"}, "klein": {"web"}}
+
+#: What the engine may not know.
+NOT_IN_COMET = ("twisted.web", "json", "msgspec")
+
+FORBIDDEN_NAMES = {"utils", "util", "manager", "base", "constants", "misc", "helpers", "common"}
+
+REACTOR = "twisted.internet.reactor"
+
+
+@attrs.frozen
+class Import:
+    """One imported name, as in ``from twisted.internet import reactor``."""
+
+    name: str
+    line: int
+    at_module_level: bool
+
+
+def imports(path: Path, package: str) -> Iterator[Import]:
+    """Everything that a module imports, anywhere in it.
+
+    :param package: the dotted name of the package in which the module is.
+    """
+
+    def visit(node: ast.AST, at_module_level: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno, at_module_level)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            relative = parents[: len(parents) - node.level + 1] if node.level else []
+            module = ".".join([*relative, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield Import(f"{module}.{alias.name}", node.lineno, at_module_level)
+        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, at_module_level and not inside)
+
+    return visit(ast.parse(path.read_bytes()), True)
+
+
+def is_in(name: str, module: str) -> bool:
+    return name == module or name.startswith(module + ".")
+
+
+def storey(part: str) -> str:
+    """Where a module or package directly below ours belongs."""
+    return part if part in ROOMS or part in ROOF else GROUND
+
+
+def faults(package: Path) -> list[str]:
+    """Every breach of the house's rules, as ``path:line: what is wrong``."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        inner = path.relative_to(package)
+        parts = inner.with_suffix("").parts
+        for part in parts:
+            if part in FORBIDDEN_NAMES:
+                found.append(f"{inner}: {part} is a name that says nothing")
+        home = storey(parts[0])
+        for each in imports(path, ".".join([NAME, *inner.parent.parts])):
+            found.extend(f"{inner}:{each.line}: {text}" for text in faults_of(each, home, parts[0]))
+    return found
+
+
+def faults_of(each: Import, home: str, module: str) -> Iterator[str]:
+    if is_in(each.name, REACTOR) and each.at_module_level and module != "service":
+        yield "imports the reactor at module level; let it come in by the constructor"
+    for library, homes in ONLY_IN.items():
+        if is_in(each.name, library) and home not in homes:
+            yield f"imports {library}, whose place is {' and '.join(sorted(homes))}"
+    for library in NOT_IN_COMET:
+        if home == "comet" and is_in(each.name, library):
+            yield f"imports {library}, which the engine may not know"
+    if not is_in(each.name, NAME) or home in ROOF:
+        return
+    # A name of the package itself, such as its version, is ground floor.
+    _, *inner = each.name.split(".")
+    target = storey(inner[0]) if inner else GROUND
+    if target not in ({GROUND, home} | ROOMS.get(home, set())):
+        yield f"{home} imports {each.name}, which is not below it"
+
+
+def test_imports_only_go_down() -> None:
+    assert faults(PACKAGE) == []
+
+
+def test_the_plugin_imports_nothing_of_ours() -> None:
+    plugin = PACKAGE.parent / "twisted" / "plugins" / "comet_chat_plugin.py"
+    assert [each.name for each in imports(plugin, "") if is_in(each.name, NAME)] == []
+
+
+GOOD = {
+    "__init__.py": "",
+    "errors.py": "import attrs",
+    "comet/engine.py": "from ..errors import NotFound\nfrom .reaper import Reaper",
+    "log/sql.py": "import sqlalchemy\nfrom alembic import command\nfrom cometd_chat import errors",
+    "chat/rooms.py": "from cometd_chat.log.log import Draft\nfrom ..comet import CometEngine",
+    "web/app.py": "from klein import Klein\nfrom cometd_chat.chat import rooms",
+    "service.py": "from twisted.internet import reactor\nfrom .web import app",
+    "__main__.py": "def main():\n    from twisted.internet import reactor\nfrom . import service",
+}
+
+FAULTY = [
+    ("comet/engine.py", "from cometd_chat.chat import rooms", "comet imports cometd_chat.chat"),
+    ("comet/engine.py", "from cometd_chat import log", "comet imports cometd_chat.log"),
+    ("comet/engine.py", "import cometd_chat.log.log", "comet imports cometd_chat.log"),
+    ("comet/engine.py", "from .. import log", "comet imports cometd_chat.log"),
+    ("comet/engine.py", "from ..log import log", "comet imports cometd_chat.log"),
+    ("comet/__init__.py", "from ..log import log", "comet imports cometd_chat.log"),
+    ("log/schema/env.py", "from ...chat import rooms", "log imports cometd_chat.chat"),
+    (
+        "comet/engine.py",
+        "def f():\n    from cometd_chat import chat",
+        "comet imports cometd_chat.c",
+    ),
+    ("comet/engine.py", "from twisted.web import server", "may not know"),
+    ("comet/engine.py", "import twisted.web.server", "may not know"),
+    ("comet/engine.py", "import json", "may not know"),
+    ("comet/engine.py", "import msgspec", "may not know"),
+    ("transports/held.py", "from cometd_chat.log import log", "transports imports"),
+    ("log/sql.py", "from cometd_chat.transports import held", "log imports"),
+    ("chat/rooms.py", "from cometd_chat.web import app", "chat imports"),
+    ("chat/rooms.py", "from cometd_chat.bayeux import meta", "chat imports"),
+    ("bayeux/meta.py", "from cometd_chat.chat import rooms", "bayeux imports"),
+    ("web/app.py", "from cometd_chat.service import Settings", "web imports"),
+    ("web/app.py", "from cometd_chat.settings import Settings", "web imports"),
+    ("errors.py", "from cometd_chat.comet import CometEngine", "ground floor imports"),
+    ("__init__.py", "from .service import makeService", "ground floor imports"),
+    ("chat/rooms.py", "import sqlalchemy.orm", "whose place is log"),
+    ("service.py", "from alembic.config import Config", "whose place is log"),
+    ("service.py", "from klein import Klein", "whose place is web"),
+    ("web/app.py", "from twisted.internet import reactor", "the reactor at module level"),
+    ("web/app.py", "import twisted.internet.reactor", "the reactor at module level"),
+    ("log/sql.py", "class C:\n    from twisted.internet import reactor", "the reactor at module"),
+    ("log/sql.py", "try:\n    from twisted.internet.reactor import run\nfinally: pass", "reactor"),
+    ("web/service.py", "from twisted.internet import reactor", "the reactor at module level"),
+    ("chat/utils.py", "", "says nothing"),
+    ("base/rooms.py", "", "says nothing"),
+    ("manager.py", "", "says nothing"),
+]
+
+
+def plant(root: Path, tree: dict[str, str]) -> Path:
+    package = root / NAME
+    for name, text in tree.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return package
+
+
+def test_a_good_house_has_no_fault(tmp_path: Path) -> None:
+    assert faults(plant(tmp_path, GOOD)) == []
+
+
+@pytest.mark.parametrize(("name", "text", "fault"), FAULTY)
+def test_each_planted_fault_is_found(tmp_path: Path, name: str, text: str, fault: str) -> None:
+    found = faults(plant(tmp_path, {**GOOD, name: text}))
+    assert len(found) == 1
+    assert fault in found[0]
+    assert found[0].startswith(name)
