@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
@@ -486,77 +484,3 @@ class TestExpiry:
         clock.advance(20)
         assert story == [("a", "interrupt", Reason.EXPIRED)]
         assert engine.register(LOBBY).handlers == []
-
-
-ACTIONS = ["add", "remove", "interrupt", "notify", "deliver", "unregister", "register", "raise"]
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 4), st.integers(0, 1)), max_size=40)
-)
-def test_whatever_they_do_each_ends_once_and_hears_nothing_after(
-    script: list[tuple[str, int, int]],
-) -> None:
-    """Handlers that follow a random script inside their callbacks."""
-    clock = Clock()
-    engine = CometEngine(clock)
-    story: Story = []
-    steps = list(script)
-    paths = [LOBBY, "/chat/dev"]
-
-    def act(event: CometEvent) -> None:
-        if not steps:
-            return
-        action, who, where = steps.pop()
-        context = engine.register(paths[where])
-        if action == "add":
-            context.add_handler(handlers[who])
-        elif action == "remove":
-            context.remove_handler(handlers[who])
-        elif action == "interrupt":
-            engine.interrupt(handlers[who])
-        elif action == "notify":
-            context.notify("hi")
-        elif action == "deliver":
-            engine.deliver([Delivery(path, "hi", 1) for path in paths])
-        elif action == "unregister":
-            engine.unregister(paths[where])
-        elif action == "raise":
-            raise RuntimeError("no")
-
-    handlers = [Listener(str(number), story, act) for number in range(5)]
-    with capturedLogs():
-        for number, handler in enumerate(handlers):
-            try:
-                engine.register(paths[number % 2], 60).add_handler(handler)
-            except RuntimeError:
-                story.append((handler.name, "refused", None))
-        while steps:
-            before = len(steps)
-            engine.deliver([Delivery(path, "hi", 1) for path in paths])
-            clock.advance(0)
-            if len(steps) == before:
-                break
-        steps.clear()
-        engine.shutdown()
-    assert clock.getDelayedCalls() == []
-    assert all(context.handlers == [] for context in engine.contexts)
-    for handler in handlers:
-        alive = lives([what for name, what, _ in story if name == handler.name])
-        # One that was refused because it raised in its beginning hears of no end.
-        assert not alive or "raise" in [action for action, _, _ in script]
-
-
-def lives(heard: list[str]) -> bool:
-    """Initialized before anything else, and nothing but a new life after an end; is it alive?"""
-    alive = False
-    for what in heard:
-        if what == "initialize":
-            alive = True
-        elif what in ("interrupt", "terminate"):
-            assert alive
-            alive = False
-        elif what == "event":
-            assert alive
-    return alive
