@@ -1,0 +1,57 @@
+"""What Twisted's public interface does not tell about a connection.
+
+What it is: the only place that reaches below it, guarded by ``tests/transports/test_below.py``.
+
+What it may know: private names of Twisted's transports and Linux's socket ioctls.
+
+Invariant: where a thing can't be known the answer is the harmless one, never an exception.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+try:
+    from fcntl import ioctl
+    from termios import TIOCOUTQ as SIOCOUTQ  # The same number on Linux, see tcp(7).
+except ImportError:  # pragma: no cover - not a Unix
+    ioctl = None  # type: ignore[assignment]
+
+
+def unsent(transport: Any) -> int:
+    """Bytes that wait in this process because the kernel did not take them yet.
+
+    On TLS these are what the TCP transport below holds, and what TLS itself holds back.
+    """
+    waiting = sum(map(len, getattr(transport, "_appSendBuffer", ())))
+    lower = getattr(transport, "transport", None) if waiting or _is_tls(transport) else None
+    tcp = transport if lower is None else lower
+    data_buffer = getattr(tcp, "dataBuffer", b"")
+    offset = getattr(tcp, "offset", 0)
+    return waiting + len(data_buffer) - offset + getattr(tcp, "_tempDataLen", 0)
+
+
+def _is_tls(transport: Any) -> bool:
+    return hasattr(transport, "_tlsConnection")
+
+
+def unacknowledged(transport: Any) -> int:
+    """Bytes that the kernel took and the peer's TCP has not acknowledged (SIOCOUTQ, tcp(7)).
+
+    On a Unix socket: that the peer has not read. 0 where the system doesn't tell.
+    """
+    fileno = getattr(transport, "fileno", None)
+    if ioctl is None or fileno is None:
+        return 0
+    try:
+        answer: bytes = ioctl(fileno(), SIOCOUTQ, b"\0\0\0\0")
+    except (OSError, ValueError, TypeError):
+        return 0
+    (count,) = struct.unpack("i", answer)
+    return int(count)
+
+
+def behind(transport: Any) -> int:
+    """How many bytes a peer is behind: what waits here, and what it has not acknowledged."""
+    return unsent(transport) + unacknowledged(transport)

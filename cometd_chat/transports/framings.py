@@ -1,0 +1,294 @@
+"""How events look on the wire, a few lines a door.
+
+What it is: pure functions from events to bytes. A framing is shared by all requests that it serves.
+
+What it may know: `Event`. Not requests, not sockets, not the chat's rules.
+
+Invariant: whatever text an event carries, the framing's own decoder gives the same text back, and
+no text can end an event early, start another or run as code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import ClassVar, Protocol
+
+import attrs
+import msgspec
+
+from cometd_chat.transports.event import Event
+
+
+class Framing(Protocol):
+    """One way of putting events into a response body."""
+
+    @property
+    def door(self) -> str:
+        """The door's name, as in its path and in the metrics."""
+
+    @property
+    def content_type(self) -> str:
+        """Value of the Content-Type header."""
+
+    @property
+    def one_shot(self) -> bool:
+        """Whether the first events finish the response, as they do in polling."""
+
+    def begin(self) -> bytes:
+        """What stands before the first event."""
+
+    def frame(self, events: Sequence[Event]) -> bytes:
+        """A batch of events, oldest first."""
+
+    def end(self) -> bytes:
+        """What stands after the last event."""
+
+
+class EachAlone:
+    """A framing in which a batch is its events one after the other."""
+
+    one_shot = False
+
+    def __init__(self) -> None:
+        self._last: Sequence[Event] = ()
+        self._last_bytes = b""
+
+    def begin(self) -> bytes:
+        return b""
+
+    def end(self) -> bytes:
+        return b""
+
+    def one(self, event: Event) -> bytes:
+        """The bytes of one event."""
+        raise NotImplementedError
+
+    def frame(self, events: Sequence[Event]) -> bytes:
+        # In a fan-out the same batch is asked for again and again: compare, don't join anew.
+        # (Events are equal only when they are the same object, so this is a run over pointers.)
+        if events != self._last:
+            self._last_bytes = self.join([self._framed(event) for event in events])
+            self._last = list(events)
+        return self._last_bytes
+
+    def join(self, parts: list[bytes]) -> bytes:
+        return b"".join(parts)
+
+    def _framed(self, event: Event) -> bytes:
+        framed = event.framed.get(self)
+        if framed is None:
+            framed = event.framed[self] = self.one(event)
+        return framed
+
+
+class Frame(EachAlone):
+    """The forever frame: a page that never finishes, made of scripts that call its parent.
+
+    :param nonce: the one random value by which its Content-Security-Policy knows our scripts.
+    """
+
+    door = "frame"
+    # Without the charset in this header Firefox runs nothing before the page has ended.
+    content_type = "text/html; charset=utf-8"
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__()
+        self._script = b'<script nonce="%s">' % nonce.encode("ascii")
+        self.content_security_policy = (
+            f"default-src 'none'; script-src 'nonce-{nonce}'; base-uri 'none'; "
+            "form-action 'none'; frame-ancestors 'self'"
+        )
+
+    def begin(self) -> bytes:
+        return b"<!doctype html><html><head><title>Comet</title></head><body>\n"
+
+    def end(self) -> bytes:
+        return b"</body></html>\n"
+
+    def one(self, event: Event) -> bytes:
+        return b"parent.comet.receive(%s);" % for_script(event.json)
+
+    def join(self, parts: list[bytes]) -> bytes:
+        # One script a batch: each script costs the browser a compilation and an element.
+        calls = b"".join(parts)
+        return self._script + calls + b"document.currentScript.remove()</script>\n"
+
+
+def for_script(json: bytes) -> bytes:
+    """JSON as a JavaScript expression that is safe between ``<script>`` and ``</script>``.
+
+    No ``<`` means no end tag and no comment; U+2028 and U+2029 end a line for older engines.
+    (HTML, section 4.12.1.3; ECMA-262 before 2019.)
+    """
+    return (
+        json.replace(b"<", b"\\u003c")
+        .replace("\u2028".encode(), b"\\u2028")
+        .replace("\u2029".encode(), b"\\u2029")
+    )
+
+
+class JsonLines(EachAlone):
+    """HTTP streaming: an event a line (NDJSON)."""
+
+    door = "stream"
+    content_type = "application/x-ndjson"
+
+    def one(self, event: Event) -> bytes:
+        return event.json + b"\n"
+
+
+class ServerSentEvents(EachAlone):
+    """``text/event-stream`` (HTML, section 9.2).
+
+    JSON has no raw line ends, so an event's data is always one line.
+
+    :param retry: milliseconds after which the browser opens a broken stream again.
+    """
+
+    door = "sse"
+    content_type = "text/event-stream"
+
+    def __init__(self, retry: int) -> None:
+        super().__init__()
+        self._retry = b"retry: %d\n\n" % retry
+
+    def begin(self) -> bytes:
+        return self._retry
+
+    def one(self, event: Event) -> bytes:
+        id = b"id: %s\n" % event.cursor.encode("ascii") if event.cursor is not None else b""
+        # Without a name an event reaches `onmessage`; heartbeats would only be in the way there.
+        name = b"event: heartbeat\n" if event.type == "heartbeat" else b""
+        return b"%s%sdata: %s\n\n" % (id, name, event.json)
+
+
+class Poll:
+    """Long polling: one complete JSON object with the events and where to go on."""
+
+    door = "poll"
+    content_type = "application/json"
+    one_shot = True
+
+    #: Events that only say where the client stands: `cursor` says it too.
+    _positions = frozenset({"hello", "heartbeat"})
+
+    def begin(self) -> bytes:
+        return b""
+
+    def end(self) -> bytes:
+        return b""
+
+    def frame(self, events: Sequence[Event]) -> bytes:
+        cursors = [event.cursor for event in events if event.cursor is not None]
+        shown = [event.json for event in events if event.type not in self._positions]
+        cursor = msgspec.json.encode(cursors[-1] if cursors else None)
+        return b'{"events":[%s],"cursor":%s}\n' % (b",".join(shown), cursor)
+
+
+class Text(EachAlone):
+    """Lines for people, made for ``curl -N``.
+
+    :param rooms: whether to say which room an event is from.
+    :param cursors: whether a heartbeat shows the cursor rather than an empty line.
+    """
+
+    door = "text"
+    content_type = "text/plain; charset=utf-8"
+
+    def __init__(self, *, rooms: bool = False, cursors: bool = False) -> None:
+        super().__init__()
+        self._rooms = rooms
+        self._cursors = cursors
+
+    def one(self, event: Event) -> bytes:
+        show = _LINES.get(event.type)
+        line = show(event) if show is not None else self._position(event)
+        if line is None:
+            return b""
+        if self._rooms and "room" in event.fields:
+            line = f"#{event.fields['room']} {line}"
+        return line.replace("\n", "\n  ").encode() + b"\n"
+
+    def _position(self, event: Event) -> str | None:
+        if event.type not in ("hello", "heartbeat"):
+            return None
+        if self._cursors:
+            return f"* cursor {event.cursor}"
+        return "" if event.type == "heartbeat" else None
+
+
+def _people(event: Event) -> str:
+    return f"* {event.fields['count']} people are here"
+
+
+def _reset(event: Event) -> str:
+    return f"* {event.fields['reason']}; from here on with cursor={event.cursor}"
+
+
+#: How the text door shows each type; a type that is not here is not shown.
+_LINES: dict[str, Callable[[Event], str]] = {
+    "message": lambda event: f"[{event.fields['from']}] {event.fields['text']}",
+    "join": lambda event: f"* {event.fields['from']} joined",
+    "leave": lambda event: f"* {event.fields['from']} left",
+    "people": _people,
+    "gap": lambda event: f"* {event.fields['missing']} messages left out",
+    "reset": _reset,
+    "reopen": lambda event: f"* the stream ends here, go on with cursor={event.cursor}",
+    "bye": lambda event: f"* the stream ends here: {event.fields['reason']}",
+    "error": lambda event: f"! {event.fields['detail']}",
+}
+
+
+@attrs.define(eq=False)
+class Classic:
+    """The endless page of the classic chat servlet: HTML that needs no script.
+
+    :param head: the page up to its first line, for this one reader.
+    :param name: hers.
+    :param heartbeat: what shows that the line is alive.
+    :param tail: the end of the page, from the cursor with which to go on (None: don't go on).
+    """
+
+    door: ClassVar[str] = "openchat"
+    content_type: ClassVar[str] = "text/html; charset=utf-8"
+    one_shot: ClassVar[bool] = False
+
+    head: str
+    name: str
+    heartbeat: str
+    tail: Callable[[str | None], str]
+    _cursor: str | None = attrs.field(init=False, default=None)
+
+    def begin(self) -> bytes:
+        return f'{self.head}<p dir="auto">Welcome {escape(self.name)}</p>\n'.encode()
+
+    def end(self) -> bytes:
+        return self.tail(self._cursor).encode()
+
+    def frame(self, events: Sequence[Event]) -> bytes:
+        for event in events:
+            self._cursor = None if event.type == "bye" else event.cursor or self._cursor
+        return b"".join(map(self._one, events))
+
+    def _one(self, event: Event) -> bytes:
+        if event.type == "heartbeat":
+            return self.heartbeat.encode()
+        line = _classic_line(event)
+        return b"" if line is None else f'<p dir="auto">{line}</p>\n'.encode()
+
+
+def _classic_line(event: Event) -> str | None:
+    fields = event.fields
+    if event.type == "message":
+        text = escape(fields["text"]).replace("\n", "<br>")
+        return f"[ {escape(fields['from'])} ] {text}"
+    if event.type == "join":
+        address = f" from {escape(fields['address'])}" if "address" in fields else ""
+        return f"User {escape(fields['from'])}{address} is joining the chat."
+    if event.type == "leave":
+        return f"User {escape(fields['from'])} is leaving the chat."
+    show = _LINES.get(event.type)
+    if show is None or event.type == "reopen":
+        return None
+    return escape(show(event).removeprefix("* "))

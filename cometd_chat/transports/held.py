@@ -1,0 +1,375 @@
+"""Requests that are held: the only code that writes to an unfinished request.
+
+What it is: `HeldStream` goes on writing until somebody ends it, `HeldPoll` waits for its one
+answer. Both turn a request into the Deferred that its route returns.
+
+What it may know: the request, a framing, the sweep. Not the log, not rooms, not who is reading.
+
+Invariant: Klein alone finishes a response; the Deferred's canceller, which Klein calls when the
+peer goes, is the detach hook. What is held for one reader stays within its budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from twisted.web.iweb import IRequest
+from zope.interface import implementer
+
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.transports import below
+from cometd_chat.transports.event import Event
+from cometd_chat.transports.framings import Framing
+from cometd_chat.transports.ledger import Ledger
+
+#: Seconds that a reader may be over its budget without its TCP acknowledging anything.
+STALLED_AFTER = 2.0
+
+#: A reader this many times over its budget is cut at once.
+HOPELESS = 4
+
+
+class HeldListener(Protocol):
+    """Who hears what becomes of a held request."""
+
+    def on_progress(self) -> None:
+        """The peer has taken bytes of ours."""
+
+    def on_silence(self) -> Event:
+        """Nothing was written for a heartbeat: the heartbeat that says how far the stream is."""
+
+    def on_overdue(self) -> None:
+        """A poll has been held for as long as it asked for: answer it."""
+
+    def on_lost(self) -> None:
+        """The peer is gone, or was cut; nothing more can be written."""
+
+
+class HeldRequest(Protocol):
+    """An unfinished request that we go on writing to."""
+
+    @property
+    def done(self) -> Deferred[None]:
+        """What the route returns."""
+
+    @property
+    def one_shot(self) -> bool:
+        """Whether the first events end it."""
+
+    def hold(self, listener: HeldListener, hello: Event) -> None:
+        """Begin: a stream's head and ``hello`` go out at once."""
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Write events, oldest first."""
+
+    def end(self, events: Sequence[Event]) -> None:
+        """Write the last events and finish the response."""
+
+    def cut(self) -> None:
+        """Drop the connection without a word: its peer is not listening."""
+
+    def drained(self) -> Deferred[None]:
+        """Fires when the peer has taken what was written, or is gone."""
+
+
+class _Held:
+    """What streams and polls have in common: from the request to its Deferred and back."""
+
+    __slots__ = (
+        "_counts",
+        "_ended",
+        "_framing",
+        "_listener",
+        "_reaper",
+        "_request",
+        "done",
+        "due_bucket",
+    )
+
+    def __init__(
+        self, request: IRequest, framing: Framing, *, reaper: Reaper, ledger: Ledger
+    ) -> None:
+        self._request: Any = request
+        self._framing = framing
+        self._reaper = reaper
+        self._counts = ledger.door(framing.door)
+        self._listener: HeldListener | None = None
+        self._ended = False
+        self.due_bucket = 0
+        self.done: Deferred[None] = Deferred(self._cancelled)
+
+    @property
+    def one_shot(self) -> bool:
+        return self._framing.one_shot
+
+    def _begin(self, listener: HeldListener) -> None:
+        self._listener = listener
+        self._counts.held += 1
+
+    def _cancelled(self, done: Deferred[None]) -> None:
+        # Klein cancels when the peer has gone; it absorbs the CancelledError that follows.
+        self._detach(told=True)
+
+    def _detach(self, *, told: bool) -> bool:
+        """Stop once and for all; False when that has happened before."""
+        if self._ended:
+            return False
+        self._ended = True
+        self._reaper.cancel(self)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._counts.held -= 1
+            if told:
+                listener.on_lost()
+        return True
+
+    def _write(self, data: bytes) -> None:
+        self._counts.bytes_sent += len(data)
+        self._request.write(data)
+
+    def cut(self) -> None:
+        if self._detach(told=True):
+            self._abort()
+
+    def _abort(self) -> None:
+        channel = self._request.channel
+        if channel is not None and channel.transport is not None:
+            # The response has no proper end any more, and Klein must not give it one: the loss of
+            # the connection cancels `done`, in a later turn of the reactor.
+            channel.transport.abortConnection()
+
+    def on_due(self, now: float) -> float | None:
+        raise NotImplementedError
+
+
+class HeldPoll(_Held):
+    """A long poll: held until there is something to say, then answered and done.
+
+    :param wait: seconds after which it is answered all the same.
+    """
+
+    __slots__ = ("_wait",)
+
+    def __init__(
+        self,
+        request: IRequest,
+        framing: Framing,
+        *,
+        reaper: Reaper,
+        ledger: Ledger,
+        wait: float,
+    ) -> None:
+        super().__init__(request, framing, reaper=reaper, ledger=ledger)
+        self._wait = wait
+
+    def hold(self, listener: HeldListener, hello: Event) -> None:
+        """Wait. (A poll's answer says where it stands by itself: it has no use for `hello`.)"""
+        self._begin(listener)
+        self._reaper.schedule(self, self._wait)
+
+    def send(self, events: Sequence[Event]) -> None:
+        self.end(events)
+
+    def end(self, events: Sequence[Event]) -> None:
+        if not self._detach(told=False):
+            return
+        self._counts.delivered += sum(event.id is not None for event in events)
+        body = self._framing.frame(events)
+        self._request.setHeader(b"content-length", b"%d" % len(body))
+        self._write(body)
+        self.done.callback(None)
+
+    def drained(self) -> Deferred[None]:
+        raise NotImplementedError("a poll is over with its first events")
+
+    def on_due(self, now: float) -> float | None:
+        if self._listener is not None:
+            self._listener.on_overdue()
+        return None
+
+
+@implementer(IPushProducer)
+class HeldStream(_Held):
+    """A response without an end, with a heartbeat and a bound on how far its reader is behind.
+
+    :param heartbeat: seconds of silence after which a heartbeat is written.
+    :param budget: bytes that its reader may be behind, see the option ``--reader-budget``.
+    """
+
+    __slots__ = (
+        "_acknowledged",
+        "_acknowledged_at",
+        "_budget",
+        "_heartbeat",
+        "_ledger",
+        "_paused",
+        "_unmeasured",
+        "_waiting",
+        "_written",
+        "_written_at",
+    )
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        request: IRequest,
+        framing: Framing,
+        *,
+        reaper: Reaper,
+        ledger: Ledger,
+        heartbeat: float,
+        budget: int,
+    ) -> None:
+        super().__init__(request, framing, reaper=reaper, ledger=ledger)
+        self._ledger = ledger
+        self._heartbeat = heartbeat
+        self._budget = budget
+        self._paused = False
+        self._waiting: list[Deferred[None]] = []
+        # Bytes of body: written in all, of these taken by the peer when last measured, and
+        # written since it was last known that the reader is within its budget.
+        self._written = 0
+        self._acknowledged = 0
+        self._unmeasured = 0
+        self._written_at = self._acknowledged_at = reaper.seconds()
+
+    # -- the life of the stream
+
+    def hold(self, listener: HeldListener, hello: Event) -> None:
+        self._begin(listener)
+        self._request.registerProducer(self, True)
+        self._put(self._framing.begin() + self._framing.frame([hello]))
+        self._reaper.schedule(self, self._heartbeat)
+
+    def send(self, events: Sequence[Event]) -> None:
+        if self._ended:
+            return
+        self._counts.delivered += len(events)
+        data = self._framing.frame(events)
+        self._put(data)
+        if self._unmeasured > self._budget:
+            self._judge(batch=len(data))
+
+    def end(self, events: Sequence[Event]) -> None:
+        if not self._detach(told=False):
+            return
+        self._write(self._framing.frame(events) + self._framing.end())
+        self._request.unregisterProducer()
+        self._release()
+        self.done.callback(None)
+
+    def _detach(self, *, told: bool) -> bool:
+        first = super()._detach(told=told)
+        if first and told:
+            self._release()
+        return first
+
+    def _put(self, data: bytes) -> None:
+        if data:
+            self._written += len(data)
+            self._unmeasured += len(data)
+            self._written_at = self._reaper.seconds()
+            self._write(data)
+
+    # -- back-pressure (IPushProducer, called by the transport's buffer)
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        self._release_drained()
+
+    def stopProducing(self) -> None:
+        self._paused = False
+
+    def drained(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        self._release_drained()
+        return waiting
+
+    def _release_drained(self) -> None:
+        """Let the backlog go on when half of the budget is free.
+
+        The transport tells when its own buffer is empty; what the kernel still holds is only
+        known by asking, so the sweep asks again.
+        """
+        if not self._waiting:
+            return
+        if self._ended or self._measure(self._reaper.seconds()) <= self._budget // 2:
+            self._release()
+        elif not self._paused:
+            self._look_again()
+
+    def _release(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    # -- the sweep: progress, slow readers, heartbeats
+
+    def on_due(self, now: float) -> float | None:
+        """Seconds until the next look; see `Reaper.schedule`."""
+        if self._waiting:
+            # A backlog is on its way, as fast as its reader takes it: no budget, no heartbeat.
+            self._release_drained()
+            return STALLED_AFTER
+        behind = self._measure(now)
+        if behind > self._budget:
+            if now - self._acknowledged_at >= STALLED_AFTER:
+                self._cut_slow(behind)
+                return None
+            return STALLED_AFTER
+        silence = now - self._written_at
+        if silence < self._heartbeat:
+            return self._heartbeat - silence
+        if self._listener is not None:
+            self._put(self._framing.frame([self._listener.on_silence()]))
+        return self._heartbeat
+
+    def _measure(self, now: float) -> int:
+        """How far the reader is behind, in bytes; tells the listener of its progress."""
+        behind = below.behind(self._request.channel.transport)
+        acknowledged = self._written - behind
+        if acknowledged > self._acknowledged:
+            self._acknowledged = acknowledged
+            self._acknowledged_at = now
+            if self._listener is not None:
+                self._listener.on_progress()
+        self._unmeasured = behind
+        return behind
+
+    def _judge(self, batch: int) -> None:
+        """Look whether a reader that may be over its budget is, after a batch of so many bytes.
+
+        Asking the kernel costs a system call, so it is asked only when what was written since the
+        last look could have passed the budget.
+        """
+        now = self._reaper.seconds()
+        behind = self._measure(now)
+        if behind - batch <= self._budget:
+            # One batch alone, however large, is no reason; the sweep looks again.
+            if behind > self._budget:
+                self._look_again()
+        elif behind > HOPELESS * self._budget or now - self._acknowledged_at >= STALLED_AFTER:
+            self._cut_slow(behind)
+        else:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self._reaper.schedule(self, STALLED_AFTER)
+
+    def _cut_slow(self, behind: int) -> None:
+        self._ledger.slow_readers_cut += 1
+        self._log.info(
+            "cut a slow reader: {door}, {behind} bytes behind",
+            door=self._framing.door,
+            behind=behind,
+        )
+        self.cut()

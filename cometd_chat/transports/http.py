@@ -1,0 +1,172 @@
+"""HTTP/1.1 with our limits, at the end of a request's head and in its body.
+
+What it is: the one subclass of Twisted's channel, and the Site that builds it. It refuses a body
+that is too large before it arrives, cuts a chunked one, and answers what can't be parsed.
+
+What it may know: Twisted's channel, some of its private names included; guarded by
+``tests/transports/test_http.py``. Not routes, not the chat.
+
+Invariant: no more of a body than the limit is ever held, and every refusal has the one form that
+the web layer gives to errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IReactorTime,
+    ITCPTransport,
+    ITransport,
+)
+from twisted.logger import Logger
+from twisted.web.http import HTTPChannel
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+from zope.interface import implementer
+
+from cometd_chat.errors import BodyTooLarge, ChatError, InvalidRequest
+
+#: The largest body that any route takes, in bytes.
+MAX_BODY = 256 * 1024
+
+#: After a refusal a peer may go on sending for so many seconds. Closing at once would reset the
+#: connection, and the reset would destroy the answer before it is read.
+LINGER = 2
+
+#: Makes the response to a request that never reached a route: error and whether HTML is wanted in,
+#: content type and body out.
+RenderRefusal = Callable[[ChatError, bool], tuple[bytes, bytes]]
+
+
+class LimitedRequest(Request):
+    """A request whose body is counted while it arrives."""
+
+    channel: LimitedChannel
+    content: BytesIO
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self.content.tell() + len(data) > MAX_BODY:
+            self.channel.refuse(BodyTooLarge(_too_large(MAX_BODY)), 413)
+        else:
+            super().handleContentChunk(data)
+
+
+@implementer(IHalfCloseableProtocol)
+class LimitedChannel(HTTPChannel):
+    """A channel that refuses in our own form."""
+
+    site: ChatSite
+    transport: ITransport
+    _refused = False
+
+    def allHeadersReceived(self) -> None:
+        # `length` is None for a chunked body, which is counted as it comes.
+        if self.length is not None and self.length > MAX_BODY:
+            self.refuse(BodyTooLarge(_too_large(MAX_BODY)), 413)
+        else:
+            super().allHeadersReceived()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.refuse(InvalidRequest("This is not a request that HTTP/1.1 allows (RFC 9112)."), 400)
+
+    def refuse(self, error: ChatError, status: int) -> None:
+        """Answer before there is a route, and let the peer finish what it is sending."""
+        if self._refused:
+            return
+        self._refused = True
+        headers = self.requests[-1].requestHeaders if self.requests else None
+        accept = (headers.getRawHeaders(b"accept") if headers is not None else None) or [b""]
+        kind, body = self.site.render_refusal(error, b"text/html" in accept[0])
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n"
+            b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+            b"Connection: close\r\n\r\n%s" % (status, error.title.encode(), kind, len(body), body)
+        )
+        self._linger()
+
+    def _linger(self) -> None:
+        self.setTimeout(LINGER)
+        if ITCPTransport.providedBy(self.transport) and not self.isSecure():
+            self.transport.loseWriteConnection()
+        else:
+            self.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        # What a refused peer still sends is dropped; `setTimeout` is what ends it.
+        if not self._refused:
+            super().dataReceived(data)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.refuse(InvalidRequest("A line of the request's head can have 16 KiB at most."), 400)
+
+    def lineReceived(self, line: bytes) -> None:
+        if not self._refused:
+            super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self._refused:
+            super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        if not self._refused:
+            super().allContentReceived()
+
+    def readConnectionLost(self) -> None:
+        # A peer that closes its half is gone for us: nothing that we hold needs a half-open one.
+        self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed, after a refusal."""
+
+
+def _too_large(limit: int) -> str:
+    return f"A body can have {limit // 1024} KiB at most."
+
+
+class ChatSite(Site):
+    """A Site of our channels, with an access log that has no query strings.
+
+    :param render_refusal: the form of errors that never reach a route.
+    """
+
+    _access_log = Logger(namespace="cometd_chat.access")
+
+    def __init__(
+        self, resource: IResource, render_refusal: RenderRefusal, reactor: IReactorTime
+    ) -> None:
+        super().__init__(
+            resource,
+            requestFactory=LimitedRequest,
+            parsePOSTFormSubmission=False,
+            reactor=reactor,
+        )
+        self.render_refusal = render_refusal
+        self.protocol = LimitedChannel  # type: ignore[assignment]
+
+    def startFactory(self) -> None:
+        """Nothing to open: the log is the daemon's own."""
+
+    def stopFactory(self) -> None:
+        """Nothing to close."""
+
+    def log(self, request: Any) -> None:
+        """One line a response; tokens travel in queries and headers, so neither is in it."""
+        self._access_log.debug(
+            "{method} {path} {status} {size}",
+            method=request.method.decode("ascii", "replace"),
+            path=request.path.decode("ascii", "replace"),
+            status=request.code,
+            size=request.sentLength,
+        )
+
+
+def address_of(request: IRequest) -> str:
+    """The peer's IP address; an empty string where it has none, as on a Unix socket."""
+    address = request.getClientAddress()
+    return address.host if isinstance(address, (IPv4Address, IPv6Address)) else ""

@@ -1,0 +1,34 @@
+"""Plain counts of what the doors do.
+
+What it is: numbers that the hot path adds to and that the metrics page reads.
+
+What it may know: nothing.
+
+Invariant: counting costs an addition; whoever shows the numbers does the rest.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.define
+class DoorCounts:
+    """What one door has done since the start."""
+
+    held: int = 0
+    delivered: int = 0
+    bytes_sent: int = 0
+    expired: int = 0
+
+
+@attrs.define
+class Ledger:
+    """What all doors have done since the start."""
+
+    slow_readers_cut: int = 0
+    doors: dict[str, DoorCounts] = attrs.field(factory=dict)
+
+    def door(self, name: str) -> DoorCounts:
+        """The counts of one door."""
+        return self.doors.setdefault(name, DoorCounts())
