@@ -129,3 +129,9 @@ class StorageUnavailable(ChatError):
 
 class LogFull(ChatError):
     status, slug, title = 503, "log-full", "The log has reached its size limit"
+
+
+def by_slug() -> dict[str, type[ChatError]]:
+    """The whole table, by the last part of the path under ``/problems/``."""
+    kinds: list[type[ChatError]] = [ChatError, *ChatError.__subclasses__()]
+    return {kind.slug: kind for kind in kinds}

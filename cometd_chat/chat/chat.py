@@ -1,0 +1,306 @@
+"""The chat: what people can do, and whether they may.
+
+What it is: the one object that the edges talk to; a method a thing that somebody can do.
+
+What it may know: sessions, rooms, presence, the feed. Rules only: no HTTP, no SQL.
+
+Invariant: what somebody says reaches her by the same way as everybody else, by the log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cometd_chat.chat import events
+from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.limits import MESSAGES, ROOMS, SESSIONS, TEXT, TYPING, Limits
+from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
+from cometd_chat.chat.reader import Reader, Start
+from cometd_chat.chat.rooms import Room, Rooms
+from cometd_chat.chat.sessions import Session, Sessions
+from cometd_chat.errors import (
+    ClientIdReused,
+    FieldError,
+    InvalidRequest,
+    NameTaken,
+    ShuttingDown,
+)
+from cometd_chat.log.log import Draft, Record
+from cometd_chat.transports.event import Event
+from cometd_chat.transports.held import HeldRequest
+
+MAX_TEXT = 8000
+MAX_CLIENT_ID = 64
+
+#: When the daemon stops, readers come back within so many seconds, not all at once.
+REOPEN_WITHIN = 3.0
+
+#: Control characters other than newline and tab, and halves of surrogate pairs.
+_UNSPEAKABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Chat:
+    """The conversation.
+
+    :param heartbeat: seconds of silence after which a stream gets a heartbeat.
+    :param server: what this daemon calls itself in `hello`.
+    :param shown: what others may see of an address, or None.
+    :param random: a number between 0 and 1, another one each time.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        feed: Feed,
+        sessions: Sessions,
+        rooms: Rooms,
+        presence: Presence,
+        limits: Limits,
+        heartbeat: float,
+        server: str,
+        shown: Callable[[str], str | None],
+        random: Callable[[], float],
+    ) -> None:
+        self.feed = feed
+        self.sessions = sessions
+        self.rooms = rooms
+        self.presence = presence
+        self.limits = limits
+        self.stopping = False
+        self.heartbeat = heartbeat
+        self._server = server
+        self.shown = shown
+        self._random = random
+
+    def start(self, recent: Sequence[Record]) -> None:
+        """Take up what is kept, and follow the log.
+
+        :param recent: see `Feed.start`.
+        """
+        self.feed.start(recent)
+        self.rooms.start()
+        self.sessions.start()
+
+    # -- sessions
+
+    async def log_in(self, name: str, address: str, *, brief: bool = False) -> tuple[Session, str]:
+        """Start a guest session; see `Sessions.start_guest`.
+
+        :param address: where from, for the limits.
+        :raises TooMany: too many sessions from that address.
+        """
+        self._refuse_when_stopping()
+        self.limits.take(SESSIONS, address)
+        return await self.sessions.start_guest(name, brief=brief)
+
+    async def rename(self, session: Session, name: str) -> None:
+        """Give somebody another name; others see one go and one come."""
+        old = await self.sessions.rename(session, name)
+        if old != session.name:
+            self.presence.renamed(session, old)
+
+    async def log_out(self, session: Session) -> None:
+        """End a session and whatever it holds."""
+        await self.sessions.end(session)
+        self.dismiss(session, "logged out")
+
+    def dismiss(self, session: Session, reason: str) -> None:
+        """Close all that a session holds, with a ``bye``; it is gone from all rooms."""
+        for reader in list(session.readers):
+            reader.close(events.bye(reason))
+        self.presence.ended(session)
+
+    def arrive(self, session: Session, room: Room, address: str) -> None:
+        """Somebody has come by a page that will open its stream in a moment."""
+        self.presence.seen(room.name, session, SLOW_GRACE, self.shown(address))
+
+    def type(self, session: Session, room: Room) -> None:
+        """Somebody is writing.
+
+        :raises TooMany: she says so too often.
+        """
+        self._refuse_nameless(session)
+        self.limits.take(TYPING, session.id)
+        self.presence.seen(room.name, session)
+        self.presence.typing(room.name, session)
+
+    # -- rooms
+
+    async def make_room(self, session: Session, name: str, topic: str) -> Room:
+        """Make a room; see `Rooms.make`.
+
+        :raises TooMany: she made too many.
+        """
+        self._refuse_nameless(session)
+        self.limits.take(ROOMS, session.id)
+        return await self.rooms.make(name, topic, session.id)
+
+    # -- messages
+
+    async def say(
+        self, session: Session, room: Room, text: object, client_id: object = None
+    ) -> tuple[Event, bool]:
+        """Say something in a room.
+
+        :param text: 1 to 8,000 code points.
+        :param client_id: her own key for it, 1 to 64 printable ASCII characters: with it, saying
+            it again has no effect.
+        :returns: the event, once it is durable, and whether it had been said before.
+        :raises InvalidRequest: that can't be a message.
+        :raises ClientIdReused: the key was used for another text.
+        :raises TooMany: too much at once.
+        :raises StorageUnavailable: it was not kept.
+        """
+        self._refuse_when_stopping()
+        self._refuse_nameless(session)
+        draft = Draft(
+            context=room.context.path,
+            type="message",
+            sender=session.id,
+            author=session.name,
+            text=message_text(text),
+            client_id=_client_id(client_id),
+        )
+        self.limits.take(MESSAGES, session.id)
+        self.limits.take(TEXT, session.id, len(draft.text.encode()))
+        record = await self.feed.log.append(draft)
+        if record.repeated and (record.text, record.context) != (draft.text, draft.context):
+            raise ClientIdReused(
+                "This session has posted another text with that client_id: use a new one."
+            )
+        return events.recorded(record), record.repeated
+
+    async def history(
+        self, room: Room, *, before: int | None, after: int | None, limit: int
+    ) -> tuple[list[Event], bool]:
+        """Messages of a room, oldest first, and whether there are more in that direction.
+
+        :param before: only those before this id.
+        :param after: only those after this id; then the oldest of them, else the newest.
+        :param limit: at most so many.
+        """
+        records = await self.feed.log.read(
+            [room.context.path],
+            after=after or 0,
+            before=before,
+            limit=limit + 1,
+            newest=after is None,
+        )
+        more = len(records) > limit
+        if more:
+            records = records[:limit] if after is not None else records[-limit:]
+        return [events.recorded(record) for record in records], more
+
+    # -- reading
+
+    def read(
+        self,
+        session: Session | None,
+        rooms: Sequence[Room],
+        held: HeldRequest,
+        start: Start,
+        *,
+        on_end: Callable[[bool], None],
+        address: str = "",
+        grace: float = GRACE,
+        at_once: bool = False,
+    ) -> Reader:
+        """Somebody reads rooms by a held request.
+
+        :param session: who, or None for somebody who only reads.
+        :param on_end: told once, when she reads no longer; True when her time had run out.
+        :param address: where she comes from.
+        :param grace: seconds that she is present after that.
+        :param at_once: a poll is answered even when there is nothing to say.
+        """
+        self._refuse_when_stopping()
+
+        def ended(expired: bool) -> None:
+            if session is not None:
+                session.readers.discard(reader)
+                for room in rooms:
+                    self.presence.release(room.name, session, grace)
+                if session.brief:
+                    self._end_brief(session)
+            on_end(expired)
+
+        reader = Reader(
+            self.feed,
+            [room.context for room in rooms],
+            held,
+            start,
+            hello=lambda cursor: events.hello(cursor, self.heartbeat, self._server),
+            on_end=ended,
+            delay=lambda: round(self._random() * REOPEN_WITHIN, 2),
+            at_once=at_once,
+        )
+        if session is not None:
+            session.readers.add(reader)
+            for room in rooms:
+                self.presence.hold(room.name, session, self.shown(address))
+        reader.begin()
+        return reader
+
+    def _end_brief(self, session: Session) -> None:
+        """End a session that lived as long as its request."""
+        ending = Deferred.fromCoroutine(self.log_out(session))
+        ending.addErrback(lambda failure: self._log.failure("a session stays", failure))
+
+    def stop(self) -> None:
+        """Tell all readers where to go on, and take no more."""
+        self.stopping = True
+        self.feed.engine.shutdown()
+
+    def refuse_unless_serving(self) -> None:
+        """:raises ShuttingDown: the daemon stops."""
+        self._refuse_when_stopping()
+
+    def _refuse_when_stopping(self) -> None:
+        if self.stopping:
+            raise ShuttingDown("The daemon is stopping: try again in a moment.", retry_after=1)
+
+    def _refuse_nameless(self, session: Session) -> None:
+        if session.name_key is None:
+            raise NameTaken(
+                f"You were away and somebody else is {session.name} now: choose another name for "
+                "this session."
+            )
+
+
+def message_text(text: object) -> str:
+    """What somebody says, as it is kept.
+
+    :raises InvalidRequest: it can't be a message.
+    """
+    if not isinstance(text, str):
+        raise _refused("text", "a string is needed")
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    if not text:
+        raise _refused("text", "there is nothing in it")
+    if len(text) > MAX_TEXT:
+        raise _refused("text", f"too long: {len(text)} of {MAX_TEXT} characters")
+    wrong = _UNSPEAKABLE.search(text)
+    if wrong is not None:
+        raise _refused("text", f"the character U+{ord(wrong[0]):04X} can't be in a message")
+    return text
+
+
+def _client_id(client_id: object) -> str | None:
+    if client_id is None:
+        return None
+    if not isinstance(client_id, str) or not 1 <= len(client_id) <= MAX_CLIENT_ID:
+        raise _refused("client_id", f"1 to {MAX_CLIENT_ID} characters are needed")
+    if not all(" " <= each <= "~" for each in client_id):
+        raise _refused("client_id", "only printable ASCII can be in it")
+    return client_id
+
+
+def _refused(field: str, detail: str) -> InvalidRequest:
+    sentence = detail[0].upper() + detail[1:]
+    return InvalidRequest(f"{sentence}.", fields=[FieldError(field, detail)])

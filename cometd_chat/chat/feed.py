@@ -1,0 +1,93 @@
+"""The live end of the log: what was committed, in memory and on its way to who listens.
+
+What it is: the one follower of the log; it keeps the tail and hands each batch to the engine.
+
+What it may know: the log, the engine, events. Not sessions, not requests.
+
+Invariant: an event is in the tail before any handler is told of it, in the same step; so who reads
+the tail and begins to listen in one step misses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from twisted.internet.defer import Deferred
+
+from cometd_chat.chat import events
+from cometd_chat.comet import CometEngine, Delivery
+from cometd_chat.log.log import EventLog, Record, Tail
+from cometd_chat.transports.event import Event
+
+#: Bytes that an event in memory costs beside its JSON, about.
+_OVERHEAD = 900
+
+
+class Feed:
+    """The live end of one log.
+
+    :param log: what is followed.
+    :param engine: who is told.
+    :param tail: where the newest part is kept.
+    """
+
+    def __init__(self, log: EventLog, engine: CometEngine, tail: Tail[Event]) -> None:
+        self.log = log
+        self.engine = engine
+        self.tail = tail
+        #: How many events have been committed since the start.
+        self.appended = 0
+        #: For each path that has events, the id of its newest.
+        self.newest: dict[str, int] = {}
+        #: Whether `newest` is complete; what was said before the start is asked of the log.
+        self.ready = False
+        self._stop: Callable[[], None] | None = None
+
+    def start(self, recent: Sequence[Record]) -> None:
+        """Begin to follow.
+
+        :param recent: the newest records of the log without a hole, to fill the tail with.
+        """
+        self.tail.start(recent[0].id - 1 if recent else self.log.last_id)
+        self._remember(recent)
+        self._stop = self.log.follow(self._committed)
+        Deferred.fromCoroutine(self._load_newest())
+
+    async def _load_newest(self) -> None:
+        for path, id in (await self.log.newest()).items():
+            self.newest[path] = max(id, self.newest.get(path, 0))
+        self.ready = True
+
+    def stop(self) -> None:
+        """Follow no longer."""
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+
+    def _remember(self, records: Sequence[Record]) -> list[Event]:
+        made = [events.recorded(record) for record in records]
+        for record, event in zip(records, made, strict=True):
+            self.newest[record.context] = record.id
+            self.tail.append(
+                record.id, record.context, event, len(event.json) + len(record.text) + _OVERHEAD
+            )
+        return made
+
+    def _committed(self, records: Sequence[Record]) -> None:
+        self.appended += len(records)
+        made = self._remember(records)
+        self.engine.deliver(
+            [
+                Delivery(record.context, event, record.id)
+                for record, event in zip(records, made, strict=True)
+            ]
+        )
+
+    def after(self, position: int, paths: Collection[str], limit: int) -> list[Event] | None:
+        """Events of some contexts after ``position``, or None when the tail doesn't reach back."""
+        return self.tail.after(position, paths, limit)
+
+    @property
+    def last_id(self) -> int:
+        """Id of the newest event."""
+        return self.tail.last_id

@@ -1,0 +1,91 @@
+"""How much is too much.
+
+What it is: token buckets, and the table of the limits that the interface promises.
+
+What it may know: a clock's seconds. Not who is behind a key.
+
+Invariant: a bucket that is full again is forgotten, so memory is bounded by what was used lately.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import attrs
+
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import TooMany
+
+
+@attrs.frozen
+class Rate:
+    """So many at once, and then so many a second.
+
+    :param burst: the size of the bucket.
+    :param each_second: how fast it fills again.
+    :param what: what is too much, to finish the sentence "Too ...".
+    """
+
+    burst: float
+    each_second: float
+    what: str
+
+
+MESSAGES = Rate(20, 5.0, "many messages")
+TEXT = Rate(64 * 1024, 64 * 1024 / 60, "much text")
+SESSIONS = Rate(30, 1.0, "many new sessions from this address")
+ROOMS = Rate(5, 1 / 60, "many new rooms")
+TYPING = Rate(10, 1.0, "many signs of typing")
+
+#: Requests that one address may hold at a time.
+HELD_BY_ADDRESS = 256
+
+#: Seconds between looks for buckets that are full again.
+FORGET_EVERY = 60.0
+
+
+class Limits:
+    """The buckets of everybody.
+
+    :param reaper: whose seconds count, and who has full buckets forgotten.
+    :param on: False lets everything pass.
+    """
+
+    def __init__(self, reaper: Reaper, *, on: bool = True) -> None:
+        self.on = on
+        self.due_bucket = 0
+        self._reaper = reaper
+        self._seconds: Callable[[], float] = reaper.seconds
+        # What is left in the bucket, and when it was.
+        self._buckets: dict[tuple[Rate, Hashable], tuple[float, float]] = {}
+
+    def take(self, rate: Rate, key: Hashable, amount: float = 1) -> None:
+        """Take from a bucket.
+
+        :raises TooMany: with the seconds after which there is enough; nothing was taken.
+        """
+        if not self.on:
+            return
+        now = self._seconds()
+        left = self._left(rate, key, now)
+        if left < amount:
+            wait = (amount - left) / rate.each_second
+            raise TooMany(
+                f"Too {rate.what}: try again in {max(1, round(wait + 0.5))} s.", retry_after=wait
+            )
+        if not self._buckets:
+            self._reaper.schedule(self, FORGET_EVERY)
+        self._buckets[rate, key] = (left - amount, now)
+
+    def _left(self, rate: Rate, key: Hashable, now: float) -> float:
+        left, at = self._buckets.get((rate, key), (rate.burst, now))
+        return min(rate.burst, left + (now - at) * rate.each_second)
+
+    def on_due(self, now: float) -> float | None:
+        """Forget what is full again; see `Reaper.schedule`."""
+        full = [
+            (rate, key) for rate, key in self._buckets if self._left(rate, key, now) >= rate.burst
+        ]
+        for each in full:
+            del self._buckets[each]
+        return FORGET_EVERY if self._buckets else None

@@ -1,0 +1,303 @@
+"""Somebody who reads rooms from a cursor on.
+
+What it is: the handler that the engine knows and the listener that a held request knows; it brings
+its reader from the cursor to the live end, and keeps her there.
+
+What it may know: the feed, the engine's contexts, a held request. Not HTTP, not who she is.
+
+Invariant: she gets every kept event of her rooms after her cursor once, in order. Reading the rest
+of the tail and going live happen in one step, so there is no slit between old and new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cometd_chat.chat import events
+from cometd_chat.chat.feed import Feed
+from cometd_chat.comet import CometContext, CometEvent, Reason
+from cometd_chat.transports.event import Event
+from cometd_chat.transports.held import HeldRequest
+
+#: Further behind than this, a reader gets the newest and a gap.
+MAX_BEHIND = 5000
+
+#: So many of the newest, then.
+AFTER_GAP = 200
+
+#: A page of a backlog, and the most that a poll is answered with.
+PAGE_EVENTS = 200
+PAGE_BYTES = 256 * 1024
+
+
+@attrs.frozen
+class Start:
+    """Where a reader begins.
+
+    :param position: she has everything up to this id.
+    :param shown: the cursor of that, for her first event.
+    :param first: what she is told before anything else: a reset, gaps.
+    """
+
+    position: int
+    shown: str
+    first: tuple[Event, ...] = ()
+
+
+async def start_at(feed: Feed, paths: Sequence[str], cursor: str | None, backlog: int = 0) -> Start:
+    """Where somebody begins who hands in a cursor, or asks for a backlog.
+
+    :param cursor: what she was last given, or None to begin now.
+    :param backlog: without a cursor, so many older events first.
+    :raises InvalidCursor: it can't be a cursor.
+    :raises StorageUnavailable: the log is needed for that, and can't be read.
+    """
+    if cursor is None:
+        position = await _before_newest(feed, paths, backlog) if backlog else feed.last_id
+        return Start(position, feed.log.cursor(position))
+    known = feed.log.position(cursor)
+    if known is None:
+        now = feed.log.cursor(feed.last_id)
+        return Start(feed.last_id, now, (events.reset(now),))
+    if feed.last_id - known <= MAX_BEHIND:
+        return Start(known, cursor)
+    return await _start_behind(feed, paths, known, cursor)
+
+
+async def _start_behind(feed: Feed, paths: Sequence[str], known: int, cursor: str) -> Start:
+    """Many ids behind; whether that is many events of her rooms only the log can tell."""
+    last = feed.last_id
+    missing = await feed.log.count(paths, after=known, before=last + 1)
+    if sum(missing.values()) <= MAX_BEHIND:
+        return Start(known, cursor)
+    newest = await feed.log.read(paths, after=known, before=last + 1, limit=AFTER_GAP, newest=True)
+    before = newest[0].id
+    kept: dict[str, int] = {}
+    for record in newest:
+        kept[record.context] = kept.get(record.context, 0) + 1
+    gaps = tuple(
+        events.gap(events.room_of(path), count - kept.get(path, 0), before)
+        for path, count in missing.items()
+        if count > kept.get(path, 0)
+    )
+    return Start(before - 1, cursor, gaps)
+
+
+async def _before_newest(feed: Feed, paths: Sequence[str], count: int) -> int:
+    """The position before the newest ``count`` events of some contexts."""
+    recent = feed.tail.after(feed.tail.floor, paths) or []
+    if len(recent) >= count:
+        first = recent[-count].id
+    else:
+        records = await feed.log.read(paths, limit=count, newest=True)
+        first = records[0].id if records else None
+    return feed.last_id if first is None else first - 1
+
+
+class Reader:
+    """One who reads.
+
+    :param contexts: what she reads; she is held in all of them.
+    :param held: where it goes.
+    :param start: where she begins.
+    :param hello: makes the first event of her stream, of her cursor.
+    :param on_end: told once, when she reads no longer; True when her time had run out.
+    :param at_once: a poll is answered even when there is nothing to say.
+    :param delay: makes the seconds after which she should come back when the daemon stops.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        feed: Feed,
+        contexts: Sequence[CometContext],
+        held: HeldRequest,
+        start: Start,
+        *,
+        hello: Callable[[str], Event],
+        on_end: Callable[[bool], None],
+        delay: Callable[[], float],
+        at_once: bool = False,
+    ) -> None:
+        self._feed = feed
+        self._contexts = tuple(contexts)
+        self._paths = tuple(context.path for context in contexts)
+        self._held = held
+        self._position = start.position
+        self._shown = start.shown
+        self._first = list(start.first)
+        self._hello = hello
+        self._on_end = on_end
+        self._delay = delay
+        self._at_once = at_once and held.one_shot
+        self._pending: list[Event] = []
+        self._live = False
+        self._ended = False
+
+    def begin(self) -> None:
+        """Go on the contexts, say hello, and catch up."""
+        for context in self._contexts:
+            context.add_handler(self)
+        self._held.hold(self, self._hello(self._shown))
+        Deferred.fromCoroutine(self._catch_up()).addErrback(self._failed)
+
+    @property
+    def cursor(self) -> str:
+        """How far she has come; all kept events of her rooms up to there have been sent."""
+        # Live, she is as far as the log, even where its last events were for other rooms; unless
+        # a fan-out is on its way that may not have come to her yet.
+        if self._live and not self._pending and not self._feed.engine.delivering:
+            self._position = max(self._position, self._feed.last_id)
+        return self._feed.log.cursor(self._position)
+
+    # -- from the cursor to the live end
+
+    async def _catch_up(self) -> None:
+        while not self._ended:
+            found = self._feed.after(self._position, self._paths, PAGE_EVENTS + 1)
+            if found is None:
+                page = await self._older_page()
+            else:
+                page = _cut(found)
+                if len(page) == len(found):
+                    # Nothing waited since the tail was read: this is all there is, and whatever
+                    # comes next comes by `on_event`.
+                    self._go_live(page)
+                    return
+            if page and not self._ended:
+                self._send(page)
+                if not self._ended:
+                    await self._held.drained()
+
+    async def _older_page(self) -> list[Event]:
+        """The next page of what is no longer in the tail."""
+        floor = self._feed.tail.floor
+        records = await self._feed.log.read(self._paths, after=self._position, limit=PAGE_EVENTS)
+        if not records:
+            # Nothing of hers up to where the tail began when the log was asked.
+            self._position = max(self._position, floor)
+        return _cut([events.recorded(record) for record in records])
+
+    def _go_live(self, rest: list[Event]) -> None:
+        self._live = True
+        if rest or self._first or self._at_once:
+            self._send(rest)
+        self._position = max(self._position, self._feed.last_id)
+
+    def _send(self, found: list[Event]) -> None:
+        batch, self._first = self._first + found, []
+        self._position = _last_id(found, self._position)
+        if self._held.one_shot:
+            self._finish(batch)
+        else:
+            self._held.send(batch)
+
+    def _finish(self, batch: Sequence[Event]) -> None:
+        """The last events, with where to go on."""
+        if self._end(expired=False):
+            self._held.end([*batch, events.heartbeat(self.cursor)])
+
+    # -- CometHandler
+
+    def on_initialize(self, event: CometEvent) -> None:
+        """Held in one of her contexts."""
+
+    def on_event(self, event: CometEvent) -> None:
+        """Something was said; what she has already is told from its id."""
+        if not self._live:
+            return
+        said: Event = event.attachment
+        if said.id is None or said.id > self._position:
+            self._pending.append(said)
+
+    def on_flush(self) -> None:
+        """A batch is over: it goes out in one write."""
+        if not self._pending:
+            return
+        batch, self._pending = self._pending, []
+        if self._held.one_shot:
+            # What doesn't fit is not lost: the cursor of the answer is that of its last event.
+            self._live = False
+            batch = _cut(batch)
+        self._send(batch)
+
+    def on_interrupt(self, event: CometEvent) -> None:
+        """Nothing came from her or was taken by her for too long, or she is gone."""
+        expired = event.attachment is Reason.EXPIRED
+        if self._end(expired=expired):
+            if self._held.one_shot:
+                self._held.end([events.heartbeat(self.cursor)])
+            else:
+                self._held.cut()
+
+    def on_terminate(self, event: CometEvent) -> None:
+        """The daemon stops, a room of hers is gone, or she could not be served."""
+        cursor = self.cursor
+        if not self._end(expired=False):
+            return
+        if event.attachment is Reason.SHUTDOWN:
+            self._held.end([events.reopen(cursor, self._delay())])
+        elif event.attachment is Reason.UNREGISTERED:
+            self._held.end([events.bye("the room is gone")])
+        else:
+            self._held.cut()
+
+    # -- HeldListener
+
+    def on_progress(self) -> None:
+        """Her TCP took something."""
+        for context in self._contexts:
+            context.touch(self)
+
+    def on_silence(self) -> Event:
+        """The heartbeat."""
+        return events.heartbeat(self.cursor)
+
+    def on_overdue(self) -> None:
+        """Her poll was held for as long as it may be."""
+        self._finish([])
+
+    def on_lost(self) -> None:
+        """She is gone."""
+        self._end(expired=False)
+
+    # -- the end
+
+    def close(self, event: Event) -> None:
+        """Send her away with a ``bye`` or a ``reopen``."""
+        if self._end(expired=False):
+            self._held.end([event])
+
+    def _end(self, *, expired: bool) -> bool:
+        if self._ended:
+            return False
+        self._ended = True
+        for context in self._contexts:
+            context.remove_handler(self)
+        self._on_end(expired)
+        return True
+
+    def _failed(self, failure: object) -> None:
+        self._log.failure("a reader could not be brought up to date", failure)  # type: ignore[arg-type]
+        if self._end(expired=False):
+            self._held.cut()
+
+
+def _last_id(found: Sequence[Event], otherwise: int) -> int:
+    """Id of the last kept event."""
+    return next((each.id for each in reversed(found) if each.id is not None), otherwise)
+
+
+def _cut(found: list[Event]) -> list[Event]:
+    """As many events as make a page, at least one if there is one."""
+    size = 0
+    for index, event in enumerate(found[:PAGE_EVENTS]):
+        size += len(event.json)
+        if size > PAGE_BYTES and index:
+            return found[:index]
+    return found[:PAGE_EVENTS]

@@ -1,0 +1,109 @@
+"""The rooms there are.
+
+What it is: from a name to a room, and the making of new ones.
+
+What it may know: what is kept of rooms (a `Directory`), the engine's contexts. Not who is in.
+
+Invariant: each room is a context of the engine, for as long as it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from cometd_chat.chat import names
+from cometd_chat.chat.events import path_of
+from cometd_chat.comet import CometContext, CometEngine
+from cometd_chat.errors import FieldError, InvalidRequest, RoomExists, RoomNotFound
+from cometd_chat.log.directory import Directory, RoomRow
+
+MAX_TOPIC = 200
+
+
+@attrs.define(eq=False)
+class Room:
+    """A room.
+
+    :param context: where its readers are held.
+    """
+
+    name: str
+    topic: str
+    context: CometContext
+
+
+class Rooms:
+    """All rooms.
+
+    :param expiration_delay: seconds without progress after which a reader is let go.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        engine: CometEngine,
+        *,
+        wall_clock: Callable[[], float],
+        expiration_delay: float,
+    ) -> None:
+        self._directory = directory
+        self._engine = engine
+        self._wall_clock = wall_clock
+        self._expiration_delay = expiration_delay
+        self._rooms: dict[str, Room] = {}
+
+    def start(self) -> None:
+        """Take up the rooms that are kept."""
+        for row in self._directory.rooms():
+            self._open(row)
+
+    def all(self) -> list[Room]:
+        """All rooms, the lobby first, then by name."""
+        return sorted(self._rooms.values(), key=lambda room: (room.name != "lobby", room.name))
+
+    def find(self, name: str) -> Room:
+        """The room of a name, as somebody typed it.
+
+        :raises RoomNotFound: there is none.
+        """
+        room = self._rooms.get(name)
+        if room is None:
+            try:
+                room = self._rooms.get(names.room_name(name))
+            except InvalidRequest:
+                room = None
+        if room is None:
+            raise RoomNotFound("There is no such room. GET /api/v1/rooms lists those there are.")
+        return room
+
+    async def make(self, name: str, topic: str, created_by: str) -> Room:
+        """Make a room.
+
+        :param created_by: permanent id of the session that makes it.
+        :raises InvalidRequest: that can't be its name or topic.
+        :raises RoomExists: there is one of that name.
+        """
+        name = names.room_name(name)
+        topic = " ".join(topic.split())
+        if len(topic) > MAX_TOPIC or not topic.isprintable():
+            detail = f"at most {MAX_TOPIC} characters, none of them a control character"
+            raise InvalidRequest(
+                f"That can't be the topic: {detail}.", fields=[FieldError("topic", detail)]
+            )
+        if name in self._rooms:
+            raise RoomExists(f"There is a room {name} already.")
+        row = RoomRow(
+            name=name,
+            topic=topic,
+            created_by=created_by,
+            created_at=int(self._wall_clock() * 1000),
+        )
+        await self._directory.add_room(row)
+        return self._open(row)
+
+    def _open(self, row: RoomRow) -> Room:
+        context = self._engine.register(path_of(row.name), self._expiration_delay)
+        room = self._rooms[row.name] = Room(row.name, row.topic, context)
+        return room

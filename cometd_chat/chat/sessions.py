@@ -1,0 +1,275 @@
+"""Who is speaking: guest sessions and the names they have.
+
+What it is: from a token to a session, from a session to the only one who has its name.
+
+What it may know: what is kept of sessions (a `Directory`), a clock. Not cookies, not HTTP.
+
+Invariant: a name belongs to one session at a time, and only a hash of a token is ever kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+
+import attrs
+from twisted.logger import Logger
+
+from cometd_chat.chat import names
+from cometd_chat.chat.reader import Reader
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import InvalidToken, NameTaken
+from cometd_chat.log.directory import Directory, SessionRow
+
+#: How long a token is good after it was last used, in seconds.
+TOKEN_LIFETIME = 30 * 86400.0
+
+#: A token's life is written down again when it has been used and so many seconds have gone by.
+_EXTEND_AFTER = 86400.0
+
+GUEST = "guest"
+
+
+@attrs.define(eq=False)
+class Session:
+    """Somebody.
+
+    :param id: hers for ever, the sender in the log.
+    :param name: hers as long as `name_key` is set.
+    :param name_key: what the name is compared by, or None when the name was freed.
+    :param seen_at: when she last asked for something, in the clock's seconds.
+    :param brief: lives only as long as one request, and is not kept.
+    """
+
+    id: str
+    token_hash: bytes
+    name: str
+    name_key: str | None
+    role: str
+    expires_at: float
+    seen_at: float
+    brief: bool = False
+    ended: bool = False
+    readers: set[Reader] = attrs.field(factory=set)
+
+
+class Sessions:
+    """All sessions that have a name or were used lately.
+
+    :param reaper: its sweep frees the names of guests who are gone.
+    :param wall_clock: seconds since 1970, for what outlives the process.
+    :param random_bytes: so many unguessable bytes.
+    :param guest_timeout: seconds after which the name of a guest who holds nothing and asks for
+        nothing is free again.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        directory: Directory,
+        reaper: Reaper,
+        *,
+        wall_clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        guest_timeout: float,
+    ) -> None:
+        self._directory = directory
+        self._reaper = reaper
+        self._wall_clock = wall_clock
+        self._random_bytes = random_bytes
+        self._guest_timeout = guest_timeout
+        self._by_token: dict[bytes, Session] = {}
+        self._by_key: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_token)
+
+    def start(self) -> None:
+        """Take up the sessions that had names when the daemon stopped."""
+        for row in self._directory.named_sessions():
+            if row.expires_at / 1000 > self._wall_clock():
+                self._remember(self._session(row))
+        dropping = self._directory.drop_expired(int(self._wall_clock() * 1000))
+        dropping.addErrback(lambda failure: self._log.failure("expired sessions stay", failure))
+
+    async def start_guest(self, name: str, *, brief: bool = False) -> tuple[Session, str]:
+        """A new session under a name, and its token.
+
+        :param brief: it lives as long as one request and is not kept.
+        :raises InvalidRequest: that can't be a name.
+        :raises NameTaken: somebody has it.
+        """
+        name = names.person_name(name)
+        key = names.person_key(name)
+        self._refuse_taken(key, None)
+        token = urlsafe_b64encode(self._random_bytes(24)).decode("ascii")
+        now = self._wall_clock()
+        row = SessionRow(
+            id=self._random_bytes(12).hex(),
+            token_hash=_hash(token),
+            name=name,
+            name_key=key,
+            role=GUEST,
+            created_at=int(now * 1000),
+            expires_at=int((now + TOKEN_LIFETIME) * 1000),
+        )
+        session = self._session(row)
+        session.brief = brief
+        # Remembered before it is kept, so that two who ask for a name at once don't both get it.
+        self._remember(session)
+        if not brief:
+            try:
+                await self._directory.add_session(row)
+            except BaseException:
+                self._forget(session)
+                raise
+        return session, token
+
+    async def by_token(self, token: str) -> Session:
+        """The session of a token, in use from now.
+
+        Its name is taken back if it had been freed and nobody has it; else `Session.name_key`
+        stays None.
+
+        :raises InvalidToken: no session has it.
+        """
+        session = self._by_token.get(_hash(token))
+        if session is None:
+            session = await self._load(_hash(token))
+        if session.expires_at <= self._wall_clock():
+            await self.end(session)
+            raise InvalidToken("That session is over: log in again.")
+        session.seen_at = self._reaper.seconds()
+        self._extend(session)
+        return session
+
+    async def _load(self, token_hash: bytes) -> Session:
+        row = await self._directory.session_by_token(token_hash)
+        # Another request with the same token may have come in while this one waited.
+        session = self._by_token.get(token_hash)
+        if session is None:
+            if row is None:
+                raise InvalidToken("No session has that token: log in again.")
+            session = self._session(row)
+            # Remembered before anything else waits, so that there is one object a session.
+            self._remember(session)
+            if session.name_key is None:
+                await self._take_back(session)
+        return session
+
+    async def _take_back(self, session: Session) -> None:
+        key = names.person_key(session.name)
+        if key in self._by_key:
+            return
+        try:
+            await self._directory.rename_session(session.id, session.name, key)
+        except NameTaken:
+            return
+        session.name_key = key
+        self._by_key.setdefault(key, session)
+
+    def _extend(self, session: Session) -> None:
+        expires_at = self._wall_clock() + TOKEN_LIFETIME
+        if session.brief or expires_at - session.expires_at < _EXTEND_AFTER:
+            return
+        session.expires_at = expires_at
+        extending = self._directory.extend_session(session.id, int(expires_at * 1000))
+        extending.addErrback(lambda failure: self._log.failure("a session grows old", failure))
+
+    async def rename(self, session: Session, name: str) -> str:
+        """Give a session another name.
+
+        :returns: the name it had.
+        :raises InvalidRequest: that can't be a name.
+        :raises NameTaken: somebody has it.
+        """
+        name = names.person_name(name)
+        key = names.person_key(name)
+        self._refuse_taken(key, session)
+        held_before = self._by_key.get(key)
+        self._by_key[key] = session
+        try:
+            if not session.brief:
+                await self._directory.rename_session(session.id, name, key)
+        except BaseException:
+            if held_before is None:
+                self._by_key.pop(key, None)
+            raise
+        if session.name_key is not None and session.name_key != key:
+            self._by_key.pop(session.name_key, None)
+        old, session.name, session.name_key = session.name, name, key
+        return old
+
+    def _refuse_taken(self, key: str, session: Session | None) -> None:
+        if self._by_key.get(key, session) is not session:
+            raise NameTaken("Somebody here has that name: choose another one.")
+
+    async def end(self, session: Session) -> None:
+        """End a session; its name is free and its token is worth nothing from now on."""
+        session.ended = True
+        self._forget(session)
+        if not session.brief:
+            await self._directory.end_session(session.id)
+
+    # -- names of guests who are gone
+
+    def _session(self, row: SessionRow) -> Session:
+        return Session(
+            id=row.id,
+            token_hash=row.token_hash,
+            name=row.name,
+            name_key=row.name_key,
+            role=row.role,
+            expires_at=row.expires_at / 1000,
+            seen_at=self._reaper.seconds(),
+        )
+
+    def _remember(self, session: Session) -> None:
+        self._by_token[session.token_hash] = session
+        if session.name_key is not None:
+            self._by_key[session.name_key] = session
+        if not session.brief:
+            self._reaper.schedule(_GuestTimeout(self, session), self._guest_timeout)
+
+    def _forget(self, session: Session) -> None:
+        self._by_token.pop(session.token_hash, None)
+        if session.name_key is not None and self._by_key.get(session.name_key) is session:
+            del self._by_key[session.name_key]
+
+    def check_timeout(self, session: Session, now: float) -> float | None:
+        """Free the name of a guest who is gone.
+
+        :returns: seconds until the next look, None when there is nothing more to look at.
+        """
+        if self._by_token.get(session.token_hash) is not session:
+            return None
+        if session.readers:
+            session.seen_at = now
+        left = session.seen_at + self._guest_timeout - now
+        if left > 0:
+            return left
+        self._forget(session)
+        if session.name_key is not None:
+            session.name_key = None
+            freeing = self._directory.free_name(session.id)
+            freeing.addErrback(lambda failure: self._log.failure("a name stays taken", failure))
+        return None
+
+
+@attrs.define(eq=False)
+class _GuestTimeout:
+    """The sweep's look at one session."""
+
+    sessions: Sessions
+    session: Session
+    due_bucket: int = 0
+
+    def on_due(self, now: float) -> float | None:
+        return self.sessions.check_timeout(self.session, now)
+
+
+def _hash(token: str) -> bytes:
+    # A token has 192 random bits: there is nothing to guess, so a fast hash will do.
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
