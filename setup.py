@@ -32,7 +32,7 @@ setup(
         "msgspec",
         "precis-i18n",
         "prometheus-client",
-        "sqlalchemy>=2.1",
+        "sqlalchemy>=2.0",
         "twisted[tls]>=26.10",
     ],
     extras_require={
@@ -44,6 +44,7 @@ setup(
             "pytest",
             "pytest-twisted",
             "ruff",
+            "setuptools>=70.1",
             "treq",
         ],
     },
