@@ -15,8 +15,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import random
 import resource
+import secrets
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -36,13 +39,46 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat import __version__
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.limits import Limits
+from cometd_chat.chat.presence import Presence
+from cometd_chat.chat.rooms import Rooms
+from cometd_chat.chat.sessions import Sessions
+from cometd_chat.comet import CometEngine
+from cometd_chat.errors import ChatError
+from cometd_chat.log.database import Database
+from cometd_chat.log.directory import Directory, SqlDirectory
+from cometd_chat.log.log import EventLog, Tail
+from cometd_chat.log.sql import SqlEventLog
 from cometd_chat.settings import Options, Settings, print_sentence
 from cometd_chat.systemd import Notifier
+from cometd_chat.transports.http import ChatSite
+from cometd_chat.transports.ledger import Ledger
+from cometd_chat.web.addresses import shown_address
+from cometd_chat.web.app import ChatApp
+from cometd_chat.web.auth import Auth
+from cometd_chat.web.classic import ClassicServlet
+from cometd_chat.web.doors import Doors, Holding
+from cometd_chat.web.front import Front
+from cometd_chat.web.metrics import Metrics
+from cometd_chat.web.pages import Pages
+from cometd_chat.web.problems import Problems
+from cometd_chat.web.screens import Screens
 
 __all__ = ["CannotStart", "Options", "Settings", "build", "makeService"]
 
 #: Seconds that a part may take to stop before the next one has its turn.
 STOP_TIMEOUT = 20.0
+
+#: What this daemon calls itself, to clients and in its answers.
+SERVER = f"comet-chat/{__version__}"
+
+#: The newest events in memory: so many, and so many bytes.
+TAIL = (10_000, 16 * 2**20)
+
+#: Length of the key of the forms' hidden tokens.
+SECRET_BYTES = 32
 
 #: Seconds for the last answers to leave, once nothing new is written.
 FLUSH = 0.1
@@ -71,7 +107,7 @@ class DataDirectory(Service):
     name = "data directory"
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()
         self._lock: int | None = None
 
     def startService(self) -> None:
@@ -79,8 +115,6 @@ class DataDirectory(Service):
 
         :raises CannotStart: it can't be used, or another daemon uses it.
         """
-        # Twistd may have changed directory since the options were read.
-        self.path = self.path.absolute()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = self._take_lock()
@@ -119,6 +153,35 @@ class DataDirectory(Service):
             os.close(self._lock)
             self._lock = None
         super().stopService()
+
+
+class SecretFile(Service):
+    """A key that is made once and kept in a file of its own.
+
+    :param path: of the file, in a directory that is ours.
+    """
+
+    name = "secret"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.key = b""
+
+    def startService(self) -> None:
+        """Read the key, or make it."""
+        if not self._path.exists():
+            # Whole or not at all: a kill in between must not leave a short key behind.
+            fresh = self._path.with_suffix(".new")
+            with suppress(FileNotFoundError):
+                fresh.unlink()
+            file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(file, "wb") as writing:
+                writing.write(secrets.token_bytes(SECRET_BYTES))
+            fresh.replace(self._path)
+        self.key = self._path.read_bytes()
+        if len(self.key) != SECRET_BYTES:
+            raise CannotStart(f"{self._path}: not a key of {SECRET_BYTES} bytes; remove the file")
+        super().startService()
 
 
 class Lifetime(Service):
@@ -192,9 +255,7 @@ class ListeningPorts(Service):
         reactor: Any,
         announce: Callable[[Sequence[Bound]], None],
     ) -> None:
-        self._endpoints = [
-            (each, serverFromString(reactor, with_backlog(each))) for each in listen
-        ]
+        self._endpoints = [(each, serverFromString(reactor, with_backlog(each))) for each in listen]
         self._factory = factory
         self._announce = announce
         self._ports: list[IListeningPort] = []
@@ -304,12 +365,12 @@ class Daemon(OrderedServices):
     def startService(self) -> None:
         try:
             super().startService()
-        except CannotStart as error:
+        except (CannotStart, ChatError) as error:
             self._log.critical("Can't start: {reason}", reason=str(error))
             # Twistd removes its pid file and answers a waiting parent for an Exception, not for a
             # SystemExit. Only the traceback at the end of the process has to go.
             sys.excepthook = partial(tell_without_traceback, sys.excepthook)
-            raise
+            raise CannotStart(str(error)) from error
 
 
 def tell_without_traceback(
@@ -363,13 +424,22 @@ def build(settings: Settings, reactor: Any) -> Daemon:
     :param reactor: the clock, the threads and the sockets of everything.
     """
     data = DataDirectory(settings.data)
-    factory = placeholder_site(reactor)
-    ports = ListeningPorts(settings.listen, factory, reactor, partial(announce, data))
+    secret = SecretFile(data.path / "secret")
+    engine = CometEngine(reactor)
+    database = Database(data.path / "chat.sqlite", reactor, max_bytes=settings.max_log)
+    log = SqlEventLog(database)
+    chat = build_chat(settings, engine, log, SqlDirectory(database))
+    site = build_site(settings, chat, lambda: secret.key, reactor)
+    ports = ListeningPorts(settings.listen, site, reactor, partial(announce, data))
     return Daemon(
         [
             data,
+            secret,
             Lifetime("open files", begin=raise_open_file_limit),
+            Lifetime("log", begin=database.open, end=database.close),
+            Lifetime("feed", begin=lambda: chat.start(log.recent(*TAIL)), end=chat.feed.stop),
             Lifetime("last answers", end=partial(deferLater, reactor, FLUSH)),
+            Lifetime("readers", end=chat.stop),
             ports,
             Notifier.from_environment(os.environ, reactor),
         ],
@@ -377,18 +447,71 @@ def build(settings: Settings, reactor: Any) -> Daemon:
     )
 
 
-def placeholder_site(reactor: Any) -> IProtocolFactory:
-    """Until the chat's own site is here: ``/healthz`` alone."""
-    from twisted.web.resource import Resource
-    from twisted.web.server import Site
-    from twisted.web.static import Data
+def build_chat(
+    settings: Settings, engine: CometEngine, log: EventLog, directory: Directory
+) -> Chat:
+    """Join the parts of the conversation, which know no HTTP."""
+    return Chat(
+        feed=Feed(log, engine, Tail(*TAIL)),
+        sessions=Sessions(
+            directory,
+            engine.reaper,
+            wall_clock=time.time,
+            random_bytes=secrets.token_bytes,
+            guest_timeout=settings.guest_timeout,
+        ),
+        rooms=Rooms(
+            directory,
+            engine,
+            wall_clock=time.time,
+            expiration_delay=settings.expiration_delay,
+        ),
+        presence=Presence(engine, wall_clock=time.time),
+        limits=Limits(engine.reaper, on=settings.limits),
+        heartbeat=settings.heartbeat,
+        server=SERVER,
+        shown=partial(shown_address, shown=settings.show_addresses),
+        random=random.random,
+    )
 
-    root = Resource()
-    root.putChild(b"healthz", Data(b"ok\n", "text/plain"))
-    site: Any = Site(root, reactor=reactor)
-    site.noisy = False
-    factory: IProtocolFactory = site
-    return factory
+
+def build_site(
+    settings: Settings, chat: Chat, secret: Callable[[], bytes], reactor: Any
+) -> ChatSite:
+    """Join the parts that make the chat a web site.
+
+    :param secret: gives the key of the forms' hidden tokens.
+    """
+    make_nonce = partial(secrets.token_urlsafe, 16)
+    pages = Pages(__version__)
+    problems = Problems(pages, make_nonce)
+    ledger = Ledger()
+    auth = Auth(
+        chat.sessions,
+        secret=secret,
+        hosts=settings.hosts,
+        public_reading=settings.public_reading,
+    )
+    holding = Holding(
+        heartbeat=settings.heartbeat,
+        poll_timeout=settings.poll_timeout,
+        reader_budget=settings.reader_budget,
+    )
+    doors = Doors(chat, auth, ledger, chat.feed.engine.reaper, holding, make_nonce())
+    screens = Screens(chat, auth, pages, make_nonce=make_nonce, wall_clock=time.time)
+    app = ChatApp(
+        chat=chat,
+        auth=auth,
+        doors=doors,
+        screens=screens,
+        classic=ClassicServlet(chat, auth, doors, screens),
+        pages=pages,
+        problems=problems,
+        metrics=Metrics(chat, ledger),
+        make_nonce=make_nonce,
+    )
+    front = Front(app.app.resource(), auth, problems, SERVER)
+    return ChatSite(front, problems.refusal, reactor)
 
 
 def makeService(options: Options, reactor: Any = None) -> Daemon:

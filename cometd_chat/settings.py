@@ -42,7 +42,7 @@ class Settings:
 
     :param listen: endpoint descriptions, see `twisted.internet.endpoints.serverFromString`.
     :param hosts: host names served, lower case, as they stand in a ``Host`` header.
-    :param data: the directory of everything that is kept; relative to where the daemon runs.
+    :param data: the directory of everything that is kept.
     :param heartbeat: seconds of silence after which a held stream gets a heartbeat.
     :param expiration_delay: seconds without progress after which a held connection is closed.
     :param poll_timeout: seconds that a long poll is held.

@@ -1,0 +1,248 @@
+"""The daemon as a user starts it: real processes, real sockets, every way it can't start."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import time
+import urllib.request
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.support import PATIENCE, ROOT, Daemon, command, environment, free_port, run
+
+
+def healthy(url: str) -> bool:
+    with urllib.request.urlopen(f"{url}/healthz", timeout=PATIENCE) as response:
+        return bool(response.status == 200)
+
+
+def refusal(
+    directory: Path,
+    *options: str,
+    twistd: Sequence[str] = ("-n", "--pidfile=", "comet-chat"),
+    **environ: str,
+) -> str:
+    """Start what can't start; the one line on stderr."""
+    done = subprocess.run(
+        [command("twistd"), *twistd, *options],
+        cwd=directory,
+        env=environment(environ),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("comet-chat: ")
+    return done.stderr
+
+
+def test_the_first_lines_say_where_and_how(tmp_path: Path) -> None:
+    with Daemon(tmp_path, "--listen=tcp:0:interface=127.0.0.1") as daemon:
+        lines = daemon.output.splitlines()
+        start = next(n for n, line in enumerate(lines) if line.startswith("Comet Chat "))
+        version, browser, curl, files = lines[start : start + 4]
+    assert version.endswith(f"data in {tmp_path / 'data'}")
+    port = int(browser.split("http://127.0.0.1:")[1].split("/")[0])
+    assert port != 0
+    assert curl.strip() == f"curl -N http://127.0.0.1:{port}/rooms/lobby.txt"
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert f"open files: {hard}" in files
+
+
+def test_the_limit_on_open_files_is_raised(tmp_path: Path) -> None:
+    prefix = ["sh", "-c", 'ulimit -Sn 300; ulimit -Hn 900; exec "$@"', "sh"]
+    with Daemon(tmp_path, prefix=prefix) as daemon:
+        assert "open files: 900, enough for 836 connections" in daemon.output
+        limits = Path(f"/proc/{daemon.pid}/limits").read_text()
+        assert "Max open files            900                  900" in limits
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_cleanly(tmp_path: Path, how: signal.Signals) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    assert healthy(daemon.url)
+    status = daemon._end(how)
+    # Twisted ends by the signal that it got, as the shell expects it.
+    assert status == -how
+    assert "Traceback" not in daemon.log
+    assert "Server Shut Down" in daemon.log
+    daemon.start()
+    daemon.terminate()
+
+
+def test_all_kinds_of_endpoints_at_once(tmp_path: Path) -> None:
+    certificate(tmp_path)
+    tls_port, port = free_port(), free_port()
+    with Daemon(
+        tmp_path,
+        f"--listen=tcp:{port}:interface=127.0.0.1",
+        f"--listen=ssl:{tls_port}:interface=127.0.0.1:privateKey=both.pem:certKey=both.pem",
+        "--listen=unix:chat.sock",
+    ) as daemon:
+        assert healthy(f"http://127.0.0.1:{port}")
+        context = ssl.create_default_context(cafile=str(tmp_path / "both.pem"))
+        plain = socket.create_connection(("127.0.0.1", tls_port), PATIENCE)
+        with context.wrap_socket(plain, server_hostname="localhost") as tls:
+            assert says_ok(tls)
+        with socket.socket(socket.AF_UNIX) as unix:
+            unix.settimeout(PATIENCE)
+            unix.connect(str(tmp_path / "chat.sock"))
+            assert says_ok(unix)
+        assert f"https://127.0.0.1:{tls_port}/" in daemon.output
+        assert "curl -N --unix-socket chat.sock http://localhost/rooms/lobby.txt" in daemon.output
+
+
+def says_ok(stream: socket.socket) -> bool:
+    stream.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    return stream.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def certificate(directory: Path) -> None:
+    """A key and a certificate for localhost, both in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    private = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
+    (directory / "both.pem").write_bytes(private + signed.public_bytes(pem))
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ("--listen=tcp:nowhere", "write it like tcp:8080"),
+        ("--heartbeat=31", "give 30 or less"),
+        ("--nonsense", "there is no such option"),
+    ],
+)
+def test_nothing_is_made_while_an_option_is_wrong(
+    tmp_path: Path, option: str, remedy: str
+) -> None:
+    assert remedy in refusal(tmp_path, option)
+    assert remedy in refusal(tmp_path, option, twistd=("comet-chat",))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+        assert f"--listen {endpoint}: it is taken" in refusal(tmp_path, f"--listen={endpoint}")
+        # With a pid file, as twistd makes it when it isn't told otherwise: none is left behind.
+        refusal(tmp_path, f"--listen={endpoint}", twistd=("-n", "comet-chat"))
+        assert not (tmp_path / "twistd.pid").exists()
+
+
+def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
+    for interface in ("192.0.2.1", "127.0.0.300"):
+        option = f"--listen=tcp:{free_port()}:interface={interface}"
+        assert "can't be bound" in refusal(tmp_path, option)
+
+
+def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
+    port = f"--listen=tcp:{free_port()}:interface=127.0.0.1"
+    assert "--data /proc/nowhere: " in refusal(tmp_path, port, "--data=/proc/nowhere")
+
+
+def test_a_second_daemon_on_the_same_data(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        port = f"--listen=tcp:{free_port()}:interface=127.0.0.1"
+        said = refusal(tmp_path, port, f"--data={daemon.data}")
+        assert f"another daemon (process {daemon.pid}) uses this directory" in said
+        daemon.kill()
+        # The lock goes with the process, however it ended.
+        daemon.start()
+        assert healthy(daemon.url)
+
+
+def test_daemonized_it_tells_the_one_who_waits(tmp_path: Path) -> None:
+    port = free_port()
+    options = [f"--listen=tcp:{port}:interface=127.0.0.1", "--data=data"]
+    daemonize = [command("twistd"), "comet-chat", *options]
+    done = subprocess.run(daemonize, cwd=tmp_path, env=environment(), timeout=PATIENCE)
+    assert done.returncode == 0
+    pid = int((tmp_path / "twistd.pid").read_text())
+    try:
+        assert healthy(f"http://127.0.0.1:{port}")
+        other = [command("twistd"), "--pidfile=b.pid", "--logfile=b.log", "comet-chat", *options]
+        again = subprocess.run(
+            other, cwd=tmp_path, env=environment(), timeout=PATIENCE, capture_output=True
+        )
+        assert again.returncode == 1
+        assert b"--data" in again.stderr
+        assert not (tmp_path / "b.pid").exists()
+        assert "uses this directory" in (tmp_path / "b.log").read_text()
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + PATIENCE
+    while (tmp_path / "twistd.pid").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_application_file(tmp_path: Path) -> None:
+    port = free_port()
+    variables = {
+        "COMET_CHAT_LISTEN": f"tcp:{port}:interface=127.0.0.1",
+        "COMET_CHAT_DATA": str(tmp_path / "data"),
+    }
+    twistd = [command("twistd"), "-ny", str(ROOT / "chat.tac"), "--pidfile="]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            twistd, cwd=tmp_path, env=environment(variables), stdout=log, stderr=log
+        )
+    try:
+        wait_for_port(port)
+        assert healthy(f"http://127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE) == -signal.SIGTERM
+    wrong = ("-ny", str(ROOT / "chat.tac"), "--pidfile=")
+    assert "COMET_CHAT_LIMITS 'x'" in refusal(tmp_path, twistd=wrong, COMET_CHAT_LIMITS="x")
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_help_is_twistds_own(tmp_path: Path) -> None:
+    status, out, err = run(command("twistd"), "-n", "comet-chat", "--help")
+    assert (status, err) == (0, "")
+    assert "--expiration-delay=" in out
+
+
+def test_the_data_directory_is_private(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        assert stat.S_IMODE(daemon.data.stat().st_mode) == 0o700
+        for path in daemon.data.rglob("*"):
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path

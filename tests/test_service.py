@@ -1,0 +1,164 @@
+"""The parts in their order, on a clock of our own: start, stop, and start that fails."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+
+from cometd_chat.service import (
+    STOP_TIMEOUT,
+    Bound,
+    CannotStart,
+    DataDirectory,
+    Lifetime,
+    OrderedServices,
+    build,
+    with_backlog,
+)
+from cometd_chat.settings import Settings
+
+
+class Part(Service):
+    """Writes down what happens to it; stops when it is told that it may."""
+
+    def __init__(self, name: str, story: list[str]) -> None:
+        self.name = name
+        self.story = story
+        self.stopped: Deferred[None] = Deferred()
+
+    def startService(self) -> None:
+        super().startService()
+        self.story.append(f"start {self.name}")
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        self.story.append(f"stop {self.name}")
+        return self.stopped
+
+
+def test_parts_stop_in_reverse_each_waiting_for_the_one_before() -> None:
+    story: list[str] = []
+    log, chat, ports = parts = [Part(name, story) for name in ("log", "chat", "ports")]
+    services = OrderedServices(parts, Clock())
+    services.startService()
+    done = services.stopService()
+    assert story == ["start log", "start chat", "start ports", "stop ports"]
+    ports.stopped.callback(None)
+    assert story[-1] == "stop chat"
+    chat.stopped.callback(None)
+    assert story[-1] == "stop log"
+    assert not done.called
+    log.stopped.callback(None)
+    assert done.called
+
+
+def test_a_part_that_hangs_or_fails_does_not_keep_the_others_from_stopping() -> None:
+    story: list[str] = []
+    clock = Clock()
+    parts = [Part(name, story) for name in ("log", "chat", "ports")]
+    services = OrderedServices(parts, clock)
+    services.startService()
+    done = services.stopService()
+    parts[2].stopped.errback(RuntimeError("told in the log"))
+    assert story[-1] == "stop chat"
+    clock.advance(STOP_TIMEOUT + 1)
+    assert story[-1] == "stop log"
+    parts[0].stopped.callback(None)
+    assert done.called
+
+
+def test_when_one_can_not_start_those_before_it_are_stopped() -> None:
+    story: list[str] = []
+
+    def refuse() -> None:
+        raise CannotStart("because")
+
+    parts = [Part("log", story), Lifetime("ports", begin=refuse), Part("systemd", story)]
+    with pytest.raises(CannotStart):
+        OrderedServices(parts, Clock()).startService()
+    assert story == ["start log", "stop log"]
+
+
+def test_build_opens_nothing(tmp_path: Path) -> None:
+    reactor = MemoryReactorClock()
+    build(Settings(data=tmp_path / "data"), reactor)
+    assert not (tmp_path / "data").exists()
+    assert reactor.tcpServers == []
+    assert reactor.getDelayedCalls() == []
+
+
+def test_the_directory_is_made_for_us_alone(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path / "deep" / "data")
+    data.startService()
+    assert stat.S_IMODE((tmp_path / "deep" / "data").stat().st_mode) == 0o700
+    lock = tmp_path / "deep" / "data" / "lock"
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    assert lock.read_text() == f"{os.getpid()}\n"
+    data.stopService()
+
+
+def test_a_second_daemon_is_refused_until_the_first_has_gone(tmp_path: Path) -> None:
+    first, second = DataDirectory(tmp_path), DataDirectory(tmp_path)
+    first.startService()
+    with pytest.raises(CannotStart, match=f"process {os.getpid()}.*name another directory"):
+        second.startService()
+    first.stopService()
+    second.startService()
+    second.stopService()
+
+
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "data"):
+        with pytest.raises(CannotStart, match="not a directory"):
+            DataDirectory(path).startService()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_directory_without_rights() -> None:
+    with pytest.raises(CannotStart, match=r"--data /proc/comet-chat: .*name another directory"):
+        DataDirectory(Path("/proc/comet-chat")).startService()
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(file: int, how: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(CannotStart, match="No locks available"):
+        DataDirectory(tmp_path).startService()
+
+
+@pytest.mark.parametrize(
+    ("address", "secure", "url"),
+    [
+        (IPv4Address("TCP", "127.0.0.1", 8080), False, "http://127.0.0.1:8080/"),
+        (IPv4Address("TCP", "0.0.0.0", 443), True, "https://127.0.0.1:443/"),
+        (IPv6Address("TCP", "::", 8080), False, "http://[::1]:8080/"),
+        (IPv6Address("TCP", "fd00::1", 8080), False, "http://[fd00::1]:8080/"),
+        (UNIXAddress(b"/run/a.sock"), False, "http://localhost/"),
+    ],
+)
+def test_urls(address: IPv4Address | IPv6Address | UNIXAddress, secure: bool, url: str) -> None:
+    assert Bound(address, secure).url == url
+    assert f"{url}rooms/lobby.txt" in Bound(address, secure).curl
+
+
+def test_backlog() -> None:
+    assert with_backlog("tcp:8080") == "tcp:8080:backlog=1024"
+    assert with_backlog("tcp:8080:backlog=5") == "tcp:8080:backlog=5"
+    assert with_backlog("systemd:domain=INET:index=0") == "systemd:domain=INET:index=0"
+
+
+def test_nothing_here_changes_the_process() -> None:
+    assert sys.excepthook is sys.__excepthook__
