@@ -1,0 +1,75 @@
+"""A port that somebody else holds open, as systemd does: restarts refuse no connection."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+
+from tests.support import PATIENCE, Daemon
+
+#: What systemd does: put the socket at file 3 and say so to the process that it becomes.
+HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="chat")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def daemon_on(
+    listener: socket.socket, directory: Path, endpoint: str, **environ: str
+) -> Daemon:
+    handed = listener.fileno()
+    prefix = [sys.executable, "-c", HAND_OVER, str(handed)]
+    return Daemon(
+        directory,
+        f"--listen={endpoint}",
+        port=listener.getsockname()[1],
+        prefix=prefix,
+        pass_fds=[handed],
+        environ=environ,
+    )
+
+
+def get(port: int) -> int:
+    url = f"http://127.0.0.1:{port}/healthz"
+    with urllib.request.urlopen(url, timeout=PATIENCE) as response:
+        return int(response.status)
+
+
+def test_a_restart_refuses_no_connection(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        daemon = daemon_on(listener, tmp_path, "systemd:domain=INET:index=0")
+        daemon.start()
+        assert get(daemon.port) == 200
+        assert f"http://127.0.0.1:{daemon.port}/" in daemon.output
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            daemon._end(how)
+            # Nobody is there: the connection is taken all the same, and waits.
+            with socket.create_connection(("127.0.0.1", daemon.port), PATIENCE) as early:
+                early.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                daemon.start()
+                assert early.recv(4096).startswith(b"HTTP/1.1 200 ")
+        daemon.terminate()
+
+
+def test_by_name_and_with_notifications(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+    ):
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(PATIENCE)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+        daemon = daemon_on(listener, tmp_path, "systemd:domain=INET:name=chat", **environ)
+        with daemon:
+            assert systemd.recv(4096) == b"READY=1"
+            assert get(daemon.port) == 200
+            assert [systemd.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+        messages: list[bytes] = []
+        while messages[-1:] != [b"STOPPING=1"]:
+            messages.append(systemd.recv(4096))
+        assert set(messages[:-1]) <= {b"WATCHDOG=1"}
