@@ -1,0 +1,37 @@
+# make run    install into .venv and start the daemon in the foreground
+# make test   install with the test extra, then check and test everything
+#
+# PYTHON=...  the interpreter of a new .venv; by default the newest of 3.10 to 3.13
+# ARGS=...    options of the daemon, such as ARGS='--listen tcp:9000'
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS :=
+
+.PHONY: run test install install-test lint types tests clean
+
+run: install
+	@exec $(BIN)/twistd -n --pidfile= comet-chat $(ARGS)
+
+test: install-test lint types tests
+
+install:
+	@.ci/install
+
+install-test:
+	@.ci/install test
+
+lint:
+	$(BIN)/ruff check .
+
+types:
+	$(BIN)/mypy
+
+# The pytest command, unlike `python -m pytest`, leaves the checkout out of sys.path.
+tests:
+	env -u PYTHONPATH $(BIN)/pytest -ra
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
