@@ -1,0 +1,105 @@
+"""Answers that are complete at once.
+
+What it is: JSON, pages and redirects, each with the headers that belong to it.
+
+What it may know: requests. Not what the answers say.
+
+Invariant: each has its length, so that connections stay open, and nothing personal is cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import update_wrapper
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+
+from cometd_chat.errors import ChatError
+from cometd_chat.web.pages import content_security_policy
+
+_log = Logger()
+
+P = ParamSpec("P")
+Site = TypeVar("Site")
+Body = TypeVar("Body")
+
+
+def json(request: IRequest, value: object, status: int = 200) -> bytes:
+    """A JSON object."""
+    return _complete(request, "application/json", msgspec.json.encode(value), status)
+
+
+def html(request: IRequest, page: str, nonce: str, status: int = 200) -> bytes:
+    """A page, with the policy that its nonce is for."""
+    request.setHeader("content-security-policy", content_security_policy(nonce))
+    return _complete(request, "text/html; charset=utf-8", page.encode(), status)
+
+
+def text(request: IRequest, text: str, kind: str = "text/plain; charset=utf-8") -> bytes:
+    """Plain text."""
+    return _complete(request, kind, text.encode(), 200)
+
+
+def nothing(request: IRequest) -> bytes:
+    """No content."""
+    request.setResponseCode(204)
+    return b""
+
+
+def see_other(request: IRequest, path: str) -> bytes:
+    """Go on with a GET of another path of ours (RFC 9110, section 15.4.4)."""
+    request.setHeader("location", path)
+    return _complete(request, "text/plain; charset=utf-8", b"", 303)
+
+
+def room_path(room: str) -> str:
+    """The path of a room's page."""
+    return f"/rooms/{quote(room, safe='')}"
+
+
+def _complete(request: IRequest, kind: str, body: bytes, status: int) -> bytes:
+    request.setResponseCode(status)
+    request.setHeader("content-type", kind)
+    request.setHeader("content-length", str(len(body)))
+    request.setHeader("cache-control", "no-store")
+    return body
+
+
+def shielded(
+    route: Callable[Concatenate[Site, IRequest, P], Coroutine[Deferred[Any], Any, Body]],
+) -> Callable[Concatenate[Site, IRequest, P], Deferred[Body]]:
+    """Let a route that writes go on when its client leaves in the middle.
+
+    Klein cancels what a route returned when the connection is lost. A message that is being saved
+    then would be saved and never answered for; so what Klein gets is not the work itself.
+    """
+
+    def shield(
+        self: Site, request: IRequest, /, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[Body]:
+        shown: Deferred[Body] = Deferred()
+        work = Deferred.fromCoroutine(route(self, request, *args, **kwargs))
+        work.addCallbacks(_show, _fail, callbackArgs=(shown,), errbackArgs=(shown,))
+        return shown
+
+    # Not `wraps`, whose type would promise a coroutine; Klein names its endpoints by `__name__`.
+    update_wrapper(shield, route)
+    return shield
+
+
+def _show(body: Body, shown: Deferred[Body]) -> None:
+    if not shown.called:
+        shown.callback(body)
+
+
+def _fail(failure: Failure, shown: Deferred[Any]) -> None:
+    if not shown.called:
+        shown.errback(failure)
+    elif not failure.check(ChatError, CancelledError):
+        _log.failure("a request failed after its client had left", failure)

@@ -1,0 +1,397 @@
+"""Every route there is.
+
+What it is: one Klein app. A route reads what was sent, asks the chat, and says how it is shown.
+
+What it may know: everything below it. Nothing above it is: the service hands this app its parts.
+
+Invariant: a route that changes something first checks that its request was meant, and is shielded
+against a client that leaves in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from klein import Klein
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as KleinMethodNotAllowed
+
+from cometd_chat import errors
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import ChatError, MethodNotAllowed, NotFound
+from cometd_chat.transports.event import Event
+from cometd_chat.transports.http import address_of
+from cometd_chat.web import answers, parameters
+from cometd_chat.web.answers import room_path, shielded
+from cometd_chat.web.auth import Auth, request_token
+from cometd_chat.web.classic import ClassicServlet
+from cometd_chat.web.doors import Doors
+from cometd_chat.web.metrics import Metrics
+from cometd_chat.web.pages import Pages
+from cometd_chat.web.problems import Problems
+from cometd_chat.web.screens import Screens
+from cometd_chat.web.static_files import static_files
+
+MAX_PAGE = 200
+PAGE = 50
+
+
+class ChatApp:
+    """The daemon's routes."""
+
+    app = Klein()
+    # Klein's own redirects would be absolute and not in our form; such paths are just unknown.
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = False
+
+    def __init__(
+        self,
+        *,
+        chat: Chat,
+        auth: Auth,
+        doors: Doors,
+        screens: Screens,
+        classic: ClassicServlet,
+        pages: Pages,
+        problems: Problems,
+        metrics: Metrics,
+        make_nonce: Callable[[], str],
+    ) -> None:
+        self._chat = chat
+        self._auth = auth
+        self._doors = doors
+        self._screens = screens
+        self._classic = classic
+        self._pages = pages
+        self._problems = problems
+        self._metrics = metrics
+        self._make_nonce = make_nonce
+        self._static = static_files()
+
+    # -- sessions
+
+    @app.route("/api/v1/session", methods=["POST"])
+    @shielded
+    async def start_session(self, request: IRequest) -> bytes:
+        session = await self._auth.visitor(request)
+        self._auth.check_meant(request, session)
+        name = parameters.string(parameters.json_object(request), "name")
+        if session is not None:
+            await self._chat.rename(session, name)
+            token = request_token(request)
+            return answers.json(request, _session(session, token))
+        session, token = await self._chat.log_in(name, address_of(request))
+        self._auth.set_cookie(request, token)
+        return answers.json(request, _session(session, token), 201)
+
+    @app.route("/api/v1/session", methods=["DELETE"])
+    @shielded
+    async def end_session(self, request: IRequest) -> bytes:
+        session = await self._auth.required(request)
+        self._auth.check_meant(request, session)
+        await self._chat.log_out(session)
+        self._auth.clear_cookie(request)
+        return answers.nothing(request)
+
+    # -- rooms
+
+    @app.route("/api/v1/rooms", methods=["GET"])
+    async def list_rooms(self, request: IRequest) -> bytes:
+        await self._auth.reader(request)
+        return answers.json(request, {"rooms": [self._room(r) for r in self._chat.rooms.all()]})
+
+    @app.route("/api/v1/rooms", methods=["POST"])
+    @shielded
+    async def make_room(self, request: IRequest) -> bytes:
+        session = await self._auth.required(request)
+        self._auth.check_meant(request, session)
+        fields = parameters.json_object(request)
+        room = await self._chat.make_room(
+            session, parameters.string(fields, "name"), parameters.string(fields, "topic", "")
+        )
+        return answers.json(request, self._room(room), 201)
+
+    @app.route("/api/v1/rooms/<name>/people", methods=["GET"])
+    async def list_people(self, request: IRequest, name: str) -> bytes:
+        room = await self._asked_room(request, name)
+        people = self._chat.presence.people(room.name)
+        return answers.json(
+            request, {"people": [{"name": each.name, "role": each.role} for each in people]}
+        )
+
+    # -- messages
+
+    @app.route("/api/v1/rooms/<name>/messages", methods=["GET"])
+    async def list_messages(self, request: IRequest, name: str) -> bytes:
+        room = await self._asked_room(request, name)
+        asked = parameters.query(request)
+        messages, more = await self._chat.history(
+            room,
+            before=asked.number("before", None, 0, 2**62),
+            after=asked.number("after", None, 0, 2**62),
+            limit=asked.number("limit", PAGE, 1, MAX_PAGE) or PAGE,
+        )
+        return answers.json(
+            request, {"messages": [event.fields for event in messages], "more": more}
+        )
+
+    @app.route("/api/v1/rooms/<name>/messages", methods=["POST"])
+    @shielded
+    async def post_message(self, request: IRequest, name: str) -> bytes:
+        session = await self._auth.required(request)
+        self._auth.check_meant(request, session)
+        fields = parameters.json_object(request)
+        event, repeated = await self._say(
+            session, self._chat.rooms.find(name), fields.get("text"), fields.get("client_id")
+        )
+        return answers.json(request, event.fields, 200 if repeated else 201)
+
+    @app.route("/api/v1/rooms/<name>/typing", methods=["POST"])
+    async def typing(self, request: IRequest, name: str) -> bytes:
+        session = await self._auth.required(request)
+        self._auth.check_meant(request, session)
+        room = self._chat.rooms.find(name)
+        self._chat.type(session, room)
+        return answers.nothing(request)
+
+    @app.route("/api/v1/rooms/<name>/leave", methods=["POST"])
+    async def leave(self, request: IRequest, name: str) -> bytes:
+        session = await self._auth.required(request)
+        self._auth.check_meant(request, session)
+        self._chat.presence.leave(self._chat.rooms.find(name).name, session)
+        return answers.nothing(request)
+
+    # -- doors
+
+    @app.route("/api/v1/events/<door>", methods=["GET"])
+    async def open_door(self, request: IRequest, door: str) -> bytes | None:
+        return await self._doors.open(request, door)
+
+    @app.route("/rooms/<name>.txt", methods=["GET"])
+    async def open_text(self, request: IRequest, name: str) -> bytes | None:
+        return await self._doors.open_text(request, self._chat.rooms.find(name))
+
+    # -- pages
+
+    @app.route("/", methods=["GET"])
+    async def home(self, request: IRequest) -> bytes:
+        session = await self._auth.visitor(request)
+        if session is None:
+            return self._screens.log_in(request, "lobby")
+        return await self._screens.room(request, session, self._chat.rooms.find("lobby"))
+
+    @app.route("/rooms/<name>", methods=["GET"])
+    async def room_page(self, request: IRequest, name: str) -> bytes:
+        session = await self._auth.visitor(request)
+        room = self._chat.rooms.find(name)
+        if session is None and not self._auth.public_reading:
+            return self._screens.log_in(request, room.name)
+        return await self._screens.room(request, session, room)
+
+    @app.route("/rooms/<name>/plain", methods=["GET"])
+    async def plain_page(self, request: IRequest, name: str) -> bytes:
+        session = await self._auth.visitor(request)
+        room = self._chat.rooms.find(name)
+        if session is None and not self._auth.public_reading:
+            return self._screens.log_in(request, room.name)
+        asked = parameters.query(request)
+        return await self._screens.plain(
+            request,
+            session,
+            room,
+            before=asked.number("before", None, 0, 2**62),
+            after=asked.number("after", None, 0, 2**62),
+        )
+
+    @app.route("/log-in", methods=["POST"])
+    @shielded
+    async def log_in(self, request: IRequest) -> bytes:
+        form = parameters.form(request)
+        session = await self._auth.visitor(request)
+        self._auth.check_meant(request, session, form.optional("form_token"))
+        room = self._chat.rooms.find(form.text("room", "lobby"))
+        text = form.text("text")
+        try:
+            session = await self._logged_in(request, session, form.text("name"))
+        except ChatError as error:
+            return self._screens.log_in(
+                request,
+                room.name,
+                name=form.text("name"),
+                text=text,
+                problem=error.detail,
+                status=error.status,
+            )
+        if text:
+            # Somebody wrote before she was in: it waits in the composer.
+            show = self._screens.plain if form.text("view") == "plain" else self._screens.room
+            return await show(request, session, room, draft=text)
+        plain = "/plain" if form.text("view") == "plain" else ""
+        return answers.see_other(request, room_path(room.name) + plain)
+
+    @app.route("/log-out", methods=["POST"])
+    @shielded
+    async def log_out(self, request: IRequest) -> bytes:
+        form = parameters.form(request)
+        session = await self._auth.visitor(request)
+        self._auth.check_meant(request, session, form.optional("form_token"))
+        if session is not None:
+            await self._chat.log_out(session)
+            self._auth.clear_cookie(request)
+        return answers.see_other(request, "/")
+
+    @app.route("/rename", methods=["POST"])
+    @shielded
+    async def rename(self, request: IRequest) -> bytes:
+        form = parameters.form(request)
+        session = await self._auth.required(request)
+        self._auth.check_meant(request, session, form.optional("form_token"))
+        await self._chat.rename(session, form.text("name"))
+        room = self._chat.rooms.find(form.text("room", "lobby"))
+        return answers.see_other(request, room_path(room.name))
+
+    @app.route("/rooms", methods=["POST"])
+    @shielded
+    async def make_room_by_form(self, request: IRequest) -> bytes:
+        form = parameters.form(request)
+        session = await self._auth.required(request)
+        self._auth.check_meant(request, session, form.optional("form_token"))
+        room = await self._chat.make_room(session, form.text("name"), form.text("topic"))
+        return answers.see_other(request, room_path(room.name))
+
+    @app.route("/rooms/<name>", methods=["POST"])
+    @shielded
+    async def post_by_form(self, request: IRequest, name: str) -> bytes:
+        return await self._post_form(request, name, plain=False)
+
+    @app.route("/rooms/<name>/plain", methods=["POST"])
+    @shielded
+    async def post_by_plain_form(self, request: IRequest, name: str) -> bytes:
+        return await self._post_form(request, name, plain=True)
+
+    # -- the classic servlet
+
+    @app.route("/chat", methods=["GET", "POST"])
+    async def chat_servlet(self, request: IRequest) -> bytes | None:
+        return await self._classic.respond(request)
+
+    # -- what belongs to pages, and to errors
+
+    @app.route("/static/<name>", methods=["GET"])
+    def static(self, request: IRequest, name: str) -> bytes:
+        file = self._static.get(name)
+        if file is None:
+            raise NotFound("There is no such file.")
+        request.setHeader("content-type", file.kind)
+        request.setHeader("cache-control", "no-cache")
+        if request.setETag(file.etag):
+            return b""
+        request.setHeader("content-length", str(len(file.body)))
+        return file.body
+
+    @app.route("/problems/<slug>", methods=["GET"])
+    def problem_page(self, request: IRequest, slug: str) -> bytes:
+        kind = errors.by_slug().get(slug)
+        if kind is None:
+            raise NotFound("There is no such problem.")
+        nonce = self._make_nonce()
+        page = self._pages.problem_kind(
+            nonce=nonce, slug=slug, title=kind.title, status=kind.status
+        )
+        return answers.html(request, page, nonce)
+
+    # -- operating it
+
+    @app.route("/healthz", methods=["GET"])
+    def healthz(self, request: IRequest) -> bytes:
+        return answers.text(request, "alive\n")
+
+    @app.route("/readyz", methods=["GET"])
+    def readyz(self, request: IRequest) -> bytes:
+        self._chat.refuse_unless_serving()
+        return answers.text(request, "ready\n")
+
+    @app.route("/metrics", methods=["GET"])
+    def metrics(self, request: IRequest) -> bytes:
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        return answers.text(request, self._metrics.text().decode(), kind)
+
+    # -- errors
+
+    @app.handle_errors(ChatError)
+    def refused(self, request: IRequest, failure: Failure) -> bytes:
+        assert isinstance(failure.value, ChatError)
+        return self._problems.respond(request, failure.value)
+
+    @app.handle_errors(HTTPException)
+    def unknown(self, request: IRequest, failure: Failure) -> bytes:
+        if isinstance(failure.value, KleinMethodNotAllowed):
+            allow = sorted(failure.value.valid_methods or ())
+            error: ChatError = MethodNotAllowed(f"Use {' or '.join(allow)} here.", allow=allow)
+        else:
+            error = NotFound("There is nothing at this path.")
+        return self._problems.respond(request, error)
+
+    @app.handle_errors(Exception)
+    def broken(self, request: IRequest, failure: Failure) -> bytes:
+        return self._problems.broken(request, failure)
+
+    # -- what several routes do
+
+    async def _asked_room(self, request: IRequest, name: str) -> Room:
+        """The room that somebody asks about, who is present in it from now."""
+        session = await self._auth.reader(request)
+        room = self._chat.rooms.find(name)
+        if session is not None and session.name_key is not None:
+            self._chat.presence.seen(room.name, session)
+        return room
+
+    async def _say(
+        self, session: Session, room: Room, text: object, client_id: object
+    ) -> tuple[Event, bool]:
+        with self._metrics.append_seconds.time():
+            return await self._chat.say(session, room, text, client_id)
+
+    async def _logged_in(self, request: IRequest, session: Session | None, name: str) -> Session:
+        """The session of somebody who gave a name; a new one, or hers renamed."""
+        if session is not None:
+            await self._chat.rename(session, name)
+            return session
+        session, token = await self._chat.log_in(name, address_of(request))
+        self._auth.set_cookie(request, token)
+        return session
+
+    async def _post_form(self, request: IRequest, name: str, *, plain: bool) -> bytes:
+        form = parameters.form(request)
+        room = self._chat.rooms.find(name)
+        session = await self._auth.visitor(request)
+        self._auth.check_meant(request, session, form.optional("form_token"))
+        text = form.text("text")
+        if session is None:
+            problem = "Your session is over. Log in again: your message is kept."
+            return self._screens.log_in(request, room.name, text=text, problem=problem, status=401)
+        show = self._screens.plain if plain else self._screens.room
+        try:
+            await self._say(session, room, text, form.optional("client_id") or None)
+        except ChatError as error:
+            return await show(
+                request, session, room, draft=text, problem=error.detail, status=error.status
+            )
+        return answers.see_other(request, room_path(room.name) + ("/plain#text" if plain else ""))
+
+    def _room(self, room: Room) -> dict[str, Any]:
+        return {
+            "name": room.name,
+            "topic": room.topic,
+            "people": self._chat.presence.count(room.name),
+            "last_id": self._chat.feed.newest.get(room.context.path, 0),
+        }
+
+
+def _session(session: Session, token: str) -> dict[str, str]:
+    return {"name": session.name, "role": session.role, "token": token}

@@ -1,0 +1,204 @@
+"""Who sends a request, and whether it was meant.
+
+What it is: from cookie, bearer token or query to a session; and the checks against requests that
+another site makes in a visitor's name.
+
+What it may know: requests, sessions. Not what is asked for.
+
+Invariant: a request that changes anything comes from our own pages or carries a token that no other
+site has (interface, section 2).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Collection
+from hashlib import blake2b
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from twisted.web.iweb import IRequest
+
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions
+from cometd_chat.errors import CrossSite, InvalidRequest, InvalidToken, NoSession, WrongHost
+from cometd_chat.web import parameters
+
+COOKIE = b"comet_session"
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Auth:
+    """Who sends a request.
+
+    :param secret: gives the key of the forms' hidden tokens, 32 bytes.
+    :param hosts: host names that are served, beside IP literals and ``localhost``.
+    :param public_reading: whether rooms can be read without a session.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        *,
+        secret: Callable[[], bytes],
+        hosts: Collection[str],
+        public_reading: bool,
+    ) -> None:
+        self._sessions = sessions
+        self._secret = secret
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self.public_reading = public_reading
+
+    # -- who
+
+    async def session(self, request: IRequest, *, query_token: str | None = None) -> Session | None:
+        """The session of a request, None when it names none.
+
+        :param query_token: the ``token=`` of a held request.
+        :raises InvalidToken: it names one that isn't there.
+        """
+        token = bearer(request)
+        if token is None:
+            token = query_token if query_token is not None else _cookie(request)
+        return None if token is None else await self._sessions.by_token(token)
+
+    async def required(self, request: IRequest) -> Session:
+        """The session of a request that needs one.
+
+        :raises NoSession: it has none.
+        """
+        session = await self.session(request)
+        if session is None:
+            raise NoSession('Log in first: POST /api/v1/session with {"name": "..."}.')
+        return session
+
+    async def reader(self, request: IRequest, *, query_token: str | None = None) -> Session | None:
+        """The session of a request that only reads; None where reading is public.
+
+        :raises NoSession: it has none, and reading is not public.
+        """
+        session = await self.session(request, query_token=query_token)
+        if session is None and not self.public_reading:
+            raise NoSession("Rooms can be read after logging in: POST /api/v1/session.")
+        return session
+
+    async def visitor(self, request: IRequest) -> Session | None:
+        """The session of somebody who asks for a page; a cookie that is no good is cleared."""
+        try:
+            return await self.session(request)
+        except InvalidToken:
+            if bearer(request) is not None:
+                raise
+            self.clear_cookie(request)
+            return None
+
+    # -- the cookie
+
+    def set_cookie(self, request: IRequest, token: str) -> None:
+        """Give the browser its session."""
+        _put_cookie(request, token, int(TOKEN_LIFETIME))
+
+    def clear_cookie(self, request: IRequest) -> None:
+        """Take it away."""
+        _put_cookie(request, "", 0)
+
+    # -- meant
+
+    def check_host(self, request: IRequest) -> None:
+        """Refuse a host name that isn't ours: it may be another site's, pointed at us.
+
+        :raises WrongHost: with the remedy.
+        :raises InvalidRequest: there is no one host (RFC 9112, section 3.2).
+        """
+        hosts = request.requestHeaders.getRawHeaders("host", [])
+        if not hosts and request.clientproto != b"HTTP/1.1":  # type: ignore[attr-defined]
+            return
+        if len(hosts) != 1:
+            raise InvalidRequest("A request has exactly one Host header.")
+        name = _host_name(hosts[0])
+        if name is None:
+            raise InvalidRequest("The Host header is not a host.")
+        if name != "localhost" and name not in self._hosts and not _is_ip(name):
+            raise WrongHost(f"{name} is not served here: start the daemon with --host {name}.")
+
+    def check_meant(
+        self, request: IRequest, session: Session | None = None, form_token: str | None = None
+    ) -> None:
+        """Refuse what another site may have sent in a visitor's name.
+
+        :param form_token: the hidden token of the form, if it was one.
+        :raises CrossSite: it comes from elsewhere, or can't be told from that.
+        """
+        if bearer(request) is not None:
+            return
+        site = request.getHeader("sec-fetch-site")
+        origin = request.getHeader("origin")
+        if site in ("cross-site", "same-site") or (origin is not None and not _ours(request)):
+            raise CrossSite("Only pages of this server can do that; programs send a Bearer token.")
+        if site is not None or origin is not None or _cookie(request) is None:
+            return
+        if parameters.content_type(request) == "application/json":
+            return
+        if session is None or form_token is None:
+            raise CrossSite(
+                "With a cookie and without an Origin header, send Content-Type: application/json."
+            )
+        if not hmac.compare_digest(form_token.encode(), self.form_token(session).encode()):
+            raise CrossSite("This form is too old: load the page again and send it from there.")
+
+    def form_token(self, session: Session) -> str:
+        """The hidden token that a session's forms carry."""
+        return blake2b(session.id.encode(), key=self._secret(), digest_size=16).hexdigest()
+
+
+def bearer(request: IRequest) -> str | None:
+    """The bearer token (RFC 6750, section 2.1)."""
+    scheme, _, token = (request.getHeader("authorization") or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def request_token(request: IRequest) -> str:
+    """The token that a request came with, in its header or its cookie; empty without one."""
+    return bearer(request) or _cookie(request) or ""
+
+
+def _cookie(request: IRequest) -> str | None:
+    value: bytes | None = request.getCookie(COOKIE)
+    return value.decode("utf-8", "replace") if value else None
+
+
+def _put_cookie(request: IRequest, value: str, max_age: int) -> None:
+    secure = "; Secure" if request.isSecure() else ""
+    request.responseHeaders.addRawHeader(
+        "set-cookie",
+        f"{COOKIE.decode()}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}",
+    )
+
+
+def _ours(request: IRequest) -> bool:
+    """Whether the Origin is this very host and port."""
+    origin = urlsplit(request.getHeader("origin") or "")
+    port = _DEFAULT_PORTS.get(origin.scheme)
+    host = (request.getHeader("host") or "").lower()
+    return port is not None and origin.netloc.lower().removesuffix(f":{port}") == (
+        host.removesuffix(f":{port}")
+    )
+
+
+def _host_name(host: str) -> str | None:
+    """The name in a Host header, without port and brackets; None when it can't be one."""
+    try:
+        parts = urlsplit(f"//{host}")
+        name, _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    clean = parts.netloc == host and not parts.username and "@" not in host
+    return name.rstrip(".") if name and clean else None
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True

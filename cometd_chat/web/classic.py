@@ -1,0 +1,123 @@
+"""The classic chat servlet: one path, actions by form (interface, section 5).
+
+What it is: what `/chat` does, for browsers without script.
+
+What it may know: the chat, screens, doors. Not other routes.
+
+Invariant: every action ends in a page from which the talk goes on, with what was typed in it.
+"""
+
+from __future__ import annotations
+
+from twisted.web.iweb import IRequest
+
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import ChatError, NoSession
+from cometd_chat.transports.http import address_of
+from cometd_chat.web import answers, parameters
+from cometd_chat.web.answers import shielded
+from cometd_chat.web.auth import Auth
+from cometd_chat.web.doors import Doors
+from cometd_chat.web.parameters import Parameters, refused
+from cometd_chat.web.screens import Screens, chat_url
+
+
+class ClassicServlet:
+    """Responds to every request for `/chat`."""
+
+    def __init__(self, chat: Chat, auth: Auth, doors: Doors, screens: Screens) -> None:
+        self._chat = chat
+        self._auth = auth
+        self._doors = doors
+        self._screens = screens
+
+    async def respond(self, request: IRequest) -> bytes | None:
+        """Do what ``action=`` says; without one, show the chat."""
+        asked = parameters.query(request)
+        posted = request.method == b"POST"
+        form = parameters.form(request) if posted else asked
+        session = await self._auth.visitor(request)
+        action = form.text("action")
+        if posted and action != "openchat":
+            self._auth.check_meant(request, session, form.optional("form_token"))
+        room = self._chat.rooms.find(form.text("room") or asked.text("room") or "lobby")
+        if action == "openchat":
+            return await self._open(request, session, room)
+        if posted and action == "login":
+            return await self._log_in(request, session, room, form)
+        if posted and action == "post":
+            return await self._post(request, session, room, form)
+        if action not in ("", "form") or posted:
+            raise refused("action", "login, post or openchat is needed")
+        if session is None:
+            return self._screens.classic_log_in(request, room)
+        view, message = form.text("view"), form.text("message")
+        if action == "form":
+            return self._screens.classic_form(request, session, room, view=view, message=message)
+        return self._screens.classic(request, session, room, view, message)
+
+    async def _open(self, request: IRequest, session: Session | None, room: Room) -> bytes | None:
+        if session is None:
+            if request.method == b"POST":
+                raise NoSession("Log in first: /chat has the form.")
+            return self._screens.classic_log_in(request, room)
+        framing = self._screens.classic_stream(request, session, room)
+        return await self._doors.open_classic(request, session, room, framing)
+
+    @shielded
+    async def _log_in(
+        self, request: IRequest, session: Session | None, room: Room, form: Parameters
+    ) -> bytes:
+        name, message = form.text("username"), form.text("message")
+        try:
+            if session is not None:
+                await self._chat.rename(session, name)
+            else:
+                session, token = await self._chat.log_in(name, address_of(request))
+                self._auth.set_cookie(request, token)
+        except ChatError as error:
+            return self._screens.classic_log_in(
+                request,
+                room,
+                name=name,
+                message=message,
+                problem=error.detail,
+                status=error.status,
+            )
+        self._chat.arrive(session, room, address_of(request))
+        return answers.see_other(request, chat_url(room=_unless_lobby(room), message=message))
+
+    @shielded
+    async def _post(
+        self, request: IRequest, session: Session | None, room: Room, form: Parameters
+    ) -> bytes:
+        message, view = form.text("message"), form.text("view")
+        client_id = form.text("client_id")
+        if session is None:
+            problem = "Your session is over. Log in again: your message is kept."
+            return self._screens.classic_log_in(
+                request, room, message=message, problem=problem, status=401
+            )
+        try:
+            await self._chat.say(session, room, message, client_id or None)
+        except ChatError as error:
+            return self._screens.classic_form(
+                request,
+                session,
+                room,
+                view=view,
+                message=message,
+                # The same one: sending it again must not say it twice.
+                client_id=client_id,
+                problem=error.detail,
+                status=error.status,
+            )
+        if view == "frameset":
+            return answers.see_other(request, chat_url(room=_unless_lobby(room), view=view))
+        return answers.see_other(request, chat_url(action="form", room=_unless_lobby(room)))
+
+
+def _unless_lobby(room: Room) -> str:
+    return "" if room.name == "lobby" else room.name

@@ -1,0 +1,61 @@
+"""What every request passes before there is a route.
+
+What it is: a resource in front of Klein's: headers that every answer has, hosts, paths.
+
+What it may know: requests. Not routes.
+
+Invariant: nothing behind it sees a host that isn't ours or a path that isn't UTF-8.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+
+from cometd_chat.errors import ChatError, InvalidRequest, NotFound
+from cometd_chat.web.auth import Auth
+from cometd_chat.web.problems import Problems
+
+
+class Front(Resource):
+    """The root of the site.
+
+    :param app: Klein's resource.
+    :param server: value of the Server header.
+    """
+
+    isLeaf = True
+
+    def __init__(self, app: IResource, auth: Auth, problems: Problems, server: str) -> None:
+        super().__init__()
+        self._app = app
+        self._auth = auth
+        self._problems = problems
+        self._server = server
+
+    def render(self, request: Any) -> Any:
+        """Answer a request, here or behind."""
+        request.setHeader("server", self._server)
+        request.setHeader("x-content-type-options", "nosniff")
+        request.setHeader("referrer-policy", "same-origin")
+        try:
+            self._auth.check_host(request)
+            _check_path(request)
+        except ChatError as error:
+            return self._problems.respond(request, error)
+        return self._app.render(request)
+
+
+def _check_path(request: IRequest) -> None:
+    path: bytes = request.path
+    try:
+        unquote_to_bytes(path).decode("utf-8")
+        request.method.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The path is not UTF-8.") from error
+    # What routes would read as another path than the one that was asked for.
+    if b"%2f" in path.lower() or b"//" in path:
+        raise NotFound("There is nothing at this path.")

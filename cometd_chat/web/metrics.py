@@ -1,0 +1,75 @@
+"""The daemon's numbers, for Prometheus.
+
+What it is: a collector that reads plain counts when it is asked, and the one histogram.
+
+What it may know: the ledger, the chat's counts. Not how they come about.
+
+Invariant: nothing is counted here that would cost the hot path more than an addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from cometd_chat.chat.chat import Chat
+from cometd_chat.transports.ledger import DoorCounts, Ledger
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics(Collector):
+    """All numbers of one daemon, in a registry of its own."""
+
+    def __init__(self, chat: Chat, ledger: Ledger) -> None:
+        self._chat = chat
+        self._ledger = ledger
+        self._registry = CollectorRegistry()
+        #: Seconds from a post to its commit, as its sender waits for it.
+        self.append_seconds = Histogram(
+            "comet_chat_append_seconds",
+            "Seconds until a post was durable",
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """The exposition format's text."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Any]:
+        """The numbers as they are now; called by the registry."""
+        yield self._by_door(GaugeMetricFamily, "held_requests", "Requests held", "held")
+        yield self._by_door(CounterMetricFamily, "events_delivered", "Events written", "delivered")
+        yield self._by_door(CounterMetricFamily, "bytes_sent", "Bytes written", "bytes_sent")
+        yield self._by_door(CounterMetricFamily, "expired", "Held requests expired", "expired")
+        yield GaugeMetricFamily(
+            "comet_chat_sessions", "Sessions in use", value=len(self._chat.sessions)
+        )
+        yield CounterMetricFamily(
+            "comet_chat_events_appended", "Events committed", value=self._chat.feed.appended
+        )
+        yield CounterMetricFamily(
+            "comet_chat_slow_readers_cut",
+            "Held requests cut for being too far behind",
+            value=self._ledger.slow_readers_cut,
+        )
+        yield GaugeMetricFamily(
+            "comet_chat_tail_events", "Events in memory", value=len(self._chat.feed.tail)
+        )
+
+    def _by_door(self, family: Any, name: str, help: str, count: str) -> Any:
+        metric = family(f"comet_chat_{name}", help, labels=["door"])
+        for door, counts in self._ledger.doors.items():
+            metric.add_metric([door], _value(counts, count))
+        return metric
+
+
+def _value(counts: DoorCounts, name: str) -> float:
+    value: int = getattr(counts, name)
+    return value

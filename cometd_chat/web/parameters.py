@@ -1,0 +1,151 @@
+"""What clients send, as values.
+
+What it is: from queries, forms and JSON bodies to strings, numbers and objects.
+
+What it may know: requests. Not what the values mean.
+
+Invariant: whatever is wrong is a 400 or 415 that names the field and says what to send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from twisted.web.iweb import IRequest
+
+from cometd_chat.errors import FieldError, InvalidRequest, NotJson
+
+MAX_FIELDS = 100
+
+
+def refused(field: str, detail: str) -> InvalidRequest:
+    """The error for one field."""
+    return InvalidRequest(f"{field}: {detail}.", fields=[FieldError(field, detail)])
+
+
+class Parameters:
+    """The fields of a query or a form; each can be given once."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._fields = fields
+
+    def text(self, name: str, default: str = "") -> str:
+        """A field, or the default when it is missing."""
+        return self._fields.get(name, default)
+
+    def optional(self, name: str) -> str | None:
+        """A field, or None when it is missing."""
+        return self._fields.get(name)
+
+    def number(self, name: str, default: int | None, least: int, most: int) -> int | None:
+        """A whole number; one over its maximum is cut down to it.
+
+        :raises InvalidRequest: it is no number, or under its minimum.
+        """
+        text = self._fields.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) <= 30):
+            raise refused(name, "a whole number is needed")
+        if int(text) < least:
+            raise refused(name, f"at least {least} is needed")
+        return min(int(text), most)
+
+    def seconds(self, name: str, default: float, most: float) -> float:
+        """A time in seconds, fractions allowed; over its maximum it is cut down to it.
+
+        :raises InvalidRequest: it is no such number.
+        """
+        text = self._fields.get(name)
+        if text is None:
+            return default
+        whole, _, fraction = text.partition(".")
+        if not all(part.isascii() and part.isdigit() for part in (whole, fraction or "0")):
+            raise refused(name, "a number of seconds is needed")
+        return min(float(text), most) if len(text) <= 30 else most
+
+
+def query(request: IRequest) -> Parameters:
+    """The query's fields.
+
+    :raises InvalidRequest: it isn't UTF-8, or a field is given twice.
+    """
+    _, _, encoded = request.uri.partition(b"?")
+    return _parse(encoded)
+
+
+def form(request: IRequest) -> Parameters:
+    """The fields of a form in the body.
+
+    :raises InvalidRequest: it isn't a form.
+    """
+    kind = content_type(request)
+    if kind not in ("application/x-www-form-urlencoded", ""):
+        raise InvalidRequest("A form is needed here (application/x-www-form-urlencoded).")
+    return _parse(body(request))
+
+
+def _parse(encoded: bytes) -> Parameters:
+    fields: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(
+            encoded.decode("utf-8"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MAX_FIELDS,
+        )
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("What was sent is not UTF-8.") from error
+    except ValueError as error:
+        raise InvalidRequest(f"At most {MAX_FIELDS} fields can be sent.") from error
+    for name, value in pairs:
+        if name in fields:
+            raise refused(name, "it is given twice")
+        fields[name] = value
+    return Parameters(fields)
+
+
+def body(request: IRequest) -> bytes:
+    """The whole body."""
+    content = request.content
+    content.seek(0)
+    data: bytes = content.read()
+    return data
+
+
+def content_type(request: IRequest) -> str:
+    """The body's media type, without parameters, in lower case; empty when none is given."""
+    value = request.getHeader("content-type") or ""
+    return value.partition(";")[0].strip().lower()
+
+
+def json_object(request: IRequest) -> dict[str, Any]:
+    """The JSON object in the body.
+
+    :raises NotJson: the body doesn't say that it is JSON.
+    :raises InvalidRequest: it isn't, or it is no object.
+    """
+    if content_type(request) != "application/json":
+        raise NotJson("Send a JSON object, with the header Content-Type: application/json.")
+    try:
+        value = msgspec.json.decode(body(request))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"The body is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise InvalidRequest('The body has to be a JSON object, such as {"name": "alice"}.')
+    return value
+
+
+def string(fields: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """A string in a JSON object.
+
+    :param default: for when it is missing; without one it is needed.
+    :raises InvalidRequest: it is missing, or no string.
+    """
+    value = fields.get(name, default)
+    if not isinstance(value, str):
+        raise refused(name, "a string is needed")
+    return value

@@ -1,0 +1,124 @@
+"""Errors on their way out.
+
+What it is: from the table of errors to responses: JSON for programs (RFC 9457), pages for people.
+
+What it may know: requests, the table, pages. Not the chat.
+
+Invariant: every refusal that leaves the daemon has one of these two forms, and what was typed into
+a form comes back with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+
+from cometd_chat.errors import ChatError, InvalidToken, MethodNotAllowed, NoSession
+from cometd_chat.web import parameters
+from cometd_chat.web.pages import Pages, content_security_policy
+
+#: Fields of our forms that are worth handing back, as pages call them.
+TYPED = ("text", "message", "name", "username", "topic")
+
+JSON = b"application/problem+json"
+HTML = b"text/html; charset=utf-8"
+
+
+def as_json(error: ChatError) -> bytes:
+    """The problem object of an error (RFC 9457, section 3)."""
+    problem: dict[str, object] = {
+        "type": f"/problems/{error.slug}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    if error.fields:
+        problem["errors"] = [{"field": each.field, "detail": each.detail} for each in error.fields]
+    return msgspec.json.encode(problem)
+
+
+class Problems:
+    """How errors are answered.
+
+    :param pages: makes the pages.
+    :param make_nonce: makes the nonce of one.
+    """
+
+    _log = Logger()
+
+    def __init__(self, pages: Pages, make_nonce: Callable[[], str]) -> None:
+        self._pages = pages
+        self._make_nonce = make_nonce
+
+    def respond(self, request: IRequest, error: ChatError) -> bytes:
+        """Set status and headers of a response, and give its body."""
+        set_error_headers(request, error)
+        wants_html = _wants_html(request)
+        if wants_html:
+            nonce = self._make_nonce()
+            request.setHeader("content-security-policy", content_security_policy(nonce))
+            body = self._page(error, nonce, typed=_typed(request), back_url=_back(request))
+        else:
+            body = as_json(error)
+        request.setHeader("content-type", HTML if wants_html else JSON)
+        request.setHeader("content-length", str(len(body)))
+        return body
+
+    def broken(self, request: IRequest, failure: Failure) -> bytes:
+        """Answer a defect of ours: it is in the log, and nothing of it in the body."""
+        self._log.failure("a request failed", failure)
+        return self.respond(request, ChatError("It is in the log. Trying again may help."))
+
+    def refusal(self, error: ChatError, wants_html: bool) -> tuple[bytes, bytes]:
+        """Content type and body of a response to what never reached a route."""
+        if wants_html:
+            return HTML, self._page(error, self._make_nonce(), typed={}, back_url="/")
+        return JSON, as_json(error)
+
+    def _page(self, error: ChatError, nonce: str, *, typed: dict[str, str], back_url: str) -> bytes:
+        return self._pages.problem(
+            nonce=nonce,
+            status=error.status,
+            title=error.title,
+            detail=error.detail,
+            typed=typed,
+            back_url=back_url,
+        ).encode()
+
+
+def set_error_headers(request: IRequest, error: ChatError) -> None:
+    """Set the status of an error, and the headers that belong to it."""
+    request.setResponseCode(error.status)
+    request.setHeader("cache-control", "no-store")
+    if error.retry_after is not None:
+        request.setHeader("retry-after", str(max(1, math.ceil(error.retry_after))))
+    if isinstance(error, MethodNotAllowed):
+        request.setHeader("allow", ", ".join(error.allow))
+    if isinstance(error, (NoSession, InvalidToken)):
+        request.setHeader("www-authenticate", 'Bearer realm="comet-chat"')
+
+
+def _wants_html(request: IRequest) -> bool:
+    path: bytes = request.path
+    return not path.startswith(b"/api/") and "text/html" in (request.getHeader("accept") or "")
+
+
+def _typed(request: IRequest) -> dict[str, str]:
+    if request.method != b"POST":
+        return {}
+    try:
+        fields = parameters.form(request)
+    except ChatError:
+        return {}
+    return {name: fields.text(name) for name in TYPED if fields.text(name)}
+
+
+def _back(request: IRequest) -> str:
+    path: bytes = request.path
+    # Only where a GET shows something; a path that starts with two slashes would be another host.
+    return "/chat" if path == b"/chat" else "/"

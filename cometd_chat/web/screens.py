@@ -1,0 +1,293 @@
+"""The pages of the chat, filled in.
+
+What it is: from the chat's state to the arguments of `Pages`, a method a page.
+
+What it may know: the chat, pages. Not routes.
+
+Invariant: a page says up to which cursor it is complete, so that a stream can go on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from urllib.parse import urlencode
+
+from twisted.web.iweb import IRequest
+
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.presence import SLOW_GRACE
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
+from cometd_chat.transports.framings import Classic
+from cometd_chat.web import answers
+from cometd_chat.web.auth import Auth
+from cometd_chat.web.pages import (
+    CLASSIC_HEARTBEAT,
+    ClassicView,
+    Pages,
+    PersonView,
+    RoomView,
+    content_security_policy,
+)
+
+#: Messages that a page shows at first.
+NEWEST = 60
+PLAIN_NEWEST = 40
+
+
+class Screens:
+    """All pages that show the chat.
+
+    :param make_nonce: an unguessable value for one response.
+    :param wall_clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        auth: Auth,
+        pages: Pages,
+        *,
+        make_nonce: Callable[[], str],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._chat = chat
+        self._auth = auth
+        self._pages = pages
+        self._make_nonce = make_nonce
+        self._wall_clock = wall_clock
+
+    # -- the page with script
+
+    async def room(
+        self,
+        request: IRequest,
+        session: Session | None,
+        room: Room,
+        *,
+        draft: str = "",
+        problem: str = "",
+        status: int = 200,
+    ) -> bytes:
+        """The chat in one room."""
+        nonce = self._make_nonce()
+        self._seen(session, room)
+        # Taken before the history is read: what is said in between comes by the stream again, and
+        # the page knows the ids that it has.
+        cursor = self._chat.feed.log.cursor(self._chat.feed.last_id)
+        messages, more = await self._chat.history(room, before=None, after=None, limit=NEWEST)
+        page = self._pages.room(
+            nonce=nonce,
+            me=_name(session),
+            form_token=self._form_token(session),
+            client_id=self._make_nonce(),
+            rooms=self._rooms(),
+            room=self._view(room),
+            people=self._people(room),
+            messages=[event.fields for event in messages],
+            more=more,
+            cursor=cursor,
+            heartbeat=self._chat.heartbeat,
+            draft=draft,
+            problem=problem,
+            base_url=_base_url(request),
+            now=self._now(),
+        )
+        return answers.html(request, page, nonce, status)
+
+    def log_in(
+        self,
+        request: IRequest,
+        room: str,
+        *,
+        name: str = "",
+        text: str = "",
+        problem: str = "",
+        status: int = 200,
+    ) -> bytes:
+        """The log-in form; what somebody wanted to say waits in it."""
+        nonce = self._make_nonce()
+        page = self._pages.log_in(
+            nonce=nonce,
+            action_url="/log-in",
+            room=room,
+            name=name,
+            problem=problem,
+            room_text=text,
+        )
+        return answers.html(request, page, nonce, status)
+
+    # -- the page for text browsers
+
+    async def plain(
+        self,
+        request: IRequest,
+        session: Session | None,
+        room: Room,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        draft: str = "",
+        problem: str = "",
+        status: int = 200,
+    ) -> bytes:
+        """One complete page of a room: the newest, or those around an id."""
+        nonce = self._make_nonce()
+        self._seen(session, room)
+        messages, more = await self._chat.history(
+            room, before=before, after=after, limit=PLAIN_NEWEST
+        )
+        newest = self._chat.feed.newest.get(room.context.path, 0)
+        page = self._pages.plain(
+            nonce=nonce,
+            me=_name(session),
+            form_token=self._form_token(session),
+            client_id=self._make_nonce(),
+            rooms=self._rooms(),
+            room=self._view(room),
+            people=self._people(room),
+            messages=[event.fields for event in messages],
+            now=self._now(),
+            older=bool(after) or (more and after is None),
+            newer=bool(messages) and (messages[-1].id or 0) < newest,
+            after=after,
+            draft=draft,
+            problem=problem,
+        )
+        return answers.html(request, page, nonce, status)
+
+    # -- the classic servlet
+
+    def classic_log_in(
+        self,
+        request: IRequest,
+        room: Room,
+        *,
+        name: str = "",
+        message: str = "",
+        problem: str = "",
+        status: int = 200,
+    ) -> bytes:
+        """Its log-in form."""
+        nonce = self._make_nonce()
+        page = self._pages.classic_log_in(
+            nonce=nonce, room=room.name, name=name, problem=problem, message=message
+        )
+        return answers.html(request, page, nonce, status)
+
+    def classic(
+        self, request: IRequest, session: Session, room: Room, view: str, message: str = ""
+    ) -> bytes:
+        """Its page of two frames: the endless one and the form.
+
+        :param message: a text that waits in the form.
+        """
+        nonce = self._make_nonce()
+        stream_url = chat_url(action="openchat", room=room.name, backlog="40")
+        if view == "frameset":
+            form_url = chat_url(action="form", room=room.name, view=view)
+            page = self._pages.classic_frameset(
+                room=room.name, stream_url=stream_url, form_url=form_url
+            )
+        else:
+            page = self._pages.classic_frames(
+                nonce=nonce,
+                me=session.name,
+                form_token=self._form_token(session),
+                room=room.name,
+                stream_url=stream_url,
+                form_url=chat_url(action="form", room=room.name, message=message),
+                frameset_url=chat_url(room=room.name, view="frameset"),
+            )
+        return answers.html(request, page, nonce)
+
+    def classic_form(
+        self,
+        request: IRequest,
+        session: Session,
+        room: Room,
+        *,
+        view: str = "",
+        message: str = "",
+        client_id: str = "",
+        problem: str = "",
+        status: int = 200,
+    ) -> bytes:
+        """Its form, alone in a frame."""
+        nonce = self._make_nonce()
+        shown: ClassicView = "frameset" if view == "frameset" else "frames"
+        page = self._pages.classic_form(
+            nonce=nonce,
+            form_token=self._form_token(session),
+            client_id=client_id or self._make_nonce(),
+            room=room.name,
+            message=message,
+            problem=problem,
+            view=shown,
+        )
+        return answers.html(request, page, nonce, status)
+
+    def classic_stream(self, request: IRequest, session: Session, room: Room) -> Classic:
+        """The framing of its endless page, with the page's policy set."""
+        nonce = self._make_nonce()
+        request.setHeader("content-security-policy", content_security_policy(nonce))
+        head = self._pages.classic_stream_head(
+            nonce=nonce, room=room.name, heartbeat=self._chat.heartbeat
+        )
+
+        def tail(cursor: str | None) -> str:
+            if cursor is None:
+                return self._pages.classic_stream_tail(chat_url(room=room.name))
+            next_url = chat_url(action="openchat", room=room.name, cursor=cursor)
+            return self._pages.classic_stream_tail(next_url)
+
+        return Classic(head, session.name, CLASSIC_HEARTBEAT, tail)
+
+    # -- what pages show
+
+    def room_views(self) -> list[RoomView]:
+        """All rooms."""
+        return self._rooms()
+
+    def _rooms(self) -> list[RoomView]:
+        return [self._view(room) for room in self._chat.rooms.all()]
+
+    def _view(self, room: Room) -> RoomView:
+        return RoomView(
+            name=room.name,
+            topic=room.topic,
+            people=self._chat.presence.count(room.name),
+            last_id=self._chat.feed.newest.get(room.context.path, 0),
+        )
+
+    def _people(self, room: Room) -> list[PersonView]:
+        return [
+            PersonView(name=session.name, role=session.role)
+            for session in self._chat.presence.people(room.name)
+        ]
+
+    def _seen(self, session: Session | None, room: Room) -> None:
+        if session is not None and session.name_key is not None:
+            self._chat.presence.seen(room.name, session, SLOW_GRACE)
+
+    def _form_token(self, session: Session | None) -> str:
+        return "" if session is None else self._auth.form_token(session)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._wall_clock(), timezone.utc)
+
+
+def chat_url(**query: str) -> str:
+    """A path of the classic servlet."""
+    fields = {name: value for name, value in query.items() if value}
+    return "/chat?" + urlencode(fields) if fields else "/chat"
+
+
+def _name(session: Session | None) -> str:
+    return "" if session is None or session.name_key is None else session.name
+
+
+def _base_url(request: IRequest) -> str:
+    scheme = "https" if request.isSecure() else "http"
+    return f"{scheme}://{request.getHeader('host') or 'localhost'}"
