@@ -37,6 +37,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReact
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from cometd_chat import __version__
 from cometd_chat.chat.chat import Chat
@@ -45,7 +46,7 @@ from cometd_chat.chat.limits import Limits
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rooms import Rooms
 from cometd_chat.chat.sessions import Sessions
-from cometd_chat.comet import CometEngine
+from cometd_chat.comet import CometEngine, Reaper
 from cometd_chat.errors import ChatError
 from cometd_chat.log.database import Database
 from cometd_chat.log.directory import Directory, SqlDirectory
@@ -153,6 +154,31 @@ class DataDirectory(Service):
             os.close(self._lock)
             self._lock = None
         super().stopService()
+
+
+@implementer(IReactorTime)
+class SteadyClock:
+    """The reactor's clock, but for jumps of the system's: setting the time expires nobody.
+
+    :param reactor: runs the calls.
+    """
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+
+    def seconds(self) -> float:
+        """Seconds since some time, never set back (CLOCK_MONOTONIC)."""
+        return time.monotonic()
+
+    def callLater(
+        self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object
+    ) -> Any:
+        """See `IReactorTime.callLater`."""
+        return self._reactor.callLater(delay, callable, *args, **kwargs)
+
+    def getDelayedCalls(self) -> Any:
+        """See `IReactorTime.getDelayedCalls`."""
+        return self._reactor.getDelayedCalls()
 
 
 class SecretFile(Service):
@@ -425,7 +451,8 @@ def build(settings: Settings, reactor: Any) -> Daemon:
     """
     data = DataDirectory(settings.data)
     secret = SecretFile(data.path / "secret")
-    engine = CometEngine(reactor)
+    clock = SteadyClock(reactor)
+    engine = CometEngine(clock, Reaper(clock, resolution(settings)))
     database = Database(data.path / "chat.sqlite", reactor, max_bytes=settings.max_log)
     log = SqlEventLog(database)
     chat = build_chat(settings, engine, log, SqlDirectory(database))
@@ -436,15 +463,21 @@ def build(settings: Settings, reactor: Any) -> Daemon:
             data,
             secret,
             Lifetime("open files", begin=raise_open_file_limit),
+            # After the log has stored what it had taken: whoever posted that is told.
+            Lifetime("last answers", end=partial(deferLater, reactor, FLUSH)),
             Lifetime("log", begin=database.open, end=database.close),
             Lifetime("feed", begin=lambda: chat.start(log.recent(*TAIL)), end=chat.feed.stop),
-            Lifetime("last answers", end=partial(deferLater, reactor, FLUSH)),
             Lifetime("readers", end=chat.stop),
             ports,
             Notifier.from_environment(os.environ, reactor),
         ],
         reactor,
     )
+
+
+def resolution(settings: Settings) -> float:
+    """Seconds that the sweep may be late: a second, or less where the settings ask for less."""
+    return min(1.0, settings.heartbeat / 5, settings.poll_timeout / 5)
 
 
 def build_chat(

@@ -21,12 +21,11 @@ from cometd_chat.chat.limits import MESSAGES, ROOMS, SESSIONS, TEXT, TYPING, Lim
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.reader import Reader, Start
 from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import Session, Sessions
+from cometd_chat.chat.sessions import Session, Sessions, refuse_nameless
 from cometd_chat.errors import (
     ClientIdReused,
     FieldError,
     InvalidRequest,
-    NameTaken,
     ShuttingDown,
 )
 from cometd_chat.log.log import Draft, Record
@@ -92,11 +91,12 @@ class Chat:
     async def log_in(self, name: str, address: str, *, brief: bool = False) -> tuple[Session, str]:
         """Start a guest session; see `Sessions.start_guest`.
 
-        :param address: where from, for the limits.
+        :param address: where from, for the limits; empty where that isn't known.
         :raises TooMany: too many sessions from that address.
         """
         self._refuse_when_stopping()
-        self.limits.take(SESSIONS, address)
+        if address:
+            self.limits.take(SESSIONS, address)
         return await self.sessions.start_guest(name, brief=brief)
 
     async def rename(self, session: Session, name: str) -> None:
@@ -125,7 +125,7 @@ class Chat:
 
         :raises TooMany: she says so too often.
         """
-        self._refuse_nameless(session)
+        refuse_nameless(session)
         self.limits.take(TYPING, session.id)
         self.presence.seen(room.name, session)
         self.presence.typing(room.name, session)
@@ -137,7 +137,7 @@ class Chat:
 
         :raises TooMany: she made too many.
         """
-        self._refuse_nameless(session)
+        refuse_nameless(session)
         self.limits.take(ROOMS, session.id)
         return await self.rooms.make(name, topic, session.id)
 
@@ -158,7 +158,7 @@ class Chat:
         :raises StorageUnavailable: it was not kept.
         """
         self._refuse_when_stopping()
-        self._refuse_nameless(session)
+        refuse_nameless(session)
         draft = Draft(
             context=room.context.path,
             type="message",
@@ -169,6 +169,7 @@ class Chat:
         )
         self.limits.take(MESSAGES, session.id)
         self.limits.take(TEXT, session.id, len(draft.text.encode()))
+        self.presence.seen(room.name, session)
         record = await self.feed.log.append(draft)
         if record.repeated and (record.text, record.context) != (draft.text, draft.context):
             raise ClientIdReused(
@@ -264,13 +265,6 @@ class Chat:
     def _refuse_when_stopping(self) -> None:
         if self.stopping:
             raise ShuttingDown("The daemon is stopping: try again in a moment.", retry_after=1)
-
-    def _refuse_nameless(self, session: Session) -> None:
-        if session.name_key is None:
-            raise NameTaken(
-                f"You were away and somebody else is {session.name} now: choose another name for "
-                "this session."
-            )
 
 
 def message_text(text: object) -> str:

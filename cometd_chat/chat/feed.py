@@ -19,8 +19,10 @@ from cometd_chat.comet import CometEngine, Delivery
 from cometd_chat.log.log import EventLog, Record, Tail
 from cometd_chat.transports.event import Event
 
-#: Bytes that an event in memory costs beside its JSON, about.
+#: What an event costs in memory, about: so many bytes, and so many times its JSON, for it is kept
+#: as JSON, as fields, and as each framing wrote it.
 _OVERHEAD = 900
+_COPIES = 4
 
 
 class Feed:
@@ -68,9 +70,8 @@ class Feed:
         made = [events.recorded(record) for record in records]
         for record, event in zip(records, made, strict=True):
             self.newest[record.context] = record.id
-            self.tail.append(
-                record.id, record.context, event, len(event.json) + len(record.text) + _OVERHEAD
-            )
+            size = _COPIES * len(event.json) + _OVERHEAD
+            self.tail.append(record.id, record.context, event, size)
         return made
 
     def _committed(self, records: Sequence[Record]) -> None:

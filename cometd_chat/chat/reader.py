@@ -16,10 +16,12 @@ from collections.abc import Callable, Sequence
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cometd_chat.chat import events
 from cometd_chat.chat.feed import Feed
 from cometd_chat.comet import CometContext, CometEvent, Reason
+from cometd_chat.errors import StorageUnavailable
 from cometd_chat.transports.event import Event
 from cometd_chat.transports.held import HeldRequest
 
@@ -28,6 +30,9 @@ MAX_BEHIND = 5000
 
 #: So many of the newest, then.
 AFTER_GAP = 200
+
+#: Seconds after which who could not be served from the log comes again, at least.
+STORAGE_DELAY = 1.0
 
 #: A page of a backlog, and the most that a poll is answered with.
 PAGE_EVENTS = 200
@@ -282,9 +287,13 @@ class Reader:
         self._on_end(expired)
         return True
 
-    def _failed(self, failure: object) -> None:
-        self._log.failure("a reader could not be brought up to date", failure)  # type: ignore[arg-type]
-        if self._end(expired=False):
+    def _failed(self, failure: Failure) -> None:
+        cursor = self.cursor
+        if failure.check(StorageUnavailable):
+            self._log.warn("a reader waits for the log: {reason}", reason=failure.value)
+            self.close(events.reopen(cursor, STORAGE_DELAY + self._delay()))
+        elif self._end(expired=False):
+            self._log.failure("a reader could not be brought up to date", failure)
             self._held.cut()
 
 

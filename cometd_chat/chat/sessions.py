@@ -270,6 +270,15 @@ class _GuestTimeout:
         return self.sessions.check_timeout(self.session, now)
 
 
+def refuse_nameless(session: Session) -> None:
+    """:raises NameTaken: she was away, and somebody else has her name now."""
+    if session.name_key is None:
+        raise NameTaken(
+            f"You were away and somebody else is {session.name} now: choose another name for "
+            "this session."
+        )
+
+
 def _hash(token: str) -> bytes:
     # A token has 192 random bits: there is nothing to guess, so a fast hash will do.
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

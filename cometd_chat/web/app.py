@@ -108,7 +108,7 @@ class ChatApp:
     @app.route("/api/v1/rooms", methods=["POST"])
     @shielded
     async def make_room(self, request: IRequest) -> bytes:
-        session = await self._auth.required(request)
+        session = await self._auth.speaker(request)
         self._auth.check_meant(request, session)
         fields = parameters.json_object(request)
         room = await self._chat.make_room(
@@ -143,7 +143,7 @@ class ChatApp:
     @app.route("/api/v1/rooms/<name>/messages", methods=["POST"])
     @shielded
     async def post_message(self, request: IRequest, name: str) -> bytes:
-        session = await self._auth.required(request)
+        session = await self._auth.speaker(request)
         self._auth.check_meant(request, session)
         fields = parameters.json_object(request)
         event, repeated = await self._say(
@@ -153,7 +153,7 @@ class ChatApp:
 
     @app.route("/api/v1/rooms/<name>/typing", methods=["POST"])
     async def typing(self, request: IRequest, name: str) -> bytes:
-        session = await self._auth.required(request)
+        session = await self._auth.speaker(request)
         self._auth.check_meant(request, session)
         room = self._chat.rooms.find(name)
         self._chat.type(session, room)
@@ -161,7 +161,7 @@ class ChatApp:
 
     @app.route("/api/v1/rooms/<name>/leave", methods=["POST"])
     async def leave(self, request: IRequest, name: str) -> bytes:
-        session = await self._auth.required(request)
+        session = await self._auth.speaker(request)
         self._auth.check_meant(request, session)
         self._chat.presence.leave(self._chat.rooms.find(name).name, session)
         return answers.nothing(request)
@@ -259,7 +259,7 @@ class ChatApp:
     @shielded
     async def make_room_by_form(self, request: IRequest) -> bytes:
         form = parameters.form(request)
-        session = await self._auth.required(request)
+        session = await self._auth.speaker(request)
         self._auth.check_meant(request, session, form.optional("form_token"))
         room = await self._chat.make_room(session, form.text("name"), form.text("topic"))
         return answers.see_other(request, room_path(room.name))
@@ -347,7 +347,7 @@ class ChatApp:
         """The room that somebody asks about, who is present in it from now."""
         session = await self._auth.reader(request)
         room = self._chat.rooms.find(name)
-        if session is not None and session.name_key is not None:
+        if session is not None:
             self._chat.presence.seen(room.name, session)
         return room
 

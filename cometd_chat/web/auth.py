@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from twisted.web.iweb import IRequest
 
-from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, refuse_nameless
 from cometd_chat.errors import CrossSite, InvalidRequest, InvalidToken, NoSession, WrongHost
 from cometd_chat.web import parameters
 
@@ -62,8 +62,18 @@ class Auth:
             token = query_token if query_token is not None else _cookie(request)
         return None if token is None else await self._sessions.by_token(token)
 
+    async def speaker(self, request: IRequest) -> Session:
+        """The session of a request that does something under a name.
+
+        :raises NoSession: it has none.
+        :raises NameTaken: somebody else has its name by now.
+        """
+        session = await self.required(request)
+        refuse_nameless(session)
+        return session
+
     async def required(self, request: IRequest) -> Session:
-        """The session of a request that needs one.
+        """The session of a request that needs one, whether it has its name or not.
 
         :raises NoSession: it has none.
         """
@@ -76,9 +86,12 @@ class Auth:
         """The session of a request that only reads; None where reading is public.
 
         :raises NoSession: it has none, and reading is not public.
+        :raises NameTaken: somebody else has its name by now.
         """
         session = await self.session(request, query_token=query_token)
-        if session is None and not self.public_reading:
+        if session is not None:
+            refuse_nameless(session)
+        elif not self.public_reading:
             raise NoSession("Rooms can be read after logging in: POST /api/v1/session.")
         return session
 

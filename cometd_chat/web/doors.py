@@ -76,25 +76,29 @@ class Doors:
         self._reaper = reaper
         self._holding = holding
         self._by_address: Counter[str] = Counter()
-        self._framings: dict[str, Framing] = {
-            framing.door: framing
-            for framing in (Frame(nonce), JsonLines(), ServerSentEvents(SSE_RETRY), Poll())
-        }
         self._texts = {
             (rooms, cursors): Text(rooms=rooms, cursors=cursors)
             for rooms in (False, True)
             for cursors in (False, True)
         }
+        text = self._texts[False, False]
+        framings = (Frame(nonce), Poll(), JsonLines(), ServerSentEvents(SSE_RETRY), text)
+        self._framings: dict[str, Framing] = {framing.door: framing for framing in framings}
 
     async def open(self, request: IRequest, door: str) -> bytes | None:
         """Hold a request for a door, until it ends.
 
         :returns: the body when it isn't held, else None.
         """
-        asked = query(request)
-        framing = self._find(door, asked)
+        framing = self._framings.get(door)
+        if framing is None:
+            doors = ", ".join(self._framings)
+            raise NotFound(f"There is no door {door}: those there are are {doors}.")
         try:
+            asked = query(request)
             rooms = self._rooms(asked.text("rooms", "lobby"))
+            if door == "text":
+                framing = self._text(asked, rooms)
             return await self._open(request, framing, asked, rooms)
         except ChatError as error:
             refusal = _refusal(framing, error)
@@ -109,7 +113,7 @@ class Doors:
     async def open_text(self, request: IRequest, room: Room) -> bytes | None:
         """Hold a request for the text of one room."""
         asked = query(request)
-        return await self._open(request, self._find("text", asked), asked, [room])
+        return await self._open(request, self._text(asked, [room]), asked, [room])
 
     async def open_classic(
         self, request: IRequest, session: Session, room: Room, framing: Classic
@@ -119,15 +123,8 @@ class Doors:
 
     # -- what is asked for
 
-    def _find(self, door: str, asked: Parameters) -> Framing:
-        if door == "text":
-            many = "," in asked.text("rooms", "lobby")
-            return self._texts[many, asked.text("cursors") == "1"]
-        framing = self._framings.get(door)
-        if framing is None:
-            doors = ", ".join([*self._framings, "text"])
-            raise NotFound(f"There is no door {door}: those there are are {doors}.")
-        return framing
+    def _text(self, asked: Parameters, rooms: Sequence[Room]) -> Text:
+        return self._texts[len(rooms) > 1, asked.text("cursors") == "1"]
 
     def _rooms(self, listed: str) -> list[Room]:
         rooms = [self._chat.rooms.find(name) for name in listed.split(",") if name]
