@@ -1,0 +1,141 @@
+// @ts-check
+/** What is told about the connection: the chip, the panel behind it, the notice above the composer. */
+
+import { DOORS } from "./doors.js";
+import { button, byId, make } from "./page.js";
+
+/** @typedef {import("./comet.js").Comet} Comet */
+/** @typedef {import("./comet.js").State} State */
+
+/** A hiccup shorter than this is not worth a word, ms. */
+const HICCUP = 2000;
+/** @type {Record<string, string>} */
+const FAREWELLS = {
+  "logged out": "You are logged out.",
+  logged_out: "You are logged out.",
+  kicked: "You were asked to leave.",
+  replaced: "The conversation went on in another window.",
+};
+
+export class Connection {
+  #comet;
+  #chip = byId("chip");
+  #panel = byId("connection");
+  #notice = byId("notice");
+  /** When it stopped being live, ms; 0 while it is. */
+  #brokenAt = Date.now();
+  #wasLive = false;
+  #announced = "";
+
+  /** @param {Comet} comet */
+  constructor(comet) {
+    this.#comet = comet;
+    byId("without-script").hidden = true;
+    this.#chip.hidden = false;
+    comet.on("state", () => this.show());
+    setInterval(() => this.show(), 1000);
+    this.#panel.addEventListener("beforetoggle", () => this.#build());
+    this.show();
+  }
+
+  show() {
+    const state = this.#comet.state;
+    if (state.phase === "live") {
+      this.#brokenAt = 0;
+      this.#wasLive = true;
+    } else {
+      this.#brokenAt ||= Date.now();
+    }
+    const quiet = state.phase !== "away" && Date.now() - this.#brokenAt < HICCUP;
+    this.#showChip(state, quiet && this.#wasLive);
+    this.#showNotice(state, quiet);
+    if (this.#panel.matches(":popover-open")) this.#fill();
+  }
+
+  /** @param {State} state @param {boolean} asIfLive */
+  #showChip(state, asIfLive) {
+    const live = state.phase === "live" || asIfLive;
+    const words = { connecting: "connecting", live: "live", waiting: "reconnecting", away: "away", closed: "closed" };
+    const lost = !live && (this.#wasLive || state.phase !== "connecting");
+    this.#chip.classList.toggle("lost", lost);
+    const dot = /** @type {HTMLElement} */ (this.#chip.querySelector(".dot"));
+    dot.className = `dot ${live ? "live" : lost ? "lost" : ""}`;
+    byId("chip-state").textContent = live ? "live" : this.#wasLive && state.phase === "connecting" ? "reconnecting" : words[state.phase];
+    byId("chip-door").textContent = live ? DOORS[state.door].label : "";
+    this.#chip.title = "The connection";
+    this.#announce(live ? (this.#announced ? "Live again." : "") : lost ? "The connection is lost." : "");
+  }
+
+  /** Said once to screen readers, not every second. @param {string} words */
+  #announce(words) {
+    if (!words || words === this.#announced) return;
+    this.#announced = words;
+    byId("announcement").textContent = words;
+  }
+
+  /** @param {State} state @param {boolean} quiet */
+  #showNotice(state, quiet) {
+    if (this.#notice.dataset.taken) return;
+    if (state.phase === "live" || state.phase === "closed" || quiet) return this.#say("");
+    if (state.phase === "away") {
+      const words = FAREWELLS[state.reason] ?? state.reason;
+      const again = state.status === 401 || state.reason.startsWith("logged") ? "Log in" : "Come back";
+      return this.#say(words || "The server sent us away.", again);
+    }
+    const left = Math.ceil((state.nextAt - Date.now()) / 1000);
+    if (state.phase === "waiting" && left > 0) this.#say(`Reconnecting, next try in ${left} s`, "now");
+    else this.#say(this.#wasLive ? "Reconnecting…" : "Connecting…");
+  }
+
+  /** @param {string} words @param {string} [action] */
+  #say(words, action = "") {
+    const notice = this.#notice;
+    notice.hidden = !words;
+    // The button stays the same element, so that it can be hit while the seconds run.
+    let text = notice.querySelector("span");
+    let act = notice.querySelector("button");
+    if (!text || !act) {
+      text = make("span");
+      act = button("", () => this.#act());
+      notice.replaceChildren(text, act);
+    }
+    text.textContent = words;
+    act.textContent = action;
+    act.hidden = !action;
+  }
+
+  #act() {
+    const { phase, status, reason } = this.#comet.state;
+    if (phase === "away" && (status === 401 || reason.startsWith("logged"))) location.reload();
+    else this.#comet.reconnect();
+  }
+
+  #build() {
+    const rows = make("dl", { id: "connection-facts" });
+    const doors = make("fieldset", {}, make("legend", { textContent: "Door" }));
+    for (const name of this.#comet.doors) {
+      const input = make("input", { type: "radio", name: "door", value: name, onchange: () => this.#comet.use(name) });
+      input.checked = name === this.#comet.state.preferred;
+      doors.append(make("label", {}, input, DOORS[name].label));
+    }
+    this.#panel.replaceChildren(make("h2", { textContent: "Connection" }), rows, doors);
+    this.#fill();
+  }
+
+  #fill() {
+    const state = this.#comet.state;
+    const heard = state.heardAt ? `${Math.round((Date.now() - state.heardAt) / 1000)} s ago` : "not yet";
+    const facts = [
+      ["State", state.phase === "live" ? "live" : state.reason || state.phase],
+      ["Door", DOORS[state.door].label + (state.door === state.preferred ? "" : ", for the time being")],
+      ["Last sign of life", heard],
+      ["Your last message took", state.roundTrip ? `${Math.round(state.roundTrip)} ms` : "–"],
+      ["Cursor", state.cursor || "–"],
+    ];
+    const terms = facts.flatMap(([term, fact]) => [
+      make("dt", { textContent: term }),
+      make("dd", { textContent: fact }),
+    ]);
+    byId("connection-facts").replaceChildren(...terms);
+  }
+}

@@ -1,0 +1,67 @@
+// @ts-check
+/**
+ * Finds the links in a text. The same rules as in transcript.py, which renders the first lines; both
+ * are tested with the same table. Nothing here or elsewhere ever turns text into markup.
+ */
+
+// Spelled out rather than \s and \w: Python and JavaScript do not mean the same by those.
+const LINK =
+  /(?:https?:\/\/|mailto:)[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff<>"`\u201c\u201d\u300c\u300d]+/gi;
+const TRAILING = ".,;:!?'*_~\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f";
+/** @type {Record<string, string>} */
+const BRACKETS = { ")": "(", "]": "[", "}": "{", "\uff09": "\uff08" };
+const WORD = /[0-9A-Za-z]/;
+const HOST = /^https?:\/\/[^/?#@:.]/i;
+const MAILBOX = /^mailto:[^@?]+@[^@?]/i;
+
+/**
+ * Split a text at its links; only http, https and mailto are links.
+ * @param {string} text
+ * @returns {[text: string, href: string][]} pieces; what is no link has an empty href
+ */
+export function linkify(text) {
+  /** @type {[string, string][]} */
+  const pieces = [];
+  let done = 0;
+  for (const match of text.matchAll(LINK)) {
+    const start = match.index;
+    if (start && WORD.test(text[start - 1])) continue;
+    const url = withoutTrailing(match[0]);
+    if (!HOST.test(url) && !MAILBOX.test(url)) continue;
+    if (start > done) pieces.push([text.slice(done, start), ""]);
+    pieces.push([url, url]);
+    done = start + url.length;
+  }
+  if (done < text.length) pieces.push([text.slice(done), ""]);
+  return pieces;
+}
+
+/** Leave out what belongs to the sentence around a link. @param {string} url */
+function withoutTrailing(url) {
+  while (url) {
+    const last = url[url.length - 1];
+    const opening = BRACKETS[last];
+    const unbalanced = opening && url.split(opening).length < url.split(last).length;
+    if (!TRAILING.includes(last) && !unbalanced) break;
+    url = url.slice(0, -1);
+  }
+  return url;
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+export function showText(element, text) {
+  element.replaceChildren(
+    ...linkify(text).map(([piece, href]) => {
+      if (!href) return piece;
+      const link = document.createElement("a");
+      link.href = href;
+      link.rel = "noopener noreferrer nofollow";
+      link.target = "_blank";
+      link.textContent = piece;
+      return link;
+    }),
+  );
+}

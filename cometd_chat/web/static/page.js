@@ -1,0 +1,92 @@
+// @ts-check
+/** What the parts of the page share: its data, its elements, its storage, the plain requests. */
+
+import { refusalOf } from "./doors.js";
+
+/**
+ * @typedef {{room: string, me: string, cursor: string, heartbeat: number, more: boolean,
+ *   lastId: number, draft: string}} PageData
+ */
+
+/** @returns {PageData} */
+export function pageData() {
+  return JSON.parse(byId("page-data").textContent ?? "");
+}
+
+/** @param {string} id @returns {HTMLElement} */
+export function byId(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`The page has no #${id}.`);
+  return element;
+}
+
+/**
+ * Make an element.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Partial<HTMLElementTagNameMap[Tag]>} [properties]
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * A button that is no submit button.
+ * @param {string} label
+ * @param {() => void} action
+ */
+export function button(label, action) {
+  return make("button", { type: "button", textContent: label, onclick: action });
+}
+
+/** Storage that may be forbidden or full; then nothing is kept. */
+export const kept = {
+  /** @param {string} key @returns {string} */
+  get(key) {
+    try {
+      return localStorage.getItem(`comet-chat.${key}`) ?? "";
+    } catch {
+      return "";
+    }
+  },
+  /** @param {string} key @param {string} value empty removes it */
+  set(key, value) {
+    try {
+      if (value) localStorage.setItem(`comet-chat.${key}`, value);
+      else localStorage.removeItem(`comet-chat.${key}`);
+    } catch {
+      // The page works without.
+    }
+  },
+};
+
+/**
+ * Ask the daemon something.
+ * @param {string} method
+ * @param {string} path below /api/v1
+ * @param {unknown} [body]
+ * @returns {Promise<any>} rejected with a `Refusal`; status 0 when there was no answer
+ */
+export async function ask(method, path, body) {
+  /** @type {Response} */
+  let answer;
+  try {
+    answer = await fetch(`/api/v1${path}`, {
+      method,
+      headers: { "Content-Type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(10_000),
+    });
+  } catch {
+    throw { status: 0, detail: "The server can't be reached just now.", retryAfter: 0 };
+  }
+  if (!answer.ok) throw await refusalOf(answer);
+  return answer.status === 204 ? undefined : answer.json();
+}
+
+/** @param {string} room */
+export const roomPath = (room) => `/rooms/${encodeURIComponent(room)}`;

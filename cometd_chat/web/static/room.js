@@ -1,0 +1,269 @@
+// @ts-check
+/**
+ * The room page, made live. Without this script the page reads and writes all the same; with it,
+ * lines come by themselves and nothing reloads. It only joins the parts: the connection (comet.js),
+ * the conversation (messages.js), the box (composer.js), the sides (side.js).
+ */
+
+import { PostError, connect } from "./comet.js";
+import { Composer, Unconfirmed } from "./composer.js";
+import { Connection } from "./connection.js";
+import { Messages } from "./messages.js";
+import { ask, byId, kept, make, pageData, roomPath } from "./page.js";
+import { People, Rooms, startDrawers } from "./side.js";
+
+/** @typedef {import("./doors.js").CometEvent} CometEvent */
+
+const HISTORY_PAGE = 50;
+/** How near the top, px, older lines are fetched. */
+const NEAR_TOP = 600;
+const REFRESH = 30_000;
+const TYPING_LASTS = 6000;
+
+const data = pageData();
+const room = data.room;
+let me = data.me;
+let more = data.more;
+let unread = 0;
+const title = document.title;
+
+const messages = new Messages(byId("scroller"), byId("log"));
+const people = new People(room);
+const rooms = new Rooms(room);
+const unconfirmed = new Unconfirmed(room);
+const comet = connect({ rooms: [room], cursor: data.cursor });
+new Connection(comet);
+const form = /** @type {HTMLFormElement | null} */ (document.querySelector("form#composer"));
+const composer = form && new Composer(form, room, { send, typing: tellTyping });
+startDrawers();
+
+// --- what is said
+
+comet.on("message", (/** @type {CometEvent} */ event) => {
+  if (event.room !== room) return;
+  stopTyping(event.from ?? "");
+  hear(event);
+});
+
+/** @param {CometEvent} event */
+function hear(event) {
+  const own = event.from === me;
+  if (own && event.client_id) unconfirmed.remove(event.client_id);
+  if (document.hidden && !own && !messages.has(event)) unread++;
+  messages.add(event, { own, unread: document.hidden });
+  noteRead();
+}
+
+/** @param {string} text @param {string} clientId */
+function send(text, clientId) {
+  messages.addPending(clientId, me, text);
+  unconfirmed.add({ clientId, text });
+  post(text, clientId);
+}
+
+/** @param {string} text @param {string} clientId @returns {Promise<void>} */
+async function post(text, clientId) {
+  try {
+    hear(await comet.post(room, text, clientId));
+  } catch (problem) {
+    if (!(problem instanceof PostError)) throw problem;
+    if (problem.status === 401) return logInAgain(() => post(text, clientId));
+    const wait = problem.retryAfter ? ` Try again in ${Math.ceil(problem.retryAfter)} s.` : "";
+    fail(text, clientId, `${problem.message}${wait}`);
+  }
+}
+
+/** @param {string} text @param {string} clientId @param {string} why */
+function fail(text, clientId, why) {
+  const again = () => {
+    messages.retry(clientId);
+    post(text, clientId);
+  };
+  messages.fail(clientId, why, again, () => unconfirmed.remove(clientId));
+}
+
+// --- a session that has ended
+
+/** What is to be done when there is a session again. @type {(() => void)[]} */
+const afterLogIn = [];
+
+/** Log in under the same name, without a word when that works. @param {() => void} then */
+async function logInAgain(then) {
+  afterLogIn.push(then);
+  if (afterLogIn.length === 1) await logIn(me);
+}
+
+/** @param {string} name */
+async function logIn(name) {
+  const notice = byId("notice");
+  try {
+    const session = await ask("POST", "/session", { name });
+    me = session.name;
+    byId("me").textContent = me;
+    delete notice.dataset.taken;
+    notice.replaceChildren();
+    for (const then of afterLogIn.splice(0)) then();
+    comet.reconnect();
+  } catch (problem) {
+    askForName(name, /** @type {{detail: string}} */ (problem).detail);
+  }
+}
+
+/** @param {string} name @param {string} why */
+function askForName(name, why) {
+  const notice = byId("notice");
+  const input = make("input", { value: name, required: true, maxLength: 64, dir: "auto" });
+  input.setAttribute("aria-label", "Your name");
+  const enter = make("form", {}, input, make("button", { textContent: "Log in" }));
+  enter.addEventListener("submit", (event) => {
+    event.preventDefault();
+    logIn(input.value);
+  });
+  notice.dataset.taken = "yes";
+  notice.hidden = false;
+  notice.replaceChildren(make("span", { textContent: `Your session has ended. ${why}` }), enter);
+}
+
+comet.on("state", (/** @type {import("./comet.js").State} */ state) => {
+  if (state.phase === "away" && state.status === 401 && me) logInAgain(() => comet.reconnect());
+});
+
+// --- from before
+
+let loading = false;
+
+async function loadOlder() {
+  if (loading || !(more || messages.trimmed) || messages.above > NEAR_TOP) return;
+  loading = true;
+  try {
+    const before = messages.firstId || data.lastId + 1;
+    const path = `${roomPath(room)}/messages?before=${before}&limit=${HISTORY_PAGE}`;
+    const page = await ask("GET", path);
+    messages.addOlder(page.messages);
+    more = page.more;
+    messages.trimmed = false;
+  } catch {
+    // The connection shows that something is wrong; the next scroll tries again.
+    return;
+  } finally {
+    loading = false;
+  }
+  loadOlder();
+}
+
+comet.on("gap", (/** @type {CometEvent} */ gap) => {
+  if (gap.room !== room) return;
+  let missing = gap.missing ?? 0;
+  let before = gap.before ?? 0;
+  const show = messages.addGap(missing, async () => {
+    const path = `${roomPath(room)}/messages?before=${before}&limit=${Math.min(missing, 200)}`;
+    const page = await ask("GET", path).catch(() => null);
+    if (!page) return;
+    messages.addOlder(page.messages);
+    before = page.messages[0]?.id ?? 0;
+    missing = page.messages.length ? missing - page.messages.length : 0;
+    show(missing);
+  });
+});
+
+comet.on("reset", async () => {
+  const page = await ask("GET", `${roomPath(room)}/messages`).catch(() => null);
+  if (!page) return;
+  messages.clear();
+  messages.addOlder(page.messages);
+  more = page.more;
+});
+
+// --- who is here
+
+comet.on("join", (/** @type {CometEvent} */ event) => {
+  if (event.room !== room || !event.from) return;
+  people.join(event.from);
+  if (event.from !== me) messages.addPresence("join", event.from);
+});
+comet.on("leave", (/** @type {CometEvent} */ event) => {
+  if (event.room !== room || !event.from) return;
+  people.leave(event.from);
+  stopTyping(event.from);
+  if (event.from !== me) messages.addPresence("leave", event.from);
+});
+comet.on("people", (/** @type {CometEvent} */ event) => people.count(event.count ?? 0));
+
+let wasLive = false;
+comet.on("state", (/** @type {import("./comet.js").State} */ { phase }) => {
+  // Who came and went meanwhile is not kept in the log. A moment later, since only then are we here.
+  if (phase === "live" && !wasLive) setTimeout(() => people.refresh().catch(() => {}), 200);
+  wasLive = phase === "live";
+});
+
+/** Who types, and until when. @type {Map<string, ReturnType<typeof setTimeout>>} */
+const typing = new Map();
+
+comet.on("typing", (/** @type {CometEvent} */ event) => {
+  if (event.room !== room || !event.from || event.from === me) return;
+  const name = event.from;
+  clearTimeout(typing.get(name));
+  typing.set(name, setTimeout(() => stopTyping(name), TYPING_LASTS));
+  showTyping();
+});
+
+/** @param {string} name */
+function stopTyping(name) {
+  clearTimeout(typing.get(name));
+  if (typing.delete(name)) showTyping();
+}
+
+function showTyping() {
+  const [first, second] = typing.keys();
+  const words = ["", `${first} is typing…`, `${first} and ${second} are typing…`];
+  byId("typing").textContent = words[typing.size] ?? "Several people are typing…";
+}
+
+function tellTyping() {
+  ask("POST", `${roomPath(room)}/typing`, {}).catch(() => {});
+}
+
+// --- what has been read
+
+const readKey = `read.${room}`;
+const jump = byId("jump");
+jump.addEventListener("click", () => messages.toEnd());
+messages.onmove = () => {
+  const { unseen } = messages;
+  jump.hidden = messages.atEnd;
+  jump.textContent = unseen ? `${unseen} new ${unseen === 1 ? "message" : "messages"} ↓` : "To the newest ↓";
+  loadOlder();
+  noteRead();
+};
+
+function noteRead() {
+  document.title = unread ? `(${unread}) ${title}` : title;
+  const last = messages.lastId;
+  if (!document.hidden && messages.atEnd && last > Number(kept.get(readKey))) kept.set(readKey, String(last));
+}
+
+document.addEventListener("visibilitychange", () => {
+  // What was new has been seen: the next line that comes is what is new then.
+  if (document.hidden && messages.atEnd) messages.forgetNew();
+  if (!document.hidden) unread = 0;
+  noteRead();
+});
+
+// --- now and then
+
+async function refresh() {
+  messages.relabelDays();
+  if (document.hidden) return;
+  const newest = await rooms.refresh().catch(() => 0);
+  if (newest) comet.expect(newest);
+}
+setInterval(refresh, REFRESH);
+addEventListener("pageshow", (event) => event.persisted && refresh());
+
+// --- begin
+
+const lastRead = Number(kept.get(readKey));
+if (lastRead) messages.markUnreadAfter(lastRead, me);
+if (me) for (const { text, clientId } of unconfirmed.all()) send(text, clientId);
+if (composer && !matchMedia("(pointer: coarse)").matches) composer.focus();
+messages.toEnd();
