@@ -186,7 +186,7 @@ class Chat:
         :param after: only those after this id; then the oldest of them, else the newest.
         :param limit: at most so many.
         """
-        records = await self.feed.log.read(
+        records = await self.feed.read(
             [room.context.path],
             after=after or 0,
             before=before,

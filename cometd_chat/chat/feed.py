@@ -88,6 +88,24 @@ class Feed:
         """Events of some contexts after ``position``, or None when the tail doesn't reach back."""
         return self.tail.after(position, paths, limit)
 
+    def read(
+        self,
+        paths: Collection[str],
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> Deferred[list[Record]]:
+        """Records from the log, as `EventLog.read`, but none that is newer than `last_id`.
+
+        What is committed can be read a moment before it is told. Whoever was shown it would hold
+        a cursor from the future, which the next request would take for foreign.
+        """
+        bound = self.last_id + 1
+        before = bound if before is None else min(before, bound)
+        return self.log.read(paths, after=after, before=before, limit=limit, newest=newest)
+
     @property
     def last_id(self) -> int:
         """Id of the newest event."""

@@ -98,7 +98,7 @@ async def _before_newest(feed: Feed, paths: Sequence[str], count: int) -> int:
     if len(recent) >= count:
         first = recent[-count].id
     else:
-        records = await feed.log.read(paths, limit=count, newest=True)
+        records = await feed.read(paths, limit=count, newest=True)
         first = records[0].id if records else None
     return feed.last_id if first is None else first - 1
 
@@ -182,7 +182,7 @@ class Reader:
     async def _older_page(self) -> list[Event]:
         """The next page of what is no longer in the tail."""
         floor = self._feed.tail.floor
-        records = await self._feed.log.read(self._paths, after=self._position, limit=PAGE_EVENTS)
+        records = await self._feed.read(self._paths, after=self._position, limit=PAGE_EVENTS)
         if not records:
             # Nothing of hers up to where the tail began when the log was asked.
             self._position = max(self._position, floor)
