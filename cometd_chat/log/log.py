@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 #: Hears each committed batch, in id order; a batch is never empty.
 LogListener = Callable[["Sequence[Record]"], None]
@@ -63,22 +64,37 @@ class Record:
     repeated: bool = False
 
 
+def check_unicode(draft: Draft) -> None:
+    """Refuse what no log can store; the drafts that share its commit must not suffer from it.
+
+    :raises ValueError: there are lone surrogates in the draft.
+    """
+    parts = (draft.context, draft.type, draft.sender, draft.author, draft.text)
+    try:
+        ("".join(parts) + (draft.client_id or "")).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a draft must be valid Unicode: {error.reason}") from None
+
+
 class EventLog(Protocol):
     """One ordered, durable log. It may live in another process: everything but `last_id`,
     `cursor` and `position` answers later."""
 
     @property
     def last_id(self) -> int:
-        """Id of the newest record that followers have been told of; 0 when there is none."""
+        """Id of the newest record that followers have been told of, or are being told of; 0 when
+        there is none."""
 
     def append(self, draft: Draft) -> Deferred[Record]:
         """Make a draft durable.
 
-        The result comes after the commit. A draft whose ``(sender, client_id)`` is in the log
+        The result comes after the commit, once the followers of this process have been told.
+        Cancelling it does not stop the append. A draft whose ``(sender, client_id)`` is in the log
         already is not appended again: the first record comes back, marked ``repeated``.
 
         :raises StorageUnavailable: nothing was written; the same draft may be tried again.
         :raises LogFull: the log has reached its size limit.
+        :raises ValueError: the draft has lone surrogates in it.
         """
 
     def read(
@@ -92,7 +108,8 @@ class EventLog(Protocol):
     ) -> Deferred[list[Record]]:
         """Records of some contexts with ``after < id < before``, oldest first.
 
-        :param limit: at most so many; the oldest of the range, or with ``newest`` the newest.
+        :param limit: at most so many, at least 1; the oldest of the range, or with ``newest`` the
+            newest.
         :raises StorageUnavailable: the log can't be read just now.
         """
 
@@ -107,6 +124,8 @@ class EventLog(Protocol):
     def follow(self, listener: LogListener) -> Callable[[], None]:
         """Tell ``listener`` each batch that is committed from now on, whoever appended it.
 
+        A listener that raises is logged and goes on hearing, and so do the others.
+
         :returns: call it to stop.
         """
 
@@ -118,6 +137,35 @@ class EventLog(Protocol):
 
         :raises InvalidCursor: it can't be a cursor.
         """
+
+
+class Followers:
+    """The listeners of a log. One that raises stops nobody."""
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        self._listeners: dict[object, LogListener] = {}
+
+    def add(self, listener: LogListener) -> Callable[[], None]:
+        """Tell this one too, until what is returned is called."""
+        token = object()
+        self._listeners[token] = listener
+
+        def stop() -> None:
+            self._listeners.pop(token, None)
+
+        return stop
+
+    def tell(self, batch: Sequence[Record]) -> None:
+        """Tell all a batch; those that leave meanwhile don't hear it any more."""
+        for token, listener in list(self._listeners.items()):
+            if token not in self._listeners:
+                continue
+            try:
+                listener(batch)
+            except Exception:
+                self._log.failure("a follower of the log failed")
 
 
 Item = TypeVar("Item")

@@ -1,0 +1,244 @@
+"""The database: one SQLite file, one thread that writes it, a few that read it.
+
+What it is: `Database` opens the file, brings it up to date, and runs what it is given: appends and
+changes in the writer's thread, reads in the readers' threads.
+
+What it may know: the file, its settings, connections, threads. Not what is in the tables.
+
+Invariant: a commit is on the disk when it is reported (write-ahead log, synchronous=FULL); after
+`open` nothing here waits for the disk on the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from cometd_chat.errors import ShuttingDown, StorageUnavailable
+from cometd_chat.log.epochs import random_epoch
+from cometd_chat.log.log import Draft, Record
+from cometd_chat.log.migrations import SCHEMA, migrate
+from cometd_chat.log.writer import RETRY_BUSY, RETRY_FAILED, Appender, Writer, cause
+
+#: Seconds that a statement waits for a lock which somebody else has on the file.
+BUSY_TIMEOUT = 2.0
+
+#: How many reads run at once.
+READERS = 4
+
+#: Bytes that an idle write-ahead log keeps on the disk after a long reader has let it grow.
+WAL_KEPT = 16 * 1024 * 1024
+
+T = TypeVar("T")
+
+
+class _Reader(Thread):
+    """A thread that keeps no process alive which ends without closing the database."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, daemon=True, **settings)
+
+
+class _Readers(ThreadPool):
+    threadFactory = _Reader
+
+
+class Database:
+    """One file, its writer and its readers.
+
+    `open` is called before the reactor runs, everything else in the reactor's thread.
+
+    :param path: the file; its directory exists and is ours alone.
+    :param reactor: where results go.
+    :param max_bytes: size of the file and its write-ahead log past which `is_full`.
+    :param wall_clock: seconds since 1970-01-01T00:00Z, for the times in records.
+    :param new_epoch: gives a name for each start, see `cometd_chat.log.epochs`.
+    :param max_waiting: how many appends and changes may wait, and how many reads.
+    :param busy_timeout: seconds to wait for a lock that another process holds.
+    :param schema: where the migrations are.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        path: Path,
+        reactor: IReactorFromThreads,
+        *,
+        max_bytes: int,
+        wall_clock: Callable[[], float] = time.time,
+        new_epoch: Callable[[], str] = random_epoch,
+        max_waiting: int = 10_000,
+        busy_timeout: float = BUSY_TIMEOUT,
+        schema: str = SCHEMA,
+    ) -> None:
+        self.path = path.absolute()
+        self.max_bytes = max_bytes
+        self.wall_clock = wall_clock
+        self.new_epoch = new_epoch
+        self._wal = self.path.with_name(f"{path.name}-wal")
+        self._reactor = reactor
+        self._max_waiting = max_waiting
+        self._busy_timeout = busy_timeout
+        self._schema = schema
+        self._appender: Appender | None = None
+        self._write_engine = self._engine("BEGIN IMMEDIATE", NullPool)
+        self._read_engine = self._engine("BEGIN", QueuePool, pool_size=READERS, max_overflow=1)
+        self._writer: Writer | None = None
+        self._readers = _Readers(0, READERS, name="comet-chat-readers")
+        self._reading = 0
+        self._closed: Deferred[None] | None = None
+
+    def attach(self, appender: Appender) -> None:
+        """Name the one who stores drafts; before `open`."""
+        if self._appender is not None or self._writer is not None:
+            raise RuntimeError("one log a database, attached before the database is opened")
+        self._appender = appender
+
+    def open(self) -> None:
+        """Open the file, made when missing (0600), and bring it up to date. Blocks.
+
+        :raises SchemaTooNew: a newer release wrote the file.
+        :raises StorageUnavailable: the file can't be opened; the text says why.
+        """
+        if self._appender is None:
+            raise RuntimeError("attach a log before opening the database")
+        try:
+            self._make_file()
+            with self._write_engine.connect() as connection:
+                with connection.begin():
+                    migrate(connection, self.path, self._schema)
+                with connection.begin():
+                    self._appender.start(connection)
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else cause(error)
+            raise StorageUnavailable(
+                f"The database {self.path} can't be opened ({reason}): see that the disk has room, "
+                "that the file is ours to write, and that no other program holds it."
+            ) from error
+        self._writer = Writer(
+            self._write_engine.connect,
+            self._reactor,
+            self._appender,
+            max_waiting=self._max_waiting,
+            at_exit=self._close_readers,
+        )
+        self._writer.start()
+        self._readers.start()
+
+    def close(self) -> Deferred[None]:
+        """Take nothing more; fires when all that was taken is stored and all threads are gone."""
+        if self._closed is None:
+            self._closed = succeed(None) if self._writer is None else self._writer.stop()
+        return self._closed
+
+    def append(self, draft: Draft) -> Deferred[Record]:
+        """See `Writer.append`."""
+        return self._open_writer().append(draft)
+
+    def write(self, change: Callable[[Connection], T]) -> Deferred[T]:
+        """Run a small change in the writer's thread, see `Writer.write`."""
+        return self._open_writer().write(change)
+
+    def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
+        """Run a query in a reader's thread; all of it sees the database at one moment.
+
+        :raises StorageUnavailable: the database can't be read, or too many reads wait.
+        :raises ShuttingDown: the database was closed.
+        """
+        if self._closed is not None:
+            return fail(ShuttingDown("The daemon is stopping. Try again in a moment."))
+        if self._reading >= self._max_waiting:
+            return fail(
+                StorageUnavailable(
+                    "Too many are reading the log. Try again in a moment.", retry_after=RETRY_BUSY
+                )
+            )
+        self._reading += 1
+        reading = deferToThreadPool(self._reactor, self._readers, self.read_now, query)
+        return reading.addBoth(self._read_done)
+
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        """Run a query in this thread, and block it: for the start, before the reactor runs."""
+        with self._read_engine.connect() as connection:
+            return query(connection)
+
+    def is_full(self) -> bool:
+        """Whether the file and its write-ahead log take more than ``max_bytes`` on the disk."""
+        return _size(self.path) + _size(self._wal) > self.max_bytes
+
+    def _open_writer(self) -> Writer:
+        if self._writer is None:
+            raise RuntimeError("the database is not open")
+        return self._writer
+
+    def _read_done(self, result: T | Failure) -> T | Failure:
+        self._reading -= 1
+        error = result.value if isinstance(result, Failure) else None
+        if not isinstance(error, SQLAlchemyError):
+            return result
+        self._log.error("the database can't be read: {cause}", cause=cause(error))
+        raise StorageUnavailable(
+            "The log can't be read just now. Try again in a moment.", retry_after=RETRY_FAILED
+        ) from error
+
+    def _close_readers(self) -> None:
+        self._readers.stop()
+        self._read_engine.dispose()
+
+    def _make_file(self) -> None:
+        """SQLite gives its other files the mode of this one."""
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            self.path.chmod(0o600)
+
+    def _engine(self, begin: str, pool: type[Pool], **settings: int) -> Engine:
+        """An engine whose transactions begin as said.
+
+        Parameters are hidden in errors, since they hold what people say.
+        """
+        engine = create_engine(
+            URL.create("sqlite", database=str(self.path)),
+            poolclass=pool,
+            hide_parameters=True,
+            connect_args={"timeout": self._busy_timeout, "check_same_thread": False},
+            **settings,
+        )
+        event.listen(engine, "connect", _set_up)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        return engine
+
+
+def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+    """Settings of each new connection."""
+    # The driver's own way of beginning transactions knows neither reads nor savepoints.
+    connection.isolation_level = None
+    for setting in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        f"journal_size_limit = {WAL_KEPT}",
+    ):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,223 @@
+"""What is kept beside the log: sessions and rooms.
+
+What it is: the rows, `Directory`, the seam that every directory keeps, and `SqlDirectory`, which
+keeps them in the log's database.
+
+What it may know: its tables. Not what a name, a token or a role means; that is for the chat.
+
+Invariant: a name key belongs to one session at most, and a room's name to one room.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import attrs
+from sqlalchemy import Connection, Update, delete, insert, select, update
+from twisted.internet.defer import Deferred
+
+from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
+from cometd_chat.log.database import Database
+from cometd_chat.log.tables import rooms, sessions
+
+
+@attrs.frozen
+class SessionRow:
+    """Somebody who may speak.
+
+    :param id: permanent; the sender in the log.
+    :param token_hash: what the session's token hashes to; the token itself is kept nowhere.
+    :param name: the name as it is shown.
+    :param name_key: the name as it is compared, or None while it is free for others.
+    :param role: what she may do.
+    :param created_at: milliseconds since 1970-01-01T00:00Z, like all times here.
+    :param expires_at: when the session ends by itself.
+    """
+
+    id: str
+    token_hash: bytes
+    name: str
+    name_key: str | None
+    role: str
+    created_at: int
+    expires_at: int
+
+
+@attrs.frozen
+class RoomRow:
+    """A room.
+
+    :param created_by: id of the session that made it, or nothing for the one always there.
+    :param created_at: milliseconds since 1970-01-01T00:00Z.
+    """
+
+    name: str
+    topic: str
+    created_by: str
+    created_at: int
+
+
+class Directory(Protocol):
+    """Sessions and rooms, durably. Whatever answers later may also fail with StorageUnavailable;
+    then nothing was changed."""
+
+    def add_session(self, row: SessionRow) -> Deferred[None]:
+        """Keep a new session.
+
+        :raises NameTaken: another session has that name key.
+        """
+
+    def session_by_token(self, token_hash: bytes) -> Deferred[SessionRow | None]:
+        """The session of a token; it may have expired."""
+
+    def rename_session(self, id: str, name: str, name_key: str | None) -> Deferred[None]:
+        """Give a session another name, or its own name back.
+
+        :raises NameTaken: another session has that name key.
+        :raises InvalidToken: there is no such session.
+        """
+
+    def free_name(self, id: str) -> Deferred[None]:
+        """Let others take a session's name; the session goes on under it until one does."""
+
+    def extend_session(self, id: str, expires_at: int) -> Deferred[None]:
+        """Move the end of a session."""
+
+    def end_session(self, id: str) -> Deferred[None]:
+        """Forget a session."""
+
+    def drop_expired(self, now: int) -> Deferred[int]:
+        """Forget the sessions that have expired; says how many.
+
+        :param now: milliseconds since 1970-01-01T00:00Z.
+        """
+
+    def named_sessions(self) -> list[SessionRow]:
+        """The sessions whose name is not free. Blocks: for the start."""
+
+    def add_room(self, row: RoomRow) -> Deferred[None]:
+        """Keep a new room.
+
+        :raises RoomExists: there is one of that name.
+        """
+
+    def rooms(self) -> list[RoomRow]:
+        """All rooms, the oldest first. Blocks: for the start."""
+
+
+class SqlDirectory:
+    """A `Directory` in the log's database.
+
+    :param database: where it is kept.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_session(self, row: SessionRow) -> Deferred[None]:
+        """See `Directory.add_session`."""
+
+        def add(connection: Connection) -> None:
+            _check_name(connection, row.id, row.name, row.name_key)
+            connection.execute(insert(sessions), attrs.asdict(row))
+
+        return self._database.write(add)
+
+    def session_by_token(self, token_hash: bytes) -> Deferred[SessionRow | None]:
+        """See `Directory.session_by_token`."""
+
+        def find(connection: Connection) -> SessionRow | None:
+            query = select(sessions).where(sessions.c.token_hash == token_hash)
+            row = connection.execute(query).one_or_none()
+            return None if row is None else SessionRow(*row)
+
+        return self._database.read(find)
+
+    def rename_session(self, id: str, name: str, name_key: str | None) -> Deferred[None]:
+        """See `Directory.rename_session`."""
+
+        def rename(connection: Connection) -> None:
+            _check_name(connection, id, name, name_key)
+            change = _update(id, name=name, name_key=name_key)
+            if connection.execute(change).rowcount == 0:
+                raise InvalidToken("This session has ended. Log in again.")
+
+        return self._database.write(rename)
+
+    def free_name(self, id: str) -> Deferred[None]:
+        """See `Directory.free_name`."""
+        return self._update(id, name_key=None)
+
+    def extend_session(self, id: str, expires_at: int) -> Deferred[None]:
+        """See `Directory.extend_session`."""
+        return self._update(id, expires_at=expires_at)
+
+    def end_session(self, id: str) -> Deferred[None]:
+        """See `Directory.end_session`."""
+
+        def end(connection: Connection) -> None:
+            connection.execute(delete(sessions).where(sessions.c.id == id))
+
+        return self._database.write(end)
+
+    def drop_expired(self, now: int) -> Deferred[int]:
+        """See `Directory.drop_expired`."""
+
+        def drop(connection: Connection) -> int:
+            return connection.execute(delete(sessions).where(sessions.c.expires_at <= now)).rowcount
+
+        return self._database.write(drop)
+
+    def named_sessions(self) -> list[SessionRow]:
+        """See `Directory.named_sessions`."""
+        query = select(sessions).where(sessions.c.name_key.is_not(None)).order_by(sessions.c.id)
+        return self._database.read_now(
+            lambda connection: [SessionRow(*row) for row in connection.execute(query)]
+        )
+
+    def add_room(self, row: RoomRow) -> Deferred[None]:
+        """See `Directory.add_room`."""
+
+        def add(connection: Connection) -> None:
+            if connection.execute(select(rooms.c.name).where(rooms.c.name == row.name)).first():
+                raise room_exists(row.name)
+            connection.execute(insert(rooms), attrs.asdict(row))
+
+        return self._database.write(add)
+
+    def rooms(self) -> list[RoomRow]:
+        """See `Directory.rooms`."""
+        query = select(rooms).order_by(rooms.c.created_at, rooms.c.name)
+        return self._database.read_now(
+            lambda connection: [RoomRow(*row) for row in connection.execute(query)]
+        )
+
+    def _update(self, id: str, **values: Any) -> Deferred[None]:
+        def change(connection: Connection) -> None:
+            connection.execute(_update(id, **values))
+
+        return self._database.write(change)
+
+
+def name_taken(name: str) -> NameTaken:
+    """The refusal of a name that another session has."""
+    return NameTaken(f"Somebody else is called {name} just now. Choose another name.")
+
+
+def room_exists(name: str) -> RoomExists:
+    """The refusal of a room that is there already."""
+    return RoomExists(f"There is a room {name} already. Join it, or choose another name.")
+
+
+def _check_name(connection: Connection, id: str, name: str, name_key: str | None) -> None:
+    """Refuse a name that another session has. There is one writer, so it can't be taken between
+    this look and the change; the index would refuse it even then."""
+    query = select(sessions.c.id).where(
+        sessions.c.name_key == name_key, sessions.c.name_key.is_not(None), sessions.c.id != id
+    )
+    if name_key is not None and connection.execute(query).first():
+        raise name_taken(name)
+
+
+def _update(id: str, **values: Any) -> Update:
+    return update(sessions).where(sessions.c.id == id).values(**values)

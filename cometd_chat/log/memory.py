@@ -1,0 +1,235 @@
+"""A log and a directory without a disk.
+
+What it is: `MemoryEventLog` and `MemoryDirectory` keep to the same seams as those in a database,
+for tests and for programs that embed the engine and need nothing durable.
+
+What it may know: drafts, records, rows. No SQL, no threads.
+
+Invariant: they differ from the durable ones in durability only: same order, same refusals.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import attrs
+from twisted.internet.defer import Deferred, fail, succeed
+
+from cometd_chat.errors import ChatError, InvalidToken
+from cometd_chat.log.directory import RoomRow, SessionRow, name_taken, room_exists
+from cometd_chat.log.epochs import Epochs, random_epoch
+from cometd_chat.log.log import Draft, Followers, LogListener, Record, check_unicode
+
+
+class MemoryEventLog:
+    """An `EventLog` in memory. It forgets nothing and is not bounded.
+
+    :param wall_clock: seconds since 1970-01-01T00:00Z, for the times in records.
+    :param epoch: name of its one epoch.
+    """
+
+    def __init__(
+        self, *, wall_clock: Callable[[], float] = time.time, epoch: str | None = None
+    ) -> None:
+        self._wall_clock = wall_clock
+        self._epochs = Epochs((epoch or random_epoch(),), (1,))
+        self._records: list[Record] = []
+        self._by_client_id: dict[tuple[str, str], Record] = {}
+        self._followers = Followers()
+        self._waiting: list[tuple[Draft, Deferred[Record]]] = []
+        self._held = self._committing = False
+        #: While set, each append is refused with it, as when a disk is full.
+        self.failure: ChatError | None = None
+
+    @property
+    def last_id(self) -> int:
+        """See `EventLog.last_id`."""
+        return len(self._records)
+
+    def append(self, draft: Draft) -> Deferred[Record]:
+        """See `EventLog.append`. Unless held, the result is there at once."""
+        try:
+            check_unicode(draft)
+        except ValueError as error:
+            return fail(error)
+        if self.failure is not None:
+            return fail(self.failure)
+        answer: Deferred[Record] = Deferred()
+        self._waiting.append((draft, answer))
+        if not self._held:
+            self._commit()
+        return answer
+
+    def hold(self) -> None:
+        """Let appends wait, as if a commit took long."""
+        self._held = True
+
+    def release(self) -> None:
+        """Commit in one batch what has waited, and hold no more."""
+        self._held = False
+        self._commit()
+
+    def read(
+        self,
+        contexts: Collection[str],
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> Deferred[list[Record]]:
+        """See `EventLog.read`."""
+        found = self._between(contexts, after, before)
+        return succeed(found[-limit:] if newest else found[:limit])
+
+    def count(
+        self, contexts: Collection[str], *, after: int, before: int | None = None
+    ) -> Deferred[Mapping[str, int]]:
+        """See `EventLog.count`."""
+        found = self._between(contexts, after, before)
+        return succeed(dict(Counter(record.context for record in found)))
+
+    def newest(self) -> Deferred[Mapping[str, int]]:
+        """See `EventLog.newest`."""
+        return succeed({record.context: record.id for record in self._records})
+
+    def recent(self, limit: int, max_bytes: int) -> list[Record]:
+        """The newest records, oldest first, as `SqlEventLog.recent` gives them."""
+        found: list[Record] = []
+        size = 0
+        for record in reversed(self._records[-limit:]):
+            size += len(record.text.encode())
+            if found and size > max_bytes:
+                break
+            found.append(record)
+        return found[::-1]
+
+    def follow(self, listener: LogListener) -> Callable[[], None]:
+        """See `EventLog.follow`."""
+        return self._followers.add(listener)
+
+    def cursor(self, id: int) -> str:
+        """See `EventLog.cursor`."""
+        return self._epochs.cursor(id)
+
+    def position(self, cursor: str) -> int | None:
+        """See `EventLog.position`."""
+        return self._epochs.position(cursor, self.last_id)
+
+    def _between(self, contexts: Collection[str], after: int, before: int | None) -> list[Record]:
+        last = self.last_id if before is None else before - 1
+        return [
+            record
+            for record in self._records[max(after, 0) : max(last, 0)]
+            if record.context in contexts
+        ]
+
+    def _commit(self) -> None:
+        """Commit what waits. What is appended by a follower meanwhile makes the next batch, so
+        that all followers hear everything in the same order."""
+        if self._committing:
+            return
+        self._committing = True
+        while self._waiting and not self._held:
+            batch, self._waiting = self._waiting, []
+            start = len(self._records)
+            outcomes = [self._store(draft) for draft, _ in batch]
+            if fresh := self._records[start:]:
+                self._followers.tell(fresh)
+            for (_, answer), record in zip(batch, outcomes, strict=True):
+                answer.callback(record)
+        self._committing = False
+
+    def _store(self, draft: Draft) -> Record:
+        key = None if draft.client_id is None else (draft.sender, draft.client_id)
+        if key is not None and key in self._by_client_id:
+            return attrs.evolve(self._by_client_id[key], repeated=True)
+        record = Record(
+            id=len(self._records) + 1,
+            epoch=self._epochs.names[-1],
+            at=int(self._wall_clock() * 1000),
+            **attrs.asdict(draft),
+        )
+        self._records.append(record)
+        if key is not None:
+            self._by_client_id[key] = record
+        return record
+
+
+class MemoryDirectory:
+    """A `Directory` in memory.
+
+    :param rooms: the rooms that are there from the start.
+    """
+
+    def __init__(self, rooms: Sequence[RoomRow] = ()) -> None:
+        self._sessions: dict[str, SessionRow] = {}
+        self._rooms = {row.name: row for row in rooms}
+
+    def add_session(self, row: SessionRow) -> Deferred[None]:
+        """See `Directory.add_session`."""
+        if self._is_taken(row.name_key, row.id):
+            return fail(name_taken(row.name))
+        self._sessions[row.id] = row
+        return succeed(None)
+
+    def session_by_token(self, token_hash: bytes) -> Deferred[SessionRow | None]:
+        """See `Directory.session_by_token`."""
+        found = [row for row in self._sessions.values() if row.token_hash == token_hash]
+        return succeed(found[0] if found else None)
+
+    def rename_session(self, id: str, name: str, name_key: str | None) -> Deferred[None]:
+        """See `Directory.rename_session`."""
+        if self._is_taken(name_key, id):
+            return fail(name_taken(name))
+        if id not in self._sessions:
+            return fail(InvalidToken("This session has ended. Log in again."))
+        self._sessions[id] = attrs.evolve(self._sessions[id], name=name, name_key=name_key)
+        return succeed(None)
+
+    def free_name(self, id: str) -> Deferred[None]:
+        """See `Directory.free_name`."""
+        if id in self._sessions:
+            self._sessions[id] = attrs.evolve(self._sessions[id], name_key=None)
+        return succeed(None)
+
+    def extend_session(self, id: str, expires_at: int) -> Deferred[None]:
+        """See `Directory.extend_session`."""
+        if id in self._sessions:
+            self._sessions[id] = attrs.evolve(self._sessions[id], expires_at=expires_at)
+        return succeed(None)
+
+    def end_session(self, id: str) -> Deferred[None]:
+        """See `Directory.end_session`."""
+        self._sessions.pop(id, None)
+        return succeed(None)
+
+    def drop_expired(self, now: int) -> Deferred[int]:
+        """See `Directory.drop_expired`."""
+        expired = [row.id for row in self._sessions.values() if row.expires_at <= now]
+        for id in expired:
+            del self._sessions[id]
+        return succeed(len(expired))
+
+    def named_sessions(self) -> list[SessionRow]:
+        """See `Directory.named_sessions`."""
+        named = [row for row in self._sessions.values() if row.name_key is not None]
+        return sorted(named, key=lambda row: row.id)
+
+    def add_room(self, row: RoomRow) -> Deferred[None]:
+        """See `Directory.add_room`."""
+        if row.name in self._rooms:
+            return fail(room_exists(row.name))
+        self._rooms[row.name] = row
+        return succeed(None)
+
+    def rooms(self) -> list[RoomRow]:
+        """See `Directory.rooms`."""
+        return sorted(self._rooms.values(), key=lambda row: (row.created_at, row.name))
+
+    def _is_taken(self, name_key: str | None, id: str) -> bool:
+        return name_key is not None and any(
+            row.name_key == name_key and row.id != id for row in self._sessions.values()
+        )

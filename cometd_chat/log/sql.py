@@ -1,0 +1,330 @@
+"""The log in a SQL database.
+
+What it is: `SqlEventLog`, an `EventLog` over a `Database`: the statements that append and read.
+
+What it may know: the tables of records and epochs. Not threads, not files, not rooms.
+
+Invariant: ids are given out by the writer alone, one after the other from what the table holds, so
+they follow the order of commits; a draft that was stored before uses up none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import attrs
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, tuple_
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import IntegrityError
+from twisted.internet.defer import Deferred, fail
+
+from cometd_chat.errors import LogFull
+from cometd_chat.log.database import Database
+from cometd_chat.log.epochs import Epochs
+from cometd_chat.log.log import Draft, Followers, LogListener, Record, check_unicode
+from cometd_chat.log.tables import epochs, records
+from cometd_chat.log.writer import Appended
+
+#: Above every id that a database can hold.
+_TOP = 2**63 - 1
+
+#: Seconds after which it makes sense to look whether the operator has made room.
+RETRY_FULL = 60.0
+
+#: The hot statement, compiled once.
+_INSERT = str(insert(records).compile(dialect=sqlite.dialect()))
+
+_LAST = str(select(func.max(records.c.id)).compile(dialect=sqlite.dialect()))
+
+
+class SqlEventLog:
+    """An `EventLog` in a database. Made before the database is opened.
+
+    :param database: where it is kept; this log attaches itself to it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._followers = Followers()
+        self._last_id = 0
+        self._floor = 0
+        self._epochs = Epochs((database.new_epoch(),), (1,))
+        database.attach(self)
+
+    @property
+    def last_id(self) -> int:
+        """Id of the newest record that followers have been told of, or are being told of."""
+        return self._last_id
+
+    def append(self, draft: Draft) -> Deferred[Record]:
+        """See `EventLog.append`. Followers are told first, then the result fires."""
+        try:
+            check_unicode(draft)
+        except ValueError as error:
+            return fail(error)
+        return self._database.append(draft)
+
+    def read(
+        self,
+        contexts: Collection[str],
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int,
+        newest: bool = False,
+    ) -> Deferred[list[Record]]:
+        """See `EventLog.read`."""
+        queries = [
+            page(context, after=after, before=before, limit=limit, newest=newest)
+            for context in sorted(set(contexts))
+        ]
+
+        def read(connection: Connection) -> list[Record]:
+            # A query a context, each one a short walk along an index; together they'd be a sort.
+            rows = [row for query in queries for row in connection.execute(query)]
+            rows.sort(key=_row_id)
+            rows = rows[-limit:] if newest else rows[:limit]
+            return [self._record(row) for row in rows]
+
+        return self._database.read(read)
+
+    def count(
+        self, contexts: Collection[str], *, after: int, before: int | None = None
+    ) -> Deferred[Mapping[str, int]]:
+        """See `EventLog.count`."""
+        query = counts(contexts, after=after, before=before)
+        return self._database.read(lambda connection: _pairs(connection, query))
+
+    def newest(self) -> Deferred[Mapping[str, int]]:
+        """See `EventLog.newest`."""
+        return self._database.read(lambda connection: _pairs(connection, newest_ids()))
+
+    def recent(self, limit: int, max_bytes: int) -> list[Record]:
+        """The newest records of all contexts, oldest first, to fill the tail at the start. Blocks.
+
+        With what `follow` tells from now on this makes the whole: records that are stored already
+        but not yet published are left out here.
+
+        :param limit: at most so many.
+        :param max_bytes: at most so much text in UTF-8, though the newest one always.
+        """
+
+        def read(connection: Connection) -> list[Record]:
+            query = (
+                select(records)
+                .where(records.c.id <= self._last_id)
+                .order_by(records.c.id.desc())
+                .limit(limit)
+            )
+            found: list[Record] = []
+            size = 0
+            for row in connection.execute(query.execution_options(yield_per=500)):
+                size += len(row.text.encode())
+                if found and size > max_bytes:
+                    break
+                found.append(self._record(row))
+            return found[::-1]
+
+        return self._database.read_now(read)
+
+    def follow(self, listener: LogListener) -> Callable[[], None]:
+        """See `EventLog.follow`."""
+        return self._followers.add(listener)
+
+    def cursor(self, id: int) -> str:
+        """See `EventLog.cursor`."""
+        return self._epochs.cursor(id)
+
+    def position(self, cursor: str) -> int | None:
+        """See `EventLog.position`."""
+        return self._epochs.position(cursor, self._last_id)
+
+    # What the database asks of us, see `cometd_chat.log.writer.Appender`.
+
+    def start(self, connection: Connection) -> None:
+        """Begin an epoch: its name and the first id that it may give out are remembered."""
+        known = connection.execute(
+            select(epochs.c.epoch, epochs.c.first_id).order_by(epochs.c.number)
+        ).all()
+        names = [row.epoch for row in known]
+        first_ids = [row.first_id for row in known]
+        # The first ids count too, so that no id is given out twice even if a row was deleted.
+        self._floor = max([first - 1 for first in first_ids], default=0)
+        self._floor = self._last(connection)
+        name = self._database.new_epoch()
+        while name in names:
+            name = self._database.new_epoch()
+        connection.execute(insert(epochs), {"epoch": name, "first_id": self._floor + 1})
+        self._epochs = Epochs([*names, name], [*first_ids, self._floor + 1])
+        self._last_id = self._floor
+
+    def append_batch(
+        self, connection: Connection, drafts: Sequence[Draft], *, doubtful: bool
+    ) -> Appended:
+        """Store drafts; called in the writer's thread."""
+        last = self._last(connection)
+        lost = self._after(connection, self._last_id) if doubtful else []
+        full = self._database.is_full()
+        # Repeats are rare. That there is one is found by the index, and only then looked for.
+        known = self._known(connection, drafts) if full else {}
+        try:
+            with connection.begin_nested():
+                outcomes, fresh = self._sort_out(drafts, last, known, full=full)
+                _insert(connection, fresh)
+        except IntegrityError:
+            known = self._known(connection, drafts)
+            outcomes, fresh = self._sort_out(drafts, last, known, full=full)
+            _insert(connection, fresh)
+        return Appended(outcomes, lost + fresh)
+
+    def publish(self, records: Sequence[Record]) -> None:
+        """Tell the followers."""
+        # After a commit that came through although it seemed to fail, some may be known already.
+        fresh = [record for record in records if record.id > self._last_id]
+        if fresh:
+            self._last_id = fresh[-1].id
+            self._followers.tell(fresh)
+
+    def _last(self, connection: Connection) -> int:
+        """The last id that was given out, by what is in the table at this moment."""
+        return max(connection.exec_driver_sql(_LAST).scalar() or 0, self._floor)
+
+    def _after(self, connection: Connection, id: int) -> list[Record]:
+        query = select(records).where(records.c.id > id).order_by(records.c.id)
+        return [self._record(row) for row in connection.execute(query)]
+
+    def _known(
+        self, connection: Connection, drafts: Sequence[Draft]
+    ) -> dict[tuple[str, str], Record]:
+        """Those of some drafts that are stored already, by sender and client_id."""
+        keys = {key for key in map(_key, drafts) if key is not None}
+        found = map(self._record, connection.execute(by_client_ids(keys)))
+        return {(record.sender, record.client_id or ""): record for record in found}
+
+    def _sort_out(
+        self,
+        drafts: Sequence[Draft],
+        last: int,
+        known: Mapping[tuple[str, str], Record],
+        *,
+        full: bool,
+    ) -> tuple[list[Record | Exception], list[Record]]:
+        """What becomes of each draft, and which records are new."""
+        at = int(self._database.wall_clock() * 1000)
+        first = dict(known)
+        outcomes: list[Record | Exception] = []
+        fresh: list[Record] = []
+        for draft in drafts:
+            key = _key(draft)
+            if key is not None and key in first:
+                outcomes.append(attrs.evolve(first[key], repeated=True))
+                continue
+            if full:
+                outcomes.append(_log_full())
+                continue
+            record = Record(
+                last + 1 + len(fresh),
+                self._epochs.names[-1],
+                draft.context,
+                draft.type,
+                draft.sender,
+                draft.author,
+                draft.text,
+                draft.client_id,
+                at,
+            )
+            outcomes.append(record)
+            fresh.append(record)
+            if key is not None:
+                first[key] = record
+        return outcomes, fresh
+
+    def _record(self, row: Sequence[Any]) -> Record:
+        id, context, type, sender, author, text, client_id, at = row
+        return Record(id, self._epochs.of(id), context, type, sender, author, text, client_id, at)
+
+
+def page(context: str, *, after: int, before: int | None, limit: int, newest: bool) -> Select[Any]:
+    """The oldest or the newest records of one context in a range of ids."""
+    order = records.c.id.desc() if newest else records.c.id
+    return (
+        select(records)
+        .where(records.c.context == context, *_between(after, before))
+        .order_by(order)
+        .limit(limit)
+    )
+
+
+def counts(contexts: Collection[str], *, after: int, before: int | None) -> Select[Any]:
+    """How many records each context has in a range of ids."""
+    return (
+        select(records.c.context, func.count())
+        .where(records.c.context.in_(sorted(set(contexts))), *_between(after, before))
+        .group_by(records.c.context)
+    )
+
+
+def newest_ids() -> Select[Any]:
+    """The newest id of each context.
+
+    It jumps from context to context along the index: grouping would read the whole of it.
+    """
+    contexts = select(func.min(records.c.context).label("context")).cte("contexts", recursive=True)
+    following = (
+        select(func.min(records.c.context))
+        .where(records.c.context > contexts.c.context)
+        .scalar_subquery()
+    )
+    contexts = contexts.union_all(select(following).where(contexts.c.context.is_not(None)))
+    newest = (
+        select(func.max(records.c.id))
+        .where(records.c.context == contexts.c.context)
+        .scalar_subquery()
+    )
+    return select(contexts.c.context, newest).where(contexts.c.context.is_not(None))
+
+
+def by_client_ids(keys: Collection[tuple[str, str]]) -> Select[Any]:
+    """The records that some senders appended under some client_ids."""
+    return select(records).where(
+        tuple_(records.c.sender, records.c.client_id).in_(sorted(keys)),
+        # Said for the index, which holds only these.
+        records.c.client_id.is_not(None),
+    )
+
+
+def _between(after: int, before: int | None) -> list[ColumnElement[bool]]:
+    bounds = [records.c.id > min(after, _TOP)]
+    if before is not None:
+        bounds.append(records.c.id < min(before, _TOP))
+    return bounds
+
+
+def _key(draft: Draft) -> tuple[str, str] | None:
+    return None if draft.client_id is None else (draft.sender, draft.client_id)
+
+
+def _insert(connection: Connection, fresh: Sequence[Record]) -> None:
+    # Row by row in one prepared statement: measured, it beats one statement with many rows.
+    if fresh:
+        rows = [
+            (r.id, r.context, r.type, r.sender, r.author, r.text, r.client_id, r.at) for r in fresh
+        ]
+        connection.exec_driver_sql(_INSERT, rows)
+
+
+def _pairs(connection: Connection, query: Select[Any]) -> Mapping[str, int]:
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _row_id(row: Sequence[Any]) -> int:
+    return int(row[0])
+
+
+def _log_full() -> LogFull:
+    return LogFull(
+        "The log has reached its size limit, so nothing new is stored until the operator raises "
+        "--max-log.",
+        retry_after=RETRY_FULL,
+    )

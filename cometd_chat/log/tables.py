@@ -1,0 +1,92 @@
+"""The tables of the database, in one place.
+
+What it is: SQLAlchemy's description of what the newest migration in ``schema/`` leaves behind; a
+test compares the two.
+
+What it may know: columns and indexes; nobody's rules.
+
+Invariant: what must be unique for ever is unique here, in the database, and not in code alone.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+#: In SQLite only a column of the very type INTEGER is the key of the table itself.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+#: What was said. A row is never deleted: its id would be given out again.
+records = Table(
+    "records",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    Column("context", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("client_id", Text),
+    Column("at", BigInteger, nullable=False),
+)
+Index("records_by_context", records.c.context, records.c.id)
+Index(
+    "records_by_client_id",
+    records.c.sender,
+    records.c.client_id,
+    unique=True,
+    sqlite_where=records.c.client_id.is_not(None),
+    postgresql_where=records.c.client_id.is_not(None),
+)
+
+#: The starts of the log, in their order: two of them can have the same first id.
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("number", _Id, primary_key=True),
+    Column("epoch", Text, nullable=False),
+    Column("first_id", BigInteger, nullable=False),
+    UniqueConstraint("epoch", name="epochs_by_name"),
+)
+
+#: Who may speak. `name_key` is the name as it is compared, or null while the name is free.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("token_hash", LargeBinary, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text),
+    Column("role", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    UniqueConstraint("token_hash", name="sessions_by_token"),
+)
+Index(
+    "sessions_by_name",
+    sessions.c.name_key,
+    unique=True,
+    sqlite_where=sessions.c.name_key.is_not(None),
+    postgresql_where=sessions.c.name_key.is_not(None),
+)
+Index("sessions_by_expiry", sessions.c.expires_at)
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,302 @@
+"""The writer: one thread that commits, in groups, all that waits to be stored.
+
+What it is: `Writer` takes drafts and small changes on the reactor's thread and answers each by a
+Deferred. Everything that waits when a commit begins shares it, and the results of one commit come
+back to the reactor in one call.
+
+What it may know: connections and transactions. Which statements are run is for others to say.
+
+Invariant: nothing is published or answered before it is committed, and of a commit that failed
+nothing is left; the next one starts afresh, on a new connection. The reactor never waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Protocol, TypeVar
+
+import attrs
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cometd_chat.errors import ShuttingDown, StorageUnavailable
+from cometd_chat.log.log import Draft, Record
+
+#: How much shares one commit at most. It bounds how long the first one waits for the last.
+MAX_BATCH = 1000
+
+#: Seconds after which a sender may try again, when too much waits or when a commit failed.
+RETRY_BUSY, RETRY_FAILED = 1.0, 5.0
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Appended:
+    """What became of some drafts.
+
+    :param outcomes: for each draft its record, or why there is none.
+    :param fresh: records that have to be published, in id order.
+    """
+
+    outcomes: Sequence[Record | Exception]
+    fresh: Sequence[Record]
+
+
+class Appender(Protocol):
+    """Who knows how drafts are stored."""
+
+    def start(self, connection: Connection) -> None:
+        """Look up what is stored; called once, before anything else, in a transaction."""
+
+    def append_batch(
+        self, connection: Connection, drafts: Sequence[Draft], *, doubtful: bool
+    ) -> Appended:
+        """Store drafts; called in the writer's thread, inside its transaction.
+
+        :param doubtful: the commit before this one failed, and may have come through all the
+            same: look whether there are records which nobody was told of.
+        """
+
+    def publish(self, records: Sequence[Record]) -> None:
+        """Committed records, in id order; called in the reactor's thread. Must not raise."""
+
+
+@attrs.frozen(eq=False)
+class _Append:
+    draft: Draft
+    answer: Deferred[Record]
+
+
+@attrs.frozen(eq=False)
+class _Write:
+    change: Callable[[Connection], Any]
+    answer: Deferred[Any]
+
+
+_Job = _Append | _Write
+
+
+class Writer:
+    """One thread that commits in groups.
+
+    All methods are called in the reactor's thread.
+
+    :param connect: gives a new connection, whose transactions are write transactions.
+    :param reactor: where the results go.
+    :param appender: who stores drafts and hears of the committed ones.
+    :param max_waiting: how many jobs may wait; past it they are refused at once.
+    :param at_exit: called at the end of the thread, in it, and may block.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        reactor: IReactorFromThreads,
+        appender: Appender,
+        *,
+        max_waiting: int,
+        at_exit: Callable[[], None],
+    ) -> None:
+        self._connect = connect
+        self._at_exit = at_exit
+        self._reactor = reactor
+        self._appender = appender
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._failing = False
+        self._stopped: Deferred[None] | None = None
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        # These two belong to the thread.
+        self._connection: Connection | None = None
+        self._doubtful = False
+        # A daemon thread: a start that fails after this one must not keep the process alive.
+        self._thread = Thread(target=self._run, name="comet-chat-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def append(self, draft: Draft) -> Deferred[Record]:
+        """Store a draft. Cancelling the result does not stop that.
+
+        :raises StorageUnavailable: too much is waiting, or the commit failed.
+        :raises ShuttingDown: the writer was told to stop.
+        """
+        refusal = self._refusal()
+        if refusal is not None:
+            return fail(refusal)
+        return self._submit(_Append(draft, Deferred()))
+
+    def write(self, change: Callable[[Connection], T]) -> Deferred[T]:
+        """Run a small change. If it raises, it alone is undone and its error is the result.
+
+        :raises StorageUnavailable: too much is waiting, or the commit failed.
+        :raises ShuttingDown: the writer was told to stop.
+        """
+        refusal = self._refusal()
+        if refusal is not None:
+            return fail(refusal)
+        return self._submit(_Write(change, Deferred()))
+
+    def stop(self) -> Deferred[None]:
+        """Take nothing more; fires when all that was taken is answered and the thread is gone."""
+        if self._stopped is None:
+            self._stopped = Deferred()
+            self._jobs.put(None)
+        return self._stopped
+
+    def _refusal(self) -> Exception | None:
+        if self._stopped is not None:
+            return ShuttingDown("The daemon is stopping. Send it again in a moment.", retry_after=2)
+        if self._waiting >= self._max_waiting:
+            return StorageUnavailable(
+                "More is being said than can be stored. Send it again in a moment.",
+                retry_after=RETRY_BUSY,
+            )
+        return None
+
+    def _submit(self, job: _Job) -> Deferred[Any]:
+        self._waiting += 1
+        self._jobs.put(job)
+        return job.answer
+
+    # In the writer's thread from here on.
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            batch, stopping = self._next_batch()
+            if batch:
+                self._commit(batch)
+        try:
+            self._drop_connection()
+            self._at_exit()
+        finally:
+            self._reactor.callFromThread(self._finish)
+
+    def _next_batch(self) -> tuple[list[_Job], bool]:
+        """Wait for a job; with it comes what is waiting by then. True at the end of all jobs."""
+        batch: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            batch.append(job)
+            if len(batch) == MAX_BATCH:
+                return batch, False
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                return batch, False
+        return batch, True
+
+    def _commit(self, batch: Sequence[_Job]) -> None:
+        """Store a batch in one transaction and hand the results to the reactor."""
+        appends = [job for job in batch if isinstance(job, _Append)]
+        writes = [job for job in batch if isinstance(job, _Write)]
+        drafts = [job.draft for job in appends]
+        appended = Appended((), ())
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            connection = self._connection
+            with connection.begin():
+                if drafts or self._doubtful:
+                    appended = self._appender.append_batch(
+                        connection, drafts, doubtful=self._doubtful
+                    )
+                results = [_run_change(connection, job.change) for job in writes]
+                answers = [
+                    *zip(appends, appended.outcomes, strict=True),
+                    *zip(writes, results, strict=True),
+                ]
+        except Exception as error:
+            # Whatever it was: what the file holds now is looked up by the next batch.
+            self._doubtful = True
+            self._drop_connection()
+            self._reactor.callFromThread(self._fail, batch, error)
+        else:
+            self._doubtful = False
+            self._reactor.callFromThread(self._answer, appended.fresh, answers)
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            connection.invalidate()
+            connection.close()
+        except SQLAlchemyError as error:
+            self._reactor.callFromThread(
+                self._log.debug, "connection did not close: {error}", error=str(error)
+            )
+
+    # Back in the reactor's thread.
+
+    def _answer(self, fresh: Sequence[Record], answers: Sequence[tuple[_Job, Any]]) -> None:
+        """Followers first: when a sender hears of her record, all others can read it already."""
+        if self._failing:
+            self._failing = False
+            self._log.info("the database can be written again")
+        self._waiting -= len(answers)
+        if fresh:
+            self._appender.publish(fresh)
+        for job, outcome in answers:
+            if isinstance(outcome, Exception):
+                job.answer.errback(outcome)
+            else:
+                job.answer.callback(outcome)
+
+    def _fail(self, batch: Sequence[_Job], error: Exception) -> None:
+        self._waiting -= len(batch)
+        if not isinstance(error, SQLAlchemyError):
+            # Not the storage but a defect of ours: the senders get it as it is.
+            reason = Failure(error)
+            self._log.failure("a batch could not be stored", failure=reason)
+            for job in batch:
+                job.answer.errback(reason)
+            return
+        # Once for each time of trouble, and without the statement: that may hold a text.
+        if not self._failing:
+            self._log.error("the database can't be written: {cause}", cause=cause(error))
+        self._failing = True
+        for job in batch:
+            job.answer.errback(
+                StorageUnavailable(
+                    "Nothing can be stored just now. Nothing was sent; try again in a moment.",
+                    retry_after=RETRY_FAILED,
+                )
+            )
+
+    def _finish(self) -> None:
+        self._thread.join()
+        assert self._stopped is not None
+        self._stopped.callback(None)
+
+
+def cause(error: Exception) -> str:
+    """What the database itself said, without the statement and its parameters."""
+    return str(error.orig) if isinstance(error, DBAPIError) else type(error).__name__
+
+
+def _run_change(connection: Connection, change: Callable[[Connection], T]) -> T | Exception:
+    """Run a change in a savepoint of its own; what is wrong with it alone is its result.
+
+    :raises DBAPIError: the storage failed, and with it the whole transaction.
+    """
+    try:
+        with connection.begin_nested():
+            return change(connection)
+    except IntegrityError as error:
+        return error
+    except DBAPIError:
+        raise
+    except Exception as error:
+        return error
