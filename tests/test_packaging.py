@@ -112,7 +112,8 @@ def files(package: Path) -> set[str]:
 
 
 def test_the_version_is_the_packages(python: str) -> None:
-    said = call(python, "-c", "from importlib.metadata import version as v; print(v('cometd-chat'))")
+    script = "from importlib.metadata import version; print(version('cometd-chat'))"
+    said = call(python, "-c", script)
     assert said.strip() == cometd_chat.__version__
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import sys
 from pathlib import Path
 
 import pytest
@@ -158,7 +157,3 @@ def test_backlog() -> None:
     assert with_backlog("tcp:8080") == "tcp:8080:backlog=1024"
     assert with_backlog("tcp:8080:backlog=5") == "tcp:8080:backlog=5"
     assert with_backlog("systemd:domain=INET:index=0") == "systemd:domain=INET:index=0"
-
-
-def test_nothing_here_changes_the_process() -> None:
-    assert sys.excepthook is sys.__excepthook__
