@@ -305,9 +305,9 @@ class Pages:
 
         :param heartbeat: seconds between two heartbeats; 2.5 of them without one and it says so.
         """
-        return self._render(
-            "classic_stream_head.html", nonce=nonce, room=room, late=round(heartbeat * 2.5 + 2)
-        )
+        late = round(heartbeat * 2.5 + 2)
+        head = self._render("classic_stream_head.html", nonce=nonce, room=room, late=late)
+        return head + CLASSIC_HEARTBEAT
 
     def classic_stream_tail(self, next_url: str) -> str:
         """The end of the endless page: a link and a refresh to the page that goes on from there."""

@@ -485,7 +485,11 @@ export class Comet {
       cache: "no-store",
       signal: AbortSignal.timeout(PROBE_TIMEOUT),
     }).then(
-      (answer) => answer.status < 500,
+      (answer) => {
+        // Only the status counts; an answer that nobody reads would go on using a connection.
+        answer.body?.cancel();
+        return answer.status < 500;
+      },
       () => false,
     );
     if (mine !== this.#timer || this.#phase !== "connecting" || this.#line) return;

@@ -129,7 +129,7 @@ export class Connection {
       ["State", state.phase === "live" ? "live" : state.reason || state.phase],
       ["Door", DOORS[state.door].label + (state.door === state.preferred ? "" : ", for the time being")],
       ["Last sign of life", heard],
-      ["Your last message took", state.roundTrip ? `${Math.round(state.roundTrip)} ms` : "–"],
+      ["Last round trip", state.roundTrip ? `${Math.round(state.roundTrip)} ms` : "–"],
       ["Cursor", state.cursor || "–"],
     ];
     const terms = facts.flatMap(([term, fact]) => [

@@ -17,7 +17,7 @@ import { People, Rooms, startDrawers } from "./side.js";
 const HISTORY_PAGE = 50;
 /** How near the top, px, older lines are fetched. */
 const NEAR_TOP = 600;
-const REFRESH = 30_000;
+const REFRESH = 15_000;
 const TYPING_LASTS = 6000;
 
 const data = pageData();
@@ -70,16 +70,35 @@ async function post(text, clientId) {
     if (problem.status === 401) return logInAgain(() => post(text, clientId));
     const wait = problem.retryAfter ? ` Try again in ${Math.ceil(problem.retryAfter)} s.` : "";
     fail(text, clientId, `${problem.message}${wait}`);
+    if (!problem.status || problem.status >= 500) unreached.set(clientId, text);
   }
 }
+
+/** What failed only because nobody was there; sent again when somebody is. @type {Map<string, string>} */
+const unreached = new Map();
+
+comet.on("state", (/** @type {import("./comet.js").State} */ { phase }) => {
+  if (phase !== "live") return;
+  const those = [...unreached];
+  unreached.clear();
+  for (const [clientId, text] of those) {
+    messages.retry(clientId);
+    post(text, clientId);
+  }
+});
 
 /** @param {string} text @param {string} clientId @param {string} why */
 function fail(text, clientId, why) {
   const again = () => {
+    unreached.delete(clientId);
     messages.retry(clientId);
     post(text, clientId);
   };
-  messages.fail(clientId, why, again, () => unconfirmed.remove(clientId));
+  const drop = () => {
+    unreached.delete(clientId);
+    unconfirmed.remove(clientId);
+  };
+  messages.fail(clientId, why, again, drop);
 }
 
 // --- a session that has ended
@@ -152,8 +171,8 @@ async function loadOlder() {
 }
 
 comet.on("gap", (/** @type {CometEvent} */ gap) => {
-  if (gap.room !== room) return;
-  let missing = gap.missing ?? 0;
+  if (gap.room !== room || !gap.missing) return;
+  let missing = gap.missing;
   let before = gap.before ?? 0;
   const show = messages.addGap(missing, async () => {
     const path = `${roomPath(room)}/messages?before=${before}&limit=${Math.min(missing, 200)}`;
