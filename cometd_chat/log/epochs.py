@@ -34,7 +34,7 @@ def random_epoch() -> str:
 
 @attrs.frozen
 class Epochs:
-    """The epochs of one log, oldest first; there is always one at least.
+    """The epochs of one log, oldest first; of an open log there is one at least.
 
     :param names: their names, each different.
     :param first_ids: the first id of each; equal to the next one's when the log was started and

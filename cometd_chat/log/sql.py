@@ -49,7 +49,8 @@ class SqlEventLog:
         self._followers = Followers()
         self._last_id = 0
         self._floor = 0
-        self._epochs = Epochs((database.new_epoch(),), (1,))
+        # None until `start`.
+        self._epochs = Epochs((), ())
         database.attach(self)
 
     @property

@@ -1,0 +1,1 @@
+"""What every log and every directory must do."""

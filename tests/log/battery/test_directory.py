@@ -1,0 +1,103 @@
+"""What every `Directory` must do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
+from cometd_chat.log.directory import Directory, RoomRow, SessionRow
+from tests.log.support import in_reactor, refused, wait
+
+
+def session(id: str, **fields: Any) -> SessionRow:
+    known = {"name": id, "name_key": id, "role": "guest", "created_at": 1, "expires_at": 100}
+    return SessionRow(id, id.encode(), **{**known, **fields})
+
+
+@in_reactor
+async def test_a_session_is_found_by_its_token(directory: Directory) -> None:
+    await wait(directory.add_session(session("s1")))
+    assert await wait(directory.session_by_token(b"s1")) == session("s1")
+    assert await wait(directory.session_by_token(b"s2")) is None
+
+
+@in_reactor
+async def test_a_name_in_use_is_refused(directory: Directory) -> None:
+    await wait(directory.add_session(session("s1", name_key="alice")))
+    assert await refused(directory.add_session(session("s2", name_key="alice")), NameTaken)
+    assert await wait(directory.session_by_token(b"s2")) is None
+    await wait(directory.add_session(session("s3")))
+    assert await refused(directory.rename_session("s3", "Alice", "alice"), NameTaken)
+    assert await wait(directory.session_by_token(b"s3")) == session("s3")
+
+
+@in_reactor
+async def test_a_session_may_be_renamed_to_what_it_is_called(directory: Directory) -> None:
+    await wait(directory.add_session(session("s1")))
+    await wait(directory.rename_session("s1", "S1", "s1"))
+    assert await wait(directory.session_by_token(b"s1")) == session("s1", name="S1")
+
+
+@in_reactor
+async def test_a_session_that_is_gone_can_not_be_renamed(directory: Directory) -> None:
+    assert await refused(directory.rename_session("s1", "S1", "s1"), InvalidToken)
+
+
+@in_reactor
+async def test_a_freed_name_can_be_taken_and_is_then_refused_to_the_first(
+    directory: Directory,
+) -> None:
+    await wait(directory.add_session(session("s1", name="alice", name_key="alice")))
+    await wait(directory.free_name("s1"))
+    assert await wait(directory.session_by_token(b"s1")) == session(
+        "s1", name="alice", name_key=None
+    )
+    await wait(directory.add_session(session("s2", name_key="alice")))
+    assert await refused(directory.rename_session("s1", "alice", "alice"), NameTaken)
+    await wait(directory.end_session("s2"))
+    await wait(directory.rename_session("s1", "alice", "alice"))
+
+
+@in_reactor
+async def test_any_number_of_names_can_be_free(directory: Directory) -> None:
+    for id in ("s1", "s2", "s3"):
+        await wait(directory.add_session(session(id, name_key=None)))
+    assert directory.named_sessions() == []
+
+
+@in_reactor
+async def test_named_sessions_are_known_at_the_start(directory: Directory) -> None:
+    rows = [session("s1"), session("s2"), session("s3", name_key=None)]
+    for row in rows:
+        await wait(directory.add_session(row))
+    assert directory.named_sessions() == rows[:2]
+
+
+@in_reactor
+async def test_sessions_expire(directory: Directory) -> None:
+    for id, end in (("s1", 10), ("s2", 20), ("s3", 30)):
+        await wait(directory.add_session(session(id, expires_at=end)))
+    await wait(directory.extend_session("s1", 40))
+    assert await wait(directory.drop_expired(20)) == 1
+    found = [await wait(directory.session_by_token(token)) for token in (b"s1", b"s2", b"s3")]
+    assert found == [session("s1", expires_at=40), None, session("s3", expires_at=30)]
+
+
+@in_reactor
+async def test_what_is_done_to_no_session_does_nothing(directory: Directory) -> None:
+    await wait(directory.free_name("s1"))
+    await wait(directory.extend_session("s1", 5))
+    await wait(directory.end_session("s1"))
+    assert await wait(directory.drop_expired(5)) == 0
+
+
+@in_reactor
+async def test_rooms(directory: Directory) -> None:
+    lobby = RoomRow("lobby", "Everybody lands here. Be kind, say hello.", "", 0)
+    dev = RoomRow("dev", "", "s1", 5)
+    assert directory.rooms() == [lobby]
+    await wait(directory.add_room(dev))
+    assert await refused(directory.add_room(attrs.evolve(dev, topic="again")), RoomExists)
+    assert directory.rooms() == [lobby, dev]

@@ -1,0 +1,212 @@
+"""What every `EventLog` must do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import pytest
+from twisted.internet.defer import CancelledError
+from twisted.logger import capturedLogs
+
+from cometd_chat.errors import InvalidCursor
+from cometd_chat.log.log import EventLog, Record
+from tests.log.support import DEV, LOBBY, block, draft, heard, in_reactor, refused, wait, wait_all
+
+
+@in_reactor
+async def test_a_draft_comes_back_with_its_place(log: EventLog) -> None:
+    record = await wait(log.append(draft("hi", client_id="c1")))
+    assert record == Record(
+        1, "e001", LOBBY, "message", "s1", "alice", "hi", "c1", record.at, repeated=False
+    )
+    assert log.last_id == 1
+    assert await wait(log.read([LOBBY], limit=10)) == [record]
+
+
+@in_reactor
+async def test_ids_follow_the_order_of_appends_and_of_what_followers_hear(log: EventLog) -> None:
+    told = heard(log)
+    records = await wait_all([log.append(draft(f"{n}", [LOBBY, DEV][n % 2])) for n in range(300)])
+    assert [record.id for record in records] == list(range(1, 301))
+    assert told == records
+    assert log.last_id == 300
+
+
+@in_reactor
+async def test_followers_are_told_before_the_sender(log: EventLog) -> None:
+    order: list[str] = []
+    log.follow(lambda batch: order.append("follower"))
+    answer = log.append(draft())
+    answer.addCallback(lambda record: order.append("sender"))
+    await wait(answer)
+    assert order == ["follower", "sender"]
+
+
+@in_reactor
+async def test_a_client_id_is_appended_once(log: EventLog) -> None:
+    told = heard(log)
+    answers = [log.append(draft("first", client_id="c1")) for _ in range(3)]
+    answers.append(log.append(draft("another text", client_id="c1")))
+    first, *others = await wait_all(answers)
+    assert not first.repeated
+    assert others == [attrs.evolve(first, repeated=True)] * 3
+    assert await wait(log.append(draft("later", client_id="c1"))) == others[0]
+    assert told == [first]
+
+
+@in_reactor
+async def test_a_repeat_uses_up_no_id(log: EventLog) -> None:
+    await wait(log.append(draft(client_id="c1")))
+    texts = ["a", "b", "c"]
+    answers = [log.append(draft(client_id="c1")), *(log.append(draft(text)) for text in texts)]
+    assert [record.id for record in await wait_all(answers)] == [1, 2, 3, 4]
+
+
+@in_reactor
+async def test_a_client_id_is_one_senders_own(log: EventLog) -> None:
+    answers = [log.append(draft(sender=sender, client_id="c1")) for sender in ("s1", "s2")]
+    assert [record.repeated for record in await wait_all(answers)] == [False, False]
+
+
+@in_reactor
+async def test_text_comes_back_as_it_went_in(log: EventLog) -> None:
+    texts = ["</script>", "\u2028", "a\nb\tc", "\U0001f600", "' OR 1=1; --", "\x00", ""]
+    await wait_all([log.append(draft(text)) for text in texts])
+    assert [record.text for record in await wait(log.read([LOBBY], limit=10))] == texts
+
+
+@in_reactor
+async def test_lone_surrogates_are_refused_and_the_neighbours_are_not(log: EventLog) -> None:
+    answers = [log.append(draft("before")), log.append(draft("\ud800")), log.append(draft("after"))]
+    assert await refused(answers[1], ValueError)
+    assert [record.id for record in await wait_all([answers[0], answers[2]])] == [1, 2]
+
+
+@in_reactor
+async def test_cancelling_does_not_stop_an_append(log: EventLog) -> None:
+    told = heard(log)
+    answer = log.append(draft("still said"))
+    failed = answer.addErrback(lambda failure: failure.trap(CancelledError))
+    answer.cancel()
+    await wait(failed)
+    await wait(log.append(draft("next")))
+    assert [record.text for record in told] == ["still said", "next"]
+
+
+@in_reactor
+async def test_one_failing_follower_stops_nobody(log: EventLog) -> None:
+    def fail(batch: Sequence[Record]) -> None:
+        raise RuntimeError("this one fails")
+
+    log.follow(fail)
+    told = heard(log)
+    with capturedLogs() as logged:
+        await wait(log.append(draft()))
+        await wait(log.append(draft()))
+    assert len(told) == 2
+    assert [str(event["log_failure"].value) for event in logged if "log_failure" in event] == [
+        "this one fails"
+    ] * 2
+
+
+@in_reactor
+async def test_who_stops_following_hears_no_more(log: EventLog) -> None:
+    told: list[Record] = []
+    stop = log.follow(told.extend)
+    await wait(log.append(draft("one")))
+    stop()
+    stop()
+    await wait(log.append(draft("two")))
+    assert [record.text for record in told] == ["one"]
+
+
+@in_reactor
+async def test_what_a_follower_appends_comes_after_for_all(log: EventLog) -> None:
+    echoes = []
+
+    def echo(batch: Sequence[Record]) -> None:
+        if batch[0].text == "ping":
+            echoes.append(log.append(draft("pong")))
+
+    log.follow(echo)
+    told = heard(log)
+    await wait(log.append(draft("ping")))
+    await wait(echoes[0])
+    assert [record.text for record in told] == ["ping", "pong"]
+
+
+class TestReading:
+    @pytest.fixture(autouse=True)
+    def said(self, log: EventLog) -> None:
+        """Ten in the lobby (odd ids) and ten in dev (even ids)."""
+        for n in range(20):
+            block(log.append(draft(context=[LOBBY, DEV][n % 2])))
+
+    @pytest.mark.parametrize(
+        ("contexts", "bounds", "ids"),
+        [
+            ([LOBBY], {"limit": 3}, [1, 3, 5]),
+            ([LOBBY], {"limit": 3, "newest": True}, [15, 17, 19]),
+            ([LOBBY], {"limit": 9, "after": 13}, [15, 17, 19]),
+            ([LOBBY], {"limit": 2, "after": 3, "before": 11}, [5, 7]),
+            ([LOBBY], {"limit": 2, "after": 3, "before": 11, "newest": True}, [7, 9]),
+            ([DEV, LOBBY, DEV], {"limit": 4, "after": 7}, [8, 9, 10, 11]),
+            ((LOBBY, DEV), {"limit": 3, "newest": True}, [18, 19, 20]),
+            ([LOBBY, "/chat/unknown"], {"limit": 2}, [1, 3]),
+            ([], {"limit": 2}, []),
+            ([LOBBY], {"limit": 2, "after": 10**30}, []),
+            ([LOBBY], {"limit": 2, "before": 10**30}, [1, 3]),
+            ([LOBBY], {"limit": 2, "before": 0}, []),
+            ([LOBBY], {"limit": 5, "after": 9, "before": 4}, []),
+        ],
+    )
+    @in_reactor
+    async def test_read(
+        self, log: EventLog, contexts: list[str], bounds: dict[str, int], ids: list[int]
+    ) -> None:
+        found = await wait(log.read(contexts, **bounds))  # type: ignore[arg-type]
+        assert [record.id for record in found] == ids
+
+    @in_reactor
+    async def test_count(self, log: EventLog) -> None:
+        unknown = "/chat/unknown"
+        assert await wait(log.count([LOBBY, DEV, unknown], after=5)) == {LOBBY: 7, DEV: 8}
+        assert await wait(log.count([DEV], after=5, before=8)) == {DEV: 1}
+        assert await wait(log.count([], after=0)) == {}
+
+    @in_reactor
+    async def test_newest(self, log: EventLog) -> None:
+        assert await wait(log.newest()) == {LOBBY: 19, DEV: 20}
+
+
+@in_reactor
+async def test_an_empty_log_can_be_read(log: EventLog) -> None:
+    assert log.last_id == 0
+    assert await wait(log.newest()) == {}
+    assert await wait(log.read([LOBBY], limit=5)) == []
+    assert log.position(log.cursor(0)) == 0
+
+
+@in_reactor
+async def test_a_cursor_leads_back_to_its_place(log: EventLog) -> None:
+    await wait_all([log.append(draft()) for _ in range(3)])
+    assert [log.position(log.cursor(id)) for id in range(4)] == [0, 1, 2, 3]
+    assert log.cursor(2) == "2.e001"
+
+
+@pytest.mark.parametrize("cursor", ["1.zzzz", "0.zzzz", "4.e001", f"{10**19}.e001"])
+@in_reactor
+async def test_a_foreign_cursor_has_no_place(log: EventLog, cursor: str) -> None:
+    await wait_all([log.append(draft()) for _ in range(3)])
+    assert log.position(cursor) is None
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "1", "1.", ".e001", "01.e001", "-1.e001", "+1.e001", "1.E001", "1.e01", "1 .e001",
+     "1.e001\n", "\u0661.e001", "1.e00\u00e9", f"{10**20}.e001", "1.e001.e001", "1.e0;1"],
+)  # fmt: skip
+def test_what_can_not_be_a_cursor_is_refused(log: EventLog, cursor: str) -> None:
+    with pytest.raises(InvalidCursor):
+        log.position(cursor)

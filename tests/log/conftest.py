@@ -1,0 +1,41 @@
+"""A store, and every log and directory there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cometd_chat.log.directory import Directory, RoomRow
+from cometd_chat.log.log import EventLog
+from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from tests.log.support import Opener, Store, opener
+
+
+@pytest.fixture
+def open_store(tmp_path: Path) -> Iterator[Opener]:
+    with opener(tmp_path) as open:
+        yield open
+
+
+@pytest.fixture
+def store(open_store: Opener) -> Store:
+    return open_store()
+
+
+@pytest.fixture(params=["memory", "sql"])
+def log(request: pytest.FixtureRequest) -> EventLog:
+    if request.param == "memory":
+        return MemoryEventLog(epoch="e001")
+    store: Store = request.getfixturevalue("store")
+    return store.log
+
+
+@pytest.fixture(params=["memory", "sql"])
+def directory(request: pytest.FixtureRequest) -> Directory:
+    if request.param == "memory":
+        lobby = RoomRow("lobby", "Everybody lands here. Be kind, say hello.", "", 0)
+        return MemoryDirectory([lobby])
+    store: Store = request.getfixturevalue("store")
+    return store.directory
