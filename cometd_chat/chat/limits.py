@@ -9,6 +9,7 @@ Invariant: a bucket that is full again is forgotten, so memory is bounded by wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 
 import attrs
@@ -40,6 +41,9 @@ TYPING = Rate(10, 1.0, "many signs of typing")
 #: Requests that one address may hold at a time.
 HELD_BY_ADDRESS = 256
 
+#: What sums of fractions may be off by: who waited as long as was said is not sent away again.
+_ROUNDING = 1e-6
+
 #: Seconds between looks for buckets that are full again.
 FORGET_EVERY = 60.0
 
@@ -68,11 +72,9 @@ class Limits:
             return
         now = self._seconds()
         left = self._left(rate, key, now)
-        if left < amount:
+        if left < amount - _ROUNDING:
             wait = (amount - left) / rate.each_second
-            raise TooMany(
-                f"Too {rate.what}: try again in {max(1, round(wait + 0.5))} s.", retry_after=wait
-            )
+            raise TooMany(f"Too {rate.what}: try again in {math.ceil(wait)} s.", retry_after=wait)
         if not self._buckets:
             self._reaper.schedule(self, FORGET_EVERY)
         self._buckets[rate, key] = (left - amount, now)
