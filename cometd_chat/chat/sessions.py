@@ -138,6 +138,8 @@ class Sessions:
         session = self._by_token.get(_hash(token))
         if session is None:
             session = await self._load(_hash(token))
+        if session.name_key is None:
+            await self._take_back(session)
         if session.expires_at <= self._wall_clock():
             await self.end(session)
             raise InvalidToken("That session is over: log in again.")
@@ -155,20 +157,14 @@ class Sessions:
             session = self._session(row)
             # Remembered before anything else waits, so that there is one object a session.
             self._remember(session)
-            if session.name_key is None:
-                await self._take_back(session)
         return session
 
     async def _take_back(self, session: Session) -> None:
-        key = names.person_key(session.name)
-        if key in self._by_key:
-            return
+        """Give a session the name back that it had, unless somebody else has it now."""
         try:
-            await self._directory.rename_session(session.id, session.name, key)
+            await self.rename(session, session.name)
         except NameTaken:
             return
-        session.name_key = key
-        self._by_key.setdefault(key, session)
 
     def _extend(self, session: Session) -> None:
         expires_at = self._wall_clock() + TOKEN_LIFETIME
@@ -207,11 +203,16 @@ class Sessions:
             raise NameTaken("Somebody here has that name: choose another one.")
 
     async def end(self, session: Session) -> None:
-        """End a session; its name is free and its token is worth nothing from now on."""
+        """End a session; its name is free and its token is worth nothing from now on.
+
+        :raises StorageUnavailable: it goes on.
+        """
+        if not session.brief:
+            # First of all: were it forgotten and still kept, its token would bring it back. And a
+            # new name that is on its way comes to its end before the session does.
+            await self._directory.end_session(session.id)
         session.ended = True
         self._forget(session)
-        if not session.brief:
-            await self._directory.end_session(session.id)
 
     # -- names of guests who are gone
 
@@ -281,4 +282,4 @@ def refuse_nameless(session: Session) -> None:
 
 def _hash(token: str) -> bytes:
     # A token has 192 random bits: there is nothing to guess, so a fast hash will do.
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
