@@ -1,0 +1,161 @@
+"""The parts of the chat, joined without a web, and somebody who listens.
+
+What it is: `House` joins the real parts over a log and a directory in memory; `Ear` is a handler
+that keeps what it hears.
+
+What it may know: the chat and what is below it.
+
+Invariant: time is moved by hand, both the clock's and that of the calendar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.events import path_of
+from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.limits import Limits
+from cometd_chat.chat.presence import Presence
+from cometd_chat.chat.rooms import Room, Rooms
+from cometd_chat.chat.sessions import Session, Sessions
+from cometd_chat.comet import CometEngine, CometEvent
+from cometd_chat.log.directory import Directory, RoomRow
+from cometd_chat.log.log import Tail
+from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from cometd_chat.transports.event import Event
+
+Result = TypeVar("Result")
+
+#: When the calendar starts: 2026-11-21T19:23:00Z.
+START = 1_795_288_980.0
+
+
+def begun(work: Coroutine[Any, Any, Result]) -> Deferred[Result]:
+    """Begin some work that may have to wait."""
+    return Deferred.fromCoroutine(work)
+
+
+def now(work: Coroutine[Any, Any, Result] | Deferred[Result]) -> Result:
+    """The result of work that has not to wait for anything, or its exception."""
+    outcome: list[Any] = []
+    waiting = work if isinstance(work, Deferred) else begun(work)
+    waiting.addBoth(outcome.append)
+    assert outcome, "it waits for something"
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    result: Result = outcome[0]
+    return result
+
+
+class Ear:
+    """A handler that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def on_initialize(self, event: CometEvent) -> None: ...
+
+    def on_event(self, event: CometEvent) -> None:
+        self.events.append(event.attachment)
+
+    def on_interrupt(self, event: CometEvent) -> None: ...
+
+    def on_terminate(self, event: CometEvent) -> None: ...
+
+    def take(self) -> list[str]:
+        """What came since the last time, such as ``join alice`` and ``people 51``."""
+        heard, self.events = self.events, []
+        return [
+            f"{each.type} {each.fields.get('from', each.fields.get('count'))}" for each in heard
+        ]
+
+
+class House:
+    """The chat's parts, joined as the service does.
+
+    :param directory: by default one with the rooms ``lobby`` and ``dev``.
+    :param limits: whether the rate limits are on.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Directory | None = None,
+        log: MemoryEventLog | None = None,
+        clock: Clock | None = None,
+        limits: bool = False,
+        shown: Callable[[str], str | None] = lambda address: None,
+    ) -> None:
+        self.clock = Clock() if clock is None else clock
+        self.log = MemoryEventLog(wall_clock=self.calendar) if log is None else log
+        self.directory: Any = directory
+        if directory is None:
+            rows = [RoomRow("lobby", "", "", 0), RoomRow("dev", "", "", 1)]
+            self.directory = MemoryDirectory(rows)
+        self.engine = CometEngine(self.clock)
+        self.reaper = self.engine.reaper
+        self._bytes_given = 0
+        self.sessions = self.make_sessions()
+        self.presence = Presence(self.engine, wall_clock=self.calendar)
+        self.limits = Limits(self.reaper, on=limits)
+        self.rooms = Rooms(
+            self.directory, self.engine, wall_clock=self.calendar, expiration_delay=60
+        )
+        self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
+        self.chat = Chat(
+            feed=self.feed,
+            sessions=self.sessions,
+            rooms=self.rooms,
+            presence=self.presence,
+            limits=self.limits,
+            heartbeat=15,
+            server="test",
+            shown=shown,
+            random=lambda: 0.5,
+        )
+        self.chat.start([])
+
+    def make_sessions(self) -> Sessions:
+        """Sessions over the directory, as after a restart."""
+        return Sessions(
+            self.directory,
+            self.reaper,
+            wall_clock=self.calendar,
+            random_bytes=self._random_bytes,
+            guest_timeout=900,
+        )
+
+    def _random_bytes(self, count: int) -> bytes:
+        self._bytes_given += 1
+        return self._bytes_given.to_bytes(count, "big")
+
+    def calendar(self) -> float:
+        """Seconds since 1970; they go with the clock."""
+        return START + float(self.clock.seconds())
+
+    def advance(self, seconds: float) -> None:
+        """Let time go by, so that the sweep comes round each second."""
+        whole, rest = divmod(seconds, 1)
+        self.clock.pump([1.0] * int(whole) + ([rest] if rest else []))
+
+    def log_in(self, name: str) -> Session:
+        """A new session."""
+        return now(self.chat.log_in(name, "192.0.2.7"))[0]
+
+    def room(self, name: str = "lobby") -> Room:
+        """A room."""
+        return self.rooms.find(name)
+
+    def listen(self, room: str = "lobby") -> Ear:
+        """Somebody who hears a room and is not in it."""
+        ear = Ear()
+        context = self.engine.context(path_of(room))
+        assert context is not None
+        context.add_handler(ear)
+        return ear
