@@ -97,7 +97,9 @@ class Database:
         self._schema = schema
         self._appender: Appender | None = None
         self._write_engine = self._engine("BEGIN IMMEDIATE", NullPool)
-        self._read_engine = self._engine("BEGIN", QueuePool, pool_size=READERS, max_overflow=1)
+        # One more for the start, when this thread reads, and one that stays open.
+        self._read_engine = self._engine("BEGIN", QueuePool, pool_size=READERS + 2)
+        self._anchor: Connection | None = None
         self._writer: Writer | None = None
         self._readers = _Readers(0, READERS, name="comet-chat-readers")
         self._reading = 0
@@ -124,6 +126,9 @@ class Database:
                     migrate(connection, self.path, self._schema)
                 with connection.begin():
                     self._appender.start(connection)
+                # With its last connection SQLite removes the write-ahead log, and on a full disk
+                # there'd be no room for another: nothing could be read while nothing is written.
+                self._anchor = self._read_engine.connect()
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else cause(error)
             raise StorageUnavailable(
@@ -198,6 +203,8 @@ class Database:
 
     def _close_readers(self) -> None:
         self._readers.stop()
+        if self._anchor is not None:
+            self._anchor.close()
         self._read_engine.dispose()
 
     def _make_file(self) -> None:

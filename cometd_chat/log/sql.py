@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred, fail
@@ -199,9 +199,12 @@ class SqlEventLog:
         self, connection: Connection, drafts: Sequence[Draft]
     ) -> dict[tuple[str, str], Record]:
         """Those of some drafts that are stored already, by sender and client_id."""
-        keys = {key for key in map(_key, drafts) if key is not None}
-        found = map(self._record, connection.execute(by_client_ids(keys)))
-        return {(record.sender, record.client_id or ""): record for record in found}
+        found: dict[tuple[str, str], Record] = {}
+        for key in filter(None, map(_key, drafts)):
+            row = connection.execute(by_client_id(*key)).one_or_none()
+            if row is not None:
+                found[key] = self._record(row)
+        return found
 
     def _sort_out(
         self,
@@ -286,13 +289,12 @@ def newest_ids() -> Select[Any]:
     return select(contexts.c.context, newest).where(contexts.c.context.is_not(None))
 
 
-def by_client_ids(keys: Collection[tuple[str, str]]) -> Select[Any]:
-    """The records that some senders appended under some client_ids."""
-    return select(records).where(
-        tuple_(records.c.sender, records.c.client_id).in_(sorted(keys)),
-        # Said for the index, which holds only these.
-        records.c.client_id.is_not(None),
-    )
+def by_client_id(sender: str, client_id: str) -> Select[Any]:
+    """The record that a sender appended under a client_id.
+
+    One at a time: for a list of pairs SQLite would read the whole index.
+    """
+    return select(records).where(records.c.sender == sender, records.c.client_id == client_id)
 
 
 def _between(after: int, before: int | None) -> list[ColumnElement[bool]]:

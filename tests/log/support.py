@@ -91,6 +91,10 @@ class Store:
     log: SqlEventLog
     directory: Directory
 
+    @property
+    def folder(self) -> Path:
+        return self.database.path.parent
+
     def close(self) -> Deferred[None]:
         return wait(self.database.close())
 

@@ -1,0 +1,218 @@
+"""Opening the file: its mode, its settings, migrations, and what may be wrong with it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+import cometd_chat.log
+from cometd_chat.errors import ShuttingDown, StorageUnavailable
+from cometd_chat.log.migrations import SchemaTooNew
+from cometd_chat.log.tables import metadata
+from tests.log.support import (
+    LOBBY,
+    PATIENCE,
+    Opener,
+    Store,
+    draft,
+    in_reactor,
+    refused,
+    wait,
+    wait_all,
+)
+
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "0002", "0001"
+branch_labels = depends_on = None
+
+def upgrade():
+    op.add_column("rooms", sa.Column("closed", sa.Integer))
+    {then}
+"""
+
+
+def newer_schema(folder: Path, then: str = "pass") -> str:
+    """Our migrations and one more, in a folder of their own."""
+    schema = folder / "100% newer"
+    shutil.copytree(Path(cometd_chat.log.__file__).parent / "schema", schema, dirs_exist_ok=True)
+    (schema / "versions" / "r0002_second.py").write_text(SECOND.format(then=then))
+    return str(schema)
+
+
+def query(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def backups(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if "backup" in path.name)
+
+
+@in_reactor
+async def test_all_files_are_ours_alone(store: Store) -> None:
+    await wait(store.log.append(draft()))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in store.folder.iterdir()}
+    assert modes == dict.fromkeys(["chat.sqlite", "chat.sqlite-wal", "chat.sqlite-shm"], 0o600)
+
+
+@in_reactor
+async def test_a_file_that_others_can_read_is_closed_to_them(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    (tmp_path / "chat.sqlite").touch(0o644)
+    store = open_store()
+    assert stat.S_IMODE(store.database.path.stat().st_mode) == 0o600
+
+
+@in_reactor
+async def test_the_settings_that_durability_needs(store: Store) -> None:
+    def settings(connection: Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return [connection.execute(text(f"PRAGMA {name}")).scalar() for name in names]
+
+    full = 2
+    assert await wait(store.database.write(settings)) == ["wal", full, 1, 200]
+    assert await wait(store.database.read(settings)) == ["wal", full, 1, 200]
+
+
+@in_reactor
+async def test_the_migrations_leave_what_the_tables_say(store: Store) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    assert await wait(store.database.read(differences)) == []
+    assert backups(store.folder) == []
+
+
+@in_reactor
+async def test_an_older_file_is_copied_before_it_is_migrated(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    first = open_store()
+    await wait(first.log.append(draft("kept")))
+    await first.close()
+    schema = newer_schema(tmp_path)
+    for _ in range(2):
+        second = open_store(schema=schema)
+        assert [record.text for record in await wait(second.log.read([LOBBY], limit=5))] == ["kept"]
+        await second.close()
+    assert backups(tmp_path) == ["chat.sqlite.backup-0001"]
+    copy = tmp_path / "chat.sqlite.backup-0001"
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert query(copy, "SELECT text FROM records") == [("kept",)]
+    assert query(copy, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert query(first.database.path, "SELECT version_num FROM alembic_version") == [("0002",)]
+
+
+@in_reactor
+async def test_copies_are_kept(tmp_path: Path, open_store: Opener) -> None:
+    await open_store().close()
+    (tmp_path / "chat.sqlite.backup-0001").write_text("an earlier one")
+    await open_store(schema=newer_schema(tmp_path)).close()
+    assert backups(tmp_path) == ["chat.sqlite.backup-0001", "chat.sqlite.backup-0001-2"]
+    assert (tmp_path / "chat.sqlite.backup-0001").read_text() == "an earlier one"
+
+
+@in_reactor
+async def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    first = open_store()
+    await first.close()
+    schema = newer_schema(tmp_path, then="op.execute('SELECT * FROM missing')")
+    with pytest.raises(StorageUnavailable, match="no such table"):
+        open_store(schema=schema)
+    assert query(first.database.path, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert "closed" not in str(query(first.database.path, "SELECT sql FROM sqlite_schema"))
+    await wait(open_store().log.append(draft()))
+
+
+@in_reactor
+async def test_a_newer_schema_is_refused_in_a_sentence(tmp_path: Path, open_store: Opener) -> None:
+    store = open_store(schema=newer_schema(tmp_path))
+    await store.close()
+    before = store.database.path.read_bytes()
+    with pytest.raises(SchemaTooNew) as refusal:
+        open_store()
+    assert "newer release" in refusal.value.detail
+    assert "0002" in refusal.value.detail
+    assert "\n" not in refusal.value.detail
+    assert store.database.path.read_bytes() == before
+
+
+@in_reactor
+async def test_what_can_not_be_opened_is_refused_in_a_sentence(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    (tmp_path / "chat.sqlite").write_bytes(b"this is no database, it is a text" * 100)
+    with pytest.raises(StorageUnavailable, match="not a database") as refusal:
+        open_store()
+    assert str(tmp_path / "chat.sqlite") in refusal.value.detail
+    with pytest.raises(StorageUnavailable, match="No such file or directory"):
+        open_store("missing/chat.sqlite")
+
+
+@in_reactor
+async def test_a_file_that_another_program_holds_is_refused(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    store = open_store()
+    await store.close()
+    with closing(sqlite3.connect(store.database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailable, match="locked"):
+            open_store()
+
+
+@in_reactor
+async def test_closing_stores_what_was_taken(open_store: Opener) -> None:
+    store = open_store()
+    answers = [store.log.append(draft(f"{n}")) for n in range(50)]
+    closed = store.database.close()
+    late = store.log.append(draft("late"))
+    assert len(await wait_all(answers)) == 50
+    await refused(late, ShuttingDown)
+    await wait(closed)
+    await refused(store.log.read([LOBBY], limit=5), ShuttingDown)
+    assert not store.database.path.with_name("chat.sqlite-wal").exists()
+    assert query(store.database.path, "SELECT count(*) FROM records") == [(50,)]
+
+
+@in_reactor
+async def test_reads_that_are_running_are_answered_before_the_end(open_store: Opener) -> None:
+    store = open_store()
+    reads = [store.log.read([LOBBY], limit=5) for _ in range(20)]
+    closed = store.database.close()
+    assert await wait_all(reads) == [[]] * 20
+    await wait(closed)
+
+
+@in_reactor
+async def test_a_read_sees_one_moment(store: Store) -> None:
+    looked, said = Event(), Event()
+
+    def look_twice(connection: Connection) -> list[object]:
+        count = text("SELECT count(*) FROM records")
+        before = connection.execute(count).scalar()
+        looked.set()
+        assert said.wait(PATIENCE)
+        return [before, connection.execute(count).scalar()]
+
+    read = store.database.read(look_twice)
+    await wait(store.database.write(lambda _: looked.wait(PATIENCE)))
+    await wait(store.log.append(draft()))
+    said.set()
+    assert await wait(read) == [0, 0]
+    assert await wait(store.log.newest()) == {LOBBY: 1}

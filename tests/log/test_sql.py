@@ -1,0 +1,168 @@
+"""What only a log in a database must do: restarts, restored backups, queries by index."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from sqlalchemy import Connection, Select, func, select
+from sqlalchemy.dialects import sqlite
+
+from cometd_chat.log.directory import SessionRow
+from cometd_chat.log.sql import by_client_id, counts, newest_ids, page
+from cometd_chat.log.tables import records
+from tests.log.support import (
+    DEV,
+    LOBBY,
+    PATIENCE,
+    Opener,
+    Store,
+    draft,
+    heard,
+    in_reactor,
+    wait,
+    wait_all,
+)
+
+
+@in_reactor
+async def test_everything_is_there_after_a_restart(open_store: Opener) -> None:
+    first = open_store()
+    said = await wait_all([first.log.append(draft(f"{n}", client_id=f"{n}")) for n in range(5)])
+    session = SessionRow("s1", b"hash", "Alice", "alice", "guest", 1, 2)
+    await wait(first.directory.add_session(session))
+    await first.close()
+    second = open_store()
+    assert second.log.last_id == 5
+    assert second.log.recent(100, 10**6) == said
+    assert second.directory.named_sessions() == [session]
+    assert [row.name for row in second.directory.rooms()] == ["lobby"]
+    repeat = await wait(second.log.append(draft("3", client_id="3")))
+    assert repeat == attrs.evolve(said[3], repeated=True)
+    new = await wait(second.log.append(draft("new")))
+    assert (new.id, new.epoch) == (6, "e002")
+    assert [second.log.position(f"{id}.e001") for id in (0, 5, 6)] == [0, 5, None]
+    assert second.log.position("6.e002") == 6
+
+
+@in_reactor
+async def test_starts_without_a_record_leave_cursors_alone(open_store: Opener) -> None:
+    first = open_store()
+    cursors = [first.log.cursor(0)]
+    await wait(first.log.append(draft()))
+    cursors.append(first.log.cursor(1))
+    await first.close()
+    for _ in range(3):
+        await open_store().close()
+    last = open_store()
+    assert [last.log.position(cursor) for cursor in cursors] == [0, 1]
+    assert (await wait(last.log.append(draft()))).epoch == "e005"
+    assert last.log.cursor(2) == "2.e005"
+
+
+@in_reactor
+async def test_cursors_from_before_a_backup_was_restored_are_foreign(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    first = open_store()
+    await wait_all([first.log.append(draft(f"{n}")) for n in range(3)])
+    backup = tmp_path / "backup.sqlite"
+    with (
+        closing(sqlite3.connect(first.database.path)) as source,
+        closing(sqlite3.connect(backup)) as target,
+    ):
+        source.backup(target)
+    await wait_all([first.log.append(draft("lost")) for _ in range(2)])
+    before = [first.log.cursor(id) for id in (3, 4, 5)]
+    await first.close()
+    shutil.copy(backup, first.database.path)
+    # Its name is random in earnest; here it must not be one that was lost with the newer file.
+    restored = open_store(new_epoch=lambda: "rest")
+    assert [restored.log.position(cursor) for cursor in before] == [3, None, None]
+    await wait_all([restored.log.append(draft("other")) for _ in range(2)])
+    assert [restored.log.position(cursor) for cursor in before] == [3, None, None]
+    assert restored.log.position(restored.log.cursor(5)) == 5
+
+
+@in_reactor
+async def test_no_id_is_given_out_twice_even_if_rows_were_deleted(open_store: Opener) -> None:
+    first = open_store()
+    await wait_all([first.log.append(draft()) for _ in range(4)])
+    await first.close()
+    await open_store().close()
+    with closing(sqlite3.connect(first.database.path)) as other, other:
+        other.execute("DELETE FROM records WHERE id > 2")
+    last = open_store()
+    assert last.log.last_id == 4
+    assert (await wait(last.log.append(draft()))).id == 5
+
+
+class TestRecent:
+    @pytest.mark.parametrize(
+        ("limit", "max_bytes", "ids"),
+        [
+            (100, 10**6, [1, 2, 3, 4]),
+            (2, 10**6, [3, 4]),
+            (100, 8, [3, 4]),
+            (100, 11, [3, 4]),
+            (100, 1, [4]),
+        ],
+    )
+    @in_reactor
+    async def test_it_is_bounded(
+        self, store: Store, limit: int, max_bytes: int, ids: list[int]
+    ) -> None:
+        """By bytes, of which each of these texts has four."""
+        await wait_all([store.log.append(draft("\U0001f600")) for _ in range(4)])
+        assert [record.id for record in store.log.recent(limit, max_bytes)] == ids
+
+    @in_reactor
+    async def test_with_what_is_told_from_then_on_it_makes_the_whole(self, store: Store) -> None:
+        """Even when records are committed already but were not yet told, as they are here while
+        the reactor doesn't get its turn."""
+        await wait(store.log.append(draft()))
+        answers = [store.log.append(draft()) for _ in range(50)]
+        ends = time.monotonic() + PATIENCE
+        while store.database.read_now(count_records) < 51:
+            assert time.monotonic() < ends
+        start = store.log.recent(100, 10**6)
+        told = heard(store.log)
+        await wait_all(answers)
+        assert [record.id for record in start] == [1]
+        assert [record.id for record in told] == list(range(2, 52))
+
+
+def count_records(connection: Connection) -> int:
+    return int(connection.execute(select(func.count()).select_from(records)).scalar_one())
+
+
+QUERIES: list[tuple[Select[Any], str]] = [
+    (page(LOBBY, after=5, before=None, limit=9, newest=False), "records_by_context"),
+    (page(LOBBY, after=0, before=99, limit=9, newest=True), "records_by_context"),
+    (counts([LOBBY, DEV], after=5, before=None), "COVERING INDEX records_by_context"),
+    (newest_ids(), "COVERING INDEX records_by_context"),
+    (by_client_id("s1", "c1"), "records_by_client_id"),
+]
+
+
+@pytest.mark.parametrize(("query", "index"), QUERIES)
+@in_reactor
+async def test_queries_are_served_by_an_index(store: Store, query: Select[Any], index: str) -> None:
+    await wait_all([store.log.append(draft(context=f"/chat/{n % 7}")) for n in range(50)])
+
+    def plan(connection: Connection) -> list[str]:
+        literal = {"literal_binds": True}
+        sql = str(query.compile(dialect=sqlite.dialect(), compile_kwargs=literal))
+        return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
+
+    steps = await wait(store.database.read(plan))
+    assert any(index in step for step in steps), steps
+    # Only the few contexts that the recursion finds are scanned, and nothing is sorted.
+    assert not [step for step in steps if step.startswith("SCAN records")], steps
+    assert not [step for step in steps if "B-TREE" in step], steps
