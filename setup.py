@@ -34,6 +34,7 @@ setup(
         "prometheus-client",
         "sqlalchemy>=2.0",
         "twisted[tls]>=26.10",
+        "wsproto",
     ],
     extras_require={
         "test": [
@@ -46,6 +47,7 @@ setup(
             "ruff",
             "setuptools>=70.1",
             "treq",
+            "websockets",
         ],
     },
     classifiers=[

@@ -115,6 +115,10 @@ class WrongHost(ChatError):
     status, slug, title = 421, "wrong-host", "That host name is not served here"
 
 
+class UpgradeRequired(ChatError):
+    status, slug, title = 426, "upgrade-required", "Another protocol is needed here"
+
+
 class TooMany(ChatError):
     status, slug, title = 429, "too-many", "Too much at once"
 

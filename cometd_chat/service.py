@@ -57,13 +57,15 @@ from cometd_chat.systemd import Notifier
 from cometd_chat.transports.http import ChatSite
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.web.addresses import shown_address
-from cometd_chat.web.app import ChatApp
+from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.doors import Doors, Holding
 from cometd_chat.web.front import Front
 from cometd_chat.web.metrics import Metrics
+from cometd_chat.web.origins import Origins
 from cometd_chat.web.pages import Pages
+from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens
 
@@ -519,32 +521,48 @@ def build_site(
     pages = Pages(__version__)
     problems = Problems(pages, make_nonce)
     ledger = Ledger()
+    origins = Origins(settings.allow_origin)
+    peers = Peers(settings.trusted_proxy)
     auth = Auth(
         chat.sessions,
         secret=secret,
         hosts=settings.hosts,
         public_reading=settings.public_reading,
+        origins=origins,
+        peers=peers,
     )
     holding = Holding(
         heartbeat=settings.heartbeat,
         poll_timeout=settings.poll_timeout,
         reader_budget=settings.reader_budget,
     )
-    doors = Doors(chat, auth, ledger, chat.feed.engine.reaper, holding, make_nonce())
-    screens = Screens(chat, auth, pages, make_nonce=make_nonce, wall_clock=time.time)
+    doors = Doors(
+        chat,
+        auth,
+        peers,
+        ledger,
+        chat.feed.engine.reaper,
+        holding,
+        nonce=make_nonce(),
+        boundary=secrets.token_hex(16),
+        origins=origins.allowed,
+        random=random.random,
+    )
+    screens = Screens(chat, auth, pages, peers=peers, make_nonce=make_nonce, wall_clock=time.time)
     app = ChatApp(
         chat=chat,
         auth=auth,
         doors=doors,
         screens=screens,
-        classic=ClassicServlet(chat, auth, doors, screens),
+        classic=ClassicServlet(chat, auth, peers, doors, screens),
         pages=pages,
         problems=problems,
         metrics=Metrics(chat, ledger),
         make_nonce=make_nonce,
+        peers=peers,
     )
-    front = Front(app.app.resource(), auth, problems, SERVER)
-    return ChatSite(front, problems.refusal, reactor)
+    front = Front(app.app.resource(), auth, origins, problems, SERVER)
+    return ChatSite(front, problems.refusal, reactor, reads_early=reads_early)
 
 
 def makeService(options: Options, reactor: Any = None) -> Daemon:

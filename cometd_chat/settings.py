@@ -17,6 +17,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +53,8 @@ class Settings:
     :param show_addresses: what others see of a visitor's address.
     :param limits: whether the rate limits are on.
     :param max_log: bytes past which the log takes no more.
+    :param trusted_proxy: proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    :param allow_origin: foreign origins whose pages may use the API and doors with a token.
     """
 
     listen: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
@@ -66,6 +69,8 @@ class Settings:
     show_addresses: ShowAddresses = "none"
     limits: bool = True
     max_log: int = 8 * 2**30
+    trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
+    allow_origin: tuple[str, ...] = ()
 
 
 def parse_seconds(text: str) -> float:
@@ -124,6 +129,24 @@ def parse_host(text: str) -> str:
     if not fits:
         raise ValueError("give a bare host name without scheme or port, such as chat.example.org")
     return ascii_name
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """An address, or a network of them."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError as error:
+        raise ValueError(
+            "give an IP address or a network, such as 127.0.0.1 or 10.0.0.0/8"
+        ) from error
+
+
+def parse_origin(text: str) -> str:
+    """An origin as browsers send it (RFC 6454, section 6.2)."""
+    if not re.fullmatch(r"https?://[a-z0-9._-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?",
+                        text.lower()):
+        raise ValueError("give scheme and host without a path, such as https://www.example.org")
+    return text.lower()
 
 
 def parse_listen(text: str) -> str:
@@ -227,6 +250,12 @@ OPTIONS = (
     Option("limits", "on", _ON_OFF, "Rate limits: on or off", "limits"),
     Option("max-log", "8GiB", size_parser("64KiB"),
            "Size of the log past which posts are refused", "max_log"),
+    Option("trusted-proxy", "", parse_network,
+           "Address or network of a proxy whose X-Forwarded-For is believed", "trusted_proxy",
+           repeatable=True),
+    Option("allow-origin", "", parse_origin,
+           "Foreign origin that may use the API and doors with a token", "allow_origin",
+           repeatable=True),
 )  # fmt: skip
 
 _BY_NAME = {option.name: option for option in OPTIONS}
@@ -259,8 +288,16 @@ class Options(UsageOptions):
     def opt_host(self, name: str) -> None:
         self._repeated.setdefault("host", []).append(name)
 
+    def opt_trusted_proxy(self, network: str) -> None:
+        self._repeated.setdefault("trusted-proxy", []).append(network)
+
+    def opt_allow_origin(self, origin: str) -> None:
+        self._repeated.setdefault("allow-origin", []).append(origin)
+
     opt_listen.__doc__ = _BY_NAME["listen"].help_text
     opt_host.__doc__ = _BY_NAME["host"].help_text
+    opt_trusted_proxy.__doc__ = _BY_NAME["trusted-proxy"].help_text
+    opt_allow_origin.__doc__ = _BY_NAME["allow-origin"].help_text
 
     def opt_version(self) -> None:
         """Display the version and exit."""

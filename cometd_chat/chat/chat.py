@@ -21,7 +21,7 @@ from cometd_chat.chat.limits import MESSAGES, ROOMS, SESSIONS, TEXT, TYPING, Lim
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.reader import Reader, Start
 from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import Session, Sessions, refuse_nameless
+from cometd_chat.chat.sessions import Place, Session, Sessions, refuse_nameless
 from cometd_chat.errors import (
     ClientIdReused,
     FieldError,
@@ -211,6 +211,8 @@ class Chat:
         address: str = "",
         grace: float = GRACE,
         at_once: bool = False,
+        client: str | None = None,
+        most: int | None = None,
     ) -> Reader:
         """Somebody reads rooms by a held request.
 
@@ -219,12 +221,14 @@ class Chat:
         :param address: where she comes from.
         :param grace: seconds that she is present after that.
         :param at_once: a poll is answered even when there is nothing to say.
+        :param client: names one of her windows: its poll takes the place of the one before.
+        :param most: so many such requests of hers are held at a time; the oldest gives way.
         """
         self._refuse_when_stopping()
 
         def ended(expired: bool) -> None:
             if session is not None:
-                session.readers.discard(reader)
+                session.readers.pop(reader, None)
                 for room in rooms:
                     self.presence.release(room.name, session, grace)
                 if session.brief:
@@ -242,11 +246,24 @@ class Chat:
             at_once=at_once,
         )
         if session is not None:
-            session.readers.add(reader)
+            session.readers[reader] = Place(client if held.one_shot else None, most)
             for room in rooms:
                 self.presence.hold(room.name, session, self.shown(address))
+            self._make_way(session, reader)
         reader.begin()
         return reader
+
+    def _make_way(self, session: Session, newest: Reader) -> None:
+        """Let a session's older readers go where the newest one takes their place."""
+        place = session.readers[newest]
+        others = [each for each in session.readers if each is not newest]
+        if place.client is not None:
+            for each in others:
+                if session.readers[each].client == place.client:
+                    each.answer_now()
+        alike = [each for each, at in session.readers.items() if at.most == place.most]
+        if place.most is not None and len(alike) > place.most:
+            alike[0].close(events.bye("replaced"))
 
     def _end_brief(self, session: Session) -> None:
         """End a session that lived as long as its request."""

@@ -141,6 +141,7 @@ class Reader:
         self._delay = delay
         self._at_once = at_once and held.one_shot
         self._pending: list[Event] = []
+        self._awaited: list[tuple[int, Deferred[None]]] = []
         self._live = False
         self._ended = False
 
@@ -201,6 +202,8 @@ class Reader:
             self._finish(batch)
         else:
             self._held.send(batch)
+            if self._awaited:
+                self._tell_reached()
 
     def _finish(self, batch: Sequence[Event]) -> None:
         """The last events, with where to go on."""
@@ -225,6 +228,10 @@ class Reader:
         if not self._pending:
             return
         batch, self._pending = self._pending, []
+        if self._held.strained:
+            batch = [event for event in batch if event.id is not None]
+            if not batch:
+                return
         if self._held.one_shot:
             # What doesn't fit is not lost: the cursor of the answer is that of its last event.
             self._live = False
@@ -263,6 +270,10 @@ class Reader:
         """The heartbeat."""
         return events.heartbeat(self.cursor)
 
+    def on_worn(self) -> None:
+        """Her stream has grown long enough: the next one goes on from here."""
+        self.close(events.reopen(self.cursor, 0))
+
     def on_overdue(self) -> None:
         """Her poll was held for as long as it may be."""
         self._finish([])
@@ -272,6 +283,33 @@ class Reader:
         self._end(expired=False)
 
     # -- the end
+
+    def answer_now(self) -> None:
+        """Let a poll go with nothing new: another one has taken its place."""
+        self._finish([])
+
+    def finish(self) -> None:
+        """End a stream that has done what it was for."""
+        if self._end(expired=False):
+            self._held.end([])
+
+    def tell(self, event: Event) -> None:
+        """Something for her alone."""
+        if not self._ended:
+            self._held.send([event])
+
+    def reached(self, id: int) -> Deferred[None]:
+        """Fires when all up to an id has been sent to her, or when she reads no longer."""
+        waiting: Deferred[None] = Deferred()
+        self._awaited.append((id, waiting))
+        self._tell_reached()
+        return waiting
+
+    def _tell_reached(self) -> None:
+        ready = [each for each in self._awaited if self._ended or each[0] <= self._position]
+        self._awaited = [each for each in self._awaited if each not in ready]
+        for _, waiting in ready:
+            waiting.callback(None)
 
     def close(self, event: Event) -> None:
         """Send her away with a ``bye`` or a ``reopen``."""
@@ -284,6 +322,7 @@ class Reader:
         self._ended = True
         for context in self._contexts:
             context.remove_handler(self)
+        self._tell_reached()
         self._on_end(expired)
         return True
 

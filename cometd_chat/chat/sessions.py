@@ -31,6 +31,18 @@ _EXTEND_AFTER = 86400.0
 GUEST = "guest"
 
 
+@attrs.frozen
+class Place:
+    """What a session's held request counts as.
+
+    :param client: the window that a poll is for, if it says so.
+    :param most: so many of its kind may be held at a time; None for any number.
+    """
+
+    client: str | None
+    most: int | None
+
+
 @attrs.define(eq=False)
 class Session:
     """Somebody.
@@ -39,6 +51,7 @@ class Session:
     :param name: hers as long as `name_key` is set.
     :param name_key: what the name is compared by, or None when the name was freed.
     :param seen_at: when she last asked for something, in the clock's seconds.
+    :param readers: what she holds, the oldest first.
     :param brief: lives only as long as one request, and is not kept.
     """
 
@@ -51,7 +64,7 @@ class Session:
     seen_at: float
     brief: bool = False
     ended: bool = False
-    readers: set[Reader] = attrs.field(factory=set)
+    readers: dict[Reader, Place] = attrs.field(factory=dict)
 
 
 class Sessions:

@@ -22,18 +22,18 @@ except ImportError:  # pragma: no cover - not a Unix
 def unsent(transport: Any) -> int:
     """Bytes that wait in this process because the kernel did not take them yet.
 
-    On TLS these are what the TCP transport below holds, and what TLS itself holds back.
+    On TLS these are what the TCP transport below holds, what TLS itself holds back, and the small
+    writes that it gathers until the reactor's next turn.
     """
-    waiting = sum(map(len, getattr(transport, "_appSendBuffer", ())))
-    lower = getattr(transport, "transport", None) if waiting or _is_tls(transport) else None
-    tcp = transport if lower is None else lower
+    tcp, waiting = transport, 0
+    if hasattr(transport, "_tlsConnection"):
+        tcp = transport.transport
+        gathered = getattr(getattr(transport, "_aggregator", None), "_buffer", ())
+        held_back = getattr(transport, "_appSendBuffer", ())
+        waiting = sum(map(len, gathered)) + sum(map(len, held_back))
     data_buffer = getattr(tcp, "dataBuffer", b"")
     offset = getattr(tcp, "offset", 0)
     return waiting + len(data_buffer) - offset + getattr(tcp, "_tempDataLen", 0)
-
-
-def _is_tls(transport: Any) -> bool:
-    return hasattr(transport, "_tlsConnection")
 
 
 def unacknowledged(transport: Any) -> int:

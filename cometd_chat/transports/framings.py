@@ -10,8 +10,10 @@ no text can end an event early, start another or run as code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from html import escape
+from re import Pattern
 from typing import ClassVar, Protocol
 
 import attrs
@@ -86,18 +88,21 @@ class Frame(EachAlone):
     """The forever frame: a page that never finishes, made of scripts that call its parent.
 
     :param nonce: the one random value by which its Content-Security-Policy knows our scripts.
+    :param target: the origin of a foreign page that embeds it. It gets each event by `postMessage`,
+        as a string of JSON: it can't be called.
     """
 
     door = "frame"
     # Without the charset in this header Firefox runs nothing before the page has ended.
     content_type = "text/html; charset=utf-8"
 
-    def __init__(self, nonce: str) -> None:
+    def __init__(self, nonce: str, target: str | None = None) -> None:
         super().__init__()
         self._script = b'<script nonce="%s">' % nonce.encode("ascii")
+        self._target = None if target is None else _script_string(target)
         self.content_security_policy = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; base-uri 'none'; "
-            "form-action 'none'; frame-ancestors 'self'"
+            f"form-action 'none'; frame-ancestors {target or chr(39) + 'self' + chr(39)}"
         )
 
     def begin(self) -> bytes:
@@ -107,12 +112,19 @@ class Frame(EachAlone):
         return b"</body></html>\n"
 
     def one(self, event: Event) -> bytes:
-        return b"parent.comet.receive(%s);" % for_script(event.json)
+        if self._target is None:
+            return b"parent.comet.receive(%s);" % for_script(event.json)
+        message = _script_string(event.json.decode())
+        return b"parent.postMessage(%s,%s);" % (message, self._target)
 
     def join(self, parts: list[bytes]) -> bytes:
         # One script a batch: each script costs the browser a compilation and an element.
         calls = b"".join(parts)
         return self._script + calls + b"document.currentScript.remove()</script>\n"
+
+
+def _script_string(text: str) -> bytes:
+    return for_script(msgspec.json.encode(text))
 
 
 def for_script(json: bytes) -> bytes:
@@ -129,10 +141,16 @@ def for_script(json: bytes) -> bytes:
 
 
 class JsonLines(EachAlone):
-    """HTTP streaming: an event a line (NDJSON)."""
+    """HTTP streaming: an event a line (NDJSON).
 
-    door = "stream"
+    :param door: ``stream``, or ``duplex`` where the request's body is read meanwhile.
+    """
+
     content_type = "application/x-ndjson"
+
+    def __init__(self, door: str = "stream") -> None:
+        super().__init__()
+        self.door = door
 
     def one(self, event: Event) -> bytes:
         return event.json + b"\n"
@@ -143,24 +161,52 @@ class ServerSentEvents(EachAlone):
 
     JSON has no raw line ends, so an event's data is always one line.
 
-    :param retry: milliseconds after which the browser opens a broken stream again.
+    :param retry: gives the milliseconds after which a browser opens its broken stream again;
+        another number for each, so that a restart doesn't bring all back in one moment.
     """
 
     door = "sse"
     content_type = "text/event-stream"
 
-    def __init__(self, retry: int) -> None:
+    def __init__(self, retry: Callable[[], int]) -> None:
         super().__init__()
-        self._retry = b"retry: %d\n\n" % retry
+        self._retry = retry
 
     def begin(self) -> bytes:
-        return self._retry
+        return b"retry: %d\n\n" % self._retry()
 
     def one(self, event: Event) -> bytes:
         id = b"id: %s\n" % event.cursor.encode("ascii") if event.cursor is not None else b""
         # Without a name an event reaches `onmessage`; heartbeats would only be in the way there.
         name = b"event: heartbeat\n" if event.type == "heartbeat" else b""
         return b"%s%sdata: %s\n\n" % (id, name, event.json)
+
+
+class Multipart(EachAlone):
+    """Server push: each event a part that replaces the one before (RFC 2046, section 5.1).
+
+    The next boundary follows each part at once: until it comes, a part is not known to be whole.
+
+    :param boundary: unguessable, so that no event can hold it.
+    """
+
+    door = "multipart"
+
+    def __init__(self, boundary: str) -> None:
+        super().__init__()
+        self.content_type = f'multipart/x-mixed-replace; boundary="{boundary}"'
+        self._boundary = b"--" + boundary.encode("ascii")
+
+    def begin(self) -> bytes:
+        return self._boundary + b"\r\n"
+
+    def end(self) -> bytes:
+        # After the boundary that is out already this is a part without head and body.
+        return b"\r\n" + self._boundary + b"--\r\n"
+
+    def one(self, event: Event) -> bytes:
+        head = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(event.json)
+        return head + event.json + b"\r\n" + self._boundary + b"\r\n"
 
 
 class Poll:
@@ -186,18 +232,53 @@ class Poll:
         return b'{"events":[%s],"cursor":%s}\n' % (b",".join(shown), cursor)
 
 
+@attrs.frozen
+class Jsonp:
+    """Callback polling: a script that calls a function of the page with what `Poll` answers.
+
+    :param callback: the function's name, as `CALLBACK` allows.
+    """
+
+    door: ClassVar[str] = "jsonp"
+    content_type: ClassVar[str] = "text/javascript; charset=utf-8"
+    one_shot: ClassVar[bool] = True
+
+    #: Names with dots between, 64 characters at most, and nothing else: never a program of its own,
+    #: nor a file of another kind.
+    CALLBACK: ClassVar[Pattern[str]] = re.compile(
+        r"(?=.{1,64}\Z)[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*", re.A
+    )
+
+    callback: str
+
+    def begin(self) -> bytes:
+        return b""
+
+    def end(self) -> bytes:
+        return b""
+
+    def frame(self, events: Sequence[Event]) -> bytes:
+        answer = for_script(_POLL.frame(events).strip())
+        # The comment keeps what a client chose from being the first bytes of the file.
+        return b"/**/%s(%s);\n" % (self.callback.encode("ascii"), answer)
+
+
+_POLL = Poll()
+
+
 class Text(EachAlone):
     """Lines for people, made for ``curl -N``.
 
     :param rooms: whether to say which room an event is from.
     :param cursors: whether a heartbeat shows the cursor rather than an empty line.
+    :param door: ``text``, or ``duplex`` where the request's body is read meanwhile.
     """
 
-    door = "text"
     content_type = "text/plain; charset=utf-8"
 
-    def __init__(self, *, rooms: bool = False, cursors: bool = False) -> None:
+    def __init__(self, *, rooms: bool = False, cursors: bool = False, door: str = "text") -> None:
         super().__init__()
+        self.door = door
         self._rooms = rooms
         self._cursors = cursors
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
@@ -41,6 +42,9 @@ class HeldListener(Protocol):
 
     def on_silence(self) -> Event:
         """Nothing was written for a heartbeat: the heartbeat that says how far the stream is."""
+
+    def on_worn(self) -> None:
+        """The stream has grown as long as one response should: end it, and let another begin."""
 
     def on_overdue(self) -> None:
         """A poll has been held for as long as it asked for: answer it."""
@@ -74,6 +78,24 @@ class HeldRequest(Protocol):
 
     def drained(self) -> Deferred[None]:
         """Fires when the peer has taken what was written, or is gone."""
+
+    @property
+    def strained(self) -> bool:
+        """Whether the peer is so far behind that only what is kept should be sent."""
+
+
+@attrs.frozen
+class Wear:
+    """How long one response should grow, for clients whose memory grows with it.
+
+    :param events: so many events,
+    :param bytes: so many bytes,
+    :param seconds: or so many seconds, whichever comes first.
+    """
+
+    events: int
+    bytes: int
+    seconds: float
 
 
 class _Held:
@@ -136,11 +158,9 @@ class _Held:
             self._abort()
 
     def _abort(self) -> None:
-        channel = self._request.channel
-        if channel is not None and channel.transport is not None:
-            # The response has no proper end any more, and Klein must not give it one: the loss of
-            # the connection cancels `done`, in a later turn of the reactor.
-            channel.transport.abortConnection()
+        # The response has no proper end any more, and Klein must not give it one: the loss of the
+        # connection cancels `done`, in a later turn of the reactor.
+        self._request.transport.abortConnection()
 
     def on_due(self, now: float) -> float | None:
         raise NotImplementedError
@@ -186,6 +206,10 @@ class HeldPoll(_Held):
     def drained(self) -> Deferred[None]:
         raise NotImplementedError("a poll is over with its first events")
 
+    @property
+    def strained(self) -> bool:
+        return False
+
     def on_due(self, now: float) -> float | None:
         if self._listener is not None:
             self._listener.on_overdue()
@@ -198,17 +222,21 @@ class HeldStream(_Held):
 
     :param heartbeat: seconds of silence after which a heartbeat is written.
     :param budget: bytes that its reader may be behind, see the option ``--reader-budget``.
+    :param wear: how long it may grow; None for as long as it lives.
     """
 
     __slots__ = (
         "_acknowledged",
         "_acknowledged_at",
+        "_began_at",
         "_budget",
+        "_events",
         "_heartbeat",
         "_ledger",
         "_paused",
         "_unmeasured",
         "_waiting",
+        "_wear",
         "_written",
         "_written_at",
     )
@@ -224,8 +252,12 @@ class HeldStream(_Held):
         ledger: Ledger,
         heartbeat: float,
         budget: int,
+        wear: Wear | None = None,
     ) -> None:
         super().__init__(request, framing, reaper=reaper, ledger=ledger)
+        self._wear = wear
+        self._events = 0
+        self._began_at = reaper.seconds()
         self._ledger = ledger
         self._heartbeat = heartbeat
         self._budget = budget
@@ -250,10 +282,19 @@ class HeldStream(_Held):
         if self._ended:
             return
         self._counts.delivered += len(events)
+        self._events += len(events)
         data = self._framing.frame(events)
         self._put(data)
         if self._unmeasured > self._budget:
             self._judge(batch=len(data))
+        if self._wear is not None:
+            self._retire_when_worn(self._wear)
+
+    def _retire_when_worn(self, wear: Wear) -> None:
+        age = self._reaper.seconds() - self._began_at
+        worn = self._events >= wear.events or self._written >= wear.bytes or age >= wear.seconds
+        if worn and not self._waiting and self._listener is not None:
+            self._listener.on_worn()
 
     def end(self, events: Sequence[Event]) -> None:
         if not self._detach(told=False):
@@ -275,6 +316,12 @@ class HeldStream(_Held):
             self._unmeasured += len(data)
             self._written_at = self._reaper.seconds()
             self._write(data)
+
+    @property
+    def strained(self) -> bool:
+        return self._unmeasured > self._budget // 2 and (
+            self._measure(self._reaper.seconds()) > self._budget // 2
+        )
 
     # -- back-pressure (IPushProducer, called by the transport's buffer)
 
@@ -331,11 +378,13 @@ class HeldStream(_Held):
             return self._heartbeat - silence
         if self._listener is not None:
             self._put(self._framing.frame([self._listener.on_silence()]))
-        return self._heartbeat
+        if self._wear is not None:
+            self._retire_when_worn(self._wear)
+        return self._heartbeat if not self._ended else None
 
     def _measure(self, now: float) -> int:
         """How far the reader is behind, in bytes; tells the listener of its progress."""
-        behind = below.behind(self._request.channel.transport)
+        behind = below.behind(self._request.transport)
         acknowledged = self._written - behind
         if acknowledged > self._acknowledged:
             self._acknowledged = acknowledged

@@ -31,6 +31,7 @@ from twisted.web.server import Request, Site
 from zope.interface import implementer
 
 from cometd_chat.errors import BodyTooLarge, ChatError, InvalidRequest
+from cometd_chat.transports.body import IncomingBody
 
 #: The largest body that any route takes, in bytes.
 MAX_BODY = 256 * 1024
@@ -50,8 +51,14 @@ class LimitedRequest(Request):
     channel: LimitedChannel
     content: BytesIO
 
+    #: The body, when it is read while it arrives; None when the route waits for all of it.
+    body: IncomingBody | None = None
+
     def handleContentChunk(self, data: bytes) -> None:
-        if self.content.tell() + len(data) > MAX_BODY:
+        if self.body is not None:
+            if self.body.feed(data) > MAX_BODY:
+                self.channel.loseConnection()
+        elif self.content.tell() + len(data) > MAX_BODY:
             self.channel.refuse(BodyTooLarge(_too_large(MAX_BODY)), 413)
         else:
             super().handleContentChunk(data)
@@ -64,13 +71,42 @@ class LimitedChannel(HTTPChannel):
     site: ChatSite
     transport: ITransport
     _refused = False
+    _early: LimitedRequest | None = None
+    _input: Callable[[bytes], None] | None = None
 
     def allHeadersReceived(self) -> None:
         # `length` is None for a chunked body, which is counted as it comes.
-        if self.length is not None and self.length > MAX_BODY:
+        if self.site.reads_early(self._command, self._path) and self.length != 0:
+            super().allHeadersReceived()
+            self._begin_early(self.requests[-1])
+        elif self.length is not None and self.length > MAX_BODY:
             self.refuse(BodyTooLarge(_too_large(MAX_BODY)), 413)
         else:
             super().allHeadersReceived()
+
+    def _begin_early(self, request: LimitedRequest) -> None:
+        """Let the route begin while the body arrives; the connection ends with the response."""
+        self._early = request
+        self.persistent = False
+        self.setTimeout(None)
+        request.body = IncomingBody()
+        request.requestReceived(self._command, self._path, self._version)
+
+    def pass_input(self, receive: Callable[[bytes], None]) -> None:
+        """From here on whatever comes is for ``receive``; the connection ends with the response."""
+        self.persistent = False
+        self._input = receive
+        held_back, self._dataBuffer = self._dataBuffer, []
+        for data in held_back:
+            receive(data)
+
+    def requestDone(self, request: LimitedRequest) -> None:
+        super().requestDone(request)
+        early, self._early = self._early, None
+        if early is not None and early.body is not None and not early.body.ended:
+            # Answered before all of it came: let the peer finish, or it may lose the answer.
+            self._refused = True
+            self.setTimeout(LINGER)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(InvalidRequest("This is not a request that HTTP/1.1 allows (RFC 9112)."), 400)
@@ -80,6 +116,10 @@ class LimitedChannel(HTTPChannel):
         if self._refused:
             return
         self._refused = True
+        if self._early is not None:
+            # Its response has begun: there is no other way to say it any more.
+            self.loseConnection()
+            return
         headers = self.requests[-1].requestHeaders if self.requests else None
         accept = (headers.getRawHeaders(b"accept") if headers is not None else None) or [b""]
         kind, body = self.site.render_refusal(error, b"text/html" in accept[0])
@@ -99,7 +139,9 @@ class LimitedChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         # What a refused peer still sends is dropped; `setTimeout` is what ends it.
-        if not self._refused:
+        if self._input is not None:
+            self._input(data)
+        elif not self._refused:
             super().dataReceived(data)
 
     def lineLengthExceeded(self, line: bytes) -> None:
@@ -110,16 +152,26 @@ class LimitedChannel(HTTPChannel):
             super().lineReceived(line)
 
     def rawDataReceived(self, data: bytes) -> None:
-        if not self._refused:
+        if self._input is not None:
+            self._input(data)
+        elif not self._refused:
             super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
-        if not self._refused:
+        if self._early is not None and self._early.body is not None:
+            # The route is at work already.
+            self._handlingRequest = True
+            self._early.body.end()
+        elif not self._refused:
             super().allContentReceived()
 
     def readConnectionLost(self) -> None:
-        # A peer that closes its half is gone for us: nothing that we hold needs a half-open one.
-        self.loseConnection()
+        if self._early is not None and self._early.body is not None:
+            # She has said all that she has to say and listens yet.
+            self._early.body.end()
+        else:
+            # Any other peer that closes its half is gone for us.
+            self.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """Our half is closed, after a refusal."""
@@ -133,12 +185,18 @@ class ChatSite(Site):
     """A Site of our channels, with an access log that has no query strings.
 
     :param render_refusal: the form of errors that never reach a route.
+    :param reads_early: of method and path: whether the route begins before the body has come.
     """
 
     _access_log = Logger(namespace="cometd_chat.access")
 
     def __init__(
-        self, resource: IResource, render_refusal: RenderRefusal, reactor: IReactorTime
+        self,
+        resource: IResource,
+        render_refusal: RenderRefusal,
+        reactor: IReactorTime,
+        *,
+        reads_early: Callable[[bytes, bytes], bool] = lambda method, path: False,
     ) -> None:
         super().__init__(
             resource,
@@ -147,6 +205,7 @@ class ChatSite(Site):
             reactor=reactor,
         )
         self.render_refusal = render_refusal
+        self.reads_early = reads_early
         self.protocol = LimitedChannel  # type: ignore[assignment]
 
     def startFactory(self) -> None:

@@ -67,7 +67,7 @@ def _complete(request: IRequest, kind: str, body: bytes, status: int) -> bytes:
     request.setResponseCode(status)
     request.setHeader("content-type", kind)
     request.setHeader("content-length", str(len(body)))
-    request.setHeader("cache-control", "no-store")
+    request.setHeader("cache-control", "no-cache, no-store")
     return body
 
 

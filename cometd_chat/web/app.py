@@ -10,6 +10,7 @@ against a client that leaves in the middle.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,6 @@ from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import ChatError, MethodNotAllowed, NotFound
 from cometd_chat.transports.event import Event
-from cometd_chat.transports.http import address_of
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth, request_token
@@ -33,9 +33,12 @@ from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.doors import Doors
 from cometd_chat.web.metrics import Metrics
 from cometd_chat.web.pages import Pages
+from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens
 from cometd_chat.web.static_files import static_files
+
+_ROOM_TEXT = re.compile(rb"/rooms/[^/]+\.txt")
 
 MAX_PAGE = 200
 PAGE = 50
@@ -61,7 +64,9 @@ class ChatApp:
         problems: Problems,
         metrics: Metrics,
         make_nonce: Callable[[], str],
+        peers: Peers,
     ) -> None:
+        self._peers = peers
         self._chat = chat
         self._auth = auth
         self._doors = doors
@@ -85,7 +90,7 @@ class ChatApp:
             await self._chat.rename(session, name)
             token = request_token(request)
             return answers.json(request, _session(session, token))
-        session, token = await self._chat.log_in(name, address_of(request))
+        session, token = await self._chat.log_in(name, self._peers.address(request))
         self._auth.set_cookie(request, token)
         return answers.json(request, _session(session, token), 201)
 
@@ -175,6 +180,14 @@ class ChatApp:
     @app.route("/rooms/<name>.txt", methods=["GET"])
     async def open_text(self, request: IRequest, name: str) -> bytes | None:
         return await self._doors.open_text(request, self._chat.rooms.find(name))
+
+    @app.route("/api/v1/events/duplex", methods=["POST", "PUT"])
+    async def open_duplex(self, request: IRequest) -> bytes | None:
+        return await self._doors.open_duplex(request)
+
+    @app.route("/rooms/<name>.txt", methods=["POST", "PUT"])
+    async def open_duplex_text(self, request: IRequest, name: str) -> bytes | None:
+        return await self._doors.open_duplex(request, self._chat.rooms.find(name))
 
     # -- pages
 
@@ -362,7 +375,7 @@ class ChatApp:
         if session is not None:
             await self._chat.rename(session, name)
             return session
-        session, token = await self._chat.log_in(name, address_of(request))
+        session, token = await self._chat.log_in(name, self._peers.address(request))
         self._auth.set_cookie(request, token)
         return session
 
@@ -395,3 +408,10 @@ class ChatApp:
 
 def _session(session: Session, token: str) -> dict[str, str]:
     return {"name": session.name, "role": session.role, "token": token}
+
+
+def reads_early(method: bytes, path: bytes) -> bool:
+    """Whether a route begins before the request's body has come: those of the door `duplex`."""
+    path = path.partition(b"?")[0]
+    duplex = path == b"/api/v1/events/duplex" or _ROOM_TEXT.fullmatch(path) is not None
+    return duplex and method in (b"POST", b"PUT")

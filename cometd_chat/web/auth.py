@@ -22,6 +22,8 @@ from twisted.web.iweb import IRequest
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, refuse_nameless
 from cometd_chat.errors import CrossSite, InvalidRequest, InvalidToken, NoSession, WrongHost
 from cometd_chat.web import parameters
+from cometd_chat.web.origins import Origins
+from cometd_chat.web.peers import Peers
 
 COOKIE = b"comet_session"
 
@@ -34,6 +36,8 @@ class Auth:
     :param secret: gives the key of the forms' hidden tokens, 32 bytes.
     :param hosts: host names that are served, beside IP literals and ``localhost``.
     :param public_reading: whether rooms can be read without a session.
+    :param origins: foreign pages that may use the doors with a token.
+    :param peers: whether a request came over TLS.
     """
 
     def __init__(
@@ -43,7 +47,11 @@ class Auth:
         secret: Callable[[], bytes],
         hosts: Collection[str],
         public_reading: bool,
+        origins: Origins,
+        peers: Peers,
     ) -> None:
+        self._origins = origins
+        self._peers = peers
         self._sessions = sessions
         self._secret = secret
         self._hosts = frozenset(host.lower() for host in hosts)
@@ -51,44 +59,51 @@ class Auth:
 
     # -- who
 
-    async def session(self, request: IRequest, *, query_token: str | None = None) -> Session | None:
+    async def session(
+        self, request: IRequest, *, query_token: str | None = None, cookie: bool = True
+    ) -> Session | None:
         """The session of a request, None when it names none.
 
         :param query_token: the ``token=`` of a held request.
+        :param cookie: whether a cookie counts.
         :raises InvalidToken: it names one that isn't there.
         """
         token = bearer(request)
         if token is None:
-            token = query_token if query_token is not None else _cookie(request)
+            token = query_token
+        if token is None and cookie:
+            token = _cookie(request)
         return None if token is None else await self._sessions.by_token(token)
 
-    async def speaker(self, request: IRequest) -> Session:
+    async def speaker(self, request: IRequest, *, query_token: str | None = None) -> Session:
         """The session of a request that does something under a name.
 
         :raises NoSession: it has none.
         :raises NameTaken: somebody else has its name by now.
         """
-        session = await self.required(request)
+        session = await self.required(request, query_token=query_token)
         refuse_nameless(session)
         return session
 
-    async def required(self, request: IRequest) -> Session:
+    async def required(self, request: IRequest, *, query_token: str | None = None) -> Session:
         """The session of a request that needs one, whether it has its name or not.
 
         :raises NoSession: it has none.
         """
-        session = await self.session(request)
+        session = await self.session(request, query_token=query_token)
         if session is None:
             raise NoSession('Log in first: POST /api/v1/session with {"name": "..."}.')
         return session
 
-    async def reader(self, request: IRequest, *, query_token: str | None = None) -> Session | None:
+    async def reader(
+        self, request: IRequest, *, query_token: str | None = None, cookie: bool = True
+    ) -> Session | None:
         """The session of a request that only reads; None where reading is public.
 
         :raises NoSession: it has none, and reading is not public.
         :raises NameTaken: somebody else has its name by now.
         """
-        session = await self.session(request, query_token=query_token)
+        session = await self.session(request, query_token=query_token, cookie=cookie)
         if session is not None:
             refuse_nameless(session)
         elif not self.public_reading:
@@ -109,11 +124,18 @@ class Auth:
 
     def set_cookie(self, request: IRequest, token: str) -> None:
         """Give the browser its session."""
-        _put_cookie(request, token, int(TOKEN_LIFETIME))
+        self._put_cookie(request, token, int(TOKEN_LIFETIME))
 
     def clear_cookie(self, request: IRequest) -> None:
         """Take it away."""
-        _put_cookie(request, "", 0)
+        self._put_cookie(request, "", 0)
+
+    def _put_cookie(self, request: IRequest, value: str, max_age: int) -> None:
+        secure = "; Secure" if self._peers.is_secure(request) else ""
+        request.responseHeaders.addRawHeader(
+            "set-cookie",
+            f"{COOKIE.decode()}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}",
+        )
 
     # -- meant
 
@@ -142,13 +164,10 @@ class Auth:
         :param form_token: the hidden token of the form, if it was one.
         :raises CrossSite: it comes from elsewhere, or can't be told from that.
         """
-        if bearer(request) is not None:
+        self.check_origin(request)
+        if bearer(request) is not None or _cookie(request) is None:
             return
-        site = request.getHeader("sec-fetch-site")
-        origin = request.getHeader("origin")
-        if site in ("cross-site", "same-site") or (origin is not None and not _ours(request)):
-            raise CrossSite("Only pages of this server can do that; programs send a Bearer token.")
-        if site is not None or origin is not None or _cookie(request) is None:
+        if request.getHeader("sec-fetch-site") or request.getHeader("origin"):
             return
         if parameters.content_type(request) == "application/json":
             return
@@ -158,6 +177,22 @@ class Auth:
             )
         if not hmac.compare_digest(form_token.encode(), self.form_token(session).encode()):
             raise CrossSite("This form is too old: load the page again and send it from there.")
+
+    def check_origin(self, request: IRequest, query_token: str | None = None) -> None:
+        """Refuse what a page of another site sends.
+
+        :param query_token: the ``token=`` of a held request: with it, pages of `--allow-origin`
+            may.
+        :raises CrossSite: it does.
+        """
+        if bearer(request) is not None:
+            return
+        if query_token is not None and self._origins.includes(request):
+            return
+        site = request.getHeader("sec-fetch-site")
+        origin = request.getHeader("origin")
+        if site in ("cross-site", "same-site") or (origin is not None and not _ours(request)):
+            raise CrossSite("Only pages of this server can do that; programs send a Bearer token.")
 
     def form_token(self, session: Session) -> str:
         """The hidden token that a session's forms carry."""
@@ -170,6 +205,11 @@ def bearer(request: IRequest) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
+def came_by_cookie(request: IRequest) -> bool:
+    """Whether a request brought its session in the cookie."""
+    return bearer(request) is None and _cookie(request) is not None
+
+
 def request_token(request: IRequest) -> str:
     """The token that a request came with, in its header or its cookie; empty without one."""
     return bearer(request) or _cookie(request) or ""
@@ -178,14 +218,6 @@ def request_token(request: IRequest) -> str:
 def _cookie(request: IRequest) -> str | None:
     value: bytes | None = request.getCookie(COOKIE)
     return value.decode("utf-8", "replace") if value else None
-
-
-def _put_cookie(request: IRequest, value: str, max_age: int) -> None:
-    secure = "; Secure" if request.isSecure() else ""
-    request.responseHeaders.addRawHeader(
-        "set-cookie",
-        f"{COOKIE.decode()}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}",
-    )
 
 
 def _ours(request: IRequest) -> bool:

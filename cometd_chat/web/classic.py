@@ -15,19 +15,22 @@ from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import ChatError, NoSession
-from cometd_chat.transports.http import address_of
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.doors import Doors
 from cometd_chat.web.parameters import Parameters, refused
+from cometd_chat.web.peers import Peers
 from cometd_chat.web.screens import Screens, chat_url
 
 
 class ClassicServlet:
     """Responds to every request for `/chat`."""
 
-    def __init__(self, chat: Chat, auth: Auth, doors: Doors, screens: Screens) -> None:
+    def __init__(
+        self, chat: Chat, auth: Auth, peers: Peers, doors: Doors, screens: Screens
+    ) -> None:
+        self._peers = peers
         self._chat = chat
         self._auth = auth
         self._doors = doors
@@ -75,7 +78,7 @@ class ClassicServlet:
             if session is not None:
                 await self._chat.rename(session, name)
             else:
-                session, token = await self._chat.log_in(name, address_of(request))
+                session, token = await self._chat.log_in(name, self._peers.address(request))
                 self._auth.set_cookie(request, token)
         except ChatError as error:
             return self._screens.classic_log_in(
@@ -86,7 +89,7 @@ class ClassicServlet:
                 problem=error.detail,
                 status=error.status,
             )
-        self._chat.arrive(session, room, address_of(request))
+        self._chat.arrive(session, room, self._peers.address(request))
         return answers.see_other(request, chat_url(room=_unless_lobby(room), message=message))
 
     @shielded

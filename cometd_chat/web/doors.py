@@ -12,7 +12,7 @@ long as it is held.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import attrs
 from twisted.web.iweb import IRequest
@@ -21,7 +21,7 @@ from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.limits import HELD_BY_ADDRESS
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE
-from cometd_chat.chat.reader import AFTER_GAP, start_at
+from cometd_chat.chat.reader import AFTER_GAP, Reader, start_at
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet.reaper import Reaper
@@ -31,19 +31,38 @@ from cometd_chat.transports.framings import (
     Frame,
     Framing,
     JsonLines,
+    Jsonp,
+    Multipart,
     Poll,
     ServerSentEvents,
     Text,
 )
-from cometd_chat.transports.held import HeldPoll, HeldRequest, HeldStream
-from cometd_chat.transports.http import address_of
+from cometd_chat.transports.held import HeldPoll, HeldRequest, HeldStream, Wear
+from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.ledger import Ledger
+from cometd_chat.transports.websocket import WebSocket, WebSocketFrames, require_upgrade
 from cometd_chat.web import problems
-from cometd_chat.web.auth import Auth
+from cometd_chat.web.auth import Auth, came_by_cookie
 from cometd_chat.web.parameters import Parameters, query, refused
+from cometd_chat.web.peers import Peers
+from cometd_chat.web.talk import Talk
 
 MAX_ROOMS = 50
-SSE_RETRY = 2000
+MAX_CLIENT = 64
+
+#: Milliseconds after which a browser opens a broken event stream again, at least.
+SSE_RETRY = 1500
+
+#: Requests that a session may hold: a browser opens six connections to a host and needs some for
+#: other things; a program has no such bound.
+MOST_BY_COOKIE = 4
+MOST_BY_TOKEN = 32
+
+#: A frame keeps everything that it was ever sent, so that it has to begin anew now and then; not
+#: all in the same minute.
+FRAME_EVENTS = 1000
+FRAME_BYTES = 512 * 1024
+FRAME_SECONDS = (8 * 60.0, 10 * 60.0)
 
 
 @attrs.frozen(kw_only=True)
@@ -60,30 +79,79 @@ class Holding:
     reader_budget: int
 
 
+@attrs.frozen(kw_only=True)
+class Asked:
+    """What somebody asked a door for.
+
+    :param session: who asks; None for somebody who only reads.
+    :param wait: seconds that a poll is held.
+    :param client: which of her windows asks, if it says so.
+    :param most: how many requests of this kind she may hold.
+    """
+
+    rooms: Sequence[Room]
+    session: Session | None
+    cursor: str | None
+    backlog: int
+    wait: float
+    client: str | None
+    most: int
+
+
 class Doors:
     """All doors.
 
     :param nonce: the frames' one nonce, another one each start. They hold nothing but our own
         scripts, so that one can be shared: what is framed once is right for all.
+    :param boundary: the parts' one boundary, likewise.
+    :param origins: foreign pages that may embed a frame.
+    :param random: a number between 0 and 1, another one each time.
     """
 
     def __init__(
-        self, chat: Chat, auth: Auth, ledger: Ledger, reaper: Reaper, holding: Holding, nonce: str
+        self,
+        chat: Chat,
+        auth: Auth,
+        peers: Peers,
+        ledger: Ledger,
+        reaper: Reaper,
+        holding: Holding,
+        *,
+        nonce: str,
+        boundary: str,
+        origins: Collection[str],
+        random: Callable[[], float],
     ) -> None:
         self._chat = chat
         self._auth = auth
+        self._peers = peers
         self._ledger = ledger
         self._reaper = reaper
         self._holding = holding
+        self._random = random
         self._by_address: Counter[str] = Counter()
         self._texts = {
-            (rooms, cursors): Text(rooms=rooms, cursors=cursors)
+            (door, rooms, cursors): Text(rooms=rooms, cursors=cursors, door=door)
+            for door in ("text", "duplex")
             for rooms in (False, True)
             for cursors in (False, True)
         }
-        text = self._texts[False, False]
-        framings = (Frame(nonce), Poll(), JsonLines(), ServerSentEvents(SSE_RETRY), text)
-        self._framings: dict[str, Framing] = {framing.door: framing for framing in framings}
+        self._duplex_lines = JsonLines("duplex")
+        self._foreign_frames = {origin: Frame(nonce, origin) for origin in origins}
+        self._jsonp = Jsonp("callback")
+        framings: Sequence[Framing] = (
+            Frame(nonce),
+            Poll(),
+            JsonLines(),
+            ServerSentEvents(self._retry),
+            self._jsonp,
+            Multipart(boundary),
+            self._texts["text", False, False],
+            WebSocketFrames(),
+        )
+        self._framings = {framing.door: framing for framing in framings}
+
+    # -- opening
 
     async def open(self, request: IRequest, door: str) -> bytes | None:
         """Hold a request for a door, until it ends.
@@ -92,105 +160,179 @@ class Doors:
         """
         framing = self._framings.get(door)
         if framing is None:
-            doors = ", ".join(self._framings)
-            raise NotFound(f"There is no door {door}: those there are are {doors}.")
+            raise NotFound(f"There is no door {door}: those there are are {self.names}.")
         try:
-            asked = query(request)
-            rooms = self._rooms(asked.text("rooms", "lobby"))
-            if door == "text":
-                framing = self._text(asked, rooms)
-            return await self._open(request, framing, asked, rooms)
+            fields = query(request)
+            if door == "ws":
+                require_upgrade(request)
+                self._auth.check_origin(request, fields.optional("token"))
+            rooms = self._rooms(fields)
+            framing = self._chosen(framing, fields, rooms)
+            return await self._open(request, framing, fields, rooms)
         except ChatError as error:
-            refusal = _refusal(framing, error)
-            if refusal is None:
-                raise
-            self._set_headers(request, framing)
-            problems.set_error_headers(request, error)
-            if framing.door == "sse":
-                request.setResponseCode(200)
-            return refusal
+            return self._refuse(request, framing, error)
+
+    @property
+    def names(self) -> str:
+        """The doors there are, for people."""
+        return ", ".join([*self._framings, "duplex"])
 
     async def open_text(self, request: IRequest, room: Room) -> bytes | None:
         """Hold a request for the text of one room."""
-        asked = query(request)
-        return await self._open(request, self._text(asked, [room]), asked, [room])
+        fields = query(request)
+        framing = self._texts["text", False, fields.text("cursors") == "1"]
+        return await self._open(request, framing, fields, [room])
+
+    async def open_duplex(self, request: IRequest, room: Room | None = None) -> bytes | None:
+        """Hold a request whose body is read meanwhile: each of its lines is said in a room.
+
+        :param room: the one of the path, or None to read and write where the query says.
+        """
+        fields = query(request)
+        rooms = self._rooms(fields) if room is None else [room]
+        framing: Framing = self._duplex_lines
+        if "application/x-ndjson" not in (request.getHeader("accept") or ""):
+            framing = self._texts["duplex", len(rooms) > 1, fields.text("cursors") == "1"]
+        if fields.optional("token") is None:
+            self._auth.check_meant(request)
+        else:
+            self._auth.check_origin(request, fields.optional("token"))
+        return await self._open(request, framing, fields, rooms)
 
     async def open_classic(
         self, request: IRequest, session: Session, room: Room, framing: Classic
     ) -> bytes | None:
         """Hold a request for the endless page of the classic servlet."""
-        return await self._hold(request, framing, query(request), [room], session)
+        asked = self._asked(request, framing, query(request), [room], session)
+        return await self._hold(request, framing, asked)
+
+    async def _open(
+        self, request: IRequest, framing: Framing, fields: Parameters, rooms: Sequence[Room]
+    ) -> bytes | None:
+        self._chat.refuse_unless_serving()
+        name = fields.optional("name") if framing.door in ("text", "duplex") else None
+        if name is None:
+            session = await self._who(request, framing, fields.optional("token"))
+            asked = self._asked(request, framing, fields, rooms, session)
+            return await self._hold(request, framing, asked)
+        self._auth.check_meant(request)
+        if request.method == b"HEAD":
+            return self._head(request, framing)
+        session, _ = await self._chat.log_in(name, self._peers.address(request), brief=True)
+        try:
+            asked = self._asked(request, framing, fields, rooms, session)
+            return await self._hold(request, framing, asked)
+        except ChatError:
+            await self._chat.log_out(session)
+            raise
+
+    async def _who(self, request: IRequest, framing: Framing, token: str | None) -> Session | None:
+        if framing.door == "duplex":
+            return await self._auth.speaker(request, query_token=token)
+        # Any page can load a script, with its reader's cookie: that must not count here.
+        return await self._auth.reader(request, query_token=token, cookie=framing.door != "jsonp")
 
     # -- what is asked for
 
-    def _text(self, asked: Parameters, rooms: Sequence[Room]) -> Text:
-        return self._texts[len(rooms) > 1, asked.text("cursors") == "1"]
+    def _chosen(self, framing: Framing, fields: Parameters, rooms: Sequence[Room]) -> Framing:
+        """The framing as the query wants it."""
+        if framing.door == "text":
+            return self._texts["text", len(rooms) > 1, fields.text("cursors") == "1"]
+        if framing.door == "jsonp":
+            callback = fields.text("callback")
+            if Jsonp.CALLBACK.fullmatch(callback) is None:
+                raise refused("callback", "the name of a function is needed, 64 characters at most")
+            return Jsonp(callback)
+        target = fields.optional("target") if framing.door == "frame" else None
+        if target is None:
+            return framing
+        foreign = self._foreign_frames.get(target)
+        if foreign is None:
+            raise refused("target", f"not an origin that --allow-origin names: {target}")
+        return foreign
 
-    def _rooms(self, listed: str) -> list[Room]:
-        rooms = [self._chat.rooms.find(name) for name in listed.split(",") if name]
-        rooms = list(dict.fromkeys(rooms))
-        if not 1 <= len(rooms) <= MAX_ROOMS:
+    def _rooms(self, fields: Parameters) -> list[Room]:
+        names = [name for name in fields.text("rooms", "lobby").split(",") if name]
+        if not 1 <= len(names) <= MAX_ROOMS:
             raise refused("rooms", f"1 to {MAX_ROOMS} names are needed, with commas between")
-        return rooms
+        return list(dict.fromkeys(self._chat.rooms.find(name) for name in names))
 
-    async def _open(
-        self, request: IRequest, framing: Framing, asked: Parameters, rooms: Sequence[Room]
-    ) -> bytes | None:
-        self._chat.refuse_unless_serving()
-        name = asked.optional("name") if framing.door == "text" else None
-        if name is not None:
-            self._auth.check_meant(request)
-            if request.method == b"HEAD":
-                return self._head(request, framing)
-            session, _ = await self._chat.log_in(name, address_of(request), brief=True)
-            try:
-                return await self._hold(request, framing, asked, rooms, session)
-            except ChatError:
-                await self._chat.log_out(session)
-                raise
-        reader = await self._auth.reader(request, query_token=asked.optional("token"))
-        return await self._hold(request, framing, asked, rooms, reader)
-
-    # -- holding
-
-    async def _hold(
+    def _asked(
         self,
         request: IRequest,
         framing: Framing,
-        asked: Parameters,
+        fields: Parameters,
         rooms: Sequence[Room],
         session: Session | None,
-    ) -> bytes | None:
-        backlog = asked.number("backlog", 0, 0, AFTER_GAP) or 0
-        wait = asked.seconds("wait", self._holding.poll_timeout, self._holding.poll_timeout)
-        cursor = asked.optional("cursor")
+    ) -> Asked:
+        cursor = fields.optional("cursor")
         if framing.door == "sse":
             # What a browser sends by itself when it comes back; its URL is as old as the page.
             cursor = request.getHeader("last-event-id") or cursor
-        start = await start_at(
-            self._chat.feed, [room.context.path for room in rooms], cursor, backlog
+        by_cookie = fields.optional("token") is None and came_by_cookie(request)
+        client = fields.optional("client")
+        if client is not None and not 1 <= len(client) <= MAX_CLIENT:
+            raise refused("client", f"1 to {MAX_CLIENT} characters are needed")
+        return Asked(
+            rooms=rooms,
+            session=session,
+            cursor=cursor,
+            backlog=fields.number("backlog", 0, 0, AFTER_GAP) or 0,
+            wait=fields.seconds("wait", self._holding.poll_timeout, self._holding.poll_timeout),
+            client=client,
+            most=MOST_BY_COOKIE if by_cookie else MOST_BY_TOKEN,
         )
+
+    # -- holding
+
+    async def _hold(self, request: IRequest, framing: Framing, asked: Asked) -> bytes | None:
+        paths = [room.context.path for room in asked.rooms]
+        start = await start_at(self._chat.feed, paths, asked.cursor, asked.backlog)
         if request.method == b"HEAD":
             return self._head(request, framing)
-        on_end = self._count(address_of(request), framing)
-        self._set_headers(request, framing)
-        held = self._held(request, framing, wait)
-        self._chat.read(
-            session,
-            rooms,
+        socket = WebSocket.accept(request) if framing.door == "ws" else None
+        on_end = self._count(self._peers.address(request), framing)
+        if socket is None:
+            self._set_headers(request, framing)
+        held = self._held(request, framing, asked.wait)
+        reader = self._chat.read(
+            asked.session,
+            asked.rooms,
             held,
             start,
             on_end=on_end,
-            address=address_of(request),
-            grace=SLOW_GRACE if framing.one_shot and wait == 0 else GRACE,
-            at_once=cursor is None or wait == 0,
+            address=self._peers.address(request),
+            grace=SLOW_GRACE if framing.one_shot and asked.wait == 0 else GRACE,
+            at_once=asked.cursor is None or asked.wait == 0,
+            client=asked.client,
+            most=asked.most,
         )
+        self._listen(request, reader, asked, socket)
         await held.done
+        if socket is not None:
+            await socket.closed()
         return None
+
+    def _listen(
+        self, request: IRequest, reader: Reader, asked: Asked, socket: WebSocket | None
+    ) -> None:
+        """Take what the peer says, where the door lets it."""
+        assert isinstance(request, LimitedRequest)
+        talk = None
+        if asked.session is not None:
+            talk = Talk(self._chat, asked.session, asked.rooms, reader, request.transport)
+        if socket is not None:
+            socket.listen(reader, talk, self._reaper)
+        elif request.body is not None and talk is not None:
+            request.body.listen(talk)
 
     def _held(self, request: IRequest, framing: Framing, wait: float) -> HeldRequest:
         if framing.one_shot:
             return HeldPoll(request, framing, reaper=self._reaper, ledger=self._ledger, wait=wait)
+        wear = None
+        if framing.door == "frame":
+            least, most = FRAME_SECONDS
+            wear = Wear(FRAME_EVENTS, FRAME_BYTES, least + (most - least) * self._random())
         return HeldStream(
             request,
             framing,
@@ -198,6 +340,7 @@ class Doors:
             ledger=self._ledger,
             heartbeat=self._holding.heartbeat,
             budget=self._holding.reader_budget,
+            wear=wear,
         )
 
     def _count(self, address: str, framing: Framing) -> Callable[[bool], None]:
@@ -221,6 +364,11 @@ class Doors:
 
         return out
 
+    # -- heads and refusals
+
+    def _retry(self) -> int:
+        return round(SSE_RETRY * (1 + self._random()))
+
     def _head(self, request: IRequest, framing: Framing) -> bytes:
         self._set_headers(request, framing)
         return b""
@@ -232,11 +380,19 @@ class Doors:
         if isinstance(framing, Frame):
             request.setHeader("content-security-policy", framing.content_security_policy)
 
+    def _refuse(self, request: IRequest, framing: Framing, error: ChatError) -> bytes:
+        """The body of a refusal for a client that can't see the status; others get the error.
 
-def _refusal(framing: Framing, error: ChatError) -> bytes | None:
-    """The body of a refusal for a client that can't see the status; None for those that can."""
-    hidden = framing.door == "frame" or (framing.door == "sse" and error.status in (429, 503))
-    if not hidden:
-        return None
-    told = events.error(error.status, error.detail)
-    return framing.begin() + framing.frame([told]) + framing.end()
+        :raises ChatError: the error itself, to be answered as everywhere.
+        """
+        by_script = framing.door in ("frame", "jsonp")
+        # A browser that gets such a status for an event stream never comes back by itself.
+        comes_back = framing.door == "sse" and error.status in (429, 503)
+        if not by_script and not comes_back:
+            raise error
+        self._set_headers(request, framing)
+        problems.set_error_headers(request, error)
+        if framing.door != "frame":
+            request.setResponseCode(200)
+        told = events.error(error.status, error.detail)
+        return framing.begin() + framing.frame([told]) + framing.end()

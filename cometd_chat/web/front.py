@@ -17,6 +17,7 @@ from twisted.web.resource import IResource, Resource
 
 from cometd_chat.errors import ChatError, InvalidRequest, NotFound
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.origins import Origins
 from cometd_chat.web.problems import Problems
 
 
@@ -29,8 +30,11 @@ class Front(Resource):
 
     isLeaf = True
 
-    def __init__(self, app: IResource, auth: Auth, problems: Problems, server: str) -> None:
+    def __init__(
+        self, app: IResource, auth: Auth, origins: Origins, problems: Problems, server: str
+    ) -> None:
         super().__init__()
+        self._origins = origins
         self._app = app
         self._auth = auth
         self._problems = problems
@@ -44,6 +48,9 @@ class Front(Resource):
         try:
             self._auth.check_host(request)
             _check_path(request)
+            self._origins.add_headers(request)
+            if self._origins.is_preflight(request):
+                return self._origins.answer_preflight(request)
         except ChatError as error:
             return self._problems.respond(request, error)
         return self._app.render(request)

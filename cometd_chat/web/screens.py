@@ -30,6 +30,7 @@ from cometd_chat.web.pages import (
     RoomView,
     content_security_policy,
 )
+from cometd_chat.web.peers import Peers
 
 #: Messages that a page shows at first.
 NEWEST = 60
@@ -49,9 +50,11 @@ class Screens:
         auth: Auth,
         pages: Pages,
         *,
+        peers: Peers,
         make_nonce: Callable[[], str],
         wall_clock: Callable[[], float],
     ) -> None:
+        self._peers = peers
         self._chat = chat
         self._auth = auth
         self._pages = pages
@@ -91,7 +94,7 @@ class Screens:
             heartbeat=self._chat.heartbeat,
             draft=draft,
             problem=problem,
-            base_url=_base_url(request),
+            base_url=_base_url(request, self._peers.is_secure(request)),
             now=self._now(),
         )
         return answers.html(request, page, nonce, status)
@@ -288,6 +291,6 @@ def _name(session: Session | None) -> str:
     return "" if session is None or session.name_key is None else session.name
 
 
-def _base_url(request: IRequest) -> str:
-    scheme = "https" if request.isSecure() else "http"
+def _base_url(request: IRequest, secure: bool) -> str:
+    scheme = "https" if secure else "http"
     return f"{scheme}://{request.getHeader('host') or 'localhost'}"

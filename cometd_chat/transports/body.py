@@ -1,0 +1,93 @@
+"""A request's body that is read while it arrives, line by line.
+
+What it is: Tomcat's READ: bytes in, lines out.
+
+What it may know: UTF-8 and line ends. Not what a line means.
+
+Invariant: no more than one line's limit is ever held, and a line that is refused ends with itself.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+#: The longest line, in bytes: what 8,000 code points can take, and some.
+MAX_LINE = 64 * 1024
+
+
+class LineListener(Protocol):
+    """Who hears the lines."""
+
+    def line_received(self, line: str) -> None:
+        """A line, without its end."""
+
+    def line_refused(self, why: str) -> None:
+        """A line that can't be one."""
+
+    def body_ended(self) -> None:
+        """There are no more."""
+
+
+class IncomingBody:
+    """The body of one request."""
+
+    def __init__(self) -> None:
+        self._listener: LineListener | None = None
+        self._buffer = b""
+        self._skipping = False
+        self._size = 0
+        self.ended = False
+
+    def listen(self, listener: LineListener) -> None:
+        """Begin to hear; what has come before comes at once."""
+        self._listener = listener
+        self._split()
+        if self.ended:
+            self._last()
+
+    def feed(self, data: bytes) -> int:
+        """Some more of the body.
+
+        :returns: bytes that are held.
+        """
+        self._buffer += data
+        if self._listener is not None:
+            self._split()
+        return len(self._buffer)
+
+    def end(self) -> None:
+        """That was all: what is left is a line, too."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._listener is not None:
+            self._last()
+
+    def _split(self) -> None:
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            self._tell(line)
+        if len(self._buffer) > MAX_LINE:
+            self._skipping, self._buffer = True, b""
+
+    def _last(self) -> None:
+        line, self._buffer = self._buffer, b""
+        self._tell(line)
+        if self._listener is not None:
+            self._listener.body_ended()
+
+    def _tell(self, line: bytes) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        if self._skipping or len(line) > MAX_LINE:
+            self._skipping = False
+            listener.line_refused(f"too long: more than {MAX_LINE} bytes")
+            return
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            listener.line_refused("not UTF-8")
+            return
+        if text.strip():
+            listener.line_received(text)

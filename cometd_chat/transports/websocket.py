@@ -1,0 +1,242 @@
+"""WebSocket (RFC 6455): the same held stream, with frames for chunks and an ear for the peer.
+
+What it is: the framing of what goes out, and `WebSocket`, which reads what comes in. What goes out
+is framed once and shared like at every other door; only answers to pings and closes are its own.
+
+What it may know: wsproto, our channel. Not what a message means.
+
+Invariant: no more of an incoming message than `MAX_MESSAGE` is ever held; each connection ends with
+a close frame whose code says whether to come back.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from wsproto import ConnectionType
+from wsproto.connection import Connection
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.frame_protocol import CloseReason
+from wsproto.handshake import H11Handshake
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import InvalidRequest, UpgradeRequired
+from cometd_chat.transports.event import Event
+from cometd_chat.transports.framings import EachAlone
+
+#: The largest message that a peer may send, in bytes, and in how many fragments.
+MAX_MESSAGE = 64 * 1024
+MAX_FRAGMENTS = 64
+
+#: Seconds that a peer has to answer our close frame.
+CLOSE_TIMEOUT = 2.0
+
+#: Close codes (RFC 6455, section 7.4, and our own): who gets one of the first two comes back.
+COME_BACK = 1012
+TRY_LATER = 1013
+STAY_AWAY = 4000
+
+_TEXT, _PING, _CLOSE = 0x1, 0x9, 0x8
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """A whole message in one unmasked frame (RFC 6455, section 5.2)."""
+    size = len(payload)
+    first = 0x80 | opcode
+    if size < 126:
+        return struct.pack("!BB", first, size) + payload
+    if size < 65536:
+        return struct.pack("!BBH", first, 126, size) + payload
+    return struct.pack("!BBQ", first, 127, size) + payload
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """A close frame; a reason is cut to what it can hold."""
+    return frame(_CLOSE, struct.pack("!H", code) + reason.encode()[:120])
+
+
+class WebSocketFrames(EachAlone):
+    """Each event a text message; the last one is followed by the close frame that it means."""
+
+    door = "ws"
+    content_type = "application/json"
+
+    def one(self, event: Event) -> bytes:
+        message = frame(_TEXT, event.json)
+        if event.type == "heartbeat":
+            # The event is for scripts, which see no pings; the ping is for what is in between.
+            return message + frame(_PING, b"")
+        if event.type == "reopen":
+            return message + close_frame(COME_BACK)
+        if event.type == "bye":
+            return message + close_frame(STAY_AWAY, event.fields["reason"])
+        return message
+
+
+class WebSocketListener(Protocol):
+    """Who hears what a peer says."""
+
+    def message_received(self, text: str) -> None:
+        """A whole text message."""
+
+
+class SocketReader(Protocol):
+    """Who reads through a socket."""
+
+    def on_progress(self) -> None:
+        """The peer is there."""
+
+    def on_lost(self) -> None:
+        """The peer has closed."""
+
+
+class WebSocket:
+    """The incoming half of one connection.
+
+    Made by `accept`; what goes out is written by the held stream on the same request.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._connection = Connection(ConnectionType.SERVER)
+        self._text: list[str] = []
+        self._size = 0
+        self._fragments = 0
+        self._closing = False
+        self._closed: Deferred[None] | None = None
+        self._reader: SocketReader | None = None
+        self._listener: WebSocketListener | None = None
+        self._reaper: Reaper | None = None
+        self.due_bucket = 0
+
+    @classmethod
+    def accept(cls, request: Any) -> WebSocket:
+        """Answer the handshake with 101.
+
+        :raises UpgradeRequired: it is none (RFC 6455, section 4.2).
+        """
+        handshake = H11Handshake(ConnectionType.SERVER)
+        headers = [
+            (name, value)
+            for name, values in request.requestHeaders.getAllRawHeaders()
+            for value in values
+        ]
+        try:
+            handshake.initiate_upgrade_connection(headers, request.path)
+            head = handshake.send(AcceptConnection())
+        except (RemoteProtocolError, LocalProtocolError) as error:
+            raise UpgradeRequired(
+                "This door is for WebSocket clients, version 13 (RFC 6455); scripts can use sse."
+            ) from error
+        # Twisted has no way to say 101; from here on it only passes bytes through.
+        request.startedWriting = 1
+        request.chunked = 0
+        request.write(head)
+        return cls(request)
+
+    def listen(
+        self, reader: SocketReader, listener: WebSocketListener | None, reaper: Reaper
+    ) -> None:
+        """Begin to read.
+
+        :param listener: hears messages; None when this peer may only read.
+        """
+        self._reader = reader
+        self._listener = listener
+        self._reaper = reaper
+        self._request.channel.pass_input(self.data_received)
+
+    def closed(self) -> Deferred[None]:
+        """Fires when the peer has answered our close frame, or has had the time to."""
+        if self._closing or self._reaper is None:
+            return succeed(None)
+        self._closed = Deferred()
+        self._reaper.schedule(self, CLOSE_TIMEOUT)
+        return self._closed
+
+    def on_due(self, now: float) -> float | None:
+        """The peer did not answer in time; see `Reaper.schedule`."""
+        self._finish()
+        return None
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        if self._closing:
+            return
+        try:
+            self._connection.receive_data(data)
+            for event in self._connection.events():
+                if not self._closing:
+                    self._handle(event)
+        except RemoteProtocolError as error:
+            hint = error.event_hint
+            code = hint.code if isinstance(hint, CloseConnection) else CloseReason.PROTOCOL_ERROR
+            self._close(code)
+
+    def _handle(self, event: object) -> None:
+        if isinstance(event, TextMessage):
+            self._collect(event)
+        elif isinstance(event, BytesMessage):
+            self._close(CloseReason.UNSUPPORTED_DATA)
+        elif isinstance(event, Ping):
+            self._request.write(self._connection.send(event.response()))
+        elif isinstance(event, Pong) and self._reader is not None:
+            self._reader.on_progress()
+        elif isinstance(event, CloseConnection):
+            self._answer_close(event)
+
+    def _collect(self, event: TextMessage) -> None:
+        self._text.append(event.data)
+        self._size += len(event.data.encode())
+        self._fragments += event.frame_finished
+        if self._size > MAX_MESSAGE or self._fragments > MAX_FRAGMENTS:
+            self._close(CloseReason.MESSAGE_TOO_BIG)
+            return
+        if not event.message_finished:
+            return
+        text = "".join(self._text)
+        self._text.clear()
+        self._size = self._fragments = 0
+        if self._reader is not None:
+            self._reader.on_progress()
+        if self._listener is not None:
+            self._listener.message_received(text)
+
+    def _answer_close(self, event: CloseConnection) -> None:
+        if self._closed is None:
+            self._request.write(close_frame(event.code if event.code != 1005 else 1000))
+        self._finish()
+
+    def _close(self, code: int) -> None:
+        """Close for something that the peer did wrong."""
+        if self._closed is None:
+            self._request.write(close_frame(code))
+        self._finish()
+
+    def _finish(self) -> None:
+        self._closing = True
+        closed, self._closed = self._closed, None
+        if self._reaper is not None:
+            self._reaper.cancel(self)
+        if closed is not None:
+            closed.callback(None)
+        elif self._reader is not None:
+            # The peer ended it: the close frames have been exchanged, nothing more is written.
+            self._reader.on_lost()
+            self._request.transport.loseConnection()
+
+
+def require_upgrade(request: Any) -> None:
+    """Refuse early what `WebSocket.accept` would refuse.
+
+    :raises UpgradeRequired: the request asks for no WebSocket.
+    :raises InvalidRequest: it asks in a way that can't be answered.
+    """
+    upgrade = request.getHeader("upgrade") or ""
+    if upgrade.lower() != "websocket":
+        raise UpgradeRequired("This door is for WebSocket clients (RFC 6455); scripts can use sse.")
+    if request.clientproto != b"HTTP/1.1":
+        raise InvalidRequest("A WebSocket needs HTTP/1.1.")

@@ -1,0 +1,56 @@
+"""Foreign origins that may use the API (CORS).
+
+What it is: which origins they are, and the headers that let their pages read our answers.
+
+What it may know: requests. Not sessions.
+
+Invariant: no credentials of the browser's ever count for a foreign page: it brings a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from twisted.web.iweb import IRequest
+
+#: Seconds that a browser may remember what is allowed (Fetch, section 3.3.3).
+REMEMBERED = 86400
+
+_METHODS = "GET, HEAD, POST, PUT, DELETE"
+_HEADERS = "authorization, content-type, last-event-id"
+
+
+class Origins:
+    """Origins of `--allow-origin`.
+
+    :param allowed: such as ``https://www.example.org``.
+    """
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        self.allowed = frozenset(allowed)
+
+    def includes(self, request: IRequest) -> bool:
+        """Whether a request comes from a page of one of them."""
+        return request.getHeader("origin") in self.allowed
+
+    def add_headers(self, request: IRequest) -> None:
+        """Let the page read the answer."""
+        if not self.allowed:
+            return
+        request.setHeader("vary", "Origin")
+        if self.includes(request):
+            request.setHeader("access-control-allow-origin", request.getHeader("origin") or "")
+            request.setHeader("access-control-expose-headers", "retry-after")
+
+    def is_preflight(self, request: IRequest) -> bool:
+        """Whether a browser asks what a page may send (Fetch, section 3.3.2)."""
+        asks = request.getHeader("access-control-request-method") is not None
+        return request.method == b"OPTIONS" and asks and self.includes(request)
+
+    def answer_preflight(self, request: IRequest) -> bytes:
+        """Say what a page may send."""
+        request.setResponseCode(204)
+        request.setHeader("access-control-allow-methods", _METHODS)
+        request.setHeader("access-control-allow-headers", _HEADERS)
+        request.setHeader("access-control-max-age", str(REMEMBERED))
+        return b""

@@ -1,0 +1,77 @@
+"""Who is at the other end: the visitor's address, through proxies that are trusted.
+
+What it is: from a request to an address and to whether it came over TLS.
+
+What it may know: requests, headers of proxies. Not sessions.
+
+Invariant: a header is believed only where it comes from a trusted proxy, and no further left than
+the first address that isn't one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from twisted.web.iweb import IRequest
+
+from cometd_chat.transports.http import address_of
+
+Network = IPv4Network | IPv6Network
+
+
+class Peers:
+    """Where requests come from.
+
+    :param trusted: addresses of proxies whose headers are believed. A peer on a Unix socket is
+        one as soon as there is any.
+    """
+
+    def __init__(self, trusted: Collection[Network]) -> None:
+        self._trusted = tuple(trusted)
+
+    def address(self, request: IRequest) -> str:
+        """The visitor's IP address; empty where it isn't known.
+
+        Of ``X-Forwarded-For`` the rightmost address counts that isn't a trusted proxy's: what
+        stands left of it is whatever the visitor wrote there.
+        """
+        address = address_of(request)
+        if not self._is_trusted(address):
+            return address
+        headers = request.requestHeaders.getRawHeaders("x-forwarded-for", [])
+        for each in reversed(",".join(headers).split(",")):
+            forwarded = _clean(each)
+            if forwarded is None:
+                break
+            address = forwarded
+            if not self._is_trusted(address):
+                break
+        return address
+
+    def is_secure(self, request: IRequest) -> bool:
+        """Whether the visitor uses TLS, as far as we or a trusted proxy know."""
+        if request.isSecure():
+            return True
+        scheme = request.getHeader("x-forwarded-proto") or ""
+        return self._is_trusted(address_of(request)) and scheme.strip().lower() == "https"
+
+    def _is_trusted(self, address: str) -> bool:
+        if not address:
+            return bool(self._trusted)
+        parsed = ip_address(address.partition("%")[0])
+        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+        return any(mapped in network for network in self._trusted)
+
+
+def _clean(forwarded: str) -> str | None:
+    """An address as proxies write it, perhaps with a port; None when it is none."""
+    text = forwarded.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None

@@ -1,0 +1,155 @@
+"""What somebody says through a door that she also reads by.
+
+What it is: a queue of what came in, posted one after the other; what is refused is told her by the
+same door, and the talk goes on.
+
+What it may know: the chat, one reader. Not how lines or messages are framed.
+
+Invariant: what she says is posted in the order in which she said it, and while much of it waits
+nothing more is read from her.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cometd_chat.chat import events
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.reader import Reader
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import ChatError, InvalidRequest
+
+#: When so many wait to be posted, the peer is read no further.
+MOST_WAITING = 16
+
+
+@attrs.frozen
+class _Said:
+    room: str
+    text: object
+    client_id: object
+
+
+class Talk:
+    """What one session says through one held request.
+
+    :param session: who; None for somebody who may only read.
+    :param rooms: what she reads; only there can she speak, by default in the first.
+    :param transport: read no further while she is ahead of us.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        chat: Chat,
+        session: Session,
+        rooms: Sequence[Room],
+        reader: Reader,
+        transport: Any,
+    ) -> None:
+        self._chat = chat
+        self._session = session
+        self._rooms = {room.name: room for room in rooms}
+        self._first = rooms[0].name
+        self._reader = reader
+        self._transport = transport
+        self._waiting: deque[_Said | ChatError] = deque()
+        self._posting = False
+        self._paused = False
+        self._over = False
+        self._last_id = 0
+
+    # -- lines of a body
+
+    def line_received(self, line: str) -> None:
+        """A line for the first room."""
+        self._add(_Said(self._first, line, None))
+
+    def line_refused(self, why: str) -> None:
+        """Something that isn't even a line."""
+        self._add(InvalidRequest(why))
+
+    def body_ended(self) -> None:
+        """She has said all: when she has seen it, her request is done."""
+        self._over = True
+        self._post_next()
+
+    # -- messages of a socket
+
+    def message_received(self, text: str) -> None:
+        """A JSON object, as a post."""
+        self._reader.on_progress()
+        try:
+            fields = msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            self._add(InvalidRequest("That is not JSON."))
+            return
+        if not isinstance(fields, dict) or fields.get("type") != "message":
+            self._add(InvalidRequest('Send {"type": "message", "room": "...", "text": "..."}.'))
+            return
+        room = fields.get("room", self._first)
+        self._add(_Said(room, fields.get("text"), fields.get("client_id")))
+
+    # -- posting
+
+    def _add(self, said: _Said | ChatError) -> None:
+        self._waiting.append(said)
+        if len(self._waiting) >= MOST_WAITING and not self._paused:
+            self._paused = True
+            self._transport.pauseProducing()
+        self._post_next()
+
+    def _post_next(self) -> None:
+        if self._posting:
+            return
+        self._posting = True
+        posting = Deferred.fromCoroutine(self._post_all())
+        posting.addErrback(self._failed)
+
+    async def _post_all(self) -> None:
+        while self._waiting:
+            said = self._waiting.popleft()
+            if isinstance(said, ChatError):
+                self._tell(said, None)
+            else:
+                await self._post(said)
+            if self._paused and len(self._waiting) < MOST_WAITING:
+                self._paused = False
+                self._transport.resumeProducing()
+        self._posting = False
+        if self._over:
+            await self._reader.reached(self._last_id)
+            self._reader.finish()
+
+    async def _post(self, said: _Said) -> None:
+        try:
+            room = self._rooms.get(said.room) if isinstance(said.room, str) else None
+            if room is None:
+                raise InvalidRequest("Only rooms that this stream reads can be written to.")
+            event, repeated = await self._chat.say(self._session, room, said.text, said.client_id)
+        except ChatError as error:
+            self._tell(error, said.client_id)
+            return
+        self._last_id = event.id or 0
+        if repeated:
+            # It won't come again by itself.
+            self._reader.tell(event)
+
+    def _tell(self, error: ChatError, client_id: object) -> None:
+        why = error.fields[0].detail if error.fields else error.detail
+        shown = client_id if isinstance(client_id, str) else None
+        self._reader.tell(events.error(error.status, why, shown))
+
+    def _failed(self, failure: Failure) -> None:
+        self._posting = False
+        self._log.failure("what somebody said could not be posted", failure)
