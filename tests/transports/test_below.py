@@ -1,0 +1,281 @@
+"""What Twisted's private names and the kernel tell of real sockets: the numbers add up.
+
+A new Twisted that renames one of those names fails here, and not by readers who are never cut.
+"""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from twisted.internet import reactor as global_reactor
+from twisted.internet import ssl as twisted_ssl
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+
+from cometd_chat.transports import below
+
+reactor: Any = global_reactor
+
+#: More than the kernel takes of what nobody reads.
+MUCH = 16 * 2**20
+
+#: Rounds of the reactor after which something that should happen never does.
+PATIENCE = 10_000
+
+
+class Servers:
+    """Real listening ports, and what connects to them."""
+
+    def __init__(self) -> None:
+        self.accepted: list[Any] = []
+        self._closing: list[Callable[[], object]] = []
+
+    def factory(self) -> Factory:
+        accepted = self.accepted
+
+        class Accepting(Protocol):
+            def connectionMade(self) -> None:
+                accepted.append(self.transport)
+
+        return Factory.forProtocol(Accepting)
+
+    def connected(self, port: Any, client: socket.socket, address: Any) -> Any:
+        """The server's transport of a client that has connected."""
+        self._closing += [client.close, port.stopListening]
+        client.connect(address)
+        client.setblocking(False)
+        spin_until(lambda: self.accepted)
+        self._closing.insert(0, self.accepted[0].abortConnection)
+        return self.accepted[0]
+
+    def close(self) -> None:
+        for each in self._closing:
+            each()
+        for _ in range(5):
+            reactor.iterate(0)
+
+
+def spin_until(done: Callable[[], object]) -> None:
+    """Let the reactor work until something is so."""
+    for _ in range(PATIENCE):
+        if done():
+            return
+        reactor.iterate(0.001)
+    raise AssertionError("it never came to that")
+
+
+@pytest.fixture
+def servers() -> Iterator[Servers]:
+    made = Servers()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tcp(servers: Servers) -> tuple[Any, socket.socket]:
+    """The server's transport and the client's socket of a TCP connection."""
+    port = reactor.listenTCP(0, servers.factory(), interface="127.0.0.1")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    transport = servers.connected(port, client, ("127.0.0.1", port.getHost().port))
+    transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    return transport, client
+
+
+def take(client: Any, size: int) -> int:
+    """Read up to so many bytes; how many there were."""
+    taken = 0
+    while taken < size:
+        try:
+            data = client.recv(min(65536, size - taken))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            break
+        if not data:
+            break
+        taken += len(data)
+    return taken
+
+
+class TestTcp:
+    def test_nothing_written_is_nothing_behind(self, tcp: tuple[Any, socket.socket]) -> None:
+        assert below.behind(tcp[0]) == 0
+
+    def test_what_was_just_written_waits_in_the_process(
+        self, tcp: tuple[Any, socket.socket]
+    ) -> None:
+        transport, _ = tcp
+        transport.write(b"x" * 1000)
+        transport.writeSequence([b"y" * 500, b"z" * 500])
+        assert below.unsent(transport) == 2000
+        assert below.unacknowledged(transport) == 0
+
+    def test_every_byte_is_here_or_in_the_kernel_or_at_the_peer(
+        self, tcp: tuple[Any, socket.socket]
+    ) -> None:
+        transport, _ = tcp
+        transport.write(b"x" * MUCH)
+        spin_until(lambda: below.unacknowledged(transport) > 0)
+        for _ in range(20):
+            reactor.iterate(0.001)
+        # Twisted keeps what it sent of a large buffer until it is done: `offset` counts that.
+        transport.write(b"y" * 1000)
+        unsent, unacknowledged = below.unsent(transport), below.unacknowledged(transport)
+        assert 0 < unacknowledged < MUCH
+        assert 0 < unsent < MUCH + 1000
+        # The peer's kernel has acknowledged the rest, which nobody has read.
+        there = MUCH + 1000 - unsent - unacknowledged
+        assert 0 < there < 2**20
+        assert below.behind(transport) == unsent + unacknowledged
+
+    def test_reading_brings_it_down_to_nothing(self, tcp: tuple[Any, socket.socket]) -> None:
+        transport, client = tcp
+        transport.write(b"x" * MUCH)
+        taken = 0
+
+        def all_taken() -> bool:
+            nonlocal taken
+            taken += take(client, MUCH)
+            assert below.behind(transport) <= MUCH - taken
+            return taken == MUCH
+
+        spin_until(all_taken)
+        spin_until(lambda: below.behind(transport) == 0)
+
+    def test_a_closed_connection_is_not_behind(self, tcp: tuple[Any, socket.socket]) -> None:
+        transport, _ = tcp
+        transport.abortConnection()
+        spin_until(lambda: not transport.connected)
+        assert below.unacknowledged(transport) == 0
+
+
+class TestUnix:
+    def test_numbers_are_sane(self, servers: Servers, tmp_path: Any) -> None:
+        path = str(tmp_path / "s")
+        port = reactor.listenUNIX(path, servers.factory())
+        client = socket.socket(socket.AF_UNIX)
+        transport = servers.connected(port, client, path)
+        assert below.behind(transport) == 0
+        transport.write(b"x" * MUCH)
+        assert below.unsent(transport) == MUCH
+        spin_until(lambda: below.unsent(transport) < MUCH)
+        # The kernel counts its own overhead here, too: more than what was sent, less than double.
+        sent = MUCH - below.unsent(transport)
+        assert sent <= below.unacknowledged(transport) <= 4 * sent
+        taken = 0
+
+        def all_taken() -> bool:
+            nonlocal taken
+            taken += take(client, MUCH)
+            return taken == MUCH
+
+        spin_until(all_taken)
+        spin_until(lambda: below.behind(transport) == 0)
+
+
+def tls_context() -> tuple[Any, ssl.SSLContext]:
+    """A context for the server, and one for a client that trusts anybody."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    return twisted_ssl.PrivateCertificate.loadPEM(pem).options(), client
+
+
+def shake_hands(client: ssl.SSLSocket) -> None:
+    def shaken() -> bool:
+        try:
+            client.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    spin_until(shaken)
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+class TestTls:
+    @pytest.fixture
+    def tls(self, servers: Servers) -> tuple[Any, ssl.SSLSocket]:
+        """The server's transport and the client's socket, before they shake hands."""
+        server_context, client_context = tls_context()
+        port = reactor.listenSSL(0, servers.factory(), server_context, interface="127.0.0.1")
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        transport = servers.connected(port, plain, ("127.0.0.1", port.getHost().port))
+        client = client_context.wrap_socket(plain, do_handshake_on_connect=False)
+        servers._closing.append(client.close)
+        return transport, client
+
+    def test_numbers_are_sane(self, tls: tuple[Any, ssl.SSLSocket]) -> None:
+        transport, client = tls
+        shake_hands(client)
+        spin_until(lambda: below.behind(transport) == 0)
+        transport.write(b"x" * MUCH)
+        # Once here, once encrypted: nothing is counted twice and nothing is forgotten.
+        assert MUCH <= below.behind(transport) < MUCH * 1.1
+        for _ in range(20):
+            reactor.iterate(0.001)
+        assert below.unacknowledged(transport) > 0
+        assert MUCH // 2 < below.behind(transport) < MUCH * 1.1
+        taken = 0
+
+        def all_taken() -> bool:
+            nonlocal taken
+            taken += take(client, MUCH)
+            return taken == MUCH
+
+        spin_until(all_taken)
+        spin_until(lambda: below.behind(transport) == 0)
+
+    def test_what_tls_gathers_and_holds_back_counts(self, tls: tuple[Any, ssl.SSLSocket]) -> None:
+        """Small writes wait for the reactor's next turn, and all for the end of the handshake."""
+        transport, client = tls
+        transport.write(b"x" * 1000)
+        assert transport._aggregator._buffer
+        assert below.unsent(transport) == 1000
+        reactor.iterate(0)
+        assert transport._appSendBuffer
+        assert below.unsent(transport) == 1000
+        transport.write(b"y" * 1000)
+        assert below.unsent(transport) == 2000
+        shake_hands(client)
+        spin_until(lambda: take(client, 2000) == 2000)
+        spin_until(lambda: below.behind(transport) == 0)
+
+
+class TestWhatIsNotKnown:
+    def test_is_nothing(self) -> None:
+        assert below.behind(StringTransport()) == 0
+        assert below.behind(object()) == 0
+
+    def test_is_nothing_where_the_system_does_not_tell(
+        self, tcp: tuple[Any, socket.socket], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(below, "ioctl", None)
+        tcp[0].write(b"x")
+        assert below.behind(tcp[0]) == 1
