@@ -78,7 +78,7 @@ def classic() -> Classic:
 
 
 def server_sent_events() -> ServerSentEvents:
-    return ServerSentEvents(2000)
+    return ServerSentEvents(lambda: 2000)
 
 
 def frame_events(body: bytes) -> list[Seen]:
