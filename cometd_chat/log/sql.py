@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred, fail
@@ -169,11 +169,12 @@ class SqlEventLog:
         full = self._database.is_full()
         # Repeats are rare. That there is one is found by the index, and only then looked for.
         known = self._known(connection, drafts) if full else {}
+        outcomes, fresh = self._sort_out(drafts, last, known, full=full)
         try:
-            with connection.begin_nested():
-                outcomes, fresh = self._sort_out(drafts, last, known, full=full)
-                _insert(connection, fresh)
+            _insert(connection, fresh)
         except IntegrityError:
+            # What it had inserted up to there; a savepoint would cost each batch as much again.
+            connection.execute(delete(records).where(records.c.id > last))
             known = self._known(connection, drafts)
             outcomes, fresh = self._sort_out(drafts, last, known, full=full)
             _insert(connection, fresh)

@@ -58,9 +58,14 @@ async def test_a_client_id_is_appended_once(log: EventLog) -> None:
 @in_reactor
 async def test_a_repeat_uses_up_no_id(log: EventLog) -> None:
     await wait(log.append(draft(client_id="c1")))
-    texts = ["a", "b", "c"]
-    answers = [log.append(draft(client_id="c1")), *(log.append(draft(text)) for text in texts)]
-    assert [record.id for record in await wait_all(answers)] == [1, 2, 3, 4]
+    drafts = [draft("a"), draft(client_id="c1"), draft("b"), draft("c", client_id="c2")]
+    records = await wait_all([log.append(each) for each in drafts])
+    assert [record.id for record in records] == [2, 1, 3, 4]
+    assert [record.text for record in await wait(log.read([LOBBY], after=1, limit=9))] == [
+        "a",
+        "b",
+        "c",
+    ]
 
 
 @in_reactor
