@@ -105,7 +105,7 @@ class House:
         self.presence = Presence(self.engine, wall_clock=self.calendar)
         self.limits = Limits(self.reaper, on=limits)
         self.rooms = Rooms(
-            self.directory, self.engine, wall_clock=self.calendar, expiration_delay=60
+            self.directory, self.engine, wall_clock=self.calendar, expiration_delay=1e6
         )
         self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
         self.chat = Chat(

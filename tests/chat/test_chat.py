@@ -1,0 +1,356 @@
+"""What people can do: what may be said, that it is said once, and who hears of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from cometd_chat.chat.chat import MAX_TEXT, message_text
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import (
+    ClientIdReused,
+    InvalidRequest,
+    NameTaken,
+    ShuttingDown,
+    StorageUnavailable,
+    TooMany,
+)
+from cometd_chat.transports.event import Event
+from tests.chat.parts import House, begun, now
+
+
+@pytest.fixture
+def alice(house: House) -> Session:
+    return house.log_in("alice")
+
+
+def say(
+    house: House, who: Session, text: object, client_id: object = None, room: str = "lobby"
+) -> tuple[Event, bool]:
+    return now(house.chat.say(who, house.room(room), text, client_id))
+
+
+def refusal(text: object) -> str:
+    with pytest.raises(InvalidRequest) as raised:
+        message_text(text)
+    (field,) = raised.value.fields
+    assert field.field == "text"
+    return field.detail
+
+
+# -- texts
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("hi", "hi"),
+        ("  hi \n", "hi"),
+        ("a\r\nb\rc\nd", "a\nb\nc\nd"),
+        ("a\n\n\nb", "a\n\n\nb"),
+        ("a\tb", "a\tb"),
+        ("👩‍👩‍👧‍👦", "👩‍👩‍👧‍👦"),
+        ("\u202eright to left", "\u202eright to left"),
+        ("a\u2028b", "a\u2028b"),
+        ("</script>", "</script>"),
+        ("\ufffe", "\ufffe"),
+        ("e\u0301", "e\u0301"),  # a text is not normalised: it is nobody's name
+    ],
+)
+def test_texts_that_are_good(typed: str, kept: str) -> None:
+    assert message_text(typed) == kept
+
+
+@pytest.mark.parametrize("typed", ["", " ", "\n\r\n\t", "\u3000\u2003"])
+def test_nothing_is_no_message(typed: str) -> None:
+    assert refusal(typed) == "there is nothing in it"
+
+
+@pytest.mark.parametrize("typed", [None, 7, 1.5, True, [], {}, b"hi"])
+def test_what_is_no_string(typed: object) -> None:
+    assert refusal(typed) == "a string is needed"
+
+
+@pytest.mark.parametrize("code", [*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)])
+def test_control_characters(code: int) -> None:
+    if code == 0x0D:
+        assert message_text("a\rb") == "a\nb"
+    else:
+        assert f"U+{code:04X}" in refusal(f"a{chr(code)}b")
+
+
+@pytest.mark.parametrize("code", [0xD800, 0xDBFF, 0xDC00, 0xDFFF])
+def test_halves_of_surrogate_pairs(code: int) -> None:
+    assert f"U+{code:04X}" in refusal(f"a{chr(code)}b")
+
+
+def test_the_length_of_a_text() -> None:
+    assert MAX_TEXT == 8000
+    assert message_text("x") == "x"
+    assert len(message_text(" " + "😀" * 8000 + "\n")) == 8000
+    assert refusal("x" * 8001) == "too long: 8001 of 8000 characters"
+    # CR LF is one character.
+    assert len(message_text("\r\n".join("x" * 4000) + "x")) == 8000
+
+
+# -- saying
+
+
+def test_what_is_said_is_an_event_of_the_log(house: House, alice: Session) -> None:
+    ear = house.listen()
+    event, repeated = say(house, alice, " hi ", "c-1")
+    assert not repeated
+    assert event.fields == {
+        "id": 1,
+        "cursor": house.log.cursor(1),
+        "room": "lobby",
+        "type": "message",
+        "from": "alice",
+        "text": "hi",
+        "at": "2026-11-21T19:23:00.000Z",
+        "client_id": "c-1",
+    }
+    heard = [each.fields for each in ear.events if each.type == "message"]
+    assert heard == [event.fields], "she hears herself as others do"
+
+
+def test_nothing_is_heard_before_it_is_durable(house: House, alice: Session) -> None:
+    house.presence.hold("lobby", alice)
+    ear = house.listen()
+    house.log.hold()
+    saying = begun(house.chat.say(alice, house.room(), "hi"))
+    assert not saying.called
+    assert ear.events == []
+    house.log.release()
+    assert now(saying)[0].id == 1
+    assert [event.id for event in ear.events] == [1]
+
+
+def test_who_speaks_in_a_room_is_in_it(house: House, alice: Session) -> None:
+    ear = house.listen()
+    say(house, alice, "hi")
+    assert ear.take() == ["join alice", "message alice"]
+    assert house.presence.people("lobby") == [alice]
+
+
+@pytest.mark.parametrize("client_id", ["", "x" * 65, "é", "a\nb", "a\x7f", "\ud800", 7, [], {}])
+def test_client_ids_that_are_none(house: House, alice: Session, client_id: object) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        say(house, alice, "hi", client_id)
+    assert [field.field for field in raised.value.fields] == ["client_id"]
+    assert house.log.last_id == 0
+
+
+@pytest.mark.parametrize("client_id", ["x", "x" * 64, " ", "~", "".join(map(chr, range(32, 96)))])
+def test_client_ids_that_are_good(house: House, alice: Session, client_id: str) -> None:
+    assert say(house, alice, "hi", client_id)[0].fields["client_id"] == client_id
+
+
+def test_the_same_text_again_is_the_first_event(house: House, alice: Session) -> None:
+    first, _ = say(house, alice, "hi", "c-1")
+    say(house, alice, "something else")
+    house.advance(800)
+    for text in ("hi", " hi\r\n"):
+        event, repeated = say(house, alice, text, "c-1")
+        assert repeated
+        assert event.fields == first.fields
+    assert house.log.last_id == 2
+
+
+def test_another_text_with_the_same_key(house: House, alice: Session) -> None:
+    say(house, alice, "hi", "c-1")
+    with pytest.raises(ClientIdReused):
+        say(house, alice, "ho", "c-1")
+    assert house.log.last_id == 1
+
+
+def test_another_room_with_the_same_key(house: House, alice: Session) -> None:
+    say(house, alice, "hi", "c-1")
+    with pytest.raises(ClientIdReused):
+        say(house, alice, "hi", "c-1", room="dev")
+    assert house.log.last_id == 1
+
+
+def test_two_at_once_with_the_same_key(house: House, alice: Session) -> None:
+    house.log.hold()
+    room = house.room()
+    first = begun(house.chat.say(alice, room, "hi", "c-1"))
+    again = begun(house.chat.say(alice, room, "hi", "c-1"))
+    other = begun(house.chat.say(alice, room, "ho", "c-1"))
+    house.log.release()
+    (one, one_repeated), (two, two_repeated) = now(first), now(again)
+    assert [one_repeated, two_repeated] == [False, True]
+    assert one.fields == two.fields
+    with pytest.raises(ClientIdReused):
+        now(other)
+    assert house.log.last_id == 1
+
+
+def test_a_key_is_the_sessions_whatever_she_is_called(house: House, alice: Session) -> None:
+    first, _ = say(house, alice, "hi", "c-1")
+    now(house.chat.rename(alice, "carol"))
+    event, repeated = say(house, alice, "hi", "c-1")
+    assert repeated
+    assert event.fields == first.fields
+    assert event.fields["from"] == "alice", "it was said under that name"
+    with pytest.raises(ClientIdReused):
+        say(house, alice, "ho", "c-1")
+    other = house.log_in("alice")
+    assert say(house, other, "hi", "c-1")[1] is False, "her name was hers, her keys were not"
+
+
+def test_storage_that_is_away(house: House, alice: Session) -> None:
+    ear = house.listen()
+    house.log.failure = StorageUnavailable("The disk is full.", retry_after=2)
+    with pytest.raises(StorageUnavailable):
+        say(house, alice, "hi", "c-1")
+    house.log.failure = None
+    assert say(house, alice, "hi", "c-1")[1] is False
+    assert [event.id for event in ear.events if event.type == "message"] == [1]
+
+
+# -- limits
+
+
+@pytest.fixture
+def strict(failures: list[object]) -> House:
+    return House(limits=True)
+
+
+def test_how_often_somebody_may_speak(strict: House) -> None:
+    alice, bob = strict.log_in("alice"), strict.log_in("bob")
+    for _ in range(20):
+        say(strict, alice, "hi")
+    with pytest.raises(TooMany) as raised:
+        say(strict, alice, "hi")
+    assert raised.value.retry_after == pytest.approx(0.2)
+    say(strict, bob, "hi")
+    strict.advance(1)
+    for _ in range(5):
+        say(strict, alice, "hi")
+    with pytest.raises(TooMany):
+        say(strict, alice, "hi")
+
+
+def test_how_much_somebody_may_say_a_minute(strict: House) -> None:
+    alice = strict.log_in("alice")
+    for _ in range(8):
+        say(strict, alice, "x" * 8000)
+    say(strict, alice, "x" * 1536)
+    with pytest.raises(TooMany) as raised:
+        say(strict, alice, "x" * 8000)
+    assert raised.value.retry_after == pytest.approx(8000 * 60 / 65536)
+    strict.advance(8)
+    say(strict, alice, "x" * 8000)
+
+
+def test_text_is_counted_in_bytes(strict: House) -> None:
+    alice = strict.log_in("alice")
+    for _ in range(2):
+        say(strict, alice, "😀" * 8000)
+    with pytest.raises(TooMany):
+        say(strict, alice, "😀" * 500)
+
+
+def test_what_is_refused_costs_nothing(strict: House) -> None:
+    alice = strict.log_in("alice")
+    for _ in range(30):
+        with pytest.raises(InvalidRequest):
+            say(strict, alice, "")
+    for _ in range(20):
+        say(strict, alice, "hi")
+
+
+def test_how_many_sessions_an_address_may_start(strict: House) -> None:
+    for number in range(30):
+        now(strict.chat.log_in(f"p{number}", "192.0.2.7"))
+    with pytest.raises(TooMany):
+        now(strict.chat.log_in("late", "192.0.2.7"))
+    now(strict.chat.log_in("late", "192.0.2.8"))
+    strict.advance(1)
+    now(strict.chat.log_in("later", "192.0.2.7"))
+
+
+def test_how_many_rooms_somebody_may_make(strict: House) -> None:
+    alice = strict.log_in("alice")
+    for number in range(5):
+        now(strict.chat.make_room(alice, f"r{number}", ""))
+    with pytest.raises(TooMany):
+        now(strict.chat.make_room(alice, "r5", ""))
+    strict.advance(60)
+    now(strict.chat.make_room(alice, "r5", ""))
+
+
+# -- names and ends
+
+
+def test_a_new_name_is_told(house: House, alice: Session) -> None:
+    house.presence.hold("lobby", alice)
+    ear = house.listen()
+    now(house.chat.rename(alice, "carol"))
+    now(house.chat.rename(alice, "carol"))
+    assert ear.take() == ["leave alice", "join carol"]
+
+
+def test_logging_out_is_told(house: House, alice: Session) -> None:
+    house.presence.hold("lobby", alice)
+    ear = house.listen()
+    now(house.chat.log_out(alice))
+    assert ear.take() == ["leave alice"]
+    house.log_in("alice")
+
+
+def test_who_has_no_name_any_more_can_not_speak_under_it(house: House) -> None:
+    _, token = now(house.chat.log_in("alice", "192.0.2.7"))
+    house.advance(902)
+    house.log_in("alice")
+    nameless = now(house.sessions.by_token(token))
+    with pytest.raises(NameTaken):
+        say(house, nameless, "hi")
+    with pytest.raises(NameTaken):
+        now(house.chat.make_room(nameless, "attic", ""))
+    with pytest.raises(NameTaken):
+        house.chat.type(nameless, house.room())
+    now(house.chat.rename(nameless, "carol"))
+    assert say(house, nameless, "hi")[0].fields["from"] == "carol"
+
+
+def test_who_types_is_there(house: House, alice: Session) -> None:
+    ear = house.listen()
+    house.chat.type(alice, house.room())
+    assert ear.take() == ["join alice", "typing alice"]
+
+
+def test_a_chat_that_stops_takes_no_more(house: House, alice: Session) -> None:
+    house.chat.stop()
+    with pytest.raises(ShuttingDown) as raised:
+        say(house, alice, "hi")
+    assert raised.value.retry_after
+    with pytest.raises(ShuttingDown):
+        house.log_in("bob")
+    with pytest.raises(ShuttingDown):
+        house.chat.refuse_unless_serving()
+
+
+# -- history
+
+
+def test_pages_of_history(house: House, alice: Session) -> None:
+    for number in range(1, 11):
+        say(house, alice, str(number), room="lobby" if number % 2 else "dev")
+
+    def ids(before: int | None, after: int | None, limit: int) -> tuple[list[int | None], bool]:
+        page, more = now(house.chat.history(house.room(), before=before, after=after, limit=limit))
+        return [event.id for event in page], more
+
+    assert ids(None, None, 10) == ([1, 3, 5, 7, 9], False)
+    assert ids(None, None, 5) == ([1, 3, 5, 7, 9], False)
+    assert ids(None, None, 4) == ([3, 5, 7, 9], True)
+    assert ids(7, None, 2) == ([3, 5], True)
+    assert ids(5, None, 2) == ([1, 3], False)
+    assert ids(1, None, 2) == ([], False)
+    assert ids(None, 0, 2) == ([1, 3], True)
+    assert ids(None, 5, 2) == ([7, 9], False)
+    assert ids(None, 9, 2) == ([], False)
+    assert ids(9, 1, 2) == ([3, 5], True)
+    assert ids(7, 1, 2) == ([3, 5], False)
+    assert ids(3, 5, 2) == ([], False)

@@ -1,0 +1,83 @@
+"""The chat's events, each as clients see it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cometd_chat.chat import events
+from cometd_chat.log.log import Record
+from cometd_chat.transports.event import Event
+
+RECORD = Record(17, "k3f9", "/chat/lobby", "message", "s1", "alice", "hi", "c-1", 1_795_288_980_123)
+
+
+def test_a_message_is_the_event_of_the_interface() -> None:
+    event = events.recorded(RECORD)
+    assert json.loads(event.json) == {
+        "id": 17,
+        "cursor": "17.k3f9",
+        "room": "lobby",
+        "type": "message",
+        "from": "alice",
+        "text": "hi",
+        "at": "2026-11-21T19:23:00.123Z",
+        "client_id": "c-1",
+    }
+    assert (event.id, event.cursor, event.type) == (17, "17.k3f9", "message")
+
+
+def test_the_sender_is_nobodys_business() -> None:
+    assert b"s1" not in events.recorded(RECORD).json
+
+
+def test_a_message_without_client_id_has_none() -> None:
+    without = Record(1, "e", "/chat/lobby", "message", "s1", "alice", "hi", None, 0)
+    assert "client_id" not in events.recorded(without).fields
+
+
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (7, "1970-01-01T00:00:00.007Z"),
+        (1_795_288_980_999, "2026-11-21T19:23:00.999Z"),
+        (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
+    ],
+)
+def test_times(at: int, shown: str) -> None:
+    assert events.timestamp(at) == shown
+
+
+@pytest.mark.parametrize("room", ["lobby", "кино", "a_b-c"])
+def test_a_room_has_a_path_and_a_path_has_a_room(room: str) -> None:
+    assert events.path_of(room) == f"/chat/{room}"
+    assert events.room_of(events.path_of(room)) == room
+
+
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    [
+        (events.join("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
+        (events.join("lobby", "alice", 0, "192.0.2.7"), {"address": "192.0.2.7"}),
+        (events.leave("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
+        (events.typing("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
+        (events.people("lobby", 51), {"room": "lobby", "count": 51}),
+        (events.hello("1.e", 15, "us"), {"cursor": "1.e", "heartbeat": 15, "server": "us"}),
+        (events.heartbeat("1.e"), {"cursor": "1.e"}),
+        (events.reset("1.e"), {"cursor": "1.e", "reason": "this log never gave that cursor out"}),
+        (events.gap("lobby", 12, 90), {"room": "lobby", "missing": 12, "before": 90}),
+        (events.reopen("1.e", 2.5), {"cursor": "1.e", "after": 2.5}),
+        (events.bye("logged out"), {"reason": "logged out"}),
+        (events.error(409, "no"), {"status": 409, "detail": "no"}),
+        (events.error(409, "no", "c-1"), {"client_id": "c-1"}),
+    ],
+    ids=lambda value: value.type if hasattr(value, "type") else "",
+)
+def test_what_is_not_kept_has_no_id(event: Event, fields: dict[str, object]) -> None:
+    assert event.id is None
+    assert "id" not in event.fields
+    assert fields.items() <= json.loads(event.json).items()
+    if event.type in ("join", "leave", "typing"):
+        assert event.fields["at"] == "1970-01-01T00:00:00.000Z"

@@ -1,0 +1,65 @@
+"""Rooms: each is a context of the engine, has one name, and is there after a restart."""
+
+from __future__ import annotations
+
+import pytest
+
+from cometd_chat.chat.rooms import MAX_TOPIC
+from cometd_chat.errors import InvalidRequest, RoomExists, RoomNotFound
+from tests.chat.parts import House, begun, now
+
+
+def test_a_room_is_a_context(house: House) -> None:
+    room = now(house.rooms.make(" Dev-2 ", "  what   we\tbuild ", "s1"))
+    assert (room.name, room.topic) == ("dev-2", "what we build")
+    assert house.engine.context("/chat/dev-2") is room.context
+    assert room.context.expiration_delay
+
+
+def test_rooms_are_in_order(house: House) -> None:
+    for name in ("zoo", "attic"):
+        now(house.rooms.make(name, "", "s1"))
+    assert [room.name for room in house.rooms.all()] == ["lobby", "attic", "dev", "zoo"]
+
+
+@pytest.mark.parametrize("typed", ["lobby", "LOBBY", " lobby ", "ｌｏｂｂｙ"])
+def test_a_room_is_found_as_it_is_typed(house: House, typed: str) -> None:
+    assert house.rooms.find(typed).name == "lobby"
+
+
+@pytest.mark.parametrize("typed", ["", "attic", "lob by", "lobby.txt", "..", "\ud800", "r" * 70])
+def test_a_room_that_is_not_there(house: House, typed: str) -> None:
+    with pytest.raises(RoomNotFound):
+        house.rooms.find(typed)
+
+
+@pytest.mark.parametrize("name", ["lobby", "LOBBY", "Dev"])
+def test_a_room_that_is_there(house: House, name: str) -> None:
+    with pytest.raises(RoomExists):
+        now(house.rooms.make(name, "", "s1"))
+
+
+def test_two_who_make_a_room_at_once(house: House) -> None:
+    first, second = (begun(house.rooms.make("attic", "", sender)) for sender in ("s1", "s2"))
+    assert now(first).name == "attic"
+    with pytest.raises(RoomExists):
+        now(second)
+
+
+@pytest.mark.parametrize("topic", ["a" * 201, "bell\x07", "a\u202eb", "a\u200bb"])
+def test_a_topic_that_is_none(house: House, topic: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        now(house.rooms.make("attic", topic, "s1"))
+    assert [field.field for field in raised.value.fields] == ["topic"]
+    assert len(house.rooms.all()) == 2
+
+
+def test_the_longest_topic(house: House) -> None:
+    assert len(now(house.rooms.make("attic", "a" * MAX_TOPIC, "s1")).topic) == 200
+
+
+def test_a_restart_keeps_rooms(house: House) -> None:
+    now(house.rooms.make("attic", "what is kept", "s1"))
+    again = House(directory=house.directory)
+    assert again.rooms.find("attic").topic == "what is kept"
+    assert again.engine.context("/chat/attic") is not None
