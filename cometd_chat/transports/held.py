@@ -30,6 +30,9 @@ from cometd_chat.transports.ledger import Ledger
 #: Seconds that a reader may be over its budget without its TCP acknowledging anything.
 STALLED_AFTER = 2.0
 
+#: Seconds between looks whether the reader of a backlog has taken what was sent.
+PACE = 0.05
+
 #: A reader this many times over its budget is cut at once.
 HOPELESS = 4
 
@@ -274,6 +277,7 @@ class HeldStream(_Held):
 
     def hold(self, listener: HeldListener, hello: Event) -> None:
         self._begin(listener)
+        self._ledger.ceiling.add(self)
         self._request.registerProducer(self, True)
         self._put(self._framing.begin() + self._framing.frame([hello]))
         self._reaper.schedule(self, self._heartbeat)
@@ -306,22 +310,28 @@ class HeldStream(_Held):
 
     def _detach(self, *, told: bool) -> bool:
         first = super()._detach(told=told)
-        if first and told:
-            self._release()
+        if first:
+            self._ledger.ceiling.remove(self, self._unmeasured)
+            self._unmeasured = 0
+            if told:
+                self._release()
         return first
 
     def _put(self, data: bytes) -> None:
-        if data:
-            self._written += len(data)
-            self._unmeasured += len(data)
-            self._written_at = self._reaper.seconds()
-            self._write(data)
+        if not data:
+            return
+        self._written_at = self._reaper.seconds()
+        if not self._unmeasured:
+            # Until now there was nothing to acknowledge: the time to do it begins here.
+            self._acknowledged_at = self._written_at
+        self._written += len(data)
+        self._unmeasured += len(data)
+        self._write(data)
+        self._ledger.ceiling.account(len(data))
 
     @property
     def strained(self) -> bool:
-        return self._unmeasured > self._budget // 2 and (
-            self._measure(self._reaper.seconds()) > self._budget // 2
-        )
+        return self._unmeasured > self._budget // 2 and (self.measure() > self._budget // 2)
 
     # -- back-pressure (IPushProducer, called by the transport's buffer)
 
@@ -349,10 +359,10 @@ class HeldStream(_Held):
         """
         if not self._waiting:
             return
-        if self._ended or self._measure(self._reaper.seconds()) <= self._budget // 2:
+        if self._ended or self.measure() <= self._budget // 2:
             self._release()
         elif not self._paused:
-            self._look_again()
+            self._reaper.schedule(self, PACE)
 
     def _release(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -366,11 +376,14 @@ class HeldStream(_Held):
         if self._waiting:
             # A backlog is on its way, as fast as its reader takes it: no budget, no heartbeat.
             self._release_drained()
-            return STALLED_AFTER
-        behind = self._measure(now)
+            if self._ended:
+                return None
+            # While paused, the transport tells; only the kernel has to be asked.
+            return PACE if self._waiting and not self._paused else STALLED_AFTER
+        behind = self.measure()
         if behind > self._budget:
             if now - self._acknowledged_at >= STALLED_AFTER:
-                self._cut_slow(behind)
+                self.cut_slow(behind)
                 return None
             return STALLED_AFTER
         silence = now - self._written_at
@@ -382,8 +395,9 @@ class HeldStream(_Held):
             self._retire_when_worn(self._wear)
         return self._heartbeat if not self._ended else None
 
-    def _measure(self, now: float) -> int:
+    def measure(self) -> int:
         """How far the reader is behind, in bytes; tells the listener of its progress."""
+        now = self._reaper.seconds()
         behind = below.behind(self._request.transport)
         acknowledged = self._written - behind
         if acknowledged > self._acknowledged:
@@ -391,7 +405,8 @@ class HeldStream(_Held):
             self._acknowledged_at = now
             if self._listener is not None:
                 self._listener.on_progress()
-        self._unmeasured = behind
+        change, self._unmeasured = behind - self._unmeasured, behind
+        self._ledger.ceiling.account(change)
         return behind
 
     def _judge(self, batch: int) -> None:
@@ -401,20 +416,21 @@ class HeldStream(_Held):
         last look could have passed the budget.
         """
         now = self._reaper.seconds()
-        behind = self._measure(now)
+        behind = self.measure()
         if behind - batch <= self._budget:
             # One batch alone, however large, is no reason; the sweep looks again.
             if behind > self._budget:
                 self._look_again()
         elif behind > HOPELESS * self._budget or now - self._acknowledged_at >= STALLED_AFTER:
-            self._cut_slow(behind)
+            self.cut_slow(behind)
         else:
             self._look_again()
 
     def _look_again(self) -> None:
         self._reaper.schedule(self, STALLED_AFTER)
 
-    def _cut_slow(self, behind: int) -> None:
+    def cut_slow(self, behind: int) -> None:
+        """Drop a reader that is so many bytes behind."""
         self._ledger.slow_readers_cut += 1
         self._log.info(
             "cut a slow reader: {door}, {behind} bytes behind",

@@ -2,7 +2,7 @@
 
 What it is: numbers that the hot path adds to and that the metrics page reads.
 
-What it may know: nothing.
+What it may know: nothing of how the numbers come about.
 
 Invariant: counting costs an addition; whoever shows the numbers does the rest.
 """
@@ -10,6 +10,8 @@ Invariant: counting costs an addition; whoever shows the numbers does the rest.
 from __future__ import annotations
 
 import attrs
+
+from cometd_chat.transports.ceiling import Ceiling
 
 
 @attrs.define
@@ -24,9 +26,10 @@ class DoorCounts:
 
 @attrs.define
 class Ledger:
-    """What all doors have done since the start."""
+    """What all doors have done since the start, and the bound that they share."""
 
     slow_readers_cut: int = 0
+    ceiling: Ceiling = attrs.field(factory=Ceiling)
     doors: dict[str, DoorCounts] = attrs.field(factory=dict)
 
     def door(self, name: str) -> DoorCounts:

@@ -1,0 +1,70 @@
+"""A bound on what all held streams together may be behind.
+
+What it is: the sum of what each stream's reader has not taken, and the cutting of the furthest
+behind when it grows too large.
+
+What it may know: streams, as things that can be measured and cut. Not what they carry.
+
+Invariant: what all readers have not taken stays under the limit, and the slowest pay for it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+#: Bytes that all readers together may be behind, kernel buffers included.
+LIMIT = 256 * 1024 * 1024
+
+
+class Behind(Protocol):
+    """Something that a reader can be behind of."""
+
+    def measure(self) -> int:
+        """How many bytes its reader is behind; also told by `Ceiling.account`."""
+
+    def cut_slow(self, behind: int) -> None:
+        """Drop it."""
+
+
+class Ceiling:
+    """The bound.
+
+    :param limit: in bytes.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._streams: dict[Behind, None] = {}
+        self._relieving = False
+        #: At most so many bytes are behind: what was written since the last look counts wholly.
+        self.behind = 0
+
+    def add(self, stream: Behind) -> None:
+        """Count a stream from now."""
+        self._streams[stream] = None
+
+    def remove(self, stream: Behind, behind: int) -> None:
+        """Count a stream no longer, which counted for so many bytes."""
+        self._streams.pop(stream, None)
+        self.behind -= behind
+
+    def account(self, change: int) -> None:
+        """So many bytes more, or fewer, are behind."""
+        self.behind += change
+        if self.behind > self._limit and not self._relieving:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Measure all, and cut the slowest until there is some room again."""
+        self._relieving = True
+        try:
+            measured = sorted(
+                ((stream.measure(), index, stream) for index, stream in enumerate(self._streams)),
+                reverse=True,
+            )
+            for behind, _, stream in measured:
+                if self.behind <= self._limit * 3 // 4:
+                    break
+                stream.cut_slow(behind)
+        finally:
+            self._relieving = False
