@@ -67,6 +67,7 @@ def _complete(request: IRequest, kind: str, body: bytes, status: int) -> bytes:
     request.setResponseCode(status)
     request.setHeader("content-type", kind)
     request.setHeader("content-length", str(len(body)))
+    # Both: ELinks knows only the first, and would show the log-in form again after a log-in.
     request.setHeader("cache-control", "no-cache, no-store")
     return body
 
