@@ -478,8 +478,9 @@ def build(settings: Settings, reactor: Any) -> Daemon:
 
 
 def resolution(settings: Settings) -> float:
-    """Seconds that the sweep may be late: a second, or less where the settings ask for less."""
-    return min(1.0, settings.heartbeat / 5, settings.poll_timeout / 5)
+    """Seconds that the sweep may be late: as few as a backlog can wait for between two of its
+    pages, or less where the settings ask for less."""
+    return min(0.1, settings.heartbeat / 5, settings.poll_timeout / 5)
 
 
 def build_chat(
