@@ -76,7 +76,7 @@ class LimitedChannel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         # `length` is None for a chunked body, which is counted as it comes.
-        if self.site.reads_early(self._command, self._path) and self.length != 0:
+        if self.site.reads_early(self._command, self._path):
             super().allHeadersReceived()
             self._begin_early(self.requests[-1])
         elif self.length is not None and self.length > MAX_BODY:
@@ -88,6 +88,7 @@ class LimitedChannel(HTTPChannel):
         """Let the route begin while the body arrives; the connection ends with the response."""
         self._early = request
         self.persistent = False
+        request.responseHeaders.setRawHeaders(b"connection", [b"close"])
         self.setTimeout(None)
         request.body = IncomingBody()
         request.requestReceived(self._command, self._path, self._version)
