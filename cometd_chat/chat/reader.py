@@ -94,13 +94,15 @@ async def _start_behind(feed: Feed, paths: Sequence[str], known: int, cursor: st
 
 async def _before_newest(feed: Feed, paths: Sequence[str], count: int) -> int:
     """The position before the newest ``count`` events of some contexts."""
+    # What is said while the log is read comes after the start; in an empty room too.
+    last = feed.last_id
     recent = feed.tail.after(feed.tail.floor, paths) or []
     if len(recent) >= count:
         first = recent[-count].id
     else:
         records = await feed.read(paths, limit=count, newest=True)
         first = records[0].id if records else None
-    return feed.last_id if first is None else first - 1
+    return last if first is None else first - 1
 
 
 class Reader:
