@@ -4,7 +4,7 @@ What it is: a resource in front of Klein's: headers that every answer has, hosts
 
 What it may know: requests. Not routes.
 
-Invariant: nothing behind it sees a host that isn't ours or a path that isn't UTF-8.
+Invariant: nothing behind it sees a host that isn't ours, or a path or header that isn't UTF-8.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ class Front(Resource):
         request.setHeader("server", self._server)
         request.setHeader("x-content-type-options", "nosniff")
         request.setHeader("referrer-policy", "same-origin")
+        _decode_headers(request)
         try:
             self._auth.check_host(request)
+            _check_method(request)
             _check_path(request)
             self._origins.add_headers(request)
             if self._origins.is_preflight(request):
@@ -56,11 +58,28 @@ class Front(Resource):
         return self._app.render(request)
 
 
+def _decode_headers(request: Any) -> None:
+    """Take headers that aren't UTF-8 for ISO 8859-1, as was once the rule (RFC 9110, section 5.5);
+    whoever reads them as text could not otherwise."""
+    for name, values in list(request.requestHeaders.getAllRawHeaders()):
+        try:
+            for value in values:
+                value.decode("utf-8")
+        except UnicodeDecodeError:
+            values = [value.decode("iso-8859-1") for value in values]
+            request.requestHeaders.setRawHeaders(name.decode("iso-8859-1"), values)
+
+
+def _check_method(request: IRequest) -> None:
+    # They are case-sensitive (RFC 9110, section 9.1), but not for the router behind.
+    if not (request.method.isascii() and request.method.isupper()):
+        raise InvalidRequest("A method is in capital letters, such as GET.")
+
+
 def _check_path(request: IRequest) -> None:
     path: bytes = request.path
     try:
         unquote_to_bytes(path).decode("utf-8")
-        request.method.decode("ascii")
     except UnicodeDecodeError as error:
         raise InvalidRequest("The path is not UTF-8.") from error
     # What routes would read as another path than the one that was asked for.
