@@ -48,11 +48,13 @@ class Parameters:
         text = self._fields.get(name)
         if text is None:
             return default
-        if not (text.isascii() and text.isdigit() and len(text) <= 30):
+        if not (text.isascii() and text.isdigit()):
             raise refused(name, "a whole number is needed")
-        if int(text) < least:
+        # Python reads no endless numbers; one that long is over any maximum.
+        number = int(text) if len(text) <= 30 else most
+        if number < least:
             raise refused(name, f"at least {least} is needed")
-        return min(int(text), most)
+        return min(number, most)
 
     def seconds(self, name: str, default: float, most: float) -> float:
         """A time in seconds, fractions allowed; over its maximum it is cut down to it.
