@@ -222,7 +222,10 @@ def _cookie(request: IRequest) -> str | None:
 
 def _ours(request: IRequest) -> bool:
     """Whether the Origin is this very host and port."""
-    origin = urlsplit(request.getHeader("origin") or "")
+    try:
+        origin = urlsplit(request.getHeader("origin") or "")
+    except ValueError:
+        return False
     port = _DEFAULT_PORTS.get(origin.scheme)
     host = (request.getHeader("host") or "").lower()
     return port is not None and origin.netloc.lower().removesuffix(f":{port}") == (
