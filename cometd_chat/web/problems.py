@@ -95,8 +95,8 @@ def set_error_headers(request: IRequest, error: ChatError) -> None:
     """Set the status of an error, and the headers that belong to it."""
     request.setResponseCode(error.status)
     request.setHeader("cache-control", "no-store")
-    if error.retry_after is not None:
-        request.setHeader("retry-after", str(max(1, math.ceil(error.retry_after))))
+    if error.retry_after is not None or error.status in (429, 503):
+        request.setHeader("retry-after", str(max(1, math.ceil(error.retry_after or 1))))
     if isinstance(error, MethodNotAllowed):
         request.setHeader("allow", ", ".join(error.allow))
     if isinstance(error, (NoSession, InvalidToken)):
