@@ -279,7 +279,11 @@ class HeldStream(_Held):
         self._begin(listener)
         self._ledger.ceiling.add(self)
         self._request.registerProducer(self, True)
-        self._put(self._framing.begin() + self._framing.frame([hello]))
+        first = self._framing.begin() + self._framing.frame([hello])
+        self._put(first)
+        if not first:
+            # Lines for people say no hello; their head goes out at once all the same.
+            self._write(b"")
         self._reaper.schedule(self, self._heartbeat)
 
     def send(self, events: Sequence[Event]) -> None:
