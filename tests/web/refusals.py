@@ -1,0 +1,51 @@
+"""What a refusal looks like, to programs and to people.
+
+What it is: the checks that every test of an error makes.
+
+What it may know: RFC 9457 and the table of errors.
+
+Invariant: a refusal that passes here has its type explained by a page of the site.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cometd_chat import errors
+from tests.memory import MemorySite
+from tests.wire import Response
+
+JSON = "application/problem+json"
+HTML = "text/html; charset=utf-8"
+
+
+def problem(site: MemorySite, response: Response, status: int, slug: str = "") -> dict[str, Any]:
+    """The problem object of a refusal.
+
+    :param slug: the last part of its type.
+    """
+    assert (response.status, response.header("content-type")) == (status, JSON), response.text
+    assert "no-store" in (response.header("cache-control") or "")
+    assert response.header("x-content-type-options") == "nosniff"
+    found: dict[str, Any] = response.json()
+    assert found["status"] == status
+    assert set(found) <= {"type", "title", "status", "detail", "errors"}
+    _, folder, kind = found["type"].split("/")
+    assert folder == "problems"
+    if slug:
+        assert kind == slug, found
+    assert errors.by_slug()[kind].title == found["title"]
+    assert found["detail"].strip(), "nobody can act on that"
+    assert "Traceback" not in response.text
+    assert 'File "' not in response.text
+    assert site.get(found["type"]).status == 200
+    if status in (429, 503):
+        assert int(response.header("retry-after") or 0) >= 1
+    if status == 401:
+        assert response.header("www-authenticate")
+    return found
+
+
+def fields(found: dict[str, Any]) -> list[str]:
+    """The fields that a problem is about."""
+    return [each["field"] for each in found.get("errors", [])]
