@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
@@ -53,6 +53,10 @@ class LimitedRequest(Request):
 
     #: The body, when it is read while it arrives; None when the route waits for all of it.
     body: IncomingBody | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        # Twisted would put a large body into a file, and the reactor would wait for the disk.
+        self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
         if self.body is not None:
@@ -110,7 +114,13 @@ class LimitedChannel(HTTPChannel):
             self.setTimeout(LINGER)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        self.refuse(InvalidRequest("This is not a request that HTTP/1.1 allows (RFC 9112)."), 400)
+        if self._receivedHeaderSize > self.totalHeadersSize:
+            wrong = f"The head of a request can have {self.totalHeadersSize // 1024} KiB at most."
+        elif self._receivedHeaderCount > self.maxHeaders:
+            wrong = f"A request can have {self.maxHeaders} headers at most."
+        else:
+            wrong = "This is not a request that HTTP/1.1 allows (RFC 9112)."
+        self.refuse(InvalidRequest(wrong), 400)
 
     def refuse(self, error: ChatError, status: int) -> None:
         """Answer before there is a route, and let the peer finish what it is sending."""
@@ -177,6 +187,16 @@ class LimitedChannel(HTTPChannel):
     def writeConnectionLost(self) -> None:
         """Our half is closed, after a refusal."""
 
+    # As in the base class, but for the lines in the log, which would have the peer's address.
+
+    def timeoutConnection(self) -> None:
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.loseConnection()
+
+    def forceAbortClient(self) -> None:
+        self._abortingCall = None
+        cast(ITCPTransport, self.transport).abortConnection()
+
 
 def _too_large(limit: int) -> str:
     return f"A body can have {limit // 1024} KiB at most."
@@ -189,7 +209,7 @@ class ChatSite(Site):
     :param reads_early: of method and path: whether the route begins before the body has come.
     """
 
-    _access_log = Logger(namespace="cometd_chat.access")
+    _access_log = Logger()
 
     def __init__(
         self,
