@@ -24,7 +24,7 @@ from cometd_chat import errors
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, MethodNotAllowed, NotFound
+from cometd_chat.errors import ChatError, ClientIdReused, MethodNotAllowed, NotFound
 from cometd_chat.transports.event import Event
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import room_path, shielded
@@ -34,7 +34,7 @@ from cometd_chat.web.doors import Doors
 from cometd_chat.web.metrics import Metrics
 from cometd_chat.web.pages import Pages
 from cometd_chat.web.peers import Peers
-from cometd_chat.web.problems import Problems
+from cometd_chat.web.problems import Problems, set_error_headers
 from cometd_chat.web.screens import Screens
 from cometd_chat.web.static_files import static_files
 
@@ -232,6 +232,7 @@ class ChatApp:
         try:
             session = await self._logged_in(request, session, form.text("name"))
         except ChatError as error:
+            set_error_headers(request, error)
             return self._screens.log_in(
                 request,
                 room.name,
@@ -244,7 +245,7 @@ class ChatApp:
             # Somebody wrote before she was in: it waits in the composer.
             show = self._screens.plain if form.text("view") == "plain" else self._screens.room
             return await show(request, session, room, draft=text)
-        plain = "/plain" if form.text("view") == "plain" else ""
+        plain = self._new_plain() if form.text("view") == "plain" else ""
         return answers.see_other(request, room_path(room.name) + plain)
 
     @app.route("/log-out", methods=["POST"])
@@ -384,18 +385,32 @@ class ChatApp:
         room = self._chat.rooms.find(name)
         session = await self._auth.visitor(request)
         self._auth.check_meant(request, session, form.optional("form_token"))
-        text = form.text("text")
+        text, client_id = form.text("text"), form.text("client_id")
         if session is None:
             problem = "Your session is over. Log in again: your message is kept."
             return self._screens.log_in(request, room.name, text=text, problem=problem, status=401)
         show = self._screens.plain if plain else self._screens.room
         try:
-            await self._say(session, room, text, form.optional("client_id") or None)
+            await self._say(session, room, text, client_id or None)
         except ChatError as error:
+            set_error_headers(request, error)
             return await show(
-                request, session, room, draft=text, problem=error.detail, status=error.status
+                request,
+                session,
+                room,
+                draft=text,
+                # See `ClassicServlet`: sending it again must not say it twice.
+                client_id="" if isinstance(error, ClientIdReused) else client_id,
+                problem=error.detail,
+                status=error.status,
             )
-        return answers.see_other(request, room_path(room.name) + ("/plain#text" if plain else ""))
+        return answers.see_other(
+            request, room_path(room.name) + (self._new_plain() if plain else "")
+        )
+
+    def _new_plain(self) -> str:
+        """What follows a room's path to its plain page, new: links shows a page that it has."""
+        return f"/plain?n={self._chat.feed.last_id}#text"
 
     def _room(self, room: Room) -> dict[str, Any]:
         return {

@@ -14,12 +14,13 @@ from twisted.web.iweb import IRequest
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, NoSession
+from cometd_chat.errors import ChatError, ClientIdReused, NoSession
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.doors import Doors
 from cometd_chat.web.parameters import Parameters, refused
+from cometd_chat.web.problems import set_error_headers
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.screens import Screens, chat_url
 
@@ -81,6 +82,7 @@ class ClassicServlet:
                 session, token = await self._chat.log_in(name, self._peers.address(request))
                 self._auth.set_cookie(request, token)
         except ChatError as error:
+            set_error_headers(request, error)
             return self._screens.classic_log_in(
                 request,
                 room,
@@ -90,7 +92,13 @@ class ClassicServlet:
                 status=error.status,
             )
         self._chat.arrive(session, room, self._peers.address(request))
-        return answers.see_other(request, chat_url(room=_unless_lobby(room), message=message))
+        # Our own form says which view it wants, and gets an address that is new: links shows a page
+        # that it has, whatever its headers say, and here that would be the log-in form.
+        view = form.text("view")
+        new = self._newest() if view else ""
+        return answers.see_other(
+            request, chat_url(room=_unless_lobby(room), view=view, message=message, n=new)
+        )
 
     @shielded
     async def _post(
@@ -106,20 +114,26 @@ class ClassicServlet:
         try:
             await self._chat.say(session, room, message, client_id or None)
         except ChatError as error:
+            set_error_headers(request, error)
             return self._screens.classic_form(
                 request,
                 session,
                 room,
                 view=view,
                 message=message,
-                # The same one: sending it again must not say it twice.
-                client_id=client_id,
+                # The same one: sending it again must not say it twice. Unless it was used up, as by
+                # somebody who went back to a form that she had sent.
+                client_id="" if isinstance(error, ClientIdReused) else client_id,
                 problem=error.detail,
                 status=error.status,
             )
+        new = self._newest() if view else ""
         if view == "frameset":
-            return answers.see_other(request, chat_url(room=_unless_lobby(room), view=view))
-        return answers.see_other(request, chat_url(action="form", room=_unless_lobby(room)))
+            return answers.see_other(request, chat_url(room=_unless_lobby(room), view=view, n=new))
+        return answers.see_other(request, chat_url(action="form", room=_unless_lobby(room), n=new))
+
+    def _newest(self) -> str:
+        return str(self._chat.feed.last_id)
 
 
 def _unless_lobby(room: Room) -> str:

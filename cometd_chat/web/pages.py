@@ -223,8 +223,8 @@ class Pages:
     def classic_log_in(
         self, *, nonce: str, room: str, name: str = "", problem: str = "", message: str = ""
     ) -> str:
-        """Log-in of the classic chat: ``POST /chat`` with ``action=login``, ``username``, ``room``
-        and, when there is one, ``message``: a text that could not be sent yet."""
+        """Log-in of the classic chat: ``POST /chat`` with ``action=login``, ``username``, ``room``,
+        ``view`` and, when there is one, ``message``: a text that could not be sent yet."""
         return self._render(
             "classic_log_in.html",
             nonce=nonce,

@@ -70,6 +70,7 @@ class Screens:
         room: Room,
         *,
         draft: str = "",
+        client_id: str = "",
         problem: str = "",
         status: int = 200,
     ) -> bytes:
@@ -84,7 +85,7 @@ class Screens:
             nonce=nonce,
             me=_name(session),
             form_token=self._form_token(session),
-            client_id=self._make_nonce(),
+            client_id=client_id or self._make_nonce(),
             rooms=self._rooms(),
             room=self._view(room),
             people=self._people(room),
@@ -132,6 +133,7 @@ class Screens:
         before: int | None = None,
         after: int | None = None,
         draft: str = "",
+        client_id: str = "",
         problem: str = "",
         status: int = 200,
     ) -> bytes:
@@ -146,7 +148,7 @@ class Screens:
             nonce=nonce,
             me=_name(session),
             form_token=self._form_token(session),
-            client_id=self._make_nonce(),
+            client_id=client_id or self._make_nonce(),
             rooms=self._rooms(),
             room=self._view(room),
             people=self._people(room),
@@ -187,9 +189,11 @@ class Screens:
         :param message: a text that waits in the form.
         """
         nonce = self._make_nonce()
-        stream_url = chat_url(action="openchat", room=room.name, backlog="40")
+        # New addresses each time: links shows a page that it has, whatever its headers say.
+        new = self._make_nonce()
+        stream_url = chat_url(action="openchat", room=room.name, backlog="40", n=new)
         if view == "frameset":
-            form_url = chat_url(action="form", room=room.name, view=view)
+            form_url = chat_url(action="form", room=room.name, view=view, n=new)
             page = self._pages.classic_frameset(
                 room=room.name, stream_url=stream_url, form_url=form_url
             )
@@ -200,7 +204,7 @@ class Screens:
                 form_token=self._form_token(session),
                 room=room.name,
                 stream_url=stream_url,
-                form_url=chat_url(action="form", room=room.name, message=message),
+                form_url=chat_url(action="form", room=room.name, message=message, n=new),
                 frameset_url=chat_url(room=room.name, view="frameset"),
             )
         return answers.html(request, page, nonce)

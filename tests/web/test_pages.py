@@ -301,7 +301,7 @@ def test_plain_has_its_form_on_top_and_its_links() -> None:
     assert document.forms["/rooms/lobby/plain"] == {"form_token": "T", "client_id": "C", "text": ""}
     hrefs = [each["href"] for each in document.named("a")]
     assert hrefs[:3] == [
-        "/rooms/lobby/plain",
+        "/rooms/lobby/plain?n=C",
         "/rooms/lobby/plain?after=17",
         "/rooms/lobby/plain?before=17",
     ]
@@ -337,7 +337,7 @@ def test_log_in_keeps_what_was_typed() -> None:
 
 def test_the_classic_forms() -> None:
     assert Document(PAGES.classic_log_in(nonce="N", room="lobby", name="al")).forms == {
-        "/chat": {"action": "login", "room": "lobby", "username": "al"}
+        "/chat": {"action": "login", "room": "lobby", "view": "frames", "username": "al"}
     }
     form = PAGES.classic_form(
         nonce="N",
