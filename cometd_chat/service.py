@@ -536,6 +536,7 @@ def build_site(
         heartbeat=settings.heartbeat,
         poll_timeout=settings.poll_timeout,
         reader_budget=settings.reader_budget,
+        expiration_delay=settings.expiration_delay,
     )
     doors = Doors(
         chat,

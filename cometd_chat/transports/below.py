@@ -9,7 +9,9 @@ Invariant: where a thing can't be known the answer is the harmless one, never an
 
 from __future__ import annotations
 
+import socket
 import struct
+from contextlib import suppress
 from typing import Any
 
 try:
@@ -17,6 +19,13 @@ try:
     from termios import TIOCOUTQ as SIOCOUTQ  # The same number on Linux, see tcp(7).
 except ImportError:  # pragma: no cover - not a Unix
     ioctl = None  # type: ignore[assignment]
+
+
+#: None where the system hasn't got it.
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+#: The longest that it can be, in milliseconds: some weeks.
+_LONGEST = 2**31 - 1
 
 
 def unsent(transport: Any) -> int:
@@ -55,3 +64,21 @@ def unacknowledged(transport: Any) -> int:
 def behind(transport: Any) -> int:
     """How many bytes a peer is behind: what waits here, and what it has not acknowledged."""
     return unsent(transport) + unacknowledged(transport)
+
+
+def set_user_timeout(transport: Any, seconds: float) -> None:
+    """Let the kernel end a connection when something sent has not been acknowledged for so long.
+
+    A peer that vanished says nothing, and the kernel goes on sending to it for a quarter of an
+    hour. Only what was sent and waits is timed: a connection on which nothing is sent lives on.
+    TCP_USER_TIMEOUT, see RFC 5482 and tcp(7). Nothing happens on a Unix socket, and where the
+    system hasn't got it.
+
+    :param seconds: 0 for the system's own time.
+    """
+    tcp = transport.transport if hasattr(transport, "_tlsConnection") else transport
+    handle = getattr(tcp, "socket", None)
+    if _USER_TIMEOUT is not None and handle is not None:
+        milliseconds = min(round(seconds * 1000), _LONGEST)
+        with suppress(OSError):
+            handle.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, milliseconds)

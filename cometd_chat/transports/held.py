@@ -37,6 +37,19 @@ PACE = 0.05
 HOPELESS = 4
 
 
+def user_timeout(expiration_delay: float, heartbeat: float) -> float:
+    """Seconds that a peer has to acknowledge what was sent, for one that vanished to be found
+    within the expiration delay.
+
+    A heartbeat may pass before anything is sent to it; then the kernel's clock runs, from the
+    first time that it sends the same again, which is a fraction of a second later.
+
+    :param expiration_delay: in seconds.
+    :param heartbeat: in seconds, at most half of that.
+    """
+    return max(expiration_delay - heartbeat - 1, expiration_delay / 4)
+
+
 class HeldListener(Protocol):
     """Who hears what becomes of a held request."""
 
@@ -225,6 +238,8 @@ class HeldStream(_Held):
 
     :param heartbeat: seconds of silence after which a heartbeat is written.
     :param budget: bytes that its reader may be behind, see the option ``--reader-budget``.
+    :param user_timeout: seconds after which the kernel ends it when its peer acknowledges nothing;
+        0 for the system's own time. See `user_timeout`.
     :param wear: how long it may grow; None for as long as it lives.
     """
 
@@ -238,6 +253,7 @@ class HeldStream(_Held):
         "_ledger",
         "_paused",
         "_unmeasured",
+        "_user_timeout",
         "_waiting",
         "_wear",
         "_written",
@@ -255,6 +271,7 @@ class HeldStream(_Held):
         ledger: Ledger,
         heartbeat: float,
         budget: int,
+        user_timeout: float = 0,
         wear: Wear | None = None,
     ) -> None:
         super().__init__(request, framing, reaper=reaper, ledger=ledger)
@@ -264,6 +281,7 @@ class HeldStream(_Held):
         self._ledger = ledger
         self._heartbeat = heartbeat
         self._budget = budget
+        self._user_timeout = user_timeout
         self._paused = False
         self._waiting: list[Deferred[None]] = []
         # Bytes of body: written in all, of these taken by the peer when last measured, and
@@ -278,6 +296,7 @@ class HeldStream(_Held):
     def hold(self, listener: HeldListener, hello: Event) -> None:
         self._begin(listener)
         self._ledger.ceiling.add(self)
+        below.set_user_timeout(self._request.transport, self._user_timeout)
         self._request.registerProducer(self, True)
         first = self._framing.begin() + self._framing.frame([hello])
         self._put(first)
@@ -310,6 +329,8 @@ class HeldStream(_Held):
         self._write(self._framing.frame(events) + self._framing.end())
         self._request.unregisterProducer()
         self._release()
+        # The connection may go on with another request, which may be slower.
+        below.set_user_timeout(self._request.transport, 0)
         self.done.callback(None)
 
     def _detach(self, *, told: bool) -> bool:

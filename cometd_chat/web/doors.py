@@ -37,7 +37,13 @@ from cometd_chat.transports.framings import (
     ServerSentEvents,
     Text,
 )
-from cometd_chat.transports.held import HeldPoll, HeldRequest, HeldStream, Wear
+from cometd_chat.transports.held import (
+    HeldPoll,
+    HeldRequest,
+    HeldStream,
+    Wear,
+    user_timeout,
+)
 from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.transports.websocket import WebSocket, WebSocketFrames, require_upgrade
@@ -72,11 +78,13 @@ class Holding:
     :param heartbeat: in seconds.
     :param poll_timeout: in seconds.
     :param reader_budget: in bytes.
+    :param expiration_delay: in seconds.
     """
 
     heartbeat: float
     poll_timeout: float
     reader_budget: int
+    expiration_delay: float
 
 
 @attrs.frozen(kw_only=True)
@@ -340,6 +348,7 @@ class Doors:
             ledger=self._ledger,
             heartbeat=self._holding.heartbeat,
             budget=self._holding.reader_budget,
+            user_timeout=user_timeout(self._holding.expiration_delay, self._holding.heartbeat),
             wear=wear,
         )
 

@@ -154,6 +154,21 @@ class TestTcp:
         transport.abortConnection()
         spin_until(lambda: not transport.connected)
         assert below.unacknowledged(transport) == 0
+        below.set_user_timeout(transport, 2)
+
+    @pytest.mark.parametrize(
+        ("seconds", "milliseconds"), [(44, 44_000), (0.1, 100), (30 * 86400, 2**31 - 1), (0, 0)]
+    )
+    def test_the_kernel_is_told_when_to_give_up(
+        self, tcp: tuple[Any, socket.socket], seconds: float, milliseconds: int
+    ) -> None:
+        below.set_user_timeout(tcp[0], 7)
+        below.set_user_timeout(tcp[0], seconds)
+        assert user_timeout(tcp[0].getHandle()) == milliseconds
+
+
+def user_timeout(handle: socket.socket) -> int:
+    return handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
 
 
 class TestUnix:
@@ -163,6 +178,7 @@ class TestUnix:
         client = socket.socket(socket.AF_UNIX)
         transport = servers.connected(port, client, path)
         assert below.behind(transport) == 0
+        below.set_user_timeout(transport, 2)
         transport.write(b"x" * MUCH)
         assert below.unsent(transport) == MUCH
         spin_until(lambda: below.unsent(transport) < MUCH)
@@ -234,6 +250,8 @@ class TestTls:
     def test_numbers_are_sane(self, tls: tuple[Any, ssl.SSLSocket]) -> None:
         transport, client = tls
         shake_hands(client)
+        below.set_user_timeout(transport, 44)
+        assert user_timeout(transport.transport.socket) == 44_000
         spin_until(lambda: below.behind(transport) == 0)
         transport.write(b"x" * MUCH)
         # Once here, once encrypted: nothing is counted twice and nothing is forgotten.
@@ -272,10 +290,15 @@ class TestWhatIsNotKnown:
     def test_is_nothing(self) -> None:
         assert below.behind(StringTransport()) == 0
         assert below.behind(object()) == 0
+        below.set_user_timeout(StringTransport(), 2)
+        below.set_user_timeout(object(), 2)
 
     def test_is_nothing_where_the_system_does_not_tell(
         self, tcp: tuple[Any, socket.socket], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(below, "ioctl", None)
+        monkeypatch.setattr(below, "_USER_TIMEOUT", None)
         tcp[0].write(b"x")
         assert below.behind(tcp[0]) == 1
+        below.set_user_timeout(tcp[0], 2)
+        assert user_timeout(tcp[0].getHandle()) == 0
