@@ -5,20 +5,16 @@ directory without a disk and a clock that is moved by hand.
 
 What it may know: the service's joining functions.
 
-Invariant: nothing sleeps and nothing leaves the process. A site that logged a failure nobody took
-fails its test.
+Invariant: it is the site that the service builds; only the disk and the sockets are not real.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
-import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
 from cometd_chat import service
 from cometd_chat.comet import CometEngine
@@ -26,17 +22,8 @@ from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.log import Draft, Record
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
 from cometd_chat.settings import Settings
-from cometd_chat.transports import below
-from tests.wire import Connection, Response
-
-#: Where a client is by default: an address for documentation (RFC 5737).
-ADDRESS = "192.0.2.7"
-
-#: How far `MemorySite.advance` moves the clock at a time, in seconds.
-STEP = 0.5
-
-#: Turns after which something must be going round in circles.
-MAX_TURNS = 10_000
+from tests.net import MemoryNet
+from tests.wire import Response
 
 
 class HeldLog(MemoryEventLog):
@@ -76,7 +63,7 @@ class HeldLog(MemoryEventLog):
         answer.callback(records)
 
 
-class MemorySite:
+class MemorySite(MemoryNet):
     """The site in memory: ``with MemorySite() as site: ...``.
 
     :param rooms: names of the rooms that are there.
@@ -96,7 +83,7 @@ class MemorySite:
         clock: MemoryReactorClock | None = None,
         **settings: Any,
     ) -> None:
-        self.clock: Any = MemoryReactorClock() if clock is None else clock
+        super().__init__(clock=clock)
         self.settings = Settings(**{"limits": False, **settings})
         self.log = HeldLog() if log is None else log
         rows = [RoomRow(name, "", "", number) for number, name in enumerate(rooms)]
@@ -107,58 +94,9 @@ class MemorySite:
             self.chat.feed.tail.max_items = tail
         self.factory = service.build_site(self.settings, self.chat, lambda: b"k" * 32, self.clock)
         self.chat.start(self.log.recent(*service.TAIL))
-        self.connections: list[Connection] = []
         self._tokens: dict[str, str] = {}
-        #: Log events at warning level and above; a test that expects one takes it.
-        self.failures: list[LogEvent] = []
-        self._turning = False
-
-    # -- its time
-
-    def turn(self) -> None:
-        """Do all that can be done now, until nothing moves any more."""
-        if self._turning:
-            return
-        self._turning = True
-        try:
-            for _ in range(MAX_TURNS):
-                self.clock.advance(0)
-                moved = [connection.move() for connection in list(self.connections)]
-                if not any(moved) and not self._is_due():
-                    return
-        finally:
-            self._turning = False
-        raise AssertionError("the site never comes to rest")
-
-    def _is_due(self) -> bool:
-        now = self.clock.seconds()
-        return any(call.getTime() <= now for call in self.clock.getDelayedCalls())
-
-    def advance(self, seconds: float) -> None:
-        """Let time go by, a little at a time."""
-        end = self.clock.seconds() + seconds
-        while end - self.clock.seconds() > 1e-9:
-            self.clock.advance(min(STEP, end - self.clock.seconds()))
-            self.turn()
 
     # -- its clients
-
-    def connect(self, address: str = ADDRESS, *, window: int | None = None) -> Connection:
-        """Connect to it.
-
-        :param address: the client's.
-        :param window: how many bytes the kernel takes from the server; None for any number.
-        """
-        connection = Connection(self, address, 1_000_000 + len(self.connections), window)
-        self.connections.append(connection)
-        self.turn()
-        return connection
-
-    def request(
-        self, method: str, path: str, *, address: str = ADDRESS, **options: Any
-    ) -> Response:
-        """A request on a connection of its own; see `Connection.request`."""
-        return self.connect(address).request(method, path, **options)
 
     def get(self, path: str, **options: Any) -> Response:
         """GET, on a connection of its own."""
@@ -201,47 +139,6 @@ class MemorySite:
         """Stop the chat, as the daemon does when it is told to."""
         self.chat.stop()
         self.turn()
-
-    # -- its log
-
-    def take_failures(self) -> list[LogEvent]:
-        """What was logged at warning level and above; it counts as expected."""
-        failures, self.failures = self.failures, []
-        return failures
-
-    def _observe(self, event: LogEvent) -> None:
-        if event.get("log_level", LogLevel.info) >= LogLevel.warn:
-            self.failures.append(event)
-
-    def __enter__(self) -> MemorySite:
-        globalLogPublisher.addObserver(cast(ILogObserver, self._observe))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        globalLogPublisher.removeObserver(cast(ILogObserver, self._observe))
-        if error is None:
-            shown = [_shown(event) for event in self.failures]
-            assert not shown, "the site logged:\n" + "\n".join(shown)
-
-
-def _shown(event: LogEvent) -> str:
-    failure = event.get("log_failure")
-    return f"{event.get('log_format')} {failure.getTraceback() if failure else ''}"
-
-
-def fake_kernel(monkeypatch: pytest.MonkeyPatch, site: MemorySite) -> None:
-    """Let ``below`` be told of unacknowledged bytes by the site's sockets, not by Linux."""
-
-    def ioctl(fd: int, request: int, buffer: bytes) -> bytes:
-        found = [each.socket for each in site.connections if each.socket.fileno() == fd]
-        return found[0].unacknowledged.to_bytes(4, "little")
-
-    monkeypatch.setattr(below, "ioctl", ioctl)
 
 
 #: Makes a site with the given settings; see `MemorySite`.

@@ -8,16 +8,15 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.logger import LogLevel
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from cometd_chat.errors import ChatError
 from cometd_chat.transports.http import LINGER, MAX_BODY, ChatSite, LimitedChannel
-from tests.wire import Connection, Response
+from tests.net import MemoryNet
+from tests.wire import Response
 
 KIB = 1024
 
@@ -50,45 +49,19 @@ def render_refusal(error: ChatError, wants_html: bool) -> tuple[bytes, bytes]:
     return kind, json.dumps({"status": error.status, "detail": error.detail}).encode()
 
 
-class Net:
-    """A site of our channels, and connections to it; see `tests.wire.Net`."""
+class Net(MemoryNet):
+    """A site of our channels."""
 
     def __init__(self) -> None:
-        self.clock: Any = MemoryReactorClock()
+        super().__init__()
         self.resource = Echo()
-        clock: IReactorTime = self.clock
-        self.factory = ChatSite(self.resource, render_refusal, clock)
-        self.connections: list[Connection] = []
-        self.logged: list[LogEvent] = []
-
-    def connect(self, window: int | None = None) -> Connection:
-        connection = Connection(self, "192.0.2.7", 1_000_000 + len(self.connections), window)
-        self.connections.append(connection)
-        return connection
-
-    def turn(self) -> None:
-        moved = True
-        while moved:
-            self.clock.advance(0)
-            moved = bool([each for each in self.connections if each.move()])
-
-    def advance(self, seconds: float) -> None:
-        for _ in range(round(seconds * 4)):
-            self.clock.advance(0.25)
-            self.turn()
+        self.factory = ChatSite(self.resource, render_refusal, self.clock)
 
 
 @pytest.fixture
 def net() -> Iterator[Net]:
-    made = Net()
-    observer: Any = made.logged.append
-    globalLogPublisher.addObserver(observer)
-    yield made
-    globalLogPublisher.removeObserver(observer)
-    for each in made.connections:
-        each.reset()
-    loud = [event for event in made.logged if event["log_level"] >= LogLevel.warn]
-    assert not loud
+    with Net() as made:
+        yield made
 
 
 def refusal(response: Response, status: int) -> dict[str, Any]:
