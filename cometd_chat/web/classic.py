@@ -20,8 +20,8 @@ from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.doors import Doors
 from cometd_chat.web.parameters import Parameters, refused
-from cometd_chat.web.problems import set_error_headers
 from cometd_chat.web.peers import Peers
+from cometd_chat.web.problems import set_error_headers
 from cometd_chat.web.screens import Screens, chat_url
 
 
