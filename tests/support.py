@@ -25,7 +25,7 @@ from types import TracebackType
 ROOT = Path(__file__).parent.parent
 
 #: Seconds that a daemon may take to start or to stop, on a busy machine.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 #: The last of the lines that it prints once it can be talked to.
 _LAST_LINE = re.compile(r"open files: \d+")
@@ -140,22 +140,23 @@ class Daemon:
 
     def terminate(self) -> int:
         """SIGTERM, and wait; the exit status as the shell's ``Popen.returncode`` gives it."""
-        return self._end(signal.SIGTERM)
+        return self.stop(signal.SIGTERM)
 
     def kill(self) -> int:
         """SIGKILL, and wait."""
-        return self._end(signal.SIGKILL)
+        return self.stop(signal.SIGKILL)
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop and start again, on the same port and the same data."""
-        self._end(how)
+        self.stop(how)
         self.start()
 
-    def _end(self, how: signal.Signals) -> int:
+    def stop(self, how: signal.Signals | None) -> int:
+        """Send a signal, or none when one is on its way already, and wait for the end."""
         process, self.process = self.process, None
         if process is None:
             return 0
-        if process.poll() is None:
+        if how is not None and process.poll() is None:
             process.send_signal(how)
         try:
             return process.wait(PATIENCE)

@@ -76,7 +76,7 @@ def test_a_signal_stops_it_cleanly(tmp_path: Path, how: signal.Signals) -> None:
     daemon = Daemon(tmp_path)
     daemon.start()
     assert healthy(daemon.url)
-    status = daemon._end(how)
+    status = daemon.stop(how)
     # Twisted ends by the signal that it got, as the shell expects it.
     assert status == -how
     assert "Traceback" not in daemon.log

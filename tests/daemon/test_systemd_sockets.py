@@ -47,7 +47,7 @@ def test_a_restart_refuses_no_connection(tmp_path: Path) -> None:
         assert get(daemon.port) == 200
         assert f"http://127.0.0.1:{daemon.port}/" in daemon.output
         for how in (signal.SIGTERM, signal.SIGKILL):
-            daemon._end(how)
+            daemon.stop(how)
             # Nobody is there: the connection is taken all the same, and waits.
             with socket.create_connection(("127.0.0.1", daemon.port), PATIENCE) as early:
                 early.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -1,0 +1,71 @@
+"""What those hear who are connected when the daemon stops; and a database it must not touch."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import PATIENCE, Daemon, command, environment, free_port, read_until
+
+
+def hold(daemon: Daemon, target: str) -> socket.socket:
+    """Open a stream and leave it open."""
+    stream = socket.create_connection(("127.0.0.1", daemon.port), PATIENCE)
+    stream.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert read_until(stream, b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    return stream
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_every_held_request_is_told_where_to_go_on_and_is_finished(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.start()
+    try:
+        with contextlib.ExitStack() as streams:
+            text = [streams.enter_context(hold(daemon, "/rooms/lobby.txt")) for _ in range(20)]
+            lines = streams.enter_context(hold(daemon, "/api/v1/events/stream"))
+            assert daemon.process is not None
+            daemon.process.send_signal(how)
+            for stream in text:
+                # The last chunk, then the end of the response: a client can tell it is whole.
+                read = read_until(stream, b"\r\n0\r\n\r\n")
+                assert b"* the stream ends here, go on with cursor=" in read
+            assert b'"reopen"' in read_until(lines, b"\r\n0\r\n\r\n")
+        assert daemon.stop(None) == -how
+    finally:
+        daemon.kill()
+    assert "Traceback" not in daemon.log
+
+
+def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    with daemon:
+        pass
+    (database,) = daemon.data.glob("*.sqlite")
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'from-the-future'")
+        connection.commit()
+    before = database.read_bytes()
+    listen = f"--listen=tcp:{free_port()}:interface=127.0.0.1"
+    done = subprocess.run(
+        [command("twistd"), "-n", "--pidfile=", "comet-chat", listen, f"--data={daemon.data}"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.startswith("comet-chat: ")
+    assert done.stderr.count("\n") == 1
+    assert "newer" in done.stderr
+    assert database.read_bytes() == before
