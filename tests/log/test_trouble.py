@@ -37,8 +37,14 @@ async def texts(store: Store) -> list[str]:
 @contextmanager
 def stalled(store: Store) -> Iterator[Deferred[Any]]:
     """Keep the writer busy, so that what is asked for meanwhile shares the next commit."""
-    proceed = Event()
-    busy = store.database.write(lambda connection: proceed.wait(PATIENCE))
+    began, proceed = Event(), Event()
+
+    def stall(connection: Connection) -> None:
+        began.set()
+        assert proceed.wait(PATIENCE)
+
+    busy = store.database.write(stall)
+    assert began.wait(PATIENCE)
     yield busy
     proceed.set()
 
