@@ -65,10 +65,6 @@ class InvalidToken(ChatError):
     status, slug, title = 401, "invalid-token", "That session is not known"
 
 
-class NotAllowed(ChatError):
-    status, slug, title = 403, "not-allowed", "That is not allowed"
-
-
 class CrossSite(ChatError):
     status, slug, title = 403, "cross-site", "The request came from another site"
 
