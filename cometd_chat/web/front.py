@@ -4,7 +4,8 @@ What it is: a resource in front of Klein's: headers that every answer has, hosts
 
 What it may know: requests. Not routes.
 
-Invariant: nothing behind it sees a host that isn't ours, or a path or header that isn't UTF-8.
+Invariant: nothing behind it sees a host that isn't ours, or a path or header that isn't UTF-8,
+and no change that another site's page asks for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from cometd_chat.errors import ChatError, InvalidRequest, NotFound
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.problems import Problems
+
+#: Methods that change nothing (RFC 9110, section 9.2.1).
+_SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
 class Front(Resource):
@@ -53,6 +57,10 @@ class Front(Resource):
             self._origins.add_headers(request)
             if self._origins.is_preflight(request):
                 return self._origins.answer_preflight(request)
+            if request.method not in _SAFE and not self._origins.includes(request):
+                # Before anything is looked at: whoever may not ask is told nothing else. Pages of
+                # `--allow-origin` need a token, and that only the route knows.
+                self._auth.check_origin(request)
         except ChatError as error:
             return self._problems.respond(request, error)
         return self._app.render(request)
