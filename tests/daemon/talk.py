@@ -158,16 +158,17 @@ class Held:
         timeout: float = PATIENCE,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._connection = connect(port, timeout)
-        try:
-            self._connection.request("GET", path, headers=dict(headers or {}))
-            # Kept: of a response that closes its connection this is the only way to the socket.
-            self.socket = self._connection.sock
-            self.response: HTTPResponse = self._connection.getresponse()
-        except BaseException:
-            self.close()
-            raise
         self.read = b""
+        self._response: HTTPResponse | None = None
+        self._connection = connect(port, timeout)
+        self._connection.request("GET", path, headers=dict(headers or {}))
+
+    @property
+    def response(self) -> HTTPResponse:
+        """The response. Its head is waited for when it is first asked for: a poll's comes late."""
+        if self._response is None:
+            self._response = self._connection.getresponse()
+        return self._response
 
     def more(self) -> bytes:
         """What comes next; nothing at the clean end.
