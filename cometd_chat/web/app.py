@@ -24,7 +24,7 @@ from cometd_chat import errors
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, ClientIdReused, MethodNotAllowed, NotFound
+from cometd_chat.errors import ChatError, ClientIdReused, MethodNotAllowed, NoSession, NotFound
 from cometd_chat.transports.event import Event
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import room_path, shielded
@@ -240,6 +240,7 @@ class ChatApp:
                 text=text,
                 problem=error.detail,
                 status=error.status,
+                session=session,
             )
         if text:
             # Somebody wrote before she was in: it waits in the composer.
@@ -263,18 +264,25 @@ class ChatApp:
     @shielded
     async def rename(self, request: IRequest) -> bytes:
         form = parameters.form(request)
-        session = await self._auth.required(request)
+        session = await self._auth.visitor(request)
         self._auth.check_meant(request, session, form.optional("form_token"))
-        await self._chat.rename(session, form.text("name"))
         room = self._chat.rooms.find(form.text("room", "lobby"))
+        if session is None:
+            problem = "Your session is over. Log in again."
+            return self._screens.log_in(
+                request, room.name, name=form.text("name"), problem=problem, status=401
+            )
+        await self._chat.rename(session, form.text("name"))
         return answers.see_other(request, room_path(room.name))
 
     @app.route("/rooms", methods=["POST"])
     @shielded
     async def make_room_by_form(self, request: IRequest) -> bytes:
         form = parameters.form(request)
-        session = await self._auth.speaker(request)
+        session = await self._auth.visitor(request)
         self._auth.check_meant(request, session, form.optional("form_token"))
+        if session is None:
+            raise NoSession("Your session is over: log in again, then make the room.")
         room = await self._chat.make_room(session, form.text("name"), form.text("topic"))
         return answers.see_other(request, room_path(room.name))
 

@@ -110,14 +110,16 @@ class Auth:
             raise NoSession("Rooms can be read after logging in: POST /api/v1/session.")
         return session
 
-    async def visitor(self, request: IRequest) -> Session | None:
+    async def visitor(self, request: IRequest, *, query_token: str | None = None) -> Session | None:
         """The session of somebody who asks for a page; a cookie that is no good is cleared."""
         try:
-            return await self.session(request)
+            return await self.session(request, query_token=query_token)
         except InvalidToken:
-            if bearer(request) is not None:
+            if bearer(request) is not None or query_token is not None:
                 raise
             self.clear_cookie(request)
+            # From here on it is as if it had not come: there is nobody in whose name it could act.
+            request.received_cookies.pop(COOKIE, None)  # type: ignore[attr-defined]
             return None
 
     # -- the cookie
@@ -132,7 +134,8 @@ class Auth:
 
     def _put_cookie(self, request: IRequest, value: str, max_age: int) -> None:
         secure = "; Secure" if self._peers.is_secure(request) else ""
-        request.responseHeaders.addRawHeader(
+        # One at most: a log-in with a cookie that is no good sets the new one only.
+        request.setHeader(
             "set-cookie",
             f"{COOKIE.decode()}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}",
         )

@@ -14,7 +14,7 @@ from twisted.web.iweb import IRequest
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, ClientIdReused, NoSession
+from cometd_chat.errors import ChatError, ClientIdReused, NameTaken, NoSession
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
@@ -42,8 +42,9 @@ class ClassicServlet:
         asked = parameters.query(request)
         posted = request.method == b"POST"
         form = parameters.form(request) if posted else asked
-        session = await self._auth.visitor(request)
         action = form.text("action")
+        token = asked.optional("token") if action == "openchat" else None
+        session = await self._auth.visitor(request, query_token=token)
         if posted and action != "openchat":
             self._auth.check_meant(request, session, form.optional("form_token"))
         room = self._chat.rooms.find(form.text("room") or asked.text("room") or "lobby")
@@ -55,18 +56,18 @@ class ClassicServlet:
             return await self._post(request, session, room, form)
         if action not in ("", "form") or posted:
             raise refused("action", "login, post or openchat is needed")
-        if session is None:
-            return self._screens.classic_log_in(request, room)
         view, message = form.text("view"), form.text("message")
+        if session is None or session.name_key is None:
+            return self._screens.classic_log_in(request, room, message=message, session=session)
         if action == "form":
             return self._screens.classic_form(request, session, room, view=view, message=message)
         return self._screens.classic(request, session, room, view, message)
 
     async def _open(self, request: IRequest, session: Session | None, room: Room) -> bytes | None:
-        if session is None:
+        if session is None or session.name_key is None:
             if request.method == b"POST":
                 raise NoSession("Log in first: /chat has the form.")
-            return self._screens.classic_log_in(request, room)
+            return self._screens.classic_log_in(request, room, session=session)
         framing = self._screens.classic_stream(request, session, room)
         return await self._doors.open_classic(request, session, room, framing)
 
@@ -90,6 +91,7 @@ class ClassicServlet:
                 message=message,
                 problem=error.detail,
                 status=error.status,
+                session=session,
             )
         self._chat.arrive(session, room, self._peers.address(request))
         # Our own form says which view it wants, and gets an address that is new: links shows a page
@@ -113,6 +115,15 @@ class ClassicServlet:
             )
         try:
             await self._chat.say(session, room, message, client_id or None)
+        except NameTaken as error:
+            return self._screens.classic_log_in(
+                request,
+                room,
+                message=message,
+                problem=error.detail,
+                status=error.status,
+                session=session,
+            )
         except ChatError as error:
             set_error_headers(request, error)
             return self._screens.classic_form(

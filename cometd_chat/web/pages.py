@@ -96,8 +96,10 @@ class Pages:
         name: str = "",
         problem: str = "",
         room_text: str = "",
+        form_token: str = "",
     ) -> str:
-        """The log-in page. Its form is posted with ``name``, ``room`` and ``text``.
+        """The log-in page. Its form is posted with ``name``, ``room`` and ``text``, and with
+        ``form_token`` when there is a session that needs another name.
 
         :param action_url: where the form is posted to.
         :param room: where the person wants to go.
@@ -113,6 +115,7 @@ class Pages:
             name=name,
             problem=problem,
             room_text=room_text,
+            form_token=form_token,
         )
 
     def room(
@@ -221,7 +224,14 @@ class Pages:
         )
 
     def classic_log_in(
-        self, *, nonce: str, room: str, name: str = "", problem: str = "", message: str = ""
+        self,
+        *,
+        nonce: str,
+        room: str,
+        name: str = "",
+        problem: str = "",
+        message: str = "",
+        form_token: str = "",
     ) -> str:
         """Log-in of the classic chat: ``POST /chat`` with ``action=login``, ``username``, ``room``,
         ``view`` and, when there is one, ``message``: a text that could not be sent yet."""
@@ -232,6 +242,7 @@ class Pages:
             name=name,
             problem=problem,
             message=message,
+            form_token=form_token,
         )
 
     def classic_frames(

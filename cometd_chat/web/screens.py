@@ -109,8 +109,12 @@ class Screens:
         text: str = "",
         problem: str = "",
         status: int = 200,
+        session: Session | None = None,
     ) -> bytes:
-        """The log-in form; what somebody wanted to say waits in it."""
+        """The log-in form; what somebody wanted to say waits in it.
+
+        :param session: hers, if she has one and needs a name for it.
+        """
         nonce = self._make_nonce()
         page = self._pages.log_in(
             nonce=nonce,
@@ -119,6 +123,7 @@ class Screens:
             name=name,
             problem=problem,
             room_text=text,
+            form_token=self._form_token(session),
         )
         return answers.html(request, page, nonce, status)
 
@@ -173,11 +178,20 @@ class Screens:
         message: str = "",
         problem: str = "",
         status: int = 200,
+        session: Session | None = None,
     ) -> bytes:
-        """Its log-in form."""
+        """Its log-in form.
+
+        :param session: hers, if she has one and needs a name for it.
+        """
         nonce = self._make_nonce()
         page = self._pages.classic_log_in(
-            nonce=nonce, room=room.name, name=name, problem=problem, message=message
+            nonce=nonce,
+            room=room.name,
+            name=name,
+            problem=problem,
+            message=message,
+            form_token=self._form_token(session),
         )
         return answers.html(request, page, nonce, status)
 

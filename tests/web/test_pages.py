@@ -259,7 +259,7 @@ def test_the_room_has_its_forms() -> None:
 
 def test_a_reader_gets_the_log_in_where_the_composer_would_be() -> None:
     forms = Document(room_page(me="", draft="kept")).forms
-    assert forms == {"/log-in": {"room": "lobby", "text": "kept", "name": ""}}
+    assert forms == {"/log-in": {"room": "lobby", "text": "kept", "form_token": "T", "name": ""}}
 
 
 def test_the_room_tells_its_script_where_the_page_ends() -> None:
@@ -319,7 +319,8 @@ def test_plain_leads_on_when_there_are_newer_ones() -> None:
 
 def test_plain_lets_a_reader_log_in_and_come_back() -> None:
     forms = Document(plain_page(me="", draft="kept")).forms
-    assert forms == {"/log-in": {"room": "lobby", "view": "plain", "text": "kept", "name": ""}}
+    fields = {"room": "lobby", "view": "plain", "form_token": "T", "text": "kept", "name": ""}
+    assert forms == {"/log-in": fields}
 
 
 def test_log_in_keeps_what_was_typed() -> None:
