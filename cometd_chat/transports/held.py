@@ -246,6 +246,7 @@ class HeldStream(_Held):
     __slots__ = (
         "_acknowledged",
         "_acknowledged_at",
+        "_batch",
         "_began_at",
         "_budget",
         "_events",
@@ -284,9 +285,10 @@ class HeldStream(_Held):
         self._user_timeout = user_timeout
         self._paused = False
         self._waiting: list[Deferred[None]] = []
-        # Bytes of body: written in all, of these taken by the peer when last measured, and
-        # written since it was last known that the reader is within its budget.
+        # Bytes of body: written in all, in the last batch, of all taken by the peer when last
+        # measured, and written since it was last known that the reader is within its budget.
         self._written = 0
+        self._batch = 0
         self._acknowledged = 0
         self._unmeasured = 0
         self._written_at = self._acknowledged_at = reaper.seconds()
@@ -312,8 +314,9 @@ class HeldStream(_Held):
         self._events += len(events)
         data = self._framing.frame(events)
         self._put(data)
+        self._batch = len(data)
         if self._unmeasured > self._budget:
-            self._judge(batch=len(data))
+            self._judge()
         if self._wear is not None:
             self._retire_when_worn(self._wear)
 
@@ -407,7 +410,7 @@ class HeldStream(_Held):
             return PACE if self._waiting and not self._paused else STALLED_AFTER
         behind = self.measure()
         if behind > self._budget:
-            if now - self._acknowledged_at >= STALLED_AFTER:
+            if self._is_over(behind) and now - self._acknowledged_at >= STALLED_AFTER:
                 self.cut_slow(behind)
                 return None
             return STALLED_AFTER
@@ -434,22 +437,23 @@ class HeldStream(_Held):
         self._ledger.ceiling.account(change)
         return behind
 
-    def _judge(self, batch: int) -> None:
-        """Look whether a reader that may be over its budget is, after a batch of so many bytes.
+    def _judge(self) -> None:
+        """Look whether a reader that may be over its budget is.
 
         Asking the kernel costs a system call, so it is asked only when what was written since the
         last look could have passed the budget.
         """
         now = self._reaper.seconds()
         behind = self.measure()
-        if behind - batch <= self._budget:
-            # One batch alone, however large, is no reason; the sweep looks again.
-            if behind > self._budget:
-                self._look_again()
-        elif behind > HOPELESS * self._budget or now - self._acknowledged_at >= STALLED_AFTER:
+        stalled = now - self._acknowledged_at >= STALLED_AFTER
+        if self._is_over(behind) and (stalled or behind > HOPELESS * self._budget):
             self.cut_slow(behind)
-        else:
+        elif behind > self._budget:
             self._look_again()
+
+    def _is_over(self, behind: int) -> bool:
+        """Whether that is over the budget; one batch alone, however large, never is."""
+        return behind - self._batch > self._budget
 
     def _look_again(self) -> None:
         self._reaper.schedule(self, STALLED_AFTER)
