@@ -47,8 +47,10 @@ class MemorySocket:
         self.window = window
         self.to_server = bytearray()
         self.to_client = bytearray()
-        #: Bytes that the kernel took and the peer has not acknowledged.
+        #: Bytes that the kernel took and the peer has not acknowledged, see `net.fake_kernel`.
         self.unacknowledged = 0
+        #: Whether the peer's TCP acknowledges what is sent to it from now.
+        self.acknowledges = True
         #: Set by the client: it has closed its half, or is gone.
         self.client_done = self.client_gone = False
         #: Set by the server: it has closed its half, or everything, or everything by a reset.
@@ -75,6 +77,8 @@ class MemorySocket:
         if self.window is not None:
             self.window -= taken
         self.to_client += data[:taken]
+        if not self.acknowledges:
+            self.unacknowledged += taken
         return taken
 
     def recv(self, size: int) -> bytes:
