@@ -1,0 +1,106 @@
+"""Memory stays bounded: a reader that never reads costs a fixed amount, an idle one little."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.daemon.talk import Held, log_in, metric, resident, say, wait_until
+from tests.support import PATIENCE, Daemon, read_until
+
+MIB = 2**20
+
+#: 32,000 bytes of UTF-8, the most that one message can have.
+TEXT = "\N{GRINNING FACE}" * 7990
+FLOW = 20 * MIB // (4 * len(TEXT))
+
+STREAMS = 1000
+
+STREAM = 'comet_chat_held_requests{door="stream"}'
+CUT = "comet_chat_slow_readers_cut_total"
+
+
+def open_stream(port: int, *, receive: int | None = None) -> socket.socket:
+    """A stream whose head and hello have been read, and nothing after.
+
+    :param receive: bytes that its kernel takes; by default as many as it likes.
+    """
+    stream = socket.socket()
+    if receive is not None:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    stream.settimeout(PATIENCE)
+    stream.connect(("127.0.0.1", port))
+    stream.sendall(b"GET /api/v1/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    read_until(stream, b'"type":"hello"')
+    return stream
+
+
+def flow(port: int, token: str) -> list[int]:
+    """Post 20 MB; the ids."""
+    with ThreadPoolExecutor(4) as threads:
+        answers = threads.map(lambda number: say(port, token, f"{number} {TEXT}"), range(FLOW))
+        return sorted(answer.json["id"] for answer in answers)
+
+
+def read_ids(port: int, count: int) -> list[int]:
+    """The ids of the next messages on a stream."""
+    found: list[int] = []
+    with Held(port, "/api/v1/events/stream") as stream:
+        for event in stream.events():
+            if event["type"] == "message":
+                found.append(event["id"])
+                if len(found) == count:
+                    break
+    return found
+
+
+def test_who_never_reads_is_cut_and_costs_nobody(tmp_path: Path) -> None:
+    with Daemon(tmp_path, "--limits=off") as daemon, ThreadPoolExecutor(1) as thread:
+        port, alice = daemon.port, log_in(daemon.port, "alice")
+        # The newest 16 MB are kept in memory for everybody: once they are there, it stays so.
+        flow(port, alice)
+        before = resident(daemon.pid)
+        with open_stream(port, receive=4096):
+            reading = thread.submit(read_ids, port, FLOW)
+            wait_until(lambda: metric(port, STREAM) == 2, "both are held")
+            ids = flow(port, alice)
+            assert reading.result() == ids
+            wait_until(lambda: metric(port, CUT) == 1, "the other is cut")
+            wait_until(lambda: metric(port, STREAM) == 0, "nobody is held any more")
+        grown = resident(daemon.pid) - before
+        print(f"grown by {grown / MIB:.1f} MiB while {FLOW * len(TEXT) * 4 / MIB:.0f} MiB flowed")
+        assert grown < 8 * MIB
+        assert daemon.log.count("cut a slow reader") == 1
+        assert "Traceback" not in daemon.log
+
+
+@contextmanager
+def many_files() -> Iterator[None]:
+    """Let this process have as many open files as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_thousand_idle_streams(tmp_path: Path) -> None:
+    with many_files(), Daemon(tmp_path, "--limits=off") as daemon, ExitStack() as streams:
+        port, alice = daemon.port, log_in(daemon.port, "alice")
+        streams.enter_context(open_stream(port))
+        before = resident(daemon.pid)
+        held = [streams.enter_context(open_stream(port)) for _ in range(STREAMS)]
+        assert metric(port, STREAM) == STREAMS + 1
+        each = (resident(daemon.pid) - before) / STREAMS
+        print(f"{each / 1024:.1f} KiB for each of {STREAMS} idle streams")
+        assert each < 64 * 1024
+        say(port, alice, "to all")
+        for stream in held:
+            read_until(stream, b"to all")
+        streams.close()
+        wait_until(lambda: metric(port, STREAM) == 0, "all are gone")
