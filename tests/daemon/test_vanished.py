@@ -1,0 +1,194 @@
+"""Peers that vanish: no FIN, no RST, just silence.
+
+On loopback nobody can vanish, since the kernel closes what a dead process had. So curl runs in a
+network namespace of its own, and then all that it sends back is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+import pytest
+
+from cometd_chat.chat.presence import GRACE
+from tests.daemon.talk import Running, log_in, once, wait_until
+from tests.support import PATIENCE, Daemon, free_port, run
+
+HEARTBEAT, POLL_TIMEOUT, EXPIRATION_DELAY = 1.0, 2.0, 4.0
+
+EVENTS = "/api/v1/events/"
+STREAMS = ("frame", "stream", "sse", "multipart", "text", "ws", "duplex")
+
+#: What makes a request of curl's one for a WebSocket.
+UPGRADE = (
+    "-HConnection: Upgrade",
+    "-HUpgrade: websocket",
+    "-HSec-WebSocket-Version: 13",
+    "-HSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+def ip(*arguments: str) -> None:
+    """Run ``ip`` (iproute2), as root."""
+    status, _, error = run("ip", *arguments)
+    if status:
+        pytest.fail(
+            f"ip {' '.join(arguments)}: {error.strip()}. These tests make a network namespace: run "
+            "them as root, on a machine or in a container that may (CAP_SYS_ADMIN, CAP_NET_ADMIN)."
+        )
+
+
+@attrs.frozen
+class Elsewhere:
+    """A network namespace that is joined to ours by a cable of two ends."""
+
+    name: str
+    here: str
+    there: str
+    server: str
+    client: str
+
+    @classmethod
+    def choose(cls) -> Elsewhere:
+        """One that no other test run has."""
+        number = os.getpid()
+        # Of the addresses for tests between networks (RFC 2544), four a run.
+        network = f"198.18.{number // 64 % 256}.{{}}"
+        first = number % 64 * 4
+        return cls(
+            name=f"comet-chat-{number}",
+            here=f"cc{number}a",
+            there=f"cc{number}b",
+            server=network.format(first + 1),
+            client=network.format(first + 2),
+        )
+
+    def make(self) -> None:
+        ip("netns", "add", self.name)
+        ip("link", "add", self.here, "type", "veth", "peer", self.there, "netns", self.name)
+        ip("address", "add", f"{self.server}/30", "dev", self.here)
+        ip("link", "set", self.here, "up")
+        ip("-n", self.name, "address", "add", f"{self.client}/30", "dev", self.there)
+        ip("-n", self.name, "link", "set", self.there, "up")
+
+    def cut(self) -> None:
+        """From now on nothing comes back from there."""
+        ip("-n", self.name, "route", "add", "blackhole", self.server)
+
+    def remove(self) -> None:
+        run("ip", "link", "delete", self.here)
+        run("ip", "netns", "delete", self.name)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    if shutil.which("ip") is None:
+        pytest.fail("These tests need the command ip: apt-get install iproute2.")
+    made = Elsewhere.choose()
+    try:
+        made.make()
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, elsewhere: Elsewhere) -> Iterator[Daemon]:
+    port = free_port()
+    with Daemon(
+        tmp_path,
+        f"--listen=tcp:{port}:interface=127.0.0.1",
+        f"--listen=tcp:{port}:interface={elsewhere.server}",
+        f"--heartbeat={HEARTBEAT:g}",
+        f"--poll-timeout={POLL_TIMEOUT:g}",
+        f"--expiration-delay={EXPIRATION_DELAY:g}",
+        "--limits=off",
+        port=port,
+    ) as running:
+        yield running
+
+
+def held(port: int) -> Mapping[str, int]:
+    """How many requests each door holds; doors that hold none are left out."""
+    text = once(port, "GET", "/metrics").text
+    found = re.findall(r'^comet_chat_held_requests\{door="(\w+)"\} (\d+)\.0$', text, re.M)
+    return {door: int(count) for door, count in found if int(count)}
+
+
+def people(port: int) -> set[str]:
+    return {each["name"] for each in once(port, "GET", "/api/v1/rooms/lobby/people").json["people"]}
+
+
+def curl(elsewhere: Elsewhere, daemon: Daemon, door: str) -> list[str]:
+    """The command that holds a request for a door, somewhere else."""
+    url = f"http://{elsewhere.server}:{daemon.port}{EVENTS}{door}?token={log_in(daemon.port, door)}"
+    if door == "poll":
+        url += "&cursor=" + once(daemon.port, "GET", f"{EVENTS}poll").json["cursor"]
+    more = {"ws": UPGRADE, "duplex": ("-T-",)}.get(door, ())
+    return ["ip", "netns", "exec", elsewhere.name, "curl", "-sN", *more, url]
+
+
+def hold(stack: ExitStack, command: list[str]) -> None:
+    """Run a command to the end of the test; nothing is typed, but its input stays open."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    stack.callback(process.communicate)
+    stack.callback(process.kill)
+
+
+def lost_after(port: int, doors: Collection[str], began: float) -> Mapping[str, float]:
+    """Seconds until each door was no longer held."""
+    lost: dict[str, float] = {}
+    while len(lost) < len(doors):
+        now = time.monotonic() - began
+        assert now < PATIENCE, f"still held: {set(doors) - set(lost)}"
+        for door in set(doors) - set(lost) - set(held(port)):
+            lost[door] = now
+        time.sleep(0.02)
+    return lost
+
+
+def test_whoever_vanishes_is_found_within_the_expiration_delay(
+    daemon: Daemon, elsewhere: Elsewhere
+) -> None:
+    port = daemon.port
+    with ExitStack() as stack:
+        stayed = stack.enter_context(
+            Running("curl", "-sN", f"{daemon.url}/rooms/lobby.txt?name=stayed")
+        )
+        wait_until(lambda: held(port) == {"text": 1}, "she is held")
+        for door in STREAMS:
+            hold(stack, curl(elsewhere, daemon, door))
+        wait_until(lambda: people(port) == {"stayed", *STREAMS}, "all are there")
+        # Whoever is there stays, for as long as she likes, and need not say anything.
+        time.sleep(EXPIRATION_DELAY + HEARTBEAT)
+        assert held(port) == {**dict.fromkeys(STREAMS, 1), "text": 2}
+
+        hold(stack, curl(elsewhere, daemon, "poll"))
+        wait_until(lambda: "poll" in held(port), "the poll is held")
+        elsewhere.cut()
+        began = time.monotonic()
+        # The reader of `stayed` is one of `text`, so that this door is looked at by itself.
+        lost = dict(lost_after(port, {"poll", *STREAMS} - {"text"}, began))
+        wait_until(lambda: held(port) == {"text": 1}, "only she is left")
+        lost["text"] = time.monotonic() - began
+        print("seconds until found:", {door: round(each, 2) for door, each in lost.items()})
+        assert lost.pop("poll") < POLL_TIMEOUT + 0.5
+        assert max(lost.values()) < EXPIRATION_DELAY
+
+        # Their places are kept for a while, as after a reload.
+        wait_until(lambda: people(port) == {"stayed"}, "the list of people follows", GRACE + 5)
+        for door in (*STREAMS, "poll"):
+            stayed.until(f"* {door} left\n", timeout=5)
