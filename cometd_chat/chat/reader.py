@@ -157,6 +157,9 @@ class Reader:
     @property
     def cursor(self) -> str:
         """How far she has come; all kept events of her rooms up to there have been sent."""
+        if self._first:
+            # A gap that she has not been told of yet: it must be found again from here.
+            return self._shown
         # Live, she is as far as the log, even where its last events were for other rooms; unless
         # a fan-out is on its way that may not have come to her yet.
         if self._live and not self._pending and not self._feed.engine.delivering:
