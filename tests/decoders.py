@@ -302,3 +302,32 @@ def classic_links(body: bytes) -> list[str]:
     page.feed(body.decode())
     page.close()
     return page.links
+
+
+# -- jsonp and multipart
+
+
+def read_jsonp(body: bytes) -> Seen:
+    """What a page's function is called with (ECMAScript 2018, section 11.8.4)."""
+    call = re.fullmatch(r"/\*\*/([\w.$]+)\((.*)\);\n", body.decode(), re.DOTALL)
+    assert call, body
+    assert not re.search("[<\u2028\u2029]", call[2])
+    answer: Seen = json.loads(call[2])
+    return {**answer, "callback": call[1]}
+
+
+def read_multipart(body: bytes, content_type: str) -> list[Seen]:
+    """The parts that are whole, each an event (RFC 2046, section 5.1)."""
+    boundary = re.fullmatch(r'multipart/x-mixed-replace; boundary="([^"]+)"', content_type)
+    assert boundary
+    line = b"--" + boundary[1].encode()
+    assert body.startswith(line + b"\r\n")
+    whole = (b"\r\n" + body).split(b"\r\n" + line)[1:-1]
+    found = []
+    for part in whole:
+        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        if not head:
+            continue
+        assert head == b"Content-Type: application/json\r\nContent-Length: %d" % len(content)
+        found.append(json.loads(content))
+    return found
