@@ -116,18 +116,24 @@ class Chat:
             reader.close(events.bye(reason))
         self.presence.ended(session)
 
-    def arrive(self, session: Session, room: Room, address: str) -> None:
-        """Somebody has come by a page that will open its stream in a moment."""
-        self.presence.seen(room.name, session, SLOW_GRACE, self.shown(address))
+    def arrive(self, session: Session, room: Room, address: str, grace: float = SLOW_GRACE) -> None:
+        """Somebody asked something about a room, and is in it from now.
 
-    def type(self, session: Session, room: Room) -> None:
+        :param address: where from.
+        :param grace: seconds that she is present; by default those of a page, which will open its
+            stream in a moment.
+        """
+        self.presence.seen(room.name, session, grace, self.shown(address))
+
+    def type(self, session: Session, room: Room, address: str = "") -> None:
         """Somebody is writing.
 
+        :param address: where from.
         :raises TooMany: she says so too often.
         """
         refuse_nameless(session)
         self.limits.take(TYPING, session.id)
-        self.presence.seen(room.name, session)
+        self.arrive(session, room, address, GRACE)
         self.presence.typing(room.name, session)
 
     # -- rooms
@@ -144,13 +150,20 @@ class Chat:
     # -- messages
 
     async def say(
-        self, session: Session, room: Room, text: object, client_id: object = None
+        self,
+        session: Session,
+        room: Room,
+        text: object,
+        client_id: object = None,
+        *,
+        address: str = "",
     ) -> tuple[Event, bool]:
         """Say something in a room.
 
         :param text: 1 to 8,000 code points.
         :param client_id: her own key for it, 1 to 64 printable ASCII characters: with it, saying
             it again has no effect.
+        :param address: where from.
         :returns: the event, once it is durable, and whether it had been said before.
         :raises InvalidRequest: that can't be a message.
         :raises ClientIdReused: the key was used for another text.
@@ -169,7 +182,7 @@ class Chat:
         )
         self.limits.take(MESSAGES, session.id)
         self.limits.take(TEXT, session.id, len(draft.text.encode()))
-        self.presence.seen(room.name, session)
+        self.arrive(session, room, address, GRACE)
         record = await self.feed.log.append(draft)
         if record.repeated and (record.text, record.context) != (draft.text, draft.context):
             raise ClientIdReused(

@@ -22,6 +22,7 @@ from werkzeug.exceptions import MethodNotAllowed as KleinMethodNotAllowed
 
 from cometd_chat import errors
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.presence import GRACE
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import ChatError, ClientIdReused, MethodNotAllowed, NoSession, NotFound
@@ -151,8 +152,9 @@ class ChatApp:
         session = await self._auth.speaker(request)
         self._auth.check_meant(request, session)
         fields = parameters.json_object(request)
+        room = self._chat.rooms.find(name)
         event, repeated = await self._say(
-            session, self._chat.rooms.find(name), fields.get("text"), fields.get("client_id")
+            request, session, room, fields.get("text"), fields.get("client_id")
         )
         return answers.json(request, event.fields, 200 if repeated else 201)
 
@@ -161,7 +163,7 @@ class ChatApp:
         session = await self._auth.speaker(request)
         self._auth.check_meant(request, session)
         room = self._chat.rooms.find(name)
-        self._chat.type(session, room)
+        self._chat.type(session, room, self._peers.address(request))
         return answers.nothing(request)
 
     @app.route("/api/v1/rooms/<name>/leave", methods=["POST"])
@@ -370,14 +372,15 @@ class ChatApp:
         session = await self._auth.reader(request)
         room = self._chat.rooms.find(name)
         if session is not None:
-            self._chat.presence.seen(room.name, session)
+            self._chat.arrive(session, room, self._peers.address(request), GRACE)
         return room
 
     async def _say(
-        self, session: Session, room: Room, text: object, client_id: object
+        self, request: IRequest, session: Session, room: Room, text: object, client_id: object
     ) -> tuple[Event, bool]:
         with self._metrics.append_seconds.time():
-            return await self._chat.say(session, room, text, client_id)
+            address = self._peers.address(request)
+            return await self._chat.say(session, room, text, client_id, address=address)
 
     async def _logged_in(self, request: IRequest, session: Session | None, name: str) -> Session:
         """The session of somebody who gave a name; a new one, or hers renamed."""
@@ -399,7 +402,7 @@ class ChatApp:
             return self._screens.log_in(request, room.name, text=text, problem=problem, status=401)
         show = self._screens.plain if plain else self._screens.room
         try:
-            await self._say(session, room, text, client_id or None)
+            await self._say(request, session, room, text, client_id or None)
         except ChatError as error:
             set_error_headers(request, error)
             return await show(

@@ -114,7 +114,13 @@ class ClassicServlet:
                 request, room, message=message, problem=problem, status=401
             )
         try:
-            await self._chat.say(session, room, message, client_id or None)
+            await self._chat.say(
+                session,
+                room,
+                message,
+                client_id or None,
+                address=self._peers.address(request),
+            )
         except NameTaken as error:
             return self._screens.classic_log_in(
                 request,

@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 from twisted.web.iweb import IRequest
 
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.presence import SLOW_GRACE
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.transports.framings import Classic
@@ -76,7 +75,7 @@ class Screens:
     ) -> bytes:
         """The chat in one room."""
         nonce = self._make_nonce()
-        self._seen(session, room)
+        self._seen(request, session, room)
         # Taken before the history is read: what is said in between comes by the stream again, and
         # the page knows the ids that it has.
         cursor = self._chat.feed.log.cursor(self._chat.feed.last_id)
@@ -144,7 +143,7 @@ class Screens:
     ) -> bytes:
         """One complete page of a room: the newest, or those around an id."""
         nonce = self._make_nonce()
-        self._seen(session, room)
+        self._seen(request, session, room)
         messages, more = await self._chat.history(
             room, before=before, after=after, limit=PLAIN_NEWEST
         )
@@ -290,9 +289,9 @@ class Screens:
             for session in self._chat.presence.people(room.name)
         ]
 
-    def _seen(self, session: Session | None, room: Room) -> None:
+    def _seen(self, request: IRequest, session: Session | None, room: Room) -> None:
         if session is not None and session.name_key is not None:
-            self._chat.presence.seen(room.name, session, SLOW_GRACE)
+            self._chat.arrive(session, room, self._peers.address(request))
 
     def _form_token(self, session: Session | None) -> str:
         return "" if session is None else self._auth.form_token(session)
