@@ -1,0 +1,437 @@
+"""The JSON API: section 3 of the interface, each request and each answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from cometd_chat.errors import StorageUnavailable
+from tests.memory import MakeSite, MemorySite
+from tests.web.refusals import fields, problem
+from tests.wire import Response
+
+SESSION = "/api/v1/session"
+ROOMS = "/api/v1/rooms"
+MESSAGES = "/api/v1/rooms/lobby/messages"
+PEOPLE = "/api/v1/rooms/lobby/people"
+
+
+@pytest.fixture
+def alice(site: MemorySite) -> str:
+    return site.log_in("alice")
+
+
+def answer(response: Response, status: int = 200) -> Any:
+    """What is in a complete answer in JSON."""
+    assert response.status == status, response.text
+    assert response.header("content-type") == "application/json"
+    assert "no-store" in (response.header("cache-control") or "")
+    assert response.header("content-length") == str(len(response.body))
+    return response.json()
+
+
+def ids(site: MemorySite, query: str, room: str = "lobby") -> tuple[list[int], bool]:
+    page = answer(site.get(f"/api/v1/rooms/{room}/messages?{query}"))
+    assert set(page) == {"messages", "more"}
+    return [event["id"] for event in page["messages"]], page["more"]
+
+
+# -- sessions
+
+
+def test_a_session(site: MemorySite) -> None:
+    session = answer(site.post(SESSION, {"name": " Alice "}), 201)
+    assert session == {"name": "Alice", "role": "guest", "token": session["token"]}
+    assert re.fullmatch("[A-Za-z0-9_-]{32}", session["token"])
+
+
+def test_the_same_name_again_is_the_same_session(site: MemorySite, alice: str) -> None:
+    again = answer(site.post(SESSION, {"name": "alice"}, token=alice))
+    assert again == {"name": "alice", "role": "guest", "token": alice}
+    assert len(site.chat.sessions) == 1
+
+
+def test_another_name_renames_it(site: MemorySite, alice: str) -> None:
+    stream = site.get("/api/v1/events/stream", token=alice)
+    first = answer(site.post(MESSAGES, {"text": "hi", "client_id": "c-1"}, token=alice), 201)
+    renamed = answer(site.post(SESSION, {"name": "carol"}, token=alice))
+    assert renamed == {"name": "carol", "role": "guest", "token": alice}
+    told = [json.loads(line) for line in stream.text.splitlines()]
+    assert [(each["type"], each["from"]) for each in told[-2:]] == [
+        ("leave", "alice"),
+        ("join", "carol"),
+    ]
+    assert answer(site.post(MESSAGES, {"text": "hi", "client_id": "c-1"}, token=alice)) == first
+    assert answer(site.get(PEOPLE))["people"] == [{"name": "carol", "role": "guest"}]
+    site.log_in("alice")
+
+
+@pytest.mark.parametrize("name", ["Alice", "ａｌｉｃｅ", "ALICE "])
+def test_a_name_in_use(site: MemorySite, alice: str, name: str) -> None:
+    response = site.post(SESSION, {"name": name})
+    problem(site, response, 409, "name-taken")
+    assert "set-cookie" not in response.headers
+    bob = site.log_in("bob")
+    problem(site, site.post(SESSION, {"name": name}, token=bob), 409, "name-taken")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "..", "x" * 33, "😀", "a\0b", "a/b"])
+def test_a_name_that_is_none(site: MemorySite, name: str) -> None:
+    found = problem(site, site.post(SESSION, {"name": name}), 400, "invalid-request")
+    assert fields(found) == ["name"]
+    assert len(site.chat.sessions) == 0
+
+
+def test_the_end_of_a_session(site: MemorySite, alice: str) -> None:
+    response = site.request("DELETE", SESSION, token=alice)
+    assert (response.status, response.body) == (204, b"")
+    problem(site, site.request("DELETE", SESSION, token=alice), 401, "invalid-token")
+    site.log_in("alice")
+
+
+def test_a_restart_keeps_sessions(site: MemorySite, make_site: MakeSite, alice: str) -> None:
+    again = make_site(log=site.log, directory=site.directory)
+    problem(again, again.post(SESSION, {"name": "alice"}), 409, "name-taken")
+    event = answer(again.post(MESSAGES, {"text": "hi"}, token=alice), 201)
+    assert event["from"] == "alice"
+
+
+# -- rooms
+
+
+def test_rooms(site: MemorySite, alice: str) -> None:
+    assert answer(site.get(ROOMS)) == {
+        "rooms": [
+            {"name": "lobby", "topic": "", "people": 0, "last_id": 0},
+            {"name": "dev", "topic": "", "people": 0, "last_id": 0},
+        ]
+    }
+    made = answer(site.post(ROOMS, {"name": "Attic", "topic": " old  things "}, token=alice), 201)
+    assert made == {"name": "attic", "topic": "old things", "people": 0, "last_id": 0}
+    site.say("hi", room="attic")
+    site.say("ho", room="attic")
+    site.say("hi", room="dev")
+    rooms = {room["name"]: room for room in answer(site.get(ROOMS))["rooms"]}
+    assert rooms["attic"] == {"name": "attic", "topic": "old things", "people": 1, "last_id": 2}
+    assert rooms["dev"]["last_id"] == 3
+    assert rooms["lobby"] == {"name": "lobby", "topic": "", "people": 0, "last_id": 0}
+
+
+def test_a_room_is_usable_at_once(site: MemorySite, alice: str) -> None:
+    answer(site.post(ROOMS, {"name": "кино"}, token=alice), 201)
+    path = "/api/v1/rooms/%D0%BA%D0%B8%D0%BD%D0%BE/messages"
+    event = answer(site.post(path, {"text": "hi"}, token=alice), 201)
+    assert event["room"] == "кино"
+    assert answer(site.get(path))["messages"] == [event]
+
+
+@pytest.mark.parametrize("name", ["lobby", "LOBBY", "dev"])
+def test_a_room_that_is_there(site: MemorySite, alice: str, name: str) -> None:
+    problem(site, site.post(ROOMS, {"name": name}, token=alice), 409, "room-exists")
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "a b", "r" * 65, "_"])
+def test_a_room_that_can_be_none(site: MemorySite, alice: str, name: str) -> None:
+    found = problem(site, site.post(ROOMS, {"name": name}, token=alice), 400)
+    assert fields(found) == ["name"]
+
+
+def test_a_topic_that_is_too_long(site: MemorySite, alice: str) -> None:
+    response = site.post(ROOMS, {"name": "attic", "topic": "x" * 201}, token=alice)
+    assert fields(problem(site, response, 400)) == ["topic"]
+
+
+def test_people(site: MemorySite) -> None:
+    assert answer(site.get(PEOPLE)) == {"people": []}
+    for name in ("carol", "Bob", "alice"):
+        site.get("/api/v1/events/stream", token=site.log_in(name))
+    assert answer(site.get(PEOPLE)) == {
+        "people": [{"name": name, "role": "guest"} for name in ("alice", "Bob", "carol")]
+    }
+    assert answer(site.get(ROOMS))["rooms"][0]["people"] == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "json"),
+    [
+        ("GET", PEOPLE, None),
+        ("GET", MESSAGES, None),
+        ("POST", MESSAGES, {"text": "hi"}),
+        ("POST", "/api/v1/rooms/lobby/typing", {}),
+    ],
+)
+def test_who_asks_anything_about_a_room_is_in_it_for_ten_seconds(
+    site: MemorySite, alice: str, method: str, path: str, json: Any
+) -> None:
+    site.request(method, path, json=json, token=alice)
+    assert answer(site.get(PEOPLE))["people"] == [{"name": "alice", "role": "guest"}]
+    site.advance(9)
+    assert len(answer(site.get(PEOPLE))["people"]) == 1
+    site.advance(2.5)
+    assert answer(site.get(PEOPLE))["people"] == []
+
+
+# -- messages
+
+
+def test_a_message(site: MemorySite, alice: str) -> None:
+    event = answer(site.post(MESSAGES, {"text": " hi\r\n", "client_id": "c-1"}, token=alice), 201)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["at"])
+    assert event == {
+        "id": 1,
+        "cursor": site.now,
+        "room": "lobby",
+        "type": "message",
+        "from": "alice",
+        "text": "hi",
+        "at": event["at"],
+        "client_id": "c-1",
+    }
+    assert answer(site.get(MESSAGES)) == {"messages": [event], "more": False}
+
+
+def test_the_same_event_through_every_door_that_speaks_json(site: MemorySite, alice: str) -> None:
+    stream = site.get("/api/v1/events/stream")
+    event = answer(site.post(MESSAGES, {"text": "hi\n</script>\u2028"}, token=alice), 201)
+    assert json.loads(stream.text.splitlines()[-1]) == event
+    polled = answer(site.get("/api/v1/events/poll?backlog=5"))
+    assert polled["events"] == [event]
+
+
+def test_a_message_without_client_id(site: MemorySite, alice: str) -> None:
+    for body in ({"text": "hi"}, {"text": "hi", "client_id": None}):
+        event = answer(site.post(MESSAGES, body, token=alice), 201)
+        assert "client_id" not in event
+    assert site.log.last_id == 2
+
+
+def test_a_message_can_be_repeated(site: MemorySite, alice: str) -> None:
+    body = {"text": "hi", "client_id": "c-1"}
+    first = answer(site.post(MESSAGES, body, token=alice), 201)
+    assert answer(site.post(MESSAGES, body, token=alice), 200) == first
+    reused = {"text": "ho", "client_id": "c-1"}
+    problem(site, site.post(MESSAGES, reused, token=alice), 409, "client-id-reused")
+    elsewhere = "/api/v1/rooms/dev/messages"
+    problem(site, site.post(elsewhere, body, token=alice), 409, "client-id-reused")
+    assert answer(site.post(MESSAGES, body, token=site.log_in("bob")), 201)["id"] == 2
+    assert site.log.last_id == 2
+
+
+@pytest.mark.parametrize("client_id", ["", "x" * 65, "é", "a\nb", "\x7f"])
+def test_a_client_id_that_is_none(site: MemorySite, alice: str, client_id: str) -> None:
+    response = site.post(MESSAGES, {"text": "hi", "client_id": client_id}, token=alice)
+    assert fields(problem(site, response, 400)) == ["client_id"]
+
+
+@pytest.mark.parametrize("text", ["", " \n ", "x" * 8001, "bell\x07", "esc\x1b[31m", "a\x85a"])
+def test_a_text_that_is_none(site: MemorySite, alice: str, text: str) -> None:
+    response = site.post(MESSAGES, {"text": text}, token=alice)
+    assert fields(problem(site, response, 400, "invalid-request")) == ["text"]
+    assert site.log.last_id == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 8000, "😀" * 8000, "a\n\tb", "👩\u200d👧", "</script>", "a\u2028b"]
+)
+def test_a_text_comes_back_as_it_was(site: MemorySite, alice: str, text: str) -> None:
+    answer(site.post(MESSAGES, {"text": text}, token=alice), 201)
+    assert answer(site.get(MESSAGES))["messages"][0]["text"] == text
+
+
+def test_ids_are_of_the_one_log(site: MemorySite, alice: str) -> None:
+    rooms = ["lobby", "dev", "dev", "lobby"]
+    assert [site.say("hi", room=room)["id"] for room in rooms] == [1, 2, 3, 4]
+
+
+def test_typing(site: MemorySite, alice: str) -> None:
+    stream = site.get("/api/v1/events/stream", token=alice)
+    response = site.post("/api/v1/rooms/lobby/typing", {}, token=alice)
+    assert (response.status, response.body) == (204, b"")
+    told = json.loads(stream.text.splitlines()[-1])
+    assert (told["type"], told["from"], told["room"]) == ("typing", "alice", "lobby")
+    assert "id" not in told
+    assert site.log.last_id == 0, "it is not kept"
+
+
+@pytest.mark.parametrize("action", ["typing", "leave"])
+def test_nobody_types_or_leaves_where_no_room_is(site: MemorySite, alice: str, action: str) -> None:
+    response = site.post(f"/api/v1/rooms/attic/{action}", {}, token=alice)
+    problem(site, response, 404, "room-not-found")
+
+
+def test_leaving(site: MemorySite, alice: str) -> None:
+    site.get(PEOPLE, token=alice)
+    assert site.post("/api/v1/rooms/lobby/leave", token=alice, body=b"").status == 204
+    site.advance(3)
+    assert answer(site.get(PEOPLE))["people"] == []
+
+
+# -- history
+
+
+def test_history(site: MemorySite) -> None:
+    for number in range(1, 11):
+        site.say(str(number), room="lobby" if number % 2 else "dev")
+    assert ids(site, "") == ([1, 3, 5, 7, 9], False)
+    assert ids(site, "limit=2") == ([7, 9], True)
+    assert ids(site, "limit=2&before=7") == ([3, 5], True)
+    assert ids(site, "limit=2&before=5") == ([1, 3], False)
+    assert ids(site, "before=1") == ([], False)
+    assert ids(site, "before=0") == ([], False)
+    assert ids(site, "limit=2&after=0") == ([1, 3], True)
+    assert ids(site, "limit=2&after=3") == ([5, 7], True)
+    assert ids(site, "limit=2&after=5") == ([7, 9], False)
+    assert ids(site, "after=9") == ([], False)
+    assert ids(site, "limit=2&after=1&before=9") == ([3, 5], True)
+    assert ids(site, "limit=5&after=1&before=9") == ([3, 5, 7], False)
+    assert ids(site, "limit=1", room="dev") == ([10], True)
+    assert ids(site, "other=1&limit=1") == ([9], True), "what is not known does not matter"
+
+
+def test_how_much_history_comes_at_once(site: MemorySite) -> None:
+    site.fill(205)
+    assert ids(site, "") == (list(range(156, 206)), True)
+    assert ids(site, "limit=200") == (list(range(6, 206)), True)
+    assert ids(site, "limit=201") == (list(range(6, 206)), True)
+    assert ids(site, "limit=1") == ([205], True)
+    assert ids(site, "limit=200&after=0") == (list(range(1, 201)), True)
+    assert ids(site, "limit=200&after=5") == (list(range(6, 206)), False)
+
+
+def test_history_can_be_walked_both_ways(site: MemorySite) -> None:
+    site.fill(123)
+    back: list[int] = []
+    page, more = ids(site, "limit=20")
+    while True:
+        back = page + back
+        if not more:
+            break
+        page, more = ids(site, f"limit=20&before={page[0]}")
+    forth: list[int] = []
+    page, more = ids(site, "limit=20&after=0")
+    while True:
+        forth += page
+        if not more:
+            break
+        page, more = ids(site, f"limit=20&after={page[-1]}")
+    assert back == forth == list(range(1, 124))
+
+
+# -- routes that write are shielded
+
+
+def test_a_message_is_said_though_its_sender_has_left(site: MemorySite, alice: str) -> None:
+    stream = site.get("/api/v1/events/stream")
+    site.log.hold()
+    connection = site.connect()
+    response = connection.request("POST", MESSAGES, json={"text": "still"}, token=alice)
+    assert response.status == 0, "it is not durable yet"
+    assert "still" not in stream.text
+    connection.reset()
+    site.log.release()
+    site.turn()
+    assert response.status == 0
+    assert json.loads(stream.text.splitlines()[-1])["text"] == "still"
+    assert [event["text"] for event in answer(site.get(MESSAGES))["messages"]] == ["still"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/rooms/lobby", b"text=still"),
+        ("/rooms/lobby/plain", b"text=still"),
+        ("/chat", b"action=post&message=still"),
+    ],
+)
+def test_so_it_is_by_form(site: MemorySite, alice: str, path: str, body: bytes) -> None:
+    stream = site.get("/api/v1/events/stream")
+    site.log.hold()
+    connection = site.connect()
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    connection.request("POST", path, body=body, headers=kind, token=alice)
+    connection.reset()
+    site.log.release()
+    site.turn()
+    assert json.loads(stream.text.splitlines()[-1])["text"] == "still"
+
+
+def test_an_error_after_the_sender_has_left_is_nobodys_defect(site: MemorySite, alice: str) -> None:
+    answer(site.post(MESSAGES, {"text": "hi", "client_id": "c-1"}, token=alice), 201)
+    site.log.hold()
+    connection = site.connect()
+    reused = {"text": "ho", "client_id": "c-1"}
+    connection.request("POST", MESSAGES, json=reused, token=alice)
+    connection.reset()
+    site.log.release()
+    site.turn()
+    assert site.log.last_id == 1
+
+
+def test_nothing_is_answered_before_it_is_durable(site: MemorySite, alice: str) -> None:
+    site.log.hold()
+    responses = [
+        site.post(MESSAGES, {"text": str(number), "client_id": "c-1"}, token=alice)
+        for number in (1, 1, 2)
+    ]
+    assert [response.status for response in responses] == [0, 0, 0]
+    site.log.release()
+    site.turn()
+    assert [response.status for response in responses] == [201, 200, 409]
+
+
+def test_storage_that_is_away_takes_nothing(site: MemorySite, alice: str) -> None:
+    stream = site.get("/api/v1/events/stream")
+    before = stream.text
+    site.log.failure = StorageUnavailable("The disk is full.", retry_after=4.2)
+    response = site.post(MESSAGES, {"text": "hi"}, token=alice)
+    problem(site, response, 503, "storage-unavailable")
+    assert response.header("retry-after") == "5"
+    told = [json.loads(line)["type"] for line in stream.text.removeprefix(before).splitlines()]
+    assert "message" not in told
+
+
+# -- addresses
+
+
+@pytest.mark.parametrize(
+    ("shown", "address", "seen"),
+    [
+        ("full", "192.0.2.7", "192.0.2.7"),
+        ("network", "192.0.2.7", "192.0.2.0/24"),
+        ("none", "192.0.2.7", None),
+        ("full", "2001:db8:1:2::7", "2001:db8:1:2::7"),
+        ("network", "2001:db8:1:2::7", "2001:db8:1::/48"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path", "json_body"),
+    [
+        ("GET", "/api/v1/events/stream", None),
+        ("GET", PEOPLE, None),
+        ("GET", "/rooms/lobby", None),
+        ("GET", "/rooms/lobby/plain", None),
+        ("GET", "/chat?action=openchat", None),
+        ("POST", MESSAGES, {"text": "hi"}),
+        ("POST", "/api/v1/rooms/lobby/typing", {}),
+    ],
+)
+def test_what_others_see_of_an_address(
+    make_site: MakeSite,
+    shown: str,
+    address: str,
+    seen: str | None,
+    method: str,
+    path: str,
+    json_body: Any,
+) -> None:
+    """However she came into the room."""
+    site = make_site(show_addresses=shown)
+    token = site.log_in("alice")
+    stream = site.get("/api/v1/events/stream")
+    site.request(method, path, json=json_body, token=token, address=address)
+    told = [json.loads(line) for line in stream.text.splitlines()]
+    (join,) = [event for event in told if event["type"] == "join"]
+    assert join.get("address") == seen
