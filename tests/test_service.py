@@ -14,16 +14,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 
-from cometd_chat.service import (
-    STOP_TIMEOUT,
-    Bound,
-    CannotStart,
-    DataDirectory,
-    Lifetime,
-    OrderedServices,
-    build,
-    with_backlog,
-)
+from cometd_chat.data import DataDirectory
+from cometd_chat.parts import STOP_TIMEOUT, CannotStart, Lifetime, OrderedServices
+from cometd_chat.ports import Bound, with_backlog
+from cometd_chat.service import build
 from cometd_chat.settings import Settings
 
 

@@ -211,6 +211,9 @@ class ChatSite(Site):
 
     _access_log = Logger()
 
+    #: Twisted would log each port's opening and closing once more.
+    noisy = False
+
     def __init__(
         self,
         resource: IResource,

@@ -1,0 +1,159 @@
+"""What any service here is made of: parts that start in order, stop in reverse, or say why not.
+
+What it is: `OrderedServices`, `Daemon` and `Lifetime`, the monotonic clock, the one exception.
+
+What it may know: Twisted's services. Not what the parts do.
+
+Invariant: each part stops only when those that stand on it have; what can't start is one sentence
+on the real stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from cometd_chat.errors import ChatError
+from cometd_chat.settings import print_sentence
+
+#: Seconds that a part may take to stop before the next one has its turn.
+STOP_TIMEOUT = 20.0
+
+
+class CannotStart(Exception):
+    """The daemon can't run here; the text says why and what to do about it."""
+
+
+@implementer(IReactorTime)
+class SteadyClock:
+    """The reactor's clock, but for jumps of the system's: setting the time expires nobody.
+
+    :param reactor: runs the calls.
+    """
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+
+    def seconds(self) -> float:
+        """Seconds since some time, never set back (CLOCK_MONOTONIC)."""
+        return time.monotonic()
+
+    def callLater(
+        self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object
+    ) -> Any:
+        """See `IReactorTime.callLater`."""
+        return self._reactor.callLater(delay, callable, *args, **kwargs)
+
+    def getDelayedCalls(self) -> Any:
+        """See `IReactorTime.getDelayedCalls`."""
+        return self._reactor.getDelayedCalls()
+
+
+class Lifetime(Service):
+    """A part that begins and ends, as a service.
+
+    :param begin: called before the reactor runs.
+    :param end: its Deferred, if it returns one, is waited for.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        begin: Callable[[], object] = lambda: None,
+        end: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.name = name
+        self._begin = begin
+        self._end = end
+
+    def startService(self) -> None:
+        self._begin()
+        super().startService()
+
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()
+        return maybeDeferred(self._end)
+
+
+class OrderedServices(MultiService):
+    """Parts that start one after the other and stop in the reverse order, each waiting for the one
+    before. (A plain MultiService stops them all at once.)
+
+    :param clock: of the limit on how long a part may take to stop.
+    """
+
+    _log = Logger()
+
+    def __init__(self, parts: Sequence[Service], clock: IReactorTime) -> None:
+        super().__init__()
+        self._clock = clock
+        for part in parts:
+            part.setServiceParent(self)
+
+    def startService(self) -> None:
+        """Start the parts; when one can't, those that did are stopped again."""
+        Service.startService(self)
+        for part in self:
+            try:
+                part.startService()
+            except BaseException:
+                self.stopService()
+                raise
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return self._stop_parts()
+
+    @inlineCallbacks
+    def _stop_parts(self) -> Any:
+        for part in reversed(list(self)):
+            if not part.running:
+                continue
+            stopping = maybeDeferred(part.stopService)
+            # Without a running reactor nothing would ever time out; nor is there who could wait.
+            stopping.addTimeout(STOP_TIMEOUT, self._clock)
+            stopping.addErrback(self._stop_failed, part)
+            yield stopping
+
+    def _stop_failed(self, failure: Failure, part: Service) -> None:
+        self._log.failure("Could not stop the {part} properly", failure, part=part.name)
+
+
+class Daemon(OrderedServices):
+    """All parts, as the one service that twistd sees; says why it can't start and lets twistd
+    clean up and leave with status 1."""
+
+    def startService(self) -> None:
+        try:
+            super().startService()
+        except (CannotStart, ChatError) as error:
+            self._log.critical("Can't start: {reason}", reason=str(error))
+            # Twistd removes its pid file and answers a waiting parent for an Exception, not for a
+            # SystemExit. Only the traceback at the end of the process has to go.
+            sys.excepthook = partial(tell_without_traceback, sys.excepthook)
+            raise CannotStart(str(error)) from error
+
+
+def tell_without_traceback(
+    otherwise: Callable[..., object],
+    kind: type[BaseException],
+    error: BaseException,
+    traceback: TracebackType | None,
+) -> None:
+    """A ``sys.excepthook`` that gives a CannotStart one line on the real stderr."""
+    if isinstance(error, CannotStart):
+        print_sentence(str(error))
+    else:
+        otherwise(kind, error, traceback)

@@ -1,0 +1,176 @@
+"""The ports: endpoints that are bound at once, and how they are announced.
+
+What it is: one part of the daemon, started last and stopped first.
+
+What it may know: endpoints, sockets' limits. Not what is served.
+
+Invariant: either all endpoints are bound when the part has started, or none is left open.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.python.failure import Failure
+
+from cometd_chat import __version__
+from cometd_chat.data import DataDirectory
+from cometd_chat.parts import CannotStart
+
+#: Open files that are no connections: database, logs, the reactor's own.
+SPARE_FILES = 64
+
+#: How many new connections may wait for us; Twisted's 50 is short for readers who all come back
+#: at once after a restart.
+BACKLOG = 1024
+
+#: An address that stands for all of them, and one of those on which it can be reached.
+_REACHED_BY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
+
+
+@attrs.frozen
+class Bound:
+    """A port that is open.
+
+    :param secure: whether it speaks TLS.
+    """
+
+    address: IPv4Address | IPv6Address | UNIXAddress
+    secure: bool
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds it."""
+        if isinstance(self.address, UNIXAddress):
+            return "http://localhost/"
+        host = _REACHED_BY.get(self.address.host, self.address.host)
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.secure else 'http'}://{host}:{self.address.port}/"
+
+    @property
+    def curl(self) -> str:
+        """A command that shows the lobby live."""
+        if not isinstance(self.address, UNIXAddress):
+            return f"curl -N {self.url}rooms/lobby.txt"
+        path = os.fsdecode(self.address.name or b"")
+        return f"curl -N --unix-socket {path} {self.url}rooms/lobby.txt"
+
+
+class ListeningPorts(Service):
+    """The open ports.
+
+    :param listen: endpoint descriptions that are known to parse.
+    :param announce: told what is open, once all of it is.
+    """
+
+    name = "ports"
+
+    def __init__(
+        self,
+        listen: Sequence[str],
+        factory: IProtocolFactory,
+        reactor: Any,
+        announce: Callable[[Sequence[Bound]], None],
+    ) -> None:
+        self._endpoints = [(each, serverFromString(reactor, with_backlog(each))) for each in listen]
+        self._factory = factory
+        self._announce = announce
+        self._ports: list[IListeningPort] = []
+        self.bound: tuple[Bound, ...] = ()
+
+    def startService(self) -> None:
+        """Bind them all.
+
+        :raises CannotStart: one of them can't be had.
+        """
+        for description, endpoint in self._endpoints:
+            self._ports.append(listen_now(description, endpoint, self._factory))
+        self.bound = tuple(
+            Bound(port.getHost(), description.startswith("ssl:"))  # type: ignore[arg-type]
+            for port, (description, _) in zip(self._ports, self._endpoints, strict=True)
+        )
+        super().startService()
+        self._announce(self.bound)
+
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()
+        ports, self._ports = self._ports, []
+        return DeferredList([maybeDeferred(port.stopListening) for port in ports])
+
+
+def with_backlog(description: str) -> str:
+    """The endpoint description with our backlog, where it has one and doesn't say."""
+    kind = description.partition(":")[0]
+    if kind not in ("tcp", "tcp6", "ssl", "unix") or ":backlog=" in description:
+        return description
+    return f"{description}:backlog={BACKLOG}"
+
+
+def listen_now(description: str, endpoint: Any, factory: IProtocolFactory) -> IListeningPort:
+    """Bind an endpoint at once.
+
+    :raises CannotStart: that was not possible.
+    """
+    results: list[Any] = []
+    listening = endpoint.listen(factory).addBoth(results.append)
+    if not results:
+        listening.cancel()
+        raise CannotStart(f"--listen {description}: can't be bound at once; use tcp, ssl or unix")
+    (result,) = results
+    if not isinstance(result, Failure):
+        port: IListeningPort = result
+        return port
+    error = result.value
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    if isinstance(cause, PermissionError):
+        reason = "this user may not bind it; use a port above 1023, or a systemd socket"
+    elif getattr(cause, "errno", None) == errno.EADDRINUSE or cause is None:
+        reason = "it is taken; stop the program that has it, or choose another"
+    else:
+        reason = f"can't be bound ({getattr(cause, 'strerror', None) or cause}); choose another"
+    raise CannotStart(f"--listen {description}: {reason}") from error
+
+
+def raise_open_file_limit() -> None:
+    """Raise the soft limit on open files to the hard one: each connection is an open file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # An endless hard limit can be more than the kernel gives.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def announce(data: DataDirectory, bound: Sequence[Bound]) -> None:
+    """Say on the real stdout what runs where and how to try it."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    connections = max(files - SPARE_FILES, 0)
+    lines = [f"Comet Chat {__version__}, data in {data.path}"]
+    for port in bound:
+        if isinstance(port.address, UNIXAddress):
+            lines.append(f"  listening on {os.fsdecode(port.address.name or b'')}")
+        else:
+            lines.append(f"  {port.url} in two browser windows: talk to yourself")
+        lines.append(f"  {port.curl}")
+    lines.append(f"  open files: {files}, enough for {connections} connections")
+    print_lines(lines)
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Lines on the real stdout, in whatever encoding it has: ``sys.stdout`` may be the log."""
+    stdout = sys.__stdout__
+    if stdout is None:
+        return
+    encoding = stdout.encoding or "utf-8"
+    text = "\n".join(lines).encode(encoding, "backslashreplace").decode(encoding)
+    print(text, file=stdout, flush=True)
