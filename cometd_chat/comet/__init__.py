@@ -3,10 +3,10 @@
 What it may know: no HTTP, no SQL, no JSON, no chat and no reactor; time comes in.
 """
 
-from .engine import CometContext, CometEngine
-from .events import CometEvent, CometEventType, Delivery, Reason
-from .handler import BatchHandler, CometHandler, ReadHandler
-from .reaper import Due, Reaper
+from cometd_chat.comet.engine import CometContext, CometEngine
+from cometd_chat.comet.events import CometEvent, CometEventType, Delivery, Reason
+from cometd_chat.comet.handler import BatchHandler, CometHandler, ReadHandler
+from cometd_chat.comet.reaper import Due, Reaper
 
 __all__ = [
     "BatchHandler",

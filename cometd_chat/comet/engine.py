@@ -21,10 +21,10 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ..errors import NotFound, ShuttingDown
-from .events import CometEvent, CometEventType, Delivery, Reason
-from .handler import BatchHandler, CometHandler, ReadHandler
-from .reaper import Reaper
+from cometd_chat.comet.events import CometEvent, CometEventType, Delivery, Reason
+from cometd_chat.comet.handler import BatchHandler, CometHandler, ReadHandler
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import NotFound, ShuttingDown
 
 #: A fan-out looks at the clock once for so many handlers.
 _CLOCK_EVERY = 32

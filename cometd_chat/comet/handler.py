@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .events import CometEvent
+from cometd_chat.comet.events import CometEvent
 
 
 class CometHandler(Protocol):
