@@ -141,6 +141,8 @@ def build_site(
     pages = Pages(__version__)
     problems = Problems(pages, make_nonce)
     ledger = Ledger()
+    metrics = Metrics(chat, ledger)
+    chat.timed = metrics.append_seconds.time
     origins = Origins(settings.allow_origin)
     peers = Peers(settings.trusted_proxy)
     auth = Auth(
@@ -178,7 +180,7 @@ def build_site(
         classic=ClassicServlet(chat, auth, peers, doors, screens),
         pages=pages,
         problems=problems,
-        metrics=Metrics(chat, ledger),
+        metrics=metrics,
         make_nonce=make_nonce,
         peers=peers,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -76,6 +77,8 @@ class Chat:
         self._server = server
         self.shown = shown
         self._random = random
+        #: Entered while an append is waited for, by whoever wants to know how long that takes.
+        self.timed: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def start(self, recent: Sequence[Record]) -> None:
         """Take up what is kept, and follow the log.
@@ -183,7 +186,8 @@ class Chat:
         self.limits.take(MESSAGES, session.id)
         self.limits.take(TEXT, session.id, len(draft.text.encode()))
         self.arrive(session, room, address, GRACE)
-        record = await self.feed.log.append(draft)
+        with self.timed():
+            record = await self.feed.log.append(draft)
         if record.repeated and (record.text, record.context) != (draft.text, draft.context):
             raise ClientIdReused(
                 "This session has posted another text with that client_id: use a new one."

@@ -378,9 +378,8 @@ class ChatApp:
     async def _say(
         self, request: IRequest, session: Session, room: Room, text: object, client_id: object
     ) -> tuple[Event, bool]:
-        with self._metrics.append_seconds.time():
-            address = self._peers.address(request)
-            return await self._chat.say(session, room, text, client_id, address=address)
+        address = self._peers.address(request)
+        return await self._chat.say(session, room, text, client_id, address=address)
 
     async def _logged_in(self, request: IRequest, session: Session | None, name: str) -> Session:
         """The session of somebody who gave a name; a new one, or hers renamed."""
