@@ -1,0 +1,225 @@
+"""Text browsers in a terminal: read, log in and write with each browser's own keys."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from tests.daemon.talk import history, log_in, metric, say, wait_until
+from tests.support import PATIENCE, Daemon, environment
+
+LIVE = 'comet_chat_held_requests{door="openchat"}'
+
+
+class Terminal:
+    """A program in a terminal of its own: ``with Terminal(tmp_path, "lynx", url) as lynx: ...``.
+
+    :param directory: its home, and where its terminal's socket is.
+    """
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self._tmux = ["tmux", "-S", str(directory / "terminal"), "-f", "/dev/null"]
+        self._environ = environment({"HOME": str(directory), "TERM": "screen", "LANG": "C.UTF-8"})
+        self._environ |= {"EDITOR": str(directory / "editor")}
+        self._run("new-session", "-d", "-x", "100", "-y", "40", *arguments)
+
+    def _run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [*self._tmux, *arguments],
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+        return done.stdout
+
+    def press(self, *keys: str) -> None:
+        """Press keys, as tmux calls them."""
+        self._run("send-keys", *keys)
+
+    def write(self, text: str) -> None:
+        """Type a text."""
+        self._run("send-keys", "-l", text)
+
+    @property
+    def screen(self) -> str:
+        """What can be seen."""
+        return self._run("capture-pane", "-p")
+
+    def shows(self, wanted: str) -> str:
+        """Wait until something can be seen, given as a regular expression; the screen."""
+        try:
+            wait_until(lambda: re.search(wanted, self.screen), wanted, timeout=15)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; what was seen:\n{self.screen}") from None
+        return self.screen
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._run("kill-server")
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("text"), "--limits=off", "--heartbeat=1") as running:
+        yield running
+        assert "Traceback" not in running.log
+
+
+@pytest.fixture(scope="module")
+def alice(daemon: Daemon) -> str:
+    """Her token."""
+    return log_in(daemon.port, "alice")
+
+
+def plain(daemon: Daemon) -> str:
+    return f"{daemon.url}/rooms/lobby/plain"
+
+
+def said_by(daemon: Daemon, name: str) -> list[str]:
+    return [event["text"] for event in history(daemon.port) if event["from"] == name]
+
+
+def test_lynx(daemon: Daemon, alice: str, tmp_path: Path) -> None:
+    say(daemon.port, alice, "hello, lynx")
+    with Terminal(tmp_path, "lynx", "-nopause", "-accept_all_cookies", plain(daemon)) as lynx:
+        lynx.shows("alice: hello, lynx")
+        lynx.shows("Enter text into the field")
+        lynx.write("lina")
+        lynx.shows("lina")
+        lynx.press("Down", "Enter")
+        lynx.shows("Here: .*lina")
+        lynx.shows("Textarea")
+        lynx.write("typed with lynx")
+        lynx.shows("typed with lynx")
+        # Over the second line of the text to the button.
+        lynx.press("Down", "Down", "Enter")
+        lynx.shows(r"\d\d:\d\d lina: typed with lynx")
+    assert said_by(daemon, "lina") == ["typed with lynx"]
+
+
+def test_w3m(daemon: Daemon, alice: str, tmp_path: Path) -> None:
+    say(daemon.port, alice, "hello, w3m")
+    # It hands every text of more than a line to the user's editor.
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nprintf "%s" "typed with w3m" > "$1"\n')
+    editor.chmod(0o700)
+    with Terminal(tmp_path, "w3m", plain(daemon)) as w3m:
+        w3m.shows("alice: hello, w3m")
+        w3m.press("Tab", "Enter")
+        w3m.shows("TEXT:")
+        w3m.write("wim")
+        w3m.press("Enter")
+        w3m.shows(r"\[wim ")
+        w3m.press("Tab", "Enter")
+        w3m.shows(r"wim: \[")
+        w3m.press("Tab", "Enter")
+        w3m.shows(r"\[typed with w3m ")
+        w3m.press("Tab", "Enter")
+        w3m.shows(r"\d\d:\d\d wim: typed with w3m")
+    assert said_by(daemon, "wim") == ["typed with w3m"]
+
+
+def welcomed(browser: Terminal) -> None:
+    """Links and ELinks greet who starts them for the first time."""
+    browser.shows("Welcome")
+    browser.press("Enter")
+    wait_until(lambda: "Welcome" not in browser.screen, "the greeting is gone")
+
+
+def confirm(browser: Terminal) -> None:
+    """ELinks asks before it sends a form."""
+    browser.shows("Do you want to post form data")
+    browser.press("Enter")
+
+
+def go_to(browser: Terminal, place: str) -> None:
+    """Go down from link to link until the last line says that this is the one."""
+    for _ in range(20):
+        last = browser.screen.splitlines()[-1]
+        if place in last:
+            return
+        browser.press("Down")
+        # Within a text nothing but the cursor moves.
+        with suppress(AssertionError):
+            wait_until(lambda: browser.screen.splitlines()[-1] != last, "next", 0.5)  # noqa: B023
+    raise AssertionError(f"no {place} here:\n{browser.screen}")
+
+
+def test_links(daemon: Daemon, alice: str, tmp_path: Path) -> None:
+    say(daemon.port, alice, "hello, links")
+    with Terminal(tmp_path, "links", plain(daemon)) as links:
+        welcomed(links)
+        links.shows("alice: hello, links")
+        links.write("lisa")
+        links.shows("name: lisa")
+        links.press("Down", "Enter")
+        links.shows("Here: .*lisa")
+        links.shows("Text area, name text")
+        links.write("typed with links")
+        links.shows("typed with links")
+        go_to(links, "form to")
+        links.press("Enter")
+        links.shows(r"\d\d:\d\d lisa: typed with links")
+    assert said_by(daemon, "lisa") == ["typed with links"]
+
+
+def test_elinks(daemon: Daemon, alice: str, tmp_path: Path) -> None:
+    say(daemon.port, alice, "hello, elinks")
+    with Terminal(tmp_path, "elinks", plain(daemon)) as elinks:
+        welcomed(elinks)
+        elinks.shows("alice: hello, elinks")
+        elinks.press("Enter")
+        elinks.write("ella")
+        elinks.shows("name: ella")
+        elinks.press("Down", "Enter")
+        confirm(elinks)
+        elinks.shows("Here: .*ella")
+        elinks.shows("Text area, name text")
+        elinks.press("Enter")
+        elinks.write("typed with elinks")
+        elinks.shows("typed with elinks")
+        go_to(elinks, "form to")
+        elinks.press("Enter")
+        confirm(elinks)
+        elinks.shows(r"\d\d:\d\d ella: typed with elinks")
+    assert said_by(daemon, "ella") == ["typed with elinks"]
+
+
+@pytest.mark.parametrize("program", ["links", "elinks"])
+def test_frames_show_lines_as_they_come(
+    daemon: Daemon, alice: str, tmp_path: Path, program: str
+) -> None:
+    name = f"{program}-frames"
+    with Terminal(tmp_path, program, f"{daemon.url}/chat?view=frameset") as browser:
+        welcomed(browser)
+        browser.shows("The page that needs no script")
+        if program == "elinks":
+            browser.press("Enter")
+        browser.write(name)
+        browser.shows(name)
+        browser.press("Down", "Enter")
+        if program == "elinks":
+            confirm(browser)
+        browser.shows(f"You are {name}")
+        go_to(browser, "view=frameset")
+        browser.press("Enter")
+        wait_until(lambda: metric(daemon.port, LIVE) == 1, "the page is held")
+        browser.shows(f"Welcome {name}")
+        for number in range(3):
+            say(daemon.port, alice, f"live {number} for {program}")
+            browser.shows(rf"\[ alice \] live {number} for {program}")
