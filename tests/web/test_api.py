@@ -7,8 +7,11 @@ import re
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from cometd_chat.errors import StorageUnavailable
+from cometd_chat.log.directory import RoomRow
+from cometd_chat.log.memory import MemoryDirectory
 from tests.memory import MakeSite, MemorySite
 from tests.web.refusals import fields, problem
 from tests.wire import Response
@@ -356,6 +359,55 @@ def test_so_it_is_by_form(site: MemorySite, alice: str, path: str, body: bytes) 
     site.log.release()
     site.turn()
     assert json.loads(stream.text.splitlines()[-1])["text"] == "still"
+
+
+class SlowDirectory(MemoryDirectory):
+    """A directory that ends and renames sessions when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__([RoomRow("lobby", "", "", 0)])
+        self.held: list[Deferred[None]] = []
+
+    def _later(self, done: Deferred[None]) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self.held.append(waiting)
+        return waiting.addCallback(lambda _: done)
+
+    def end_session(self, id: str) -> Deferred[None]:
+        return self._later(super().end_session(id))
+
+    def rename_session(self, id: str, name: str, name_key: str | None) -> Deferred[None]:
+        return self._later(super().rename_session(id, name, name_key))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "told"),
+    [
+        ("DELETE", SESSION, b"", [("leave", "alice")]),
+        ("POST", "/log-out", b"", [("leave", "alice")]),
+        ("POST", SESSION, b'{"name": "carol"}', [("leave", "alice"), ("join", "carol")]),
+        ("POST", "/rename", b"name=carol", [("leave", "alice"), ("join", "carol")]),
+        ("POST", "/log-in", b"name=carol", [("leave", "alice"), ("join", "carol")]),
+    ],
+)
+def test_what_was_begun_is_done_to_its_end(
+    make_site: MakeSite, method: str, path: str, body: bytes, told: list[tuple[str, str]]
+) -> None:
+    """Others hear of a new name, and of an end, though whoever asked for it has left."""
+    directory = SlowDirectory()
+    site = make_site(directory=directory)
+    alice = site.log_in("alice")
+    site.get("/api/v1/events/stream", token=alice)
+    stream = site.get("/api/v1/events/stream")
+    connection = site.connect()
+    kind = "application/json" if path == SESSION else "application/x-www-form-urlencoded"
+    connection.request(method, path, body=body, headers={"Content-Type": kind}, token=alice)
+    (waiting,) = directory.held
+    connection.reset()
+    waiting.callback(None)
+    site.turn()
+    events = [json.loads(line) for line in stream.text.splitlines()[-len(told) :]]
+    assert [(event["type"], event["from"]) for event in events] == told
 
 
 def test_an_error_after_the_sender_has_left_is_nobodys_defect(site: MemorySite, alice: str) -> None:
