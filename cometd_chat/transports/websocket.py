@@ -12,15 +12,15 @@ a close frame whose code says whether to come back.
 from __future__ import annotations
 
 import struct
+from base64 import b64decode
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from wsproto import ConnectionType
 from wsproto.connection import Connection
-from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.frame_protocol import CloseReason
-from wsproto.handshake import H11Handshake
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidRequest, UpgradeRequired
@@ -114,27 +114,15 @@ class WebSocket:
 
     @classmethod
     def accept(cls, request: Any) -> WebSocket:
-        """Answer the handshake with 101.
-
-        :raises UpgradeRequired: it is none (RFC 6455, section 4.2).
-        """
-        handshake = H11Handshake(ConnectionType.SERVER)
-        headers = [
-            (name, value)
-            for name, values in request.requestHeaders.getAllRawHeaders()
-            for value in values
-        ]
-        try:
-            handshake.initiate_upgrade_connection(headers, request.path)
-            head = handshake.send(AcceptConnection())
-        except (RemoteProtocolError, LocalProtocolError) as error:
-            raise UpgradeRequired(
-                "This door is for WebSocket clients, version 13 (RFC 6455); scripts can use sse."
-            ) from error
+        """Answer the handshake with 101; `require_upgrade` has said that it is one."""
+        token = generate_accept_token(request.getHeader(b"sec-websocket-key"))
         # Twisted has no way to say 101; from here on it only passes bytes through.
         request.startedWriting = 1
         request.chunked = 0
-        request.write(head)
+        request.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: %s\r\n\r\n" % token
+        )
         return cls(request)
 
     def listen(
@@ -230,13 +218,29 @@ class WebSocket:
 
 
 def require_upgrade(request: Any) -> None:
-    """Refuse early what `WebSocket.accept` would refuse.
+    """Refuse a request that is no handshake (RFC 6455, section 4.2.1).
 
-    :raises UpgradeRequired: the request asks for no WebSocket.
+    :raises UpgradeRequired: it asks for no WebSocket, or for one of another version.
     :raises InvalidRequest: it asks in a way that can't be answered.
     """
-    upgrade = request.getHeader("upgrade") or ""
-    if upgrade.lower() != "websocket":
+    if "websocket" not in _tokens(request, "upgrade"):
         raise UpgradeRequired("This door is for WebSocket clients (RFC 6455); scripts can use sse.")
     if request.clientproto != b"HTTP/1.1":
         raise InvalidRequest("A WebSocket needs HTTP/1.1.")
+    if "upgrade" not in _tokens(request, "connection"):
+        raise UpgradeRequired("A WebSocket's handshake has the header Connection: Upgrade.")
+    if request.getHeader("sec-websocket-version") != "13":
+        raise UpgradeRequired("This door speaks version 13 of WebSocket (RFC 6455) only.")
+    key = request.getHeader(b"sec-websocket-key") or b""
+    try:
+        nonce = b64decode(key, validate=True)
+    except ValueError:
+        nonce = b""
+    if len(nonce) != 16:
+        raise InvalidRequest("Sec-WebSocket-Key has to be 16 bytes in base64.")
+
+
+def _tokens(request: Any, header: str) -> list[str]:
+    """The members of a header that is a list, in lower case."""
+    lines: list[str] = request.requestHeaders.getRawHeaders(header, [])
+    return [each.strip().lower() for each in ",".join(lines).split(",")]

@@ -298,8 +298,10 @@ class Doors:
         start = await start_at(self._chat.feed, paths, asked.cursor, asked.backlog)
         if request.method == b"HEAD":
             return self._head(request, framing)
-        socket = WebSocket.accept(request) if framing.door == "ws" else None
+        # From here on nothing can refuse it: a handshake that is answered takes no error any more.
+        self._chat.refuse_unless_serving()
         on_end = self._count(self._peers.address(request), framing)
+        socket = WebSocket.accept(request) if framing.door == "ws" else None
         if socket is None:
             self._set_headers(request, framing)
         held = self._held(request, framing, asked.wait)

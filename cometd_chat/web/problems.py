@@ -18,7 +18,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
-from cometd_chat.errors import ChatError, InvalidToken, MethodNotAllowed, NoSession
+from cometd_chat.errors import (
+    ChatError,
+    InvalidToken,
+    MethodNotAllowed,
+    NoSession,
+    UpgradeRequired,
+)
 from cometd_chat.web import parameters
 from cometd_chat.web.pages import Pages, content_security_policy
 
@@ -99,6 +105,11 @@ def set_error_headers(request: IRequest, error: ChatError) -> None:
         request.setHeader("retry-after", str(max(1, math.ceil(error.retry_after or 1))))
     if isinstance(error, MethodNotAllowed):
         request.setHeader("allow", ", ".join(error.allow))
+    if isinstance(error, UpgradeRequired):
+        # RFC 9110, section 7.8; RFC 6455, section 4.4.
+        request.setHeader("upgrade", "websocket")
+        request.responseHeaders.addRawHeader("connection", "Upgrade")
+        request.setHeader("sec-websocket-version", "13")
     if isinstance(error, (NoSession, InvalidToken)):
         request.setHeader("www-authenticate", 'Bearer realm="comet-chat"')
 
