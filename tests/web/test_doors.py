@@ -236,6 +236,21 @@ class TestResuming:
         site.say("hi", "dev")
         assert client.texts() == ["hi"]
 
+    @pytest.mark.parametrize("door", ALL)
+    def test_what_is_said_while_the_log_finds_nothing_is_not_skipped(
+        self, make_site: MakeSite, door: str
+    ) -> None:
+        site = make_site(tail=SHORT)
+        site.fill(100)
+        site.log.holding_reads = True
+        client = Client(site, door, rooms="dev", cursor=site.log.cursor(1))
+        site.say("hi", "dev")
+        site.fill(2 * SHORT)
+        site.log.holding_reads = False
+        site.log.answer_read()
+        site.turn()
+        assert client.texts() == ["hi"]
+
     def test_doors_are_changed_in_mid_conversation(self, make_site: MakeSite) -> None:
         site = make_site(tail=SHORT)
         doors = [*EVENTS, *reversed(EVENTS)]
@@ -311,6 +326,7 @@ class TestFarBehind:
     ) -> None:
         site = make_site(tail=tail)
         site.fill(5001)
+        site.fill(1, room="dev")
         client = Client(site, door, cursor=site.log.cursor(1))
         assert client.texts() == said(2, 5001)
         assert client.of("gap") == []
