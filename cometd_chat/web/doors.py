@@ -328,12 +328,10 @@ class Doors:
     ) -> None:
         """Take what the peer says, where the door lets it."""
         assert isinstance(request, LimitedRequest)
-        talk = None
-        if asked.session is not None:
-            talk = Talk(self._chat, asked.session, asked.rooms, reader, request.transport)
+        talk = Talk(self._chat, asked.session, asked.rooms, reader, request.transport)
         if socket is not None:
             socket.listen(reader, talk, self._reaper)
-        elif request.body is not None and talk is not None:
+        elif request.body is not None:
             request.body.listen(talk)
 
     def _held(self, request: IRequest, framing: Framing, wait: float) -> HeldRequest:
