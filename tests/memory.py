@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat import service
 from cometd_chat.comet import CometEngine
+from cometd_chat.errors import ChatError
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.log import Draft, Record
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
@@ -27,12 +28,13 @@ from tests.wire import Response
 
 
 class HeldLog(MemoryEventLog):
-    """A log whose reads wait until they are let go, as those of a database do."""
+    """A log whose reads can be made to wait, as those of a database do, or to fail."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.holding_reads = False
-        self.reads = 0
+        #: While set, each read is refused with it.
+        self.failing_reads: ChatError | None = None
         self._held_reads: list[tuple[Deferred[list[Record]], list[Record]]] = []
 
     def read(
@@ -44,7 +46,8 @@ class HeldLog(MemoryEventLog):
         limit: int,
         newest: bool = False,
     ) -> Deferred[list[Record]]:
-        self.reads += 1
+        if self.failing_reads is not None:
+            return fail(self.failing_reads)
         found = super().read(contexts, after=after, before=before, limit=limit, newest=newest)
         if not self.holding_reads:
             return found

@@ -1,0 +1,316 @@
+"""The heads of the doors: status, headers, who may open one, and refusals that can be seen."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from cometd_chat.errors import StorageUnavailable
+from tests import decoders
+from tests.memory import MakeSite, MemorySite
+from tests.web.doors import ALL, EVENTS, POLLS, Client, decode, door_path, read_answer
+from tests.wire import Response
+
+TYPES = {
+    "frame": "text/html; charset=utf-8",
+    "poll": "application/json",
+    "stream": "application/x-ndjson",
+    "sse": "text/event-stream",
+    "jsonp": "text/javascript; charset=utf-8",
+    "text": "text/plain; charset=utf-8",
+    "openchat": "text/html; charset=utf-8",
+}
+
+#: Doors whose clients see the status of a refusal.
+SEEING = ("poll", "stream", "sse", "multipart", "text")
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("door", ALL)
+    def test_are_common_to_all(self, site: MemorySite, door: str) -> None:
+        response = Client(site, door).response
+        assert response.status == 200
+        assert response.header("cache-control") == "no-store, no-transform"
+        assert response.header("x-accel-buffering") == "no"
+        assert response.header("x-content-type-options") == "nosniff"
+        assert response.header("content-encoding") is None
+        assert response.header("set-cookie") is None
+
+    @pytest.mark.parametrize("door", TYPES)
+    def test_say_what_it_is(self, site: MemorySite, door: str) -> None:
+        assert Client(site, door).response.header("content-type") == TYPES[door]
+
+    @pytest.mark.parametrize("door", ALL)
+    def test_nothing_is_compressed_for_who_would_take_it(self, site: MemorySite, door: str) -> None:
+        client = Client(site, door, headers={"Accept-Encoding": "gzip, br"})
+        assert client.response.header("content-encoding") is None
+        site.say("hi")
+        assert client.texts() == ["hi"]
+
+    def test_a_frame_runs_our_scripts_and_nothing_else(self, site: MemorySite) -> None:
+        response = site.get(door_path("frame"))
+        policy = response.header("content-security-policy") or ""
+        (nonce,) = decoders.read_frame(response.body).nonces
+        assert f"script-src 'nonce-{nonce}'" in policy
+        assert "default-src 'none'" in policy
+
+    @pytest.mark.parametrize("door", ALL)
+    def test_http_1_0_gets_a_stream_without_chunks(self, site: MemorySite, door: str) -> None:
+        connection = site.connect()
+        token = site.log_in("alice") if door == "openchat" else None
+        response = connection.request("GET", door_path(door), token=token, version="HTTP/1.0")
+        assert response.status == 200
+        assert response.header("transfer-encoding") is None
+        if door not in POLLS:
+            site.say("hi")
+            assert "hi" in [event.get("text") for event in decode(door, response)]
+
+
+class TestMethods:
+    @pytest.mark.parametrize("door", ALL)
+    def test_head_gets_the_head_and_ends(self, site: MemorySite, door: str) -> None:
+        token = site.log_in("alice")
+        connection = site.connect()
+        head = connection.request("HEAD", door_path(door), token=token)
+        whole = site.get(door_path(door), token=token)
+        assert (head.status, head.complete) == (200, True)
+        for name in ("content-type", "cache-control", "x-accel-buffering"):
+            assert head.header(name) == whole.header(name)
+        # It holds nothing, and the connection goes on.
+        assert connection.request("GET", "/healthz").text == "alive\n"
+        assert connection.surplus == b""
+
+    def test_head_holds_nothing_and_makes_no_guest(self, site: MemorySite) -> None:
+        for path in (door_path("stream"), door_path("text", name="alice")):
+            assert site.request("HEAD", path).complete
+        assert held(site) == {}
+        assert people(site) == []
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+    @pytest.mark.parametrize("door", EVENTS)
+    def test_another_is_405_and_says_which(self, site: MemorySite, door: str, method: str) -> None:
+        response = site.request(method, door_path(door))
+        assert response.status == 405
+        assert response.header("allow") == "GET, HEAD"
+        assert response.json()["type"] == "/problems/method-not-allowed"
+
+    def test_of_a_rooms_text_as_well(self, site: MemorySite) -> None:
+        response = site.request("DELETE", "/rooms/lobby.txt")
+        assert response.status == 405
+        assert "GET" in (response.header("allow") or "")
+
+
+def held(site: MemorySite) -> dict[str, int]:
+    """How many requests each door holds, as the metrics tell; those that hold none left out."""
+    lines = site.get("/metrics").text.splitlines()
+    found = [line for line in lines if line.startswith("comet_chat_held_requests{")]
+    counts = {line.split('"')[1]: int(float(line.split()[-1])) for line in found}
+    return {door: count for door, count in counts.items() if count}
+
+
+def people(site: MemorySite, room: str = "lobby") -> list[str]:
+    answer = site.get(f"/api/v1/rooms/{room}/people").json()
+    return [each["name"] for each in answer["people"]]
+
+
+class TestUnknown:
+    @pytest.mark.parametrize("door", SEEING)
+    @pytest.mark.parametrize("room", ["nowhere", "lobby,nowhere", "a b", "x" * 100, "\u202e"])
+    def test_a_room_is_404(self, site: MemorySite, door: str, room: str) -> None:
+        response = site.get(door_path(door, rooms=room))
+        assert response.status == 404
+        assert response.json()["type"] == "/problems/room-not-found"
+
+    @pytest.mark.parametrize("path", ["/rooms/nowhere.txt", "/chat?action=openchat&room=nowhere"])
+    def test_a_room_in_a_path_as_well(self, site: MemorySite, path: str) -> None:
+        assert site.get(path, token=site.log_in("alice")).status == 404
+
+    def test_a_door_is_404_and_says_which_there_are(self, site: MemorySite) -> None:
+        response = site.get("/api/v1/events/window")
+        assert response.status == 404
+        for door in EVENTS:
+            assert door in response.json()["detail"]
+
+    @pytest.mark.parametrize("rooms", ["", ",", ",".join(["lobby"] * 60)])
+    def test_none_or_too_many_rooms_are_400(self, site: MemorySite, rooms: str) -> None:
+        response = site.get(door_path("stream", rooms=rooms))
+        assert response.status == 400
+        assert response.json()["errors"][0]["field"] == "rooms"
+
+    @pytest.mark.parametrize("query", ["backlog=x", "backlog=-1", "backlog=1.5", "backlog="])
+    def test_what_is_no_number_is_400(self, site: MemorySite, query: str) -> None:
+        response = site.get(f"/api/v1/events/stream?{query}")
+        assert response.status == 400
+        assert response.json()["errors"][0]["field"] == "backlog"
+
+    @pytest.mark.parametrize("door", ["stream", "frame", "sse"])
+    def test_a_parameter_given_twice_is_400(self, site: MemorySite, door: str) -> None:
+        response = site.get(f"/api/v1/events/{door}?cursor=1.abcd&cursor=2.abcd")
+        assert response.status == 400
+        if door == "frame":
+            assert error_of(response)["status"] == 400
+
+
+def error_of(response: Response) -> dict[str, Any]:
+    """The one event of a frame that was refused."""
+    assert response.header("content-type") == "text/html; charset=utf-8"
+    ((event,),) = decoders.read_frame(response.body).batches
+    assert event["type"] in ("error", "bye")
+    return event
+
+
+#: A query that is refused, and how.
+REFUSED = {
+    404: {"rooms": "nowhere"},
+    400: {"cursor": "nonsense"},
+    401: {"token": "invalid"},
+}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("status", REFUSED)
+    @pytest.mark.parametrize("door", SEEING)
+    def test_are_problems_for_who_sees_the_status(
+        self, site: MemorySite, door: str, status: int
+    ) -> None:
+        response = site.get(door_path(door, **REFUSED[status]))
+        assert response.status == status
+        assert response.header("content-type") == "application/problem+json"
+        assert response.json()["status"] == status
+
+    @pytest.mark.parametrize("status", REFUSED)
+    def test_are_a_script_in_a_frame(self, site: MemorySite, status: int) -> None:
+        response = site.get(door_path("frame", **REFUSED[status]))
+        assert response.status == status
+        assert response.complete
+        event = error_of(response)
+        assert event["status"] == status
+        assert event["detail"]
+        (nonce,) = decoders.read_frame(response.body).nonces
+        assert nonce in (response.header("content-security-policy") or "")
+        assert response.header("cache-control") == "no-store, no-transform"
+
+    @pytest.mark.parametrize("status", REFUSED)
+    def test_are_a_call_with_jsonp(self, site: MemorySite, status: int) -> None:
+        response = site.get(door_path("jsonp", **REFUSED[status]))
+        assert response.status == 200
+        answer = read_answer("jsonp", response)
+        assert [event["status"] for event in answer["events"]] == [status]
+
+    @pytest.mark.parametrize("door", ["sse", "frame", "jsonp"])
+    def test_hold_nothing(self, site: MemorySite, door: str) -> None:
+        for query in REFUSED.values():
+            site.get(door_path(door, **query))
+        assert held(site) == {}
+
+    def test_when_stopping_bring_an_event_source_back(self, site: MemorySite) -> None:
+        """At another status than 200 a browser never tries again."""
+        site.stop()
+        response = site.get(door_path("sse"))
+        comes_back(response, 503)
+
+    @pytest.mark.parametrize("door", [each for each in SEEING if each != "sse"])
+    def test_when_stopping_are_503_with_a_time(self, site: MemorySite, door: str) -> None:
+        site.stop()
+        response = site.get(door_path(door))
+        assert response.status == 503
+        assert int(response.header("retry-after") or "") >= 1
+
+    def test_when_the_log_is_out_of_reach(self, make_site: MakeSite) -> None:
+        site = make_site(tail=5)
+        site.fill(100)
+        site.log.failing_reads = StorageUnavailable("The disk is away.", retry_after=2)
+        path = door_path("stream", backlog=50)
+        assert site.get(path).status == 503
+        assert site.get(path).header("retry-after") == "2"
+        comes_back(site.get(door_path("sse", backlog=50)), 503)
+        assert error_of(site.get(door_path("frame", backlog=50)))["status"] == 503
+
+    def test_a_traceback_is_in_no_body(self, site: MemorySite) -> None:
+        site.chat.rooms.find = None  # type: ignore[method-assign, assignment]
+        response = site.get(door_path("stream"))
+        assert response.status == 500
+        assert "Traceback" not in response.text
+        assert "NoneType" not in response.text
+        (failure,) = site.take_failures()
+        assert failure["log_failure"].check(TypeError)
+
+
+def comes_back(response: Response, status: int) -> None:
+    """A refusal after which an EventSource opens its stream again."""
+    assert (response.status, response.complete) == (200, True)
+    assert response.header("content-type") == "text/event-stream"
+    stream = decoders.read_event_stream(response.body)
+    assert stream.retry is not None
+    assert stream.retry >= 1000
+    (event,) = decoders.read_sse(response.body)
+    assert (event["type"], event["status"]) == ("error", status)
+    assert event["last_event_id"] == ""
+
+
+class TestWhoMayRead:
+    @pytest.mark.parametrize("door", ALL)
+    def test_a_token_in_header_query_or_cookie(self, site: MemorySite, door: str) -> None:
+        token = site.log_in("alice")
+        ways: list[dict[str, Any]] = [
+            {"headers": {"Authorization": f"Bearer {token}"}},
+            {"headers": {"Cookie": f"comet_session={token}"}},
+        ]
+        if door != "openchat":
+            ways.append({"query": {"token": token}})
+        for way in ways:
+            connection = site.connect()
+            query = {"rooms": "dev", **way.pop("query", {})}
+            response = connection.request("GET", door_path(door, **query), **way)
+            assert response.status == 200
+            # A script can be loaded by any page, with its reader's cookie: there it can't count.
+            counts = not (door == "jsonp" and "Cookie" in way.get("headers", {}))
+            assert people(site, "dev") == (["alice"] if counts else [])
+            connection.close()
+            site.advance(70)
+
+    @pytest.mark.parametrize("door", SEEING)
+    @pytest.mark.parametrize("token", ["invalid", "x" * 500, "é", ""])
+    def test_an_invalid_one_is_401(self, site: MemorySite, door: str, token: str) -> None:
+        path = door_path(door)
+        for headers, query in (
+            ({"Authorization": f"Bearer {token}"}, ""),
+            ({"Cookie": f"comet_session={token or 'x'}"}, ""),
+            ({}, f"&token={quote(token)}"),
+        ):
+            response = site.get(path + query, headers=headers)
+            assert response.status == 401
+            assert response.header("www-authenticate")
+            assert held(site) == {}
+
+    def test_an_invalid_one_is_no_less_so_beside_a_valid_one(self, site: MemorySite) -> None:
+        token = site.log_in("alice")
+        headers = {"Cookie": f"comet_session={token}"}
+        assert site.get(door_path("stream", token="invalid"), headers=headers).status == 401
+
+    @pytest.mark.parametrize("door", EVENTS)
+    def test_somebody_without_a_session_where_reading_is_public(
+        self, site: MemorySite, door: str
+    ) -> None:
+        assert site.get(door_path(door)).status == 200
+        assert people(site) == []
+
+    @pytest.mark.parametrize("door", EVENTS)
+    def test_nobody_without_a_session_where_it_is_not(self, make_site: MakeSite, door: str) -> None:
+        site = make_site(public_reading=False)
+        response = site.get(door_path(door))
+        if door == "jsonp":
+            assert read_answer("jsonp", response)["events"][0]["status"] == 401
+        else:
+            assert response.status == 401
+        if door == "frame":
+            assert error_of(response)["status"] == 401
+        assert site.get(door_path(door, token=site.log_in("alice"))).status == 200
+
+    def test_nor_the_text_of_a_room(self, make_site: MakeSite) -> None:
+        site = make_site(public_reading=False)
+        assert site.get("/rooms/lobby.txt").status == 401
+        token = site.log_in("alice")
+        assert site.get(f"/rooms/lobby.txt?token={token}").status == 200
