@@ -399,8 +399,8 @@ class Doors:
         comes_back = framing.door == "sse" and error.status in (429, 503)
         if not by_script and not comes_back:
             raise error
-        self._set_headers(request, framing)
         problems.set_error_headers(request, error)
+        self._set_headers(request, framing)
         if framing.door != "frame":
             request.setResponseCode(200)
         told = events.error(error.status, error.detail)
