@@ -106,12 +106,15 @@ class LimitedChannel(HTTPChannel):
             receive(data)
 
     def requestDone(self, request: LimitedRequest) -> None:
-        super().requestDone(request)
         early, self._early = self._early, None
-        if early is not None and early.body is not None and not early.body.ended:
-            # Answered before all of it came: let the peer finish, or it may lose the answer.
-            self._refused = True
-            self.setTimeout(LINGER)
+        half_read = early is not None and early.body is not None and not early.body.ended
+        if half_read or self._input is not None:
+            # It may be sending yet: let it finish, or it may lose the end of what we said.
+            del self.requests[0]
+            self._refused, self._input = True, None
+            self._linger()
+        else:
+            super().requestDone(request)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         if self._receivedHeaderSize > self.totalHeadersSize:
@@ -143,6 +146,10 @@ class LimitedChannel(HTTPChannel):
 
     def _linger(self) -> None:
         self.setTimeout(LINGER)
+        # Nothing more is produced, and what the peer sends is read again, to be dropped.
+        transport: Any = self._networkProducer
+        transport.unregisterProducer()
+        transport.resumeProducing()
         if ITCPTransport.providedBy(self.transport) and not self.isSecure():
             self.transport.loseWriteConnection()
         else:
