@@ -18,18 +18,22 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, succeed
 from wsproto import ConnectionType
 from wsproto.connection import Connection
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidRequest, UpgradeRequired
+from cometd_chat.transports import below
 from cometd_chat.transports.event import Event
 from cometd_chat.transports.framings import EachAlone
 
 #: The largest message that a peer may send, in bytes, and in how many fragments.
 MAX_MESSAGE = 64 * 1024
 MAX_FRAGMENTS = 64
+
+#: A peer that is so many bytes behind gets no answers to its pings (RFC 6455, section 5.5.3).
+MAX_UNREAD = 64 * 1024
 
 #: Seconds that a peer has to answer our close frame.
 CLOSE_TIMEOUT = 2.0
@@ -40,6 +44,9 @@ TRY_LATER = 1013
 STAY_AWAY = 4000
 
 _TEXT, _PING, _CLOSE = 0x1, 0x9, 0x8
+
+#: Bytes of a reason that fit into a control frame beside its code.
+_MOST_REASON = 123
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -55,7 +62,8 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 def close_frame(code: int, reason: str = "") -> bytes:
     """A close frame; a reason is cut to what it can hold."""
-    return frame(_CLOSE, struct.pack("!H", code) + reason.encode()[:120])
+    held = reason.encode()[:_MOST_REASON].decode(errors="ignore")
+    return frame(_CLOSE, struct.pack("!H", code) + held.encode())
 
 
 class WebSocketFrames(EachAlone):
@@ -89,8 +97,8 @@ class SocketReader(Protocol):
     def on_progress(self) -> None:
         """The peer is there."""
 
-    def on_lost(self) -> None:
-        """The peer has closed."""
+    def finish(self) -> None:
+        """The peer has closed: nothing more is written."""
 
 
 class WebSocket:
@@ -125,12 +133,10 @@ class WebSocket:
         )
         return cls(request)
 
-    def listen(
-        self, reader: SocketReader, listener: WebSocketListener | None, reaper: Reaper
-    ) -> None:
+    def listen(self, reader: SocketReader, listener: WebSocketListener, reaper: Reaper) -> None:
         """Begin to read.
 
-        :param listener: hears messages; None when this peer may only read.
+        :param listener: hears messages.
         """
         self._reader = reader
         self._listener = listener
@@ -154,6 +160,8 @@ class WebSocket:
         """Bytes from the peer."""
         if self._closing:
             return
+        if self._reader is not None:
+            self._reader.on_progress()
         try:
             self._connection.receive_data(data)
             for event in self._connection.events():
@@ -170,11 +178,14 @@ class WebSocket:
         elif isinstance(event, BytesMessage):
             self._close(CloseReason.UNSUPPORTED_DATA)
         elif isinstance(event, Ping):
-            self._request.write(self._connection.send(event.response()))
-        elif isinstance(event, Pong) and self._reader is not None:
-            self._reader.on_progress()
+            self._answer_ping(event)
         elif isinstance(event, CloseConnection):
             self._answer_close(event)
+
+    def _answer_ping(self, event: Ping) -> None:
+        # Who reads no answers gets no more of them: they are in nobody's budget.
+        if self._closed is None and below.unsent(self._request.transport) <= MAX_UNREAD:
+            self._request.write(self._connection.send(event.response()))
 
     def _collect(self, event: TextMessage) -> None:
         self._text.append(event.data)
@@ -188,8 +199,6 @@ class WebSocket:
         text = "".join(self._text)
         self._text.clear()
         self._size = self._fragments = 0
-        if self._reader is not None:
-            self._reader.on_progress()
         if self._listener is not None:
             self._listener.message_received(text)
 
@@ -213,8 +222,7 @@ class WebSocket:
             closed.callback(None)
         elif self._reader is not None:
             # The peer ended it: the close frames have been exchanged, nothing more is written.
-            self._reader.on_lost()
-            self._request.transport.loseConnection()
+            self._reader.finish()
 
 
 def require_upgrade(request: Any) -> None:
