@@ -19,14 +19,13 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.reader import Reader
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, InvalidRequest
+from cometd_chat.errors import ChatError, InvalidRequest, NoSession
 
 #: When so many wait to be posted, the peer is read no further.
 MOST_WAITING = 16
@@ -52,7 +51,7 @@ class Talk:
     def __init__(
         self,
         chat: Chat,
-        session: Session,
+        session: Session | None,
         rooms: Sequence[Room],
         reader: Reader,
         transport: Any,
@@ -73,6 +72,7 @@ class Talk:
 
     def line_received(self, line: str) -> None:
         """A line for the first room."""
+        self._reader.on_progress()
         self._add(_Said(self._first, line, None))
 
     def line_refused(self, why: str) -> None:
@@ -88,7 +88,6 @@ class Talk:
 
     def message_received(self, text: str) -> None:
         """A JSON object, as a post."""
-        self._reader.on_progress()
         try:
             fields = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):
@@ -104,7 +103,8 @@ class Talk:
 
     def _add(self, said: _Said | ChatError) -> None:
         self._waiting.append(said)
-        if len(self._waiting) >= MOST_WAITING and not self._paused:
+        if len(self._waiting) >= MOST_WAITING:
+            # Each time: the channel resumes it, too, when its own buffer is empty.
             self._paused = True
             self._transport.pauseProducing()
         self._post_next()
@@ -113,8 +113,7 @@ class Talk:
         if self._posting:
             return
         self._posting = True
-        posting = Deferred.fromCoroutine(self._post_all())
-        posting.addErrback(self._failed)
+        Deferred.fromCoroutine(self._post_all())
 
     async def _post_all(self) -> None:
         while self._waiting:
@@ -136,9 +135,15 @@ class Talk:
             room = self._rooms.get(said.room) if isinstance(said.room, str) else None
             if room is None:
                 raise InvalidRequest("Only rooms that this stream reads can be written to.")
+            if self._session is None:
+                raise NoSession("Log in first, and open this stream with the session's token.")
             event, repeated = await self._chat.say(self._session, room, said.text, said.client_id)
         except ChatError as error:
             self._tell(error, said.client_id)
+            return
+        except Exception:
+            self._log.failure("what somebody said could not be posted")
+            self._tell(ChatError("It is in the log. Trying again may help."), said.client_id)
             return
         self._last_id = event.id or 0
         if repeated:
@@ -149,7 +154,3 @@ class Talk:
         why = error.fields[0].detail if error.fields else error.detail
         shown = client_id if isinstance(client_id, str) else None
         self._reader.tell(events.error(error.status, why, shown))
-
-    def _failed(self, failure: Failure) -> None:
-        self._posting = False
-        self._log.failure("what somebody said could not be posted", failure)
