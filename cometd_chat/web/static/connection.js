@@ -125,9 +125,13 @@ export class Connection {
   #fill() {
     const state = this.#comet.state;
     const heard = state.heardAt ? `${Math.round((Date.now() - state.heardAt) / 1000)} s ago` : "not yet";
+    const detour = state.door !== state.preferred;
+    const why = `${DOORS[state.preferred].label}: ${state.detour || "did not get through"}`;
     const facts = [
       ["State", state.phase === "live" ? "live" : state.reason || state.phase],
-      ["Door", DOORS[state.door].label + (state.door === state.preferred ? "" : ", for the time being")],
+      ["Door", DOORS[state.door].label + (detour ? ", for the time being" : "")],
+      ...(detour ? [["Instead of", why]] : []),
+      ["Held by", state.leading ? "this tab" : "another tab, for this one too"],
       ["Last sign of life", heard],
       ["Last round trip", state.roundTrip ? `${Math.round(state.roundTrip)} ms` : "–"],
       ["Cursor", state.cursor || "–"],

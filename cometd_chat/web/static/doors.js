@@ -17,13 +17,17 @@
 /**
  * What a door is given.
  * @typedef {Object} Call
- * @property {(parameters?: Record<string, string | number>) => string} address where to ask, from the
+ * @property {(path: string, parameters?: Parameters) => string} address where to ask, from the
  *   cursor as it is now; different each time, since browsers let equal requests wait for each other
+ * @property {string} origin of the daemon
+ * @property {string} token of the session; empty when the cookie does
+ * @property {string} client the same for all polls of a tab, so that the daemon holds only the last
  * @property {(event: CometEvent) => void} receive takes each event, in order
  * @property {() => void} opened an answer has come, though perhaps no event
  * @property {(why: string, refusal?: Refusal) => void} died nothing more will come
- * @property {string} token for the Authorization header; empty when the cookie does
  */
+
+/** @typedef {Record<string, string | number>} Parameters */
 
 /** @typedef {{status: number, detail: string, retryAfter: number}} Refusal */
 
@@ -39,6 +43,7 @@
  * @property {string} label for people
  * @property {boolean} heartbeats it carries them, so that silence is a sign
  * @property {boolean} rotates its memory grows, so that it is renewed now and then
+ * @property {boolean} [byToken] it is only for pages that have a token
  * @property {(call: Call) => Held} open
  */
 
@@ -46,6 +51,8 @@
 const POLL_WAIT = 25;
 /** Seconds over that after which a poll is given up. */
 const POLL_GRACE = 10;
+/** Seconds between two plain polls. */
+const PLAIN_PAUSE = 3;
 
 /** The frames that are open now, each with what takes its events. @type {Map<HTMLIFrameElement, Call>} */
 const frames = new Map();
@@ -99,7 +106,6 @@ function watchTheEnd(frame, call) {
 
 /** @type {Door["open"]} */
 function openFrame(call) {
-  installReceiver();
   const frame = document.createElement("iframe");
   frame.hidden = true;
   frame.title = "Stream of messages";
@@ -107,9 +113,14 @@ function openFrame(call) {
   // It fires when the stream has ended, or when there never was one.
   frame.addEventListener("load", () => call.died("the stream ended"));
   frame.addEventListener("error", () => call.died("the frame was blocked"));
-  frame.src = call.address();
+  return call.origin === location.origin ? ownFrame(frame, call) : foreignFrame(frame, call);
+}
+
+/** @param {HTMLIFrameElement} frame @param {Call} call @returns {Held} */
+function ownFrame(frame, call) {
+  installReceiver();
   frames.set(frame, call);
-  document.body.append(frame);
+  show(frame, call.address("frame", credential(call)));
   return {
     close() {
       frames.delete(frame);
@@ -125,43 +136,172 @@ function openFrame(call) {
   };
 }
 
-/** @type {Door["open"]} */
-function openPoll(call) {
-  const stop = new AbortController();
-  const headers = authorization(call.token);
+/**
+ * A frame of another origin can't call its parent; it posts each event as a string.
+ * @param {HTMLIFrameElement} frame
+ * @param {Call} call
+ * @returns {Held}
+ */
+function foreignFrame(frame, call) {
+  const listening = new AbortController();
+  addEventListener(
+    "message",
+    ({ source, origin, data }) => {
+      // Any window may post to ours: what counts is from this frame while it is the daemon's.
+      if (source !== frame.contentWindow || origin !== call.origin || typeof data !== "string") return;
+      call.receive(JSON.parse(data));
+    },
+    { signal: listening.signal },
+  );
+  show(frame, call.address("frame", { ...credential(call), target: location.origin }));
+  return {
+    close() {
+      listening.abort();
+      frame.remove();
+    },
+    alive: () => true,
+  };
+}
 
-  /** @param {number} wait seconds */
-  async function poll(wait) {
-    const late = setTimeout(() => stop.abort(), (wait + POLL_GRACE) * 1000);
-    try {
-      const answer = await fetch(call.address({ wait }), {
-        headers,
-        signal: stop.signal,
-        cache: "no-store",
-      });
-      if (!answer.ok) throw await refusalOf(answer);
-      return await answer.json();
-    } finally {
-      clearTimeout(late);
+/** @param {HTMLIFrameElement} frame @param {string} address */
+function show(frame, address) {
+  frame.src = address;
+  document.body.append(frame);
+}
+
+/** @type {Door["open"]} */
+function openStream(call) {
+  const stop = new AbortController();
+
+  async function run() {
+    const answer = await fetch(call.address("stream"), {
+      headers: authorization(call.token),
+      signal: stop.signal,
+      cache: "no-store",
+    });
+    if (!answer.ok || !answer.body) throw await refusalOf(answer);
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    // What is read ends anywhere; a line is an event only once its end has come.
+    let rest = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return call.died("the stream ended");
+      const lines = (rest + value).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) if (line) call.receive(JSON.parse(line));
     }
   }
+
+  run().catch((problem) => give(call, problem, "the stream broke off"));
+  return { close: () => stop.abort(), alive: () => true };
+}
+
+/** @type {Door["open"]} */
+function openEventSource(call) {
+  const source = new EventSource(call.address("sse", credential(call)));
+  /** @param {MessageEvent<string>} message */
+  const receive = ({ data }) => call.receive(JSON.parse(data));
+  source.addEventListener("message", receive);
+  source.addEventListener("heartbeat", receive);
+  // It would come back by itself, but at the address with the old cursor and always after 3 s.
+  source.addEventListener("error", () => {
+    source.close();
+    call.died("the stream broke off");
+  });
+  return { close: () => source.close(), alive: () => source.readyState !== EventSource.CLOSED };
+}
+
+/** @type {Door["open"]} */
+function openWebSocket(call) {
+  const address = new URL(call.address("ws", credential(call)), location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  const socket = new WebSocket(address);
+  socket.addEventListener("message", ({ data }) => call.receive(JSON.parse(data)));
+  // A `bye` or a `reopen` has come before, if there was one: the code says nothing new.
+  socket.addEventListener("close", ({ code }) => call.died(`the socket was closed (${code})`));
+  return { close: () => socket.close(), alive: () => true };
+}
+
+/**
+ * One complete answer after the other.
+ * @param {Call} call
+ * @param {(wait: number, signal: AbortSignal) => Promise<{events: CometEvent[], cursor: string | null}>} ask
+ *   `wait` is in seconds
+ * @param {{wait: number, pause: number}} pace seconds to be held, and to wait between two questions
+ * @returns {Held}
+ */
+function openPolling(call, ask, { wait, pause }) {
+  const stop = new AbortController();
 
   async function run() {
     // The first answer comes at once, so that it is soon known whether this door works.
-    for (let wait = 0; !stop.signal.aborted; wait = POLL_WAIT) {
-      const { events, cursor } = await poll(wait);
+    for (let hold = 0; !stop.signal.aborted; hold = wait) {
+      const late = AbortSignal.timeout((hold + POLL_GRACE) * 1000);
+      const { events, cursor } = await ask(hold, AbortSignal.any([stop.signal, late]));
+      if (stop.signal.aborted) return;
       call.opened();
       for (const event of events) call.receive(event);
       if (cursor && !stop.signal.aborted) call.receive({ type: "heartbeat", cursor });
+      if (pause) await new Promise((resolve) => setTimeout(resolve, pause * 1000));
     }
   }
 
-  run().catch((problem) => {
-    if (problem && typeof problem.status === "number") call.died("refused", problem);
-    else call.died("the poll broke off");
-  });
+  run().catch((problem) => give(call, problem, "the poll broke off"));
   return { close: () => stop.abort(), alive: () => true };
 }
+
+/** @param {Call} call */
+const askByFetch = (call) => async (/** @type {number} */ wait, /** @type {AbortSignal} */ signal) => {
+  const answer = await fetch(call.address("poll", { wait, client: call.client }), {
+    headers: authorization(call.token),
+    signal,
+    cache: "no-store",
+  });
+  if (!answer.ok) throw await refusalOf(answer);
+  return answer.json();
+};
+
+let callbacks = 0;
+
+/** @param {Call} call */
+const askByScript = (call) => (/** @type {number} */ wait, /** @type {AbortSignal} */ signal) => {
+  const callback = `cometCallback${++callbacks}`;
+  const page = /** @type {Record<string, any>} */ (/** @type {unknown} */ (window));
+  const script = document.createElement("script");
+  const answered = new Promise((resolve, reject) => {
+    page[callback] = resolve;
+    script.addEventListener("error", () => reject(new Error("The script could not be loaded.")));
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
+  const own = { ...credential(call), wait, client: call.client, callback };
+  script.src = call.address("jsonp", own);
+  document.head.append(script);
+  return answered
+    .then((answer) => {
+      const [first] = answer.events;
+      if (first?.type !== "error") return answer;
+      throw { status: first.status, detail: first.detail, retryAfter: 0 };
+    })
+    .finally(() => {
+      script.remove();
+      // A script that is taken away while it loads still runs: it has to find something to call.
+      page[callback] = () => delete page[callback];
+    });
+};
+
+/**
+ * Tell why a door is at its end.
+ * @param {Call} call
+ * @param {any} problem a refusal, or whatever was thrown
+ * @param {string} why in case it was no refusal
+ */
+function give(call, problem, why) {
+  if (problem && typeof problem.status === "number") call.died("refused", problem);
+  else call.died(why);
+}
+
+/** For doors that can set no header. @param {Call} call @returns {Parameters} */
+const credential = ({ token }) => (token ? { token } : {});
 
 /**
  * @param {string} token
@@ -189,5 +329,26 @@ export async function refusalOf(answer) {
 /** In order of preference. A further door is a further entry. @type {Record<string, Door>} */
 export const DOORS = {
   frame: { label: "hidden iframe", heartbeats: true, rotates: true, open: openFrame },
-  poll: { label: "long polling", heartbeats: false, rotates: false, open: openPoll },
+  stream: { label: "fetch stream", heartbeats: true, rotates: false, open: openStream },
+  sse: { label: "server-sent events", heartbeats: true, rotates: false, open: openEventSource },
+  ws: { label: "WebSocket", heartbeats: true, rotates: false, open: openWebSocket },
+  poll: {
+    label: "long polling",
+    heartbeats: false,
+    rotates: false,
+    open: (call) => openPolling(call, askByFetch(call), { wait: POLL_WAIT, pause: 0 }),
+  },
+  plain: {
+    label: "plain polling",
+    heartbeats: false,
+    rotates: false,
+    open: (call) => openPolling(call, askByFetch(call), { wait: 0, pause: PLAIN_PAUSE }),
+  },
+  jsonp: {
+    label: "callback polling",
+    heartbeats: false,
+    rotates: false,
+    byToken: true,
+    open: (call) => openPolling(call, askByScript(call), { wait: POLL_WAIT, pause: 0 }),
+  },
 };

@@ -31,7 +31,8 @@ const messages = new Messages(byId("scroller"), byId("log"));
 const people = new People(room);
 const rooms = new Rooms(room);
 const unconfirmed = new Unconfirmed(room);
-const comet = connect({ rooms: [room], cursor: data.cursor });
+// All tabs of a session hold one request.
+const comet = connect({ rooms: [room], cursor: data.cursor, share: me || "reader" });
 new Connection(comet);
 const form = /** @type {HTMLFormElement | null} */ (document.querySelector("form#composer"));
 const composer = form && new Composer(form, room, { send, typing: tellTyping });
@@ -239,8 +240,10 @@ function showTyping() {
 }
 
 function tellTyping() {
-  ask("POST", `${roomPath(room)}/typing`, {}).catch(() => {});
+  comet.typing(room);
 }
+
+addEventListener("pagehide", () => me && comet.leave(room));
 
 // --- what has been read
 

@@ -1,0 +1,475 @@
+// @ts-check
+/**
+ * A stream of events that goes on, whatever happens to the request that carries it: it comes back with
+ * the cursor in hand, and goes over to another door where one does not get through. It knows doors and
+ * control events; not posts, not other tabs.
+ *
+ * What it keeps: each event of the log is handed over once, in order.
+ */
+
+import { DoorMemory } from "./choice.js";
+import { DOORS, authorization, refusalOf } from "./doors.js";
+import { Line } from "./line.js";
+
+/** @typedef {import("./doors.js").CometEvent} CometEvent */
+/** @typedef {import("./doors.js").Refusal} Refusal */
+/** @typedef {import("./comet.js").State} State */
+
+/**
+ * How far somebody has come: everything up to `cursor`, and nothing after `lastId`.
+ * @typedef {{cursor: string, lastId: number}} Place
+ */
+
+/**
+ * @typedef {Object} Settings
+ * @property {string[]} rooms
+ * @property {Place} place where to go on; it is kept up to date
+ * @property {number} backlog without a cursor: so many older messages first
+ * @property {string} origin of the daemon
+ * @property {string} token
+ * @property {string} client a name for this tab
+ * @property {string[]} doors
+ */
+
+/** @typedef {{event: (event: CometEvent) => void, state: () => void}} Hears */
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+/** How long the first sign of life may take; for the next door, when one was held back. */
+const FIRST_SIGN = 6 * SECOND;
+const NEXT_SIGN = 2.5 * SECOND;
+/** So many times as long as a short request takes is enough, too. */
+const TRIPS = 5;
+/** A stream that ended sooner has not really lived. */
+const SHORT_LIFE = 5 * SECOND;
+const LONGEST_WAIT = 30 * SECOND;
+const RETURN_TO_BETTER = 10 * MINUTE;
+/** How long the question may take whether the daemon is there. */
+const PROBE_TIMEOUT = 10 * SECOND;
+/** What was posted has to come back within this time. */
+export const ECHO_TIME = 4 * SECOND;
+/** A line for other rooms that could not be opened is tried again after this. */
+const ROOMS_AGAIN = 3 * SECOND;
+
+export class Stream {
+  #settings;
+  #hears;
+  #place;
+  #rooms;
+  #memory;
+  #door;
+  #preferred;
+  /** Why the preferred door is not in use, and since when. */
+  #detour = "";
+  #detourAt = 0;
+  /** @type {Line | null} */
+  #line = null;
+  /** Opened to take the place of `#line`. @type {Line | null} */
+  #spare = null;
+  #spareAt = 0;
+  /** @type {State["phase"]} */
+  #phase = "connecting";
+  #reason = "";
+  #status = 0;
+  #nextAt = 0;
+  #heardAt = 0;
+  #heartbeat = 15 * SECOND;
+  #patience = FIRST_SIGN;
+  #tries = 0;
+  /** Deaths of the present door that were its own fault, without and with a first sign of life. */
+  #stillborn = 0;
+  #shortLived = 0;
+  #heldBack = false;
+  #requests = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  /** @param {Settings} settings @param {Hears} hears */
+  constructor(settings, hears) {
+    this.#settings = settings;
+    this.#hears = hears;
+    this.#place = settings.place;
+    this.#rooms = settings.rooms;
+    this.#memory = new DoorMemory(settings.origin, settings.doors);
+    const { door, preferred, detour, detourAt } = this.#memory.load();
+    this.#door = door;
+    this.#preferred = preferred;
+    this.#detour = detour;
+    this.#detourAt = detourAt;
+  }
+
+  /** @returns {State} */
+  get state() {
+    return {
+      phase: this.#phase,
+      door: this.#door,
+      preferred: this.#preferred,
+      detour: this.#detour,
+      reason: this.#reason,
+      status: this.#status,
+      nextAt: this.#nextAt,
+      heardAt: this.#heardAt,
+      roundTrip: 0,
+      cursor: this.#place.cursor,
+      leading: true,
+    };
+  }
+
+  /** Rooms that are really listened to at this moment. */
+  get carried() {
+    return this.#phase === "live" ? (this.#line?.rooms ?? []) : [];
+  }
+
+  /** ms */
+  get heartbeat() {
+    return this.#heartbeat;
+  }
+
+  start() {
+    this.#open();
+  }
+
+  stop() {
+    this.#halt();
+    if (this.#phase !== "away") this.#become("closed");
+  }
+
+  /** Go on as another one did. @param {State} before */
+  succeed(before) {
+    this.#door = before.door;
+    this.#preferred = before.preferred;
+    this.#detour = before.detour;
+    this.#detourAt = before.detour ? Date.now() : 0;
+    if (before.phase === "away") this.#become("away", before);
+    else this.#open();
+  }
+
+  /** Listen to other rooms; what is open stays until that is. @param {string[]} rooms */
+  read(rooms) {
+    if (same(rooms, this.#rooms)) return;
+    this.#rooms = rooms;
+    if (this.#line?.openedAt) this.#replace(this.#door);
+    else if (this.#line) this.#open();
+  }
+
+  /** Try again at once: the wait is cut short, and so is being sent away. */
+  reconnect() {
+    if (this.#phase === "live" || this.#phase === "closed") return;
+    this.#tries = 0;
+    this.#open();
+  }
+
+  /** @param {string} door */
+  use(door) {
+    this.#preferred = door;
+    this.#detour = "";
+    this.#forgive();
+    if (this.#phase === "live") this.#replace(door);
+    else {
+      this.#door = door;
+      if (this.#phase !== "away") this.reconnect();
+    }
+    this.#hears.state();
+  }
+
+  /** An event with this id is in the log: it has to come in a moment. @param {number} id */
+  expect(id) {
+    const line = this.#line;
+    setTimeout(() => {
+      if (!line?.openedAt || line !== this.#line || this.#place.lastId >= id) return;
+      this.#died(line, { why: "what was said did not come back", heldBack: !line.proven });
+    }, ECHO_TIME);
+  }
+
+  /** Look after what is open; every second or so. */
+  tick() {
+    for (const line of [this.#line, this.#spare]) {
+      const verdict = line?.judge(this.#heartbeat, this.#patience);
+      if (line && verdict) this.#died(line, verdict);
+    }
+    const line = this.#line;
+    if (!line?.openedAt || this.#spare) return;
+    if (this.#door !== this.#preferred && Date.now() - this.#detourAt > RETURN_TO_BETTER) {
+      this.#replace(this.#preferred);
+    } else if (line.worn) {
+      line.count = 0;
+      this.#replace(line.door);
+    } else if (!same(line.rooms, this.#rooms) && Date.now() - this.#spareAt > ROOMS_AGAIN) {
+      this.#replace(line.door);
+    }
+  }
+
+  /** The page is looked at again, or the network is back: do not wait for timers that were slowed. */
+  wake() {
+    if (this.#phase === "waiting") this.reconnect();
+    else this.tick();
+  }
+
+  /** @param {State["phase"]} phase @param {{reason?: string, status?: number, nextAt?: number}} [more] */
+  #become(phase, { reason = "", status = 0, nextAt = 0 } = {}) {
+    this.#phase = phase;
+    this.#reason = reason;
+    this.#status = status;
+    this.#nextAt = nextAt;
+    this.#hears.state();
+  }
+
+  /** @param {string} path @param {import("./doors.js").Parameters} more @param {string[]} rooms */
+  #address(path, more, rooms = this.#rooms) {
+    const { cursor } = this.#place;
+    const from = cursor ? { cursor } : { backlog: this.#settings.backlog };
+    const parameters = { ...from, ...more, n: `${Date.now().toString(36)}-${++this.#requests}` };
+    const query = Object.entries(parameters).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+    const names = rooms.map(encodeURIComponent).join(",");
+    return `${this.#settings.origin}/api/v1/events/${path}?rooms=${names}&${query.join("&")}`;
+  }
+
+  /** @param {string} door */
+  #hold(door) {
+    const line = new Line(door, this.#rooms);
+    const { origin, token, client } = this.#settings;
+    line.open({
+      address: (path, more = {}) => this.#address(path, more, line.rooms),
+      origin,
+      token,
+      client,
+      receive: (event) => this.#receive(line, event),
+      opened: () => this.#opened(line),
+      died: (why, refusal) => this.#died(line, { why, heldBack: false }, refusal),
+    });
+    return line;
+  }
+
+  /** @param {Line | null} line */
+  #drop(line) {
+    if (!line) return;
+    line.close();
+    if (line === this.#line) this.#line = null;
+    if (line === this.#spare) this.#spare = null;
+  }
+
+  #halt() {
+    clearTimeout(this.#timer);
+    this.#drop(this.#spare);
+    this.#drop(this.#line);
+  }
+
+  #open() {
+    this.#halt();
+    this.#line = this.#hold(this.#door);
+    this.#become("connecting", { reason: this.#reason });
+  }
+
+  /** Open another line beside the present one, which goes when the other has come. @param {string} door */
+  #replace(door) {
+    this.#drop(this.#spare);
+    this.#spareAt = Date.now();
+    this.#spare = this.#hold(door);
+  }
+
+  /** @param {Line} line */
+  #opened(line) {
+    if (line.over) return;
+    line.heard();
+    if (line.openedAt) return;
+    line.openedAt = line.heardAt;
+    if (line === this.#spare) {
+      this.#spare = null;
+      this.#drop(this.#line);
+      this.#line = line;
+    }
+    this.#door = line.door;
+    this.#patience = FIRST_SIGN;
+    if (this.#door === this.#preferred) this.#detour = "";
+    this.#memory.save({
+      door: this.#door,
+      preferred: this.#preferred,
+      detour: this.#detour,
+      detourAt: this.#detourAt,
+    });
+    this.#become("live");
+  }
+
+  /** @param {Line} line @param {CometEvent} event */
+  #receive(line, event) {
+    if (line.over) return;
+    this.#heardAt = Date.now();
+    line.heard(event);
+    if (event.type === "error" && event.status && event.status >= 400 && !event.client_id) {
+      line.refusal = { status: event.status, detail: event.detail ?? "", retryAfter: 0 };
+    } else if (event.type !== "bye") {
+      this.#opened(line);
+    }
+    if (event.id !== undefined) {
+      if (!advance(this.#place, event)) return;
+      line.count++;
+    } else {
+      this.#obey(line, event);
+    }
+    this.#hears.event(event);
+  }
+
+  /** Do what a control event asks for. @param {Line} line @param {CometEvent} event */
+  #obey(line, event) {
+    const place = this.#place;
+    switch (event.type) {
+      case "hello":
+        if (event.heartbeat) this.#heartbeat = event.heartbeat * SECOND;
+        // Its cursor is the end of the log: not ours while something older is still to come.
+        if (!place.cursor && !this.#settings.backlog) place.cursor = event.cursor ?? "";
+        break;
+      case "heartbeat":
+        place.cursor = event.cursor || place.cursor;
+        break;
+      case "reset":
+        place.cursor = event.cursor ?? "";
+        place.lastId = 0;
+        break;
+      case "reopen":
+        this.#reopen(line, event);
+        break;
+      case "bye":
+        this.#halt();
+        this.#become("away", { reason: event.reason ?? "" });
+    }
+  }
+
+  /** This stream ends on purpose. @param {Line} line @param {CometEvent} event */
+  #reopen(line, event) {
+    this.#place.cursor = event.cursor || this.#place.cursor;
+    const lived = Date.now() - line.openedAt;
+    this.#drop(line);
+    const after = (event.after ?? 0) * SECOND;
+    if (!after && lived > SECOND) this.#open();
+    else this.#wait("the server asked for it", Math.max(after, SECOND / 2));
+  }
+
+  /**
+   * @param {Line} line
+   * @param {import("./line.js").Verdict} verdict
+   * @param {Refusal} [refused]
+   */
+  #died(line, { why, heldBack }, refused) {
+    if (line.over) return;
+    const refusal = refused ?? line.refusal;
+    const now = Date.now();
+    const spare = line === this.#spare;
+    this.#drop(line);
+    if (spare) {
+      // The old line goes on; another time.
+      if (this.#line) this.#line.rotateAt = now + MINUTE;
+      this.#detourAt = now;
+      return;
+    }
+    const lived = line.openedAt && now - line.openedAt > SHORT_LIFE;
+    if (heldBack) this.#heldBack = true;
+    else if (lived) this.#tries = this.#stillborn = this.#shortLived = 0;
+    else if (line.openedAt) this.#shortLived++;
+    else this.#stillborn++;
+    if (refusal && this.#isFinal(refusal)) return;
+    const least = (refusal?.retryAfter || (refusal?.status === 429 ? 5 : 0)) * SECOND;
+    if (heldBack && !refusal) this.#wait(why, 0);
+    else this.#backOff(refusal?.detail || why, least);
+  }
+
+  /** A refusal that trying again would not change. @param {Refusal} refusal */
+  #isFinal({ status, detail }) {
+    if (status === 400 && this.#place.cursor) {
+      this.#place.cursor = "";
+      this.#place.lastId = 0;
+      this.#hears.event({ type: "reset", reason: detail });
+      return false;
+    }
+    if (status < 400 || status >= 500 || status === 408 || status === 429) return false;
+    this.#become("away", { reason: detail, status });
+    return true;
+  }
+
+  /** Exponential, with full jitter. @param {string} reason @param {number} [least] ms */
+  #backOff(reason, least = 0) {
+    const most = Math.min(LONGEST_WAIT, SECOND * 2 ** this.#tries++);
+    this.#wait(reason, least + Math.random() * most);
+  }
+
+  /** @param {string} reason @param {number} ms */
+  #wait(reason, ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#retry(), ms);
+    this.#become("waiting", { reason, nextAt: Date.now() + ms });
+  }
+
+  /**
+   * Ask whether the daemon is there before a door is opened again: a frame can't tell "no server"
+   * from "no frames", and only the latter is a reason to change the door. Others can't tell why they
+   * were refused; this can.
+   */
+  async #retry() {
+    this.#become("connecting", { reason: this.#reason });
+    const mine = (this.#timer = setTimeout(() => {}, 0));
+    const askedAt = Date.now();
+    const refusal = await this.#probe();
+    if (mine !== this.#timer || this.#phase !== "connecting" || this.#line) return;
+    if (refusal && this.#isFinal(refusal)) return;
+    if (refusal && (!refusal.status || refusal.status >= 500)) {
+      this.#forgive();
+      this.#backOff("the server can't be reached");
+      return;
+    }
+    if (this.#heldBack || this.#stillborn >= 2 || this.#shortLived >= 3) {
+      this.#goOn();
+      this.#patience = Math.min(FIRST_SIGN, Math.max(NEXT_SIGN, TRIPS * (Date.now() - askedAt)));
+    }
+    this.#open();
+  }
+
+  /** @returns {Promise<Refusal | null>} status 0 when there was no answer */
+  async #probe() {
+    try {
+      const answer = await fetch(this.#address("poll", { wait: 0 }), {
+        headers: authorization(this.#settings.token),
+        cache: "no-store",
+        signal: AbortSignal.timeout(PROBE_TIMEOUT),
+      });
+      if (!answer.ok) return await refusalOf(answer);
+      // Only the status counts; an answer that nobody reads would go on using a connection.
+      answer.body?.cancel();
+      return null;
+    } catch {
+      return { status: 0, detail: "", retryAfter: 0 };
+    }
+  }
+
+  /** To the next door: the present one does not get through. */
+  #goOn() {
+    const { doors } = this.#settings;
+    if (this.#door === this.#preferred) {
+      this.#detour = this.#reason;
+      this.#detourAt = Date.now();
+    }
+    this.#door = doors[(doors.indexOf(this.#door) + 1) % doors.length];
+    this.#forgive();
+  }
+
+  #forgive() {
+    this.#stillborn = this.#shortLived = 0;
+    this.#heldBack = false;
+  }
+}
+
+/**
+ * Take note of an event of the log.
+ * @param {Place} place
+ * @param {CometEvent} event
+ * @returns {boolean} false when it has come before
+ */
+export function advance(place, event) {
+  const id = event.id ?? 0;
+  if (id <= place.lastId) return false;
+  place.lastId = id;
+  place.cursor = event.cursor ?? place.cursor;
+  return true;
+}
+
+/** @param {string[]} some @param {string[]} others */
+const same = (some, others) =>
+  some.length === others.length && some.every((each) => others.includes(each));
