@@ -31,8 +31,9 @@ from cometd_chat.settings import OPTIONS
 from tests.support import PATIENCE, ROOT, Daemon, environment
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
-README, PROTOCOL, OPERATIONS = (
-    ROOT / name for name in ("README.md", "docs/protocol.md", "docs/operations.md")
+README, PROTOCOL, OPERATIONS, TRANSPORTS = (
+    ROOT / name
+    for name in ("README.md", "docs/protocol.md", "docs/operations.md", "docs/transports.md")
 )
 
 #: Where the documents' daemon is, and its directory.
@@ -49,6 +50,7 @@ CHANGING = [
     (re.compile(r"comet-chat/[0-9][\w.]*"), "comet-chat/VERSION"),
     (re.compile(r"(?m)^Date: .*$"), "Date: TIME"),
     (re.compile(r"(?m)^retry: [0-9]+$"), "retry: MILLISECONDS"),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "BOUNDARY"),
 ]
 
 
@@ -74,7 +76,9 @@ def blocks(document: Path) -> list[Block]:
 def block(document: Path, name: str, daemon: Daemon) -> str:
     """The body of a block that is to be run, for this daemon instead of the shown one."""
     (body,) = [each.body for each in blocks(document) if each.name == name]
-    return body.replace(SHOWN_URL, daemon.url).replace(SHOWN_DATA, str(daemon.data))
+    # Without the scheme, which is another one for WebSockets.
+    shown, real = SHOWN_URL.partition(":")[2], daemon.url.partition(":")[2]
+    return body.replace(shown, real).replace(SHOWN_DATA, str(daemon.data))
 
 
 def rows(document: Path, heading: str) -> list[list[str]]:
@@ -192,6 +196,13 @@ def texts(daemon: Daemon) -> list[str]:
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     with Daemon(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all clients of a few lines: each of them only reads along."""
+    with Daemon(tmp_path_factory.mktemp("doors")) as running:
         yield running
 
 
@@ -342,6 +353,48 @@ def test_the_javascript_reader_comes_back(daemon: Daemon) -> None:
         ]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["stream.py", "ws.py", "poll.py", "multipart.py", "text.sh", "duplex.sh"]
+)
+def test_a_door_by_a_program(name: str, doors: Daemon, tmp_path: Path) -> None:
+    """The few lines that the page shows for a door hear what others say."""
+    token = str(call(doors, "/api/v1/session", {"name": f"by-{name}"})["token"])
+    runner = "sh" if name.endswith(".sh") else "python3"
+    with reading(tmp_path, runner, script(tmp_path, TRANSPORTS, name, doors)) as reader:
+        wait_until(lambda: holds(doors) or name == "poll.py", lambda: f"{name} is held")
+        wait_until(lambda: say_until_heard(doors, token, reader), lambda: reader.output)
+        if name == "duplex.sh":
+            reader.type(["typed by hand"])
+            reader.wait_for("[alice] typed by hand")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["frame.js", "sse.js", "jsonp.js"])
+def test_a_door_by_a_page(name: str, doors: Daemon) -> None:
+    """The few lines that the page shows for a door hear what others say."""
+    token = str(call(doors, "/api/v1/session", {"name": f"by-{name}"})["token"])
+    with browser_page(doors.url) as page:
+        with page.expect_console_message(lambda message: "hello page" in message.text):
+            page.add_script_tag(content=block(TRANSPORTS, name, doors))
+            wait_until(lambda: holds(doors), lambda: f"{name} is held")
+            say(doors, token, "hello page")
+
+
+def holds(daemon: Daemon) -> bool:
+    """Whether the daemon holds any request."""
+    with urlopen(f"{daemon.url}/metrics", timeout=PATIENCE) as answer:
+        held = re.findall(r"^comet_chat_held_requests\{.*\} (\S+)$", answer.read().decode(), re.M)
+    return any(float(count) for count in held)
+
+
+def say_until_heard(daemon: Daemon, token: str, reader: Reading) -> bool:
+    """Between two polls nothing is held: what is said then comes with the next one."""
+    if "hello program" not in reader.output:
+        say(daemon, token, "hello program")
+    return "hello program" in reader.output
+
+
 def end(daemon: Daemon, how: signal.Signals) -> None:
     if how == signal.SIGKILL:
         daemon.kill()
@@ -350,9 +403,15 @@ def end(daemon: Daemon, how: signal.Signals) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", [PROTOCOL, OPERATIONS], ids=["protocol", "operations"])
+@pytest.mark.parametrize("document", [PROTOCOL, OPERATIONS, TRANSPORTS], ids=lambda path: path.stem)
 def test_transcripts(document: Path, daemon: Daemon) -> None:
     """Typed again, each command prints the lines that are shown, in their order."""
+    if document == TRANSPORTS:
+        token = str(call(daemon, "/api/v1/session", {"name": "bob"})["token"])
+        post = "/api/v1/rooms/lobby/messages"
+        call(daemon, post, {"text": "hi", "client_id": "b1"}, token)
+        call(daemon, post, {"text": "two\nlines"}, token)
+        call(daemon, "/api/v1/rooms", {"name": "dev"}, token)
     for command, shown, printed in transcript(document, daemon):
         rest = iter(comparable(printed))
         for line in comparable(shown):
