@@ -374,11 +374,13 @@ def test_a_door_by_a_program(name: str, doors: Daemon, tmp_path: Path) -> None:
 def test_a_door_by_a_page(name: str, doors: Daemon) -> None:
     """The few lines that the page shows for a door hear what others say."""
     token = str(call(doors, "/api/v1/session", {"name": f"by-{name}"})["token"])
-    with browser_page(doors.url) as page:
-        with page.expect_console_message(lambda message: "hello page" in message.text):
-            page.add_script_tag(content=block(TRANSPORTS, name, doors))
-            wait_until(lambda: holds(doors), lambda: f"{name} is held")
-            say(doors, token, "hello page")
+    with (
+        browser_page(doors.url) as page,
+        page.expect_console_message(lambda message: "hello page" in message.text),
+    ):
+        page.add_script_tag(content=block(TRANSPORTS, name, doors))
+        wait_until(lambda: holds(doors), lambda: f"{name} is held")
+        say(doors, token, "hello page")
 
 
 def holds(daemon: Daemon) -> bool:
