@@ -94,7 +94,7 @@ class Asked:
     :param session: who asks; None for somebody who only reads.
     :param wait: seconds that a poll is held.
     :param client: which of her windows asks, if it says so.
-    :param most: how many requests of this kind she may hold.
+    :param most: how many requests of this kind she may hold; None for any number.
     """
 
     rooms: Sequence[Room]
@@ -103,7 +103,7 @@ class Asked:
     backlog: int
     wait: float
     client: str | None
-    most: int
+    most: int | None
 
 
 class Doors:
@@ -278,6 +278,8 @@ class Doors:
             # What a browser sends by itself when it comes back; its URL is as old as the page.
             cursor = request.getHeader("last-event-id") or cursor
         by_cookie = fields.optional("token") is None and came_by_cookie(request)
+        most = MOST_BY_COOKIE if by_cookie else MOST_BY_TOKEN
+        wait = fields.seconds("wait", self._holding.poll_timeout, self._holding.poll_timeout)
         client = fields.optional("client")
         if client is not None and not 1 <= len(client) <= MAX_CLIENT:
             raise refused("client", f"1 to {MAX_CLIENT} characters are needed")
@@ -286,9 +288,11 @@ class Doors:
             session=session,
             cursor=cursor,
             backlog=fields.number("backlog", 0, 0, AFTER_GAP) or 0,
-            wait=fields.seconds("wait", self._holding.poll_timeout, self._holding.poll_timeout),
+            wait=wait,
             client=client,
-            most=MOST_BY_COOKIE if by_cookie else MOST_BY_TOKEN,
+            # What is answered at once is not held, even when the log takes a moment to be read: it
+            # must not send a stream away.
+            most=None if framing.one_shot and wait == 0 else most,
         )
 
     # -- holding
