@@ -230,7 +230,8 @@ class Doors:
         try:
             asked = self._asked(request, framing, fields, rooms, session)
             return await self._hold(request, framing, asked)
-        except ChatError:
+        except Exception:
+            # Refused, or gone while the log was read: nothing is held that would end her session.
             await self._chat.log_out(session)
             raise
 
