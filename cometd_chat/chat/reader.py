@@ -181,7 +181,7 @@ class Reader:
                     self._go_live(page)
                     return
             if page and not self._ended:
-                self._send(page)
+                self._send(page, self._held.replay)
                 if not self._ended:
                     await self._held.drained()
 
@@ -197,16 +197,16 @@ class Reader:
     def _go_live(self, rest: list[Event]) -> None:
         self._live = True
         if rest or self._first or self._at_once:
-            self._send(rest)
+            self._send(rest, self._held.replay)
         self._position = max(self._position, self._feed.last_id)
 
-    def _send(self, found: list[Event]) -> None:
+    def _send(self, found: list[Event], write: Callable[[list[Event]], None]) -> None:
         batch, self._first = self._first + found, []
         self._position = _last_id(found, self._position)
         if self._held.one_shot:
             self._finish(batch)
         else:
-            self._held.send(batch)
+            write(batch)
             if self._awaited:
                 self._tell_reached()
 
@@ -241,7 +241,7 @@ class Reader:
             # What doesn't fit is not lost: the cursor of the answer is that of its last event.
             self._live = False
             batch = _cut(batch)
-        self._send(batch)
+        self._send(batch, self._held.send)
 
     def on_interrupt(self, event: CometEvent) -> None:
         """Nothing came from her or was taken by her for too long, or she is gone."""

@@ -86,6 +86,10 @@ class HeldRequest(Protocol):
     def send(self, events: Sequence[Event]) -> None:
         """Write events, oldest first."""
 
+    def replay(self, events: Sequence[Event]) -> None:
+        """Write a page of a backlog: it does not count against the reader's budget, and the next
+        one waits for `drained`."""
+
     def end(self, events: Sequence[Event]) -> None:
         """Write the last events and finish the response."""
 
@@ -219,6 +223,9 @@ class HeldPoll(_Held):
         self._write(body)
         self.done.callback(None)
 
+    def replay(self, events: Sequence[Event]) -> None:
+        self.end(events)
+
     def drained(self) -> Deferred[None]:
         raise NotImplementedError("a poll is over with its first events")
 
@@ -253,6 +260,7 @@ class HeldStream(_Held):
         "_heartbeat",
         "_ledger",
         "_paused",
+        "_replayed",
         "_unmeasured",
         "_user_timeout",
         "_waiting",
@@ -285,9 +293,11 @@ class HeldStream(_Held):
         self._user_timeout = user_timeout
         self._paused = False
         self._waiting: list[Deferred[None]] = []
-        # Bytes of body: written in all, in the last batch, of all taken by the peer when last
-        # measured, and written since it was last known that the reader is within its budget.
+        # Bytes of body: written in all, of these with the backlog and in the last batch, taken by
+        # the peer when last measured, and written since it was last known that the reader is
+        # within its budget.
         self._written = 0
+        self._replayed = 0
         self._batch = 0
         self._acknowledged = 0
         self._unmeasured = 0
@@ -310,15 +320,27 @@ class HeldStream(_Held):
     def send(self, events: Sequence[Event]) -> None:
         if self._ended:
             return
-        self._counts.delivered += len(events)
-        self._events += len(events)
-        data = self._framing.frame(events)
-        self._put(data)
-        self._batch = len(data)
+        self._batch = self._write_batch(events)
         if self._unmeasured > self._budget:
             self._judge()
         if self._wear is not None:
             self._retire_when_worn(self._wear)
+
+    def replay(self, events: Sequence[Event]) -> None:
+        if self._ended:
+            return
+        self._write_batch(events)
+        self._replayed = self._written
+        if self._wear is not None:
+            self._retire_when_worn(self._wear)
+
+    def _write_batch(self, events: Sequence[Event]) -> int:
+        """Write a batch, and say how many bytes it was."""
+        self._counts.delivered += len(events)
+        self._events += len(events)
+        data = self._framing.frame(events)
+        self._put(data)
+        return len(data)
 
     def _retire_when_worn(self, wear: Wear) -> None:
         age = self._reaper.seconds() - self._began_at
@@ -410,7 +432,8 @@ class HeldStream(_Held):
             return PACE if self._waiting and not self._paused else STALLED_AFTER
         behind = self.measure()
         if behind > self._budget:
-            if self._is_over(behind) and now - self._acknowledged_at >= STALLED_AFTER:
+            stalled = now - self._acknowledged_at >= STALLED_AFTER
+            if stalled and self._is_over(self._counted(behind)):
                 self.cut_slow(behind)
                 return None
             return STALLED_AFTER
@@ -445,15 +468,20 @@ class HeldStream(_Held):
         """
         now = self._reaper.seconds()
         behind = self.measure()
+        counted = self._counted(behind)
         stalled = now - self._acknowledged_at >= STALLED_AFTER
-        if self._is_over(behind) and (stalled or behind > HOPELESS * self._budget):
+        if self._is_over(counted) and (stalled or counted > HOPELESS * self._budget):
             self.cut_slow(behind)
         elif behind > self._budget:
             self._look_again()
 
-    def _is_over(self, behind: int) -> bool:
+    def _counted(self, behind: int) -> int:
+        """How much of that counts: what was written after the backlog."""
+        return min(behind, self._written - self._replayed)
+
+    def _is_over(self, counted: int) -> bool:
         """Whether that is over the budget; one batch alone, however large, never is."""
-        return behind - self._batch > self._budget
+        return counted - self._batch > self._budget
 
     def _look_again(self) -> None:
         self._reaper.schedule(self, STALLED_AFTER)

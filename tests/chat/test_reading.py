@@ -43,6 +43,9 @@ class Held:
         assert not self.ended
         self.batches.append(list(events))
 
+    def replay(self, events: Sequence[Event]) -> None:
+        self.send(events)
+
     def end(self, events: Sequence[Event]) -> None:
         self.send(events)
         self.ended = True

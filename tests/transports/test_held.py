@@ -327,7 +327,7 @@ class TestBudget:
 class TestBacklog:
     def test_waits_until_half_of_the_budget_is_free(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
-        held.send([message(BUDGET)])
+        held.replay([message(BUDGET)])
         fired: list[object] = []
         held.drained().addCallback(fired.append)
         holder.advance(30)
@@ -347,6 +347,18 @@ class TestBacklog:
         holder.advance(0.5)
         assert fired == [None]
 
+    def test_does_not_count_but_what_comes_after_it_does(self, holder: Holder) -> None:
+        connection, _, held = holder.open(window=0)
+        held.replay([message(10 * HOPELESS * BUDGET)])
+        for id in range(1, 6):
+            holder.send(held, [message(KIB * 10, id)])
+        holder.advance(10)
+        assert holder.ledger.slow_readers_cut == 0
+        for id in range(1, 5):
+            holder.send(held, [message(KIB * 10, id)])
+        assert connection.closed
+        assert holder.ledger.slow_readers_cut == 1
+
     def test_fires_at_once_when_there_is_room(self, holder: Holder) -> None:
         _, _, held = holder.open()
         fired: list[object] = []
@@ -356,7 +368,7 @@ class TestBacklog:
     def test_is_neither_cut_nor_beaten_over(self, holder: Holder) -> None:
         """It is paced by what the peer takes; who takes nothing expires elsewhere."""
         connection, response, held = holder.open(window=0)
-        held.send([message(2 * BUDGET)])
+        held.replay([message(2 * BUDGET)])
         held.drained()
         holder.advance(3 * HEARTBEAT)
         assert not connection.closed
