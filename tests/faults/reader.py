@@ -1,0 +1,373 @@
+"""The model client: she reads a conversation by one cursor and changes doors at random.
+
+What it is: one visit of a door after the other. What will happen to her in a visit is planned
+before it begins, from a seed, and told apart from what others do to her.
+
+What it may know: the interface of the daemon, as its documentation has it. Nothing of its inside.
+
+Invariant: what she has accepted is what came before the cursor that she holds; all else that she
+was sent she forgets when she is cut.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event, Thread
+from typing import Any
+
+import attrs
+
+from tests.decoders import Seen
+from tests.faults.decoding import (
+    DOORS,
+    FOR_PEOPLE,
+    ONE_SHOT,
+    Refused,
+    Response,
+    WebSocketResponse,
+)
+from tests.faults.lines import CurlLine, Line, MakeSocket, Request, SocketLine
+from tests.faults.troubles import LINK, PROXY, Troubles
+
+#: Seconds of silence after which a stream is taken for dead: the heartbeat is half a second, and
+#: the machine may be busy.
+SILENCE = 4.0
+
+#: Seconds within which the daemon cuts who doesn't read.
+STALL = 20.0
+
+#: Bytes that the kernel takes for who doesn't read.
+SMALL_WINDOW = 4096
+
+#: How visits end, and how often. What is behind a dash happens to the connection on its way.
+CUTS = {
+    "fin": 5,
+    "rst": 5,
+    "stall": 1,
+    "byte by byte": 2,
+    "proxy-cut": 8,
+    "proxy-hold": 2,
+    "proxy-drip": 2,
+    LINK: 2,
+}
+
+#: Those that curl can be had for, too.
+BY_CURL = ("fin", "rst", "proxy-cut", "proxy-hold")
+
+#: Doors' ends that are no cuts.
+IN_ORDER = ("refused", "reopen", "done")
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What is to happen in one visit.
+
+    :param cut: one of `CUTS`, or nothing at all.
+    :param seconds: after which she herself goes, if nobody else has ended it.
+    :param fate: what the proxy does, if it is on the way.
+    """
+
+    door: str
+    cut: str
+    seconds: float
+    wait: float
+    fate: dict[str, Any]
+    by_curl: bool
+    by_header: bool
+    old: bool
+    patient: bool
+    says: int
+
+    @classmethod
+    def draw(cls, seed: str, cuts: dict[str, int]) -> Plan:
+        """The plan that belongs to a seed, whatever happened before."""
+        chance = random.Random(seed)
+        door = chance.choice(DOORS)
+        cut = chance.choices(list(cuts), list(cuts.values()))[0]
+        if cut == "stall" and door in ONE_SHOT:
+            cut = "rst"  # An answer is too short for that.
+        # Most cuts are among the first bytes: heads, chunks' sizes, the first events.
+        at = int(2 ** chance.uniform(0, 15))
+        side = "up" if chance.random() < 0.1 else "down"
+        how = chance.choice(("fin", "rst"))
+        fates: dict[str, dict[str, Any]] = {
+            "proxy-cut": {side: {"cut": at if side == "down" else at % 400 + 1, "how": how}},
+            "proxy-hold": {"down": {"hold": at, "seconds": chance.uniform(0.2, 6)}},
+            "proxy-drip": {"down": {"drip": 1 + at % 64, "cut": at, "how": how}},
+        }
+        return cls(
+            door=door,
+            cut=cut,
+            seconds=chance.uniform(0.05, 2.5),
+            wait=chance.choice((0, 0.3, 2)),
+            fate=fates.get(cut, {}),
+            by_curl=chance.random() < 0.5 and door in FOR_PEOPLE and cut in BY_CURL,
+            by_header=chance.random() < 0.5,
+            old=chance.random() < 0.1 and door not in ("ws", "duplex", *ONE_SHOT),
+            patient=chance.random() < 0.5,
+            says=chance.randrange(3),
+        )
+
+
+@attrs.define
+class Visit:
+    """What became of one visit, for people who look for a mistake."""
+
+    number: int
+    plan: Plan
+    cursor: str
+    began: float
+    first: int
+    ended: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"visit {self.number} from {self.cursor}, accepted before: {self.first}, ended by "
+            f"{self.ended}: {self.plan}"
+        )
+
+
+@attrs.frozen(kw_only=True)
+class World:
+    """Where everything is.
+
+    :param elsewhere: makes a socket behind the link that can be taken down, if there is such.
+    :param there: the daemon as it is seen from behind that link.
+    """
+
+    seed: str
+    port: int
+    proxy_port: int
+    troubles: Troubles
+    elsewhere: MakeSocket | None
+    there: str
+
+
+class Reader(Thread):
+    """The model client.
+
+    :param rooms: what she reads.
+    :param cursor: where she begins.
+    """
+
+    def __init__(
+        self, world: World, name: str, token: str, rooms: tuple[str, ...], cursor: str
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self.world = world
+        self.token = token
+        self.rooms = rooms
+        self.cursor = cursor
+        self.accepted: list[Seen] = []
+        self.visits: list[Visit] = []
+        self.cuts: Counter[str] = Counter()
+        self.doors: Counter[str] = Counter()
+        self.longest_silence = 0.0
+        self.said: list[str] = []
+        self.error: BaseException | None = None
+        self.over = Event()
+        self._number = 0
+        self._heard_at = time.monotonic()
+        self._after = 0.0
+        self._cuts = {k: n for k, n in CUTS.items() if k != LINK or world.elsewhere is not None}
+
+    # -- the life of the client
+
+    def run(self) -> None:
+        try:
+            while not self.over.is_set():
+                self._number += 1
+                seed = f"{self.world.seed}/{self.name}/{self._number}"
+                self.visit(Plan.draw(seed, self._cuts))
+        except BaseException as error:
+            self.error = error
+
+    def read_to(self, done: Callable[[], bool], door: str, timeout: float) -> None:
+        """Read by one door, undisturbed, until all is there."""
+        self._number += 1
+        calm = Plan.draw("calm", {"fin": 1})
+        plan = attrs.evolve(
+            calm,
+            door=door,
+            seconds=timeout,
+            wait=0.3,
+            by_curl=door in FOR_PEOPLE,
+            says=0,
+            old=False,
+        )
+        self.visit(plan, done)
+        assert done(), f"{self.name} did not get all by {door}: {self.visits[-1]}"
+
+    def visit(self, plan: Plan, done: Callable[[], bool] = lambda: False) -> None:
+        """Go through one door, and out of it by what is planned or by what happens."""
+        began = time.monotonic()
+        visit = Visit(self._number, plan, self.cursor, began, len(self.accepted))
+        self.visits.append(visit)
+        line = None
+        try:
+            request = self._request(plan)
+            line = self._connect(plan, request)
+            visit.ended = self._follow(plan, request, line, done)
+        except (OSError, Refused) as error:
+            if isinstance(error, Refused) and error.status != 503:
+                raise
+            blamed = self._blame(plan, began, error)
+            # Whoever never heard a word has not been cut off.
+            visit.ended = blamed if self._heard_at >= began else "refused"
+        finally:
+            if line is not None:
+                line.fin() if plan.cut != "rst" else line.rst()
+        self.cuts[visit.ended] += 1
+        self.doors[plan.door] += 1
+        if self._after and plan.patient:
+            self.over.wait(self._after)
+        elif visit.ended not in CUTS:
+            self.over.wait(0.1)
+        self._after = 0.0
+
+    def _blame(self, plan: Plan, began: float, error: object) -> str:
+        """Who ended it."""
+        way = LINK if plan.cut == LINK else PROXY if plan.fate else None
+        trouble = self.world.troubles.since(began, way)
+        if trouble is None and plan.fate:
+            return plan.cut
+        assert trouble is not None, (
+            f"{self.name} was cut off and nobody did it: {error!r}, {self.visits[-1]}"
+        )
+        return trouble
+
+    def _request(self, plan: Plan) -> Request:
+        port = self.world.proxy_port if plan.fate else self.world.port
+        host = self.world.there if plan.cut == LINK else "127.0.0.1"
+        # Said once and never again: it may or may not be there, but not twice.
+        said = [f"{self.name} says {self._number}.{n} <b>" for n in range(plan.says)]
+        if plan.door == "duplex":
+            self.said += said
+        return Request(
+            door=plan.door,
+            host=f"{host}:{port}",
+            rooms=self.rooms,
+            cursor=self.cursor,
+            token=self.token,
+            wait=plan.wait,
+            by_header=plan.by_header,
+            said=tuple(said),
+            version="HTTP/1.0" if plan.old else "HTTP/1.1",
+            fate=plan.fate or None,
+        )
+
+    def _connect(self, plan: Plan, request: Request) -> Line:
+        if plan.by_curl:
+            return CurlLine(request)
+        host, _, port = request.host.rpartition(":")
+        window = SMALL_WINDOW if plan.cut == "stall" else None
+        if plan.cut == LINK:
+            assert self.world.elsewhere is not None
+            return SocketLine((host, int(port)), self.world.elsewhere)
+        return SocketLine((host, int(port)), window=window)
+
+    # -- one visit
+
+    def _follow(self, plan: Plan, request: Request, line: Line, done: Callable[[], bool]) -> str:
+        """Read until something ends it; what did."""
+        response = self._ask(plan, request, line)
+        began = heard = time.monotonic()
+        slow = plan.cut == "byte by byte"
+        while not done():
+            now = time.monotonic()
+            if now - began > plan.seconds:
+                return self._leave(plan, line, began)
+            if now - heard > SILENCE:
+                return self._blame(plan, began, "silence")
+            data = line.read(1 + int(now * 1000) % 7 if slow else 65536, 0.2)
+            if data is None:
+                continue
+            heard = time.monotonic()
+            self._hear(response.feed(data))
+            if isinstance(response, WebSocketResponse):
+                line.send(response.to_send())
+            if response.ended and plan.door in ONE_SHOT:
+                return self._blame(plan, began, "its answer was the last")
+            if response.ended or not data:
+                # curl calls it an end in order, too, when there is none within a head.
+                told = plan.by_curl and not plan.fate
+                return self._ended(plan, began, in_order=response.ended or told)
+            if isinstance(response, Response) and plan.door in ONE_SHOT and response.idle:
+                self.over.wait(0.05)
+                line.send(attrs.evolve(request, cursor=self.cursor, fate=None).bytes())
+        return "done"
+
+    def _ask(self, plan: Plan, request: Request, line: Line) -> Response | WebSocketResponse:
+        if plan.door == "ws":
+            url = f"ws://{request.host}{request.path}"
+            response = WebSocketResponse(url, request.headers)
+            line.send(response.to_send())
+            return response
+        if not plan.by_curl:
+            line.send(request.bytes())
+        elif plan.door == "duplex":
+            line.send("".join(f"{each}\n" for each in request.said).encode())
+        return Response(plan.door, decoded=plan.by_curl)
+
+    def _ended(self, plan: Plan, began: float, *, in_order: bool) -> str:
+        """The end came; in order or, of what has no mark of its end, perhaps not."""
+        if self._after:
+            return "reopen"
+        assert not in_order, f"ended without a word where to go on: {self.visits[-1]}"
+        return self._blame(plan, began, "the end, and not a word of it")
+
+    def _leave(self, plan: Plan, line: Line, began: float) -> str:
+        """She has had enough."""
+        if plan.cut == "stall":
+            assert isinstance(line, SocketLine)
+            deadline = time.monotonic() + STALL
+            while not line.is_cut(0.2) and self.world.troubles.since(began) is None:
+                if self.over.is_set():
+                    return "fin"  # Nothing is said any more that she could be behind of.
+                assert time.monotonic() < deadline, f"nobody cut who didn't read: {plan}"
+            self._heard_at = time.monotonic()
+        return plan.cut
+
+    # -- what she hears
+
+    def _hear(self, events: list[Seen]) -> None:
+        for event in events:
+            self._note_silence()
+            kind = event["type"]
+            if kind in ("message", "gap"):
+                self._accept(event)
+            elif kind == "reopen":
+                self._after = max(event.get("after", 0.0), 0.01)
+            elif kind == "error":
+                assert event.get("status", 503) == 503, event
+                self._after = 0.01
+            else:
+                # A `reset` or a `bye` would mean that her cursor or her session was lost.
+                assert kind in ("hello", "heartbeat", "join", "leave", "people", "typing"), event
+            self.cursor = event.get("cursor", self.cursor)
+
+    def _accept(self, event: Seen) -> None:
+        assert event.get("room", self.rooms[0]) in self.rooms
+        last = next((each["id"] for each in reversed(self.accepted) if "id" in each), 0)
+        if event["type"] == "message" and "id" in event:
+            assert event["id"] > last, f"{event} after {last}: {self.visits[-1]}"
+        self.accepted.append(event)
+
+    def _note_silence(self) -> None:
+        now = time.monotonic()
+        self.longest_silence = max(self.longest_silence, now - self._heard_at)
+        self._heard_at = now
+
+    def finish(self) -> None:
+        """Go for good."""
+        self.over.set()
+        self.join(60)
+        if self.error is not None:
+            with suppress(AttributeError):
+                self.error.add_note(str(self.visits[-1]))
+            raise self.error
+        assert not self.is_alive(), f"{self.name} did not finish: {self.visits[-1]}"

@@ -1,0 +1,124 @@
+"""One reader who never reads while 20 MB flow: what she costs, by every door that streams."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from resource import getpagesize
+from threading import Event, Thread
+
+import pytest
+
+from tests.daemon.talk import log_in, metric, once, resident, say, wait_until
+from tests.faults.decoding import DOORS, ONE_SHOT, WebSocketResponse
+from tests.faults.lines import Request, SocketLine
+from tests.support import Daemon
+
+MIB = 2**20
+
+#: 32,000 bytes of UTF-8, the most that one message can have.
+TEXT = "\N{GRINNING FACE}" * 7990
+FLOW = 20 * MIB // len(TEXT.encode())
+
+#: What one reader may cost at any moment: 4 times the budget of 256 KiB, a batch or two that may be
+#: larger than that, and what the kernel has for both ends of her connection.
+MOST = 8 * MIB
+
+CUT = "comet_chat_slow_readers_cut_total"
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("never"), "--limits=off") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def alice(daemon: Daemon) -> str:
+    """Her token. The newest 16 MB have been said: they are kept in memory, whoever reads."""
+    token = log_in(daemon.port, "alice")
+    flow(daemon.port, token)
+    return token
+
+
+def flow(port: int, token: str) -> None:
+    """Post 20 MB."""
+    with ThreadPoolExecutor(4) as threads:
+        for answer in threads.map(lambda number: say(port, token, f"{number} {TEXT}"), range(FLOW)):
+            assert answer.status == 201
+
+
+def kernel_memory() -> int:
+    """Bytes that the kernel has for all TCP connections, see proc_net(5)."""
+    found = re.search(r"^TCP: .* mem (\d+)$", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * getpagesize()
+
+
+class Highest(Thread):
+    """What a daemon and its connections had at most: ``with Highest(pid) as highest``."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self._over = Event()
+        self.resident = resident(pid)
+        self.kernel = kernel_memory()
+
+    def run(self) -> None:
+        while not self._over.wait(0.02):
+            self.resident = max(self.resident, resident(self._pid))
+            self.kernel = max(self.kernel, kernel_memory())
+
+    def __enter__(self) -> Highest:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self.join()
+
+
+@contextmanager
+def never_reading(daemon: Daemon, door: str) -> Iterator[SocketLine]:
+    """Somebody who asked for a door, and whose kernel takes what it likes."""
+    token = log_in(daemon.port, f"never-{door}")
+    cursor = once(daemon.port, "GET", "/api/v1/events/poll").json["cursor"]
+    host = f"127.0.0.1:{daemon.port}"
+    request = Request(door=door, host=host, rooms=("lobby",), cursor=cursor, token=token)
+    line = SocketLine(("127.0.0.1", daemon.port), socket.socket)
+    try:
+        asked = request.bytes()
+        if door == "ws":
+            asked = WebSocketResponse(f"ws://{host}{request.path}", {}).to_send()
+        line.send(asked)
+        yield line
+    finally:
+        line.rst()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("door", [door for door in DOORS if door not in ONE_SHOT])
+def test_who_never_reads_costs_little(daemon: Daemon, alice: str, door: str) -> None:
+    port, held = daemon.port, f'comet_chat_held_requests{{door="{door}"}}'
+    cut, resident_before, kernel_before = metric(port, CUT), resident(daemon.pid), kernel_memory()
+    with never_reading(daemon, door) as line:
+        wait_until(lambda: metric(port, held) == 1, "she is held")
+        with Highest(daemon.pid) as highest:
+            flow(port, alice)
+        # A frame is told to begin anew before it is that far behind.
+        assert metric(port, held) == 0
+        assert door == "frame" or metric(port, CUT) == cut + 1
+        assert door == "frame" or line.is_cut(5)
+    grown, kernel = highest.resident - resident_before, highest.kernel - kernel_before
+    print(
+        f"{door}: while {FLOW * len(TEXT.encode()) / MIB:.0f} MiB flowed, the daemon's memory was "
+        f"at most {grown / MIB:.1f} MiB above {resident_before / MIB:.0f}, that of the kernel for TCP "
+        f"{kernel / MIB:.1f} MiB above what it was"
+    )
+    assert grown < MOST
+    assert kernel < 2 * MOST

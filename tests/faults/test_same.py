@@ -1,0 +1,126 @@
+"""One conversation, read through all nine doors of the real daemon: it is the same one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+import attrs
+import pytest
+
+from tests.daemon.talk import history, log_in, once, say
+from tests.decoders import Seen
+from tests.faults.decoding import DOORS, FOR_PEOPLE
+from tests.faults.poster import HOSTILE
+from tests.faults.reader import Reader, World
+from tests.faults.troubles import Troubles
+from tests.faults.verdict import differences, shown
+from tests.support import Daemon
+
+ROOMS = ("lobby", "dev")
+
+#: More than a page of a backlog and more than a poll's answer.
+SAID = 500
+
+#: Further behind than this, the newest are shown and a gap.
+MOST_BEHIND, AFTER_GAP = 5000, 200
+
+
+@attrs.frozen
+class Conversation:
+    """What was said, and the cursor from before it."""
+
+    world: World
+    start: str
+    kept: list[Seen]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    options = ("--limits=off", "--heartbeat=0.5", "--poll-timeout=2", "--expiration-delay=5")
+    with Daemon(tmp_path_factory.mktemp("same"), *options) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def conversation(daemon: Daemon) -> Conversation:
+    port = daemon.port
+    start = once(port, "GET", "/api/v1/events/poll").json["cursor"]
+    tokens = [log_in(port, name) for name in ("alice", "b\N{LATIN SMALL LETTER O WITH DIAERESIS}b")]
+    once(port, "POST", "/api/v1/rooms", token=tokens[0], body={"name": "dev"})
+    chance = random.Random(3)
+    said = [
+        say(
+            port,
+            chance.choice(tokens),
+            f"{number} {chance.choice(HOSTILE)}|",
+            client_id=chance.choice((None, f"c-{number}")),
+            room=chance.choice(ROOMS),
+        ).json
+        for number in range(SAID)
+    ]
+    world = World(
+        seed="same", port=port, proxy_port=0, troubles=Troubles(), elsewhere=None, there=""
+    )
+    return Conversation(world, start, said)
+
+
+def read(conversation: Conversation, door: str) -> list[Seen]:
+    """All that a door tells, up to the last message."""
+    world, last = conversation.world, conversation.kept[-1]
+    token = log_in(world.port, f"by-{door}-{len(conversation.kept)}")
+    reader = Reader(world, f"by-{door}", token, ROOMS, conversation.start)
+
+    def is_there() -> bool:
+        return bool(reader.accepted) and reader.accepted[-1]["text"] == last["text"]
+
+    while not is_there():
+        reader.read_to(is_there, door, 30)
+    return reader.accepted
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_all_doors_tell_the_same(conversation: Conversation, door: str) -> None:
+    accepted = read(conversation, door)
+    if door in FOR_PEOPLE:
+        # These show less; all that they show is the same.
+        assert set(accepted[0]) == {"type", "room", "from", "text"}
+        assert accepted == [shown(event, accepted[0]) for event in conversation.kept]
+    else:
+        assert accepted == conversation.kept
+    assert history(conversation.world.port, "dev") == [
+        event for event in conversation.kept if event["room"] == "dev"
+    ]
+
+
+@pytest.fixture(scope="module")
+def slept_through(conversation: Conversation) -> Conversation:
+    """The same, with so much more that whoever has heard nothing of it is too far behind."""
+    port = conversation.world.port
+    tokens = [log_in(port, f"crowd{n}") for n in range(16)]
+    with ThreadPoolExecutor(16) as threads:
+        said = list(
+            threads.map(
+                lambda n: say(port, tokens[n % 16], f"crowd {n}|", room=ROOMS[n % 3 == 0]).json,
+                range(MOST_BEHIND),
+            )
+        )
+    said.sort(key=lambda event: int(event["id"]))
+    return attrs.evolve(conversation, kept=[*conversation.kept, *said])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("door", DOORS)
+def test_all_doors_leave_out_the_same(slept_through: Conversation, door: str) -> None:
+    accepted = read(slept_through, door)
+    assert [event["type"] for event in accepted] == ["gap"] * 2 + ["message"] * AFTER_GAP
+    assert {event["room"] for event in accepted[:2]} == set(ROOMS)
+    # As many of each room as the gap says, no more and no fewer.
+    assert differences(slept_through.kept, accepted) == []
+    if door not in FOR_PEOPLE:
+        gap = accepted[0]
+        page = f"/api/v1/rooms/{quote(gap['room'])}/messages?before={gap['before']}&limit=1"
+        (newest,) = once(slept_through.world.port, "GET", page).json["messages"]
+        assert newest in slept_through.kept[:-AFTER_GAP]
