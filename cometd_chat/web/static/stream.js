@@ -42,6 +42,8 @@ const NEXT_SIGN = 2.5 * SECOND;
 const TRIPS = 5;
 /** A stream that ended sooner has not really lived. */
 const SHORT_LIFE = 5 * SECOND;
+/** The first wait is at most so long; each further one twice that. */
+const SHORTEST_WAIT = SECOND / 2;
 const LONGEST_WAIT = 30 * SECOND;
 const RETURN_TO_BETTER = 10 * MINUTE;
 /** How long the question may take whether the daemon is there. */
@@ -163,6 +165,7 @@ export class Stream {
   use(door) {
     this.#preferred = door;
     this.#detour = "";
+    this.#tries = 0;
     this.#forgive();
     if (this.#phase === "live") this.#replace(door);
     else {
@@ -339,6 +342,7 @@ export class Stream {
     this.#place.cursor = event.cursor || this.#place.cursor;
     const lived = Date.now() - line.openedAt;
     this.#drop(line);
+    this.#tries = 0;
     const after = (event.after ?? 0) * SECOND;
     if (!after && lived > SECOND) this.#open();
     else this.#wait("the server asked for it", Math.max(after, SECOND / 2));
@@ -387,7 +391,7 @@ export class Stream {
 
   /** Exponential, with full jitter. @param {string} reason @param {number} [least] ms */
   #backOff(reason, least = 0) {
-    const most = Math.min(LONGEST_WAIT, SECOND * 2 ** this.#tries++);
+    const most = Math.min(LONGEST_WAIT, SHORTEST_WAIT * 2 ** this.#tries++);
     this.#wait(reason, least + Math.random() * most);
   }
 
