@@ -1,0 +1,214 @@
+"""Debian's Firefox, driven by its own WebDriver BiDi: no geckodriver, no add-on.
+
+What it is: `Firefox` starts one without a window and opens pages in it; `FirefoxPage` looks at one,
+and acts in it as a person would.
+
+What it may know: the WebDriver BiDi specification. Nothing of the chat.
+
+Invariant: whatever is waited for has a limit, and what was started is stopped; errors of a page's
+scripts are kept, so that a test can say that there were none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import selectors
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+from tests.support import PATIENCE
+
+_LISTENING = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
+
+#: Nothing on its own account: no updates, no first pages, no telling home.
+_PREFERENCES = {
+    "app.update.enabled": False,
+    "browser.shell.checkDefaultBrowser": False,
+    "browser.startup.homepage_override.mstone": "ignore",
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "extensions.update.enabled": False,
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+    "services.settings.server": "http://127.0.0.1:1",
+    "toolkit.telemetry.enabled": False,
+}
+
+
+class Firefox:
+    """A browser: ``with Firefox(tmp_path) as firefox: page = firefox.open(url)``.
+
+    :param directory: of the test; the profile is in it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: subprocess.Popen[str] | None = None
+        self._socket: ClientConnection | None = None
+        self._calls = 0
+        #: What scripts of its pages failed with.
+        self.errors: list[str] = []
+
+    def open(self, url: str) -> FirefoxPage:
+        """A new tab with a page that has loaded."""
+        context = self.call("browsingContext.create", type="tab")["context"]
+        page = FirefoxPage(self, context)
+        page.go(url)
+        return page
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        """A command of WebDriver BiDi (section 3.4), and its result."""
+        assert self._socket is not None
+        self._calls += 1
+        self._socket.send(json.dumps({"id": self._calls, "method": method, "params": parameters}))
+        while True:
+            answer = json.loads(self._socket.recv(timeout=PATIENCE))
+            if answer["type"] == "event":
+                self._note(answer["params"])
+            elif answer["id"] == self._calls:
+                assert answer["type"] == "success", f"{method}: {answer}"
+                return answer["result"]
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        if entry.get("type") == "javascript" and entry.get("level") == "error":
+            self.errors.append(str(entry["text"]))
+
+    def __enter__(self) -> Firefox:
+        profile = self._directory / "firefox"
+        profile.mkdir()
+        lines = [f'user_pref("{key}", {json.dumps(value)});' for key, value in _PREFERENCES.items()]
+        (profile / "user.js").write_text("\n".join(lines))
+        command = ["firefox-esr", "--headless", "--no-remote", "--profile", str(profile)]
+        self._process = subprocess.Popen(
+            [*command, "--remote-debugging-port", "0", "about:blank"],
+            env={"HOME": str(profile), "PATH": "/usr/bin:/bin", "MOZ_CRASHREPORTER_DISABLE": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._socket = connect(f"{self._address()}/session", legacy=True, max_size=None)
+        self.call("session.new", capabilities={})
+        self.call("session.subscribe", events=["log.entryAdded"])
+        return self
+
+    def _address(self) -> str:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        said = ""
+        deadline = time.monotonic() + PATIENCE
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stderr, selectors.EVENT_READ)
+            while selector.select(max(0.0, deadline - time.monotonic())):
+                line = self._process.stderr.readline()
+                found = _LISTENING.search(line)
+                if found:
+                    return found[1]
+                said += line
+                assert line, f"Firefox did not start:\n{said}"
+        raise AssertionError(f"Firefox did not say where it listens:\n{said}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(PATIENCE)
+            assert self._process.stderr is not None
+            self._process.stderr.close()
+
+
+class FirefoxPage:
+    """A tab.
+
+    :param context: its browsing context.
+    """
+
+    def __init__(self, firefox: Firefox, context: str) -> None:
+        self._firefox = firefox
+        self._context = context
+
+    def go(self, url: str) -> None:
+        """Go to a page, and wait until it has loaded."""
+        self._firefox.call(
+            "browsingContext.navigate", context=self._context, url=url, wait="complete"
+        )
+
+    def close(self) -> None:
+        """Close the tab."""
+        self._firefox.call("browsingContext.close", context=self._context)
+
+    def evaluate(self, expression: str, *arguments: str) -> Any:
+        """The value of an expression, as JSON; ``arguments`` are in ``args``."""
+        result = self._firefox.call(
+            "script.callFunction",
+            functionDeclaration=f"async (...args) => JSON.stringify(await ({expression}) ?? null)",
+            arguments=[{"type": "string", "value": each} for each in arguments],
+            target={"context": self._context},
+            awaitPromise=True,
+        )
+        assert result["type"] == "success", result
+        return json.loads(result["result"]["value"])
+
+    def wait(self, expression: str, *arguments: str) -> None:
+        """Wait until an expression is true."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.evaluate(expression, *arguments):
+            assert time.monotonic() < deadline, f"never true: {expression} {arguments}"
+            time.sleep(0.05)
+
+    def texts(self, selector: str) -> list[str]:
+        """The text of each element that there is."""
+        found = "[...document.querySelectorAll(args[0])].map((each) => each.textContent)"
+        return [str(each) for each in self.evaluate(found, selector)]
+
+    def text(self, selector: str) -> str:
+        """The text of the one element."""
+        (text,) = self.texts(selector)
+        return text
+
+    def wait_text(self, selector: str, text: str) -> None:
+        """Wait until an element has this text."""
+        self.wait("document.querySelector(args[0])?.textContent === args[1]", selector, text)
+
+    def click(self, selector: str) -> None:
+        """Click an element with the mouse."""
+        node = self._node(selector)
+        origin = {"type": "element", "element": {"sharedId": node}}
+        steps: list[dict[str, Any]] = [
+            {"type": "pointerMove", "x": 0, "y": 0, "origin": origin},
+            {"type": "pointerDown", "button": 0},
+            {"type": "pointerUp", "button": 0},
+        ]
+        self._perform({"type": "pointer", "id": "mouse", "actions": steps})
+
+    def write(self, text: str) -> None:
+        """Press the keys of a text; ``\\ue007`` is Enter, ``\\ue00c`` Escape."""
+        steps: list[dict[str, Any]] = []
+        for key in text:
+            steps += [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        self._perform({"type": "key", "id": "keyboard", "actions": steps})
+
+    def _perform(self, source: dict[str, Any]) -> None:
+        self._firefox.call("input.performActions", context=self._context, actions=[source])
+
+    def _node(self, selector: str) -> str:
+        locator = {"type": "css", "value": selector}
+        found = self._firefox.call(
+            "browsingContext.locateNodes", context=self._context, locator=locator
+        )
+        (node,) = found["nodes"]
+        return str(node["sharedId"])
