@@ -25,7 +25,7 @@ from cometd_chat.chat.reader import AFTER_GAP, Reader, start_at
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import ChatError, NotFound, TooMany
+from cometd_chat.errors import ChatError, MethodNotAllowed, NotFound, TooMany
 from cometd_chat.transports.framings import (
     Classic,
     Frame,
@@ -167,6 +167,8 @@ class Doors:
         :returns: the body when it isn't held, else None.
         """
         framing = self._framings.get(door)
+        if door == "duplex":
+            raise MethodNotAllowed("Use POST or PUT here.", allow=["POST", "PUT"])
         if framing is None:
             raise NotFound(f"There is no door {door}: those there are are {self.names}.")
         try:
@@ -174,9 +176,9 @@ class Doors:
             if door == "ws":
                 require_upgrade(request)
                 self._auth.check_origin(request, fields.optional("token"))
-            rooms = self._rooms(fields)
-            framing = self._chosen(framing, fields, rooms)
-            return await self._open(request, framing, fields, rooms)
+            # First of all: what is refused after it is told as the client can hear it.
+            framing = self._chosen(framing, fields)
+            return await self._open(request, framing, fields, self._rooms(fields))
         except ChatError as error:
             return self._refuse(request, framing, error)
 
@@ -243,10 +245,11 @@ class Doors:
 
     # -- what is asked for
 
-    def _chosen(self, framing: Framing, fields: Parameters, rooms: Sequence[Room]) -> Framing:
+    def _chosen(self, framing: Framing, fields: Parameters) -> Framing:
         """The framing as the query wants it."""
         if framing.door == "text":
-            return self._texts["text", len(rooms) > 1, fields.text("cursors") == "1"]
+            several = len(self._rooms(fields)) > 1
+            return self._texts["text", several, fields.text("cursors") == "1"]
         if framing.door == "jsonp":
             callback = fields.text("callback")
             if Jsonp.CALLBACK.fullmatch(callback) is None:
