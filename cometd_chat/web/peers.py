@@ -65,13 +65,17 @@ class Peers:
 
 
 def _clean(forwarded: str) -> str | None:
-    """An address as proxies write it, perhaps with a port; None when it is none."""
+    """An address as proxies write it, perhaps with a port; None when it is none.
+
+    One of IPv4 has one form, so that its visitor has one bucket of each limit.
+    """
     text = forwarded.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ip_address(text))
+        address = ip_address(text)
     except ValueError:
         return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
