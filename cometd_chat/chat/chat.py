@@ -22,7 +22,7 @@ from cometd_chat.chat.limits import MESSAGES, ROOMS, SESSIONS, TEXT, TYPING, Lim
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.reader import Reader, Start
 from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import Place, Session, Sessions, refuse_nameless
+from cometd_chat.chat.sessions import Place, Session, Sessions, refuse_voiceless
 from cometd_chat.errors import (
     ClientIdReused,
     FieldError,
@@ -134,7 +134,7 @@ class Chat:
         :param address: where from.
         :raises TooMany: she says so too often.
         """
-        refuse_nameless(session)
+        refuse_voiceless(session)
         self.limits.take(TYPING, session.id)
         self.arrive(session, room, address, GRACE)
         self.presence.typing(room.name, session)
@@ -146,7 +146,7 @@ class Chat:
 
         :raises TooMany: she made too many.
         """
-        refuse_nameless(session)
+        refuse_voiceless(session)
         self.limits.take(ROOMS, session.id)
         return await self.rooms.make(name, topic, session.id)
 
@@ -174,7 +174,7 @@ class Chat:
         :raises StorageUnavailable: it was not kept.
         """
         self._refuse_when_stopping()
-        refuse_nameless(session)
+        refuse_voiceless(session)
         draft = Draft(
             context=room.context.path,
             type="message",
@@ -240,8 +240,9 @@ class Chat:
         :param at_once: a poll is answered even when there is nothing to say.
         :param client: names one of her windows: its poll takes the place of the one before.
         :param most: so many such requests of hers are held at a time; the oldest gives way.
+        :raises ShuttingDown: see `admit`, which refuses the same.
         """
-        self._refuse_when_stopping()
+        self.admit(session)
 
         def ended(expired: bool) -> None:
             if session is not None:
@@ -292,9 +293,17 @@ class Chat:
         self.stopping = True
         self.feed.engine.shutdown()
 
-    def refuse_unless_serving(self) -> None:
-        """:raises ShuttingDown: the daemon stops."""
+    def admit(self, session: Session | None = None) -> None:
+        """Whether somebody may begin to read at this moment.
+
+        :param session: who, or None for somebody who only reads.
+        :raises ShuttingDown: the daemon stops.
+        :raises InvalidToken: her session has ended since she asked.
+        :raises NameTaken: somebody else has her name by now.
+        """
         self._refuse_when_stopping()
+        if session is not None:
+            refuse_voiceless(session)
 
     def _refuse_when_stopping(self) -> None:
         if self.stopping:

@@ -284,8 +284,14 @@ class _GuestTimeout:
         return self.sessions.check_timeout(self.session, now)
 
 
-def refuse_nameless(session: Session) -> None:
-    """:raises NameTaken: she was away, and somebody else has her name now."""
+def refuse_voiceless(session: Session) -> None:
+    """Refuse somebody who can't speak, though she could when her request came in.
+
+    :raises InvalidToken: her session has ended.
+    :raises NameTaken: she was away, and somebody else has her name now.
+    """
+    if session.ended:
+        raise InvalidToken("That session is over: log in again.")
     if session.name_key is None:
         raise NameTaken(
             f"You were away and somebody else is {session.name} now: choose another name for "

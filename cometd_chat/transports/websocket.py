@@ -188,6 +188,9 @@ class WebSocket:
             self._request.write(self._connection.send(event.response()))
 
     def _collect(self, event: TextMessage) -> None:
+        if self._closed is not None:
+            # We have closed and wait for the peer to do so: what it says now is for nobody.
+            return
         self._text.append(event.data)
         self._size += len(event.data.encode())
         self._fragments += event.frame_finished

@@ -337,7 +337,7 @@ class ChatApp:
 
     @app.route("/readyz", methods=["GET"])
     def readyz(self, request: IRequest) -> bytes:
-        self._chat.refuse_unless_serving()
+        self._chat.admit()
         return answers.text(request, "ready\n")
 
     @app.route("/metrics", methods=["GET"])

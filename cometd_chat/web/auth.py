@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from twisted.web.iweb import IRequest
 
-from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, refuse_nameless
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, refuse_voiceless
 from cometd_chat.errors import CrossSite, InvalidRequest, InvalidToken, NoSession, WrongHost
 from cometd_chat.web import parameters
 from cometd_chat.web.origins import Origins
@@ -82,7 +82,7 @@ class Auth:
         :raises NameTaken: somebody else has its name by now.
         """
         session = await self.required(request, query_token=query_token)
-        refuse_nameless(session)
+        refuse_voiceless(session)
         return session
 
     async def required(self, request: IRequest, *, query_token: str | None = None) -> Session:
@@ -105,7 +105,7 @@ class Auth:
         """
         session = await self.session(request, query_token=query_token, cookie=cookie)
         if session is not None:
-            refuse_nameless(session)
+            refuse_voiceless(session)
         elif not self.public_reading:
             raise NoSession("Rooms can be read after logging in: POST /api/v1/session.")
         return session

@@ -219,7 +219,7 @@ class Doors:
     async def _open(
         self, request: IRequest, framing: Framing, fields: Parameters, rooms: Sequence[Room]
     ) -> bytes | None:
-        self._chat.refuse_unless_serving()
+        self._chat.admit()
         name = fields.optional("name") if framing.door in ("text", "duplex") else None
         if name is None:
             session = await self._who(request, framing, fields.optional("token"))
@@ -307,7 +307,7 @@ class Doors:
         if request.method == b"HEAD":
             return self._head(request, framing)
         # From here on nothing can refuse it: a handshake that is answered takes no error any more.
-        self._chat.refuse_unless_serving()
+        self._chat.admit(asked.session)
         on_end = self._count(self._peers.address(request), framing)
         socket = WebSocket.accept(request) if framing.door == "ws" else None
         if socket is None:

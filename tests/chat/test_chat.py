@@ -9,6 +9,7 @@ from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import (
     ClientIdReused,
     InvalidRequest,
+    InvalidToken,
     NameTaken,
     ShuttingDown,
     StorageUnavailable,
@@ -314,6 +315,22 @@ def test_who_has_no_name_any_more_can_not_speak_under_it(house: House) -> None:
     assert say(house, nameless, "hi")[0].fields["from"] == "carol"
 
 
+def test_who_has_logged_out_says_nothing_more(house: House, alice: Session) -> None:
+    """What she said before may still wait to be posted, or her request for its turn."""
+    now(house.chat.log_out(alice))
+    ear = house.listen()
+    with pytest.raises(InvalidToken):
+        say(house, alice, "hi")
+    with pytest.raises(InvalidToken):
+        now(house.chat.make_room(alice, "attic", ""))
+    with pytest.raises(InvalidToken):
+        house.chat.type(alice, house.room())
+    with pytest.raises(InvalidToken):
+        house.chat.admit(alice)
+    assert ear.take() == []
+    assert house.presence.people("lobby") == []
+
+
 def test_who_types_is_there(house: House, alice: Session) -> None:
     ear = house.listen()
     house.chat.type(alice, house.room())
@@ -328,7 +345,7 @@ def test_a_chat_that_stops_takes_no_more(house: House, alice: Session) -> None:
     with pytest.raises(ShuttingDown):
         house.log_in("bob")
     with pytest.raises(ShuttingDown):
-        house.chat.refuse_unless_serving()
+        house.chat.admit()
 
 
 # -- history

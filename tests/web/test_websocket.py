@@ -685,6 +685,13 @@ class TestClosing:
         assert socket.closed_by() == (4000, "logged out")
         assert len(socket.frames(CLOSE)) == 1
 
+    def test_nor_is_it_posted(self, site: MemorySite, alice: str) -> None:
+        socket = Socket(site, token=alice)
+        site.request("DELETE", "/api/v1/session", token=alice)
+        socket.say("from beyond")
+        assert said(site) == []
+        assert site.get("/api/v1/rooms/lobby/people").json() == {"people": []}
+
     def test_a_peer_that_goes_after_our_close(self, site: MemorySite, alice: str) -> None:
         socket = Socket(site, token=alice)
         site.request("DELETE", "/api/v1/session", token=alice)
