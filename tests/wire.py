@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import json as json_module
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -31,6 +31,8 @@ class Net(Protocol):
     clock: Any
     #: Makes the server's protocols.
     factory: Any
+    #: Those that may have something to do.
+    stirred: dict[Connection, None]
 
     def turn(self) -> None:
         """Do all that can be done now."""
@@ -40,11 +42,13 @@ class MemorySocket:
     """The server's socket: the kernel's two buffers, and how far the peer is.
 
     :param window: how many more bytes the kernel takes from the server; None for any number.
+    :param on_close: told when the server closes it, or its half of it.
     """
 
-    def __init__(self, number: int, window: int | None) -> None:
+    def __init__(self, number: int, window: int | None, on_close: Callable[[], None]) -> None:
         self._number = number
         self.window = window
+        self._on_close = on_close
         self.to_server = bytearray()
         self.to_client = bytearray()
         #: Bytes that the kernel took and the peer has not acknowledged, see `net.fake_kernel`.
@@ -55,6 +59,8 @@ class MemorySocket:
         self.client_done = self.client_gone = False
         #: Set by the server: it has closed its half, or everything, or everything by a reset.
         self.server_done = self.closed = self.reset = False
+        #: What the server has set on it.
+        self.options: dict[tuple[int, int], object] = {}
 
     def fileno(self) -> int:
         return self._number
@@ -62,6 +68,7 @@ class MemorySocket:
     def setblocking(self, flag: bool) -> None: ...
 
     def setsockopt(self, level: int, name: int, value: object) -> None:
+        self.options[level, name] = value
         # SO_LINGER with zero seconds: closing sends a reset (tcp._AbortingMixin).
         self.reset = self.reset or isinstance(value, bytes)
 
@@ -100,9 +107,11 @@ class MemorySocket:
 
     def shutdown(self, how: int) -> None:
         self.server_done = True
+        self._on_close()
 
     def close(self) -> None:
         self.server_done = self.closed = True
+        self._on_close()
 
 
 @attrs.define(eq=False)
@@ -223,7 +232,7 @@ class Connection:
 
     def __init__(self, net: Net, address: str, number: int, window: int | None) -> None:
         self._net = net
-        self.socket = MemorySocket(number, window)
+        self.socket = MemorySocket(number, window, self._stir)
         self._unread = bytearray()
         self._waiting: list[Response] = []
         kind: Any = IPv4Address
@@ -242,6 +251,9 @@ class Connection:
         )
         self.transport.repstr = f"<memory connection {number}>"
         protocol.makeConnection(self.transport)
+
+    def _stir(self) -> None:
+        self._net.stirred[self] = None
 
     # -- what a client does
 
@@ -279,21 +291,25 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Send bytes, and let the site do what it does with them."""
         self.socket.to_server += data
-        self._net.turn()
+        self._go_on()
 
     def close(self) -> None:
         """Close the client's half (FIN)."""
         self.socket.client_done = True
-        self._net.turn()
+        self._go_on()
 
     def reset(self) -> None:
         """Be gone: what the server does next meets a reset (RST)."""
         self.socket.client_gone = True
-        self._net.turn()
+        self._go_on()
 
     def open_window(self, size: int | None) -> None:
         """Let the kernel take so many bytes more from the server, or any number."""
         self.socket.window = size
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._stir()
         self._net.turn()
 
     # -- what became of it
@@ -325,6 +341,8 @@ class Connection:
         if self.socket.server_done and self._waiting:
             self._waiting[0].ended()
             self._waiting.clear()
+        if not self.socket.readable or self.socket.closed:
+            self._net.stirred.pop(self, None)
         return moved
 
     def _move_in(self) -> bool:
