@@ -153,8 +153,8 @@ def test_duplex_talks_both_ways(proxy: Proxy, daemon: Daemon, version: str) -> N
         typist.until(f"[{carol}] anybody here?\n", timeout=PROMPT)
         for line in ("yes", "me"):
             typist.type(line)
-            other.until(f"[{bob}] {line}\n".encode())
             typist.until(f"[{bob}] {line}\n", timeout=PROMPT)
+            other.until(f"[{bob}] {line}\n".encode())
         # A line that is refused is told, and the talk goes on.
         typist.type("x" * 9000)
         typist.until("! too long: 9000 of 8000 characters\n", timeout=PROMPT)
