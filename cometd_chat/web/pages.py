@@ -320,9 +320,13 @@ class Pages:
         head = self._render("classic_stream_head.html", nonce=nonce, room=room, late=late)
         return head + CLASSIC_HEARTBEAT
 
-    def classic_stream_tail(self, next_url: str) -> str:
-        """The end of the endless page: a link and a refresh to the page that goes on from there."""
-        return self._render("classic_stream_tail.html", next_url=next_url)
+    def classic_stream_tail(self, next_url: str, *, by_itself: bool = True) -> str:
+        """The end of the endless page: a link and a refresh to the page that goes on from there.
+
+        :param by_itself: False for the link alone, to the whole chat: its reader was sent away and
+            comes back when she wants to.
+        """
+        return self._render("classic_stream_tail.html", next_url=next_url, by_itself=by_itself)
 
     def problem(
         self,

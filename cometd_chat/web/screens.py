@@ -260,7 +260,8 @@ class Screens:
 
         def tail(cursor: str | None) -> str:
             if cursor is None:
-                return self._pages.classic_stream_tail(chat_url(room=room.name))
+                # Were she taken back at once, five windows would send each other away for ever.
+                return self._pages.classic_stream_tail(chat_url(room=room.name), by_itself=False)
             next_url = chat_url(action="openchat", room=room.name, cursor=cursor)
             return self._pages.classic_stream_tail(next_url)
 

@@ -344,3 +344,17 @@ def test_a_room_whose_name_is_not_ascii(site: MemorySite, alice: dict[str, str])
     location = response.header("location") or ""
     assert location.isascii()
     assert field(site.get(location, headers=alice), "room") == "кино"
+
+
+def test_who_was_sent_away_comes_back_by_a_click_only(
+    site: MemorySite, alice: dict[str, str]
+) -> None:
+    """Else five windows of one browser would replace each other for ever."""
+    streams = [site.get("/chat?action=openchat", headers=alice) for _ in range(5)]
+    site.turn()
+    first, *others = streams
+    assert lines(first)[-1] == "the stream ends here: replaced"
+    assert first.complete
+    assert "refresh" not in first.text
+    assert '<a href="/chat?room=lobby" target="_top">' in first.text
+    assert not any(other.complete for other in others)
