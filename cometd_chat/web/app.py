@@ -213,7 +213,7 @@ class ChatApp:
         session = await self._auth.visitor(request)
         room = self._chat.rooms.find(name)
         if session is None and not self._auth.public_reading:
-            return self._screens.log_in(request, room.name)
+            return self._screens.log_in(request, room.name, plain=True)
         asked = parameters.query(request)
         return await self._screens.plain(
             request,
@@ -230,7 +230,7 @@ class ChatApp:
         session = await self._auth.visitor(request)
         self._auth.check_meant(request, session, form.optional("form_token"))
         room = self._chat.rooms.find(form.text("room", "lobby"))
-        text = form.text("text")
+        text, plain = form.text("text"), form.text("view") == "plain"
         try:
             session = await self._logged_in(request, session, form.text("name"))
         except ChatError as error:
@@ -243,13 +243,14 @@ class ChatApp:
                 problem=error.detail,
                 status=error.status,
                 session=session,
+                plain=plain,
             )
         if text:
             # Somebody wrote before she was in: it waits in the composer.
-            show = self._screens.plain if form.text("view") == "plain" else self._screens.room
+            show = self._screens.plain if plain else self._screens.room
             return await show(request, session, room, draft=text)
-        plain = self._new_plain() if form.text("view") == "plain" else ""
-        return answers.see_other(request, room_path(room.name) + plain)
+        view = self._new_plain() if plain else ""
+        return answers.see_other(request, room_path(room.name) + view)
 
     @app.route("/log-out", methods=["POST"])
     @shielded
@@ -398,7 +399,9 @@ class ChatApp:
         text, client_id = form.text("text"), form.text("client_id")
         if session is None:
             problem = "Your session is over. Log in again: your message is kept."
-            return self._screens.log_in(request, room.name, text=text, problem=problem, status=401)
+            return self._screens.log_in(
+                request, room.name, text=text, problem=problem, status=401, plain=plain
+            )
         show = self._screens.plain if plain else self._screens.room
         try:
             await self._say(request, session, room, text, client_id or None)

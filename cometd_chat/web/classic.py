@@ -58,7 +58,9 @@ class ClassicServlet:
             raise refused("action", "login, post or openchat is needed")
         view, message = form.text("view"), form.text("message")
         if session is None or session.name_key is None:
-            return self._screens.classic_log_in(request, room, message=message, session=session)
+            return self._screens.classic_log_in(
+                request, room, message=message, session=session, view=view
+            )
         if action == "form":
             return self._screens.classic_form(request, session, room, view=view, message=message)
         return self._screens.classic(request, session, room, view, message)
@@ -75,7 +77,7 @@ class ClassicServlet:
     async def _log_in(
         self, request: IRequest, session: Session | None, room: Room, form: Parameters
     ) -> bytes:
-        name, message = form.text("username"), form.text("message")
+        name, message, view = form.text("username"), form.text("message"), form.text("view")
         try:
             if session is not None:
                 await self._chat.rename(session, name)
@@ -92,11 +94,11 @@ class ClassicServlet:
                 problem=error.detail,
                 status=error.status,
                 session=session,
+                view=view,
             )
         self._chat.arrive(session, room, self._peers.address(request))
         # Our own form says which view it wants, and gets an address that is new: links shows a page
         # that it has, whatever its headers say, and here that would be the log-in form.
-        view = form.text("view")
         new = self._newest() if view else ""
         return answers.see_other(
             request, chat_url(room=_unless_lobby(room), view=view, message=message, n=new)
@@ -111,7 +113,7 @@ class ClassicServlet:
         if session is None:
             problem = "Your session is over. Log in again: your message is kept."
             return self._screens.classic_log_in(
-                request, room, message=message, problem=problem, status=401
+                request, room, message=message, problem=problem, status=401, view=view
             )
         try:
             await self._chat.say(
@@ -129,6 +131,7 @@ class ClassicServlet:
                 problem=error.detail,
                 status=error.status,
                 session=session,
+                view=view,
             )
         except ChatError as error:
             set_error_headers(request, error)

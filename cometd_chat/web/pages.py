@@ -97,9 +97,11 @@ class Pages:
         problem: str = "",
         room_text: str = "",
         form_token: str = "",
+        plain: bool = False,
     ) -> str:
-        """The log-in page. Its form is posted with ``name``, ``room`` and ``text``, and with
-        ``form_token`` when there is a session that needs another name.
+        """The log-in page. Its form is posted with ``name``, ``room`` and ``text``, with
+        ``form_token`` when there is a session that needs another name, and ``view=plain`` when it
+        leads to the page for text browsers.
 
         :param action_url: where the form is posted to.
         :param room: where the person wants to go.
@@ -116,6 +118,7 @@ class Pages:
             problem=problem,
             room_text=room_text,
             form_token=form_token,
+            plain=plain,
         )
 
     def room(
@@ -232,9 +235,14 @@ class Pages:
         problem: str = "",
         message: str = "",
         form_token: str = "",
+        view: ClassicView = "frames",
     ) -> str:
         """Log-in of the classic chat: ``POST /chat`` with ``action=login``, ``username``, ``room``,
-        ``view`` and, when there is one, ``message``: a text that could not be sent yet."""
+        ``view`` and, when there is one, ``message``: a text that could not be sent yet.
+
+        Its answer is for the whole window: it may be shown in one of the frames, when a session
+        ended meanwhile.
+        """
         return self._render(
             "classic_log_in.html",
             nonce=nonce,
@@ -243,6 +251,7 @@ class Pages:
             problem=problem,
             message=message,
             form_token=form_token,
+            view=view,
         )
 
     def classic_frames(

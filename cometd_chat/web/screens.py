@@ -109,10 +109,12 @@ class Screens:
         problem: str = "",
         status: int = 200,
         session: Session | None = None,
+        plain: bool = False,
     ) -> bytes:
         """The log-in form; what somebody wanted to say waits in it.
 
         :param session: hers, if she has one and needs a name for it.
+        :param plain: she comes from the page for text browsers, and goes back there.
         """
         nonce = self._make_nonce()
         page = self._pages.log_in(
@@ -123,6 +125,7 @@ class Screens:
             problem=problem,
             room_text=text,
             form_token=self._form_token(session),
+            plain=plain,
         )
         return answers.html(request, page, nonce, status)
 
@@ -178,6 +181,7 @@ class Screens:
         problem: str = "",
         status: int = 200,
         session: Session | None = None,
+        view: str = "",
     ) -> bytes:
         """Its log-in form.
 
@@ -191,6 +195,7 @@ class Screens:
             problem=problem,
             message=message,
             form_token=self._form_token(session),
+            view=_classic_view(view),
         )
         return answers.html(request, page, nonce, status)
 
@@ -238,7 +243,6 @@ class Screens:
     ) -> bytes:
         """Its form, alone in a frame."""
         nonce = self._make_nonce()
-        shown: ClassicView = "frameset" if view == "frameset" else "frames"
         page = self._pages.classic_form(
             nonce=nonce,
             form_token=self._form_token(session),
@@ -246,7 +250,7 @@ class Screens:
             room=room.name,
             message=message,
             problem=problem,
-            view=shown,
+            view=_classic_view(view),
         )
         return answers.html(request, page, nonce, status)
 
@@ -305,6 +309,10 @@ def chat_url(**query: str) -> str:
     """A path of the classic servlet."""
     fields = {name: value for name, value in query.items() if value}
     return "/chat?" + urlencode(fields) if fields else "/chat"
+
+
+def _classic_view(view: str) -> ClassicView:
+    return "frameset" if view == "frameset" else "frames"
 
 
 def _name(session: Session | None) -> str:

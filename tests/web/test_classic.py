@@ -358,3 +358,14 @@ def test_who_was_sent_away_comes_back_by_a_click_only(
     assert "refresh" not in first.text
     assert '<a href="/chat?room=lobby" target="_top">' in first.text
     assert not any(other.complete for other in others)
+
+
+def test_the_view_stays_through_the_log_in_form(site: MemorySite, alice: dict[str, str]) -> None:
+    """For links and ELinks, which see nothing in the other one."""
+    form = site.get("/chat?view=frameset")
+    assert field(form, "view") == "frameset"
+    assert 'target="_top"' in form.text, "it may be shown in a frame"
+    refused = post(site, action="login", username="alice", view="frameset")
+    assert (refused.status, field(refused, "view")) == (409, "frameset")
+    over = post(site, action="post", message="hi", view="frameset")
+    assert (over.status, field(over, "view")) == (401, "frameset")

@@ -472,3 +472,19 @@ def test_metrics_are_there_before_anything_happens(make_site: MakeSite) -> None:
         "comet_chat_tail_events gauge",
     ):
         assert f"# TYPE {name}\n" in text
+
+
+def test_the_plain_view_stays_through_the_log_in_form(make_site: MakeSite) -> None:
+    site = make_site(public_reading=False)
+    site.log_in("alice")
+    plain = 'name="view" value="plain"'
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert plain in site.get("/rooms/lobby/plain").text
+    for path, body in (
+        ("/log-in", b"name=alice&room=lobby&view=plain"),
+        ("/rooms/lobby/plain", b"text=hi"),
+    ):
+        page = site.request("POST", path, body=body, headers=kind)
+        assert page.status in (401, 409)
+        assert plain in page.text
+    assert plain not in site.get("/rooms/lobby").text
