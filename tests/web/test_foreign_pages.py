@@ -83,6 +83,8 @@ class TestJsonp:
                 "%C3%BC",
                 "a%E2%80%A8",
                 "%D9%A3a",
+                "a%D9%A3",
+                "a%C3%BC",
                 "a%CC%81",
             ),
             *("x" * 65, "a." * 32 + "b", "a%00", "%EF%BB%BFa", "a%5Cu0041"),
