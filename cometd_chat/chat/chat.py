@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from cometd_chat.chat import events
 from cometd_chat.chat.feed import Feed
-from cometd_chat.chat.limits import MESSAGES, ROOMS, SESSIONS, TEXT, TYPING, Limits
+from cometd_chat.chat.limits import MESSAGES, NAMES, ROOMS, SESSIONS, TEXT, TYPING, Limits
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.reader import Reader, Start
 from cometd_chat.chat.rooms import Room, Rooms
@@ -103,7 +103,14 @@ class Chat:
         return await self.sessions.start_guest(name, brief=brief)
 
     async def rename(self, session: Session, name: str) -> None:
-        """Give somebody another name; others see one go and one come."""
+        """Give somebody another name; others see one go and one come.
+
+        See `Sessions.rename`.
+
+        :raises TooMany: too many new names.
+        """
+        if session.name_key is None or name.strip() != session.name:
+            self.limits.take(NAMES, session.id)
         old = await self.sessions.rename(session, name)
         if old != session.name:
             self.presence.renamed(session, old)
@@ -183,8 +190,8 @@ class Chat:
             text=message_text(text),
             client_id=_client_id(client_id),
         )
-        self.limits.take(MESSAGES, session.id)
-        self.limits.take(TEXT, session.id, len(draft.text.encode()))
+        size = len(draft.text.encode())
+        self.limits.take_all([(MESSAGES, 1), (TEXT, size)], session.id)
         self.arrive(session, room, address, GRACE)
         with self.timed():
             record = await self.feed.log.append(draft)

@@ -10,7 +10,7 @@ Invariant: a bucket that is full again is forgotten, so memory is bounded by wha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 import attrs
 
@@ -36,6 +36,7 @@ MESSAGES = Rate(20, 5.0, "many messages")
 TEXT = Rate(64 * 1024, 64 * 1024 / 60, "much text")
 SESSIONS = Rate(30, 1.0, "many new sessions from this address")
 ROOMS = Rate(5, 1 / 60, "many new rooms")
+NAMES = Rate(10, 1 / 6, "many new names")
 TYPING = Rate(10, 1.0, "many signs of typing")
 
 #: Requests that one address may hold at a time.
@@ -68,16 +69,26 @@ class Limits:
 
         :raises TooMany: with the seconds after which there is enough; nothing was taken.
         """
+        self.take_all([(rate, amount)], key)
+
+    def take_all(self, amounts: Sequence[tuple[Rate, float]], key: Hashable) -> None:
+        """Take from several buckets of one key, or from none.
+
+        :raises TooMany: as `take`.
+        """
         if not self.on:
             return
         now = self._seconds()
-        left = self._left(rate, key, now)
-        if left < amount - _ROUNDING:
-            wait = (amount - left) / rate.each_second
-            raise TooMany(f"Too {rate.what}: try again in {math.ceil(wait)} s.", retry_after=wait)
+        left = [self._left(rate, key, now) for rate, _ in amounts]
+        for (rate, amount), there in zip(amounts, left, strict=True):
+            if there < amount - _ROUNDING:
+                wait = (amount - there) / rate.each_second
+                detail = f"Too {rate.what}: try again in {math.ceil(wait)} s."
+                raise TooMany(detail, retry_after=wait)
         if not self._buckets:
             self._reaper.schedule(self, FORGET_EVERY)
-        self._buckets[rate, key] = (left - amount, now)
+        for (rate, amount), there in zip(amounts, left, strict=True):
+            self._buckets[rate, key] = (there - amount, now)
 
     def _left(self, rate: Rate, key: Hashable, now: float) -> float:
         left, at = self._buckets.get((rate, key), (rate.burst, now))

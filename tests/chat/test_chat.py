@@ -292,6 +292,17 @@ def test_a_new_name_is_told(house: House, alice: Session) -> None:
     assert ear.take() == ["leave alice", "join carol"]
 
 
+def test_new_names_are_limited(strict: House) -> None:
+    alice = strict.log_in("alice")
+    for number in range(10):
+        now(strict.chat.rename(alice, f"alice{number}"))
+    with pytest.raises(TooMany):
+        now(strict.chat.rename(alice, "carol"))
+    now(strict.chat.rename(alice, "alice9"))  # That is no new one.
+    strict.advance(6)
+    now(strict.chat.rename(alice, "carol"))
+
+
 def test_logging_out_is_told(house: House, alice: Session) -> None:
     house.presence.hold("lobby", alice)
     ear = house.listen()

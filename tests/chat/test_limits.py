@@ -11,6 +11,7 @@ from cometd_chat.chat.limits import (
     FORGET_EVERY,
     HELD_BY_ADDRESS,
     MESSAGES,
+    NAMES,
     ROOMS,
     SESSIONS,
     TEXT,
@@ -40,7 +41,7 @@ def refused(limits: Limits, rate: Rate, key: object = "a", amount: float = 1) ->
 
 @pytest.mark.parametrize(
     ("rate", "at_once", "every"),
-    [(MESSAGES, 20, 0.2), (SESSIONS, 30, 1.0), (ROOMS, 5, 60.0), (TYPING, 10, 1.0)],
+    [(MESSAGES, 20, 0.2), (SESSIONS, 30, 1.0), (ROOMS, 5, 60.0), (NAMES, 10, 6.0), (TYPING, 10, 1.0)],
 )
 def test_so_many_at_once_and_then_one_every(
     limits: Limits, clock: Clock, rate: Rate, at_once: int, every: float
@@ -144,3 +145,13 @@ def test_switched_off(clock: Clock) -> None:
         limits.take(ROOMS, "a", 1000)
     assert not limits._buckets
     assert not clock.getDelayedCalls()
+
+
+def test_what_one_of_several_refuses_costs_the_others_nothing(limits: Limits) -> None:
+    limits.take(TEXT, "a", 64 * 1024)
+    for _ in range(21):
+        with pytest.raises(TooMany) as raised:
+            limits.take_all([(MESSAGES, 1), (TEXT, 1024)], "a")
+        assert raised.value.retry_after == pytest.approx(60 / 64)
+    for _ in range(20):
+        limits.take(MESSAGES, "a")
