@@ -488,7 +488,14 @@ def test_the_table_of_events() -> None:
 
 def test_the_table_of_rates() -> None:
     told = [at_once for _, _, at_once, _ in rows(PROTOCOL, "what")]
-    there = [limits.MESSAGES, limits.TEXT, limits.TYPING, limits.ROOMS, limits.SESSIONS]
+    there = [
+        limits.MESSAGES,
+        limits.TEXT,
+        limits.TYPING,
+        limits.ROOMS,
+        limits.NAMES,
+        limits.SESSIONS,
+    ]
     sizes = [
         f"{rate.burst / 1024:g} KiB" if rate.burst > 1024 else f"{rate.burst:g}" for rate in there
     ]

@@ -41,7 +41,13 @@ def refused(limits: Limits, rate: Rate, key: object = "a", amount: float = 1) ->
 
 @pytest.mark.parametrize(
     ("rate", "at_once", "every"),
-    [(MESSAGES, 20, 0.2), (SESSIONS, 30, 1.0), (ROOMS, 5, 60.0), (NAMES, 10, 6.0), (TYPING, 10, 1.0)],
+    [
+        (MESSAGES, 20, 0.2),
+        (SESSIONS, 30, 1.0),
+        (ROOMS, 5, 60.0),
+        (NAMES, 10, 6.0),
+        (TYPING, 10, 1.0),
+    ],
 )
 def test_so_many_at_once_and_then_one_every(
     limits: Limits, clock: Clock, rate: Rate, at_once: int, every: float
