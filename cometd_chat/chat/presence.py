@@ -42,12 +42,15 @@ class _Present:
 
     :param holds: how many requests it holds there.
     :param until: it is present until then, in the clock's seconds, even if it holds none.
+    :param leaving_until: it has just said that it leaves; what it lets go of until then is part of
+        that.
     """
 
     presence: Presence
     room: str
     session: Session
     until: float
+    leaving_until: float = 0.0
     holds: int = 0
     due_bucket: int = 0
 
@@ -116,7 +119,11 @@ class Presence:
         if present is None:
             return
         present.holds -= 1
-        present.until = max(present.until, self._reaper.seconds() + grace)
+        now = self._reaper.seconds()
+        if now < present.leaving_until:
+            # A page says that it leaves and drops its stream; which one comes first is chance.
+            grace = min(grace, LEAVING_GRACE)
+        present.until = max(present.until, now + grace)
         if present.holds <= 0:
             self._reaper.schedule(present, present.until - self._reaper.seconds())
 
@@ -133,7 +140,7 @@ class Presence:
         """A session says that it leaves a room; what it still holds there keeps it."""
         present = self._rooms.get(room, {}).get(session)
         if present is not None:
-            present.until = self._reaper.seconds() + LEAVING_GRACE
+            present.until = present.leaving_until = self._reaper.seconds() + LEAVING_GRACE
             if not present.holds:
                 self._reaper.schedule(present, LEAVING_GRACE)
 
