@@ -1,0 +1,132 @@
+"""The chat in Chromium, as somebody sees and uses it.
+
+What it is: `Window` is somebody's browser with her cookies, `Tab` one page of the chat in it.
+
+What it may know: what is on the page. Nothing of the scripts behind it.
+
+Invariant: whatever is waited for has a limit; an error of a script, or a violation of the page's
+policy, is kept until the test looks.
+"""
+
+from __future__ import annotations
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
+
+from tests.daemon.talk import metric
+from tests.support import Daemon
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+#: Milliseconds that something on a page may take, on a busy machine.
+PATIENCE = 30_000
+
+LABELS = {
+    "frame": "hidden iframe",
+    "stream": "fetch stream",
+    "sse": "server-sent events",
+    "ws": "WebSocket",
+    "poll": "long polling",
+    "plain": "plain polling",
+}
+
+expect.set_options(timeout=PATIENCE)
+
+
+def held(daemon: Daemon, door: str) -> int:
+    """How many requests the daemon holds at a door."""
+    return int(metric(daemon.port, f'comet_chat_held_requests{{door="{door}"}}'))
+
+
+class Window:
+    """Somebody's browser.
+
+    :param context: with cookies of its own.
+    """
+
+    def __init__(self, context: BrowserContext) -> None:
+        context.set_default_timeout(PATIENCE)
+        self.context = context
+        self.errors: list[str] = []
+
+    def page(self) -> Page:
+        """An empty tab."""
+        page = self.context.new_page()
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._note)
+        return page
+
+    def tab(self, url: str) -> Tab:
+        """A tab with a page of the chat."""
+        page = self.page()
+        page.goto(url)
+        return Tab(page)
+
+    def log_in(self, url: str, name: str) -> Tab:
+        """A tab in which somebody has logged in."""
+        tab = self.tab(url)
+        tab.page.fill("input[name=name]", name)
+        tab.page.press("input[name=name]", "Enter")
+        tab.is_live()
+        return tab
+
+    def close(self) -> None:
+        self.context.close()
+
+    def _note(self, message: ConsoleMessage) -> None:
+        # A request that failed is no error while the daemon is away: the page says so itself.
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            network = ("WebSocket connection to", "net::ERR_")
+            if not any(each in message.text for each in network):
+                self.errors.append(message.text)
+
+
+class Tab:
+    """One page of the chat."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def is_live(self, door: str | None = None) -> None:
+        """Wait until it is live, by a door."""
+        expect(self.page.locator("#chip-state")).to_have_text("live")
+        if door is not None:
+            expect(self.page.locator("#chip-door")).to_have_text(LABELS[door])
+
+    def choose(self, door: str) -> None:
+        """Take a door by the menu behind the chip."""
+        self.page.click("#chip")
+        self.page.check(f"#connection input[value={door}]")
+        self.page.keyboard.press("Escape")
+        self.is_live(door)
+
+    def fact(self, term: str) -> str:
+        """What the panel behind the chip says."""
+        self.page.click("#chip")
+        rows = self.page.locator("#connection-facts")
+        terms = rows.locator("dt").all_text_contents()
+        facts = rows.locator("dd").all_text_contents()
+        self.page.keyboard.press("Escape")
+        return dict(zip(terms, facts, strict=True)).get(term, "")
+
+    def say(self, text: str) -> None:
+        """Write and send."""
+        self.page.fill("#text", text)
+        self.page.press("#text", "Enter")
+
+    def hears(self, text: str) -> None:
+        """Wait until somebody's confirmed message is there, once."""
+        line = self.page.locator(".message[data-id] .text").get_by_text(text, exact=True)
+        expect(line).to_have_count(1)
+
+    def lines(self) -> list[str]:
+        """All confirmed messages."""
+        return self.page.locator(".message[data-id] .text").all_text_contents()

@@ -1,0 +1,101 @@
+"""The client library's doors in Chromium: each works, each is chosen by menu, each gives way to the
+next where something on the way holds it back, and the page says so."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import MakeWindow
+from tests.browser.tabs import LABELS, held
+from tests.daemon.talk import log_in, once, say, wait_until
+from tests.support import Daemon
+
+pytestmark = pytest.mark.slow
+
+
+def test_each_door_hears_and_goes_on_after_a_restart(
+    make_window: MakeWindow, daemon: Daemon
+) -> None:
+    grace = log_in(daemon.port, "Grace")
+    tabs = {door: make_window().log_in(daemon.url, f"at-{door}") for door in LABELS}
+    for door, tab in tabs.items():
+        tab.choose(door)
+    for door in LABELS:
+        if door != "plain":
+            wait_until(lambda door=door: held(daemon, door) == 1, f"a held {door}")
+    say(daemon.port, grace, "before")
+    for tab in tabs.values():
+        tab.hears("before")
+    daemon.restart()
+    # Before the pages are back.
+    say(daemon.port, grace, "after")
+    for door, tab in tabs.items():
+        tab.hears("after")
+        tab.is_live(door)
+        tab.say(f"by {door}")
+    for tab in tabs.values():
+        for door in LABELS:
+            tab.hears(f"by {door}")
+    said = tabs["frame"].lines()
+    assert said[:2] == ["before", "after"]
+    assert sorted(said[2:]) == sorted(f"by {door}" for door in LABELS)
+    assert all(tab.lines() == said for tab in tabs.values())
+
+
+def test_the_choice_is_kept_for_the_tab(make_window: MakeWindow, daemon: Daemon) -> None:
+    window = make_window()
+    ada = window.log_in(daemon.url, "ada")
+    ada.choose("stream")
+    ada.page.reload()
+    ada.is_live("stream")
+    assert held(daemon, "frame") == 0
+    # Another browser begins with the first door.
+    make_window().log_in(daemon.url, "grace").is_live("frame")
+
+
+def test_typing_is_shown_and_gone(make_window: MakeWindow, daemon: Daemon) -> None:
+    ada = make_window().log_in(daemon.url, "ada")
+    window = make_window()
+    grace = window.log_in(daemon.url, "Grace")
+    told: list[str] = []
+    grace.page.on("request", lambda request: told.append(request.url))
+    ada.page.clock.install()
+    grace.page.type("#text", "hi th")
+    typing = ada.page.locator("#typing")
+    expect(typing).to_have_text("Grace is typing…")
+    grace.page.type("#text", "ere")
+    assert len([url for url in told if url.endswith("/typing")]) == 1
+    ada.page.clock.fast_forward(6500)
+    expect(typing).to_have_text("")
+    # It is gone at once when what was typed has come.
+    ada.page.clock.resume()
+    grace.page.press("#text", "Enter")
+    ada.hears("hi there")
+    grace.page.type("#text", "more")
+    expect(typing).to_have_text("Grace is typing…")
+    grace.page.press("#text", "Enter")
+    ada.hears("more")
+    expect(typing).to_have_text("")
+    texts = once(daemon.port, "GET", "/api/v1/rooms/lobby/messages").json["messages"]
+    assert [each["text"] for each in texts] == ["hi there", "more"]
+
+
+def test_whoever_closes_her_last_tab_leaves_soon(make_window: MakeWindow, daemon: Daemon) -> None:
+    ada = make_window().log_in(daemon.url, "ada")
+    window = make_window()
+    grace = window.log_in(daemon.url, "Grace")
+    second = window.tab(daemon.url)
+    second.is_live()
+    people = ada.page.locator("#people-list")
+    expect(people).to_contain_text("Grace")
+    grace.page.close(run_before_unload=False)
+    second.is_live()
+    began = time.monotonic()
+    second.page.close(run_before_unload=False)
+    expect(people).not_to_contain_text("Grace")
+    # 2 s after the beacon; without it, it would be 10.
+    assert time.monotonic() - began < 6
+    assert "left" not in (ada.page.locator("#log").text_content() or "").split("Grace")[0]
