@@ -11,6 +11,8 @@ nobody took fails the test.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -44,6 +46,8 @@ class MemoryNet:
         self.clock: Any = MemoryReactorClock() if clock is None else clock
         self.factory = factory
         self.connections: list[Connection] = []
+        self.stirred: dict[Connection, None] = {}
+        self._by_transport: dict[object, Connection] = {}
         #: Everything that was logged.
         self.logged: list[LogEvent] = []
         #: Log events at warning level and above; a test that expects one takes it.
@@ -60,12 +64,28 @@ class MemoryNet:
         try:
             for _ in range(MAX_TURNS):
                 self.clock.advance(0)
-                moved = [connection.move() for connection in list(self.connections)]
-                if not any(moved) and not self._is_due():
+                if not self.move() and not self._is_due():
                     return
         finally:
             self._turning = False
         raise AssertionError("it never comes to rest")
+
+    def move(self) -> bool:
+        """Let connections read and write what they can, once, and nothing else happen; False when
+        there is nothing to read or write."""
+        lively = dict(self.stirred)
+        lively.update((self._by_transport[each], None) for each in self.clock.getWriters())
+        # All of them, not only the first that moves.
+        return bool([each for each in lively if each.move()])
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let nothing happen by itself meanwhile, but for what is called."""
+        turning, self._turning = self._turning, True
+        try:
+            yield
+        finally:
+            self._turning = turning
 
     def _is_due(self) -> bool:
         now = self.clock.seconds()
@@ -88,6 +108,7 @@ class MemoryNet:
         """
         connection = Connection(self, address, 1_000_000 + len(self.connections), window)
         self.connections.append(connection)
+        self._by_transport[connection.transport] = connection
         self.turn()
         return connection
 
@@ -121,6 +142,7 @@ class MemoryNet:
     ) -> None:
         for connection in self.connections:
             connection.socket.client_gone = True
+            self.stirred[connection] = None
         self.turn()
         globalLogPublisher.removeObserver(cast(ILogObserver, self._observe))
         if error is None:
