@@ -141,7 +141,7 @@ class Sessions:
         return session, token
 
     async def by_token(self, token: str) -> Session:
-        """The session of a token, in use from now.
+        """The session of a token, in use from now. See `extend`, too.
 
         Its name is taken back if it had been freed and nobody has it; else `Session.name_key`
         stays None.
@@ -157,7 +157,6 @@ class Sessions:
             await self.end(session)
             raise InvalidToken("That session is over: log in again.")
         session.seen_at = self._reaper.seconds()
-        self._extend(session)
         return session
 
     async def _load(self, token_hash: bytes) -> Session:
@@ -179,13 +178,18 @@ class Sessions:
         except NameTaken:
             return
 
-    def _extend(self, session: Session) -> None:
+    def extend(self, session: Session) -> bool:
+        """Let the life of a token begin anew, as it does with its use.
+
+        :returns: False when that was done lately, and it isn't worth writing down again.
+        """
         expires_at = self._wall_clock() + TOKEN_LIFETIME
         if session.brief or expires_at - session.expires_at < _EXTEND_AFTER:
-            return
+            return False
         session.expires_at = expires_at
         extending = self._directory.extend_session(session.id, int(expires_at * 1000))
         extending.addErrback(lambda failure: self._log.failure("a session grows old", failure))
+        return True
 
     async def rename(self, session: Session, name: str) -> str:
         """Give a session another name.

@@ -71,9 +71,16 @@ class Auth:
         token = bearer(request)
         if token is None:
             token = query_token
-        if token is None and cookie:
+        by_cookie = token is None and cookie
+        if by_cookie:
             token = _cookie(request)
-        return None if token is None else await self._sessions.by_token(token)
+        if token is None:
+            return None
+        session = await self._sessions.by_token(token)
+        if self._sessions.extend(session) and by_cookie:
+            # The browser has to keep it for as long as it is good.
+            self.set_cookie(request, token)
+        return session
 
     async def speaker(self, request: IRequest, *, query_token: str | None = None) -> Session:
         """The session of a request that does something under a name.

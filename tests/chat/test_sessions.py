@@ -449,10 +449,10 @@ def test_use_makes_a_token_last_longer(
     _, token = now(sessions.start_guest("alice"))
     (first,) = rows(directory)
     house.clock.advance(3600)
-    now(sessions.by_token(token))
+    assert not sessions.extend(now(sessions.by_token(token)))
     assert rows(directory)[0].expires_at == first.expires_at, "not each request is written down"
     house.clock.advance(86400)
-    now(sessions.by_token(token))
+    assert sessions.extend(now(sessions.by_token(token)))
     later = (3600 + 86400) * 1000
     assert rows(directory)[0].expires_at == first.expires_at + later
 

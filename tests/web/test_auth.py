@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from zope.interface import alsoProvides
 
 from cometd_chat.settings import parse_host
+from tests.chat.parts import now
 from tests.memory import MakeSite, MemorySite
 from tests.web.refusals import HTML, problem
 from tests.wire import Response
@@ -217,6 +218,20 @@ def test_the_cookie(site: MemorySite) -> None:
     )
     again = site.post(SESSION, {"name": "alice"}, headers=cookie(token))
     assert (again.status, again.json()) == (200, response.json())
+
+
+@pytest.mark.parametrize("path", ["/", "/chat", "/api/v1/rooms", "/api/v1/events/stream"])
+def test_the_cookie_lives_as_long_as_its_token(site: MemorySite, path: str) -> None:
+    token = site.log_in("alice")
+    session = now(site.chat.sessions.by_token(token))
+    session.expires_at -= 2 * 86400  # It is two days old.
+    response = site.get(path, headers=cookie(token))
+    assert response.header("set-cookie") == (
+        f"comet_session={token}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
+    )
+    assert site.get(path, headers=cookie(token)).header("set-cookie") is None
+    session.expires_at -= 2 * 86400
+    assert site.get(path, token=token).header("set-cookie") is None, "it came by no cookie"
 
 
 def test_over_tls_the_cookie_is_secure(site: MemorySite) -> None:
