@@ -43,7 +43,7 @@ STALL = 20.0
 #: Bytes that the kernel takes for who doesn't read.
 SMALL_WINDOW = 4096
 
-#: How visits end, and how often. What is behind a dash happens to the connection on its way.
+#: How visits end, and how often: by what she does herself, by what is done to the connection.
 CUTS = {
     "fin": 5,
     "rst": 5,
@@ -58,7 +58,7 @@ CUTS = {
 #: Those that curl can be had for, too.
 BY_CURL = ("fin", "rst", "proxy-cut", "proxy-hold")
 
-#: Doors' ends that are no cuts.
+#: Ends that are no cuts.
 IN_ORDER = ("refused", "reopen", "done")
 
 
@@ -66,9 +66,15 @@ IN_ORDER = ("refused", "reopen", "done")
 class Plan:
     """What is to happen in one visit.
 
-    :param cut: one of `CUTS`, or nothing at all.
+    :param cut: one of `CUTS`.
     :param seconds: after which she herself goes, if nobody else has ended it.
+    :param wait: seconds that each of her polls may be held.
     :param fate: what the proxy does, if it is on the way.
+    :param by_curl: it is curl that reads.
+    :param by_header: the cursor goes where a browser's event stream puts it.
+    :param old: by HTTP/1.0.
+    :param patient: she comes back when she was told to, not at once.
+    :param says: so many lines, by the door `duplex`.
     """
 
     door: str
@@ -102,7 +108,7 @@ class Plan:
         return cls(
             door=door,
             cut=cut,
-            seconds=chance.uniform(0.05, 2.5),
+            seconds=chance.uniform(0.05, 1.5),
             wait=chance.choice((0, 0.3, 2)),
             fate=fates.get(cut, {}),
             by_curl=chance.random() < 0.5 and door in FOR_PEOPLE and cut in BY_CURL,
@@ -164,8 +170,9 @@ class Reader(Thread):
         self.cursor = cursor
         self.accepted: list[Seen] = []
         self.visits: list[Visit] = []
-        self.cuts: Counter[str] = Counter()
+        self.ends: Counter[str] = Counter()
         self.doors: Counter[str] = Counter()
+        self.accepted_by: Counter[str] = Counter()
         self.longest_silence = 0.0
         self.said: list[str] = []
         self.error: BaseException | None = None
@@ -182,12 +189,15 @@ class Reader(Thread):
             while not self.over.is_set():
                 self._number += 1
                 seed = f"{self.world.seed}/{self.name}/{self._number}"
-                self.visit(Plan.draw(seed, self._cuts))
+                plan = Plan.draw(seed, self._cuts)
+                # However long a restart takes, the next plan waits for it.
+                while self.visit(plan) == "refused" and not self.over.is_set():
+                    pass
         except BaseException as error:
             self.error = error
 
     def read_to(self, done: Callable[[], bool], door: str, timeout: float) -> None:
-        """Read by one door, undisturbed, until all is there."""
+        """Read by one door, undisturbed, until all is there or time is over."""
         self._number += 1
         calm = Plan.draw("calm", {"fin": 1})
         plan = attrs.evolve(
@@ -199,11 +209,12 @@ class Reader(Thread):
             says=0,
             old=False,
         )
-        self.visit(plan, done)
-        assert done(), f"{self.name} did not get all by {door}: {self.visits[-1]}"
+        deadline = time.monotonic() + timeout
+        while not done() and time.monotonic() < deadline:
+            self.visit(plan, done)
 
-    def visit(self, plan: Plan, done: Callable[[], bool] = lambda: False) -> None:
-        """Go through one door, and out of it by what is planned or by what happens."""
+    def visit(self, plan: Plan, done: Callable[[], bool] = lambda: False) -> str:
+        """Go through one door, and out of it by what is planned or by what happens; by what."""
         began = time.monotonic()
         visit = Visit(self._number, plan, self.cursor, began, len(self.accepted))
         self.visits.append(visit)
@@ -216,18 +227,20 @@ class Reader(Thread):
             if isinstance(error, Refused) and error.status != 503:
                 raise
             blamed = self._blame(plan, began, error)
-            # Whoever never heard a word has not been cut off.
-            visit.ended = blamed if self._heard_at >= began else "refused"
+            # Whoever never heard a word has not been cut off, unless that was the plan.
+            planned = blamed == plan.cut != LINK
+            visit.ended = blamed if planned or self._heard_at >= began else "refused"
         finally:
             if line is not None:
                 line.fin() if plan.cut != "rst" else line.rst()
-        self.cuts[visit.ended] += 1
-        self.doors[plan.door] += 1
+        self.ends[visit.ended] += 1
+        self.doors[plan.door] += visit.ended != "refused"
         if self._after and plan.patient:
             self.over.wait(self._after)
         elif visit.ended not in CUTS:
             self.over.wait(0.1)
         self._after = 0.0
+        return visit.ended
 
     def _blame(self, plan: Plan, began: float, error: object) -> str:
         """Who ended it."""
@@ -244,7 +257,7 @@ class Reader(Thread):
         port = self.world.proxy_port if plan.fate else self.world.port
         host = self.world.there if plan.cut == LINK else "127.0.0.1"
         # Said once and never again: it may or may not be there, but not twice.
-        said = [f"{self.name} says {self._number}.{n} <b>" for n in range(plan.says)]
+        said = [f"{self.name} says {len(self.said) + n} <b>" for n in range(plan.says)]
         if plan.door == "duplex":
             self.said += said
         return Request(
@@ -356,6 +369,7 @@ class Reader(Thread):
         if event["type"] == "message" and "id" in event:
             assert event["id"] > last, f"{event} after {last}: {self.visits[-1]}"
         self.accepted.append(event)
+        self.accepted_by[self.visits[-1].plan.door] += 1
 
     def _note_silence(self) -> None:
         now = time.monotonic()

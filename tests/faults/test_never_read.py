@@ -117,8 +117,8 @@ def test_who_never_reads_costs_little(daemon: Daemon, alice: str, door: str) -> 
     grown, kernel = highest.resident - resident_before, highest.kernel - kernel_before
     print(
         f"{door}: while {FLOW * len(TEXT.encode()) / MIB:.0f} MiB flowed, the daemon's memory was "
-        f"at most {grown / MIB:.1f} MiB above {resident_before / MIB:.0f}, that of the kernel for TCP "
-        f"{kernel / MIB:.1f} MiB above what it was"
+        f"at most {grown / MIB:.1f} MiB above {resident_before / MIB:.0f}, that of the kernel for "
+        f"TCP {kernel / MIB:.1f} MiB above what it was"
     )
     assert grown < MOST
     assert kernel < 2 * MOST
