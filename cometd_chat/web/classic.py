@@ -49,7 +49,7 @@ class ClassicServlet:
             self._auth.check_meant(request, session, form.optional("form_token"))
         room = self._chat.rooms.find(form.text("room") or asked.text("room") or "lobby")
         if action == "openchat":
-            return await self._open(request, session, room)
+            return await self._open(request, session, room, form)
         if posted and action == "login":
             return await self._log_in(request, session, room, form)
         if posted and action == "post":
@@ -65,13 +65,15 @@ class ClassicServlet:
             return self._screens.classic_form(request, session, room, view=view, message=message)
         return self._screens.classic(request, session, room, view, message)
 
-    async def _open(self, request: IRequest, session: Session | None, room: Room) -> bytes | None:
+    async def _open(
+        self, request: IRequest, session: Session | None, room: Room, form: Parameters
+    ) -> bytes | None:
         if session is None or session.name_key is None:
             if request.method == b"POST":
                 raise NoSession("Log in first: /chat has the form.")
             return self._screens.classic_log_in(request, room, session=session)
         framing = self._screens.classic_stream(request, session, room)
-        return await self._doors.open_classic(request, session, room, framing)
+        return await self._doors.open_classic(request, session, room, framing, form)
 
     @shielded
     async def _log_in(

@@ -210,10 +210,18 @@ class Doors:
         return await self._open(request, framing, fields, rooms)
 
     async def open_classic(
-        self, request: IRequest, session: Session, room: Room, framing: Classic
+        self,
+        request: IRequest,
+        session: Session,
+        room: Room,
+        framing: Classic,
+        fields: Parameters,
     ) -> bytes | None:
-        """Hold a request for the endless page of the classic servlet."""
-        asked = self._asked(request, framing, query(request), [room], session)
+        """Hold a request for the endless page of the classic servlet.
+
+        :param fields: of its query, or of its form.
+        """
+        asked = self._asked(request, framing, fields, [room], session)
         return await self._hold(request, framing, asked)
 
     async def _open(

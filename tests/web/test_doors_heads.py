@@ -314,3 +314,31 @@ class TestWhoMayRead:
         assert site.get("/rooms/lobby.txt").status == 401
         token = site.log_in("alice")
         assert site.get(f"/rooms/lobby.txt?token={token}").status == 200
+
+
+class TestOpenchatByForm:
+    """`action=openchat` is a GET or a POST, and its fields are where forms put them."""
+
+    FORM = "application/x-www-form-urlencoded"
+
+    def post(self, site: MemorySite, fields: str, token: str) -> Response:
+        headers = {"Content-Type": self.FORM, "Cookie": f"comet_session={token}"}
+        return site.request("POST", "/chat", headers=headers, body=fields.encode())
+
+    def test_resumes_where_the_form_says(self, site: MemorySite) -> None:
+        site.fill(5)
+        token = site.log_in("alice")
+        response = self.post(site, f"action=openchat&cursor={site.log.cursor(2)}", token)
+        texts = [event.get("text") for event in decode("openchat", response)]
+        assert texts == [None, "said 3", "said 4", "said 5"]
+
+    def test_refuses_what_the_form_has_wrong(self, site: MemorySite) -> None:
+        token = site.log_in("alice")
+        assert self.post(site, "action=openchat&cursor=nonsense", token).status == 400
+        assert held(site) == {}
+
+    def test_takes_a_token_in_the_address_as_every_held_request(self, site: MemorySite) -> None:
+        token = site.log_in("alice")
+        response = site.get(door_path("openchat", token=token))
+        assert "Welcome alice" in response.text
+        assert site.get(door_path("openchat", token="invalid")).status == 401
