@@ -303,6 +303,15 @@ class Reader:
         if not self._ended:
             self._held.send([event])
 
+    def tell_again(self, event: Event) -> None:
+        """Something that she may have been told before; nothing happens when it is yet to come.
+
+        Its cursor is where she is now: with that of its own she would be told all since then anew.
+        """
+        cursor = self.cursor
+        if event.id is not None and event.id <= self._position:
+            self.tell(Event({**event.fields, "cursor": cursor}, event.id))
+
     def reached(self, id: int) -> Deferred[None]:
         """Fires when all up to an id has been sent to her, or when she reads no longer."""
         waiting: Deferred[None] = Deferred()

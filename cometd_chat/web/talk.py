@@ -113,7 +113,8 @@ class Talk:
         if self._posting:
             return
         self._posting = True
-        Deferred.fromCoroutine(self._post_all())
+        posting = Deferred.fromCoroutine(self._post_all())
+        posting.addErrback(lambda failure: self._log.failure("a talk broke off", failure))
 
     async def _post_all(self) -> None:
         while self._waiting:
@@ -147,8 +148,8 @@ class Talk:
             return
         self._last_id = event.id or 0
         if repeated:
-            # It won't come again by itself.
-            self._reader.tell(event)
+            # It won't come by itself, unless it is in her backlog.
+            self._reader.tell_again(event)
 
     def _tell(self, error: ChatError, client_id: object) -> None:
         why = error.fields[0].detail if error.fields else error.detail

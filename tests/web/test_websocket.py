@@ -304,6 +304,29 @@ class TestMessages:
         # Only who repeated it is told again.
         assert second.texts() == said(site) == ["hi"]
 
+    def test_a_repeat_takes_nobody_back(self, site: MemorySite, alice: str) -> None:
+        """Whoever keeps the newest cursor must not hear all since the first time once more."""
+        socket = Socket(site, token=alice)
+        socket.say("hi", client_id="one")
+        site.say("in between")
+        socket.say("hi", client_id="one")
+        first, _, again = socket.of("message")
+        assert again == {**first, "cursor": site.now}
+        assert socket.cursor == site.now
+
+    def test_a_repeat_that_is_yet_to_come_comes_once(self, make_site: MakeSite) -> None:
+        site = make_site(tail=10)
+        alice, before = site.log_in("alice"), site.now
+        Socket(site, token=alice).say("hi", client_id="one")
+        site.fill(50)
+        site.log.holding_reads = True
+        socket = Socket(site, token=alice, cursor=before)
+        socket.say("hi", client_id="one")
+        assert socket.texts() == []
+        site.log.answer_read()
+        site.turn()
+        assert (len(socket.texts()), socket.texts().count("hi")) == (51, 1)
+
     def test_with_another_text_it_is_a_conflict(self, site: MemorySite, alice: str) -> None:
         socket = Socket(site, token=alice)
         socket.say("hi", client_id="one")
