@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from cometd_chat.chat import events
 from cometd_chat.comet import CometEngine, Delivery
@@ -33,16 +34,17 @@ class Feed:
     :param tail: where the newest part is kept.
     """
 
+    _log = Logger()
+
     def __init__(self, log: EventLog, engine: CometEngine, tail: Tail[Event]) -> None:
         self.log = log
         self.engine = engine
         self.tail = tail
         #: How many events have been committed since the start.
         self.appended = 0
-        #: For each path that has events, the id of its newest.
+        #: For each path that has events, the id of its newest. What was said before the start is
+        #: asked of the log and comes in a moment.
         self.newest: dict[str, int] = {}
-        #: Whether `newest` is complete; what was said before the start is asked of the log.
-        self.ready = False
         self._stop: Callable[[], None] | None = None
 
     def start(self, recent: Sequence[Record]) -> None:
@@ -53,12 +55,12 @@ class Feed:
         self.tail.start(recent[0].id - 1 if recent else self.log.last_id)
         self._remember(recent)
         self._stop = self.log.follow(self._committed)
-        Deferred.fromCoroutine(self._load_newest())
+        loading = Deferred.fromCoroutine(self._load_newest())
+        loading.addErrback(lambda failure: self._log.failure("newest ids are missing", failure))
 
     async def _load_newest(self) -> None:
         for path, id in (await self.log.newest()).items():
             self.newest[path] = max(id, self.newest.get(path, 0))
-        self.ready = True
 
     def stop(self) -> None:
         """Follow no longer."""
