@@ -57,7 +57,7 @@ def test_lines_for_people_say_less_of_a_gap() -> None:
     ],
 )
 def test_what_is_wrong(accepted: list[Seen], wrong: str) -> None:
-    assert wrong in differences(ALL, accepted)[0]
+    assert any(wrong in each for each in differences(ALL, accepted))
 
 
 def test_a_seed_decides_the_same_again() -> None:
