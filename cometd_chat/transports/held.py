@@ -173,6 +173,9 @@ class _Held:
         self._counts.bytes_sent += len(data)
         self._request.write(data)
 
+    def _count(self, events: Sequence[Event]) -> None:
+        self._counts.delivered += sum(event.id is not None for event in events)
+
     def cut(self) -> None:
         if self._detach(told=True):
             self._abort()
@@ -217,7 +220,7 @@ class HeldPoll(_Held):
     def end(self, events: Sequence[Event]) -> None:
         if not self._detach(told=False):
             return
-        self._counts.delivered += sum(event.id is not None for event in events)
+        self._count(events)
         body = self._framing.frame(events)
         self._request.setHeader(b"content-length", b"%d" % len(body))
         self._write(body)
@@ -336,7 +339,7 @@ class HeldStream(_Held):
 
     def _write_batch(self, events: Sequence[Event]) -> int:
         """Write a batch, and say how many bytes it was."""
-        self._counts.delivered += len(events)
+        self._count(events)
         self._events += len(events)
         data = self._framing.frame(events)
         self._put(data)

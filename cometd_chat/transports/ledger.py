@@ -16,7 +16,13 @@ from cometd_chat.transports.ceiling import Ceiling
 
 @attrs.define
 class DoorCounts:
-    """What one door has done since the start."""
+    """What one door has done since the start, and what it does now.
+
+    :param held: requests that it holds now.
+    :param delivered: events that it wrote; only kept ones, to compare with those appended.
+    :param bytes_sent: bytes of body that it wrote.
+    :param expired: requests whose time ran out.
+    """
 
     held: int = 0
     delivered: int = 0
