@@ -19,6 +19,10 @@ from cometd_chat.errors import FieldError, InvalidRequest
 MAX_NAME = 32
 MAX_ROOM = 64
 
+#: What is this many times too long as it was typed is too long after enforcement, too, which puts a
+#: few characters together at most; enforcing a whole body's worth of them would take too long.
+_HOPELESS = 10
+
 _CASE_PRESERVED = get_profile("UsernameCasePreserved")
 _CASE_MAPPED = get_profile("UsernameCaseMapped")
 
@@ -50,6 +54,8 @@ def _enforce(text: str, profile: object, signs: str, longest: int, field: str) -
     typed = text.strip()
     if not typed:
         raise _refused(field, "a name is needed")
+    if len(typed) > _HOPELESS * longest:
+        raise _too_long(field, len(typed), longest)
     try:
         name: str = profile.enforce(typed)  # type: ignore[attr-defined]
     except UnicodeError:
@@ -58,7 +64,7 @@ def _enforce(text: str, profile: object, signs: str, longest: int, field: str) -
         raise _refused(field, "these characters can't stand together in a name") from None
     _refuse_characters(name, signs, field)
     if len(name) > longest:
-        raise _refused(field, f"{len(name)} characters are too many: at most {longest}")
+        raise _too_long(field, len(name), longest)
     if not any(unicodedata.category(each)[0] in "LN" for each in name):
         raise _refused(field, "a name needs at least one letter or digit")
     return name
@@ -73,6 +79,10 @@ def _refuse_characters(name: str, signs: str, field: str) -> None:
             raise _refused(
                 field, f"{shown} can't be in a name: only letters, digits, marks and {allowed}"
             )
+
+
+def _too_long(field: str, length: int, longest: int) -> InvalidRequest:
+    return _refused(field, f"{length} characters are too many: at most {longest}")
 
 
 def _refused(field: str, detail: str) -> InvalidRequest:

@@ -179,3 +179,20 @@ def test_whatever_is_typed(typed: str) -> None:
             assert each in signs or kind[0] in "LM" or kind == "Nd"
         assert any(kind[0] in "LN" for kind in kinds)
         assert person_key(person_key(name)) == person_key(name)
+
+
+@pytest.mark.parametrize(("make", "longest"), [(person_name, MAX_NAME), (room_name, MAX_ROOM)])
+def test_what_is_far_too_long_is_not_even_looked_at(
+    make: Callable[[str], str], longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PRECIS takes a second for a body's worth of characters, and everybody would wait."""
+    monkeypatch.setattr("cometd_chat.chat.names._CASE_PRESERVED", None)
+    monkeypatch.setattr("cometd_chat.chat.names._CASE_MAPPED", None)
+    size = 10 * longest + 1
+    assert refusal(make, "a" * size) == f"{size} characters are too many: at most {longest}"
+
+
+def test_characters_that_become_one_count_as_one() -> None:
+    # A Hangul syllable of three parts, and a letter with three marks.
+    assert person_name("\u1112\u1161\u11ab" * MAX_NAME) == "\ud55c" * MAX_NAME
+    assert len(person_name("\u03b1\u0313\u0301\u0345" * MAX_NAME)) == MAX_NAME
