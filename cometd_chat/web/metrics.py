@@ -45,7 +45,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Any]:
         """The numbers as they are now; called by the registry."""
         yield self._by_door(GaugeMetricFamily, "held_requests", "Requests held", "held")
-        yield self._by_door(CounterMetricFamily, "events_delivered", "Kept events sent", "delivered")
+        yield self._by_door(CounterMetricFamily, "events_delivered", "Events written", "delivered")
         yield self._by_door(CounterMetricFamily, "bytes_sent", "Bytes written", "bytes_sent")
         yield self._by_door(CounterMetricFamily, "expired", "Held requests expired", "expired")
         yield GaugeMetricFamily(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from http import HTTPStatus
 
 import msgspec
 from twisted.logger import Logger
@@ -99,7 +100,8 @@ class Problems:
 
 def set_error_headers(request: IRequest, error: ChatError) -> None:
     """Set the status of an error, and the headers that belong to it."""
-    request.setResponseCode(error.status)
+    # By its name; Twisted doesn't know those of 421, 426 and 429.
+    request.setResponseCode(error.status, HTTPStatus(error.status).phrase.encode())
     request.setHeader("cache-control", "no-store")
     if error.retry_after is not None or error.status in (429, 503):
         request.setHeader("retry-after", str(max(1, math.ceil(error.retry_after or 1))))

@@ -570,3 +570,17 @@ def test_a_defect_of_ours_is_logged_and_tells_nothing(
     assert "secret" not in response.text
     (event,) = site.take_failures()
     assert event["log_failure"].check(RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [
+        ("GET / HTTP/1.1\r\nHost: example.org", "HTTP/1.1 421 Misdirected Request"),
+        ("GET /api/v1/events/ws HTTP/1.1\r\nHost: localhost", "HTTP/1.1 426 Upgrade Required"),
+        ("GET /attic HTTP/1.1\r\nHost: localhost", "HTTP/1.1 404 Not Found"),
+    ],
+)
+def test_a_status_goes_by_its_name(site: MemorySite, head: str, line: str) -> None:
+    connection = site.connect()
+    connection.send(f"{head}\r\n\r\n".encode())
+    assert connection.surplus.partition(b"\r\n")[0].decode() == line
