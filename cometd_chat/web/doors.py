@@ -191,6 +191,8 @@ class Doors:
         """Hold a request for the text of one room."""
         fields = query(request)
         framing = self._texts["text", False, fields.text("cursors") == "1"]
+        # To a browser it is a page like any other: a cookie that is no good is cleared.
+        await self._auth.visitor(request, query_token=fields.optional("token"))
         return await self._open(request, framing, fields, [room])
 
     async def open_duplex(self, request: IRequest, room: Room | None = None) -> bytes | None:

@@ -287,6 +287,17 @@ def test_an_invalid_cookie_under_the_api(site: MemorySite, path: str) -> None:
     problem(site, site.get(path, headers=cookie("stale")), 401, "invalid-token")
 
 
+def test_an_invalid_cookie_where_a_room_is_text(make_site: MakeSite) -> None:
+    """It is a page as far as a browser is concerned, where nobody can be asked to log in."""
+    page = make_site().get("/rooms/lobby.txt", headers=cookie("stale"))
+    assert page.status == 200
+    assert (page.header("set-cookie") or "").startswith("comet_session=; Path=/; Max-Age=0;")
+    site = make_site(public_reading=False)
+    page = site.get("/rooms/lobby.txt", headers=cookie("stale"))
+    problem(site, page, 401, "no-session")
+    assert (page.header("set-cookie") or "").startswith("comet_session=; Path=/; Max-Age=0;")
+
+
 @pytest.mark.parametrize(
     "path", [*API, "/", "/rooms/lobby", "/rooms/lobby/plain", "/rooms/lobby.txt", "/chat"]
 )
