@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from klein import Klein
 from twisted.python.failure import Failure
@@ -39,7 +40,7 @@ from cometd_chat.web.problems import Problems, set_error_headers
 from cometd_chat.web.screens import Screens
 from cometd_chat.web.static_files import static_files
 
-_ROOM_TEXT = re.compile(rb"/rooms/[^/]+\.txt")
+_DUPLEX = re.compile(rb"(/rooms/[^/]+\.txt|/api/v1/events/duplex)/?")
 
 MAX_PAGE = 200
 PAGE = 50
@@ -49,7 +50,8 @@ class ChatApp:
     """The daemon's routes."""
 
     app = Klein()
-    # Klein's own redirects would be absolute and not in our form; such paths are just unknown.
+    # Klein's own redirects would be absolute and not in our form: a path with two slashes is just
+    # unknown, and one with a slash at its end the same as without.
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
 
@@ -439,7 +441,9 @@ def _session(session: Session, token: str) -> dict[str, str]:
 
 
 def reads_early(method: bytes, path: bytes) -> bool:
-    """Whether a route begins before the request's body has come: those of the door `duplex`."""
-    path = path.partition(b"?")[0]
-    duplex = path == b"/api/v1/events/duplex" or _ROOM_TEXT.fullmatch(path) is not None
-    return duplex and method in (b"POST", b"PUT")
+    """Whether a route begins before the request's body has come: those of the door `duplex`.
+
+    However the path is spelt: what the router takes for that door has to be read early.
+    """
+    spelt = unquote_to_bytes(path.partition(b"?")[0])
+    return method in (b"POST", b"PUT") and _DUPLEX.fullmatch(spelt) is not None

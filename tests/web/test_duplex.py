@@ -49,6 +49,15 @@ class TestTalking:
         assert [event["from"] for event in duplex.of("message")] == ["alice", "bob", "alice"]
         assert not duplex.response.complete
 
+    @pytest.mark.parametrize(
+        "path",
+        ["/rooms/lobby.txt/", "/rooms/lobby%2Etxt", DUPLEX + "/", "/api/v1/events/%64uplex"],
+    )
+    def test_however_its_path_is_spelt(self, site: MemorySite, alice: str, path: str) -> None:
+        response = site.request("POST", path, body=b"hi", token=alice)
+        assert response.complete
+        assert said(site) == ["hi"]
+
     def test_another_is_heard_while_nothing_is_typed(self, site: MemorySite, alice: str) -> None:
         """The channel's own idle timer ends what sends no body for a minute."""
         duplex = Duplex(site, token=alice)
