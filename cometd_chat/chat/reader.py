@@ -67,7 +67,9 @@ async def start_at(feed: Feed, paths: Sequence[str], cursor: str | None, backlog
     known = feed.log.position(cursor)
     if known is None:
         now = feed.log.cursor(feed.last_id)
-        return Start(feed.last_id, now, (events.reset(now),))
+        # Until she has been told, she stands where she was: a connection that is lost in between
+        # must not lose the reset.
+        return Start(feed.last_id, cursor, (events.reset(now),))
     if feed.last_id - known <= MAX_BEHIND:
         return Start(known, cursor)
     return await _start_behind(feed, paths, known, cursor)

@@ -309,6 +309,9 @@ class TestForeignCursors:
         assert client.texts() == ["hi"]
         types = [event["type"] for event in client.events() if event["type"] != "join"]
         assert types.index("reset") < types.index("message")
+        # Whoever is cut in between comes back with the foreign cursor, and is told again.
+        given = [cursor.format(epoch=epoch)]
+        assert [hello["cursor"] for hello in client.of("hello")] in ([], given)
 
     @pytest.mark.parametrize("door", ["stream", "multipart", "text", "sse", "poll", "openchat"])
     @pytest.mark.parametrize("cursor", ["17", "", "x.y", "-1.abcd", "1.abcd.1", "١.abcd", "1.AB"])
