@@ -14,6 +14,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cometd_chat.chat import names
@@ -167,14 +168,21 @@ class Sessions:
             if row is None:
                 raise InvalidToken("No session has that token: log in again.")
             session = self._session(row)
+            if session.name_key is not None and session.name_key in self._by_key:
+                # Its name was freed and taken by another after the row was read.
+                session.name_key = None
             # Remembered before anything else waits, so that there is one object a session.
             self._remember(session)
         return session
 
     async def _take_back(self, session: Session) -> None:
         """Give a session the name back that it had, unless somebody else has it now."""
+        # Whoever asked may leave, and is not waited for; the change goes on, and if nobody wrote
+        # down here that it came through, the name would be taken for ever by nobody.
+        taken: Deferred[str] = Deferred()
+        Deferred.fromCoroutine(self.rename(session, session.name)).chainDeferred(taken)
         try:
-            await self.rename(session, session.name)
+            await taken
         except NameTaken:
             return
 

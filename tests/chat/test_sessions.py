@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogEvent
 
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions
@@ -396,6 +396,41 @@ def test_nobody_gets_a_name_that_is_being_taken_back(
         now(sessions.start_guest("alice", brief=True))
     directory.let_go()
     assert back[0].name_key == "alice"
+
+
+def test_who_leaves_while_her_name_is_taken_back_has_it(
+    house: House, sessions: Sessions, directory: SlowDirectory
+) -> None:
+    """Else it would be hers in the directory and free here: for ever taken, by nobody."""
+    _, token = now(sessions.start_guest("alice"))
+    house.advance(902)
+    directory.holding = True
+    asked = begun(sessions.by_token(token))
+    left = outcome(asked)
+    directory.let_go(1)
+    asked.cancel()
+    assert left[0].check(CancelledError)
+    directory.let_go()
+    directory.holding = False
+    with pytest.raises(NameTaken):
+        now(sessions.start_guest("alice"))
+    house.advance(902)
+    now(sessions.start_guest("alice"))
+
+
+def test_a_row_that_is_read_too_early_gives_no_name_that_another_has(
+    house: House, sessions: Sessions, directory: SlowDirectory
+) -> None:
+    """Reads don't wait for the writer: this one sees the name that is just being freed."""
+    _, token = now(sessions.start_guest("alice"))
+    (stale,) = rows(directory)
+    house.advance(902)
+    now(sessions.start_guest("alice"))
+    directory._sessions[stale.id] = stale
+    late = now(sessions.by_token(token))
+    assert late.name_key is None
+    with pytest.raises(NameTaken):
+        now(sessions.start_guest("alice"))
 
 
 def test_a_name_that_can_not_be_taken_back_is_free(
