@@ -162,6 +162,8 @@ class Database:
     def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
         """Run a query in a reader's thread; all of it sees the database at one moment.
 
+        Cancelling the result does not stop that.
+
         :raises StorageUnavailable: the database can't be read, or too many reads wait.
         :raises ShuttingDown: the database was closed.
         """
@@ -175,7 +177,12 @@ class Database:
             )
         self._reading += 1
         reading = deferToThreadPool(self._reactor, self._readers, self.read_now, query)
-        return reading.addBoth(self._read_done)
+        # Who asked may leave and cancel what she waits for; her read runs on and counts until it
+        # is done.
+        shown: Deferred[T] = Deferred()
+        counted: Deferred[T] = reading.addBoth(self._read_done)
+        counted.chainDeferred(shown)
+        return shown
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
         """Run a query in this thread, and block it: for the start, before the reactor runs."""

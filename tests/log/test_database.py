@@ -13,6 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
+from twisted.internet.defer import CancelledError
 
 import cometd_chat.log
 from cometd_chat.errors import ShuttingDown, StorageUnavailable
@@ -197,6 +198,23 @@ async def test_reads_that_are_running_are_answered_before_the_end(open_store: Op
     closed = store.database.close()
     assert await wait_all(reads) == [[]] * 20
     await wait(closed)
+
+
+@in_reactor
+async def test_a_read_that_nobody_waits_for_counts_until_it_is_done(open_store: Opener) -> None:
+    """Else those who ask and leave could pile up reads without a bound."""
+    store = open_store(max_waiting=3)
+    go_on = Event()
+    reads = [store.database.read(lambda _: go_on.wait(PATIENCE)) for _ in range(3)]
+    for read in reads:
+        read.cancel()
+        read.addErrback(lambda failure: failure.trap(CancelledError))
+    await refused(store.log.newest(), StorageUnavailable)
+    go_on.set()
+    await wait(store.database.write(lambda _: None))
+    while store.database._reading:
+        await wait(store.database.write(lambda _: None))
+    assert await wait(store.log.newest()) == {}
 
 
 @in_reactor
