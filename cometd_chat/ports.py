@@ -96,8 +96,12 @@ class ListeningPorts(Service):
 
         :raises CannotStart: one of them can't be had.
         """
-        for description, endpoint in self._endpoints:
-            self._ports.append(listen_now(description, endpoint, self._factory))
+        try:
+            for description, endpoint in self._endpoints:
+                self._ports.append(listen_now(description, endpoint, self._factory))
+        except CannotStart:
+            self._close()
+            raise
         self.bound = tuple(
             Bound(port.getHost(), description.startswith("ssl:"))  # type: ignore[arg-type]
             for port, (description, _) in zip(self._ports, self._endpoints, strict=True)
@@ -107,6 +111,9 @@ class ListeningPorts(Service):
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()
+        return self._close()
+
+    def _close(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []
         return DeferredList([maybeDeferred(port.stopListening) for port in ports])
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat.data import DataDirectory
 from cometd_chat.parts import STOP_TIMEOUT, CannotStart, Lifetime, OrderedServices
-from cometd_chat.ports import Bound, with_backlog
+from cometd_chat.ports import Bound, ListeningPorts, with_backlog
 from cometd_chat.service import build
 from cometd_chat.settings import Settings
 
@@ -145,6 +149,23 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_urls(address: IPv4Address | IPv6Address | UNIXAddress, secure: bool, url: str) -> None:
     assert Bound(address, secure).url == url
     assert f"{url}rooms/lobby.txt" in Bound(address, secure).curl
+
+
+def test_when_one_port_can_not_be_had_the_others_are_closed() -> None:
+    closed: list[int] = []
+
+    class OnePort(MemoryReactorClock):
+        def listenTCP(self, port: int, *rest: Any, **options: Any) -> Any:
+            if port != 1:
+                raise CannotListenError("127.0.0.1", port, OSError(errno.EADDRINUSE, "taken"))
+            bound = super().listenTCP(port, *rest, **options)
+            bound.stopListening = lambda: closed.append(port)
+            return bound
+
+    ports = ListeningPorts(["tcp:1", "tcp:2"], Factory(), OnePort(), print)
+    with pytest.raises(CannotStart, match="--listen tcp:2: it is taken"):
+        ports.startService()
+    assert closed == [1]
 
 
 def test_backlog() -> None:
