@@ -311,7 +311,8 @@ class TestForeignCursors:
         assert types.index("reset") < types.index("message")
         # Whoever is cut in between comes back with the foreign cursor, and is told again.
         given = [cursor.format(epoch=epoch)]
-        assert [hello["cursor"] for hello in client.of("hello")] in ([], given)
+        shown = [hello["cursor"] for hello in client.of("hello") if "cursor" in hello]
+        assert shown in ([], given)
 
     @pytest.mark.parametrize("door", ["stream", "multipart", "text", "sse", "poll", "openchat"])
     @pytest.mark.parametrize("cursor", ["17", "", "x.y", "-1.abcd", "1.abcd.1", "١.abcd", "1.AB"])
