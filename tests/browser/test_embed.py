@@ -1,0 +1,111 @@
+"""A page of another site with the chat in it: the example, from another port, by each door."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import MakeWindow
+from tests.browser.tabs import LABELS, Window, held
+from tests.daemon.talk import history, log_in, once, say, wait_until
+from tests.support import ROOT, Daemon
+
+pytestmark = pytest.mark.slow
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """The other site."""
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[str]:
+    """Where the examples are served."""
+    handler = partial(Quiet, directory=str(ROOT / "examples"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def friend(origin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that lets the site in."""
+    with Daemon(tmp_path_factory.mktemp("daemon"), f"--allow-origin={origin}") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def grace(friend: Daemon) -> str:
+    return log_in(friend.port, "Grace")
+
+
+def embedded(window: Window, origin: str, daemon: Daemon, token: str, door: str) -> Page:
+    page = window.page()
+    page.goto(f"{origin}/embed.html#url={daemon.url}&token={token}&doors={door}")
+    return page
+
+
+@pytest.mark.parametrize(("door", "label"), [*LABELS.items(), ("jsonp", "callback polling")])
+def test_a_door_works_from_another_site(
+    door: str, label: str, make_window: MakeWindow, origin: str, friend: Daemon, grace: str
+) -> None:
+    token = log_in(friend.port, f"guest-{door}")
+    page = embedded(make_window(), origin, friend, token, door)
+    expect(page.locator("#state")).to_have_text(f"live by {label}")
+    if door != "plain":
+        wait_until(lambda: held(friend, door) == 1, f"a held {door}")
+    text = f"to {door} \u2028 </script> \N{SLIGHTLY SMILING FACE}"
+    say(friend.port, grace, text)
+    expect(page.locator("#log").get_by_text(f"Grace: {text}", exact=True)).to_have_count(1)
+    # She is there under the token's name.
+    people = once(friend.port, "GET", "/api/v1/rooms/lobby/people").json["people"]
+    assert f"guest-{door}" in [each["name"] for each in people]
+    page.fill("input[name=text]", f"by {door}")
+    page.press("input[name=text]", "Enter")
+    mine = page.locator("#log").get_by_text(f"guest-{door}: by {door}", exact=True)
+    expect(mine).to_have_count(1)
+    assert history(friend.port)[-1]["text"] == f"by {door}"
+
+
+def test_a_message_from_elsewhere_is_no_event(
+    make_window: MakeWindow, origin: str, friend: Daemon
+) -> None:
+    page = embedded(make_window(), origin, friend, log_in(friend.port, "guest"), "frame")
+    expect(page.locator("#state")).to_have_text("live by hidden iframe")
+    forged = '{"type": "message", "from": "mallory", "text": "forged", "id": 99999}'
+    # From the page itself, from a frame of its own origin, and from the daemon's other pages.
+    page.evaluate("(text) => postMessage(text, '*')", forged)
+    page.evaluate(
+        """(text) => {
+          const frame = document.createElement('iframe');
+          frame.srcdoc = `<script>parent.postMessage(${JSON.stringify(text)}, '*')</${'script'}>`;
+          return new Promise((done) => { frame.onload = done; document.body.append(frame); });
+        }""",
+        forged,
+    )
+    say(friend.port, log_in(friend.port, "heidi"), "a true one")
+    expect(page.locator("#log")).to_contain_text("heidi: a true one")
+    expect(page.locator("#log")).not_to_contain_text("forged")
+
+
+def test_a_site_that_was_not_let_in_gets_nothing(
+    make_window: MakeWindow, origin: str, daemon: Daemon
+) -> None:
+    window = make_window()
+    page = window.page()
+    token = log_in(daemon.port, "guest")
+    with page.expect_console_message(lambda message: "CORS" in message.text):
+        page.goto(f"{origin}/embed.html#url={daemon.url}&token={token}")
+    expect(page.locator("#state")).to_have_text("")
+    # The refusals were meant.
+    window.errors.clear()
