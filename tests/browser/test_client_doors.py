@@ -4,11 +4,14 @@ next where something on the way holds it back, and the page says so."""
 from __future__ import annotations
 
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import MakeWindow
+from tests.browser.holding_proxy import HoldingProxy
 from tests.browser.tabs import LABELS, held
 from tests.daemon.talk import log_in, once, say, wait_until
 from tests.support import Daemon
@@ -25,7 +28,7 @@ def test_each_door_hears_and_goes_on_after_a_restart(
         tab.choose(door)
     for door in LABELS:
         if door != "plain":
-            wait_until(lambda door=door: held(daemon, door) == 1, f"a held {door}")
+            wait_until(partial(held, daemon, door), f"a held {door}")
     say(daemon.port, grace, "before")
     for tab in tabs.values():
         tab.hears("before")
@@ -99,3 +102,66 @@ def test_whoever_closes_her_last_tab_leaves_soon(make_window: MakeWindow, daemon
     # 2 s after the beacon; without it, it would be 10.
     assert time.monotonic() - began < 6
     assert "left" not in (ada.page.locator("#log").text_content() or "").split("Grace")[0]
+
+
+def test_what_holds_streams_back_is_gone_round(make_window: MakeWindow, daemon: Daemon) -> None:
+    with HoldingProxy(daemon) as proxy:
+        window = make_window()
+        ada = window.log_in(proxy.url, "ada")
+        ada.is_live("poll")
+        # It says why, and that it is for now.
+        assert ada.fact("Door") == "long polling, for the time being"
+        assert ada.fact("Instead of") == "hidden iframe: nothing came through"
+        grace = log_in(daemon.port, "Grace")
+        say(daemon.port, grace, "round the proxy")
+        ada.hears("round the proxy")
+        # The next page of the tab does not try again what does not work.
+        ada.page.clock.install()
+        ada.page.reload()
+        ada.is_live("poll")
+        # Ten minutes later it looks whether the better one works by now.
+        proxy.holding = False
+        ada.page.clock.fast_forward(11 * 60_000)
+        ada.is_live("frame")
+        assert ada.fact("Instead of") == ""
+        say(daemon.port, grace, "straight on")
+        ada.hears("straight on")
+        assert ada.lines() == ["round the proxy", "straight on"]
+
+
+def test_a_stream_that_is_held_back_later_is_given_up(
+    make_window: MakeWindow, daemon: Daemon
+) -> None:
+    with HoldingProxy(daemon) as proxy:
+        proxy.holding = False
+        ada = make_window().log_in(proxy.url, "ada")
+        ada.is_live("frame")
+        proxy.holding = True
+        grace = log_in(daemon.port, "Grace")
+        # Dead within 2.5 heartbeats, found out sooner by what she says herself.
+        said = time.monotonic()
+        say(daemon.port, grace, "held back")
+        ada.hears("held back")
+        assert time.monotonic() - said < 30
+        ada.is_live()
+        assert ada.page.locator("#chip-door").text_content() == LABELS["poll"]
+
+
+def test_a_quiet_room_keeps_its_stream(make_window: MakeWindow, tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        say(daemon.port, log_in(daemon.port, "Grace"), "long ago")
+        ada = make_window().log_in(daemon.url, "ada")
+        opened: list[str] = []
+        ada.page.on("request", lambda request: opened.append(request.url))
+        ada.page.clock.install()
+        ada.page.reload()
+        ada.is_live("frame")
+        # The page looks now and then whether there is something that did not come.
+        with ada.page.expect_response("**/api/v1/rooms"):
+            ada.page.clock.fast_forward(15_500)
+        for _ in range(8):
+            ada.page.clock.fast_forward(1_000)
+        say(daemon.port, log_in(daemon.port, "Heidi"), "at last")
+        ada.hears("at last")
+        ada.is_live("frame")
+        assert len([url for url in opened if "/api/v1/events/" in url]) == 1

@@ -1,4 +1,4 @@
-"""Who says that she leaves is gone soon, whatever comes first: her word or the end of her stream."""
+"""Who says that she leaves is gone soon, whichever comes first: her word or her stream's end."""
 
 from __future__ import annotations
 
