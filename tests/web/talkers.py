@@ -90,6 +90,17 @@ def server_frames(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
+def message(text: str, **fields: Any) -> bytes:
+    """What a socket sends to say something."""
+    return json.dumps({"type": "message", "text": text, **fields}).encode()
+
+
+def said(site: MemorySite, room: str = "lobby") -> list[str]:
+    """All that was said in a room."""
+    messages = site.get(f"/api/v1/rooms/{room}/messages?limit=200").json()["messages"]
+    return [each["text"] for each in messages]
+
+
 class Socket:
     """A client of the door ``ws``.
 

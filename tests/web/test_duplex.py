@@ -11,7 +11,7 @@ from cometd_chat.web.talk import MOST_WAITING
 from tests.memory import MakeSite, MemorySite
 from tests.net import fake_kernel
 from tests.web.refusals import problem
-from tests.web.talkers import Duplex
+from tests.web.talkers import Duplex, said
 from tests.wire import Response
 
 DUPLEX = "/api/v1/events/duplex"
@@ -24,12 +24,6 @@ UNICORN = "\U0001f984"
 def alice(site: MemorySite) -> str:
     """A token of hers."""
     return site.log_in("alice")
-
-
-def said(site: MemorySite, room: str = "lobby") -> list[str]:
-    """All that was said in a room."""
-    messages = site.get(f"/api/v1/rooms/{room}/messages?limit=200").json()["messages"]
-    return [each["text"] for each in messages]
 
 
 class TestTalking:
