@@ -38,9 +38,8 @@ MAX_UNREAD = 64 * 1024
 #: Seconds that a peer has to answer our close frame.
 CLOSE_TIMEOUT = 2.0
 
-#: Close codes (RFC 6455, section 7.4, and our own): who gets one of the first two comes back.
+#: Close codes (RFC 6455, section 7.4, and our own): who gets the first one comes back.
 COME_BACK = 1012
-TRY_LATER = 1013
 STAY_AWAY = 4000
 
 _TEXT, _PING, _CLOSE = 0x1, 0x9, 0x8
