@@ -149,13 +149,14 @@ class Chat:
     # -- rooms
 
     async def make_room(self, session: Session, name: str, topic: str) -> Room:
-        """Make a room; see `Rooms.make`.
+        """Make a room; see `Rooms.plan` and `Rooms.make`. What can't be made costs nothing.
 
         :raises TooMany: she made too many.
         """
         refuse_voiceless(session)
+        row = self.rooms.plan(name, topic, session.id)
         self.limits.take(ROOMS, session.id)
-        return await self.rooms.make(name, topic, session.id)
+        return await self.rooms.make(row)
 
     # -- messages
 

@@ -78,8 +78,8 @@ class Rooms:
             raise RoomNotFound("There is no such room. GET /api/v1/rooms lists those there are.")
         return room
 
-    async def make(self, name: str, topic: str, created_by: str) -> Room:
-        """Make a room.
+    def plan(self, name: str, topic: str, created_by: str) -> RoomRow:
+        """What a new room would be.
 
         :param created_by: permanent id of the session that makes it.
         :raises InvalidRequest: that can't be its name or topic.
@@ -94,12 +94,18 @@ class Rooms:
             )
         if name in self._rooms:
             raise RoomExists(f"There is a room {name} already.")
-        row = RoomRow(
+        return RoomRow(
             name=name,
             topic=topic,
             created_by=created_by,
             created_at=int(self._wall_clock() * 1000),
         )
+
+    async def make(self, row: RoomRow) -> Room:
+        """Make a room that was planned.
+
+        :raises RoomExists: another one of that name was made meanwhile.
+        """
         await self._directory.add_room(row)
         return self._open(row)
 

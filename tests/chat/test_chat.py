@@ -11,6 +11,7 @@ from cometd_chat.errors import (
     InvalidRequest,
     InvalidToken,
     NameTaken,
+    RoomExists,
     ShuttingDown,
     StorageUnavailable,
     TooMany,
@@ -273,6 +274,9 @@ def test_how_many_sessions_an_address_may_start(strict: House) -> None:
 
 def test_how_many_rooms_somebody_may_make(strict: House) -> None:
     alice = strict.log_in("alice")
+    for name in ("", "a.b", "lobby", "-", "x" * 65, "LOBBY"):
+        with pytest.raises((InvalidRequest, RoomExists)):
+            now(strict.chat.make_room(alice, name, ""))
     for number in range(5):
         now(strict.chat.make_room(alice, f"r{number}", ""))
     with pytest.raises(TooMany):

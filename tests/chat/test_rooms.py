@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from cometd_chat.chat.rooms import MAX_TOPIC
+from cometd_chat.chat.rooms import MAX_TOPIC, Room
 from cometd_chat.errors import InvalidRequest, RoomExists, RoomNotFound
 from tests.chat.parts import House, begun, now
 
 
+async def make(house: House, name: str, topic: str = "", *, by: str = "s1") -> Room:
+    return await house.rooms.make(house.rooms.plan(name, topic, by))
+
+
 def test_a_room_is_a_context(house: House) -> None:
-    room = now(house.rooms.make(" Dev-2 ", "  what   we\tbuild ", "s1"))
+    room = now(make(house, " Dev-2 ", "  what   we\tbuild "))
     assert (room.name, room.topic) == ("dev-2", "what we build")
     assert house.engine.context("/chat/dev-2") is room.context
     assert room.context.expiration_delay
@@ -18,7 +22,7 @@ def test_a_room_is_a_context(house: House) -> None:
 
 def test_rooms_are_in_order(house: House) -> None:
     for name in ("zoo", "attic"):
-        now(house.rooms.make(name, "", "s1"))
+        now(make(house, name))
     assert [room.name for room in house.rooms.all()] == ["lobby", "attic", "dev", "zoo"]
 
 
@@ -36,11 +40,11 @@ def test_a_room_that_is_not_there(house: House, typed: str) -> None:
 @pytest.mark.parametrize("name", ["lobby", "LOBBY", "Dev"])
 def test_a_room_that_is_there(house: House, name: str) -> None:
     with pytest.raises(RoomExists):
-        now(house.rooms.make(name, "", "s1"))
+        now(make(house, name))
 
 
 def test_two_who_make_a_room_at_once(house: House) -> None:
-    first, second = (begun(house.rooms.make("attic", "", sender)) for sender in ("s1", "s2"))
+    first, second = (begun(make(house, "attic", by=sender)) for sender in ("s1", "s2"))
     assert now(first).name == "attic"
     with pytest.raises(RoomExists):
         now(second)
@@ -49,17 +53,17 @@ def test_two_who_make_a_room_at_once(house: House) -> None:
 @pytest.mark.parametrize("topic", ["a" * 201, "bell\x07", "a\u202eb", "a\u200bb"])
 def test_a_topic_that_is_none(house: House, topic: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        now(house.rooms.make("attic", topic, "s1"))
+        now(make(house, "attic", topic))
     assert [field.field for field in raised.value.fields] == ["topic"]
     assert len(house.rooms.all()) == 2
 
 
 def test_the_longest_topic(house: House) -> None:
-    assert len(now(house.rooms.make("attic", "a" * MAX_TOPIC, "s1")).topic) == 200
+    assert len(now(make(house, "attic", "a" * MAX_TOPIC)).topic) == 200
 
 
 def test_a_restart_keeps_rooms(house: House) -> None:
-    now(house.rooms.make("attic", "what is kept", "s1"))
+    now(make(house, "attic", "what is kept"))
     again = House(directory=house.directory)
     assert again.rooms.find("attic").topic == "what is kept"
     assert again.engine.context("/chat/attic") is not None
