@@ -191,8 +191,7 @@ class Chat:
             text=message_text(text),
             client_id=_client_id(client_id),
         )
-        size = len(draft.text.encode())
-        self.limits.take_all([(MESSAGES, 1), (TEXT, size)], session.id)
+        self.limits.take_all([(MESSAGES, 1), (TEXT, len(draft.text.encode()))], session.id)
         self.arrive(session, room, address, GRACE)
         with self.timed():
             record = await self.feed.log.append(draft)
