@@ -156,7 +156,7 @@ def test_nothing_is_missed_while_tabs_are_opened(site: Site) -> None:
 
 
 def test_who_was_replaced_stays_away_until_a_click(site: Site) -> None:
-    leader, follower = site.tabs(2)
+    leader, follower, third = site.tabs(3)
     (cookie,) = site.ada.context.cookies()
     headers = {"Cookie": f"{cookie['name']}={cookie['value']}"}
     follower.page.clock.install()
@@ -173,13 +173,18 @@ def test_who_was_replaced_stays_away_until_a_click(site: Site) -> None:
             for tab in (leader, follower):
                 tab.page.clock.fast_forward(60_000)
         assert site.held == 0
+        # Who takes over stays away, too.
+        third.page.close(run_before_unload=False)
+        leader.page.close(run_before_unload=False)
+        wait_until(lambda: follower.fact("Held by") == THIS_TAB, "another leader")
+        follower.page.clock.fast_forward(60_000)
+        expect(follower.page.locator("#chip-state")).to_have_text("away")
+        assert site.held == 0
         follower.page.get_by_role("button", name="Come back").click()
-        for tab in (leader, follower):
-            tab.is_live("frame")
+        follower.is_live("frame")
         assert site.held == 1
     site.say("welcome back")
-    for tab in (leader, follower):
-        tab.hears("welcome back")
+    follower.hears("welcome back")
 
 
 def test_a_tab_that_missed_a_word_of_the_leader_catches_up(site: Site) -> None:
