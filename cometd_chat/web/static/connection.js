@@ -34,7 +34,7 @@ export class Connection {
     this.#chip.hidden = false;
     comet.on("state", () => this.show());
     setInterval(() => this.show(), 1000);
-    this.#panel.addEventListener("beforetoggle", () => this.#build());
+    this.#panel.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.#build());
     this.show();
   }
 
@@ -114,7 +114,8 @@ export class Connection {
     const rows = make("dl", { id: "connection-facts" });
     const doors = make("fieldset", {}, make("legend", { textContent: "Door" }));
     for (const name of this.#comet.doors) {
-      const input = make("input", { type: "radio", name: "door", value: name, onchange: () => this.#comet.use(name) });
+      // Not onchange: who has come to another door by a detour can ask for her own again at once.
+      const input = make("input", { type: "radio", name: "door", value: name, onclick: () => this.#comet.use(name) });
       input.checked = name === this.#comet.state.preferred;
       doors.append(make("label", {}, input, DOORS[name].label));
     }
