@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.tabs import ARGUMENTS, CHROMIUM, Window
+from tests.browser.visits import Room, Visits, make_room
 from tests.support import Daemon
+
+#: Rooms are numbered, so that no two tests have the same one.
+room_numbers = count(1)
 
 #: Makes a window of somebody's own, with her cookies.
 MakeWindow = Callable[[], Window]
@@ -41,5 +46,36 @@ def make_window(chromium: Browser) -> Iterator[MakeWindow]:
 @pytest.fixture
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon of the test's own, whose heartbeats come soon."""
-    with Daemon(tmp_path_factory.mktemp("daemon"), "--heartbeat=2") as running:
+    directory = tmp_path_factory.mktemp("daemon")
+    with Daemon(directory, "--heartbeat=2", "--limits=off") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon for all tests that neither stop it nor ask it for its numbers."""
+    directory = tmp_path_factory.mktemp("daemon")
+    with Daemon(directory, "--heartbeat=2", "--limits=off") as running:
+        yield running
+
+
+@pytest.fixture
+def room(shared_daemon: Daemon) -> Room:
+    """A room of the test's own."""
+    return make_room(shared_daemon, f"room-{next(room_numbers)}")
+
+
+@pytest.fixture
+def visits(chromium: Browser, room: Room) -> Iterator[Visits]:
+    """Who visits the room; nothing in their windows may fail."""
+    those = Visits(chromium, room)
+    yield those
+    those.close()
+
+
+@pytest.fixture
+def lobby_visits(chromium: Browser, daemon: Daemon) -> Iterator[Visits]:
+    """Who visits the lobby of a daemon of the test's own, which may be stopped and asked."""
+    those = Visits(chromium, Room(daemon))
+    yield those
+    those.close()

@@ -4,13 +4,13 @@ What it is: `Window` is somebody's browser with her cookies, `Tab` one page of t
 
 What it may know: what is on the page. Nothing of the scripts behind it.
 
-Invariant: whatever is waited for has a limit; an error of a script, or a violation of the page's
-policy, is kept until the test looks.
+Invariant: whatever is waited for has a limit; an error of a script, a violation of the page's
+policy, or a request that failed, is kept until the test looks.
 """
 
 from __future__ import annotations
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, expect
 
 from tests.daemon.talk import metric
 from tests.support import Daemon
@@ -56,12 +56,16 @@ class Window:
         context.set_default_timeout(PATIENCE)
         self.context = context
         self.errors: list[str] = []
+        #: Requests that were answered by an error or not at all, but for those the page gave up.
+        self.failures: list[str] = []
 
     def page(self) -> Page:
         """An empty tab."""
         page = self.context.new_page()
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._note)
+        page.on("response", self._note_response)
+        page.on("requestfailed", self._note_failure)
         return page
 
     def tab(self, url: str) -> Tab:
@@ -87,6 +91,14 @@ class Window:
             network = ("WebSocket connection to", "net::ERR_")
             if not any(each in message.text for each in network):
                 self.errors.append(message.text)
+
+    def _note_response(self, response: Response) -> None:
+        if response.status >= 400:
+            self.failures.append(f"{response.status} {response.url}")
+
+    def _note_failure(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":
+            self.failures.append(f"{request.failure} {request.url}")
 
 
 class Tab:

@@ -1,0 +1,372 @@
+"""Reading in Chromium: what is shown where, and that nothing jumps, doubles or turns to markup."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from cometd_chat.web.transcript import colour_of, initials_of
+from tests.browser.conftest import MakeWindow
+from tests.browser.tabs import held
+from tests.browser.visits import Room, Visitor, Visits
+from tests.daemon.talk import wait_until
+from tests.support import Daemon
+
+pytestmark = pytest.mark.slow
+
+LINKS: list[tuple[str, list[tuple[str, str]]]] = json.loads(
+    (Path(__file__).parent.parent / "web/links.json").read_text("utf-8")
+)
+MINUTE = 60_000
+DAY = 24 * 60 * MINUTE
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "</textarea></p><b>bold</b><style>*{display:none}</style>",
+    "<iframe srcdoc='<script>parent.alert(1)</script>'></iframe>",
+    "&lt;b&gt; &amp; {{7*7}} ${7*7} %3Cb%3E",
+    "line\u2028separator\u2029paragraph \u202e overridden \u202c",
+    "<!-- --><![CDATA[ ]]>",
+    "a\tb",
+    "🧑‍🚀 日本語 עברית العربية",
+]
+
+
+def numbers(texts: list[str]) -> list[int]:
+    """The numbers at the ends of lines."""
+    return [int(text.rpartition(" ")[2]) for text in texts]
+
+
+def place(line: Locator) -> float:
+    """How far below the top of the window a line begins, px."""
+    box = line.bounding_box()
+    assert box is not None
+    return box["y"]
+
+
+def hide(visitor: Visitor, hidden: bool) -> None:
+    """The tab is put behind another, or before it; a browser without a screen hides none."""
+    visitor.page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def scroll_up(visitor: Visitor, by: int) -> None:
+    """Turn the wheel over the conversation."""
+    visitor.page.locator("#scroller").hover()
+    visitor.page.mouse.wheel(0, -by)
+
+
+def set_back(daemon: Daemon, ages: Callable[[str], int]) -> None:
+    """Make messages older, while the daemon is stopped; ``ages`` gives the ms by the text."""
+    daemon.terminate()
+    with sqlite3.connect(daemon.data / "chat.sqlite") as database:
+        for id, text in database.execute("SELECT id, text FROM records").fetchall():
+            database.execute("UPDATE records SET at = at - ? WHERE id = ?", (ages(text), id))
+    database.close()
+    daemon.start()
+
+
+def test_what_people_write_is_text(visits: Visits, room: Room) -> None:
+    before = visits.enter("Before")
+    for text in HOSTILE:
+        room.say("Mallory", text)
+    after = visits.enter("After")
+    for visitor in (before, after):
+        visitor.hears(HOSTILE[-1])
+        assert visitor.lines() == HOSTILE
+        inside = ".message .text *, .message .name *"
+        expect(visitor.page.locator(inside)).to_have_count(0)
+        assert visitor.page.evaluate("document.querySelectorAll('iframe').length") == 1
+    # What she sends herself goes another way at first.
+    for text in HOSTILE[:4]:
+        before.say(text)
+    for visitor in (before, after):
+        expect(visitor.page.locator(".message[data-id]")).to_have_count(len(HOSTILE) + 4)
+        expect(visitor.page.locator(inside)).to_have_count(0)
+        visitor.page.reload()
+        visitor.is_live()
+        expect(visitor.page.locator(inside)).to_have_count(0)
+
+
+def test_names_of_every_script_are_text_and_have_their_colours(visits: Visits, room: Room) -> None:
+    names = ["Zoë", "日本", "Иван", "a.b-c_d", "ß", "ﬁn".replace("ﬁ", "fi"), "x", "עברית", "9lives"]
+    ada = visits.enter("Ada")
+    for name in names:
+        room.say(name, f"I am {name}")
+    last = ada.page.locator(".message[data-id]").nth(len(names) - 1)
+    expect(last).to_be_visible()
+    shown = ada.page.locator(".message[data-id]").evaluate_all(
+        """lines => lines.map(line => {
+            const square = line.querySelector(".avatar");
+            const name = line.querySelector(".name").textContent;
+            return [name, square.className, square.dataset.initials];
+        })"""
+    )
+    wanted = [[name, f"avatar colour-{colour_of(name)}", initials_of(name)] for name in names]
+    assert shown == wanted
+    # The server's own lines are the same.
+    still = visits.come("Still", java_script_enabled=False)
+    still.go(room.url)
+    squares = still.page.locator(".message .avatar")
+    assert [
+        [name, square.get_attribute("class"), square.get_attribute("data-initials")]
+        for name, square in zip(names, squares.all(), strict=True)
+    ] == wanted
+
+
+def test_links_are_found_as_the_server_finds_them(visits: Visits, room: Room) -> None:
+    ada = visits.enter("Ada")
+    table = [(text, pieces) for text, pieces in LINKS if text]
+    for text, _ in table:
+        room.say("Grace", text)
+    expect(ada.page.locator(".message[data-id]")).to_have_count(len(table))
+    pieces = """texts => texts.map(text => Array.from(text.childNodes, node =>
+        [node.textContent, node.nodeName === "A" ? node.getAttribute("href") : ""]))"""
+    assert ada.page.locator(".message .text").evaluate_all(pieces) == [
+        [list(piece) for piece in pieces] for _, pieces in table
+    ]
+    for link in ada.page.locator(".message .text a").all():
+        assert link.get_attribute("rel") == "noopener noreferrer nofollow"
+        assert link.get_attribute("target") == "_blank"
+        assert re.match("https?:|mailto:", link.get_attribute("href") or "", re.I)
+
+
+def test_reading_above_is_not_disturbed(visits: Visits, room: Room) -> None:
+    room.say_all("Grace", [f"line {n}" for n in range(40)])
+    ada = visits.enter("Ada")
+    expect(ada.page.locator("#jump")).to_be_hidden()
+    scroll_up(ada, 600)
+    jump = ada.page.locator("#jump")
+    expect(jump).to_have_text("To the newest ↓")
+    line = ada.page.get_by_text("line 20", exact=True)
+    before = place(line)
+    for n in range(40, 43):
+        room.say("Grace", f"line {n}")
+        ada.hears(f"line {n}")
+    assert place(line) == pytest.approx(before, abs=1)
+    expect(jump).to_have_text("3 new messages ↓")
+    # What is new begins at a line that says so.
+    new = ada.page.locator(".new + .message .text")
+    expect(new).to_have_text("line 40")
+    jump.click()
+    expect(jump).to_be_hidden()
+    expect(ada.page.get_by_text("line 42", exact=True)).to_be_in_viewport()
+    # At the end again, it stays there.
+    room.say("Grace", "line 43")
+    expect(ada.page.get_by_text("line 43", exact=True)).to_be_in_viewport()
+    expect(jump).to_be_hidden()
+
+
+def test_older_lines_load_without_a_jump(visits: Visits, room: Room) -> None:
+    room.say_all("Grace", [f"line {n}" for n in range(230)])
+    ada = visits.enter("Ada")
+    lines = ada.page.locator(".message[data-id]")
+    first = ada.page.locator(".message[data-id]").first
+    shown = lines.count()
+    assert 40 <= shown <= 150
+    oldest = first.get_attribute("id")
+    ada.page.locator(f"#{oldest}").scroll_into_view_if_needed()
+    before = place(ada.page.locator(f"#{oldest}"))
+    wait_until(lambda: lines.count() > shown, "older lines")
+    assert place(ada.page.locator(f"#{oldest}")) == pytest.approx(before, abs=1)
+    for _ in range(30):
+        if lines.count() == 230:
+            break
+        scroll_up(ada, 3000)
+        ada.page.wait_for_timeout(50)
+    expect(lines).to_have_count(230)
+    assert numbers(ada.lines()) == list(range(230))
+
+
+def test_the_title_counts_what_is_unread(visits: Visits, room: Room) -> None:
+    ada = visits.enter("Ada")
+    room.say("Grace", "seen")
+    ada.hears("seen")
+    title = f"#{room.name} · Comet Chat"
+    expect(ada.page).to_have_title(title)
+    hide(ada, True)
+    room.say("Grace", "unseen")
+    expect(ada.page).to_have_title(f"(1) {title}")
+    room.say("Linus", "unseen too")
+    expect(ada.page).to_have_title(f"(2) {title}")
+    hide(ada, False)
+    expect(ada.page).to_have_title(title)
+    expect(ada.page.locator(".new + .message .text")).to_have_text("unseen")
+
+
+def test_a_room_with_something_new_is_marked(visits: Visits, room: Room) -> None:
+    ada = visits.enter("Ada")
+    room.say("Grace", "read")
+    ada.hears("read")
+    ada.go(ada.room.daemon.url)
+    ada.is_live()
+    link = ada.page.locator(f"#room-list a[data-room={room.name}]")
+    expect(link).to_be_visible()
+    expect(link).not_to_have_class("unread")
+    room.say("Grace", "not read")
+    ada.page.reload()
+    expect(link).to_have_class("unread")
+    link.click()
+    expect(ada.page.locator(".new + .message .text")).to_have_text("not read")
+
+
+def test_who_comes_and_goes_is_folded_into_one_line(visits: Visits, room: Room) -> None:
+    ada = visits.enter("Ada")
+    others = [visits.enter(name) for name in ("Grace", "Linus", "Margaret")]
+    status = ada.page.locator(".status")
+    expect(status).to_have_text("Grace and 2 others came")
+    expect(ada.page.locator("#people-total")).to_have_text("4")
+    expect(ada.page.locator("#people-list li")).to_have_text(["Ada", "Grace", "Linus", "Margaret"])
+    others[2].log_out_elsewhere()
+    expect(status).to_have_text("Grace and Linus came")
+    others[0].say("hello")
+    ada.hears("hello")
+    others[1].log_out_elsewhere()
+    expect(status).to_have_text(["Grace and Linus came", "Linus left"])
+    expect(ada.page.locator("#people-list li")).to_have_text(["Ada", "Grace"])
+    for each in others[1:]:
+        each.forgive()
+
+
+def test_days_and_authors_are_grouped(lobby_visits: Visits, daemon: Daemon) -> None:
+    room = lobby_visits.room
+    ages = {
+        "long ago": 40 * DAY,
+        "yesterday": DAY + 4 * MINUTE,
+        "soon after": DAY + MINUTE,
+        "by another": DAY,
+        "today": 8 * MINUTE,
+        "later than five minutes": 0,
+    }
+    for text in ages:
+        room.say("Grace" if text == "by another" else "Linus", text)
+    set_back(daemon, ages.__getitem__)
+    # Where it is about noon, so that a few minutes ago is the same day.
+    hours = 12 - datetime.now(timezone.utc).hour
+    ada = lobby_visits.enter("Ada", timezone_id=f"Etc/GMT{-hours:+d}", locale="en-GB")
+    first = ada.page.locator(".message.first .text")
+    alone = [text for text in ages if text != "soon after"]
+    expect(first).to_have_text(alone)
+    labels = ada.page.locator(".day").all_text_contents()
+    assert labels[-2:] == ["Yesterday", "Today"]
+    assert len(labels) == 3
+    # Her own time, and the whole date where she points at it.
+    time = ada.page.locator(".message time").last
+    said_at = datetime.fromisoformat((time.get_attribute("datetime") or "").replace("Z", "+00:00"))
+    there = said_at + timedelta(hours=hours)
+    assert time.text_content() == f"{there:%H:%M}"
+    assert f"{there.day} {there:%B %Y} at {there:%H:%M:%S}" in (time.get_attribute("title") or "")
+
+
+def test_a_thousand_lines_come_once(lobby_visits: Visits, daemon: Daemon) -> None:
+    room = lobby_visits.room
+    ada = lobby_visits.enter("Ada")
+    frames: list[str] = []
+    ada.page.on("request", lambda each: frames.append(each.url) if "/frame?" in each.url else None)
+    ada.page.evaluate(
+        """() => {
+            window.placed = [];
+            const note = ({ addedNodes }) => {
+                for (const node of addedNodes) {
+                    if (node.dataset?.id) window.placed.push(Number(node.dataset.id));
+                }
+            };
+            new MutationObserver(those => those.forEach(note))
+                .observe(document.getElementById("log"), { childList: true });
+        }"""
+    )
+    for start in range(0, 1200, 300):
+        room.say_all("Grace", [f"line {n}" for n in range(start, start + 300)])
+        ada.hears(f"line {start + 299}")
+    placed = ada.page.evaluate("window.placed")
+    assert len(placed) == 1200
+    assert placed == sorted(set(placed))
+    wait_until(lambda: len(frames) >= 1, "another frame, since the first has grown large")
+    wait_until(lambda: held(daemon, "frame") == 1, "one frame")
+    ada.is_live("frame")
+    room.say("Grace", "line 1200")
+    ada.hears("line 1200")
+    shown = numbers(ada.lines())
+    # The page does not grow for ever.
+    assert len(shown) < 500
+    assert shown == list(range(1201 - len(shown), 1201))
+
+
+def test_a_gap_is_shown_and_loads(visits: Visits, room: Room) -> None:
+    room.say("Grace", "line 0")
+    ada = visits.come("Ada")
+    ada.page.route("**/api/v1/events/**", lambda route: route.abort())
+    ada.go(room.url)
+    for start in range(1, 5401, 900):
+        room.say_all("Grace", [f"line {n}" for n in range(start, start + 900)])
+    ada.page.unroute("**/api/v1/events/**")
+    ada.is_live()
+    ada.hears("line 5400")
+    gap = ada.page.locator(".gap")
+    expect(gap).to_contain_text("5200 messages left out.")
+    assert numbers(ada.lines()) == [0, *range(5201, 5401)]
+    gap.get_by_role("button", name="Load").click()
+    expect(gap).to_contain_text("5000 messages left out.")
+    assert numbers(ada.lines()) == [0, *range(5001, 5401)]
+    ada.forgive()
+
+
+def test_a_restored_backup_is_shown_as_it_is(lobby_visits: Visits, daemon: Daemon) -> None:
+    room = lobby_visits.room
+    room.say("Grace", "saved")
+    ada = lobby_visits.enter("Ada")
+    ada.hears("saved")
+    daemon.terminate()
+    shutil.copytree(daemon.data, daemon.directory / "backup")
+    daemon.start()
+    ada.is_live()
+    room.say("Grace", "lost with the disk")
+    ada.hears("lost with the disk")
+    daemon.terminate()
+    shutil.rmtree(daemon.data)
+    (daemon.directory / "backup").rename(daemon.data)
+    daemon.start()
+    room.say("Grace", "said since")
+    ada.hears("said since")
+    assert ada.lines() == ["saved", "said since"]
+    ada.is_live()
+    ada.say("goes on")
+    ada.hears("goes on")
+    ada.forgive()
+
+
+def test_who_has_no_name_reads_along(make_window: MakeWindow, room: Room) -> None:
+    room.say("Grace", "for all")
+    tab = make_window().tab(room.url)
+    tab.is_live()
+    tab.hears("for all")
+    room.say("Grace", "for all, live")
+    tab.hears("for all, live")
+    expect(tab.page.locator(".composer")).to_contain_text("You are reading along.")
+
+
+def test_an_empty_room_says_what_to_do(visits: Visits, room: Room) -> None:
+    ada = visits.enter("Ada")
+    empty = ada.page.locator(".empty")
+    commands: Any = empty.locator("code").all_text_contents()
+    assert room.url in commands
+    assert f"curl -N '{room.url}.txt'" in commands
+    assert f"curl -d hi '{room.url}.txt?name=you'" in commands
+    room.say("Grace", "hello")
+    ada.hears("hello")
+    expect(empty).to_have_count(0)

@@ -1,0 +1,140 @@
+"""A room of its own for each test, on a daemon that they share, and people who visit it.
+
+What it is: `Room` says things as others would, over HTTP; `Visitor` is somebody's tab in it.
+
+What it may know: the interface of the daemon, and what is on the page.
+
+Invariant: who came leaves, so that her name is free for the next test, and an error in her window
+or a request of hers that failed is a failure of the test, unless that says that it was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+from playwright.sync_api import Browser, Page
+
+from tests.browser.tabs import Tab, Window
+from tests.daemon.talk import log_in, once, say
+from tests.support import PATIENCE, Daemon
+
+
+@attrs.define(eq=False)
+class Room:
+    """A room.
+
+    :param tokens: of those who say something in it, by name.
+    """
+
+    daemon: Daemon
+    name: str = "lobby"
+    tokens: dict[str, str] = attrs.field(factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"{self.daemon.url}/rooms/{quote(self.name)}"
+
+    def say(self, author: str, text: str) -> dict[str, Any]:
+        """Somebody says something; the event."""
+        answer = say(self.daemon.port, self.token(author), text, room=self.name)
+        assert answer.status == 201, answer
+        event: dict[str, Any] = answer.json
+        return event
+
+    def say_all(self, author: str, texts: Iterable[str]) -> None:
+        """Somebody says much, quickly."""
+        body = "".join(f"{text}\n" for text in texts).encode()
+        connection = HTTPConnection("127.0.0.1", self.daemon.port, timeout=PATIENCE)
+        head = {"Authorization": f"Bearer {self.token(author)}"}
+        connection.request("POST", f"/rooms/{quote(self.name)}.txt", iter([body]), head)
+        assert connection.getresponse().read().count(b"\n")
+        connection.close()
+
+    def token(self, name: str) -> str:
+        """Somebody's token; she logs in if she has not."""
+        if name not in self.tokens:
+            self.tokens[name] = log_in(self.daemon.port, name)
+        return self.tokens[name]
+
+    def leave(self, name: str) -> None:
+        """Somebody logs out."""
+        once(self.daemon.port, "DELETE", "/api/v1/session", token=self.tokens.pop(name))
+
+
+class Visitor(Tab):
+    """Somebody's tab in a room."""
+
+    def __init__(self, window: Window, page: Page, room: Room, token: str) -> None:
+        super().__init__(page)
+        self.window = window
+        self.room = room
+        self.token = token
+
+    def go(self, url: str) -> None:
+        """Go to a page."""
+        self.page.goto(url)
+
+    def log_out_elsewhere(self) -> None:
+        """End her session, by another program of hers."""
+        once(self.room.daemon.port, "DELETE", "/api/v1/session", token=self.token)
+
+    def forgive(self) -> None:
+        """Requests of hers were meant to fail."""
+        self.window.failures.clear()
+
+
+@attrs.define(eq=False)
+class Visits:
+    """Who visits a room."""
+
+    browser: Browser
+    room: Room
+    visitors: list[Visitor] = attrs.field(factory=list)
+
+    def enter(self, name: str, **options: Any) -> Visitor:
+        """Somebody comes with a browser of her own, and is live.
+
+        :param options: of the browser's context.
+        """
+        visitor = self.come(name, **options)
+        visitor.go(self.room.url)
+        visitor.is_live()
+        return visitor
+
+    def come(self, name: str, **options: Any) -> Visitor:
+        """Somebody with a session and an empty tab."""
+        token = log_in(self.room.daemon.port, name)
+        window = Window(self.browser.new_context(**options))
+        place = self.room.daemon.url
+        window.context.add_cookies([{"name": "comet_session", "value": token, "url": place}])
+        visitor = Visitor(window, window.page(), self.room, token)
+        self.visitors.append(visitor)
+        return visitor
+
+    def close(self) -> None:
+        """All leave.
+
+        :raises AssertionError: something in their windows failed.
+        """
+        for visitor in self.visitors:
+            visitor.window.close()
+            visitor.log_out_elsewhere()
+        for name in list(self.room.tokens):
+            self.room.leave(name)
+        for visitor in self.visitors:
+            assert visitor.window.errors == []
+            assert visitor.window.failures == []
+
+
+def make_room(daemon: Daemon, name: str, topic: str = "") -> Room:
+    """A new room, and whoever made it gone."""
+    token = log_in(daemon.port, "maker")
+    body = {"name": name, "topic": topic}
+    answer = once(daemon.port, "POST", "/api/v1/rooms", token=token, body=body)
+    assert answer.status == 201, answer
+    once(daemon.port, "DELETE", "/api/v1/session", token=token)
+    return Room(daemon, answer.json["name"])
