@@ -146,7 +146,8 @@ def parse_origin(text: str) -> str:
     if not re.fullmatch(r"https?://[a-z0-9._-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?",
                         text.lower()):
         raise ValueError("give scheme and host without a path, such as https://www.example.org")
-    return text.lower()
+    # Browsers leave out the port that goes without saying.
+    return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", text.lower())
 
 
 def parse_listen(text: str) -> str:

@@ -86,6 +86,7 @@ class Chat:
         :param recent: see `Feed.start`.
         """
         self.feed.start(recent)
+        self.sessions.when_gone = self.presence.gone_for_long
         self.rooms.start()
         self.sessions.start()
 

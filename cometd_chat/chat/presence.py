@@ -152,6 +152,14 @@ class Presence:
                 self._reaper.cancel(present)
                 self.gone(present)
 
+    def gone_for_long(self, session: Session) -> None:
+        """Others may take a session's name: it is gone from where it holds nothing."""
+        for there in list(self._rooms.values()):
+            present = there.get(session)
+            if present is not None and not present.holds:
+                self._reaper.cancel(present)
+                self.gone(present)
+
     def renamed(self, session: Session, old: str) -> None:
         """A session has another name than ``old`` now: for others one goes and one comes."""
         for room, there in list(self._rooms.items()):

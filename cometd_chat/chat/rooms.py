@@ -16,10 +16,16 @@ import attrs
 from cometd_chat.chat import names
 from cometd_chat.chat.events import path_of
 from cometd_chat.comet import CometContext, CometEngine
-from cometd_chat.errors import FieldError, InvalidRequest, RoomExists, RoomNotFound
+from cometd_chat.errors import FieldError, InvalidRequest, RoomExists, RoomNotFound, TooMany
 from cometd_chat.log.directory import Directory, RoomRow
 
 MAX_TOPIC = 200
+
+#: Rooms that there can be: each takes memory for as long as the daemon runs.
+MOST_ROOMS = 10_000
+
+#: Seconds after which somebody who found no place for a room may look again.
+FULL_RETRY = 3600.0
 
 
 @attrs.define(eq=False)
@@ -84,6 +90,7 @@ class Rooms:
         :param created_by: permanent id of the session that makes it.
         :raises InvalidRequest: that can't be its name or topic.
         :raises RoomExists: there is one of that name.
+        :raises TooMany: there are as many as there can be.
         """
         name = names.room_name(name)
         topic = " ".join(topic.split())
@@ -94,6 +101,10 @@ class Rooms:
             )
         if name in self._rooms:
             raise RoomExists(f"There is a room {name} already.")
+        if len(self._rooms) >= MOST_ROOMS:
+            raise TooMany(
+                f"There are {MOST_ROOMS} rooms, as many as there can be.", retry_after=FULL_RETRY
+            )
         return RoomRow(
             name=name,
             topic=topic,

@@ -94,6 +94,8 @@ class Sessions:
         self._wall_clock = wall_clock
         self._random_bytes = random_bytes
         self._guest_timeout = guest_timeout
+        #: Told of a guest whose name others may take from now.
+        self.when_gone: Callable[[Session], object] = lambda session: None
         self._by_token: dict[bytes, Session] = {}
         self._by_key: dict[str, Session] = {}
 
@@ -277,6 +279,7 @@ class Sessions:
         if left > 0:
             return left
         self._forget(session)
+        self.when_gone(session)
         if session.name_key is not None:
             session.name_key = None
             freeing = self._directory.free_name(session.id)

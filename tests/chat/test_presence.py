@@ -257,3 +257,13 @@ def test_another_name_in_a_full_room_changes_no_count(
     presence.renamed(people[0], "p000")
     house.advance(10)
     assert [line for line in ear.take() if line != "people 51"] == []
+
+
+def test_who_lost_her_name_is_gone_with_it(
+    house: House, presence: Presence, ear: Ear, alice: Session
+) -> None:
+    """Two people of one name would be there, if somebody took it at once."""
+    presence.seen("lobby", alice, grace=10_000)
+    house.clock.pump([100.0] * 10)
+    assert alice.name_key is None
+    assert presence.people("lobby") == []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from cometd_chat.chat import rooms
 from cometd_chat.chat.rooms import MAX_TOPIC, Room
-from cometd_chat.errors import InvalidRequest, RoomExists, RoomNotFound
+from cometd_chat.errors import InvalidRequest, RoomExists, RoomNotFound, TooMany
 from tests.chat.parts import House, begun, now
 
 
@@ -24,6 +25,13 @@ def test_rooms_are_in_order(house: House) -> None:
     for name in ("zoo", "attic"):
         now(make(house, name))
     assert [room.name for room in house.rooms.all()] == ["lobby", "attic", "dev", "zoo"]
+
+
+def test_there_are_only_so_many(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "MOST_ROOMS", len(house.rooms.all()) + 1)
+    now(make(house, "last"))
+    with pytest.raises(TooMany, match="as many as there can be"):
+        house.rooms.plan("one-more", "", "s1")
 
 
 @pytest.mark.parametrize("typed", ["lobby", "LOBBY", " lobby ", "ｌｏｂｂｙ"])
