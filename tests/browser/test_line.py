@@ -48,7 +48,10 @@ LUMP: Signs = [(20, 30.0), (0, 36.0), (0, 42.0)]
 
 WELL: dict[str, Signs] = {
     "heartbeats": BEATS,
-    "a backlog of hours": [(0.1, "hello"), *((0.2, 600.0 * n - 36000) for n in range(60))],
+    "a backlog of hours": [
+        (0.1, "hello"),
+        *((0.0 if n % 20 else 0.5, 600.0 * n - 60000) for n in range(100)),
+    ],
     "a lively talk": [(0.1, "hello"), *((1.0, 0.1 + n) for n in range(60))],
     "two said at once": [*BEATS, *((8.0, 30.0 + n) for n in range(4)), (0, 62.0), (0, 62.1)],
     "one lump, after a sleep": [*BEATS, *LUMP],
