@@ -77,7 +77,7 @@ def _refuse_characters(name: str, signs: str, field: str) -> None:
             shown = each if each.isprintable() and not each.isspace() else f"U+{ord(each):04X}"
             allowed = " ".join(signs)
             raise _refused(
-                field, f"{shown} can't be in a name: only letters, digits, marks and {allowed}"
+                field, f"{shown} can't be in a name; only letters, digits, marks and {allowed} can"
             )
 
 
