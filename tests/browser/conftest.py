@@ -60,9 +60,11 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def room(shared_daemon: Daemon) -> Room:
+def room(shared_daemon: Daemon) -> Iterator[Room]:
     """A room of the test's own."""
-    return make_room(shared_daemon, f"room-{next(room_numbers)}")
+    own = make_room(shared_daemon, f"room-{next(room_numbers)}")
+    yield own
+    own.clear()
 
 
 @pytest.fixture

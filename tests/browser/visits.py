@@ -60,9 +60,11 @@ class Room:
             self.tokens[name] = log_in(self.daemon.port, name)
         return self.tokens[name]
 
-    def leave(self, name: str) -> None:
-        """Somebody logs out."""
-        once(self.daemon.port, "DELETE", "/api/v1/session", token=self.tokens.pop(name))
+    def clear(self) -> None:
+        """All who said something log out."""
+        for token in self.tokens.values():
+            once(self.daemon.port, "DELETE", "/api/v1/session", token=token)
+        self.tokens.clear()
 
 
 class Visitor(Tab):
@@ -123,8 +125,6 @@ class Visits:
         for visitor in self.visitors:
             visitor.window.close()
             visitor.log_out_elsewhere()
-        for name in list(self.room.tokens):
-            self.room.leave(name)
         for visitor in self.visitors:
             assert visitor.window.errors == []
             assert visitor.window.failures == []
