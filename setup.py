@@ -44,6 +44,7 @@ setup(
             "playwright",
             "pytest",
             "pytest-twisted",
+            "pytest-xdist",
             "ruff",
             "setuptools>=70.1",
             "treq",
