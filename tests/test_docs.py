@@ -383,6 +383,18 @@ def test_a_door_by_a_page(name: str, doors: Daemon) -> None:
         say(doors, token, "hello page")
 
 
+@pytest.mark.slow
+def test_the_client_library(doors: Daemon) -> None:
+    token = str(call(doors, "/api/v1/session", {"name": "by-library"})["token"])
+    with (
+        browser_page(doors.url) as page,
+        page.expect_console_message(lambda message: message.text == "by-library hello library"),
+    ):
+        page.add_script_tag(content=block(TRANSPORTS, "client.js", doors), type="module")
+        wait_until(lambda: holds(doors), lambda: "the library holds a request")
+        say(doors, token, "hello library")
+
+
 def holds(daemon: Daemon) -> bool:
     """Whether the daemon holds any request."""
     with urlopen(f"{daemon.url}/metrics", timeout=PATIENCE) as answer:
