@@ -29,11 +29,14 @@ lint:
 types:
 	$(BIN)/mypy
 
-# The pytest command, unlike `python -m pytest`, leaves the checkout out of sys.path. What measures
-# the machine's memory runs alone, all else two files at a time.
+# What measures the machine's memory runs alone, and so does lynx, which shows nothing when a worker
+# of pytest-xdist starts it; all else runs three files at a time.
+ALONE := tests/faults tests/daemon/test_text_browsers.py
+
+# The pytest command, unlike `python -m pytest`, leaves the checkout out of sys.path.
 tests:
-	env -u PYTHONPATH $(BIN)/pytest -ra --numprocesses 2 --dist loadfile --ignore tests/faults
-	env -u PYTHONPATH $(BIN)/pytest -ra tests/faults
+	env -u PYTHONPATH $(BIN)/pytest -ra --numprocesses 3 --dist loadfile $(ALONE:%=--ignore %)
+	env -u PYTHONPATH $(BIN)/pytest -ra $(ALONE)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

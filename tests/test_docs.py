@@ -374,6 +374,7 @@ def test_a_door_by_a_program(name: str, doors: Daemon, tmp_path: Path) -> None:
 def test_a_door_by_a_page(name: str, doors: Daemon) -> None:
     """The few lines that the page shows for a door hear what others say."""
     token = str(call(doors, "/api/v1/session", {"name": f"by-{name}"})["token"])
+    wait_until(lambda: not holds(doors), lambda: "nobody else is held")
     with (
         browser_page(doors.url) as page,
         page.expect_console_message(lambda message: "hello page" in message.text),
@@ -386,6 +387,7 @@ def test_a_door_by_a_page(name: str, doors: Daemon) -> None:
 @pytest.mark.slow
 def test_the_client_library(doors: Daemon) -> None:
     token = str(call(doors, "/api/v1/session", {"name": "by-library"})["token"])
+    wait_until(lambda: not holds(doors), lambda: "nobody else is held")
     with (
         browser_page(doors.url) as page,
         page.expect_console_message(lambda message: message.text == "by-library hello library"),
