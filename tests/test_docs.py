@@ -117,6 +117,7 @@ class Reading:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     @property
@@ -151,7 +152,8 @@ def reading(directory: Path, *command: str) -> Iterator[Reading]:
     try:
         yield program
     finally:
-        program.process.kill()
+        # With whatever it has started: a shell would leave its curl behind.
+        os.killpg(program.process.pid, signal.SIGKILL)
         program.process.communicate()
 
 
