@@ -11,6 +11,7 @@ no text can end an event early, start another or run as code.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from html import escape
 from re import Pattern
@@ -47,7 +48,7 @@ class Framing(Protocol):
         """What stands after the last event."""
 
 
-class EachAlone:
+class EachAlone(ABC):
     """A framing in which a batch is its events one after the other."""
 
     one_shot = False
@@ -62,9 +63,9 @@ class EachAlone:
     def end(self) -> bytes:
         return b""
 
+    @abstractmethod
     def one(self, event: Event) -> bytes:
         """The bytes of one event."""
-        raise NotImplementedError
 
     def frame(self, events: Sequence[Event]) -> bytes:
         # In a fan-out the same batch is asked for again and again: compare, don't join anew.

@@ -11,11 +11,12 @@ peer goes, is the detach hook. What is held for one reader stays within its budg
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
@@ -118,7 +119,7 @@ class Wear:
     seconds: float
 
 
-class _Held:
+class _Held(ABC):
     """What streams and polls have in common: from the request to its Deferred and back."""
 
     __slots__ = (
@@ -185,8 +186,9 @@ class _Held:
         # connection cancels `done`, in a later turn of the reactor.
         self._request.transport.abortConnection()
 
+    @abstractmethod
     def on_due(self, now: float) -> float | None:
-        raise NotImplementedError
+        """The sweep's look at it; see `Reaper.schedule`."""
 
 
 class HeldPoll(_Held):
@@ -230,7 +232,8 @@ class HeldPoll(_Held):
         self.end(events)
 
     def drained(self) -> Deferred[None]:
-        raise NotImplementedError("a poll is over with its first events")
+        # It is over with its first events: nothing is under way that could be waited for.
+        return succeed(None)
 
     @property
     def strained(self) -> bool:
