@@ -273,10 +273,6 @@ class Screens:
 
     # -- what pages show
 
-    def room_views(self) -> list[RoomView]:
-        """All rooms."""
-        return self._rooms()
-
     def _rooms(self) -> list[RoomView]:
         return [self._view(room) for room in self._chat.rooms.all()]
 
