@@ -218,13 +218,24 @@ class Running:
     """A program whose output is read while it runs: ``with Running("curl", "-sN", url) as curl``.
 
     It is ended with the block, unless it has ended by itself.
+
+    :param keyboard: it can be typed to, by `write`; without one its input has ended already.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, keyboard: bool = False) -> None:
         self.process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            arguments,
+            stdin=subprocess.PIPE if keyboard else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         self.output = b""
+
+    def write(self, line: str) -> None:
+        """Type a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+        self.process.stdin.flush()
 
     def until(self, wanted: str, timeout: float = PATIENCE) -> str:
         """Read until something has come; all that was read."""

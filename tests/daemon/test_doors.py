@@ -62,6 +62,25 @@ def test_curl_shows_the_lobby_while_somebody_types(daemon: Daemon, alice: str) -
     wait_until(lambda: metric(daemon.port, held("text")) == 0, "curl is gone")
 
 
+def test_one_curl_is_a_whole_chat_client(daemon: Daemon, alice: str) -> None:
+    """Whoever types nothing for five seconds sees each line of another as it is said."""
+    url = f"{daemon.url}/rooms/lobby.txt?name=dora"
+    with Running("curl", "-sNT.", url, keyboard=True) as curl:
+        wait_until(lambda: metric(daemon.port, held("duplex")) == 1, "curl is held")
+        silent_until = time.monotonic() + 5
+        number = 0
+        while time.monotonic() < silent_until:
+            number += 1
+            say(daemon.port, alice, f"line {number} for dora")
+            curl.until(f"[alice] line {number} for dora\n", timeout=1)
+            # A heartbeat's silence, so that nothing but the next line can bring it out.
+            curl.until(f"line {number} for dora\n\n")
+        curl.write("typed at last")
+        curl.until("[dora] typed at last\n")
+        assert number >= 3
+    wait_until(lambda: metric(daemon.port, held("duplex")) == 0, "curl is gone")
+
+
 def held(door: str) -> str:
     return f'comet_chat_held_requests{{door="{door}"}}'
 
