@@ -219,7 +219,8 @@ class Running:
 
     It is ended with the block, unless it has ended by itself.
 
-    :param keyboard: it can be typed to, by `write`; without one its input has ended already.
+    :param keyboard: it can be typed to, by `write`; without one its input has ended already. What
+        it says of its progress is not read then: curl does, wherever it writes to no terminal.
     """
 
     def __init__(self, *arguments: str, keyboard: bool = False) -> None:
@@ -227,7 +228,7 @@ class Running:
             arguments,
             stdin=subprocess.PIPE if keyboard else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.DEVNULL if keyboard else subprocess.STDOUT,
         )
         self.output = b""
 
