@@ -1,12 +1,12 @@
 """Requests that are held: the only code that writes to an unfinished request.
 
 What it is: `HeldStream` goes on writing until somebody ends it, `HeldPoll` waits for its one
-answer. Both turn a request into the Deferred that its route returns.
+answer.
 
 What it may know: the request, a framing, the sweep. Not the log, not rooms, not who is reading.
 
-Invariant: Klein alone finishes a response; the Deferred's canceller, which Klein calls when the
-peer goes, is the detach hook. What is held for one reader stays within its budget.
+Invariant: a response is finished by whoever brought the request (`HoldableRequest.release`), and a
+peer that goes is told by `lost`. What is held for one reader stays within its budget.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
-from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
 from cometd_chat.comet.reaper import Reaper
@@ -70,12 +69,45 @@ class HeldListener(Protocol):
         """The peer is gone, or was cut; nothing more can be written."""
 
 
-class HeldRequest(Protocol):
-    """An unfinished request that we go on writing to."""
+class PeerListener(Protocol):
+    """Who is told that a peer has gone."""
+
+    def lost(self) -> None:
+        """It has."""
+
+
+class HoldableRequest(Protocol):
+    """A request that can be held, whoever brought it: Klein, or the fast lane."""
 
     @property
-    def done(self) -> Deferred[None]:
-        """What the route returns."""
+    def transport(self) -> Any:
+        """Where its peer is."""
+
+    def hold(self, held: PeerListener) -> None:
+        """From here on ``held.lost`` is called when the peer goes."""
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of the body; with the first one the head goes out."""
+
+    def setHeader(self, name: Any, value: Any) -> None:
+        """Set a header of the response, before anything is written."""
+
+    def tell_drained(self, producer: object) -> None:
+        """Call ``producer.resumeProducing`` when nothing more waits in this process, each time,
+        until `tell_no_more` is called."""
+
+    def tell_no_more(self) -> None:
+        """It need not be told of that any longer."""
+
+    def release(self) -> None:
+        """The response is complete: the connection may go on with the next request."""
+
+    def cut(self) -> None:
+        """Drop the connection: the response gets no proper end."""
+
+
+class HeldRequest(Protocol):
+    """An unfinished request that we go on writing to."""
 
     @property
     def one_shot(self) -> bool:
@@ -120,7 +152,7 @@ class Wear:
 
 
 class _Held(ABC):
-    """What streams and polls have in common: from the request to its Deferred and back."""
+    """What streams and polls have in common: they begin, end once, and are told of a lost peer."""
 
     __slots__ = (
         "_counts",
@@ -129,21 +161,19 @@ class _Held(ABC):
         "_listener",
         "_reaper",
         "_request",
-        "done",
         "due_bucket",
     )
 
     def __init__(
-        self, request: IRequest, framing: Framing, *, reaper: Reaper, ledger: Ledger
+        self, request: HoldableRequest, framing: Framing, *, reaper: Reaper, ledger: Ledger
     ) -> None:
-        self._request: Any = request
+        self._request = request
         self._framing = framing
         self._reaper = reaper
         self._counts = ledger.door(framing.door)
         self._listener: HeldListener | None = None
         self._ended = False
         self.due_bucket = 0
-        self.done: Deferred[None] = Deferred(self._cancelled)
 
     @property
     def one_shot(self) -> bool:
@@ -152,9 +182,9 @@ class _Held(ABC):
     def _begin(self, listener: HeldListener) -> None:
         self._listener = listener
         self._counts.held += 1
+        self._request.hold(self)
 
-    def _cancelled(self, done: Deferred[None]) -> None:
-        # Klein cancels when the peer has gone; it absorbs the CancelledError that follows.
+    def lost(self) -> None:
         self._detach(told=True)
 
     def _detach(self, *, told: bool) -> bool:
@@ -179,12 +209,7 @@ class _Held(ABC):
 
     def cut(self) -> None:
         if self._detach(told=True):
-            self._abort()
-
-    def _abort(self) -> None:
-        # The response has no proper end any more, and Klein must not give it one: the loss of the
-        # connection cancels `done`, in a later turn of the reactor.
-        self._request.transport.abortConnection()
+            self._request.cut()
 
     @abstractmethod
     def on_due(self, now: float) -> float | None:
@@ -201,7 +226,7 @@ class HeldPoll(_Held):
 
     def __init__(
         self,
-        request: IRequest,
+        request: HoldableRequest,
         framing: Framing,
         *,
         reaper: Reaper,
@@ -226,7 +251,7 @@ class HeldPoll(_Held):
         body = self._framing.frame(events)
         self._request.setHeader(b"content-length", b"%d" % len(body))
         self._write(body)
-        self.done.callback(None)
+        self._request.release()
 
     def replay(self, events: Sequence[Event]) -> None:
         self.end(events)
@@ -265,7 +290,6 @@ class HeldStream(_Held):
         "_events",
         "_heartbeat",
         "_ledger",
-        "_paused",
         "_replayed",
         "_unmeasured",
         "_user_timeout",
@@ -279,7 +303,7 @@ class HeldStream(_Held):
 
     def __init__(
         self,
-        request: IRequest,
+        request: HoldableRequest,
         framing: Framing,
         *,
         reaper: Reaper,
@@ -297,7 +321,6 @@ class HeldStream(_Held):
         self._heartbeat = heartbeat
         self._budget = budget
         self._user_timeout = user_timeout
-        self._paused = False
         self._waiting: list[Deferred[None]] = []
         # Bytes of body: written in all, of these with the backlog and in the last batch, taken by
         # the peer when last measured, and written since it was last known that the reader is
@@ -315,7 +338,6 @@ class HeldStream(_Held):
         self._begin(listener)
         self._ledger.ceiling.add(self)
         below.set_user_timeout(self._request.transport, self._user_timeout)
-        self._request.registerProducer(self, True)
         first = self._framing.begin() + self._framing.frame([hello])
         self._put(first)
         if not first:
@@ -358,11 +380,10 @@ class HeldStream(_Held):
         if not self._detach(told=False):
             return
         self._write(self._framing.frame(events) + self._framing.end())
-        self._request.unregisterProducer()
         self._release()
         # The connection may go on with another request, which may be slower.
         below.set_user_timeout(self._request.transport, 0)
-        self.done.callback(None)
+        self._request.release()
 
     def _detach(self, *, told: bool) -> bool:
         first = super()._detach(told=told)
@@ -389,20 +410,22 @@ class HeldStream(_Held):
     def strained(self) -> bool:
         return self._unmeasured > self._budget // 2 and (self.measure() > self._budget // 2)
 
-    # -- back-pressure (IPushProducer, called by the transport's buffer)
+    # -- the pace of a backlog (IPushProducer while there is one, called by the transport's buffer)
 
     def pauseProducing(self) -> None:
-        self._paused = True
+        """The buffer is full; the next page waits for `drained` anyway."""
 
     def resumeProducing(self) -> None:
-        self._paused = False
+        """The buffer is empty."""
         self._release_drained()
 
     def stopProducing(self) -> None:
-        self._paused = False
+        """The connection is lost, which `lost` tells."""
 
     def drained(self) -> Deferred[None]:
         waiting: Deferred[None] = Deferred()
+        if not self._waiting:
+            self._request.tell_drained(self)
         self._waiting.append(waiting)
         self._release_drained()
         return waiting
@@ -417,11 +440,13 @@ class HeldStream(_Held):
             return
         if self._ended or self.measure() <= self._budget // 2:
             self._release()
-        elif not self._paused:
+        else:
             self._reaper.schedule(self, PACE)
 
     def _release(self) -> None:
         waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._request.tell_no_more()
         for each in waiting:
             each.callback(None)
 
@@ -434,8 +459,7 @@ class HeldStream(_Held):
             self._release_drained()
             if self._ended:
                 return None
-            # While paused, the transport tells; only the kernel has to be asked.
-            return PACE if self._waiting and not self._paused else STALLED_AFTER
+            return PACE if self._waiting else self._heartbeat
         behind = self.measure()
         if behind > self._budget:
             stalled = now - self._acknowledged_at >= STALLED_AFTER

@@ -13,10 +13,12 @@ the web layer gives to errors.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IReactorTime,
@@ -32,6 +34,7 @@ from zope.interface import implementer
 
 from cometd_chat.errors import BodyTooLarge, ChatError, InvalidRequest
 from cometd_chat.transports.body import IncomingBody
+from cometd_chat.transports.held import PeerListener
 
 #: The largest body that any route takes, in bytes.
 MAX_BODY = 256 * 1024
@@ -46,13 +49,49 @@ RenderRefusal = Callable[[ChatError, bool], tuple[bytes, bytes]]
 
 
 class LimitedRequest(Request):
-    """A request whose body is counted while it arrives."""
+    """A request whose body is counted while it arrives, and that can be held."""
 
     channel: LimitedChannel
     content: BytesIO
 
     #: The body, when it is read while it arrives; None when the route waits for all of it.
     body: IncomingBody | None = None
+
+    #: Waited for after the last words of a held response, before it is over.
+    closing: Callable[[], Deferred[None]] | None = None
+
+    _released: Deferred[None] | None = None
+
+    def hold(self, held: PeerListener) -> None:
+        """From here on ``held.lost`` is called when the peer goes."""
+        # Klein cancels what the route waits for; it absorbs the CancelledError that follows.
+        self._released = Deferred(lambda released: held.lost())
+
+    async def until_released(self) -> None:
+        """What the route of a held request waits for: Klein finishes the response then."""
+        if self._released is not None:
+            await self._released
+        if self.closing is not None:
+            await self.closing()
+
+    def tell_drained(self, producer: object) -> None:
+        """See `HoldableRequest.tell_drained`."""
+        self.registerProducer(producer, True)
+
+    def tell_no_more(self) -> None:
+        """See `HoldableRequest.tell_no_more`."""
+        with suppress(AttributeError):  # Twisted takes the channel from a request that is lost.
+            self.unregisterProducer()
+
+    def release(self) -> None:
+        """A held response is complete."""
+        assert self._released is not None
+        self._released.callback(None)
+
+    def cut(self) -> None:
+        """Drop the connection: the response gets no proper end, and Klein must not give it one,
+        which is cancelled by the loss of the connection, in a later turn of the reactor."""
+        cast(ITCPTransport, self.transport).abortConnection()
 
     def gotLength(self, length: int | None) -> None:
         # Twisted would put a large body into a file, and the reactor would wait for the disk.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
@@ -28,6 +28,8 @@ from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import ChatError, ClientIdReused, MethodNotAllowed, NoSession, NotFound
 from cometd_chat.transports.event import Event
+from cometd_chat.transports.held import HeldRequest
+from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth, request_token
@@ -179,19 +181,21 @@ class ChatApp:
 
     @app.route("/api/v1/events/<door>", methods=["GET"])
     async def open_door(self, request: IRequest, door: str) -> bytes | None:
-        return await self._doors.open(request, door)
+        return await _complete(request, await self._doors.open(request, door))
 
     @app.route("/rooms/<name>.txt", methods=["GET"])
     async def open_text(self, request: IRequest, name: str) -> bytes | None:
-        return await self._doors.open_text(request, self._chat.rooms.find(name))
+        room = self._chat.rooms.find(name)
+        return await _complete(request, await self._doors.open_text(request, room))
 
     @app.route("/api/v1/events/duplex", methods=["POST", "PUT"])
     async def open_duplex(self, request: IRequest) -> bytes | None:
-        return await self._doors.open_duplex(request)
+        return await _complete(request, await self._doors.open_duplex(request))
 
     @app.route("/rooms/<name>.txt", methods=["POST", "PUT"])
     async def open_duplex_text(self, request: IRequest, name: str) -> bytes | None:
-        return await self._doors.open_duplex(request, self._chat.rooms.find(name))
+        room = self._chat.rooms.find(name)
+        return await _complete(request, await self._doors.open_duplex(request, room))
 
     # -- pages
 
@@ -305,7 +309,7 @@ class ChatApp:
 
     @app.route("/chat", methods=["GET", "POST"])
     async def chat_servlet(self, request: IRequest) -> bytes | None:
-        return await self._classic.respond(request)
+        return await _complete(request, await self._classic.respond(request))
 
     # -- what belongs to pages, and to errors
 
@@ -434,6 +438,14 @@ class ChatApp:
             "people": self._chat.presence.count(room.name),
             "last_id": self._chat.feed.newest.get(room.context.path, 0),
         }
+
+
+async def _complete(request: IRequest, answer: bytes | HeldRequest) -> bytes | None:
+    """Wait until a request that is held has had its response."""
+    if isinstance(answer, bytes):
+        return answer
+    await cast(LimitedRequest, request).until_released()
+    return None
 
 
 def _session(session: Session, token: str) -> dict[str, str]:

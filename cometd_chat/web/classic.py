@@ -15,6 +15,7 @@ from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import ChatError, ClientIdReused, NameTaken, NoSession
+from cometd_chat.transports.held import HeldRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
@@ -37,7 +38,7 @@ class ClassicServlet:
         self._doors = doors
         self._screens = screens
 
-    async def respond(self, request: IRequest) -> bytes | None:
+    async def respond(self, request: IRequest) -> bytes | HeldRequest:
         """Do what ``action=`` says; without one, show the chat."""
         asked = parameters.query(request)
         posted = request.method == b"POST"
@@ -67,7 +68,7 @@ class ClassicServlet:
 
     async def _open(
         self, request: IRequest, session: Session | None, room: Room, form: Parameters
-    ) -> bytes | None:
+    ) -> bytes | HeldRequest:
         if session is None or session.name_key is None:
             if request.method == b"POST":
                 raise NoSession("Log in first: /chat has the form.")

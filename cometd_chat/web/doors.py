@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from typing import cast
 
 import attrs
 from twisted.web.iweb import IRequest
@@ -41,6 +42,7 @@ from cometd_chat.transports.held import (
     HeldPoll,
     HeldRequest,
     HeldStream,
+    HoldableRequest,
     Wear,
     user_timeout,
 )
@@ -161,10 +163,10 @@ class Doors:
 
     # -- opening
 
-    async def open(self, request: IRequest, door: str) -> bytes | None:
+    async def open(self, request: IRequest, door: str) -> bytes | HeldRequest:
         """Hold a request for a door, until it ends.
 
-        :returns: the body when it isn't held, else None.
+        :returns: the body when it isn't held; else what is held, which goes on by itself.
         """
         framing = self._framings.get(door)
         if door == "duplex":
@@ -187,7 +189,7 @@ class Doors:
         """The doors there are, for people."""
         return ", ".join([*self._framings, "duplex"])
 
-    async def open_text(self, request: IRequest, room: Room) -> bytes | None:
+    async def open_text(self, request: IRequest, room: Room) -> bytes | HeldRequest:
         """Hold a request for the text of one room."""
         fields = query(request)
         framing = self._texts["text", False, fields.text("cursors") == "1"]
@@ -195,7 +197,7 @@ class Doors:
         await self._auth.visitor(request, query_token=fields.optional("token"))
         return await self._open(request, framing, fields, [room])
 
-    async def open_duplex(self, request: IRequest, room: Room | None = None) -> bytes | None:
+    async def open_duplex(self, request: IRequest, room: Room | None = None) -> bytes | HeldRequest:
         """Hold a request whose body is read meanwhile: each of its lines is said in a room.
 
         :param room: the one of the path, or None to read and write where the query says.
@@ -218,7 +220,7 @@ class Doors:
         room: Room,
         framing: Classic,
         fields: Parameters,
-    ) -> bytes | None:
+    ) -> bytes | HeldRequest:
         """Hold a request for the endless page of the classic servlet.
 
         :param fields: of its query, or of its form.
@@ -228,7 +230,7 @@ class Doors:
 
     async def _open(
         self, request: IRequest, framing: Framing, fields: Parameters, rooms: Sequence[Room]
-    ) -> bytes | None:
+    ) -> bytes | HeldRequest:
         self._chat.admit()
         name = fields.optional("name") if framing.door in ("text", "duplex") else None
         if name is None:
@@ -311,7 +313,7 @@ class Doors:
 
     # -- holding
 
-    async def _hold(self, request: IRequest, framing: Framing, asked: Asked) -> bytes | None:
+    async def _hold(self, request: IRequest, framing: Framing, asked: Asked) -> bytes | HeldRequest:
         paths = [room.context.path for room in asked.rooms]
         start = await start_at(self._chat.feed, paths, asked.cursor, asked.backlog)
         if request.method == b"HEAD":
@@ -322,7 +324,7 @@ class Doors:
         socket = WebSocket.accept(request) if framing.door == "ws" else None
         if socket is None:
             self._set_headers(request, framing)
-        held = self._held(request, framing, asked.wait)
+        held = self._held(cast(HoldableRequest, request), framing, asked.wait)
         reader = self._chat.read(
             asked.session,
             asked.rooms,
@@ -336,23 +338,22 @@ class Doors:
             most=asked.most,
         )
         self._listen(request, reader, asked, socket)
-        await held.done
-        if socket is not None:
-            await socket.closed()
-        return None
+        return held
 
     def _listen(
         self, request: IRequest, reader: Reader, asked: Asked, socket: WebSocket | None
     ) -> None:
         """Take what the peer says, where the door lets it."""
-        assert isinstance(request, LimitedRequest)
+        if not isinstance(request, LimitedRequest) or (socket is None and request.body is None):
+            return
         talk = Talk(self._chat, asked.session, asked.rooms, reader, request.transport)
         if socket is not None:
+            request.closing = socket.closed
             socket.listen(reader, talk, self._reaper)
         elif request.body is not None:
             request.body.listen(talk)
 
-    def _held(self, request: IRequest, framing: Framing, wait: float) -> HeldRequest:
+    def _held(self, request: HoldableRequest, framing: Framing, wait: float) -> HeldRequest:
         if framing.one_shot:
             return HeldPoll(request, framing, reaper=self._reaper, ledger=self._ledger, wait=wait)
         wear = None

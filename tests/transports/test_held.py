@@ -57,8 +57,8 @@ class Listener:
 
 
 class Door(Resource):
-    """Holds each request as Klein does: it finishes the response when `done` fires, and cancels
-    `done` when the connection is lost."""
+    """Holds each request as Klein does: it finishes the response when the route is through, and
+    cancels the route when the connection is lost."""
 
     isLeaf = True
 
@@ -69,13 +69,17 @@ class Door(Resource):
         self.ends: list[object] = []
 
     def render(self, request: Any) -> Any:
-        held = self._hold(request)
-        self.held.append(held)
-        finished = request.notifyFinish()
-        finished.addErrback(lambda failure: held.done.cancel())
-        held.done.addBoth(self.ends.append)
-        held.done.addCallback(lambda _: request.finish() if self.ends == [None] else None)
+        self.held.append(self._hold(request))
+        self._request = request
         return NOT_DONE_YET
+
+    def wait(self) -> None:
+        """What the route does once its request is held."""
+        request = self._request
+        route = Deferred.fromCoroutine(request.until_released())
+        request.notifyFinish().addErrback(lambda failure: route.cancel())
+        route.addBoth(self.ends.append)
+        route.addCallback(lambda _: request.finish() if self.ends == [None] else None)
 
 
 class Holder(MemoryNet):
@@ -110,6 +114,7 @@ class Holder(MemoryNet):
         response = connection.request("GET", "/")
         held = self.door.held[-1]
         held.hold(self.listener, HELLO)
+        self.door.wait()
         self.turn()
         return connection, response, held
 
@@ -532,10 +537,10 @@ class TestPoll:
         assert response.status == 0
 
 
-def test_done_is_a_deferred_that_klein_may_cancel(holder: Holder) -> None:
+def test_a_lost_peer_is_told_once(holder: Holder) -> None:
     _, _, held = holder.open()
-    assert isinstance(held.done, Deferred)
-    held.done.cancel()
+    held.lost()
+    held.lost()
     assert holder.listener.told == ["lost"]
     assert holder.reaper.scheduled == 0
 
