@@ -1,0 +1,117 @@
+"""Bytes to messages and back, within bounds.
+
+What it is: the decoding of what a transport brought, and the one encoding of what goes out.
+
+What it may know: JSON and the envelope of Bayeux. Not what any message means.
+
+Invariant: whatever the bytes are, the result is a list of JSON objects that can be encoded again,
+or a typed refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+
+from cometd_chat.errors import BodyTooLarge, InvalidRequest
+
+#: One Bayeux message: a JSON object.
+Message = dict[str, Any]
+
+encode = msgspec.json.Encoder().encode
+
+_decode = msgspec.json.Decoder().decode
+
+#: Only the server says these; from a client they count for nothing.
+_REPLY_FIELDS = ("successful", "error")
+
+
+@attrs.frozen
+class Bounds:
+    """How much one request may be.
+
+    :param max_bytes: of JSON.
+    :param max_messages: in one request.
+    :param max_depth: of arrays and objects in one another, the request's own array included.
+    """
+
+    max_bytes: int = 256 * 1024
+    max_messages: int = 5000
+    max_depth: int = 64
+
+
+def decode(body: bytes | str, bounds: Bounds) -> list[Message]:
+    """The messages of a request: an array of objects, or one bare object.
+
+    :param body: JSON; bytes are UTF-8.
+    :raises InvalidRequest: it is something else. (Bayeux 1.0, section 3)
+    :raises BodyTooLarge: it is over a bound.
+    """
+    if len(body) > bounds.max_bytes:
+        raise BodyTooLarge(f"A request has at most {bounds.max_bytes} bytes: send less at once.")
+    try:
+        content = _decode(body)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise InvalidRequest(f"The request has to be JSON in UTF-8: {error}.") from None
+    except RecursionError:
+        raise _too_deep(bounds) from None
+    messages = [content] if isinstance(content, dict) else content
+    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
+        raise InvalidRequest("The request has to be an array of messages, which are JSON objects.")
+    if len(messages) > bounds.max_messages:
+        raise BodyTooLarge(
+            f"A request has at most {bounds.max_messages} messages, not {len(messages)}."
+        )
+    if _brackets(body) > bounds.max_depth and _is_deeper(messages, bounds.max_depth):
+        raise _too_deep(bounds)
+    for message in messages:
+        for field in _REPLY_FIELDS:
+            message.pop(field, None)
+    return messages
+
+
+def _too_deep(bounds: Bounds) -> InvalidRequest:
+    return InvalidRequest(f"Arrays and objects may be {bounds.max_depth} deep in one another.")
+
+
+def _brackets(body: bytes | str) -> int:
+    """An upper bound of how deep it is, at the price of two scans."""
+    if isinstance(body, str):
+        return body.count("[") + body.count("{")
+    return body.count(b"[") + body.count(b"{")
+
+
+def _is_deeper(content: object, depth: int) -> bool:
+    """Whether containers are more than ``depth`` deep; level by level, so no stack can run out."""
+    level: list[Any] = [content]
+    while level and depth > 0:
+        inner: list[Any] = []
+        for each in level:
+            children: Iterable[Any] = each.values() if isinstance(each, dict) else each
+            inner.extend(child for child in children if isinstance(child, dict | list))
+        level = inner
+        depth -= 1
+    return bool(level)
+
+
+def array(parts: Sequence[bytes]) -> bytes:
+    """The JSON array of messages that are encoded already."""
+    return b"[" + b",".join(parts) + b"]"
+
+
+def extension_fields(message: Message) -> dict[str, Any]:
+    """What is in a message's ``ext``; empty when there is none, or something that is no object."""
+    ext = message.get("ext")
+    return ext if isinstance(ext, dict) else {}
+
+
+def milliseconds(advice: object, field: str) -> float | None:
+    """A time that a client's advice asks for, in seconds; None when it asks for none."""
+    value = advice.get(field) if isinstance(advice, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return None
+    # Not more than a day, so that no number can be too large to reckon with.
+    return min(value, 86_400_000) / 1000
