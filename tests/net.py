@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import pytest
+from twisted.internet import tcp
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
@@ -45,6 +46,7 @@ class MemoryNet:
     def __init__(self, factory: Any = None, clock: MemoryReactorClock | None = None) -> None:
         self.clock: Any = MemoryReactorClock() if clock is None else clock
         self.factory = factory
+        self.transport_class: Any = tcp.Server
         self.connections: list[Connection] = []
         self.stirred: dict[Connection, None] = {}
         self._by_transport: dict[object, Connection] = {}

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
-from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
@@ -31,6 +30,8 @@ class Net(Protocol):
     clock: Any
     #: Makes the server's protocols.
     factory: Any
+    #: Makes what they are on: one of Twisted's, or of ours.
+    transport_class: Any
     #: Those that may have something to do.
     stirred: dict[Connection, None]
 
@@ -42,13 +43,13 @@ class MemorySocket:
     """The server's socket: the kernel's two buffers, and how far the peer is.
 
     :param window: how many more bytes the kernel takes from the server; None for any number.
-    :param on_close: told when the server closes it, or its half of it.
+    :param on_change: told when the server has sent something, or closes it, or its half of it.
     """
 
-    def __init__(self, number: int, window: int | None, on_close: Callable[[], None]) -> None:
+    def __init__(self, number: int, window: int | None, on_change: Callable[[], None]) -> None:
         self._number = number
         self.window = window
-        self._on_close = on_close
+        self._on_change = on_change
         self.to_server = bytearray()
         self.to_client = bytearray()
         #: Bytes that the kernel took and the peer has not acknowledged, see `net.fake_kernel`.
@@ -84,6 +85,7 @@ class MemorySocket:
         if self.window is not None:
             self.window -= taken
         self.to_client += data[:taken]
+        self._on_change()
         if not self.acknowledges:
             self.unacknowledged += taken
         return taken
@@ -107,11 +109,11 @@ class MemorySocket:
 
     def shutdown(self, how: int) -> None:
         self.server_done = True
-        self._on_close()
+        self._on_change()
 
     def close(self) -> None:
         self.server_done = self.closed = True
-        self._on_close()
+        self._on_change()
 
 
 @attrs.define(eq=False)
@@ -240,12 +242,11 @@ class Connection:
         if ":" in address:
             kind, client = IPv6Address, (address, number, 0, 0)
         protocol = net.factory.buildProtocol(kind("TCP", address, number))
-        self.channel: Any = protocol
-        self.transport = tcp.Server(
-            self.socket,  # type: ignore[arg-type]
+        self.transport = net.transport_class(
+            self.socket,
             protocol,
             client,
-            None,  # type: ignore[arg-type]
+            None,
             number,
             net.clock,
         )
@@ -313,6 +314,11 @@ class Connection:
         self._net.turn()
 
     # -- what became of it
+
+    @property
+    def channel(self) -> Any:
+        """What has the connection on the server's side, at this moment."""
+        return self.transport.protocol
 
     @property
     def closed(self) -> bool:

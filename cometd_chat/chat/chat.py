@@ -21,8 +21,9 @@ from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import MESSAGES, NAMES, ROOMS, SESSIONS, TEXT, TYPING, Limits
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.reader import Reader, Start
+from cometd_chat.chat.readership import Readership, View
 from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import Place, Session, Sessions, refuse_voiceless
+from cometd_chat.chat.sessions import Session, Sessions, refuse_voiceless
 from cometd_chat.errors import (
     ClientIdReused,
     FieldError,
@@ -74,9 +75,14 @@ class Chat:
         self.limits = limits
         self.stopping = False
         self.heartbeat = heartbeat
-        self._server = server
         self.shown = shown
-        self._random = random
+        self._readership = Readership(
+            feed,
+            heartbeat=heartbeat,
+            server=server,
+            delay=lambda: round(random() * REOPEN_WITHIN, 2),
+        )
+        self._readership.ended = self._reads_no_longer
         #: Entered while an append is waited for, by whoever wants to know how long that takes.
         self.timed: Callable[[], AbstractContextManager[object]] = nullcontext
 
@@ -123,7 +129,7 @@ class Chat:
 
     def dismiss(self, session: Session, reason: str) -> None:
         """Close all that a session holds, with a ``bye``; it is gone from all rooms."""
-        for reader in list(session.readers):
+        for reader in session.readers:
             reader.close(events.bye(reason))
         self.presence.ended(session)
 
@@ -232,64 +238,61 @@ class Chat:
         held: HeldRequest,
         start: Start,
         *,
-        on_end: Callable[[bool], None],
+        on_end: Callable[[Reader, bool], None],
         address: str = "",
         grace: float = GRACE,
         at_once: bool = False,
         client: str | None = None,
         most: int | None = None,
     ) -> Reader:
-        """Somebody reads rooms by a held request.
+        """Somebody reads rooms by a held request; see `Reader`.
 
-        :param session: who, or None for somebody who only reads.
-        :param on_end: told once, when she reads no longer; True when her time had run out.
-        :param address: where she comes from.
-        :param grace: seconds that she is present after that.
-        :param at_once: a poll is answered even when there is nothing to say.
         :param client: names one of her windows: its poll takes the place of the one before.
         :param most: so many such requests of hers are held at a time; the oldest gives way.
         :raises ShuttingDown: see `admit`, which refuses the same.
         """
         self.admit(session)
-
-        def ended(expired: bool) -> None:
-            if session is not None:
-                session.readers.pop(reader, None)
-                for room in rooms:
-                    self.presence.release(room.name, session, grace)
-                if session.brief:
-                    self._end_brief(session)
-            on_end(expired)
-
+        view = rooms[0].view if len(rooms) == 1 else View([room.context for room in rooms])
         reader = Reader(
-            self.feed,
-            [room.context for room in rooms],
+            self._readership,
+            view,
             held,
             start,
-            hello=lambda cursor: events.hello(cursor, self.heartbeat, self._server),
-            on_end=ended,
-            delay=lambda: round(self._random() * REOPEN_WITHIN, 2),
+            on_end=on_end,
+            session=session,
+            address=address,
+            grace=grace,
             at_once=at_once,
+            client=client,
+            most=most,
         )
         if session is not None:
-            session.readers[reader] = Place(client if held.one_shot else None, most)
-            for room in rooms:
-                self.presence.hold(room.name, session, self.shown(address))
+            session.readers += (reader,)
+            for path in view.paths:
+                self.presence.hold(events.room_of(path), session, self.shown(address))
             self._make_way(session, reader)
         reader.begin()
         return reader
 
     def _make_way(self, session: Session, newest: Reader) -> None:
         """Let a session's older readers go where the newest one takes their place."""
-        place = session.readers[newest]
-        others = [each for each in session.readers if each is not newest]
-        if place.client is not None:
-            for each in others:
-                if session.readers[each].client == place.client:
+        if newest.client is not None:
+            for each in session.readers:
+                if each is not newest and each.client == newest.client:
                     each.answer_now()
-        alike = [each for each, at in session.readers.items() if at.most == place.most]
-        if place.most is not None and len(alike) > place.most:
+        alike = [each for each in session.readers if each.most == newest.most]
+        if newest.most is not None and len(alike) > newest.most:
             alike[0].close(events.bye("replaced"))
+
+    def _reads_no_longer(self, reader: Reader) -> None:
+        session = reader.session
+        if session is None:
+            return
+        session.readers = tuple(each for each in session.readers if each is not reader)
+        for path in reader.paths:
+            self.presence.release(events.room_of(path), session, reader.grace)
+        if session.brief:
+            self._end_brief(session)
 
     def _end_brief(self, session: Session) -> None:
         """End a session that lived as long as its request."""

@@ -12,6 +12,7 @@ of the tail and going live happen in one step, so there is no slit between old a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -20,10 +21,14 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat import events
 from cometd_chat.chat.feed import Feed
-from cometd_chat.comet import CometContext, CometEvent, Reason
+from cometd_chat.chat.readership import PAGE_EVENTS, Readership, View, cut
+from cometd_chat.comet import CometEvent, Reason
 from cometd_chat.errors import StorageUnavailable
-from cometd_chat.transports.event import Event
+from cometd_chat.transports.event import Batch, Event
 from cometd_chat.transports.held import HeldRequest
+
+if TYPE_CHECKING:
+    from cometd_chat.chat.sessions import Session
 
 #: Further behind than this, a reader gets the newest and a gap.
 MAX_BEHIND = 5000
@@ -33,10 +38,6 @@ AFTER_GAP = 200
 
 #: Seconds after which who could not be served from the log comes again, at least.
 STORAGE_DELAY = 1.0
-
-#: A page of a backlog, and the most that a poll is answered with.
-PAGE_EVENTS = 200
-PAGE_BYTES = 256 * 1024
 
 
 @attrs.frozen
@@ -108,53 +109,91 @@ async def _before_newest(feed: Feed, paths: Sequence[str], count: int) -> int:
 
 
 class Reader:
-    """One who reads.
+    """One who reads. There are thousands: what all have in common is in `Readership`.
 
-    :param contexts: what she reads; she is held in all of them.
+    :param readership: of all.
+    :param view: what she reads; she is held in all its contexts.
     :param held: where it goes.
     :param start: where she begins.
-    :param hello: makes the first event of her stream, of her cursor.
     :param on_end: told once, when she reads no longer; True when her time had run out.
+    :param session: who she is; None for somebody who only reads.
+    :param address: where from; empty where that isn't known.
+    :param grace: seconds that she is present after it has ended.
     :param at_once: a poll is answered even when there is nothing to say.
-    :param delay: makes the seconds after which she should come back when the daemon stops.
+    :param client: the window that a poll is for, if it says so.
+    :param most: so many requests of its kind may a session hold; None for any number.
     """
+
+    __slots__ = (
+        "_at_once",
+        "_awaited",
+        "_ended",
+        "_first",
+        "_held",
+        "_live",
+        "_on_end",
+        "_position",
+        "_readership",
+        "_shown",
+        "_view",
+        "address",
+        "client",
+        "grace",
+        "most",
+        "session",
+    )
 
     _log = Logger()
 
     def __init__(
         self,
-        feed: Feed,
-        contexts: Sequence[CometContext],
+        readership: Readership,
+        view: View,
         held: HeldRequest,
         start: Start,
         *,
-        hello: Callable[[str], Event],
-        on_end: Callable[[bool], None],
-        delay: Callable[[], float],
-        at_once: bool = False,
+        on_end: Callable[[Reader, bool], None],
+        session: Session | None,
+        address: str,
+        grace: float,
+        at_once: bool,
+        client: str | None,
+        most: int | None,
     ) -> None:
-        self._feed = feed
-        self._contexts = tuple(contexts)
-        self._paths = tuple(context.path for context in contexts)
+        self._readership = readership
+        self._view = view
         self._held = held
         self._position = start.position
         self._shown = start.shown
-        self._first = list(start.first)
-        self._hello = hello
+        self._first = start.first
+        self.session = session
+        self.address = address
+        self.grace = grace
+        self.client = client if held.one_shot else None
+        self.most = most
         self._on_end = on_end
-        self._delay = delay
         self._at_once = at_once and held.one_shot
-        self._pending: list[Event] = []
-        self._awaited: list[tuple[int, Deferred[None]]] = []
+        self._awaited: list[tuple[int, Deferred[None]]] | None = None
         self._live = False
         self._ended = False
 
     def begin(self) -> None:
         """Go on the contexts, say hello, and catch up."""
-        for context in self._contexts:
+        for context in self._view.contexts:
             context.add_handler(self)
-        self._held.hold(self, self._hello(self._shown))
-        Deferred.fromCoroutine(self._catch_up()).addErrback(self._failed)
+        self._held.hold(self, self._readership.hello(self._shown))
+        if not self._catch_up_at_once():
+            Deferred.fromCoroutine(self._catch_up()).addErrback(self._failed)
+
+    @property
+    def door(self) -> str:
+        """By which door she reads."""
+        return self._held.door
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The paths of what she reads."""
+        return self._view.paths
 
     @property
     def cursor(self) -> str:
@@ -164,58 +203,69 @@ class Reader:
             return self._shown
         # Live, she is as far as the log, even where its last events were for other rooms; unless
         # a fan-out is on its way that may not have come to her yet.
-        if self._live and not self._pending and not self._feed.engine.delivering:
-            self._position = max(self._position, self._feed.last_id)
-        return self._feed.log.cursor(self._position)
+        feed = self._readership.feed
+        if self._live and not feed.engine.delivering:
+            self._position = max(self._position, feed.last_id)
+        return feed.log.cursor(self._position)
 
     # -- from the cursor to the live end
 
+    def _catch_up_at_once(self) -> bool:
+        """Go live where one page is enough, as it mostly is; False when there is more."""
+        page = self._readership.page(self._position, self._view)
+        if page is None or not page[1]:
+            return False
+        self._go_live(page[0])
+        return True
+
     async def _catch_up(self) -> None:
         while not self._ended:
-            found = self._feed.after(self._position, self._paths, PAGE_EVENTS + 1)
-            if found is None:
-                page = await self._older_page()
-            else:
-                page = _cut(found)
-                if len(page) == len(found):
-                    # Nothing waited since the tail was read: this is all there is, and whatever
-                    # comes next comes by `on_event`.
-                    self._go_live(page)
-                    return
-            if page and not self._ended:
-                self._send(page, self._held.replay)
+            found = self._readership.page(self._position, self._view)
+            batch, is_all = await self._older_page() if found is None else found
+            if is_all and not self._ended:
+                # Nothing waited since the tail was read: this is all there is, and whatever
+                # comes next comes by `on_batch`.
+                self._go_live(batch)
+                return
+            if batch is not None and not self._ended:
+                self._send(batch, self._held.replay)
                 if not self._ended:
                     await self._held.drained()
 
-    async def _older_page(self) -> list[Event]:
-        """The next page of what is no longer in the tail."""
-        floor = self._feed.tail.floor
-        records = await self._feed.read(self._paths, after=self._position, limit=PAGE_EVENTS)
+    async def _older_page(self) -> tuple[Batch | None, bool]:
+        """The next page of what is no longer in the tail, which is never all."""
+        feed = self._readership.feed
+        floor = feed.tail.floor
+        records = await feed.read(self._view.paths, after=self._position, limit=PAGE_EVENTS)
         if not records:
             # Nothing of hers up to where the tail began when the log was asked.
             self._position = max(self._position, floor)
-        return _cut([events.recorded(record) for record in records])
+            return None, False
+        return Batch(cut([events.recorded(record) for record in records])), False
 
-    def _go_live(self, rest: list[Event]) -> None:
+    def _go_live(self, rest: Batch | None) -> None:
         self._live = True
-        if rest or self._first or self._at_once:
+        if rest is not None or self._first or self._at_once:
             self._send(rest, self._held.replay)
-        self._position = max(self._position, self._feed.last_id)
+        self._position = max(self._position, self._readership.feed.last_id)
 
-    def _send(self, found: list[Event], write: Callable[[list[Event]], None]) -> None:
-        batch, self._first = self._first + found, []
-        self._position = _last_id(found, self._position)
+    def _send(self, batch: Batch | None, write: Callable[[Batch], None]) -> None:
+        if batch is not None and batch.last_id is not None:
+            self._position = batch.last_id
+        if self._first:
+            batch = Batch([*self._first, *(batch.events if batch is not None else ())])
+            self._first = ()
         if self._held.one_shot:
             self._finish(batch)
-        else:
+        elif batch is not None:
             write(batch)
             if self._awaited:
                 self._tell_reached()
 
-    def _finish(self, batch: Sequence[Event]) -> None:
+    def _finish(self, batch: Batch | None) -> None:
         """The last events, with where to go on."""
         if self._end(expired=False):
-            self._held.end([*batch, events.heartbeat(self.cursor)])
+            self._held.end(self._readership.last_words(batch, self.cursor))
 
     # -- CometHandler
 
@@ -223,46 +273,56 @@ class Reader:
         """Held in one of her contexts."""
 
     def on_event(self, event: CometEvent) -> None:
-        """Something was said; what she has already is told from its id."""
+        """Not called: what is said comes by `on_batch`."""
+
+    def on_batch(self, told: Sequence[CometEvent]) -> None:
+        """Something was said: it goes out in one write. What she has already is told from its id.
+
+        This is the hot path, run for each reader of each message.
+        """
         if not self._live:
             return
-        said: Event = event.attachment
-        if said.id is None or said.id > self._position:
-            self._pending.append(said)
-
-    def on_flush(self) -> None:
-        """A batch is over: it goes out in one write."""
-        if not self._pending:
+        batch = self._readership.batch(told)
+        first = batch.first_id
+        if first is None or first <= self._position or self._held.one_shot:
+            self._send_part(batch)
             return
-        batch, self._pending = self._pending, []
-        if self._held.strained:
-            batch = [event for event in batch if event.id is not None]
-            if not batch:
-                return
+        self._position = batch.last_id or 0
+        self._held.send(batch)
+        if self._awaited:
+            self._tell_reached()
+
+    def _send_part(self, batch: Batch) -> None:
+        """Send what she may have in part, or what is not kept, or the answer to a poll."""
+        rest = batch.after(self._position)
+        if rest is None or (rest.last_id is None and self._held.strained):
+            return
         if self._held.one_shot:
             # What doesn't fit is not lost: the cursor of the answer is that of its last event.
             self._live = False
-            batch = _cut(batch)
-        self._send(batch, self._held.send)
+            fitting = cut(rest.events)
+            rest = rest if len(fitting) == len(rest.events) else Batch(fitting)
+        self._send(rest, self._held.send)
 
     def on_interrupt(self, event: CometEvent) -> None:
         """Nothing came from her or was taken by her for too long, or she is gone."""
         expired = event.attachment is Reason.EXPIRED
         if self._end(expired=expired):
             if self._held.one_shot:
-                self._held.end([events.heartbeat(self.cursor)])
+                self._held.end(self._readership.last_words(None, self.cursor))
             else:
                 self._held.cut()
 
     def on_terminate(self, event: CometEvent) -> None:
         """The daemon stops, a room of hers is gone, or she could not be served."""
-        cursor = self.cursor
-        if not self._end(expired=False):
+        if self._ended:
             return
+        cursor = self.cursor
+        self._end(expired=False)
         if event.attachment is Reason.SHUTDOWN:
-            self._held.end([events.reopen(cursor, self._delay())])
+            self._held.end(Batch([events.reopen(cursor, self._readership.delay())]))
         elif event.attachment is Reason.UNREGISTERED:
-            self._held.end([events.bye("the room is gone")])
+            self._held.end(Batch([events.bye("the room is gone")]))
         else:
             self._held.cut()
 
@@ -270,12 +330,12 @@ class Reader:
 
     def on_progress(self) -> None:
         """Her TCP took something."""
-        for context in self._contexts:
+        for context in self._view.contexts:
             context.touch(self)
 
-    def on_silence(self) -> Event:
+    def on_silence(self) -> Batch:
         """The heartbeat."""
-        return events.heartbeat(self.cursor)
+        return self._readership.heartbeat(self.cursor)
 
     def on_worn(self) -> None:
         """Her stream has grown long enough: the next one goes on from here."""
@@ -283,7 +343,7 @@ class Reader:
 
     def on_overdue(self) -> None:
         """Her poll was held for as long as it may be."""
-        self._finish([])
+        self._finish(None)
 
     def on_lost(self) -> None:
         """She is gone."""
@@ -293,17 +353,17 @@ class Reader:
 
     def answer_now(self) -> None:
         """Let a poll go with nothing new: another one has taken its place."""
-        self._finish([])
+        self._finish(None)
 
     def finish(self) -> None:
         """End a stream that has done what it was for."""
         if self._end(expired=False):
-            self._held.end([])
+            self._held.end(None)
 
     def tell(self, event: Event) -> None:
         """Something for her alone."""
         if not self._ended:
-            self._held.send([event])
+            self._held.send(Batch([event]))
 
     def tell_again(self, event: Event) -> None:
         """Something that she may have been told before; nothing happens when it is yet to come.
@@ -317,51 +377,39 @@ class Reader:
     def reached(self, id: int) -> Deferred[None]:
         """Fires when all up to an id has been sent to her, or when she reads no longer."""
         waiting: Deferred[None] = Deferred()
-        self._awaited.append((id, waiting))
+        self._awaited = [*(self._awaited or ()), (id, waiting)]
         self._tell_reached()
         return waiting
 
     def _tell_reached(self) -> None:
-        ready = [each for each in self._awaited if self._ended or each[0] <= self._position]
-        self._awaited = [each for each in self._awaited if each not in ready]
+        awaited = self._awaited or []
+        ready = [each for each in awaited if self._ended or each[0] <= self._position]
+        self._awaited = [each for each in awaited if each not in ready]
         for _, waiting in ready:
             waiting.callback(None)
 
     def close(self, event: Event) -> None:
         """Send her away with a ``bye`` or a ``reopen``."""
         if self._end(expired=False):
-            self._held.end([event])
+            self._held.end(Batch([event]))
 
     def _end(self, *, expired: bool) -> bool:
         if self._ended:
             return False
         self._ended = True
-        for context in self._contexts:
+        for context in self._view.contexts:
             context.remove_handler(self)
-        self._tell_reached()
-        self._on_end(expired)
+        if self._awaited:
+            self._tell_reached()
+        self._readership.ended(self)
+        self._on_end(self, expired)
         return True
 
     def _failed(self, failure: Failure) -> None:
         cursor = self.cursor
         if failure.check(StorageUnavailable):
             self._log.warn("a reader waits for the log: {reason}", reason=failure.value)
-            self.close(events.reopen(cursor, STORAGE_DELAY + self._delay()))
+            self.close(events.reopen(cursor, STORAGE_DELAY + self._readership.delay()))
         elif self._end(expired=False):
             self._log.failure("a reader could not be brought up to date", failure)
             self._held.cut()
-
-
-def _last_id(found: Sequence[Event], otherwise: int) -> int:
-    """Id of the last kept event."""
-    return next((each.id for each in reversed(found) if each.id is not None), otherwise)
-
-
-def _cut(found: list[Event]) -> list[Event]:
-    """As many events as make a page, at least one if there is one."""
-    size = 0
-    for index, event in enumerate(found[:PAGE_EVENTS]):
-        size += len(event.json)
-        if size > PAGE_BYTES and index:
-            return found[:index]
-    return found[:PAGE_EVENTS]

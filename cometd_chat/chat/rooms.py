@@ -15,6 +15,7 @@ import attrs
 
 from cometd_chat.chat import names
 from cometd_chat.chat.events import path_of
+from cometd_chat.chat.readership import View
 from cometd_chat.comet import CometContext, CometEngine
 from cometd_chat.errors import FieldError, InvalidRequest, RoomExists, RoomNotFound, TooMany
 from cometd_chat.log.directory import Directory, RoomRow
@@ -38,6 +39,11 @@ class Room:
     name: str
     topic: str
     context: CometContext
+    #: What they see who read this room alone.
+    view: View = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.view = View([self.context])
 
 
 class Rooms:

@@ -12,16 +12,19 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cometd_chat.chat import names
-from cometd_chat.chat.reader import Reader
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidToken, NameTaken
 from cometd_chat.log.directory import Directory, SessionRow
+
+if TYPE_CHECKING:
+    from cometd_chat.chat.reader import Reader
 
 #: How long a token is good after it was last used, in seconds.
 TOKEN_LIFETIME = 30 * 86400.0
@@ -30,18 +33,6 @@ TOKEN_LIFETIME = 30 * 86400.0
 _EXTEND_AFTER = 86400.0
 
 GUEST = "guest"
-
-
-@attrs.frozen
-class Place:
-    """What a session's held request counts as.
-
-    :param client: the window that a poll is for, if it says so.
-    :param most: so many of its kind may be held at a time; None for any number.
-    """
-
-    client: str | None
-    most: int | None
 
 
 @attrs.define(eq=False)
@@ -65,7 +56,7 @@ class Session:
     seen_at: float
     brief: bool = False
     ended: bool = False
-    readers: dict[Reader, Place] = attrs.field(factory=dict)
+    readers: tuple[Reader, ...] = ()
 
 
 class Sessions:

@@ -151,14 +151,14 @@ class CometContext:
         """
         if type is CometEventType.INITIALIZE:
             raise ValueError("INITIALIZE is not for notifying; the engine tells it in add_handler.")
-        event = CometEvent(type, self, attachment)
+        events = [CometEvent(type, self, attachment)]
         if handler is None:
             told = list(self._held.values())
         else:
             told = [each for each in (self._held.get(id(handler)),) if each is not None]
         for registration in told:
             if registration.alive:
-                self._engine._dispatch(registration, event)
+                self._engine._dispatch(registration, events)
 
 
 class CometEngine:
@@ -277,10 +277,10 @@ class CometEngine:
     def deliver(self, batch: Sequence[Delivery]) -> None:
         """Hand committed events to the handlers of their paths.
 
-        Each handler hears what is for it in the order of the batch, over all its contexts, and
-        then one `on_flush`. The first slice runs before this returns; after ``slice_seconds`` the
-        rest waits its turn in the reactor. A batch that comes while another is going out waits,
-        and all that wait go out together.
+        Each handler hears what is for it in the order of the batch, over all its contexts. The
+        first slice runs before this returns; after ``slice_seconds`` the rest waits its turn in the
+        reactor. A batch that comes while another is going out waits, and all that wait go out
+        together.
 
         A handler hears a batch when it was in the context at the moment of this call, and is
         still there when its turn comes. So who reads a backlog and is added in one synchronous
@@ -314,7 +314,14 @@ class CometEngine:
         for registrations, events in plan:
             for registration in registrations:
                 if registration.alive:
-                    self._tell(registration, events)
+                    # As in `_tell`, spelt out: a call is a good part of what a handler costs.
+                    if registration.batcher is None:
+                        self._tell(registration, events)
+                    else:
+                        try:
+                            registration.batcher.on_batch(events)
+                        except Exception:
+                            self._drop(registration, events[-1])
                 walked += 1
                 if walked % _CLOCK_EVERY == 0:
                     yield
@@ -340,7 +347,9 @@ class CometEngine:
         others: dict[_Registration, None] = {}
         for context, events in by_context.items():
             held = context._held.values()
-            plain = [r for r in held if len(r.contexts) == 1 and r not in latecomers]
+            plain = [r for r in held if len(r.contexts) == 1]
+            if latecomers:
+                plain = [r for r in plain if r not in latecomers]
             plan.append((plain, events))
             if len(plain) < len(held):
                 others.update((r, None) for r in held if len(r.contexts) > 1 or r in latecomers)
@@ -373,7 +382,7 @@ class CometEngine:
                 last_progress=self._clock.seconds(),
                 # By hand, as isinstance of a protocol would be most of what adding costs.
                 reader=cast(ReadHandler, handler) if hasattr(handler, "on_read") else None,
-                batcher=cast(BatchHandler, handler) if hasattr(handler, "on_flush") else None,
+                batcher=cast(BatchHandler, handler) if getattr(handler, "on_batch", None) else None,
             )
         elif context in registration.contexts:
             return
@@ -442,24 +451,26 @@ class CometEngine:
 
     # Calling handlers.
 
-    def _dispatch(self, registration: _Registration, event: CometEvent) -> None:
+    def _dispatch(self, registration: _Registration, events: Sequence[CometEvent]) -> None:
+        """Tell one event, which is in a list of its own so that all can be given that one."""
+        (event,) = events
         if event.type is CometEventType.NOTIFY:
-            self._tell(registration, [event])
+            self._tell(registration, events)
         elif event.type is CometEventType.READ:
             self._read(registration, event)
         else:
             self._end(registration, event)
 
     def _tell(self, registration: _Registration, events: Sequence[CometEvent]) -> None:
-        """The hot path: a handler's events of one batch, and its flush."""
-        handler = registration.handler
+        """A handler's events of one batch."""
         try:
+            if registration.batcher is not None:
+                registration.batcher.on_batch(events)
+                return
             for event in events:
                 if not registration.alive:
                     return
-                handler.on_event(event)
-            if registration.batcher is not None and registration.alive:
-                registration.batcher.on_flush()
+                registration.handler.on_event(event)
         except Exception:
             self._drop(registration, events[-1])
 
@@ -470,8 +481,6 @@ class CometEngine:
             return
         try:
             registration.reader.on_read(event)
-            if registration.batcher is not None and registration.alive:
-                registration.batcher.on_flush()
         except Exception:
             self._drop(registration, event)
 

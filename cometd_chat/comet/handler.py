@@ -11,6 +11,7 @@ identity, and the optional methods are looked for once, when one is added.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from cometd_chat.comet.events import CometEvent
@@ -51,11 +52,11 @@ class ReadHandler(CometHandler, Protocol):
 
 
 class BatchHandler(CometHandler, Protocol):
-    """A listener that gathers the events of a batch and writes them in one go."""
+    """A listener that is told what belongs together at once, and so can write it in one go."""
 
-    def on_flush(self) -> None:
-        """The batch is over: what `on_event` gathered can go out in one write.
+    def on_batch(self, events: Sequence[CometEvent]) -> None:
+        """Something was said: called instead of `on_event`, with all that a batch has for it.
 
-        Follows the last event of a batch for this handler; a notify is a batch of one. Raising
-        has the effect it has in `on_event`.
+        A notify is a batch of one. Handlers that are to hear the same are given the same object,
+        so that what is made of it can be shared. Raising has the effect it has in `on_event`.
         """

@@ -14,6 +14,9 @@ import struct
 from contextlib import suppress
 from typing import Any
 
+from twisted.internet import tcp, unix
+from twisted.protocols.policies import ProtocolWrapper
+
 try:
     from fcntl import ioctl
     from termios import TIOCOUTQ as SIOCOUTQ  # The same number on Linux, see tcp(7).
@@ -66,6 +69,39 @@ def behind(transport: Any) -> int:
     return unsent(transport) + unacknowledged(transport)
 
 
+def takes_bytes(transport: Any) -> bool:
+    """Whether `send` may go by the socket of a transport: plain TCP and Unix sockets."""
+    return type(transport) in _PLAIN
+
+
+def send(transport: Any, data: bytes) -> None:
+    """Hand bytes to the kernel at once; what it does not take goes the ordinary way.
+
+    `write` waits for the reactor's next turn, which costs more than the sending: a descriptor that
+    is put into the poll and taken out again, and a copy. Here nothing may wait in the transport,
+    or bytes would overtake each other, and it may not be about to close.
+
+    :param transport: of which `takes_bytes` is true.
+    """
+    if (
+        transport.dataBuffer
+        or transport._tempDataBuffer
+        or not transport.connected
+        or transport.disconnecting
+    ):
+        transport.write(data)
+        return
+    try:
+        sent = transport.socket.send(data)
+    except BlockingIOError:
+        sent = 0
+    except OSError:
+        # The peer is gone, as the reactor will find in its next turn and tell.
+        return
+    if sent < len(data):
+        transport.write(data[sent:])
+
+
 def set_user_timeout(transport: Any, seconds: float) -> None:
     """Let the kernel end a connection when something sent has not been acknowledged for so long.
 
@@ -82,3 +118,126 @@ def set_user_timeout(transport: Any, seconds: float) -> None:
         milliseconds = min(round(seconds * 1000), _LONGEST)
         with suppress(OSError):
             handle.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, milliseconds)
+
+
+def install(transport: Any, protocol: Any) -> None:
+    """Let another protocol have a connection from now on; it is not told of that here.
+
+    TLS and what else stands between a socket and a protocol calls its own by another name.
+    """
+    if isinstance(transport, ProtocolWrapper):
+        transport.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol
+
+
+def is_at_rest(channel: Any) -> bool:
+    """Whether a channel of HTTP/1.1 is between two requests, and nothing waits anywhere: nothing
+    is lost when another protocol takes its place."""
+    transport = channel.transport
+    return (
+        takes_bytes(transport)
+        and transport.connected
+        and transport.protocol is channel
+        and not transport.disconnecting
+        and not channel.requests
+        and not channel._handlingRequest
+        and not channel._busyReceiving
+        and not channel._waitingForTransport
+        and not channel._buffer
+        and not channel._dataBuffer
+        and not channel.paused
+        and channel.line_mode == 1
+        # 0 is inside of a head, 2 is after an empty line in front of one.
+        and channel._HTTPChannel__first_line == 1
+        and bool(channel.persistent)
+    )
+
+
+
+class _Lean:
+    """A connection without a dict: most of what one costs at rest is its dict.
+
+    Twisted's defaults are attributes of the class, which slots hide, so that they are set here
+    first. Whatever else is set on one, as an abort does, still goes into a dict.
+    """
+
+    __slots__ = (
+        "_addressType",
+        "_sendmsgQueue",
+        "_tempDataBuffer",
+        "_tempDataLen",
+        "client",
+        "connected",
+        "dataBuffer",
+        "disconnected",
+        "disconnecting",
+        "fileno",
+        "hostname",
+        "offset",
+        "producer",
+        "producerPaused",
+        "protocol",
+        "reactor",
+        "server",
+        "sessionno",
+        "socket",
+        "streamingProducer",
+    )
+
+    def __init__(self, *arguments: Any) -> None:
+        self.connected = self.disconnected = self.disconnecting = 0
+        self.dataBuffer = b""
+        self.offset = 0
+        self.producer = None
+        self.producerPaused = self.streamingProducer = False
+        self._addressType = tcp.Server._addressType
+        super().__init__(*arguments)
+
+    # Two strings by which Twisted would know each connection in its log, the peer's address in
+    # them: made for each, and never the same.
+
+    @property
+    def logstr(self) -> str:
+        return "http"
+
+    @logstr.setter
+    def logstr(self, value: str) -> None:
+        """Not kept."""
+
+    @property
+    def repstr(self) -> str:
+        return "<a connection of http>"
+
+    @repstr.setter
+    def repstr(self, value: str) -> None:
+        """Not kept."""
+
+
+class LeanServer(_Lean, tcp.Server):  # type: ignore[misc]
+    """A TCP connection that was accepted."""
+
+    __slots__ = ()
+
+
+class LeanUnixServer(_Lean, unix.Server):  # type: ignore[misc]
+    """A connection that was accepted on a Unix socket."""
+
+    __slots__ = ()
+
+
+def make_lean(port: Any, factory: object) -> None:
+    """Let the connections that a port accepts be lean, when nothing is between them and us.
+
+    :param factory: ours; a port of another one, as for TLS, stays what it is.
+    """
+    lean = _LEAN.get(type(port))
+    if lean is not None and port.factory is factory:
+        port.transport = lean
+
+
+_LEAN: dict[type, type] = {tcp.Port: LeanServer, unix.Port: LeanUnixServer}
+
+#: Transports whose socket takes bytes as they are; a subclass may do anything to them (TLS is one
+#: on older ways to start it), so that the type has to be one of these.
+_PLAIN = frozenset({tcp.Server, unix.Server, LeanServer, LeanUnixServer})

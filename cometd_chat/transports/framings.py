@@ -53,10 +53,6 @@ class EachAlone(ABC):
 
     one_shot = False
 
-    def __init__(self) -> None:
-        self._last: Sequence[Event] = ()
-        self._last_bytes = b""
-
     def begin(self) -> bytes:
         return b""
 
@@ -68,12 +64,7 @@ class EachAlone(ABC):
         """The bytes of one event."""
 
     def frame(self, events: Sequence[Event]) -> bytes:
-        # In a fan-out the same batch is asked for again and again: compare, don't join anew.
-        # (Events are equal only when they are the same object, so this is a run over pointers.)
-        if events != self._last:
-            self._last_bytes = self.join([self._framed(event) for event in events])
-            self._last = list(events)
-        return self._last_bytes
+        return self.join([self._framed(event) for event in events])
 
     def join(self, parts: list[bytes]) -> bytes:
         return b"".join(parts)
@@ -98,7 +89,6 @@ class Frame(EachAlone):
     content_type = "text/html; charset=utf-8"
 
     def __init__(self, nonce: str, target: str | None = None) -> None:
-        super().__init__()
         self._script = b'<script nonce="%s">' % nonce.encode("ascii")
         self._target = None if target is None else _script_string(target)
         self.content_security_policy = (
@@ -150,7 +140,6 @@ class JsonLines(EachAlone):
     content_type = "application/x-ndjson"
 
     def __init__(self, door: str = "stream") -> None:
-        super().__init__()
         self.door = door
 
     def one(self, event: Event) -> bytes:
@@ -170,7 +159,6 @@ class ServerSentEvents(EachAlone):
     content_type = "text/event-stream"
 
     def __init__(self, retry: Callable[[], int]) -> None:
-        super().__init__()
         self._retry = retry
 
     def begin(self) -> bytes:
@@ -194,7 +182,6 @@ class Multipart(EachAlone):
     door = "multipart"
 
     def __init__(self, boundary: str) -> None:
-        super().__init__()
         self.content_type = f'multipart/x-mixed-replace; boundary="{boundary}"'
         self._boundary = b"--" + boundary.encode("ascii")
 
@@ -278,7 +265,6 @@ class Text(EachAlone):
     content_type = "text/plain; charset=utf-8"
 
     def __init__(self, *, rooms: bool = False, cursors: bool = False, door: str = "text") -> None:
-        super().__init__()
         self.door = door
         self._rooms = rooms
         self._cursors = cursors

@@ -12,7 +12,6 @@ peer that goes is told by `lost`. What is held for one reader stays within its b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -23,7 +22,7 @@ from zope.interface import implementer
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports import below
-from cometd_chat.transports.event import Event
+from cometd_chat.transports.event import Batch
 from cometd_chat.transports.framings import Framing
 from cometd_chat.transports.ledger import Ledger
 
@@ -56,7 +55,7 @@ class HeldListener(Protocol):
     def on_progress(self) -> None:
         """The peer has taken bytes of ours."""
 
-    def on_silence(self) -> Event:
+    def on_silence(self) -> Batch:
         """Nothing was written for a heartbeat: the heartbeat that says how far the stream is."""
 
     def on_worn(self) -> None:
@@ -82,6 +81,18 @@ class HoldableRequest(Protocol):
     @property
     def transport(self) -> Any:
         """Where its peer is."""
+
+    #: Bytes of body that were written.
+    sentLength: int
+
+    @property
+    def direct(self) -> Any:
+        """The same transport where `below.send` may write the body to it, past the request; else
+        None. Asked for once the head is written."""
+
+    @property
+    def chunked(self) -> bool | int:
+        """Whether the body is in chunks. Asked for once the head is written."""
 
     def hold(self, held: PeerListener) -> None:
         """From here on ``held.lost`` is called when the peer goes."""
@@ -110,21 +121,25 @@ class HeldRequest(Protocol):
     """An unfinished request that we go on writing to."""
 
     @property
+    def door(self) -> str:
+        """The name of its door."""
+
+    @property
     def one_shot(self) -> bool:
         """Whether the first events end it."""
 
-    def hold(self, listener: HeldListener, hello: Event) -> None:
+    def hold(self, listener: HeldListener, hello: Batch) -> None:
         """Begin: a stream's head and ``hello`` go out at once."""
 
-    def send(self, events: Sequence[Event]) -> None:
-        """Write events, oldest first."""
+    def send(self, batch: Batch) -> None:
+        """Write events."""
 
-    def replay(self, events: Sequence[Event]) -> None:
+    def replay(self, page: Batch) -> None:
         """Write a page of a backlog: it does not count against the reader's budget, and the next
         one waits for `drained`."""
 
-    def end(self, events: Sequence[Event]) -> None:
-        """Write the last events and finish the response."""
+    def end(self, batch: Batch | None) -> None:
+        """Write the last events, if there are any, and finish the response."""
 
     def cut(self) -> None:
         """Drop the connection without a word: its peer is not listening."""
@@ -142,38 +157,49 @@ class Wear:
     """How long one response should grow, for clients whose memory grows with it.
 
     :param events: so many events,
-    :param bytes: so many bytes,
-    :param seconds: or so many seconds, whichever comes first.
+    :param bytes: or so many bytes, whichever comes first; or so long as each stream is told.
     """
 
     events: int
     bytes: int
-    seconds: float
+
+
+@attrs.frozen
+class Manner:
+    """How requests are held at a door; one object for all of them.
+
+    :param heartbeat: seconds of silence after which a heartbeat is written.
+    :param budget: bytes that a reader may be behind, see the option ``--reader-budget``.
+    :param user_timeout: seconds after which the kernel ends a connection when its peer acknowledges
+        nothing; 0 for the system's own time. See `user_timeout`.
+    :param wear: how long one may grow; None for as long as it lives.
+    """
+
+    reaper: Reaper
+    ledger: Ledger
+    heartbeat: float
+    budget: int
+    user_timeout: float = 0
+    wear: Wear | None = None
 
 
 class _Held(ABC):
     """What streams and polls have in common: they begin, end once, and are told of a lost peer."""
 
-    __slots__ = (
-        "_counts",
-        "_ended",
-        "_framing",
-        "_listener",
-        "_reaper",
-        "_request",
-        "due_bucket",
-    )
+    __slots__ = ("_counts", "_framing", "_listener", "_manner", "_request", "due_bucket")
 
-    def __init__(
-        self, request: HoldableRequest, framing: Framing, *, reaper: Reaper, ledger: Ledger
-    ) -> None:
+    def __init__(self, request: HoldableRequest, framing: Framing, manner: Manner) -> None:
         self._request = request
         self._framing = framing
-        self._reaper = reaper
-        self._counts = ledger.door(framing.door)
+        self._manner = manner
+        self._counts = manner.ledger.door(framing.door)
+        # There is one from the beginning to the end.
         self._listener: HeldListener | None = None
-        self._ended = False
         self.due_bucket = 0
+
+    @property
+    def door(self) -> str:
+        return self._framing.door
 
     @property
     def one_shot(self) -> bool:
@@ -189,23 +215,14 @@ class _Held(ABC):
 
     def _detach(self, *, told: bool) -> bool:
         """Stop once and for all; False when that has happened before."""
-        if self._ended:
-            return False
-        self._ended = True
-        self._reaper.cancel(self)
         listener, self._listener = self._listener, None
-        if listener is not None:
-            self._counts.held -= 1
-            if told:
-                listener.on_lost()
+        if listener is None:
+            return False
+        self._manner.reaper.cancel(self)
+        self._counts.held -= 1
+        if told:
+            listener.on_lost()
         return True
-
-    def _write(self, data: bytes) -> None:
-        self._counts.bytes_sent += len(data)
-        self._request.write(data)
-
-    def _count(self, events: Sequence[Event]) -> None:
-        self._counts.delivered += sum(event.id is not None for event in events)
 
     def cut(self) -> None:
         if self._detach(told=True):
@@ -225,36 +242,32 @@ class HeldPoll(_Held):
     __slots__ = ("_wait",)
 
     def __init__(
-        self,
-        request: HoldableRequest,
-        framing: Framing,
-        *,
-        reaper: Reaper,
-        ledger: Ledger,
-        wait: float,
+        self, request: HoldableRequest, framing: Framing, manner: Manner, *, wait: float
     ) -> None:
-        super().__init__(request, framing, reaper=reaper, ledger=ledger)
+        super().__init__(request, framing, manner)
         self._wait = wait
 
-    def hold(self, listener: HeldListener, hello: Event) -> None:
+    def hold(self, listener: HeldListener, hello: Batch) -> None:
         """Wait. (A poll's answer says where it stands by itself: it has no use for `hello`.)"""
         self._begin(listener)
-        self._reaper.schedule(self, self._wait)
+        self._manner.reaper.schedule(self, self._wait)
 
-    def send(self, events: Sequence[Event]) -> None:
-        self.end(events)
+    def send(self, batch: Batch) -> None:
+        self.end(batch)
 
-    def end(self, events: Sequence[Event]) -> None:
+    def end(self, batch: Batch | None) -> None:
         if not self._detach(told=False):
             return
-        self._count(events)
-        body = self._framing.frame(events)
+        body = b"" if batch is None else batch.framed(self._framing)
+        counts = self._counts
+        counts.bytes_sent += len(body)
+        counts.delivered += 0 if batch is None else batch.kept
         self._request.setHeader(b"content-length", b"%d" % len(body))
-        self._write(body)
+        self._request.write(body)
         self._request.release()
 
-    def replay(self, events: Sequence[Event]) -> None:
-        self.end(events)
+    def replay(self, page: Batch) -> None:
+        self.end(page)
 
     def drained(self) -> Deferred[None]:
         # It is over with its first events: nothing is under way that could be waited for.
@@ -274,27 +287,22 @@ class HeldPoll(_Held):
 class HeldStream(_Held):
     """A response without an end, with a heartbeat and a bound on how far its reader is behind.
 
-    :param heartbeat: seconds of silence after which a heartbeat is written.
-    :param budget: bytes that its reader may be behind, see the option ``--reader-budget``.
-    :param user_timeout: seconds after which the kernel ends it when its peer acknowledges nothing;
-        0 for the system's own time. See `user_timeout`.
-    :param wear: how long it may grow; None for as long as it lives.
+    There are thousands: what is the same for all is in their `Manner`.
+
+    :param worn_at: when it is worn, in the sweep's seconds, where there is a `Wear`.
     """
 
     __slots__ = (
         "_acknowledged",
         "_acknowledged_at",
         "_batch",
-        "_began_at",
-        "_budget",
+        "_chunked",
+        "_direct",
         "_events",
-        "_heartbeat",
-        "_ledger",
         "_replayed",
         "_unmeasured",
-        "_user_timeout",
         "_waiting",
-        "_wear",
+        "_worn_at",
         "_written",
         "_written_at",
     )
@@ -305,23 +313,16 @@ class HeldStream(_Held):
         self,
         request: HoldableRequest,
         framing: Framing,
+        manner: Manner,
         *,
-        reaper: Reaper,
-        ledger: Ledger,
-        heartbeat: float,
-        budget: int,
-        user_timeout: float = 0,
-        wear: Wear | None = None,
+        worn_at: float = 0.0,
     ) -> None:
-        super().__init__(request, framing, reaper=reaper, ledger=ledger)
-        self._wear = wear
+        super().__init__(request, framing, manner)
+        self._worn_at = worn_at
         self._events = 0
-        self._began_at = reaper.seconds()
-        self._ledger = ledger
-        self._heartbeat = heartbeat
-        self._budget = budget
-        self._user_timeout = user_timeout
-        self._waiting: list[Deferred[None]] = []
+        self._direct: Any = None
+        self._chunked: bool | int = False
+        self._waiting: tuple[Deferred[None], ...] = ()
         # Bytes of body: written in all, of these with the backlog and in the last batch, taken by
         # the peer when last measured, and written since it was last known that the reader is
         # within its budget.
@@ -330,56 +331,92 @@ class HeldStream(_Held):
         self._batch = 0
         self._acknowledged = 0
         self._unmeasured = 0
-        self._written_at = self._acknowledged_at = reaper.seconds()
+        self._written_at = self._acknowledged_at = manner.reaper.seconds()
 
     # -- the life of the stream
 
-    def hold(self, listener: HeldListener, hello: Event) -> None:
+    def hold(self, listener: HeldListener, hello: Batch) -> None:
         self._begin(listener)
-        self._ledger.ceiling.add(self)
-        below.set_user_timeout(self._request.transport, self._user_timeout)
-        first = self._framing.begin() + self._framing.frame([hello])
-        self._put(first)
-        if not first:
-            # Lines for people say no hello; their head goes out at once all the same.
-            self._write(b"")
-        self._reaper.schedule(self, self._heartbeat)
+        manner, request = self._manner, self._request
+        manner.ledger.ceiling.add(self)
+        below.set_user_timeout(request.transport, manner.user_timeout)
+        # Lines for people say no hello; their head goes out at once all the same.
+        first = self._framing.begin() + hello.framed(self._framing)
+        self._account(len(first), manner.reaper.seconds())
+        request.write(first)
+        self._direct, self._chunked = request.direct, request.chunked
+        manner.reaper.schedule(self, manner.heartbeat)
 
-    def send(self, events: Sequence[Event]) -> None:
-        if self._ended:
+    def send(self, batch: Batch) -> None:
+        """Write events: the hot path."""
+        if self._listener is None:
             return
-        self._batch = self._write_batch(events)
-        if self._unmeasured > self._budget:
+        manner = self._manner
+        now = batch.written_at
+        if not now:
+            now = batch.written_at = manner.reaper.seconds()
+        self._events += len(batch.events)
+        self._batch = self._put(batch, now)
+        if self._unmeasured > manner.budget:
             self._judge()
-        if self._wear is not None:
-            self._retire_when_worn(self._wear)
+        if manner.wear is not None:
+            self._retire_when_worn(manner.wear, now)
 
-    def replay(self, events: Sequence[Event]) -> None:
-        if self._ended:
+    def replay(self, page: Batch) -> None:
+        if self._listener is None:
             return
-        self._write_batch(events)
+        now = self._manner.reaper.seconds()
+        self._events += len(page.events)
+        self._put(page, now)
         self._replayed = self._written
-        if self._wear is not None:
-            self._retire_when_worn(self._wear)
+        if self._manner.wear is not None:
+            self._retire_when_worn(self._manner.wear, now)
 
-    def _write_batch(self, events: Sequence[Event]) -> int:
-        """Write a batch, and say how many bytes it was."""
-        self._count(events)
-        self._events += len(events)
-        data = self._framing.frame(events)
-        self._put(data)
-        return len(data)
+    def _put(self, batch: Batch, now: float) -> int:
+        """Write a batch, and say how many bytes of body it was."""
+        data = batch.framed(self._framing)
+        size = len(data)
+        self._counts.delivered += batch.kept
+        if not size:
+            return 0
+        self._account(size, now)
+        if self._direct is None:
+            self._request.write(data)
+        elif self._chunked:
+            below.send(self._direct, batch.chunk(self._framing))
+        else:
+            below.send(self._direct, data)
+        return size
 
-    def _retire_when_worn(self, wear: Wear) -> None:
-        age = self._reaper.seconds() - self._began_at
-        worn = self._events >= wear.events or self._written >= wear.bytes or age >= wear.seconds
+    def _account(self, size: int, now: float) -> None:
+        """So many bytes are written."""
+        self._written_at = now
+        if not self._unmeasured:
+            # Until now there was nothing to acknowledge: the time to do it begins here.
+            self._acknowledged_at = now
+        self._written += size
+        self._unmeasured += size
+        self._counts.bytes_sent += size
+        self._manner.ledger.ceiling.account(size)
+
+    def _retire_when_worn(self, wear: Wear, now: float) -> None:
+        worn = self._events >= wear.events or self._written >= wear.bytes or now >= self._worn_at
         if worn and not self._waiting and self._listener is not None:
             self._listener.on_worn()
 
-    def end(self, events: Sequence[Event]) -> None:
+    def end(self, batch: Batch | None) -> None:
         if not self._detach(told=False):
             return
-        self._write(self._framing.frame(events) + self._framing.end())
+        last = b"" if batch is None else batch.framed(self._framing)
+        last += self._framing.end()
+        counts = self._counts
+        counts.bytes_sent += len(last)
+        counts.delivered += 0 if batch is None else batch.kept
+        if self._direct is not None:
+            # For the access log; the request has not seen what went past it.
+            self._request.sentLength = self._written
+        if last:
+            self._request.write(last)
         self._release()
         # The connection may go on with another request, which may be slower.
         below.set_user_timeout(self._request.transport, 0)
@@ -388,27 +425,16 @@ class HeldStream(_Held):
     def _detach(self, *, told: bool) -> bool:
         first = super()._detach(told=told)
         if first:
-            self._ledger.ceiling.remove(self, self._unmeasured)
+            self._manner.ledger.ceiling.remove(self, self._unmeasured)
             self._unmeasured = 0
             if told:
                 self._release()
         return first
 
-    def _put(self, data: bytes) -> None:
-        if not data:
-            return
-        self._written_at = self._reaper.seconds()
-        if not self._unmeasured:
-            # Until now there was nothing to acknowledge: the time to do it begins here.
-            self._acknowledged_at = self._written_at
-        self._written += len(data)
-        self._unmeasured += len(data)
-        self._write(data)
-        self._ledger.ceiling.account(len(data))
-
     @property
     def strained(self) -> bool:
-        return self._unmeasured > self._budget // 2 and (self.measure() > self._budget // 2)
+        half = self._manner.budget // 2
+        return self._unmeasured > half and self.measure() > half
 
     # -- the pace of a backlog (IPushProducer while there is one, called by the transport's buffer)
 
@@ -426,7 +452,7 @@ class HeldStream(_Held):
         waiting: Deferred[None] = Deferred()
         if not self._waiting:
             self._request.tell_drained(self)
-        self._waiting.append(waiting)
+        self._waiting += (waiting,)
         self._release_drained()
         return waiting
 
@@ -438,13 +464,13 @@ class HeldStream(_Held):
         """
         if not self._waiting:
             return
-        if self._ended or self.measure() <= self._budget // 2:
+        if self._listener is None or self.measure() <= self._manner.budget // 2:
             self._release()
         else:
-            self._reaper.schedule(self, PACE)
+            self._manner.reaper.schedule(self, PACE)
 
     def _release(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, ()
         if waiting:
             self._request.tell_no_more()
         for each in waiting:
@@ -454,40 +480,40 @@ class HeldStream(_Held):
 
     def on_due(self, now: float) -> float | None:
         """Seconds until the next look; see `Reaper.schedule`."""
+        manner = self._manner
         if self._waiting:
             # A backlog is on its way, as fast as its reader takes it: no budget, no heartbeat.
             self._release_drained()
-            if self._ended:
+            if self._listener is None:
                 return None
-            return PACE if self._waiting else self._heartbeat
+            return PACE if self._waiting else manner.heartbeat
         behind = self.measure()
-        if behind > self._budget:
+        if behind > manner.budget:
             stalled = now - self._acknowledged_at >= STALLED_AFTER
             if stalled and self._is_over(self._counted(behind)):
                 self.cut_slow(behind)
                 return None
             return STALLED_AFTER
         silence = now - self._written_at
-        if silence < self._heartbeat:
-            return self._heartbeat - silence
+        if silence < manner.heartbeat:
+            return manner.heartbeat - silence
         if self._listener is not None:
-            self._put(self._framing.frame([self._listener.on_silence()]))
-        if self._wear is not None:
-            self._retire_when_worn(self._wear)
-        return self._heartbeat if not self._ended else None
+            self._put(self._listener.on_silence(), now)
+        if manner.wear is not None:
+            self._retire_when_worn(manner.wear, now)
+        return manner.heartbeat if self._listener is not None else None
 
     def measure(self) -> int:
         """How far the reader is behind, in bytes; tells the listener of its progress."""
-        now = self._reaper.seconds()
         behind = below.behind(self._request.transport)
-        acknowledged = self._written - behind
+        acknowledged = self._written - behind if behind else self._written
         if acknowledged > self._acknowledged:
             self._acknowledged = acknowledged
-            self._acknowledged_at = now
+            self._acknowledged_at = self._manner.reaper.seconds()
             if self._listener is not None:
                 self._listener.on_progress()
         change, self._unmeasured = behind - self._unmeasured, behind
-        self._ledger.ceiling.account(change)
+        self._manner.ledger.ceiling.account(change)
         return behind
 
     def _judge(self) -> None:
@@ -496,14 +522,13 @@ class HeldStream(_Held):
         Asking the kernel costs a system call, so it is asked only when what was written since the
         last look could have passed the budget.
         """
-        now = self._reaper.seconds()
         behind = self.measure()
         counted = self._counted(behind)
-        stalled = now - self._acknowledged_at >= STALLED_AFTER
-        if self._is_over(counted) and (stalled or counted > HOPELESS * self._budget):
+        stalled = self._manner.reaper.seconds() - self._acknowledged_at >= STALLED_AFTER
+        if self._is_over(counted) and (stalled or counted > HOPELESS * self._manner.budget):
             self.cut_slow(behind)
-        elif behind > self._budget:
-            self._look_again()
+        elif behind > self._manner.budget:
+            self._manner.reaper.schedule(self, STALLED_AFTER)
 
     def _counted(self, behind: int) -> int:
         """How much of that counts: what was written after the backlog."""
@@ -511,14 +536,11 @@ class HeldStream(_Held):
 
     def _is_over(self, counted: int) -> bool:
         """Whether that is over the budget; one batch alone, however large, never is."""
-        return counted - self._batch > self._budget
-
-    def _look_again(self) -> None:
-        self._reaper.schedule(self, STALLED_AFTER)
+        return counted - self._batch > self._manner.budget
 
     def cut_slow(self, behind: int) -> None:
         """Drop a reader that is so many bytes behind."""
-        self._ledger.slow_readers_cut += 1
+        self._manner.ledger.slow_readers_cut += 1
         self._log.info(
             "cut a slow reader: {door}, {behind} bytes behind",
             door=self._framing.door,

@@ -33,6 +33,7 @@ from twisted.web.server import Request, Site
 from zope.interface import implementer
 
 from cometd_chat.errors import BodyTooLarge, ChatError, InvalidRequest
+from cometd_chat.transports import below
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.held import PeerListener
 
@@ -61,6 +62,13 @@ class LimitedRequest(Request):
     closing: Callable[[], Deferred[None]] | None = None
 
     _released: Deferred[None] | None = None
+
+    @property
+    def direct(self) -> Any:
+        """See `HoldableRequest.direct`."""
+        transport = self.transport
+        allowed = type(self.channel) is LimitedChannel and self.channel.site.direct_write
+        return transport if allowed and below.takes_bytes(transport) else None
 
     def hold(self, held: PeerListener) -> None:
         """From here on ``held.lost`` is called when the peer goes."""
@@ -253,6 +261,7 @@ class ChatSite(Site):
 
     :param render_refusal: the form of errors that never reach a route.
     :param reads_early: of method and path: whether the route begins before the body has come.
+    :param direct_write: whether bodies may go past Twisted's buffers, see `below.send`.
     """
 
     _access_log = Logger()
@@ -267,6 +276,7 @@ class ChatSite(Site):
         reactor: IReactorTime,
         *,
         reads_early: Callable[[bytes, bytes], bool] = lambda method, path: False,
+        direct_write: bool = True,
     ) -> None:
         super().__init__(
             resource,
@@ -276,6 +286,7 @@ class ChatSite(Site):
         )
         self.render_refusal = render_refusal
         self.reads_early = reads_early
+        self.direct_write = direct_write
         self.protocol = LimitedChannel  # type: ignore[assignment]
 
     def startFactory(self) -> None:

@@ -43,6 +43,7 @@ from cometd_chat.transports.held import (
     HeldRequest,
     HeldStream,
     HoldableRequest,
+    Manner,
     Wear,
     user_timeout,
 )
@@ -139,7 +140,16 @@ class Doors:
         self._reaper = reaper
         self._holding = holding
         self._random = random
+        self._manner = Manner(
+            reaper=reaper,
+            ledger=ledger,
+            heartbeat=holding.heartbeat,
+            budget=holding.reader_budget,
+            user_timeout=user_timeout(holding.expiration_delay, holding.heartbeat),
+        )
+        self._frame_manner = attrs.evolve(self._manner, wear=Wear(FRAME_EVENTS, FRAME_BYTES))
         self._by_address: Counter[str] = Counter()
+        self._on_end = self._count_out  # One bound method for all of them.
         self._texts = {
             (door, rooms, cursors): Text(rooms=rooms, cursors=cursors, door=door)
             for door in ("text", "duplex")
@@ -320,7 +330,8 @@ class Doors:
             return self._head(request, framing)
         # From here on nothing can refuse it: a handshake that is answered takes no error any more.
         self._chat.admit(asked.session)
-        on_end = self._count(self._peers.address(request), framing)
+        address = self._peers.address(request)
+        self._count_in(address)
         socket = WebSocket.accept(request) if framing.door == "ws" else None
         if socket is None:
             self._set_headers(request, framing)
@@ -330,8 +341,8 @@ class Doors:
             asked.rooms,
             held,
             start,
-            on_end=on_end,
-            address=self._peers.address(request),
+            on_end=self._on_end,
+            address=address,
             grace=SLOW_GRACE if framing.one_shot and asked.wait == 0 else GRACE,
             at_once=asked.cursor is None or asked.wait == 0,
             client=asked.client,
@@ -355,26 +366,17 @@ class Doors:
 
     def _held(self, request: HoldableRequest, framing: Framing, wait: float) -> HeldRequest:
         if framing.one_shot:
-            return HeldPoll(request, framing, reaper=self._reaper, ledger=self._ledger, wait=wait)
-        wear = None
-        if framing.door == "frame":
-            least, most = FRAME_SECONDS
-            wear = Wear(FRAME_EVENTS, FRAME_BYTES, least + (most - least) * self._random())
-        return HeldStream(
-            request,
-            framing,
-            reaper=self._reaper,
-            ledger=self._ledger,
-            heartbeat=self._holding.heartbeat,
-            budget=self._holding.reader_budget,
-            user_timeout=user_timeout(self._holding.expiration_delay, self._holding.heartbeat),
-            wear=wear,
-        )
+            return HeldPoll(request, framing, self._manner, wait=wait)
+        if framing.door != "frame":
+            return HeldStream(request, framing, self._manner)
+        least, most = FRAME_SECONDS
+        lasts = least + (most - least) * self._random()
+        worn_at = self._reaper.seconds() + lasts
+        return HeldStream(request, framing, self._frame_manner, worn_at=worn_at)
 
-    def _count(self, address: str, framing: Framing) -> Callable[[bool], None]:
+    def _count_in(self, address: str) -> None:
         """Count a request that is to be held.
 
-        :returns: what counts it out again.
         :raises TooMany: its address holds as many as it may.
         """
         if self._chat.limits.on and address and self._by_address[address] >= HELD_BY_ADDRESS:
@@ -383,14 +385,14 @@ class Doors:
             )
         self._by_address[address] += 1
 
-        def out(expired: bool) -> None:
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
-            if expired:
-                self._ledger.door(framing.door).expired += 1
-
-        return out
+    def _count_out(self, reader: Reader, expired: bool) -> None:
+        """Count it no longer."""
+        address = reader.address
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+        if expired:
+            self._ledger.door(reader.door).expired += 1
 
     # -- heads and refusals
 

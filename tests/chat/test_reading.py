@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 
 from cometd_chat.chat.feed import Feed
-from cometd_chat.chat.reader import AFTER_GAP, MAX_BEHIND, PAGE_EVENTS, Start, start_at
+from cometd_chat.chat.reader import AFTER_GAP, MAX_BEHIND, Reader, Start, start_at
+from cometd_chat.chat.readership import PAGE_EVENTS
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine
 from cometd_chat.errors import InvalidCursor
 from cometd_chat.log.log import Draft, Tail
 from cometd_chat.log.memory import MemoryEventLog
-from cometd_chat.transports.event import Event
+from cometd_chat.transports.event import Batch, Event
 from tests.chat.parts import House, now
 
 PATHS = ["/chat/lobby"]
@@ -32,22 +33,23 @@ class Held:
     def __init__(self, *, one_shot: bool = False) -> None:
         self.one_shot = one_shot
         self.strained = False
-        self.done: Deferred[None] = Deferred()
+        self.door = "stream"
         self.batches: list[list[Event]] = []
         self.ended = self.was_cut = False
 
-    def hold(self, listener: Any, hello: Event) -> None:
-        self.batches.append([hello])
+    def hold(self, listener: Any, hello: Batch) -> None:
+        self.batches.append(list(hello.events))
 
-    def send(self, events: Sequence[Event]) -> None:
+    def send(self, batch: Batch) -> None:
         assert not self.ended
-        self.batches.append(list(events))
+        self.batches.append(list(batch.events))
 
-    def replay(self, events: Sequence[Event]) -> None:
-        self.send(events)
+    def replay(self, page: Batch) -> None:
+        self.send(page)
 
-    def end(self, events: Sequence[Event]) -> None:
-        self.send(events)
+    def end(self, batch: Batch | None) -> None:
+        if batch is not None:
+            self.send(batch)
         self.ended = True
 
     def cut(self) -> None:
@@ -71,6 +73,10 @@ class Held:
         return [event.type for event in self.events]
 
 
+def unheard(reader: Reader, expired: bool) -> None:
+    """An end that nobody asks for."""
+
+
 def fill(house: House, count: int, room: str = "lobby") -> None:
     for _ in range(count):
         now(house.log.append(Draft(f"/chat/{room}", "message", "s", "filler", "hi")))
@@ -90,7 +96,7 @@ def read(
     held = Held(one_shot=one_shot)
     found = [house.room(name) for name in rooms]
     start = now(start_at(house.feed, [room.context.path for room in found], cursor, backlog))
-    house.chat.read(session, found, held, start, on_end=lambda expired: None, at_once=at_once)
+    house.chat.read(session, found, held, start, on_end=unheard, at_once=at_once)
     return held
 
 
@@ -297,10 +303,10 @@ def test_a_poll_takes_a_page_and_no_more(house: House) -> None:
 def test_a_heartbeat_says_how_far_she_is_though_others_spoke_elsewhere(house: House) -> None:
     held = Held()
     reader = house.chat.read(
-        None, [house.room()], held, Start(0, house.log.cursor(0)), on_end=lambda expired: None
+        None, [house.room()], held, Start(0, house.log.cursor(0)), on_end=unheard
     )
     fill(house, 2, "dev")
-    assert reader.on_silence().cursor == house.log.cursor(2)
+    assert reader.on_silence().events[0].cursor == house.log.cursor(2)
 
 
 def test_a_stop_tells_where_to_go_on(house: House) -> None:
@@ -316,11 +322,11 @@ def test_who_logs_out_hears_bye_and_is_gone(house: House) -> None:
     alice = house.log_in("alice")
     held = read(house, session=alice, rooms=["lobby", "dev"])
     other = read(house)
-    assert len(alice.readers) == 1
+    held_before = len(alice.readers)
     now(house.chat.log_out(alice))
     assert held.ended
     assert held.events[-1].fields == {"type": "bye", "reason": "logged out"}
-    assert not alice.readers
+    assert (held_before, len(alice.readers)) == (1, 0)
     assert house.presence.people("dev") == []
     assert [event.type for event in other.events][-1] == "leave"
 
@@ -329,7 +335,7 @@ def test_who_reads_is_there_and_gone_after_her_grace(house: House) -> None:
     alice = house.log_in("alice")
     held = Held()
     reader = house.chat.read(
-        alice, [house.room()], held, Start(0, "0.x"), on_end=lambda expired: None, grace=60
+        alice, [house.room()], held, Start(0, "0.x"), on_end=unheard, grace=60
     )
     assert house.presence.people("lobby") == [alice]
     reader.on_lost()

@@ -318,10 +318,10 @@ def test_who_asks_for_something_keeps_her_name(house: House, sessions: Sessions)
 def test_who_holds_something_keeps_her_name(house: House, sessions: Sessions) -> None:
     session, _ = now(sessions.start_guest("alice"))
     holding: Any = object()
-    session.readers[holding] = holding
+    session.readers = (holding,)
     house.advance(5000)
     assert session.name_key == "alice"
-    session.readers.clear()
+    session.readers = ()
     house.advance(1900)
     assert session.name_key is None
 

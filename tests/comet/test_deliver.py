@@ -1,8 +1,8 @@
-"""Delivering committed batches: in id order, each event once, in slices, one flush a batch."""
+"""Delivering committed batches: in id order, each event once, in slices, a batch at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from twisted.internet.task import Clock
@@ -14,13 +14,12 @@ LOBBY, DEV = "/chat/lobby", "/chat/dev"
 
 
 class Stream:
-    """Gathers ids and writes them down at each flush; hearing one takes some time."""
+    """Gathers ids and writes them down by batches; hearing one takes some time."""
 
     def __init__(self, clock: Clock, seconds: float = 0.0) -> None:
-        self.flushed: list[list[int | None]] = []
+        self.batches: list[list[int | None]] = []
         self.ended: Reason | None = None
         self.on_id: Callable[[int | None], object] = lambda _: None
-        self._gathered: list[int | None] = []
         self._clock = clock
         self._seconds = seconds
 
@@ -28,15 +27,17 @@ class Stream:
         pass
 
     def on_event(self, event: CometEvent) -> None:
-        assert self.ended is None
-        assert event.type is CometEventType.NOTIFY
-        self._clock.rightNow += self._seconds
-        self._gathered.append(event.id)
-        self.on_id(event.id)
+        raise AssertionError("it is told batches")
 
-    def on_flush(self) -> None:
-        self.flushed.append(self._gathered)
-        self._gathered = []
+    def on_batch(self, events: Sequence[CometEvent]) -> None:
+        assert self.ended is None
+        ids = []
+        for event in events:
+            assert event.type is CometEventType.NOTIFY
+            self._clock.rightNow += self._seconds
+            ids.append(event.id)
+            self.on_id(event.id)
+        self.batches.append(ids)
 
     def on_interrupt(self, event: CometEvent) -> None:
         self.ended = event.attachment
@@ -75,7 +76,7 @@ def crowd(engine: CometEngine, clock: Clock, count: int = 200) -> list[Stream]:
 def test_a_small_batch_goes_out_at_once(engine: CometEngine, clock: Clock) -> None:
     stream = hold(engine, Stream(clock))
     engine.deliver(batch(1, 2, 3))
-    assert stream.flushed == [[1, 2, 3]]
+    assert stream.batches == [[1, 2, 3]]
     assert not engine.delivering
     assert clock.getDelayedCalls() == []
 
@@ -85,15 +86,15 @@ def test_in_id_order_over_all_contexts_and_each_once(engine: CometEngine, clock:
     lobby, dev = hold(engine, Stream(clock)), hold(engine, Stream(clock), DEV)
     engine.deliver([*batch(1), *batch(2, path=DEV), *batch(3), *batch(4, path=DEV)])
     engine.deliver(batch(5, path=DEV))
-    assert both.flushed == [[1, 2, 3, 4], [5]]
-    assert lobby.flushed == [[1, 3]]
-    assert dev.flushed == [[2, 4], [5]]
+    assert both.batches == [[1, 2, 3, 4], [5]]
+    assert lobby.batches == [[1, 3]]
+    assert dev.batches == [[2, 4], [5]]
 
 
 def test_an_unregistered_path_is_ignored(engine: CometEngine, clock: Clock) -> None:
     stream = hold(engine, Stream(clock))
     engine.deliver([*batch(1, path="/nobody"), *batch(2)])
-    assert stream.flushed == [[2]]
+    assert stream.batches == [[2]]
     assert engine.context("/nobody") is None
 
 
@@ -102,7 +103,7 @@ def test_a_long_fan_out_makes_way_for_other_work(engine: CometEngine, clock: Clo
     heard: list[int] = []
 
     def other_work() -> None:
-        heard.append(sum(bool(stream.flushed) for stream in streams))
+        heard.append(sum(bool(stream.batches) for stream in streams))
         if engine.delivering:
             clock.callLater(0, other_work)
 
@@ -111,7 +112,7 @@ def test_a_long_fan_out_makes_way_for_other_work(engine: CometEngine, clock: Clo
     assert 32 <= heard[0] <= 96
     clock.advance(0)
     assert len(set(heard)) >= 3
-    assert all(stream.flushed == [[1]] for stream in streams)
+    assert all(stream.batches == [[1]] for stream in streams)
     assert clock.getDelayedCalls() == []
 
 
@@ -122,7 +123,7 @@ def test_batches_that_wait_go_out_together(engine: CometEngine, clock: Clock) ->
     engine.deliver(batch(4, path=DEV))
     engine.deliver(batch(5))
     clock.advance(0)
-    assert all(stream.flushed == [[1], [2, 3, 5]] for stream in streams)
+    assert all(stream.batches == [[1], [2, 3, 5]] for stream in streams)
 
 
 def test_who_is_added_meanwhile_hears_what_is_delivered_after_that(
@@ -138,12 +139,12 @@ def test_who_is_added_meanwhile_hears_what_is_delivered_after_that(
     third = hold(engine, Stream(clock))
     hold(engine, first, DEV)
     clock.advance(0)
-    assert first.flushed == [[2, 3]]
-    assert second.flushed == [[3, 4]]
-    assert third.flushed == []
+    assert first.batches == [[2, 3]]
+    assert second.batches == [[3, 4]]
+    assert third.batches == []
     engine.deliver(batch(5, path=DEV))
     clock.advance(0)
-    assert first.flushed == [[2, 3], [5]]
+    assert first.batches == [[2, 3], [5]]
 
 
 def test_who_is_gone_meanwhile_is_skipped(engine: CometEngine, clock: Clock) -> None:
@@ -155,8 +156,8 @@ def test_who_is_gone_meanwhile_is_skipped(engine: CometEngine, clock: Clock) -> 
     engine.register(LOBBY).add_handler(last)
     last.ended = None
     clock.advance(0)
-    assert last.flushed == []
-    assert streams[-2].flushed == [[1], [2]]
+    assert last.batches == []
+    assert streams[-2].batches == [[1], [2]]
 
 
 def test_unregistering_during_a_fan_out(engine: CometEngine, clock: Clock) -> None:
@@ -167,7 +168,7 @@ def test_unregistering_during_a_fan_out(engine: CometEngine, clock: Clock) -> No
     stream = hold(engine, Stream(clock))
     clock.advance(0)
     assert {stream.ended for stream in streams} == {Reason.UNREGISTERED}
-    assert stream.flushed == streams[-1].flushed == []
+    assert stream.batches == streams[-1].batches == []
 
 
 def test_answering_an_event_with_an_event(engine: CometEngine, clock: Clock) -> None:
@@ -180,18 +181,26 @@ def test_answering_an_event_with_an_event(engine: CometEngine, clock: Clock) -> 
 
     first.on_id = answer
     engine.deliver(batch(1))
-    assert first.flushed == second.flushed == [[1]]
+    assert first.batches == second.batches == [[1]]
     for _ in range(3):
         clock.advance(0)
-    assert first.flushed == second.flushed == [[1], [2], [3], [4]]
+    assert first.batches == second.batches == [[1], [2], [3], [4]]
 
 
 def test_leaving_in_the_middle_of_a_batch(engine: CometEngine, clock: Clock) -> None:
-    stream = hold(engine, Stream(clock))
-    stream.on_id = lambda _: engine.register(LOBBY).remove_handler(stream)
+    class Single(Stream):
+        """One that is told events one by one."""
+
+        on_batch = None  # type: ignore[assignment]
+
+        def on_event(self, event: CometEvent) -> None:
+            self.batches.append([event.id])
+            engine.register(LOBBY).remove_handler(self)
+
+    stream = hold(engine, Single(clock))
     engine.deliver(batch(1, 2, 3))
     assert stream.ended is Reason.REMOVED
-    assert stream.flushed == []
+    assert stream.batches == [[1]]
 
 
 def test_one_that_raises_stops_nobody(engine: CometEngine, clock: Clock) -> None:
@@ -202,7 +211,7 @@ def test_one_that_raises_stops_nobody(engine: CometEngine, clock: Clock) -> None
         engine.deliver(batch(1, 2))
         clock.advance(0)
     assert broken.ended is Reason.FAILED
-    assert [stream.flushed for stream in streams].count([[1, 2]]) == 199
+    assert [stream.batches for stream in streams].count([[1, 2]]) == 199
     assert len(logs) == 1
 
 
@@ -210,9 +219,9 @@ def test_a_notify_during_a_fan_out_goes_at_once(engine: CometEngine, clock: Cloc
     streams = crowd(engine, clock)
     engine.deliver(batch(1))
     engine.register(LOBBY).notify("typing")
-    assert streams[-1].flushed == [[None]]
+    assert streams[-1].batches == [[None]]
     clock.advance(0)
-    assert streams[-1].flushed == [[None], [1]]
+    assert streams[-1].batches == [[None], [1]]
 
 
 def test_a_shutdown_drops_what_has_not_gone_out(engine: CometEngine, clock: Clock) -> None:
@@ -239,6 +248,6 @@ def test_a_shutdown_from_within_a_fan_out(engine: CometEngine, clock: Clock) -> 
     engine.deliver(batch(1))
     clock.advance(0)
     assert {stream.ended for stream in streams} == {Reason.SHUTDOWN}
-    assert [bool(stream.flushed) for stream in streams].count(True) == 40
+    assert [bool(stream.batches) for stream in streams].count(True) == 41
     assert clock.getDelayedCalls() == []
     assert not engine.delivering

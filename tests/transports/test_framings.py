@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometd_chat.transports.event import Event
+from cometd_chat.transports.event import Batch, Event
 from cometd_chat.transports.framings import (
     Classic,
     Frame,
@@ -281,24 +281,33 @@ class TestEncodingOnce:
     @pytest.mark.parametrize("door", ["frame", "stream", "sse", "text"])
     def test_an_event_is_encoded_once_for_all_readers(self, door: str) -> None:
         framing = DOORS[door][0]()
-        batch = [message("a", 1), message("b", 2)]
-        first = framing.frame(batch)
-        # The very same object, not an equal one: nothing was joined anew.
-        assert framing.frame(list(batch)) is first
-        assert framing.frame([batch[1]]) is not first
-        assert [len(event.framed) for event in batch] == [1, 1]
+        events = [message("a", 1), message("b", 2)]
+        batch = Batch(events)
+        # The very same objects, not equal ones: nothing was joined anew.
+        assert batch.framed(framing) is batch.framed(framing)
+        assert batch.chunk(framing) is batch.chunk(framing)
+        assert [len(event.framed) for event in events] == [1, 1]
 
-    @pytest.mark.parametrize("door", ["frame", "stream", "sse", "text"])
-    def test_another_batch_of_the_same_length_is_another_batch(self, door: str) -> None:
-        make, decode = DOORS[door]
-        framing = make()
-        for said in (["a", "b"], ["c", "d"], ["c", "e"], ["c", "e"]):
-            batch = [message(text, 1) for text in said]
-            assert [seen["text"] for seen in decode(framing.frame(batch))] == said
+    def test_a_chunk_says_its_length_and_nothing_is_no_chunk(self) -> None:
+        # An empty chunk would be the end of the body (RFC 9112, section 7.1).
+        lines, text = JsonLines(), Text()
+        batch = Batch([Event({"type": "typing"})])
+        body = batch.framed(lines)
+        assert batch.chunk(lines) == b"%x\r\n" % len(body) + body + b"\r\n"
+        assert (batch.framed(text), batch.chunk(text)) == (b"", b"")
 
-    def test_a_batch_that_grew_meanwhile_is_seen_as_it_is(self) -> None:
-        framing = JsonLines()
-        batch = [message("a")]
-        framing.frame(batch)
-        batch.append(message("b"))
-        assert framing.frame(batch).count(b"\n") == 2
+
+class TestBatch:
+    def test_knows_what_of_it_is_kept(self) -> None:
+        batch = Batch([message("a", 3), Event({"type": "join"}), message("b", 7)])
+        assert (batch.kept, batch.first_id, batch.last_id) == (2, 3, 7)
+
+    def test_what_somebody_has_is_left_out(self) -> None:
+        join = Event({"type": "join"})
+        batch = Batch([message("a", 3), join, message("b", 7)])
+        assert batch.after(2) is batch
+        rest = batch.after(3)
+        assert rest is not None
+        assert rest.events == [join, batch.events[2]]
+        assert Batch([message("a", 3)]).after(3) is None
+        assert Batch([join]).after(9) is not None

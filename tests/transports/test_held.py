@@ -13,9 +13,16 @@ from twisted.web.server import NOT_DONE_YET
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports.ceiling import Ceiling
-from cometd_chat.transports.event import Event
+from cometd_chat.transports.event import Batch, Event
 from cometd_chat.transports.framings import JsonLines, Poll
-from cometd_chat.transports.held import HOPELESS, STALLED_AFTER, HeldPoll, HeldStream, Wear
+from cometd_chat.transports.held import (
+    HOPELESS,
+    STALLED_AFTER,
+    HeldPoll,
+    HeldStream,
+    Manner,
+    Wear,
+)
 from cometd_chat.transports.http import ChatSite
 from cometd_chat.transports.ledger import Ledger
 from tests.net import MemoryNet, fake_kernel
@@ -24,7 +31,7 @@ from tests.wire import Connection, Response
 HEARTBEAT = 15.0
 KIB = 1024
 BUDGET = 64 * KIB
-HELLO = Event({"type": "hello", "cursor": "0.k3f9"})
+HELLO = Batch([Event({"type": "hello", "cursor": "0.k3f9"})])
 
 
 def message(size: int = 100, id: int = 1) -> Event:
@@ -42,9 +49,9 @@ class Listener:
     def on_progress(self) -> None:
         self.told.append("progress")
 
-    def on_silence(self) -> Event:
+    def on_silence(self) -> Batch:
         self.told.append("silence")
-        return Event({"type": "heartbeat", "cursor": "9.k3f9"})
+        return Batch([Event({"type": "heartbeat", "cursor": "9.k3f9"})])
 
     def on_worn(self) -> None:
         self.told.append("worn")
@@ -91,22 +98,22 @@ class Holder(MemoryNet):
         self.ledger = Ledger()
         self.listener = Listener()
         self.wear: Wear | None = None
+        self.worn_at = 1e9
         self.wait: float | None = None
         self.door = Door(self._held)
         self.factory = ChatSite(self.door, lambda error, html: (b"", b""), self.clock)
 
     def _held(self, request: Any) -> HeldStream | HeldPoll:
-        if self.wait is not None:
-            return HeldPoll(request, Poll(), reaper=self.reaper, ledger=self.ledger, wait=self.wait)
-        return HeldStream(
-            request,
-            JsonLines(),
+        manner = Manner(
             reaper=self.reaper,
             ledger=self.ledger,
             heartbeat=HEARTBEAT,
             budget=BUDGET,
             wear=self.wear,
         )
+        if self.wait is not None:
+            return HeldPoll(request, Poll(), manner, wait=self.wait)
+        return HeldStream(request, JsonLines(), manner, worn_at=self.worn_at)
 
     def open(self, window: int | None = None) -> tuple[Connection, Response, Any]:
         """A connection, the response on it, and what is held for it."""
@@ -119,7 +126,7 @@ class Holder(MemoryNet):
         return connection, response, held
 
     def send(self, held: Any, events: Sequence[Event]) -> None:
-        held.send(events)
+        held.send(Batch(events))
         self.turn()
 
 
@@ -147,7 +154,7 @@ class TestStream:
 
     def test_ends_with_its_last_events_and_in_order(self, holder: Holder) -> None:
         connection, response, held = holder.open()
-        held.end([Event({"type": "bye", "reason": "enough"})])
+        held.end(Batch([Event({"type": "bye", "reason": "enough"})]))
         holder.turn()
         assert types(response) == ["hello", "bye"]
         assert response.complete
@@ -159,9 +166,9 @@ class TestStream:
 
     def test_nothing_is_written_after_the_end(self, holder: Holder) -> None:
         _, response, held = holder.open()
-        held.end([])
-        held.send([message()])
-        held.end([message()])
+        held.end(None)
+        held.send(Batch([message()]))
+        held.end(Batch([message()]))
         held.cut()
         holder.advance(2 * HEARTBEAT)
         assert types(response) == ["hello"]
@@ -175,7 +182,7 @@ class TestStream:
         holder.send(held, [message(id=1), Event({"type": "join"}), message(id=2)])
         assert counts.delivered == 2, "only what is kept, as at every door"
         assert counts.bytes_sent == len(response.body)
-        held.end([])
+        held.end(None)
         assert counts.held == 0
 
 
@@ -291,10 +298,11 @@ class TestBudget:
         holder.send(held, [message()])
         # The look at 15 s finds nothing to say yet, so nothing is under way after it.
         holder.advance(14)
+        connection.socket.window = 0
         for id in range(1, 13):
-            held.send([message(KIB * 10, id)])
+            held.send(Batch([message(KIB * 10, id)]))
         assert connection.buffered > BUDGET + KIB * 10
-        holder.turn()
+        connection.open_window(None)
         assert not connection.closed
         assert holder.ledger.slow_readers_cut == 0
 
@@ -321,7 +329,7 @@ class TestBudget:
         slow, _, slow_held = holder.open(window=0)
         _, response, held = holder.open()
         for id in range(1, 31):
-            batch = [message(KIB * 10, id)]
+            batch = Batch([message(KIB * 10, id)])
             for each in (slow_held, held):
                 each.send(batch)
             holder.turn()
@@ -332,7 +340,7 @@ class TestBudget:
 class TestBacklog:
     def test_waits_until_half_of_the_budget_is_free(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
-        held.replay([message(BUDGET)])
+        held.replay(Batch([message(BUDGET)]))
         fired: list[object] = []
         held.drained().addCallback(fired.append)
         holder.advance(30)
@@ -354,7 +362,7 @@ class TestBacklog:
 
     def test_does_not_count_but_what_comes_after_it_does(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
-        held.replay([message(10 * HOPELESS * BUDGET)])
+        held.replay(Batch([message(10 * HOPELESS * BUDGET)]))
         for id in range(1, 6):
             holder.send(held, [message(KIB * 10, id)])
         holder.advance(10)
@@ -373,7 +381,7 @@ class TestBacklog:
     def test_is_neither_cut_nor_beaten_over(self, holder: Holder) -> None:
         """It is paced by what the peer takes; who takes nothing expires elsewhere."""
         connection, response, held = holder.open(window=0)
-        held.replay([message(2 * BUDGET)])
+        held.replay(Batch([message(2 * BUDGET)]))
         held.drained()
         holder.advance(3 * HEARTBEAT)
         assert not connection.closed
@@ -385,7 +393,7 @@ class TestBacklog:
     @pytest.mark.parametrize("how", ["end", "cut", "close", "reset"])
     def test_is_not_waited_for_after_the_end(self, holder: Holder, how: str) -> None:
         connection, _, held = holder.open(window=0)
-        held.send([message(2 * BUDGET)])
+        held.send(Batch([message(2 * BUDGET)]))
         fired: list[object] = []
         held.drained().addCallback(fired.append)
         if how == "reset":
@@ -395,7 +403,7 @@ class TestBacklog:
             connection.close()
             connection.open_window(None)
         elif how == "end":
-            held.end([])
+            held.end(None)
         else:
             held.cut()
         holder.turn()
@@ -408,7 +416,7 @@ class TestTheEnd:
         connection, _, held = holder.open()
         getattr(connection, how)()
         assert holder.listener.told.count("lost") == 1
-        held.end([])
+        held.end(None)
         held.cut()
         assert holder.listener.told.count("lost") == 1
         (end,) = holder.door.ends
@@ -427,7 +435,7 @@ class TestTheEnd:
 
     def test_after_the_end_a_peer_that_goes_is_nobodys(self, holder: Holder) -> None:
         connection, _, held = holder.open()
-        held.end([])
+        held.end(None)
         holder.turn()
         connection.close()
         assert holder.listener.told == []
@@ -435,8 +443,8 @@ class TestTheEnd:
 
     def test_an_end_that_the_peer_is_too_slow_for_still_comes(self, holder: Holder) -> None:
         connection, response, held = holder.open(window=300)
-        held.send([message(BUDGET // 2)])
-        held.end([Event({"type": "bye"})])
+        held.send(Batch([message(BUDGET // 2)]))
+        held.end(Batch([Event({"type": "bye"})]))
         holder.turn()
         assert not response.complete
         connection.open_window(None)
@@ -453,7 +461,7 @@ class TestTheEnd:
 
 class TestWear:
     def test_after_so_many_events(self, holder: Holder) -> None:
-        holder.wear = Wear(events=3, bytes=10**9, seconds=10**9)
+        holder.wear = Wear(events=3, bytes=10**9)
         _, _, held = holder.open()
         holder.send(held, [message(id=1), message(id=2)])
         assert holder.listener.count("worn") == 0
@@ -461,7 +469,7 @@ class TestWear:
         assert holder.listener.count("worn") == 1
 
     def test_after_so_many_bytes(self, holder: Holder) -> None:
-        holder.wear = Wear(events=10**9, bytes=5000, seconds=10**9)
+        holder.wear = Wear(events=10**9, bytes=5000)
         _, _, held = holder.open()
         holder.send(held, [message(4000)])
         assert holder.listener.count("worn") == 0
@@ -469,7 +477,7 @@ class TestWear:
         assert holder.listener.count("worn") == 1
 
     def test_after_so_many_seconds(self, holder: Holder) -> None:
-        holder.wear = Wear(events=10**9, bytes=10**9, seconds=40)
+        holder.wear, holder.worn_at = Wear(events=10**9, bytes=10**9), 40.0
         holder.open()
         holder.advance(39)
         assert holder.listener.count("worn") == 0
@@ -494,7 +502,8 @@ class TestPoll:
     def test_says_when_it_is_overdue_and_once(self, holder: Holder) -> None:
         holder.wait = 25.0
         _, response, held = holder.open()
-        holder.listener.on_overdue = lambda: held.end([Event({"type": "heartbeat", "cursor": "1"})])
+        position = Batch([Event({"type": "heartbeat", "cursor": "1"})])
+        holder.listener.on_overdue = lambda: held.end(position)
         holder.advance(24.5)
         assert response.status == 0
         holder.advance(1)
@@ -504,9 +513,9 @@ class TestPoll:
     def test_is_answered_once(self, holder: Holder) -> None:
         holder.wait = 25.0
         _, response, held = holder.open()
-        held.send([message(id=1)])
-        held.send([message(id=2)])
-        held.end([message(id=3)])
+        held.send(Batch([message(id=1)]))
+        held.send(Batch([message(id=2)]))
+        held.end(Batch([message(id=3)]))
         holder.turn()
         assert len(response.json()["events"]) == 1
         assert holder.door.ends == [None]
@@ -515,7 +524,7 @@ class TestPoll:
         holder.wait = 25.0
         connection, _, held = holder.open()
         connection.close()
-        held.send([message()])
+        held.send(Batch([message()]))
         holder.advance(30)
         assert holder.listener.told == ["lost"]
 
@@ -551,10 +560,10 @@ class TestTheCeiling:
         slowest, _, slowest_held = holder.open(window=0)
         others = [holder.open(window=0) for _ in range(4)]
         quick, _, quick_held = holder.open()
-        slowest_held.send([message(BUDGET)])
+        slowest_held.send(Batch([message(BUDGET)]))
         for id in range(1, 9):
             for _, _, held in [*others, (quick, None, quick_held)]:
-                held.send([message(KIB * 6, id)])
+                held.send(Batch([message(KIB * 6, id)]))
             holder.turn()
         assert slowest.closed
         assert not quick.closed
@@ -563,10 +572,10 @@ class TestTheCeiling:
 
     def test_is_told_of_every_byte_that_comes_and_goes(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
-        held.send([message(KIB * 10)])
+        held.send(Batch([message(KIB * 10)]))
         assert holder.ledger.ceiling.behind > KIB * 10
         connection.open_window(None)
         holder.advance(2 * HEARTBEAT)
         assert holder.ledger.ceiling.behind < KIB
-        held.end([])
+        held.end(None)
         assert holder.ledger.ceiling.behind == 0
