@@ -127,8 +127,9 @@ def too_many_requests() -> Fault:
     return Fault(429, "too_many_requests", ["Wait for the answers to earlier requests"])
 
 
-def server_error() -> Fault:
-    return Fault(500, "server_error", ["Something broke on our side"])
+def server_error(reconnect: Reconnect | None = None) -> Fault:
+    text = "Something broke on our side"
+    return Fault(500, "server_error", [text], reconnect=reconnect, interval=5)
 
 
 def from_chat(error: ChatError) -> Fault:

@@ -1,0 +1,71 @@
+"""Whose session it is: what a peer has to show to go on with one.
+
+What it is: what was shown at a session's handshake, and whether somebody else's request may use
+the session's id.
+
+What it may know: peers. Not where cookies come from.
+
+Invariant: once a client has returned its cookie or token, only requests that show it are the
+session's. Until then the id is enough, for it can't be guessed, and some clients keep no cookies.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+
+import attrs
+
+from cometd_chat.bayeux.exchange import Peer
+
+
+@attrs.define
+class _Proof:
+    """One thing to show.
+
+    :param expected: None when nothing was shown or offered at the handshake.
+    :param returned: whether the client is known to keep it.
+    """
+
+    expected: str | None
+    returned: bool
+
+    def admits(self, shown: str | None, *, may_lack: bool) -> bool:
+        if self.expected is None or (shown is None and (may_lack or not self.returned)):
+            return True
+        if shown is None:
+            return False
+        if compare_digest(_bytes(shown), _bytes(self.expected)):
+            self.returned = True
+            return True
+        # An offered cookie may have lost against that of another window which came first.
+        return not self.returned
+
+
+class Binding:
+    """What is known of a session's client.
+
+    :param peer: of the handshake.
+    :param made_at: when that was, in the reaper's seconds.
+    """
+
+    def __init__(self, peer: Peer, made_at: float) -> None:
+        self.browser = peer.browser or peer.offered_browser
+        self._made_at = made_at
+        self._cookie = _Proof(self.browser, peer.browser is not None)
+        self._token = _Proof(peer.token, peer.token is not None)
+
+    def admits(self, peer: Peer, line_opened_at: float | None) -> bool:
+        """Whether a request may use the session.
+
+        :param line_opened_at: for a line, when it was opened, in the reaper's seconds. One that is
+            older than the session shows only what there was before it: Faye opens its WebSocket
+            before it handshakes by a POST, and is then without the cookie that the POST sets.
+        """
+        older = line_opened_at is not None and line_opened_at <= self._made_at
+        return self._cookie.admits(peer.browser, may_lack=older) and self._token.admits(
+            peer.token, may_lack=older
+        )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,121 @@
+"""Free channels: from one who publishes to all who subscribed.
+
+What it is: the subscriptions of all sessions, the channels that the server's own code has set up,
+and the way of a message to everybody who is to have it.
+
+What it may know: sessions and event messages. Not transports, not who may do what.
+
+Invariant: a message reaches each session once, whatever patterns of hers match; it carries no id,
+no clientId and nothing else that its publisher could forge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+
+from cometd_chat.bayeux.channels import SubscriptionIndex, parse_channel, parse_pattern, patterns_of
+from cometd_chat.bayeux.extensions import Chain, Extension
+from cometd_chat.bayeux.messages import Message
+from cometd_chat.bayeux.options import BayeuxOptions
+from cometd_chat.bayeux.queue import EventMessage
+from cometd_chat.bayeux.session import Session
+
+#: Hears what a session (None for the server) publishes; False stops it.
+MessageListener = Callable[["Session | None", Message], "bool | None"]
+
+
+@attrs.define(eq=False)
+class Channel:
+    """What the server's code has settled for a channel, or for all that match a pattern.
+
+    :param lazy: messages wait for others to go with.
+    :param lazy_timeout: for so many seconds at most; None for the server's own limit.
+    :param broadcast_to_publisher: whether who publishes hears it; None as the server says.
+    :param listeners: hear what is published, before it goes out.
+    """
+
+    name: str
+    lazy: bool = False
+    lazy_timeout: float | None = None
+    broadcast_to_publisher: bool | None = None
+    listeners: list[MessageListener] = attrs.field(factory=list)
+
+
+class Broadcast:
+    """All subscriptions, and the way out.
+
+    :param extensions: the server's; each event message passes them once.
+    """
+
+    def __init__(self, options: BayeuxOptions, extensions: list[Extension], chain: Chain) -> None:
+        self.subscriptions: SubscriptionIndex[Session] = SubscriptionIndex()
+        self._options = options
+        self._extensions = extensions
+        self._chain = chain
+        self._channels: dict[str, Channel] = {}
+
+    def channel(self, name: str) -> Channel:
+        """What is settled for a channel or pattern; made when nothing is.
+
+        :raises InvalidChannel: it is neither.
+        """
+        pattern = parse_pattern(name)
+        return self._channels.setdefault(pattern, Channel(pattern))
+
+    def forget(self, name: str) -> None:
+        """Nothing is settled for a channel or pattern any more."""
+        self._channels.pop(name, None)
+
+    def _settled(self, channel: str) -> Iterator[Channel]:
+        if self._channels:
+            for pattern in patterns_of(channel):
+                settled = self._channels.get(pattern)
+                if settled is not None:
+                    yield settled
+
+    def event(self, channel: str, data: object, **fields: Any) -> EventMessage | None:
+        """An event message, made once for all whom it is for.
+
+        :param fields: more of its top level, such as the id of a remote call.
+        :returns: None when an extension drops it.
+        :raises InvalidChannel: that is no channel.
+        """
+        message = {"channel": parse_channel(channel), "data": data, **fields}
+        passed = self._chain.outgoing(self._extensions, message, None, None)
+        return None if passed is None else EventMessage(message["channel"], passed)
+
+    def publish(self, channel: str, data: object, publisher: Session | None, lazy: bool) -> bool:
+        """Send a message to all who subscribed.
+
+        :param publisher: None for the server itself.
+        :param lazy: it may wait for others to go with.
+        :returns: False when a listener stopped it.
+        """
+        settled = list(self._settled(channel))
+        message = {"channel": channel, "data": data}
+        for listener in [listener for each in settled for listener in each.listeners]:
+            if listener(publisher, message) is False:
+                return False
+        event = self.event(channel, data)
+        if event is None:
+            return False
+        wait = self._lazy_wait(settled, lazy)
+        echoed = publisher is None or self._is_echoed(settled, publisher)
+        for session in self.subscriptions.matching(channel):
+            if echoed or session is not publisher:
+                session.put(event, lazy=wait)
+        return True
+
+    def _lazy_wait(self, settled: list[Channel], lazy: bool) -> float | None:
+        timeouts = [each.lazy_timeout for each in settled if each.lazy]
+        if not lazy and not timeouts:
+            return None
+        limit = self._options.max_lazy_timeout
+        return min([limit, *(each for each in timeouts if each is not None)])
+
+    def _is_echoed(self, settled: list[Channel], publisher: Session) -> bool:
+        said = [each.broadcast_to_publisher for each in settled]
+        return publisher.broadcast_to_publisher and False not in said

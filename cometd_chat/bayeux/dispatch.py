@@ -1,0 +1,397 @@
+"""From a message to its reply: the five verbs of the protocol, and publishing.
+
+What it is: what happens to each message of a request, and in what order the replies leave.
+
+What it may know: the server's sessions, its policy, its sources. Not transports beyond `Exchange`.
+
+Invariant: messages of a session are handled in the order in which they came, over all requests;
+only what a source has to make durable is waited for outside of that order. Nothing that a message
+contains can keep others from their replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cometd_chat.bayeux import faults
+from cometd_chat.bayeux.channels import (
+    InvalidChannel,
+    is_meta,
+    is_service,
+    parse_channel,
+    parse_pattern,
+)
+from cometd_chat.bayeux.connects import MetaConnect
+from cometd_chat.bayeux.exchange import Exchange
+from cometd_chat.bayeux.extensions import CONNECT, HANDSHAKE
+from cometd_chat.bayeux.faults import Fault
+from cometd_chat.bayeux.messages import Message, extension_fields
+from cometd_chat.bayeux.published import resend_key
+from cometd_chat.bayeux.session import Session
+from cometd_chat.errors import ChatError
+
+if TYPE_CHECKING:
+    from cometd_chat.bayeux.server import BayeuxServer
+
+VERSION = "1.0"
+
+#: A reply that is ready; one that comes later; or none, as for a connect.
+Answer = bytes | None | Deferred[bytes | None]
+
+#: What begins when the replies are on their way.
+_Begin = Callable[[], None]
+
+
+class _Stopped(Exception):
+    """An extension has refused a message with a text of its own."""
+
+
+@attrs.define(eq=False)
+class Request:
+    """One payload on its way through.
+
+    :param session: of its first message; None when there is none, or she may not use it.
+    :param size: how many messages it has.
+    :param connect: the connect among them.
+    :param begin: what is to begin once the replies are on their way.
+    :param leaves: whether the session ends after that.
+    """
+
+    exchange: Exchange
+    session: Session | None
+    size: int
+    connect: MetaConnect | None = None
+    begin: list[_Begin] = attrs.field(factory=list)
+    leaves: bool = False
+
+
+class Dispatcher:
+    """Handles requests for a server."""
+
+    _log = Logger()
+
+    def __init__(self, server: BayeuxServer) -> None:
+        self._server = server
+        self._verbs: dict[str, Callable[[Message, Request, Session], Awaitable[Answer]]] = {
+            CONNECT: self._connect,
+            "/meta/subscribe": self._subscribe,
+            "/meta/unsubscribe": self._unsubscribe,
+            "/meta/disconnect": self._disconnect,
+        }
+
+    async def process(self, messages: Sequence[Message], request: Request) -> None:
+        """Handle all messages of a request and send the replies."""
+        session = request.session
+        if session is None:
+            answers = [await self._answer(each, request) for each in messages]
+        elif len(session.turn.waiting) >= self._server.options.max_waiting_requests:
+            fault = faults.too_many_requests()
+            answers = [self._refusal(each, session, fault) for each in messages]
+        else:
+            await session.turn.acquire()
+            try:
+                answers = [await self._answer(each, request) for each in messages]
+            finally:
+                session.turn.release()
+        if request.exchange.line is None:
+            await self._reply_at_once(request, answers)
+        else:
+            await self._reply_as_ready(request, answers)
+        if request.leaves and session is not None:
+            self._server.leave(session)
+
+    async def _reply_at_once(self, request: Request, answers: Sequence[Answer]) -> None:
+        """One reply for all."""
+        parts = [await each if isinstance(each, Deferred) else each for each in answers]
+        ready = [each for each in parts if each is not None]
+        if request.connect is None:
+            request.exchange.reply(ready)
+        else:
+            self._server.connects.settle(request.connect, alone=request.size == 1, others=ready)
+        self._begin(request)
+
+    async def _reply_as_ready(self, request: Request, answers: Sequence[Answer]) -> None:
+        """What is ready goes at once, and nothing waits for a connect that is held."""
+        ready = [each for each in answers if isinstance(each, bytes)]
+        if ready or not request.size:
+            request.exchange.reply(ready)
+        if request.connect is not None:
+            self._server.connects.settle(request.connect, alone=request.size == 1)
+        self._begin(request)
+        for each in answers:
+            late = await each if isinstance(each, Deferred) else None
+            if late is not None:
+                request.exchange.reply([late])
+
+    def _begin(self, request: Request) -> None:
+        for begin in request.begin:
+            try:
+                begin()
+            except Exception:
+                self._log.failure("a source could not begin")
+
+    # -- one message
+
+    async def _answer(self, message: Message, request: Request) -> Answer:
+        try:
+            return await self._handle(message, request)
+        except Exception as error:
+            return self._refusal(message, request.session, error)
+
+    async def _handle(self, message: Message, request: Request) -> Answer:
+        if not _is_scalar(message.get("id")):
+            raise faults.message_id_invalid()
+        channel = message.get("channel")
+        if channel is None:
+            raise faults.channel_missing()
+        session = None if channel == HANDSHAKE else self._her(message, request)
+        passed = self._server.pass_incoming(message, session)
+        if passed is None:
+            raise faults.message_deleted()
+        if "error" in passed:
+            raise _Stopped(str(passed["error"]))
+        if session is None:
+            return await self._handshake(passed, request)
+        if session.ended and channel != CONNECT:
+            raise faults.session_unknown()
+        verb = self._verbs.get(channel) if isinstance(channel, str) else None
+        if verb is None:
+            return await self._publish(passed, session)
+        return await verb(passed, request, session)
+
+    def _her(self, message: Message, request: Request) -> Session:
+        """The session of a request, which is that of each of its messages."""
+        session = request.session
+        if session is None or session.ended or request.leaves:
+            raise faults.session_unknown()
+        if message.get("clientId") != session.id:
+            raise faults.session_unknown()
+        return session
+
+    def _success(self, message: Message, session: Session, **fields: Any) -> bytes | None:
+        reply: Message = {"channel": message["channel"], "successful": True, **fields}
+        if "id" in message:
+            reply["id"] = message["id"]
+        return self._server.finish_reply(reply, session, message)
+
+    def _refusal(self, message: Message, session: Session | None, error: Exception) -> bytes | None:
+        """The reply to a message that was refused, or that broke something."""
+        if isinstance(error, _Stopped):
+            text, fault = str(error), None
+        else:
+            fault = self._fault(message, error)
+            text = fault.error
+        reply: Message = {"successful": False, "error": text}
+        for field in ("channel", "id", "subscription"):
+            if field in message and (field != "id" or _is_scalar(message["id"])):
+                reply[field] = message[field]
+        if fault is not None and fault.reconnect is not None:
+            interval = round(fault.interval * 1000)
+            reply["advice"] = {"reconnect": fault.reconnect, "interval": interval}
+        return self._server.finish_reply(reply, session, message)
+
+    def _fault(self, message: Message, error: Exception) -> Fault:
+        handshake = message.get("channel") == HANDSHAKE
+        if isinstance(error, ChatError):
+            return faults.from_handshake(error) if handshake else faults.from_chat(error)
+        if not isinstance(error, Fault):
+            self._log.failure("a message could not be handled")
+            return faults.server_error(reconnect="handshake" if handshake else None)
+        if handshake and error.reconnect is None:
+            error.reconnect = "none"
+        return error
+
+    # -- the verbs
+
+    async def _handshake(self, message: Message, request: Request) -> Answer:
+        """(Bayeux 1.0, section 4.1)"""
+        _check_version(message)
+        types = self._server.options.connection_types
+        _check_connection_types(message.get("supportedConnectionTypes", list(types)), types)
+        peer = request.exchange.peer
+        identity = await self._server.policy.identify(message, peer)
+        session = self._server.new_session(identity, peer)
+        fields: dict[str, Any] = {
+            "clientId": session.id,
+            "version": VERSION,
+            "minimumVersion": VERSION,
+            "supportedConnectionTypes": list(types),
+            "advice": self._server.connects.advice(),
+        }
+        if identity.reply_ext:
+            fields["ext"] = dict(identity.reply_ext)
+        return self._success(message, session, **fields)
+
+    async def _connect(self, message: Message, request: Request, session: Session) -> Answer:
+        """(Bayeux 1.0, section 4.2) Its reply comes from `Connects`."""
+        if session.ended:
+            return self._success(message, session, advice={"reconnect": "none", "interval": 0})
+        said = message.get("connectionType")
+        if said is not None and said not in self._server.options.connection_types:
+            raise faults.connection_types_unsupported([str(said)])
+        earlier = request.connect
+        request.connect = self._server.connects.admit(session, message, request.exchange)
+        if earlier is None:
+            return None
+        return self._refusal(earlier.message, session, faults.connect_replaced())
+
+    async def _subscribe(self, message: Message, request: Request, session: Session) -> Answer:
+        """(Bayeux 1.0, section 4.4) All patterns or none."""
+        patterns = _subscription(message)
+        new = [each for each in patterns if each not in session.subscriptions]
+        if len(session.subscriptions) + len(new) > self._server.options.max_subscriptions:
+            most = self._server.options.max_subscriptions
+            raise faults.subscribe_denied(f"A session has at most {most} subscriptions")
+        for pattern in new:
+            await self._check_subscribe(session, pattern)
+        wanted = [each for each in new if not is_service(each)]
+        request.begin += await self._open(session, wanted, message)
+        for pattern in wanted:
+            self._server.added(session, pattern)
+        return self._success(message, session, subscription=message["subscription"])
+
+    async def _check_subscribe(self, session: Session, pattern: str) -> None:
+        if is_meta(pattern):
+            raise Fault(403, "subscribe_denied", [pattern, "denied_by_security_policy"])
+        server = self._server
+        free = server.is_free(pattern)
+        if not free and not is_service(pattern) and not server.sources_of(pattern):
+            raise faults.subscribe_denied(f"There are no channels {pattern} here")
+        if free and pattern not in server.broadcast.subscriptions:
+            await server.policy.may_create(session, pattern)
+        await server.policy.may_subscribe(session, pattern)
+
+    async def _open(
+        self, session: Session, patterns: Sequence[str], message: Message
+    ) -> list[_Begin]:
+        """Open the sources of patterns, all of them or none."""
+        opened: list[tuple[Any, str, _Begin]] = []
+        ext = extension_fields(message)
+        try:
+            for pattern in patterns:
+                for source in self._server.sources_of(pattern):
+                    opened.append((source, pattern, await source.open(session, pattern, ext)))
+            if session.ended:
+                raise faults.session_unknown()
+        except Exception:
+            for source, pattern, _ in opened:
+                source.close(session, pattern)
+            raise
+        return [_while_subscribed(session, pattern, begin) for _, pattern, begin in opened]
+
+    async def _unsubscribe(self, message: Message, request: Request, session: Session) -> Answer:
+        """(Bayeux 1.0, section 4.5) What was not subscribed is no mistake."""
+        for pattern in _subscription(message):
+            self._server.unsubscribe(session, pattern)
+        return self._success(message, session, subscription=message["subscription"])
+
+    async def _disconnect(self, message: Message, request: Request, session: Session) -> Answer:
+        """(Bayeux 1.0, section 4.3) The session ends after the reply."""
+        request.leaves = True
+        return self._success(message, session)
+
+    # -- publishing
+
+    async def _publish(self, message: Message, session: Session) -> Answer:
+        """(Bayeux 1.0, section 5.1)"""
+        try:
+            channel = parse_channel(message["channel"])
+        except InvalidChannel:
+            raise faults.channel_invalid(str(message["channel"])) from None
+        if is_meta(channel):
+            raise Fault(403, "publish_denied", [channel, "denied_by_security_policy"])
+        if "data" not in message:
+            raise faults.parameter_missing("data")
+        message = {**message, "channel": channel}
+        key = resend_key(session.id, message)
+        await self._check_publish(session, message)
+        now = self._server.seconds()
+        done = session.published.once(key, now, self._carry_out(session, message, key))
+        return _ready(Deferred.fromCoroutine(self._published(done, message, session)))
+
+    async def _published(
+        self, done: Deferred[None], message: Message, session: Session
+    ) -> bytes | None:
+        try:
+            await done
+        except Exception as error:
+            return self._refusal(message, session, error)
+        return self._success(message, session)
+
+    async def _check_publish(self, session: Session, message: Message) -> None:
+        server, channel = self._server, message["channel"]
+        if not is_service(channel) and not server.sources_of(channel):
+            if not server.is_free(channel):
+                raise faults.publish_denied(f"There is no channel {channel} here")
+            if channel not in server.broadcast.subscriptions:
+                await server.policy.may_create(session, channel)
+        await server.policy.may_publish(session, message)
+
+    async def _carry_out(self, session: Session, message: Message, key: str | None) -> None:
+        server, channel = self._server, message["channel"]
+        if is_service(channel):
+            service = server.service(channel)
+            if service is None:
+                raise faults.no_service(channel)
+            answering = service(session, message)
+            if answering is not None:
+                await answering
+            return
+        for source in server.sources_of(channel)[:1]:
+            await source.publish(session, message, key)
+            return
+        if not server.broadcast.publish(channel, message["data"], session, False):
+            raise faults.message_deleted()
+
+
+def _ready(reply: Deferred[bytes | None]) -> Answer:
+    """The reply itself, when it is there already."""
+    if not reply.called:
+        return reply
+    result = reply.result
+    return result if isinstance(result, bytes) else None
+
+
+def _is_scalar(id: object) -> bool:
+    return id is None or isinstance(id, str | int | float)
+
+
+def _check_version(message: Message) -> None:
+    """Any 1.x will do; a client that says nothing is taken at that."""
+    version = message.get("version", VERSION)
+    if not isinstance(version, str) or version.split(".")[0] != "1":
+        raise faults.version_unsupported(str(version))
+
+
+def _check_connection_types(said: object, known: Sequence[str]) -> None:
+    if not isinstance(said, list):
+        raise faults.parameter_missing("supportedConnectionTypes")
+    if not any(each in known for each in said):
+        raise faults.connection_types_unsupported([str(each) for each in said])
+
+
+def _subscription(message: Message) -> list[str]:
+    """The patterns of a subscribe or unsubscribe, each once."""
+    said = message.get("subscription")
+    if said is None or said == [] or said == "":
+        raise faults.subscription_missing()
+    try:
+        patterns = [parse_pattern(each) for each in (said if isinstance(said, list) else [said])]
+    except InvalidChannel as error:
+        raise faults.subscription_invalid(str(error)) from None
+    return list(dict.fromkeys(patterns))
+
+
+def _while_subscribed(session: Session, pattern: str, begin: _Begin) -> _Begin:
+    """Begin, unless she has gone or changed her mind meanwhile."""
+
+    def checked() -> None:
+        if not session.ended and pattern in session.subscriptions:
+            begin()
+
+    return checked

@@ -1,0 +1,82 @@
+"""What the core needs of a transport: three small things, all without I/O here.
+
+What it is: the seam between the protocol and whatever moves bytes. An `Exchange` is one payload
+of messages and the way back for its replies; a `Line` is a connection on which messages can be
+pushed at any time (a WebSocket, an EventSource stream).
+
+What it may know: messages that are encoded already. Not HTTP, not JSON.
+
+Invariant: the core calls `Exchange.reply` once where there is no line; where there is one, replies
+may come one after the other. Transports tell the core of every loss, and may do so twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+
+@attrs.frozen
+class Peer:
+    """Who brought a payload, as far as the transport can tell.
+
+    :param transport: the connection type, such as ``long-polling``.
+    :param browser: what its BAYEUX_BROWSER cookie says; None when it sent none.
+    :param offered_browser: the cookie that goes out with this exchange's reply, when it sent none.
+    :param token: the credential that the connection itself shows (a cookie, a header); None when
+        it shows none, or one that may not be believed (JSONP, a foreign origin).
+    :param address: where from, for limits.
+    :param context: the edge's own, for its policy.
+    """
+
+    transport: str
+    browser: str | None = None
+    offered_browser: str | None = attrs.field(default=None, repr=False)
+    token: str | None = attrs.field(default=None, repr=False)
+    address: str = attrs.field(default="", repr=False)
+    context: object = attrs.field(default=None, repr=False)
+
+
+class Line(Protocol):
+    """A connection that messages are pushed on. Told apart by identity; must be hashable."""
+
+    @property
+    def opened_at(self) -> float:
+        """When it was opened, in the reaper's seconds."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether it takes more now. When it does again, call `BayeuxServer.line_writable`."""
+
+    def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """Send event messages, each with its number, as one array, one frame or one event each.
+
+        The number is for `BayeuxServer.line_confirmed`, and for ``id:`` in an EventSource.
+        """
+
+    def end(self) -> None:
+        """Close it, after what was written: nothing more will come (WebSocket: 1000)."""
+
+
+class Exchange(Protocol):
+    """One payload and its replies. Told apart by identity; must be hashable."""
+
+    @property
+    def peer(self) -> Peer:
+        """Who brought it."""
+
+    @property
+    def line(self) -> Line | None:
+        """The line that it came by and its replies go by; None for a request of its own."""
+
+    def hold(self, seconds: float) -> None:
+        """The reply will take up to ``seconds``; until then, watch whether the peer is there."""
+
+    def reply(self, messages: Sequence[bytes]) -> None:
+        """Send replies and what goes with them: the elements of one JSON array."""
+
+    def arrived(self) -> bool:
+        """Whether nothing speaks against the reply having arrived. Asked when the next connect
+        comes: False while it waits in this process, or once its connection is lost."""

@@ -1,0 +1,251 @@
+"""Extensions: what may look at every message on its way in and on its way out.
+
+What it is: the `Extension` protocol, and those that stock clients know: ack, timesync, timestamp,
+activity. (Reload is the client's alone; it needs what the server does for everybody.)
+
+What it may know: messages and sessions.
+
+Invariant: incoming runs in the order in which extensions were added, outgoing in reverse. An event
+message passes the server's extensions once, however many it is for; those of a session see hers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+from twisted.logger import Logger
+
+from cometd_chat.bayeux.messages import Message, extension_fields
+
+if TYPE_CHECKING:
+    from cometd_chat.bayeux.session import Session
+
+HANDSHAKE = "/meta/handshake"
+CONNECT = "/meta/connect"
+
+
+class Extension(Protocol):
+    """Looks at messages, changes them, or stops them by returning None.
+
+    Add one with ``server.extensions.append(...)``, or for one session with
+    ``session.extensions.append(...)``.
+    """
+
+    def incoming(self, message: Message, session: Session | None) -> Message | None:
+        """A client sent a message.
+
+        Setting ``message["error"]`` refuses it with that text; None answers 404 message_deleted.
+
+        :param session: whose; None in a handshake.
+        """
+
+    def outgoing(
+        self, message: Message, session: Session | None, request: Message | None
+    ) -> Message | None:
+        """A message goes out; None drops it.
+
+        :param session: whose; None for an event message that many may get, and a refused handshake.
+        :param request: what it is the reply to; None for an event message.
+        """
+
+
+class Passing:
+    """An extension that lets everything pass; others take from it what they do not need."""
+
+    def incoming(self, message: Message, session: Session | None) -> Message | None:
+        """Lets it pass."""
+        return message
+
+    def outgoing(
+        self, message: Message, session: Session | None, request: Message | None
+    ) -> Message | None:
+        """Lets it pass."""
+        return message
+
+
+class Chain:
+    """Extensions one after the other; one that fails on the way in refuses."""
+
+    _log = Logger()
+
+    def incoming(
+        self, extensions: Sequence[Extension], message: Message, session: Session | None
+    ) -> Message | None:
+        """What comes out of all of them; whatever one raises passes on to the caller."""
+        passed: Message | None = message
+        for extension in list(extensions):
+            if passed is not None:
+                passed = extension.incoming(passed, session)
+        return passed
+
+    def outgoing(
+        self,
+        extensions: Sequence[Extension],
+        message: Message,
+        session: Session | None,
+        request: Message | None,
+    ) -> Message | None:
+        """What comes out of all of them, the last first. One that raises is logged, and the
+        message goes on as it was: a reply must not be lost."""
+        passed: Message | None = message
+        for extension in reversed(extensions):
+            if passed is None:
+                return None
+            try:
+                passed = extension.outgoing(passed, session, request)
+            except Exception:
+                name = type(extension).__name__
+                self._log.failure("the extension {name} failed on the way out", name=name)
+        return passed
+
+
+def _set_ext(message: Message, field: str, value: object) -> Message:
+    return {**message, "ext": {**extension_fields(message), field: value}}
+
+
+class AckExtension(Passing):
+    """CometD's message acknowledgement: nothing is lost over a connection that breaks.
+
+    Messages then go with connects only, each of whose replies has a number; a connect says the
+    number of the last reply that the client has. (CometD reference, acknowledge extension)
+    """
+
+    def incoming(self, message: Message, session: Session | None) -> Message | None:
+        """A connect confirms. A number that was never sent confirms nothing."""
+        if session is not None and session.acknowledged and message["channel"] == CONNECT:
+            number = extension_fields(message).get("ack")
+            if isinstance(number, int) and not isinstance(number, bool):
+                session.confirm_batch(number)
+        return message
+
+    def outgoing(
+        self, message: Message, session: Session | None, request: Message | None
+    ) -> Message | None:
+        """Agree in the handshake, and number the replies to connects."""
+        if session is None or request is None or message.get("successful") is not True:
+            return message
+        if message["channel"] == HANDSHAKE and extension_fields(request).get("ack"):
+            session.acknowledged = True
+            return _set_ext(message, "ack", True)
+        if message["channel"] == CONNECT and session.acknowledged:
+            return _set_ext(message, "ack", session.close_batch())
+        return message
+
+
+@attrs.frozen
+class _Asked:
+    """A client's question for the time, and when it came in milliseconds."""
+
+    tc: float
+    lag: float | None
+    offset: float
+    received: float
+
+
+class TimesyncExtension(Passing):
+    """Tells a client what time it is here. (CometD reference, timesync extension)
+
+    :param wall_clock: seconds since 1970.
+    :param accuracy: a client that is nearer than so many seconds is not told again.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float], accuracy: float = 0.025) -> None:
+        self._wall_clock = wall_clock
+        self._accuracy = accuracy
+
+    def incoming(self, message: Message, session: Session | None) -> Message | None:
+        """Note when the question came."""
+        asked = extension_fields(message).get("timesync")
+        if isinstance(asked, dict):
+            tc, lag, offset = (_number(asked.get(field)) for field in ("tc", "l", "o"))
+            if tc is not None:
+                question = _Asked(tc, lag, offset or 0.0, self._now())
+                return _set_ext(message, "timesync", question)
+        return message
+
+    def outgoing(
+        self, message: Message, session: Session | None, request: Message | None
+    ) -> Message | None:
+        """Answer it."""
+        asked = extension_fields(request).get("timesync") if request is not None else None
+        if not isinstance(asked, _Asked):
+            return message
+        answer: dict[str, Any] = {
+            "tc": _whole(asked.tc),
+            "ts": round(asked.received),
+            "p": round(self._now() - asked.received),
+        }
+        if asked.lag is not None:
+            off = asked.tc + asked.offset + asked.lag - asked.received
+            if asked.lag and abs(off) < self._accuracy * 1000:
+                return message
+            answer["a"] = round(off)
+        return _set_ext(message, "timesync", answer)
+
+    def _now(self) -> float:
+        return self._wall_clock() * 1000
+
+
+def _number(value: object) -> float | None:
+    """A number that can be reckoned with."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e15 else None
+
+
+def _whole(value: float) -> int | float:
+    return int(value) if value == int(value) else value
+
+
+class TimestampExtension(Passing):
+    """Puts the time on everything that goes out, as HTTP writes it, in UTC.
+
+    :param wall_clock: seconds since 1970.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float]) -> None:
+        self._wall_clock = wall_clock
+        self._last = (0, "")
+
+    def outgoing(
+        self, message: Message, session: Session | None, request: Message | None
+    ) -> Message | None:
+        """Add the field ``timestamp``."""
+        now = int(self._wall_clock())
+        if now != self._last[0]:
+            self._last = (now, formatdate(now, usegmt=True))
+        return {**message, "timestamp": self._last[1]}
+
+
+class ActivityExtension(Passing):
+    """Ends sessions whose user does nothing, though her client goes on connecting.
+
+    :param seconds: reaper's seconds.
+    :param max_inactivity: in seconds; looked at when a connect comes.
+    :param both_ways: what is delivered counts as activity too.
+    """
+
+    def __init__(
+        self, seconds: Callable[[], float], max_inactivity: float, *, both_ways: bool = False
+    ) -> None:
+        self._seconds = seconds
+        self._max_inactivity = max_inactivity
+        self._both_ways = both_ways
+
+    def incoming(self, message: Message, session: Session | None) -> Message | None:
+        """Note who does something, and end who does not."""
+        if session is None:
+            return message
+        now = self._seconds()
+        if message["channel"] != CONNECT:
+            session.active_at = now
+        else:
+            last = session.active_at
+            if self._both_ways:
+                last = max(last, session.delivered_at)
+            if now - last > self._max_inactivity:
+                session.disconnect()
+        return message

@@ -1,0 +1,226 @@
+"""What waits for one session, and what was sent and is not confirmed yet.
+
+What it is: the only place from which messages reach a session, whatever the transport: a view on
+it takes from the front, and what has not arrived is put back there.
+
+What it may know: encoded event messages and where they came from. Not transports, not time.
+
+Invariant: a message leaves when the client is known to have it. Its number never changes, and
+numbers go out in order. Count and bytes are bounded: what is over the bound is refused when its
+source can give it again, else the oldest messages that nobody can give again are dropped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from cometd_chat.bayeux.messages import encode
+
+if TYPE_CHECKING:
+    from cometd_chat.bayeux.sources import ChannelSource
+
+#: What keeping a message costs beside its JSON, about, in bytes.
+_OVERHEAD = 200
+
+
+@attrs.define(eq=False)
+class EventMessage:
+    """A message as it is delivered, shared by all whom it is for.
+
+    :param channel: where it was published.
+    :param fields: the whole JSON object; never changed again.
+    """
+
+    channel: str
+    fields: Mapping[str, Any]
+    json: bytes = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.json = encode(self.fields)
+
+
+@attrs.define(eq=False)
+class Queued:
+    """An event message in one session's queue.
+
+    :param number: its place in the session's order; grows, and stays when it is sent again.
+    :param json: what is sent: the event's own, or what the session's extensions made of it.
+    :param lazy: it may wait for others to go with.
+    :param source: who can give it again, or None when nobody can.
+    :param position: of the event in its channel, by its source.
+    """
+
+    number: int
+    event: EventMessage
+    json: bytes
+    lazy: bool
+    source: ChannelSource | None
+    position: int
+
+    @property
+    def size(self) -> int:
+        return len(self.json) + _OVERHEAD
+
+
+#: For each source and channel, how far the client is known to have come.
+Confirmed = dict[tuple["ChannelSource", str], int]
+
+
+class SessionQueue:
+    """The one queue of one session.
+
+    :param max_messages: waiting and unconfirmed together.
+    :param max_bytes: the same, in about as many bytes of memory.
+    """
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._sent: deque[Queued] = deque()
+        self._waiting: deque[Queued] = deque()
+        self._bytes = 0
+        self._urgent = 0
+        self._last_number = 0
+        self._highest_sent = 0
+        #: How many messages were dropped because nobody took them.
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._sent) + len(self._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many have not been sent, or are to be sent again."""
+        return len(self._waiting)
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many were sent and may not have arrived."""
+        return len(self._sent)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether something waits that is not lazy."""
+        return self._urgent > 0
+
+    @property
+    def last_sent(self) -> int:
+        """The number up to which everything was sent."""
+        return self._waiting[0].number - 1 if self._waiting else self._last_number
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it is at most half full: a source that was refused may go on."""
+        return len(self) * 2 <= self._max_messages and self._bytes * 2 <= self._max_bytes
+
+    def append(
+        self,
+        event: EventMessage,
+        json: bytes | None = None,
+        *,
+        lazy: bool = False,
+        source: ChannelSource | None = None,
+        position: int = 0,
+    ) -> bool:
+        """Add a message at the end.
+
+        :param json: what to send instead of the event's own JSON.
+        :returns: False when there is no room for it.
+        """
+        number = self._last_number + 1
+        json = event.json if json is None else json
+        queued = Queued(number, event, json, lazy, source, position)
+        if not self._fits(queued) and (source is not None or not self._make_room(queued)):
+            return False
+        self._last_number = number
+        self._waiting.append(queued)
+        self._bytes += queued.size
+        self._urgent += not lazy
+        return True
+
+    def _fits(self, queued: Queued) -> bool:
+        # One message has its place in an empty queue, however large: it could never go out else.
+        return not len(self) or (
+            len(self) < self._max_messages and self._bytes + queued.size <= self._max_bytes
+        )
+
+    def _make_room(self, queued: Queued) -> bool:
+        """Drop the oldest messages that nobody can give again, sent ones first, in lumps of a
+        quarter: from the middle of a queue they cost its whole length to remove."""
+        while not self._fits(queued):
+            every = [*self._sent, *self._waiting]
+            free = [each.number for each in every if each.source is None]
+            if not free:
+                return False
+            last = free[len(free) // 4]
+            dropping = [each for each in every if each.source is None and each.number <= last]
+            self.dropped += sum(each.number > self.last_sent for each in dropping)
+            self._bytes -= sum(each.size for each in dropping)
+            gone = {each.number for each in dropping}
+            self._sent = deque(each for each in self._sent if each.number not in gone)
+            self._waiting = deque(each for each in self._waiting if each.number not in gone)
+            self._urgent = sum(not each.lazy for each in self._waiting)
+        return True
+
+    def take(self, max_messages: int, max_bytes: int) -> list[Queued]:
+        """The next messages to send, lazy ones too; they stay until they are confirmed.
+
+        :param max_bytes: of JSON; a single message may be larger.
+        """
+        taken: list[Queued] = []
+        size = 0
+        while self._waiting and len(taken) < max_messages:
+            queued = self._waiting[0]
+            size += len(queued.json)
+            if taken and size > max_bytes:
+                break
+            self._waiting.popleft()
+            self._urgent -= not queued.lazy
+            taken.append(queued)
+        if taken:
+            self._sent.extend(taken)
+            self._highest_sent = max(self._highest_sent, taken[-1].number)
+        return taken
+
+    def rewind(self) -> int:
+        """Put what is not confirmed back at the front, to be sent again.
+
+        :returns: how many.
+        """
+        count = len(self._sent)
+        for queued in reversed(self._sent):
+            queued.lazy = False
+            self._waiting.appendleft(queued)
+        self._urgent += count
+        self._sent.clear()
+        return count
+
+    def hurry(self) -> None:
+        """Lazy messages have waited long enough."""
+        for queued in self._waiting:
+            queued.lazy = False
+        self._urgent = len(self._waiting)
+
+    def confirm(self, number: int) -> Confirmed:
+        """The client has everything that was sent up to a number, even what was put back since.
+
+        :returns: how far it has come in the channels of sources.
+        """
+        number = min(number, self._highest_sent)
+        confirmed: Confirmed = {}
+        put_back = list(_pop_until(self._waiting, number))
+        self._urgent -= len(put_back)  # which are never lazy
+        for queued in [*_pop_until(self._sent, number), *put_back]:
+            self._bytes -= queued.size
+            if queued.source is not None:
+                confirmed[queued.source, queued.event.channel] = queued.position
+        return confirmed
+
+
+def _pop_until(items: deque[Queued], number: int) -> Iterator[Queued]:
+    while items and items[0].number <= number:
+        yield items.popleft()

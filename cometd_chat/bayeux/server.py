@@ -1,0 +1,388 @@
+"""The Bayeux server: messages in, replies out.
+
+What it is: what transports, sources and the server's own code talk to: the sessions, and the way
+of a request through them.
+
+What it may know: everything in this package. No I/O, no reactor: time and the sweep come in.
+
+Invariant: whatever comes in, `process` does not fail; each message has one reply, and one that
+goes wrong takes no other with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cometd_chat.bayeux.binding import Binding
+from cometd_chat.bayeux.broadcast import Broadcast, Channel
+from cometd_chat.bayeux.channels import intersects, is_meta, matches, parse_channel, parse_pattern
+from cometd_chat.bayeux.connects import EVENTSOURCE, Connects
+from cometd_chat.bayeux.dispatch import Dispatcher, Request
+from cometd_chat.bayeux.exchange import Exchange, Line, Peer
+from cometd_chat.bayeux.extensions import Chain, Extension
+from cometd_chat.bayeux.messages import Bounds, Message, decode, encode
+from cometd_chat.bayeux.options import BayeuxOptions
+from cometd_chat.bayeux.policy import Identity, Policy
+from cometd_chat.bayeux.queue import EventMessage
+from cometd_chat.bayeux.session import Session
+from cometd_chat.bayeux.sources import ChannelSource
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import NotFound, ShuttingDown
+
+#: Answers what is published to a service channel; raises a `ChatError` or a `Fault` to refuse it.
+Service = Callable[[Session, Message], "Awaitable[None] | None"]
+
+#: Random bytes in a clientId, which is shown in twice as many hexadecimal digits.
+_ID_BYTES = 20
+
+
+@attrs.define(eq=False)
+class Listeners:
+    """Who wants to hear what happens. One that raises is logged, and the others hear.
+
+    :param session_removed: with whether her time had run out.
+    :param subscribed: with the pattern.
+    :param unsubscribed: with the pattern; at the end of a session too.
+    :param channel_added: somebody is the first to subscribe to a pattern.
+    :param channel_removed: nobody subscribes to a pattern any more.
+    :param dropped: a session's queue was full; with how many messages it has lost so far.
+    """
+
+    session_added: list[Callable[[Session], object]] = attrs.field(factory=list)
+    session_removed: list[Callable[[Session, bool], object]] = attrs.field(factory=list)
+    subscribed: list[Callable[[Session, str], object]] = attrs.field(factory=list)
+    unsubscribed: list[Callable[[Session, str], object]] = attrs.field(factory=list)
+    channel_added: list[Callable[[str], object]] = attrs.field(factory=list)
+    channel_removed: list[Callable[[str], object]] = attrs.field(factory=list)
+    dropped: list[Callable[[Session, int], object]] = attrs.field(factory=list)
+
+
+class BayeuxServer:
+    """One Bayeux server.
+
+    :param reaper: its sweep ends connects that are due and sessions that are gone.
+    :param soon: calls something after the reactor's current turn.
+    :param random_bytes: so many unguessable bytes.
+    :param policy: who may do what.
+    :param free: trees of channels that are free for publishing, such as ``/app/**``.
+    :param sources: who keeps other trees.
+    :raises InvalidChannel: a free tree is no pattern.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reaper: Reaper,
+        soon: Callable[[Callable[[], None]], object],
+        random_bytes: Callable[[int], bytes],
+        policy: Policy,
+        *,
+        free: Sequence[str] = (),
+        sources: Sequence[ChannelSource] = (),
+        extensions: Sequence[Extension] = (),
+        options: BayeuxOptions | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self.options = BayeuxOptions() if options is None else options
+        self.bounds = Bounds() if bounds is None else bounds
+        self.policy = policy
+        self.extensions: list[Extension] = list(extensions)
+        self.listeners = Listeners()
+        self.sessions: dict[str, Session] = {}
+        self.stopping = False
+        self.chain = Chain()
+        self.broadcast = Broadcast(self.options, self.extensions, self.chain)
+        self.connects = Connects(reaper, soon, self.options, self, self.confirm)
+        self._reaper = reaper
+        self._random_bytes = random_bytes
+        self._free = [parse_pattern(each) for each in free]
+        self._sources = list(sources)
+        self._services: dict[str, Service] = {}
+        self._dispatcher = Dispatcher(self)
+        self._dropped: dict[Session, int] = {}
+
+    # -- for transports
+
+    def decode(self, body: bytes | str) -> list[Message]:
+        """The messages of a payload; see `messages.decode`, also for what it raises."""
+        return decode(body, self.bounds)
+
+    def new_browser_id(self) -> str:
+        """A value for the BAYEUX_BROWSER cookie of a browser that has none."""
+        return self._random_bytes(_ID_BYTES).hex()
+
+    def process(self, messages: list[Message], exchange: Exchange) -> Deferred[None]:
+        """Handle a payload. Never fails.
+
+        :param messages: of `decode`; they belong to the server from here on.
+        :returns: fires once everything has its reply, or is a connect that is held: transports
+            with a line read on when few enough of theirs are pending.
+        """
+        handling = Deferred.fromCoroutine(self._process(messages, exchange))
+        handling.addErrback(lambda failure: self._log.failure("a request failed", failure))
+        return handling
+
+    async def _process(self, messages: list[Message], exchange: Exchange) -> None:
+        request = Request(exchange, self._session_of(messages, exchange), len(messages))
+        await self._dispatcher.process(messages, request)
+
+    def _session_of(self, messages: Sequence[Message], exchange: Exchange) -> Session | None:
+        """Whose request it is: that of its first message, if the peer may use her session."""
+        if not messages:
+            return None
+        session = self.session(messages[0].get("clientId"))
+        if session is None or not self._admits(session, exchange.peer, exchange.line):
+            return None
+        session.heard_at = self._reaper.seconds()
+        return session
+
+    def _admits(self, session: Session, peer: Peer, line: Line | None) -> bool:
+        admitted = session.binding.admits(peer, None if line is None else line.opened_at)
+        if not admitted:
+            self._log.debug("a session was asked for without its cookie or token")
+        return admitted
+
+    def lost(self, exchange: Exchange) -> None:
+        """The peer of an exchange without a line is gone, or its reply could not be written.
+        What went with it is sent again. May be told at any time, more than once."""
+        self.connects.lost(exchange)
+
+    def line_lost(self, line: Line) -> None:
+        """A line is gone. What may not have arrived is sent again, by whatever comes next."""
+        self.connects.line_lost(line)
+
+    def line_writable(self, line: Line) -> None:
+        """A line takes more again."""
+        session = self.connects.line_session(line)
+        if session is not None:
+            self.connects.stir(session)
+
+    def line_confirmed(self, line: Line, number: int) -> None:
+        """The peer of a line is known to have what was pushed up to a number: its TCP said so, or
+        it answered a ping that was sent after that."""
+        session = self.connects.line_session(line)
+        if session is not None:
+            self.confirm(session, number)
+
+    def open_stream(self, client_id: str, peer: Peer, line: Line, last_number: int | None) -> None:
+        """An EventSource was opened for a session: its messages go there from now.
+
+        :param last_number: of its ``Last-Event-ID``: the client has everything up to there.
+        :raises NotFound: there is no such session, or it is not the peer's.
+        """
+        session = self.session(client_id)
+        if session is None or not self._admits(session, peer, line):
+            raise NotFound("There is no such session: handshake again.")
+        self.connects.bind(session, line)
+        session.transport = EVENTSOURCE
+        session.heard_at = self._reaper.seconds()
+        if last_number is not None:
+            self.confirm(session, last_number)
+
+    # -- for the server's own code
+
+    def seconds(self) -> float:
+        """The time by the reaper's clock."""
+        return self._reaper.seconds()
+
+    def session(self, client_id: object) -> Session | None:
+        """The session with a clientId."""
+        return self.sessions.get(client_id) if isinstance(client_id, str) else None
+
+    def channel(self, name: str) -> Channel:
+        """Settle something for a channel or a pattern: laziness, listeners; see `Channel`."""
+        return self.broadcast.channel(name)
+
+    def publish(self, channel: str, data: object, *, lazy: bool = False) -> bool:
+        """Publish in the server's name.
+
+        :returns: False when a listener or an extension stopped it.
+        :raises InvalidChannel: that is no channel.
+        """
+        return self.broadcast.publish(parse_channel(channel), data, None, lazy)
+
+    def event(self, channel: str, data: object, **fields: Any) -> EventMessage | None:
+        """Make an event message, for `Session.put` and `Session.feed`; once for all whom it is for.
+
+        :returns: None when an extension drops it.
+        """
+        return self.broadcast.event(channel, data, **fields)
+
+    def add_service(self, channel: str, service: Service) -> None:
+        """Let a function answer what is published to a channel below ``/service``, or to all that
+        match a pattern."""
+        self._services[parse_pattern(channel)] = service
+
+    def service(self, channel: str) -> Service | None:
+        """Who answers a service channel."""
+        found = (each for pattern, each in self._services.items() if matches(pattern, channel))
+        return next(found, None)
+
+    def stop(self) -> None:
+        """Take no more sessions, answer all held connects and close all lines: clients come back,
+        and handshake with whoever is there then."""
+        self.stopping = True
+        for session in list(self.sessions.values()):
+            if session.held is not None:
+                self.connects.answer(session.held)
+            self._remove(session, timed_out=False, tell=False)
+
+    # -- channels
+
+    def sources_of(self, pattern: str) -> list[ChannelSource]:
+        """The sources that have channels in a pattern."""
+        return [each for each in self._sources if intersects(each.tree, pattern)]
+
+    def is_free(self, pattern: str) -> bool:
+        """Whether a channel, or some channel of a pattern, is free."""
+        return any(intersects(each, pattern) for each in self._free) and not is_meta(pattern)
+
+    def added(self, session: Session, pattern: str) -> None:
+        """A session subscribed."""
+        new = pattern not in self.broadcast.subscriptions
+        session.subscriptions[pattern] = None
+        self.broadcast.subscriptions.add(pattern, session)
+        if new:
+            self._tell(self.listeners.channel_added, pattern)
+        self._tell(self.listeners.subscribed, session, pattern)
+
+    def unsubscribe(self, session: Session, pattern: str) -> None:
+        """A session does not want a pattern any more; nothing happens when it never did."""
+        if pattern not in session.subscriptions:
+            return
+        del session.subscriptions[pattern]
+        self.broadcast.subscriptions.remove(pattern, session)
+        for source in self.sources_of(pattern):
+            self._guarded("closing a source failed", source.close, session, pattern)
+        self._tell(self.listeners.unsubscribed, session, pattern)
+        if pattern not in self.broadcast.subscriptions:
+            self._tell(self.listeners.channel_removed, pattern)
+
+    # -- sessions
+
+    def new_session(self, identity: Identity, peer: Peer) -> Session:
+        """Somebody shook hands.
+
+        :raises ShuttingDown: the server stops, or has as many sessions as it may.
+        """
+        if self.stopping:
+            raise ShuttingDown("The server is stopping: try again in a moment.", retry_after=1)
+        if len(self.sessions) >= self.options.max_sessions:
+            raise ShuttingDown("There are too many sessions: try again later.", retry_after=10)
+        now = self._reaper.seconds()
+        id = self._random_bytes(_ID_BYTES).hex()
+        session = Session(id, identity, Binding(peer, now), self, self.options, now)
+        self.sessions[id] = session
+        # From birth: one who never connects must not stay.
+        self._reaper.schedule(session, session.patience)
+        self._tell(self.listeners.session_added, session)
+        return session
+
+    def disconnect(self, session: Session) -> None:
+        """End a session on purpose; see `SessionHost.disconnect`."""
+        if session.ended:
+            return
+        told = EventMessage("/meta/disconnect", {"channel": "/meta/disconnect", "successful": True})
+        session.put(told)
+        self.leave(session)
+
+    def leave(self, session: Session) -> None:
+        """A session has ended, and its client is told."""
+        self._remove(session, timed_out=False, tell=True)
+
+    def expired(self, session: Session, now: float) -> float | None:
+        """See `SessionHost.expired`."""
+        answered = session.answered
+        remaining = session.heard_at + session.patience - now
+        if session.held is not None:
+            return session.patience
+        if remaining > 0:
+            return remaining
+        if answered is not None and not answered.lost and not answered.exchange.arrived():
+            # A large reply on a slow link: she can't have asked for the next one yet.
+            return self.options.max_interval
+        self.connects.counts.expired += 1
+        self._remove(session, timed_out=True, tell=False)
+        return None
+
+    def _remove(self, session: Session, *, timed_out: bool, tell: bool) -> None:
+        if session.ended:
+            return
+        session.ended = True
+        del self.sessions[session.id]
+        self._reaper.cancel(session)
+        self.connects.forget(session, wait=tell)
+        for pattern in list(session.subscriptions):
+            self.unsubscribe(session, pattern)
+        self._dropped.pop(session, None)
+        self._tell(self.listeners.session_removed, session, timed_out)
+
+    # -- SessionHost
+
+    def enqueued(self, session: Session, *, lazy: float | None) -> None:
+        """See `SessionHost.enqueued`."""
+        if session.queue.dropped > self._dropped.get(session, 0):
+            self._dropped[session] = session.queue.dropped
+            self._tell(self.listeners.dropped, session, session.queue.dropped)
+        if lazy is None:
+            self.connects.stir(session)
+        else:
+            self.connects.wait_lazily(session, lazy)
+
+    def confirm(self, session: Session, number: int) -> None:
+        """See `SessionHost.confirm`."""
+        for (source, channel), position in session.queue.confirm(number).items():
+            self._guarded("confirming failed", source.confirmed, session, channel, position)
+        if session.choked and session.queue.has_room:
+            choked, session.choked = session.choked, {}
+            for source in choked:
+                self._guarded("resuming a source failed", source.resume, session)
+
+    def refine(self, session: Session, event: EventMessage) -> bytes | None:
+        """See `SessionHost.refine`."""
+        passed = self.chain.outgoing(session.extensions, dict(event.fields), session, None)
+        return None if passed is None else encode(passed)
+
+    # -- what passes the extensions
+
+    def pass_incoming(self, message: Message, session: Session | None) -> Message | None:
+        """What the server's extensions and then the session's make of a message."""
+        passed = self.chain.incoming(self.extensions, message, session)
+        if passed is None or session is None:
+            return passed
+        return self.chain.incoming(session.extensions, passed, session)
+
+    def finish_reply(
+        self, reply: Message, session: Session | None, request: Message
+    ) -> bytes | None:
+        """See `Outgoing.finish_reply`."""
+        passed: Message | None = reply
+        if session is not None:
+            passed = self.chain.outgoing(session.extensions, reply, session, request)
+        if passed is not None:
+            passed = self.chain.outgoing(self.extensions, passed, session, request)
+        if passed is None:
+            return None
+        try:
+            return encode(passed)
+        except (TypeError, ValueError):
+            self._log.failure("an extension made a reply that is no JSON")
+            return encode(reply)
+
+    # -- one failing listener stops nobody
+
+    def _tell(self, listeners: Sequence[Callable[..., object]], *arguments: object) -> None:
+        for listener in list(listeners):
+            self._guarded("a listener failed", listener, *arguments)
+
+    def _guarded(self, text: str, call: Callable[..., object], *arguments: object) -> None:
+        try:
+            call(*arguments)
+        except Exception:
+            self._log.failure(text)

@@ -1,0 +1,191 @@
+"""A client, as the server sees her: one handshake, until she leaves or is not heard of any more.
+
+What it is: everything that belongs to one clientId, and what the server's own code can do with it.
+
+What it may know: its queue, who she is. Not how her messages travel: that is `Connects`'.
+
+Invariant: whatever reaches her goes through her queue.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import DeferredLock
+
+from cometd_chat.bayeux.binding import Binding
+from cometd_chat.bayeux.messages import Message
+from cometd_chat.bayeux.options import BayeuxOptions
+from cometd_chat.bayeux.policy import Identity
+from cometd_chat.bayeux.published import Published
+from cometd_chat.bayeux.queue import EventMessage, SessionQueue
+
+if TYPE_CHECKING:
+    from cometd_chat.bayeux.connects import MetaConnect
+    from cometd_chat.bayeux.exchange import Line
+    from cometd_chat.bayeux.extensions import Extension
+    from cometd_chat.bayeux.sources import ChannelSource
+
+#: So many replies to connects can be unconfirmed: more than a client ever has.
+_MAX_BATCHES = 64
+
+
+class SessionHost(Protocol):
+    """What a session needs of the server."""
+
+    def event(self, channel: str, data: object, **fields: Any) -> EventMessage | None:
+        """Make an event message; None when an extension drops it."""
+
+    def enqueued(self, session: Session, *, lazy: float | None) -> None:
+        """Something was queued; ``lazy`` is how many seconds it may wait for something else."""
+
+    def confirm(self, session: Session, number: int) -> None:
+        """Her client has everything up to a number."""
+
+    def disconnect(self, session: Session) -> None:
+        """End a session on purpose."""
+
+    def expired(self, session: Session, now: float) -> float | None:
+        """Her time may be over; see `Due.on_due`."""
+
+    def refine(self, session: Session, event: EventMessage) -> bytes | None:
+        """The JSON of an event as her own extensions want it; None when they drop it."""
+
+
+class Session:
+    """One client. An item of the reaper: it is due when it may have expired.
+
+    :param id: the clientId.
+    :param identity: who she is.
+    :param binding: what her requests have to show.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        identity: Identity,
+        binding: Binding,
+        host: SessionHost,
+        options: BayeuxOptions,
+        now: float,
+    ) -> None:
+        self.id = id
+        self.identity = identity
+        self.binding = binding
+        self.queue = SessionQueue(options.max_queue_messages, options.max_queue_bytes)
+        #: For the server's own code, such as a service's notes on her.
+        self.attributes: dict[str, object] = {}
+        self.extensions: list[Extension] = []
+        self.subscriptions: dict[str, None] = {}
+        self.broadcast_to_publisher = options.broadcast_to_publisher
+        #: Whether her client confirms by number, see `AckExtension`.
+        self.acknowledged = False
+        self.ended = False
+        #: When she last asked for something other than a connect, and was last sent something.
+        self.active_at = now
+        self.delivered_at = now
+        #: The transport that her last connect came by.
+        self.transport = ""
+        # Of `Connects`: the newest connect, the one that is held, the one last answered.
+        self.newest: MetaConnect | None = None
+        self.held: MetaConnect | None = None
+        self.answered: MetaConnect | None = None
+        self.line: Line | None = None
+        self.connected = False
+        self.choked: dict[ChannelSource, None] = {}
+        # Her life: when she was last heard, and how long she may be silent.
+        self.due_bucket = 0
+        self.heard_at = now
+        self.patience = options.interval + options.max_interval
+        # Her requests, one after the other; what she published, for what comes again.
+        self.turn = DeferredLock()
+        self.published = Published(options.max_resends, options.resend_window)
+        self._host = host
+        self._lazy_timeout = options.max_lazy_timeout
+        self._batches: OrderedDict[int, int] = OrderedDict()
+        self._last_batch = 0
+
+    @property
+    def pushed(self) -> bool:
+        """Whether messages go out on a line at once, and not with her connects."""
+        return self.line is not None and not self.acknowledged
+
+    def deliver(self, channel: str, data: object, *, lazy: bool = False) -> bool:
+        """Send something to her alone, whether she subscribed to the channel or not.
+
+        :returns: False when it was dropped.
+        """
+        event = self._host.event(channel, data)
+        return event is not None and self.put(event, lazy=self._lazy_timeout if lazy else None)
+
+    def answer(self, request: Message, data: object, *, successful: bool = True) -> bool:
+        """Send the result of a remote call: a message on the channel of the request and with its
+        id. (CometD reference, remote calls)"""
+        event = self._host.event(
+            request["channel"], data, id=request.get("id"), successful=successful
+        )
+        return event is not None and self.put(event)
+
+    def feed(self, event: EventMessage, source: ChannelSource, position: int) -> bool:
+        """Queue an event of a source that can give it again.
+
+        :param position: of the event in its channel; grows.
+        :returns: False when there is no room: `ChannelSource.resume` will say when there is.
+        """
+        if self.ended:
+            return True
+        if source in self.choked:
+            return False
+        json = self._host.refine(self, event) if self.extensions else event.json
+        if json is None:
+            return True
+        if not self.queue.append(event, json, source=source, position=position):
+            self.choked[source] = None
+            return False
+        self._host.enqueued(self, lazy=None)
+        return True
+
+    def put(self, event: EventMessage, *, lazy: float | None = None) -> bool:
+        """Queue an event that nobody can give again.
+
+        :param lazy: seconds that it may wait for others; None for no waiting.
+        :returns: False when it was dropped.
+        """
+        if self.ended:
+            return False
+        json = self._host.refine(self, event) if self.extensions else event.json
+        if json is None or not self.queue.append(event, json, lazy=lazy is not None):
+            return False
+        self._host.enqueued(self, lazy=lazy)
+        return True
+
+    def disconnect(self) -> None:
+        """End the session: her client is told not to come back by itself."""
+        self._host.disconnect(self)
+
+    # -- acknowledgement by number
+
+    def close_batch(self) -> int:
+        """The number of the batch that ends with what was sent last."""
+        self._last_batch += 1
+        self._batches[self._last_batch] = self.queue.last_sent
+        if len(self._batches) > _MAX_BATCHES:
+            self._batches.popitem(last=False)
+        return self._last_batch
+
+    def confirm_batch(self, number: int) -> None:
+        """Her client has all batches up to a number; one that was never sent counts for nothing."""
+        if number > self._last_batch:
+            return
+        sent = 0
+        while self._batches and next(iter(self._batches)) <= number:
+            _, sent = self._batches.popitem(last=False)
+        if sent:
+            self._host.confirm(self, sent)
+
+    # -- Due
+
+    def on_due(self, now: float) -> float | None:
+        """She may have expired."""
+        return self._host.expired(self, now)

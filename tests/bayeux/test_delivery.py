@@ -1,0 +1,456 @@
+"""From one who publishes to all who subscribed, by each kind of transport: once, in order, and not
+lost when a connection breaks.
+
+Covers of Faye's integration and engine cases: between clients, none for who unsubscribed, several,
+multibyte, each message once however many patterns match, no shared copies; of CometD:
+PublishDoesNotLeakClientIdTest, BroadcastToPublisherTest, MessageProcessingOrderTest,
+MetaConnectDeliverOnlyTest (deliveries go with connects only), HighRateServerEventsTest,
+WebSocketTransportTest (second connect on another socket loses nothing), CometDFalsyMessageTest,
+BatchedRepliesWebSocketTest, SubscriptionTest (same channel sent once).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cometd_chat.bayeux.exchange import Peer
+from tests.bayeux.parts import KINDS, OPTIONS, POLL, PUSH, STREAM, Client, FakeLine, World
+
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+@kinds
+def test_a_message_has_a_channel_and_data_and_nothing_that_its_publisher_could_forge(
+    kind: str,
+) -> None:
+    world = World()
+    alice, bob = world.client(kind), world.client(kind)
+    alice.subscribe("/app/x")
+    alice.connect()
+    forged = {
+        "advice": {"reconnect": "none"},
+        "ext": {"ack": 7},
+        "successful": True,
+        "error": "x",
+        "timestamp": "x",
+        "subscription": "/app/y",
+    }
+    bob.publish("/app/x", {"a": 1}, **forged)
+    assert alice.deliveries() == [{"channel": "/app/x", "data": {"a": 1}}]
+
+
+@kinds
+@pytest.mark.parametrize("data", [None, 0, 1.5, False, "", "é☃😀", [], {}, {"a": [None]}])
+def test_any_json_is_data(kind: str, data: Any) -> None:
+    world = World()
+    client = world.client(kind)
+    client.subscribe("/app/x")
+    client.connect()
+    client.publish("/app/x", data)
+    assert client.data() == [data]
+
+
+@kinds
+def test_a_publisher_hears_herself_after_her_reply(kind: str) -> None:
+    client = World().client(kind)
+    client.subscribe("/app/x")
+    exchange = client.ask({"channel": "/app/x", "data": 1})
+    assert [each["successful"] for each in exchange.messages] == [True]
+    assert client.data() == [1]
+    if kind == PUSH:
+        assert client.line is not None
+        last_two = client.line.frames[-2:]
+        assert ["successful" in frame[0] for frame in last_two] == [True, False]
+
+
+@kinds
+def test_a_message_comes_once_however_many_patterns_match(kind: str) -> None:
+    world = World()
+    client = world.client(kind)
+    for pattern in ("/app/x", "/app/*", "/app/**", "/**", "/app/x"):
+        assert client.subscribe(pattern)["successful"]
+    client.connect()
+    world.server.publish("/app/x", 1)
+    world.server.publish("/app/a/b", 2)
+    world.turn()
+    assert client.data() == [1, 2]
+
+
+@kinds
+def test_who_unsubscribed_hears_no_more(kind: str) -> None:
+    world = World()
+    client = world.client(kind)
+    client.subscribe("/app/x", "/app/y", "/app/*")
+    client.said("/meta/unsubscribe", subscription=["/app/x", "/app/*"])
+    world.server.publish("/app/x", 1)
+    world.server.publish("/app/y", 2)
+    world.turn()
+    client.connect()
+    assert client.data() == [2]
+
+
+@kinds
+def test_all_who_subscribed_hear_it(kind: str) -> None:
+    world = World()
+    clients = [world.client(each) for each in KINDS * 2]
+    for each in clients:
+        each.subscribe("/app/x")
+        each.connect()
+    world.client(kind).publish("/app/x", 1)
+    assert [each.data() for each in clients] == [[1]] * 6
+
+
+@kinds
+def test_a_thousand_messages_come_in_order(kind: str) -> None:
+    world = World()
+    alice, bob = world.client(kind), world.client(kind)
+    alice.subscribe("/app/x")
+    alice.connect()
+    heard = []
+    for number in range(1000):
+        bob.publish("/app/x", number)
+        if number % 7 == 0:
+            heard += alice.data()
+    assert heard + alice.data() == list(range(1000))
+
+
+def test_what_is_said_in_one_turn_goes_out_together() -> None:
+    world = World()
+    poll, push = world.client(POLL), world.client(PUSH)
+    for each in (poll, push):
+        each.subscribe("/app/x")
+        each.connect()
+    for number in range(5):
+        world.server.publish("/app/x", number)
+    assert not poll.answered
+    world.turn()
+    assert poll.held is not None
+    assert len(poll.held.messages) == 6
+    assert push.line is not None
+    assert len(push.line.frames[-1]) == 5
+
+
+def test_a_batch_that_is_published_goes_out_together() -> None:
+    world = World()
+    alice, bob = world.client(), world.client()
+    alice.subscribe("/app/x")
+    held = alice.connect()
+    exchange = bob.ask(*({"channel": "/app/x", "data": number} for number in range(10)))
+    assert [each["id"] for each in exchange.messages] == [str(n) for n in range(2, 12)]
+    assert len(held.messages) == 11
+
+
+def test_deliveries_go_with_connects_before_their_reply() -> None:
+    client = World().client()
+    client.subscribe("/app/x")
+    client.connect()
+    assert client.ask({"channel": "/app/x", "data": 1}).messages[0]["successful"]
+    assert client.held is not None
+    assert [each.get("data") for each in client.held.messages] == [1, None]
+
+
+def test_the_json_of_a_broadcast_is_made_once() -> None:
+    world = World()
+    clients = [world.client() for _ in range(3)]
+    for each in clients:
+        each.subscribe("/app/x")
+    world.server.publish("/app/x", 1)
+    queues = [world.server.sessions[each.id].queue.take(1, 100) for each in clients]
+    assert len({id(queued.json) for (queued,) in queues}) == 1
+
+
+def test_a_reply_is_bounded_and_the_rest_goes_with_the_next() -> None:
+    world = World(options=attrs.evolve(OPTIONS, max_reply_messages=10, max_reply_bytes=300))
+    client = world.client()
+    client.subscribe("/app/x")
+    for number in range(25):
+        world.server.publish("/app/x", number)
+    held = client.connect()
+    assert len(held.messages) < 12
+    assert client.data() == list(range(25))
+
+
+def test_the_publisher_can_be_left_out() -> None:
+    world = World()
+    client = world.client()
+    client.subscribe("/app/**")
+    client.publish("/app/x", 1)
+    world.server.channel("/app/quiet/*").broadcast_to_publisher = False
+    client.publish("/app/quiet/x", 2)
+    world.server.publish("/app/quiet/x", 3)
+    world.server.sessions[client.id].broadcast_to_publisher = False
+    client.publish("/app/x", 4)
+    client.connect()
+    assert client.data() == [1, 3]
+    silent = World(options=attrs.evolve(OPTIONS, broadcast_to_publisher=False)).client()
+    silent.subscribe("/app/x")
+    silent.publish("/app/x")
+    silent.connect()
+    assert silent.data() == []
+
+
+# -- connections that break
+
+
+def listening(world: World, kind: str = POLL) -> Client:
+    client = world.client(kind)
+    client.subscribe("/app/x")
+    client.connect()
+    return client
+
+
+def test_a_reply_that_could_not_be_written_is_sent_again() -> None:
+    world = World()
+    client = listening(world)
+    lost = client.held
+    assert lost is not None
+    world.server.publish("/app/x", 1)
+    world.turn()
+    assert lost.replies
+    world.server.lost(lost)
+    world.server.publish("/app/x", 2)
+    client.held = None
+    client.connect()
+    assert client.data() == [1, 2]
+
+
+def test_it_goes_at_once_with_a_connect_that_is_held_already() -> None:
+    world = World()
+    client = listening(world)
+    lost = client.held
+    assert lost is not None
+    world.server.publish("/app/x", 1)
+    world.turn()
+    lost.has_arrived = False
+    client.held = None
+    client.connect()
+    assert client.data() == [1]
+    world.server.lost(lost)
+    world.turn()
+    assert client.data() == []
+
+
+def test_a_connect_that_comes_again_with_its_id_gets_the_same_again() -> None:
+    world = World()
+    client = listening(world)
+    world.server.publish("/app/x", 1)
+    world.turn()
+    client.held = None
+    client.connect(id="3")
+    assert client.data() == [1]
+    client.connect()
+    assert client.data() == []
+
+
+@pytest.mark.parametrize("kind", [PUSH, STREAM])
+def test_what_was_pushed_on_a_line_that_broke_is_pushed_on_the_next(kind: str) -> None:
+    world = World()
+    client = listening(world, kind)
+    line = client.lines[0]
+    world.server.publish("/app/x", 1)
+    world.server.publish("/app/x", 2)
+    world.turn()
+    world.server.line_confirmed(line, line.numbers[0])
+    world.server.line_lost(line)
+    world.server.publish("/app/x", 3)
+    world.turn()
+    if kind == PUSH:
+        client.line = FakeLine(opened_at=world.clock.seconds())
+        client.held = None
+        client.connect()
+    else:
+        client.open_stream()
+    new = client.lines[0]
+    assert [each["data"] for frame in new.frames for each in frame if "data" in each] == [2, 3]
+
+
+def test_the_next_connect_on_a_line_confirms_what_came_before_the_last_reply() -> None:
+    world = World()
+    client = listening(world, PUSH)
+    queue = world.server.sessions[client.id].queue
+    world.server.publish("/app/x", 1)
+    world.advance(31)
+    assert client.answered
+    world.server.publish("/app/x", 2)
+    world.turn()
+    assert queue.unconfirmed == 2
+    client.connect()
+    assert queue.unconfirmed == 1
+
+
+def test_an_event_source_that_opens_again_says_what_it_has() -> None:
+    world = World()
+    client = listening(world, STREAM)
+    old = client.stream
+    for number in range(3):
+        world.server.publish("/app/x", number)
+    world.turn()
+    client.open_stream(last_number=old.numbers[1])
+    assert old.ended
+    assert [each["data"] for frame in client.stream.frames for each in frame] == [2]
+
+
+def test_a_second_socket_takes_over_and_nothing_is_lost() -> None:
+    world = World()
+    client = listening(world, PUSH)
+    old = client.line
+    assert old is not None
+    client.line = FakeLine(opened_at=1)
+    client.held = None
+    client.connect()
+    assert old.ended
+    world.server.line_lost(old)
+    world.server.publish("/app/x", 1)
+    world.turn()
+    assert [frame for frame in client.line.frames if "data" in frame[0]] == [
+        [{"channel": "/app/x", "data": 1}]
+    ]
+
+
+def test_a_client_may_go_from_polling_to_a_socket_and_back() -> None:
+    world = World()
+    client = listening(world)
+    socket = FakeLine()
+    world.server.publish("/app/x", 1)
+    assert client.data() == []  # not before the turn has ended
+    world.turn()
+    assert client.data() == [1]
+    client.held = None
+    client.kind, client.peer, client.line = PUSH, Peer(PUSH), socket
+    client.connect()
+    world.server.publish("/app/x", 2)
+    world.turn()
+    assert client.data() == [2]
+    world.advance(31)
+    client.connect()
+    world.server.line_lost(socket)
+    client.kind, client.peer, client.line, client.held = POLL, Peer(POLL), None, None
+    client.connect()
+    world.server.publish("/app/x", 3)
+    world.turn()
+    assert client.data() == [3]
+
+
+def test_a_line_that_takes_no_more_gets_the_rest_when_it_does() -> None:
+    world = World()
+    client = listening(world, PUSH)
+    line = client.line
+    assert line is not None
+    line.writable = False
+    for number in range(3):
+        world.server.publish("/app/x", number)
+    world.turn()
+    assert client.data() == []
+    line.writable = True
+    world.server.line_writable(line)
+    world.turn()
+    assert client.data() == [0, 1, 2]
+
+
+def test_a_line_that_can_not_be_written_to_counts_as_lost() -> None:
+    class Broken(FakeLine):
+        def push(self, messages: Any) -> None:
+            raise OSError("gone")
+
+    world = World()
+    client = listening(world, PUSH)
+    client.line = Broken(opened_at=1)
+    client.held = None
+    client.connect()
+    world.server.publish("/app/x", 1)
+    world.turn()
+    client.line = FakeLine(opened_at=1)
+    client.held = None
+    client.connect()
+    assert client.data() == [1]
+
+
+def test_who_shakes_hands_anew_on_her_socket_hears_things_once() -> None:
+    world = World()
+    client = listening(world, PUSH)
+    client.held = None
+    client.handshake()
+    client.connect()
+    client.subscribe("/app/x")
+    world.server.publish("/app/x", 1)
+    world.turn()
+    assert client.data() == [1]
+
+
+def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
+    world = World(options=attrs.evolve(OPTIONS, max_queue_messages=8))
+    client = world.client()
+    client.subscribe("/app/x")
+    dropped: list[int] = []
+    world.server.listeners.dropped.append(lambda _, count: dropped.append(count))
+    for number in range(20):
+        world.server.publish("/app/x", number)
+    client.connect()
+    heard = client.data()
+    assert heard == list(range(20 - len(heard), 20))
+    assert dropped[-1] == 20 - len(heard)
+
+
+steps = st.lists(
+    st.sampled_from(["publish", "connect", "abort", "lose reply", "turn", "again"]), max_size=40
+)
+
+
+@given(steps, st.booleans())
+def test_nothing_is_lost_or_reordered_over_a_bad_network(steps: list[str], ack: bool) -> None:
+    """Random breaks of long polls. With acknowledgement each message comes once or more and in
+    order; without it, too, as the transport knows of every loss."""
+    world = World()
+    client = world.client(ack=ack)
+    client.subscribe("/app/x")
+    client.connect()
+    heard: list[int] = []
+    published = 0
+    for step in steps:
+        held = client.held
+        if step == "publish":
+            world.server.publish("/app/x", published)
+            published += 1
+        elif step == "turn":
+            world.turn()
+        elif step == "connect" and held is not None and held.replies:
+            heard += take(client)
+            client.connect()
+        elif step in ("abort", "lose reply") and held is not None:
+            if bool(held.replies) is (step == "lose reply"):
+                world.server.lost(held)
+                client.held = None
+                client.connect()
+        elif step == "again" and held is not None:
+            # Nobody is told, but what is asked knows.
+            held.has_arrived = False
+            client.held = None
+            client.connect()
+    world.turn()
+    for _ in range(5):
+        if client.held is not None and client.answered:
+            heard += take(client)
+            client.connect()
+    assert sorted(set(heard)) == list(range(published))
+    assert_once_begun_goes_on(heard)
+
+
+def take(client: Client) -> list[int]:
+    assert client.held is not None
+    found = [each["data"] for each in client.held.messages if "data" in each]
+    client.collect(client.held)
+    client._delivered.clear()
+    return found
+
+
+def assert_once_begun_goes_on(heard: list[int]) -> None:
+    """What comes is what comes next, or a repetition of what came before it."""
+    newest = -1
+    for number in heard:
+        assert number <= newest + 1
+        newest = max(newest, number)
