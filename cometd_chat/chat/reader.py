@@ -132,6 +132,7 @@ class Reader:
         "_held",
         "_live",
         "_on_end",
+        "_one_shot",
         "_position",
         "_readership",
         "_shown",
@@ -169,6 +170,7 @@ class Reader:
         self.session = session
         self.address = address
         self.grace = grace
+        self._one_shot = held.one_shot
         self.client = client if held.one_shot else None
         self.most = most
         self._on_end = on_end
@@ -250,12 +252,12 @@ class Reader:
         self._position = max(self._position, self._readership.feed.last_id)
 
     def _send(self, batch: Batch | None, write: Callable[[Batch], None]) -> None:
-        if batch is not None and batch.last_id is not None:
+        if batch is not None and batch.kept:
             self._position = batch.last_id
         if self._first:
             batch = Batch([*self._first, *(batch.events if batch is not None else ())])
             self._first = ()
-        if self._held.one_shot:
+        if self._one_shot:
             self._finish(batch)
         elif batch is not None:
             write(batch)
@@ -282,12 +284,13 @@ class Reader:
         """
         if not self._live:
             return
-        batch = self._readership.batch(told)
-        first = batch.first_id
-        if first is None or first <= self._position or self._held.one_shot:
+        shared = self._readership
+        batch = shared.last_batch if told is shared.told else shared.batch(told)
+        # A batch of which nothing is kept has 0 for its first id.
+        if batch.first_id <= self._position or self._one_shot:
             self._send_part(batch)
             return
-        self._position = batch.last_id or 0
+        self._position = batch.last_id
         self._held.send(batch)
         if self._awaited:
             self._tell_reached()
@@ -295,9 +298,9 @@ class Reader:
     def _send_part(self, batch: Batch) -> None:
         """Send what she may have in part, or what is not kept, or the answer to a poll."""
         rest = batch.after(self._position)
-        if rest is None or (rest.last_id is None and self._held.strained):
+        if rest is None or (not rest.kept and self._held.strained):
             return
-        if self._held.one_shot:
+        if self._one_shot:
             # What doesn't fit is not lost: the cursor of the answer is that of its last event.
             self._live = False
             fitting = cut(rest.events)
@@ -308,7 +311,7 @@ class Reader:
         """Nothing came from her or was taken by her for too long, or she is gone."""
         expired = event.attachment is Reason.EXPIRED
         if self._end(expired=expired):
-            if self._held.one_shot:
+            if self._one_shot:
                 self._held.end(self._readership.last_words(None, self.cursor))
             else:
                 self._held.cut()

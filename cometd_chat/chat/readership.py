@@ -59,9 +59,9 @@ class Readership:
         self.ended: Callable[[Reader], None] = lambda reader: None
         self._heartbeat_seconds = heartbeat
         self._server = server
-        # What was told last, and as what it is written.
-        self._told: Sequence[CometEvent] = ()
-        self._batch: Batch | None = None
+        #: What was told last, and as what it is written.
+        self.told: Sequence[CometEvent] = ()
+        self.last_batch = Batch([])
         self._heartbeat: tuple[str, Batch | None] = ("", None)
         self._hello: tuple[str, Batch | None] = ("", None)
         self._last_words: tuple[Batch | None, str, Batch | None] = (None, "", None)
@@ -70,11 +70,9 @@ class Readership:
 
     def batch(self, told: Sequence[CometEvent]) -> Batch:
         """What the engine tells, as it is written. In a fan-out all are told the same object."""
-        batch = self._batch
-        if batch is None or told is not self._told:
-            batch = self._batch = Batch([event.attachment for event in told])
-            self._told = told
-        return batch
+        if told is not self.told:
+            self.told, self.last_batch = told, Batch([event.attachment for event in told])
+        return self.last_batch
 
     def heartbeat(self, cursor: str) -> Batch:
         """A stream is complete up to a cursor; most are at the same one."""

@@ -33,7 +33,8 @@ class Ceiling:
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
-        self._limit = limit
+        #: In bytes.
+        self.limit = limit
         self._streams: dict[Behind, None] = {}
         self._relieving = False
         #: At most so many bytes are behind: what was written since the last look counts wholly.
@@ -51,11 +52,13 @@ class Ceiling:
     def account(self, change: int) -> None:
         """So many bytes more, or fewer, are behind."""
         self.behind += change
-        if self.behind > self._limit and not self._relieving:
-            self._relieve()
+        if self.behind > self.limit:
+            self.relieve()
 
-    def _relieve(self) -> None:
+    def relieve(self) -> None:
         """Measure all, and cut the slowest until there is some room again."""
+        if self._relieving:
+            return
         self._relieving = True
         try:
             measured = sorted(
@@ -63,7 +66,7 @@ class Ceiling:
                 reverse=True,
             )
             for behind, _, stream in measured:
-                if self.behind <= self._limit * 3 // 4:
+                if self.behind <= self.limit * 3 // 4:
                     break
                 stream.cut_slow(behind)
         finally:

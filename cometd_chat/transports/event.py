@@ -58,48 +58,45 @@ class Framed(Protocol):
 class Batch:
     """Events that are written at once, to however many.
 
-    :param events: at least one, oldest first.
+    :param events: oldest first.
     """
 
     events: Sequence[Event]
-    #: How many of them are kept, and the first and the last id of these; None when there is none.
+    #: How many of them are kept, and the first and the last id of these; 0 when there is none.
     kept: int = attrs.field(init=False)
-    first_id: int | None = attrs.field(init=False)
-    last_id: int | None = attrs.field(init=False)
+    first_id: int = attrs.field(init=False)
+    last_id: int = attrs.field(init=False)
     #: When it was first written, in the sweep's seconds. To ask for the time at each reader costs
     #: as much as half of what else is done for her, and a fan-out takes a moment only.
     written_at: float = attrs.field(init=False, default=0.0)
-    _bytes: dict[Framed, bytes] = attrs.field(init=False, factory=dict)
-    _chunks: dict[Framed, bytes] = attrs.field(init=False, factory=dict)
+    #: For each framing its bytes in a body, and the same as a chunk (RFC 9112, section 7.1).
+    made: dict[Framed, tuple[bytes, bytes]] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         ids = [event.id for event in self.events if event.id is not None]
         self.kept = len(ids)
-        self.first_id, self.last_id = (ids[0], ids[-1]) if ids else (None, None)
+        self.first_id, self.last_id = (ids[0], ids[-1]) if ids else (0, 0)
 
     def after(self, position: int) -> Batch | None:
         """What of it is for somebody who has all that is kept up to an id; None for nothing."""
-        if self.first_id is not None and self.first_id > position:
+        if self.first_id > position:
             return self
         rest = [event for event in self.events if event.id is None or event.id > position]
         if len(rest) == len(self.events):
             return self
         return Batch(rest) if rest else None
 
+    def make(self, framing: Framed) -> tuple[bytes, bytes]:
+        """Its bytes in a body, and the same as a chunk; both empty when there is nothing to say."""
+        made = self.made.get(framing)
+        if made is None:
+            data = framing.frame(self.events)
+            made = self.made[framing] = (data, chunk(data) if data else b"")
+        return made
+
     def framed(self, framing: Framed) -> bytes:
         """Its bytes in a body."""
-        data = self._bytes.get(framing)
-        if data is None:
-            data = self._bytes[framing] = framing.frame(self.events)
-        return data
-
-    def chunk(self, framing: Framed) -> bytes:
-        """The same as a chunk (RFC 9112, section 7.1); empty when there are no bytes."""
-        data = self._chunks.get(framing)
-        if data is None:
-            data = self.framed(framing)
-            data = self._chunks[framing] = chunk(data) if data else b""
-        return data
+        return self.make(framing)[0]
 
 
 def chunk(data: bytes) -> bytes:

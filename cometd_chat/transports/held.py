@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports import below
+from cometd_chat.transports.ceiling import Ceiling
 from cometd_chat.transports.event import Batch
 from cometd_chat.transports.framings import Framing
 from cometd_chat.transports.ledger import Ledger
@@ -91,7 +92,7 @@ class HoldableRequest(Protocol):
         None. Asked for once the head is written."""
 
     @property
-    def chunked(self) -> bool | int:
+    def chunked(self) -> object:
         """Whether the body is in chunks. Asked for once the head is written."""
 
     def hold(self, held: PeerListener) -> None:
@@ -181,6 +182,12 @@ class Manner:
     budget: int
     user_timeout: float = 0
     wear: Wear | None = None
+    #: The bound that all streams share.
+    ceiling: Ceiling = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Frozen is for everybody else; it stands here since it is asked for at each write.
+        object.__setattr__(self, "ceiling", self.ledger.ceiling)
 
 
 class _Held(ABC):
@@ -321,7 +328,7 @@ class HeldStream(_Held):
         self._worn_at = worn_at
         self._events = 0
         self._direct: Any = None
-        self._chunked: bool | int = False
+        self._chunked = 0
         self._waiting: tuple[Deferred[None], ...] = ()
         # Bytes of body: written in all, of these with the backlog and in the last batch, taken by
         # the peer when last measured, and written since it was last known that the reader is
@@ -338,28 +345,49 @@ class HeldStream(_Held):
     def hold(self, listener: HeldListener, hello: Batch) -> None:
         self._begin(listener)
         manner, request = self._manner, self._request
-        manner.ledger.ceiling.add(self)
+        manner.ceiling.add(self)
         below.set_user_timeout(request.transport, manner.user_timeout)
         # Lines for people say no hello; their head goes out at once all the same.
         first = self._framing.begin() + hello.framed(self._framing)
         self._account(len(first), manner.reaper.seconds())
         request.write(first)
-        self._direct, self._chunked = request.direct, request.chunked
+        # Which of a batch's two forms is written, see `Batch.make`.
+        self._direct, self._chunked = request.direct, int(bool(request.chunked))
         manner.reaper.schedule(self, manner.heartbeat)
 
     def send(self, batch: Batch) -> None:
-        """Write events: the hot path."""
+        """Write events.
+
+        The hot path, run for each reader of each message: `_put` and what it calls, spelt out,
+        since each call costs as much as what it does.
+        """
         if self._listener is None:
             return
-        manner = self._manner
+        made = batch.made.get(self._framing) or batch.make(self._framing)
+        size = len(made[0])
+        manner, counts, direct = self._manner, self._counts, self._direct
         now = batch.written_at
         if not now:
             now = batch.written_at = manner.reaper.seconds()
-        self._events += len(batch.events)
-        self._batch = self._put(batch, now)
+        self._written_at = now
+        if not self._unmeasured:
+            self._acknowledged_at = now
+        self._batch = size
+        self._written += size
+        self._unmeasured += size
+        counts.bytes_sent += size
+        counts.delivered += batch.kept
+        manner.ceiling.behind += size
+        if direct is None:
+            self._request.write(made[0])
+        else:
+            below.send(direct, made[self._chunked])
         if self._unmeasured > manner.budget:
             self._judge()
+        if manner.ceiling.behind > manner.ceiling.limit:
+            manner.ceiling.relieve()
         if manner.wear is not None:
+            self._events += len(batch.events)
             self._retire_when_worn(manner.wear, now)
 
     def replay(self, page: Batch) -> None:
@@ -374,18 +402,16 @@ class HeldStream(_Held):
 
     def _put(self, batch: Batch, now: float) -> int:
         """Write a batch, and say how many bytes of body it was."""
-        data = batch.framed(self._framing)
-        size = len(data)
+        made = batch.make(self._framing)
+        size = len(made[0])
         self._counts.delivered += batch.kept
         if not size:
             return 0
         self._account(size, now)
         if self._direct is None:
-            self._request.write(data)
-        elif self._chunked:
-            below.send(self._direct, batch.chunk(self._framing))
+            self._request.write(made[0])
         else:
-            below.send(self._direct, data)
+            below.send(self._direct, made[self._chunked])
         return size
 
     def _account(self, size: int, now: float) -> None:
@@ -397,7 +423,7 @@ class HeldStream(_Held):
         self._written += size
         self._unmeasured += size
         self._counts.bytes_sent += size
-        self._manner.ledger.ceiling.account(size)
+        self._manner.ceiling.account(size)
 
     def _retire_when_worn(self, wear: Wear, now: float) -> None:
         worn = self._events >= wear.events or self._written >= wear.bytes or now >= self._worn_at
@@ -425,7 +451,7 @@ class HeldStream(_Held):
     def _detach(self, *, told: bool) -> bool:
         first = super()._detach(told=told)
         if first:
-            self._manner.ledger.ceiling.remove(self, self._unmeasured)
+            self._manner.ceiling.remove(self, self._unmeasured)
             self._unmeasured = 0
             if told:
                 self._release()
@@ -513,7 +539,7 @@ class HeldStream(_Held):
             if self._listener is not None:
                 self._listener.on_progress()
         change, self._unmeasured = behind - self._unmeasured, behind
-        self._manner.ledger.ceiling.account(change)
+        self._manner.ceiling.account(change)
         return behind
 
     def _judge(self) -> None:
