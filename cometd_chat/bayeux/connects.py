@@ -143,7 +143,8 @@ class Connects:
         session.transport = _connection_type(message, exchange)
         if exchange.line is not None:
             self.bind(session, exchange.line)
-        elif session.transport != EVENTSOURCE:
+        elif session.transport != EVENTSOURCE and session.connected:
+            # Not with the first: Faye may have sent that before it settled for an EventSource.
             self.unbind(session)
         if exchange.line is None:
             self._connects[exchange] = connect
@@ -179,7 +180,7 @@ class Connects:
         """
         session = connect.session
         connect.others = others
-        if session.newest is not connect:
+        if session.newest is not connect and not session.ended:
             self.answer(connect, faults.connect_replaced())
             return
         first, session.connected = not session.connected, True

@@ -17,6 +17,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from cometd_chat.bayeux.exchange import Peer
 from tests.bayeux.parts import KINDS, OPTIONS, POLL, PUSH, STREAM, Client, FakeLine, World
@@ -334,6 +335,51 @@ def test_a_client_may_go_from_polling_to_a_socket_and_back() -> None:
     world.server.publish("/app/x", 3)
     world.turn()
     assert client.data() == [3]
+
+
+def test_what_was_pushed_on_a_socket_that_broke_goes_with_the_next_poll() -> None:
+    world = World()
+    client = listening(world, PUSH)
+    assert client.line is not None
+    world.server.publish("/app/x", 1)
+    world.turn()
+    world.server.line_lost(client.line)
+    client.kind, client.peer, client.line, client.held = POLL, Peer(POLL), None, None
+    client.connect()
+    assert client.data() == [1]
+
+
+def test_a_client_that_settles_for_an_event_source_late_keeps_it() -> None:
+    """Faye may open the stream before its first connect, which still says long-polling."""
+    world = World()
+    client = Client(world, STREAM)
+    client.handshake()
+    client.connect(connectionType=POLL)
+    assert not client.stream.ended
+    client.subscribe("/app/x")
+    client.connect()
+    world.server.publish("/app/x", 1)
+    world.turn()
+    assert [each["data"] for frame in client.stream.frames for each in frame] == [1]
+    client.connect(connectionType=POLL)
+    assert client.stream.ended
+
+
+def test_a_peer_that_goes_while_its_connect_waits_for_what_came_with_it_takes_nothing() -> None:
+    world = World()
+    client = listening(world)
+    done: Deferred[None] = Deferred()
+    world.server.add_service("/service/slow", lambda *_: done)
+    exchange = client.ask(
+        {"channel": "/service/slow", "data": 1}, {"channel": "/meta/connect", "data": 1}
+    )
+    world.server.publish("/app/x", 1)
+    world.server.lost(exchange)
+    done.callback(None)
+    assert exchange.replies == []
+    client.held = None
+    client.connect()
+    assert client.data() == [1]
 
 
 def test_a_line_that_takes_no_more_gets_the_rest_when_it_does() -> None:

@@ -1,8 +1,9 @@
 """The handshake: versions, connection types, advice, who may, and what becomes of refusals.
 
 Covers Faye's handshake cases (missing version and types, no matching types), CometD's
-DuplicateHandshakeTest, CometDMultipleHandshakesTest, HandshakeWithAuthenticationTest, MessageDeliveryDuringHandshakeTest
-(messages wait for the first connect), CustomResponseOnSecurityPolicyDenyTest.
+DuplicateHandshakeTest, CometDMultipleHandshakesTest, HandshakeWithAuthenticationTest,
+MessageDeliveryDuringHandshakeTest (messages wait for the first connect),
+CustomResponseOnSecurityPolicyDenyTest.
 """
 
 from __future__ import annotations

@@ -175,6 +175,23 @@ def test_a_full_queue_loses_nothing_of_a_log(kind: str) -> None:
     assert session.queue.dropped == 0
 
 
+def test_what_was_refused_is_not_overtaken_by_what_would_fit() -> None:
+    world, rooms = world_with_rooms(options=attrs.evolve(OPTIONS, max_queue_bytes=2000))
+    client, bob = world.client(), world.client()
+    client.subscribe("/chat/a")
+    session = world.server.sessions[client.id]
+    bob.publish("/chat/a", "x" * 1000)
+    bob.publish("/chat/a", "y" * 1000)
+    small = world.server.event("/chat/a", "z")
+    assert small is not None
+    assert session.feed(small, rooms, 3) is False
+    heard: list[Any] = []
+    for _ in range(4):
+        client.connect(advice={"timeout": 0})
+        heard += client.data()
+    assert [each[0] for each in heard] == ["x", "y"]
+
+
 def test_free_messages_do_not_push_out_those_of_a_log() -> None:
     world, _ = world_with_rooms(options=attrs.evolve(OPTIONS, max_queue_messages=10))
     client, bob = world.client(), world.client()

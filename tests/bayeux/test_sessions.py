@@ -1,0 +1,231 @@
+"""Whose session it is, and how one ends.
+
+Covers SessionHijackingTest (plain and by the second message of a batch), BrowserMappingTest,
+CookiesTest (the core's part), HandshakeWithExpiredSessionTest, CometDWebSocketServerProtocolTest
+(disconnect), ServerShutdownTest; of the Node server: unsubscribe and disconnect remove several
+subscriptions, server-side disconnect.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from cometd_chat.bayeux.exchange import Peer
+from cometd_chat.errors import NotFound
+from tests.bayeux.parts import KINDS, POLL, PUSH, STREAM, Client, FakeLine, World
+
+UNKNOWN = "402::session_unknown"
+
+
+def asking(client: Client, peer: Peer, line: FakeLine | None = None) -> bool:
+    """Whether somebody else who has the clientId is let in."""
+    message = {"channel": "/app/x", "data": 1, "clientId": client.id}
+    exchange = client.world.ask(message, peer=peer, line=line)
+    (reply,) = exchange.messages
+    assert reply["successful"] or reply["error"] == UNKNOWN
+    return bool(reply["successful"])
+
+
+def test_an_offered_cookie_binds_once_it_has_come_back() -> None:
+    client = Client(World(), peer=Peer(POLL, offered_browser="mine"))
+    client.handshake()
+    assert asking(client, Peer(POLL))
+    assert asking(client, Peer(POLL, browser="another"))
+    assert asking(client, Peer(POLL, browser="mine"))
+    assert not asking(client, Peer(POLL))
+    assert not asking(client, Peer(POLL, browser="another"))
+    assert asking(client, Peer(POLL, browser="mine"))
+
+
+def test_a_cookie_that_the_handshake_showed_binds_at_once() -> None:
+    client = Client(World(), peer=Peer(POLL, browser="mine"))
+    client.handshake()
+    assert not asking(client, Peer(POLL))
+    assert not asking(client, Peer(POLL, browser="another"))
+    assert not asking(client, Peer(POLL, browser="\udcff"))
+    assert asking(client, Peer(POLL, browser="mine"))
+
+
+def test_a_token_that_the_handshake_showed_binds_at_once() -> None:
+    client = Client(World(), peer=Peer(POLL, token="secret"))
+    client.handshake()
+    assert asking(client, Peer(POLL, token="secret"))
+    assert not asking(client, Peer(POLL, token="other"))
+    assert not asking(client, Peer(POLL))
+
+
+def test_a_client_without_cookies_needs_its_id_only() -> None:
+    client = Client(World(), peer=Peer(POLL))
+    client.handshake()
+    assert asking(client, Peer(POLL))
+    assert asking(client, Peer(POLL, browser="of another window", token="x"))
+
+
+def test_a_socket_that_was_open_before_the_handshake_may_lack_the_cookie() -> None:
+    world = World()
+    world.advance(5)
+    early = FakeLine(opened_at=world.clock.seconds())
+    world.advance(1)
+    client = Client(world, peer=Peer(POLL, browser="mine"))
+    client.handshake()
+    world.advance(1)
+    late = FakeLine(opened_at=world.clock.seconds())
+    assert asking(client, Peer(PUSH), early)
+    assert not asking(client, Peer(PUSH), late)
+    assert asking(client, Peer(PUSH, browser="mine"), late)
+    assert not asking(client, Peer(PUSH, browser="another"), early)
+
+
+def test_a_stream_is_opened_by_who_may_only() -> None:
+    world = World()
+    client = Client(world, peer=Peer(POLL, browser="mine"))
+    client.handshake()
+    world.advance(1)
+    for id, peer in ((client.id, Peer(STREAM)), ("x", Peer(STREAM, browser="mine"))):
+        with pytest.raises(NotFound):
+            world.server.open_stream(id, peer, FakeLine(opened_at=1), None)
+    world.server.open_stream(client.id, Peer(STREAM, browser="mine"), FakeLine(), None)
+
+
+def test_another_session_can_not_be_used_in_the_middle_of_a_batch() -> None:
+    world = World()
+    victim, thief = world.client(), world.client()
+    victim.subscribe("/app/x")
+    replies = thief.ask(
+        {"channel": "/app/x", "data": 1},
+        {"channel": "/app/x", "data": 2, "clientId": victim.id},
+        {"channel": "/meta/disconnect", "clientId": victim.id},
+        {"channel": "/app/x", "data": 3, "clientId": None},
+        {"channel": "/app/x", "data": 4},
+    ).messages
+    assert [each["successful"] for each in replies] == [True, False, False, False, True]
+    assert replies[1]["error"] == UNKNOWN
+    assert victim.id in world.server.sessions
+    victim.connect()
+    assert victim.data() == [1, 4]
+
+
+def test_the_first_message_settles_whose_request_it_is() -> None:
+    world = World()
+    client = world.client()
+    replies = client.ask(
+        {"channel": "/app/x", "data": 1, "clientId": "x"}, {"channel": "/app/x", "data": 2}
+    ).messages
+    assert [each["error"] for each in replies] == [UNKNOWN, UNKNOWN]
+
+
+# -- leaving
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_disconnect_is_answered_and_then_the_held_connect(kind: str) -> None:
+    world = World()
+    client = world.client(kind)
+    client.subscribe("/app/x", "/app/y")
+    held = client.connect()
+    assert client.said("/meta/disconnect") == {
+        "channel": "/meta/disconnect",
+        "successful": True,
+        "id": "4",
+    }
+    assert not world.server.sessions
+    assert list(world.server.broadcast.subscriptions) == []
+    assert client.said("/meta/disconnect")["error"] == UNKNOWN
+    if kind != STREAM:
+        (reply,) = held.messages
+        assert reply["successful"] is True
+        assert reply["advice"] == {"reconnect": "none", "interval": 0}
+    assert all(line.ended for line in client.lines)
+    if kind == PUSH:
+        assert client.line is not None
+        frames = [frame[0]["channel"] for frame in client.line.frames]
+        at = frames.index("/meta/disconnect")
+        assert frames[at : at + 2] == ["/meta/disconnect", "/meta/connect"]
+
+
+def test_what_comes_after_a_disconnect_in_its_request_is_too_late() -> None:
+    client = World().client()
+    replies = client.ask(
+        {"channel": "/app/x", "data": 1},
+        {"channel": "/meta/disconnect"},
+        {"channel": "/app/x", "data": 2},
+    ).messages
+    assert [each.get("error") for each in replies] == [None, None, UNKNOWN]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_server_may_end_a_session(kind: str) -> None:
+    world = World()
+    client = world.client(kind)
+    client.connect()
+    session = world.server.sessions[client.id]
+    session.deliver("/app/x", "last words")
+    session.disconnect()
+    session.disconnect()
+    world.turn()
+    assert not world.server.sessions
+    assert not session.deliver("/app/x", "too late")
+    if kind == POLL:
+        assert client.held is not None
+        assert [each["channel"] for each in client.held.messages] == [
+            "/app/x",
+            "/meta/disconnect",
+            "/meta/connect",
+        ]
+        assert client.reply["advice"]["reconnect"] == "none"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stop_lets_clients_come_back(kind: str) -> None:
+    world = World()
+    client = world.client(kind)
+    client.subscribe("/app/x")
+    client.connect()
+    world.server.stop()
+    assert not world.server.sessions
+    assert all(line.ended for line in client.lines)
+    if kind != STREAM:
+        assert client.reply["successful"] is True
+        assert client.reply["advice"]["reconnect"] == "retry"
+    late = client.world.reply({"channel": "/meta/connect", "clientId": client.id})
+    assert late["advice"]["reconnect"] == "handshake"
+    assert world.reaper.scheduled == 0
+
+
+def test_a_disconnect_and_a_connect_that_waits_for_others() -> None:
+    """The session ends while a connect's request waits for what came with it."""
+    world = World()
+    client = world.client()
+    done: Deferred[None] = Deferred()
+    world.server.add_service("/service/slow", lambda *_: done)
+    exchange = client.ask(
+        {"channel": "/service/slow", "data": 1}, {"channel": "/meta/connect", "data": 1}
+    )
+    world.server.sessions[client.id].disconnect()
+    done.callback(None)
+    assert exchange.messages[-1]["advice"]["reconnect"] == "none"
+
+
+def test_a_listener_that_breaks_stops_nobody() -> None:
+    world = World()
+    heard: list[Any] = []
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no")
+
+    world.server.listeners.session_added += [broken, heard.append]
+    client = world.client()
+    assert heard == [world.server.sessions[client.id]]
+
+
+def test_a_session_keeps_notes_for_the_servers_code() -> None:
+    world = World()
+    client = world.client()
+    session = world.server.session(client.id)
+    assert session is not None
+    session.attributes["seen"] = 1
+    assert (session.identity.name, session.transport) == ("alice", POLL)
+    assert world.server.session(7) is None
