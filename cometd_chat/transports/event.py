@@ -69,8 +69,9 @@ class Batch:
     #: When it was first written, in the sweep's seconds. To ask for the time at each reader costs
     #: as much as half of what else is done for her, and a fan-out takes a moment only.
     written_at: float = attrs.field(init=False, default=0.0)
-    #: For each framing its bytes in a body, and the same as a chunk (RFC 9112, section 7.1).
-    made: dict[Framed, tuple[bytes, bytes]] = attrs.field(init=False, factory=dict)
+    #: For each framing its bytes in a body, the same as a chunk (RFC 9112, section 7.1), and how
+    #: many bytes of body that is: one number for all readers is one less to make for each.
+    made: dict[Framed, tuple[bytes, bytes, int]] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         ids = [event.id for event in self.events if event.id is not None]
@@ -86,12 +87,12 @@ class Batch:
             return self
         return Batch(rest) if rest else None
 
-    def make(self, framing: Framed) -> tuple[bytes, bytes]:
-        """Its bytes in a body, and the same as a chunk; both empty when there is nothing to say."""
+    def make(self, framing: Framed) -> tuple[bytes, bytes, int]:
+        """See `made`; both are empty when there is nothing to say."""
         made = self.made.get(framing)
         if made is None:
             data = framing.frame(self.events)
-            made = self.made[framing] = (data, chunk(data) if data else b"")
+            made = self.made[framing] = (data, chunk(data) if data else b"", len(data))
         return made
 
     def framed(self, framing: Framed) -> bytes:

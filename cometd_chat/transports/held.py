@@ -310,7 +310,6 @@ class HeldStream(_Held):
         "_unmeasured",
         "_waiting",
         "_worn_at",
-        "_written",
         "_written_at",
     )
 
@@ -330,15 +329,18 @@ class HeldStream(_Held):
         self._direct: Any = None
         self._chunked = 0
         self._waiting: tuple[Deferred[None], ...] = ()
-        # Bytes of body: written in all, of these with the backlog and in the last batch, taken by
-        # the peer when last measured, and written since it was last known that the reader is
-        # within its budget.
-        self._written = 0
-        self._replayed = 0
-        self._batch = 0
+        # Bytes of body: taken by the peer when last measured, and not known to be taken since;
+        # written with the backlog, and in the last batch.
         self._acknowledged = 0
         self._unmeasured = 0
+        self._replayed = 0
+        self._batch = 0
         self._written_at = self._acknowledged_at = manner.reaper.seconds()
+
+    @property
+    def _written(self) -> int:
+        """Bytes of body written in all."""
+        return self._acknowledged + self._unmeasured
 
     # -- the life of the stream
 
@@ -364,7 +366,7 @@ class HeldStream(_Held):
         if self._listener is None:
             return
         made = batch.made.get(self._framing) or batch.make(self._framing)
-        size = len(made[0])
+        size = made[2]
         manner, counts, direct = self._manner, self._counts, self._direct
         now = batch.written_at
         if not now:
@@ -373,7 +375,6 @@ class HeldStream(_Held):
         if not self._unmeasured:
             self._acknowledged_at = now
         self._batch = size
-        self._written += size
         self._unmeasured += size
         counts.bytes_sent += size
         counts.delivered += batch.kept
@@ -420,7 +421,6 @@ class HeldStream(_Held):
         if not self._unmeasured:
             # Until now there was nothing to acknowledge: the time to do it begins here.
             self._acknowledged_at = now
-        self._written += size
         self._unmeasured += size
         self._counts.bytes_sent += size
         self._manner.ceiling.account(size)
@@ -532,14 +532,15 @@ class HeldStream(_Held):
     def measure(self) -> int:
         """How far the reader is behind, in bytes; tells the listener of its progress."""
         behind = below.behind(self._request.transport)
-        acknowledged = self._written - behind if behind else self._written
-        if acknowledged > self._acknowledged:
-            self._acknowledged = acknowledged
+        taken = self._unmeasured - behind
+        # It can be more behind than was written: what frames the body is measured as well.
+        self._acknowledged += taken
+        self._unmeasured = behind
+        self._manner.ceiling.account(-taken)
+        if taken > 0:
             self._acknowledged_at = self._manner.reaper.seconds()
             if self._listener is not None:
                 self._listener.on_progress()
-        change, self._unmeasured = behind - self._unmeasured, behind
-        self._manner.ceiling.account(change)
         return behind
 
     def _judge(self) -> None:

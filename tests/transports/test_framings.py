@@ -294,7 +294,7 @@ class TestEncodingOnce:
         batch = Batch([Event({"type": "typing"})])
         body = batch.framed(lines)
         assert batch.make(lines)[1] == b"%x\r\n" % len(body) + body + b"\r\n"
-        assert batch.make(text) == (b"", b"")
+        assert batch.make(text) == (b"", b"", 0)
 
 
 class TestBatch:
