@@ -40,7 +40,12 @@ class Peer:
 
 
 class Line(Protocol):
-    """A connection that messages are pushed on. Told apart by identity; must be hashable."""
+    """A connection that messages are pushed on. Told apart by identity; must be hashable.
+
+    What was pushed counts against the session's bounds until it is confirmed, so a transport calls
+    `BayeuxServer.line_confirmed` as its peer takes it; else a busy room stalls at the bound until
+    the next connect. Pushing to a line that was lost has no effect.
+    """
 
     @property
     def opened_at(self) -> float:
@@ -61,7 +66,10 @@ class Line(Protocol):
 
 
 class Exchange(Protocol):
-    """One payload and its replies. Told apart by identity; must be hashable."""
+    """One payload and its replies. Told apart by identity; must be hashable.
+
+    A reply to a peer that is gone has no effect: the loss is told by `BayeuxServer.lost`.
+    """
 
     @property
     def peer(self) -> Peer:

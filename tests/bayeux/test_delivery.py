@@ -20,7 +20,17 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from cometd_chat.bayeux.exchange import Peer
-from tests.bayeux.parts import KINDS, OPTIONS, POLL, PUSH, STREAM, Client, FakeLine, World
+from tests.bayeux.parts import (
+    KINDS,
+    OPTIONS,
+    POLL,
+    PUSH,
+    STREAM,
+    Client,
+    FakeExchange,
+    FakeLine,
+    World,
+)
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -218,6 +228,21 @@ def test_a_reply_that_could_not_be_written_is_sent_again() -> None:
     client.held = None
     client.connect()
     assert client.data() == [1, 2]
+
+
+def test_a_reply_that_fails_counts_as_lost() -> None:
+    class Broken(FakeExchange):
+        def reply(self, messages: Any) -> None:
+            raise OSError("gone")
+
+    world = World()
+    client = world.client()
+    client.subscribe("/app/x")
+    world.server.publish("/app/x", 1)
+    message = {"channel": "/meta/connect", "clientId": client.id}
+    world.server.process([message], Broken(Peer(POLL)))
+    client.connect()
+    assert client.data() == [1]
 
 
 def test_it_goes_at_once_with_a_connect_that_is_held_already() -> None:
