@@ -268,8 +268,8 @@ class Chat:
         )
         if session is not None:
             session.readers += (reader,)
-            for path in view.paths:
-                self.presence.hold(events.room_of(path), session, self.shown(address))
+            for room in view.rooms:
+                self.presence.hold(room, session, self.shown(address))
             self._make_way(session, reader)
         reader.begin()
         return reader
@@ -289,8 +289,8 @@ class Chat:
         if session is None:
             return
         session.readers = tuple(each for each in session.readers if each is not reader)
-        for path in reader.paths:
-            self.presence.release(events.room_of(path), session, reader.grace)
+        for room in reader.rooms:
+            self.presence.release(room, session, reader.grace)
         if session.brief:
             self._end_brief(session)
 

@@ -36,7 +36,7 @@ SMALL_ROOM = 50
 COUNT_EVERY = 5.0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class _Present:
     """One session in one room.
 

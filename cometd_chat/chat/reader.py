@@ -193,9 +193,9 @@ class Reader:
         return self._held.door
 
     @property
-    def paths(self) -> Sequence[str]:
-        """The paths of what she reads."""
-        return self._view.paths
+    def rooms(self) -> Sequence[str]:
+        """The names of what she reads."""
+        return self._view.rooms
 
     @property
     def cursor(self) -> str:
@@ -247,6 +247,8 @@ class Reader:
 
     def _go_live(self, rest: Batch | None) -> None:
         self._live = True
+        if not self._first:
+            self._shown = ""  # From here on it is not asked for.
         if rest is not None or self._first or self._at_once:
             self._send(rest, self._held.replay)
         self._position = max(self._position, self._readership.feed.last_id)

@@ -35,11 +35,13 @@ class View:
     :param contexts: where their readers are held.
     """
 
-    __slots__ = ("contexts", "paths")
+    __slots__ = ("contexts", "paths", "rooms")
 
     def __init__(self, contexts: Sequence[CometContext]) -> None:
         self.contexts = tuple(contexts)
         self.paths = tuple(context.path for context in contexts)
+        #: The rooms' names.
+        self.rooms = tuple(events.room_of(path) for path in self.paths)
 
 
 class Readership:

@@ -35,7 +35,7 @@ _EXTEND_AFTER = 86400.0
 GUEST = "guest"
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Session:
     """Somebody.
 
@@ -57,6 +57,13 @@ class Session:
     brief: bool = False
     ended: bool = False
     readers: tuple[Reader, ...] = ()
+    #: The sweep's, which looks after its name.
+    home: Sessions | None = None
+    due_bucket: int = 0
+
+    def on_due(self, now: float) -> float | None:
+        """See `Sessions.check_timeout`."""
+        return None if self.home is None else self.home.check_timeout(self, now)
 
 
 class Sessions:
@@ -108,8 +115,7 @@ class Sessions:
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.
         """
-        name = names.person_name(name)
-        key = names.person_key(name)
+        name, key = _named(name)
         self._refuse_taken(key, None)
         token = urlsafe_b64encode(self._random_bytes(24)).decode("ascii")
         now = self._wall_clock()
@@ -199,8 +205,7 @@ class Sessions:
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.
         """
-        name = names.person_name(name)
-        key = names.person_key(name)
+        name, key = _named(name)
         self._refuse_taken(key, session)
         held_before = self._by_key.get(key)
         self._by_key[key] = session
@@ -239,7 +244,7 @@ class Sessions:
             id=row.id,
             token_hash=row.token_hash,
             name=row.name,
-            name_key=row.name_key,
+            name_key=row.name if row.name_key == row.name else row.name_key,
             role=row.role,
             expires_at=row.expires_at / 1000,
             seen_at=self._reaper.seconds(),
@@ -250,7 +255,8 @@ class Sessions:
         if session.name_key is not None:
             self._by_key[session.name_key] = session
         if not session.brief:
-            self._reaper.schedule(_GuestTimeout(self, session), self._guest_timeout)
+            session.home = self
+            self._reaper.schedule(session, self._guest_timeout)
 
     def _forget(self, session: Session) -> None:
         self._by_token.pop(session.token_hash, None)
@@ -278,18 +284,6 @@ class Sessions:
         return None
 
 
-@attrs.define(eq=False)
-class _GuestTimeout:
-    """The sweep's look at one session."""
-
-    sessions: Sessions
-    session: Session
-    due_bucket: int = 0
-
-    def on_due(self, now: float) -> float | None:
-        return self.sessions.check_timeout(self.session, now)
-
-
 def refuse_voiceless(session: Session) -> None:
     """Refuse somebody who can't speak, though she could when her request came in.
 
@@ -303,6 +297,16 @@ def refuse_voiceless(session: Session) -> None:
             f"You were away and somebody else is {session.name} now: choose another name for "
             "this session."
         )
+
+
+def _named(name: str) -> tuple[str, str]:
+    """A name as it is shown and as it is compared; one object where they are the same.
+
+    :raises InvalidRequest: that can't be a name.
+    """
+    name = names.person_name(name)
+    key = names.person_key(name)
+    return name, name if key == name else key
 
 
 def _hash(token: str) -> bytes:

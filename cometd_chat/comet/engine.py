@@ -30,7 +30,7 @@ from cometd_chat.errors import NotFound, ShuttingDown
 _CLOCK_EVERY = 32
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class _Registration:
     """A handler that is held: the engine's own notes on it, and an item of the reaper.
 
@@ -81,6 +81,8 @@ class CometContext:
         self.path = path
         self._engine = engine
         self._expiration_delay = expiration_delay
+        # The contexts of a handler that is in this one only, as most are.
+        self._alone = (self,)
         # By identity, so that handlers need be neither hashable nor distinct by value.
         self._held: dict[int, _Registration] = {}
 
@@ -378,7 +380,7 @@ class CometEngine:
                 engine=self,
                 handler=handler,
                 key=key,
-                contexts=(context,),
+                contexts=context._alone,
                 last_progress=self._clock.seconds(),
                 # By hand, as isinstance of a protocol would be most of what adding costs.
                 reader=cast(ReadHandler, handler) if hasattr(handler, "on_read") else None,

@@ -56,8 +56,9 @@ class Reaper:
         self._clock = clock
         self._resolution = resolution
         self._slice_seconds = slice_seconds
-        # A dict for each bucket: ordered, and an item leaves it without a search.
-        self._buckets: dict[int, dict[Due, None]] = {}
+        # A dict for each bucket: ordered, and an item leaves it without a search. Its number stands
+        # beside it, so that all its items can have that one object and not each one of its own.
+        self._buckets: dict[int, tuple[int, dict[Due, None]]] = {}
         self._numbers: list[int] = []  # the buckets' numbers, as a heap
         self._scheduled = 0
         self._call: IDelayedCall | None = None
@@ -77,12 +78,12 @@ class Reaper:
         """Call ``item.on_due`` in ``delay_seconds``; one that is scheduled already is moved."""
         self.cancel(item)
         number = self._bucket_number(delay_seconds)
-        bucket = self._buckets.get(number)
-        if bucket is None:
-            bucket = self._buckets[number] = {}
+        found = self._buckets.get(number)
+        if found is None:
+            found = self._buckets[number] = (number, {})
             heappush(self._numbers, number)
+        item.due_bucket, bucket = found
         bucket[item] = None
-        item.due_bucket = number
         self._scheduled += 1
         self._arm()
 
@@ -101,7 +102,7 @@ class Reaper:
         """Forget an item; nothing happens when it is not scheduled."""
         if item.due_bucket <= 0:
             return
-        del self._buckets[item.due_bucket][item]
+        del self._buckets[item.due_bucket][1][item]
         item.due_bucket = 0
         self._scheduled -= 1
         if not self._scheduled:
@@ -145,7 +146,7 @@ class Reaper:
         """
         called = 0
         while self._numbers and self._numbers[0] * self._resolution <= now:
-            bucket = self._buckets[self._numbers[0]]
+            _, bucket = self._buckets[self._numbers[0]]
             while bucket:
                 # From the end, since a dict is slow to give up its first entry again and again.
                 item, _ = bucket.popitem()

@@ -85,7 +85,7 @@ def send(transport: Any, data: bytes) -> None:
     """
     if (
         transport.dataBuffer
-        or transport._tempDataBuffer
+        or transport._tempDataLen
         or not transport.connected
         or transport.disconnecting
     ):
@@ -165,14 +165,13 @@ class _Lean:
     __slots__ = (
         "_addressType",
         "_sendmsgQueue",
-        "_tempDataBuffer",
         "_tempDataLen",
+        "_waiting_pieces",
         "client",
         "connected",
         "dataBuffer",
         "disconnected",
         "disconnecting",
-        "fileno",
         "hostname",
         "offset",
         "producer",
@@ -192,7 +191,34 @@ class _Lean:
         self.producer = None
         self.producerPaused = self.streamingProducer = False
         self._addressType = tcp.Server._addressType
+        self._waiting_pieces: list[bytes] | None = None
         super().__init__(*arguments)
+
+    # What Twisted keeps for each and mostly never needs: an empty list of pieces to be written, and
+    # the bound method of a socket that the socket can be asked for.
+
+    @property
+    def _tempDataBuffer(self) -> list[bytes]:
+        if self._waiting_pieces is None:
+            self._waiting_pieces = []
+        return self._waiting_pieces
+
+    @_tempDataBuffer.setter
+    def _tempDataBuffer(self, pieces: list[bytes]) -> None:
+        self._waiting_pieces = pieces or None
+
+    @property
+    def fileno(self) -> Any:
+        # After its end a connection has no socket, as it then has no `fileno` in Twisted.
+        return self.socket.fileno
+
+    @fileno.setter
+    def fileno(self, fileno: object) -> None:
+        """Not kept."""
+
+    @fileno.deleter
+    def fileno(self) -> None:
+        """Not kept."""
 
     # Two strings by which Twisted would know each connection in its log, the peer's address in
     # them: made for each, and never the same.
