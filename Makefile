@@ -1,27 +1,48 @@
 # make run    install into .venv and start the daemon in the foreground
 # make test   install with the test extra, then check and test everything
+# make bench  install the bench extra and its peers, measure, write docs/performance.md
+# make profile  the same install, then show where the daemon's time goes in the hot cases
 #
 # PYTHON=...  the interpreter of a new .venv; by default the newest of 3.10 to 3.13
 # ARGS=...    options of the daemon, such as ARGS='--listen tcp:9000'
+# CASES=... ROUNDS=7 SCALE=1 COMET_ARGS=... RESULTS=FILE   what to measure, see docs/performance.md
 
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS :=
+CASES := fanout,flood,memory,heartbeat,poll,posts,restart,startup
+ROUNDS := 7
+SCALE := 1
+COMET_ARGS :=
+RESULTS := benchmarks/results.json
 
-.PHONY: run test install install-test lint types tests clean
+.PHONY: run test bench profile install install-test install-bench lint types tests clean
 
 run: install
 	@exec $(BIN)/twistd -n --pidfile= comet-chat $(ARGS)
 
 test: install-test lint types tests
 
+# The checkout's benchmarks, the installed daemon.
+BENCH = env -u PYTHONPATH $(BIN)/python -m benchmarks --cases '$(CASES)' --scale $(SCALE) --comet='$(COMET_ARGS)'
+
+bench: install-bench
+	$(BENCH) --rounds $(ROUNDS) --results $(RESULTS)
+
+profile: install-bench
+	$(BENCH) --profile
+
 install:
 	@.ci/install
 
 install-test:
 	@.ci/install test
+
+install-bench:
+	@.ci/install bench
+	@benchmarks/install
 
 lint:
 	$(BIN)/ruff check .

@@ -37,6 +37,12 @@ setup(
         "wsproto",
     ],
     extras_require={
+        "bench": [
+            "aiohttp",
+            "matplotlib",
+            "py-spy",
+            "tornado",
+        ],
         "test": [
             "hypothesis",
             "mypy",

@@ -1,0 +1,1 @@
+"""Load clients: raw epoll, a process each, bytes in and counts out."""

@@ -1,0 +1,75 @@
+"""Where others are better: found in the figures, so that nobody has to want to say it.
+
+What it is: `found`, a sentence for each comparison that the daemon loses.
+
+What it may know: which figures of which case are better when they are smaller.
+
+Invariant: all comparisons of the list are made; none is left out because of its result.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from benchmarks.goals import Cases, Spread, figures, ratios, samples
+from benchmarks.tables import NAMES, number
+
+#: The daemon itself, seen with something switched off, is nobody to lose to.
+OURS = ("comet", "comet, both off", "comet, Bayeux", "no fsync")
+
+
+@attrs.frozen
+class Comparison:
+    """One figure of one case.
+
+    :param group: the key by which like is compared with like.
+    :param what: in words, with the group's value where ``{}`` is.
+    :param more: whether more is better.
+    """
+
+    case: str
+    key: str
+    group: str
+    what: str
+    more: bool = False
+
+
+COMPARISONS = [
+    Comparison("fanout", "cpu_us", "size", "CPU a delivery to {:,} streams"),
+    Comparison("fanout", "post_us", "size", "CPU of a post that nobody reads, at {:,} streams"),
+    Comparison("fanout", "first_ms", "size", "time until the first of {:,} streams has a message"),
+    Comparison("fanout", "last_ms", "size", "time until the last of {:,} streams has a message"),
+    Comparison("flood", "deliveries_s", "size", "deliveries a second to {:,} streams", more=True),
+    Comparison("memory", "bytes", "door", "memory of an idle `{}`"),
+    Comparison("heartbeat", "percent", "streams", "CPU of heartbeats for {:,} streams"),
+    Comparison("poll", "fast_cycle_us", "size", "CPU a poll cycle, {:,} clients"),
+    Comparison("poll", "cycle_us", "size", "the same at leisure, {:,} clients"),
+    Comparison("poll", "deliveries_s", "size", "deliveries a second by {:,} polls", more=True),
+    Comparison("posts", "posts_s", "posters", "durable posts a second, {:,} posters", more=True),
+]
+
+
+def found(cases: Cases) -> list[str]:
+    """A sentence for each loss, by what is compared."""
+    lines = []
+    for each in COMPARISONS:
+        groups = dict.fromkeys(sample.get(each.group) for sample in samples(cases, each.case))
+        for value in groups:
+            if lost := _lost(cases, each, value):
+                lines.append(f"{each.what.format(value)}: {lost}")
+    return lines
+
+
+def _lost(cases: Cases, each: Comparison, value: object) -> str:
+    """Who is better in this, and by how much."""
+    wanted = {each.group: value}
+    ours = figures(cases, each.case, each.key, server="comet", **wanted)
+    better = []
+    for server in dict.fromkeys(sample["server"] for sample in samples(cases, each.case)):
+        theirs = figures(cases, each.case, each.key, server=server, **wanted)
+        if server in OURS or not ours or not theirs:
+            continue
+        factors = ratios(theirs, ours) if each.more else ratios(ours, theirs)
+        if factors and (middle := Spread.of(factors).middle) > 1:
+            better.append(f"{NAMES[server]} {number(middle)} x better")
+    return ", ".join(better)

@@ -1,0 +1,204 @@
+"""The page about the figures: docs/performance.md and its plots.
+
+What it is: `page`, text from figures, and ``python -m benchmarks.report``, which writes it.
+
+What it may know: the results file.
+
+Invariant: every figure on the page is computed from that file; `--check` fails when the page is
+not the file's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks import losses, results
+from benchmarks.goals import GOALS, Cases, samples
+from benchmarks.tables import NAMES, of_case, spread, table
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "performance.md"
+PLOTS = DOCS / "performance"
+
+#: A load client that is busier than this may have been what held a server up.
+BUSY = 0.9
+
+#: The page's words; the figures go where ``{{case}}`` stands.
+WORDS = Path(__file__).parent / "page.md"
+
+COLUMNS: dict[str, tuple[str, str, list[tuple[str, str, float]]]] = {
+    "fanout": (
+        "size",
+        "streams",
+        [
+            ("CPU a delivery, µs", "cpu_us", 1),
+            ("of it beyond the post, µs", "net_us", 1),
+            ("CPU of a post at nobody, µs", "post_us", 1),
+            ("first has it, ms", "first_ms", 1),
+            ("last has it, ms", "last_ms", 1),
+            ("load client, µs", "client_us", 1),
+        ],
+    ),
+    "flood": (
+        "size",
+        "streams",
+        [
+            ("deliveries a second", "deliveries_s", 1),
+            ("posts a second", "posts_s", 1),
+            ("post answered p99, ms", "post_p99_ms", 1),
+            ("CPU a delivery, µs", "cpu_us", 1),
+            ("missing", "missing", 1),
+            ("server busy, %", "server_busy", 100),
+            ("load client busy, %", "client_busy", 100),
+        ],
+    ),
+    "memory": (
+        "door",
+        "door",
+        [
+            ("bytes a reader", "bytes", 1),
+            ("without its session", "bytes_without_session", 1),
+            ("whole process, MiB", "total_mib", 1),
+        ],
+    ),
+    "heartbeat": ("streams", "streams", [("of one core, %", "percent", 1)]),
+    "poll": (
+        "size",
+        "clients",
+        [
+            ("CPU a cycle flat out, µs", "fast_cycle_us", 1),
+            ("at leisure, µs", "cycle_us", 1),
+            ("deliveries a second", "deliveries_s", 1),
+            ("all have it at leisure, ms", "all_ms", 1),
+            ("load client a cycle, µs", "client_us", 1),
+            ("load client busy, %", "client_busy", 100),
+        ],
+    ),
+    "posts": (
+        "posters",
+        "posters",
+        [
+            ("posts a second", "posts_s", 1),
+            ("p50, ms", "p50_ms", 1),
+            ("p99, ms", "p99_ms", 1),
+            ("CPU a post, µs", "cpu_us", 1),
+            ("load client busy, %", "client_busy", 100),
+        ],
+    ),
+    "restart": (
+        "clients",
+        "clients",
+        [
+            ("process to port, s", "ready_s", 1),
+            ("half are level, s", "half_s", 1),
+            ("all are level, s", "level_s", 1),
+            ("others' p50, ms", "busy_p50_ms", 1),
+            ("others' p99, ms", "busy_p99_ms", 1),
+            ("p99 in calm, ms", "calm_p99_ms", 1),
+            ("CPU a client, µs", "cpu_us", 1),
+        ],
+    ),
+    "startup": (
+        "",
+        "",
+        [
+            ("first start, s", "first_start_s", 1),
+            ("later start, s", "start_s", 1),
+            ("idle CPU, %", "idle_percent", 1),
+            ("memory, MiB", "memory_mib", 1),
+        ],
+    ),
+}
+
+
+def page(found: dict[str, Any]) -> str:
+    """The page for these results."""
+    cases: Cases = found["cases"]
+    parts = {"machine": machine(found), "goals": goals(cases), "losses": lost(cases)}
+    parts |= {name: section(cases, name) for name in COLUMNS}
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], WORDS.read_text())
+
+
+def section(cases: Cases, name: str) -> str:
+    """The table of a case, and how its figures came about."""
+    if name not in cases:
+        return "Not measured yet."
+    group, head, columns = COLUMNS[name]
+    shown = of_case(cases, name, group, head, columns)
+    return "\n\n".join(filter(None, [shown, origin(cases[name]), held_up(cases, name)]))
+
+
+def machine(found: dict[str, Any]) -> str:
+    """What was measured on."""
+    return table(["", ""], [[key, value] for key, value in found["machine"].items() if value])
+
+
+def goals(cases: Cases) -> str:
+    """What is to be reached, and what was."""
+    rows = []
+    for goal in GOALS:
+        unit = "" if goal.unit == "x" else f" {goal.unit}"
+        wanted = f"{'at least' if goal.at_least else 'at most'} {goal.limit:,g}{unit}"
+        if goal.aim is not None:
+            wanted += f", aim {goal.aim:,g}"
+        found = goal.spread(cases)
+        verdict = goal.verdict(found) if found else "not measured"
+        rows.append([goal.name, wanted, spread(found), verdict])
+    return table(["goal", "wanted", "found: median (quartiles)", "verdict"], rows)
+
+
+def lost(cases: Cases) -> str:
+    """Where others are better."""
+    lines = losses.found(cases) or ["Nowhere among what was compared."]
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def origin(case: dict[str, Any]) -> str:
+    """How the figures of a case came about."""
+    rounds = "one round" if case["rounds"] == 1 else f"{case['rounds']} rounds"
+    text = f"{rounds} on {case['when']}, commit {case['commit']}"
+    if case["scale"] != 1:
+        text += f", **with {case['scale']:g} x the clients**"
+    if case["options"]:
+        text += f", options `{' '.join(case['options'])}`"
+    return f"({text[0].upper()}{text[1:]}.)"
+
+
+def held_up(cases: Cases, case: str) -> str:
+    """Where the load client may have been the bottleneck."""
+    busy = {
+        NAMES[each["server"]] for each in samples(cases, case) if each.get("client_busy", 0) > BUSY
+    }
+    if not busy:
+        return ""
+    return f"The load client was itself at its limit with: {', '.join(sorted(busy))}."
+
+
+def write(found: dict[str, Any]) -> None:
+    """Write the page and its plots."""
+    from benchmarks import plots  # matplotlib is slow to load and not needed to check a page.
+
+    PAGE.write_text(page(found))
+    plots.draw(found["cases"], PLOTS)
+
+
+def main() -> None:
+    """Write the page, or check it."""
+    parser = argparse.ArgumentParser(prog="benchmarks.report", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail when it differs")
+    given = parser.parse_args()
+    found = results.load(results.RESULTS)
+    if not given.check:
+        write(found)
+    elif PAGE.read_text() != page(found):
+        sys.exit(
+            f"{PAGE.name} is not what {results.RESULTS.name} says: python -m benchmarks.report"
+        )
+
+
+if __name__ == "__main__":
+    main()

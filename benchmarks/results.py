@@ -1,0 +1,106 @@
+"""The raw figures: one JSON file, and what has to be known about the machine that made them.
+
+What it is: reading and writing `results.json`; a look at machine and versions.
+
+What it may know: files, package metadata.
+
+Invariant: a run of some cases leaves the figures of the others as they are, each case with its own
+date, commit and number of rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.plan import Plan, Sample
+from benchmarks.servers.faye import PEERS
+
+RESULTS = Path(__file__).parent / "results.json"
+
+#: Digits that are kept of a figure; more would only be noise.
+DIGITS = 5
+
+
+def load(path: Path) -> dict[str, Any]:
+    """All figures; empty when there are none yet."""
+    if not path.exists():
+        return {"machine": {}, "cases": {}}
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def save(path: Path, results: dict[str, Any]) -> None:
+    """Write them, a sample a line, so that a diff can be read."""
+    cases = [f'"{name}": {_lines(case)}' for name, case in sorted(results["cases"].items())]
+    machine = json.dumps(results["machine"], indent=1)
+    joined = ",\n".join(cases)
+    path.write_text(f'{{"machine": {machine},\n"cases": {{\n{joined}\n}}}}\n')
+
+
+def case_of(plan: Plan, samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
+    """The figures of one case, and how they came about.
+
+    :param seconds: that the case took.
+    """
+    return {
+        "when": time.strftime("%Y-%m-%d %H:%M"),
+        "commit": _said("git", "describe", "--always", "--dirty"),
+        "rounds": plan.rounds,
+        "scale": plan.scale,
+        "options": list(plan.options),
+        "seconds": round(seconds),
+        "load": round(os.getloadavg()[1], 2),
+        "samples": [{key: _short(value) for key, value in each.items()} for each in samples],
+    }
+
+
+def machine() -> dict[str, str]:
+    """What was measured on, and with which versions."""
+    faye = PEERS / "node_modules/faye/package.json"
+    return {
+        "processor": f"{os.cpu_count()} x {_processor()}",
+        "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "Twisted": metadata.version("twisted"),
+        "Klein": metadata.version("klein"),
+        "aiohttp": metadata.version("aiohttp"),
+        "Tornado": metadata.version("tornado"),
+        "Nchan": _said("dpkg-query", "-W", "-f", "${Version}", "libnginx-mod-nchan"),
+        "nginx": _said("dpkg-query", "-W", "-f", "${Version}", "nginx-common"),
+        "Faye": json.loads(faye.read_text())["version"] if faye.exists() else "",
+        "Node": _said("node", "--version"),
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _said(*command: str) -> str:
+    """What a command prints, or nothing when it can't be run."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def _lines(case: dict[str, Any]) -> str:
+    head = {key: value for key, value in case.items() if key != "samples"}
+    samples = ",\n".join(f" {json.dumps(sample)}" for sample in case["samples"])
+    return f'{json.dumps(head)[:-1]}, "samples": [\n{samples}\n]}}'
