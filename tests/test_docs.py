@@ -536,6 +536,13 @@ def test_the_table_of_metrics(daemon: Daemon) -> None:
     assert told == there
 
 
+def test_the_page_of_performance() -> None:
+    """Its figures are those of the results that are committed with it."""
+    command = [sys.executable, "-m", "benchmarks.report", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+
+
 # -- links
 
 
