@@ -206,7 +206,7 @@ class Chat:
             raise ClientIdReused(
                 "This session has posted another text with that client_id: use a new one."
             )
-        return events.recorded(record), record.repeated
+        return self.feed.event(record), record.repeated
 
     async def history(
         self, room: Room, *, before: int | None, after: int | None, limit: int

@@ -10,6 +10,7 @@ Invariant: the same thing is the same JSON, whichever door and process it comes 
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 from cometd_chat.log.log import Record
@@ -31,8 +32,13 @@ def room_of(path: str) -> str:
 def timestamp(milliseconds: int) -> str:
     """Milliseconds since 1970 in RFC 3339, UTC, with milliseconds."""
     seconds, rest = divmod(milliseconds, 1000)
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    return f"{_second(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    # Most of what is said in a second is said in the same one as what was said before.
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}"
 
 
 def recorded(record: Record) -> Event:

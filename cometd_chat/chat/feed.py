@@ -45,6 +45,8 @@ class Feed:
         #: For each path that has events, the id of its newest. What was said before the start is
         #: asked of the log and comes in a moment.
         self.newest: dict[str, int] = {}
+        # What was told last; those who said it are told next.
+        self._told: dict[int, Event] = {}
         self._stop: Callable[[], None] | None = None
 
     def start(self, recent: Sequence[Record]) -> None:
@@ -79,12 +81,17 @@ class Feed:
     def _committed(self, records: Sequence[Record]) -> None:
         self.appended += len(records)
         made = self._remember(records)
+        self._told = {record.id: event for record, event in zip(records, made, strict=True)}
         self.engine.deliver(
             [
                 Delivery(record.context, event, record.id)
                 for record, event in zip(records, made, strict=True)
             ]
         )
+
+    def event(self, record: Record) -> Event:
+        """The event of a record; of one that was just told the very event."""
+        return self._told.get(record.id) or events.recorded(record)
 
     def after(self, position: int, paths: Collection[str], limit: int) -> list[Event] | None:
         """Events of some contexts after ``position``, or None when the tail doesn't reach back."""

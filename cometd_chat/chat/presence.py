@@ -109,9 +109,9 @@ class Presence:
 
         :param address: what others may see of where it comes from.
         """
-        present = self._present(room, session, address)
-        present.holds += 1
-        self._reaper.cancel(present)
+        # It stays scheduled: who polls lets go and comes back all the time, and the sweep finds
+        # once in a while that it holds something.
+        self._present(room, session, address).holds += 1
 
     def release(self, room: str, session: Session, grace: float = GRACE) -> None:
         """A session lets go of a request on a room; it is present for ``grace`` seconds yet."""
@@ -123,18 +123,24 @@ class Presence:
         if now < present.leaving_until:
             # A page says that it leaves and drops its stream; which one comes first is chance.
             grace = min(grace, LEAVING_GRACE)
+            self._reaper.cancel(present)  # It may be for later.
         present.until = max(present.until, now + grace)
-        if present.holds <= 0:
-            self._reaper.schedule(present, present.until - self._reaper.seconds())
+        self._watch(present, now)
 
     def seen(
         self, room: str, session: Session, grace: float = GRACE, address: str | None = None
     ) -> None:
         """A session asked something about a room."""
         present = self._present(room, session, address)
-        present.until = max(present.until, self._reaper.seconds() + grace)
-        if not present.holds:
-            self._reaper.schedule(present, present.until - self._reaper.seconds())
+        now = self._reaper.seconds()
+        present.until = max(present.until, now + grace)
+        self._watch(present, now)
+
+    def _watch(self, present: _Present, now: float) -> None:
+        """Let the sweep look at somebody who holds nothing, at the latest when she is gone; what
+        makes it later costs nothing."""
+        if present.holds <= 0 and not present.due_bucket:
+            self._reaper.schedule(present, present.until - now)
 
     def leave(self, room: str, session: Session) -> None:
         """A session says that it leaves a room; what it still holds there keeps it."""

@@ -53,6 +53,8 @@ class _Registration:
 
     def expiration_delay(self) -> float | None:
         """The smallest of its contexts' delays, in seconds; None when it never expires."""
+        if len(self.contexts) == 1:
+            return self.contexts[0]._expiration_delay
         delays = [each.expiration_delay for each in self.contexts]
         return min((delay for delay in delays if delay is not None), default=None)
 

@@ -76,7 +76,8 @@ class Reaper:
 
     def schedule(self, item: Due, delay_seconds: float) -> None:
         """Call ``item.on_due`` in ``delay_seconds``; one that is scheduled already is moved."""
-        self.cancel(item)
+        if item.due_bucket:
+            self.cancel(item)
         number = self._bucket_number(delay_seconds)
         found = self._buckets.get(number)
         if found is None:
@@ -91,8 +92,8 @@ class Reaper:
         """The first bucket that is not before the time, and always one that lies ahead: an item
         that is due at once, again and again, may not keep a sweep from ending."""
         now = self._clock.seconds()
-        due = now + max(0.0, delay_seconds)
-        number = max(1, ceil(due / self._resolution))
+        due = now + delay_seconds if delay_seconds > 0 else now
+        number = ceil(due / self._resolution) or 1
         # At most a step or two: `ceil` of a float that was rounded, or due at this very moment.
         while number * self._resolution < due or number * self._resolution <= now:
             number += 1

@@ -12,7 +12,7 @@ peer that goes is told by `lost`. What is held for one reader stays within its b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -327,7 +327,7 @@ class HeldStream(_Held):
         self._worn_at = worn_at
         self._events = 0
         self._direct: Any = None
-        self._chunked = 0
+        self._chunked: Literal[0, 1] = 0
         self._waiting: tuple[Deferred[None], ...] = ()
         # Bytes of body: taken by the peer when last measured, and not known to be taken since;
         # written with the backlog, and in the last batch.
@@ -354,7 +354,7 @@ class HeldStream(_Held):
         self._account(len(first), manner.reaper.seconds())
         request.write(first)
         # Which of a batch's two forms is written, see `Batch.make`.
-        self._direct, self._chunked = request.direct, int(bool(request.chunked))
+        self._direct, self._chunked = request.direct, 1 if request.chunked else 0
         manner.reaper.schedule(self, manner.heartbeat)
 
     def send(self, batch: Batch) -> None:

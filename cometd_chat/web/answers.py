@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from cometd_chat.errors import ChatError
+from cometd_chat.transports.event import Event
 from cometd_chat.web.pages import content_security_policy
 
 _log = Logger()
@@ -33,6 +34,11 @@ Body = TypeVar("Body")
 def json(request: IRequest, value: object, status: int = 200) -> bytes:
     """A JSON object."""
     return _complete(request, "application/json", msgspec.json.encode(value), status)
+
+
+def event(request: IRequest, event: Event, status: int = 200) -> bytes:
+    """An event, whose JSON is made already."""
+    return _complete(request, "application/json", event.json, status)
 
 
 def html(request: IRequest, page: str, nonce: str, status: int = 200) -> bytes:

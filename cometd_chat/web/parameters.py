@@ -9,7 +9,8 @@ Invariant: whatever is wrong is a 400 or 415 that names the field and says what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,9 @@ from twisted.web.iweb import IRequest
 from cometd_chat.errors import FieldError, InvalidRequest, NotJson
 
 MAX_FIELDS = 100
+
+#: What stands for something else in a query.
+_ESCAPED = re.compile(rb"[%+]")
 
 
 def refused(field: str, detail: str) -> InvalidRequest:
@@ -92,13 +96,21 @@ def form(request: IRequest) -> Parameters:
 
 def _parse(encoded: bytes) -> Parameters:
     fields: dict[str, str] = {}
+    pairs: Iterable[Sequence[str]]
     try:
-        pairs = parse_qsl(
-            encoded.decode("utf-8"),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=MAX_FIELDS,
-        )
+        if encoded.isascii() and not _ESCAPED.search(encoded):
+            # As most are, and then they are read in a tenth of the time.
+            text = encoded.decode("ascii")
+            pairs = [each.partition("=")[::2] for each in text.split("&") if each]
+            if len(pairs) > MAX_FIELDS:
+                raise ValueError
+        else:
+            pairs = parse_qsl(
+                encoded.decode("utf-8"),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=MAX_FIELDS,
+            )
     except UnicodeDecodeError as error:
         raise InvalidRequest("What was sent is not UTF-8.") from error
     except ValueError as error:

@@ -136,6 +136,36 @@ def test_who_says_that_she_leaves_is_gone_soon(
     assert ear.take() == ["join alice", "leave alice"]
 
 
+def test_who_says_that_she_leaves_and_lets_go_is_gone_soon_too(
+    house: House, presence: Presence, ear: Ear, alice: Session
+) -> None:
+    presence.seen("lobby", alice, SLOW_GRACE)
+    house.advance(SLOW_GRACE - 5)
+    presence.hold("lobby", alice)
+    presence.release("lobby", alice, SLOW_GRACE)
+    presence.hold("lobby", alice)
+    presence.seen("lobby", alice, LEAVING_GRACE)
+    house.advance(SLOW_GRACE)
+    presence.leave("lobby", alice)
+    presence.release("lobby", alice)
+    house.advance(LEAVING_GRACE + 1)
+    assert ear.take() == ["join alice", "leave alice"]
+
+
+def test_who_comes_and_goes_all_the_time_is_there_all_the_time(
+    house: House, presence: Presence, ear: Ear, alice: Session
+) -> None:
+    for _ in range(100):
+        presence.hold("lobby", alice)
+        house.advance(3)
+        presence.release("lobby", alice)
+    assert ear.take() == ["join alice"]
+    house.advance(GRACE - 1)
+    assert ear.take() == []
+    house.advance(2)
+    assert ear.take() == ["leave alice"]
+
+
 def test_who_holds_another_window_does_not_leave(
     house: House, presence: Presence, ear: Ear, alice: Session
 ) -> None:
