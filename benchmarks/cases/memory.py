@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
-from benchmarks.plan import Plan, Sample, Standing, stand
+from benchmarks.plan import BOTH_OFF, Plan, Sample, Standing, stand
 from benchmarks.servers import nchan
 from benchmarks.servers.comet import EVENTS, PLAIN, Comet, cursor, has_short_cuts, sessions
 from benchmarks.wire import cookie, get
@@ -39,7 +39,7 @@ def run(plan: Plan) -> Iterator[Sample]:
                 yield {"round": round, **of_comet(plan, plan.comet(door))}
         yield {"round": round, **of_nchan(plan)}
         if has_short_cuts() and round < FEW:
-            both_off = Comet("stream", [*plan.options, *PLAIN], "comet, both off")
+            both_off = Comet("stream", [*plan.options, *PLAIN], BOTH_OFF)
             yield {"round": round, **of_comet(plan, both_off)}
 
 

@@ -50,9 +50,9 @@ PLAIN = ("--direct-write=off", "--fast-lane=off")
 
 @lru_cache
 def has_short_cuts() -> bool:
-    """Whether this version's daemon has the options of `PLAIN`."""
+    """Whether this version's daemon has all options of `PLAIN`."""
     said = subprocess.run([twistd(), "comet-chat", "--help"], capture_output=True, timeout=60)
-    return b"--direct-write" in said.stdout
+    return all(option.partition("=")[0].encode() in said.stdout for option in PLAIN)
 
 
 def twistd() -> str:
