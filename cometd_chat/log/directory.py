@@ -1,4 +1,4 @@
-"""What is kept beside the log: sessions and rooms.
+"""What is kept beside the log: sessions, rooms, and how far somebody has come.
 
 What it is: the rows, `Directory`, the seam that every directory keeps, and `SqlDirectory`, which
 keeps them in the log's database.
@@ -10,15 +10,17 @@ Invariant: a name key belongs to one session at most, and a room's name to one r
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
-from sqlalchemy import Connection, Update, delete, insert, select, update
+from sqlalchemy import Connection, Delete, Update, delete, insert, select, update
+from sqlalchemy.dialects import sqlite
 from twisted.internet.defer import Deferred
 
 from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
 from cometd_chat.log.database import Database
-from cometd_chat.log.tables import rooms, sessions
+from cometd_chat.log.tables import positions, rooms, sessions
 
 
 @attrs.frozen
@@ -57,9 +59,21 @@ class RoomRow:
     created_at: int
 
 
+@attrs.frozen
+class PositionRow:
+    """How far a session has come in a room.
+
+    :param position: an id of the log: it has everything up to there. None to forget the room.
+    """
+
+    session: str
+    room: str
+    position: int | None
+
+
 class Directory(Protocol):
-    """Sessions and rooms, durably. Whatever answers later may also fail with StorageUnavailable;
-    then nothing was changed."""
+    """Sessions, rooms and positions, durably. Whatever answers later may also fail with
+    StorageUnavailable; then nothing was changed."""
 
     def add_session(self, row: SessionRow) -> Deferred[None]:
         """Keep a new session.
@@ -103,6 +117,18 @@ class Directory(Protocol):
 
     def rooms(self) -> list[RoomRow]:
         """All rooms, the oldest first. Blocks: for the start."""
+
+    def positions(self, session: str) -> Deferred[Mapping[str, int]]:
+        """How far a session has come, by room. They are forgotten with the session."""
+
+    def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
+        """Keep positions, in the place of older ones. Those of sessions that are gone are not."""
+
+
+_INSERT_POSITION = sqlite.insert(positions)
+_PUT_POSITION = _INSERT_POSITION.on_conflict_do_update(
+    index_elements=["session", "room"], set_={"position": _INSERT_POSITION.excluded.position}
+)
 
 
 class SqlDirectory:
@@ -192,6 +218,30 @@ class SqlDirectory:
             lambda connection: [RoomRow(*row) for row in connection.execute(query)]
         )
 
+    def positions(self, session: str) -> Deferred[Mapping[str, int]]:
+        """See `Directory.positions`."""
+        query = select(positions.c.room, positions.c.position).where(positions.c.session == session)
+        return self._database.read(
+            lambda connection: {row.room: row.position for row in connection.execute(query)}
+        )
+
+    def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
+        """See `Directory.put_positions`."""
+
+        def put(connection: Connection) -> None:
+            ids = {row.session for row in rows}
+            query = select(sessions.c.id).where(sessions.c.id.in_(ids))
+            there = set(connection.execute(query).scalars())
+            kept = [attrs.asdict(row) for row in rows if row.session in there]
+            new = [row for row in kept if row["position"] is not None]
+            if new:
+                connection.execute(_PUT_POSITION, new)
+            for row in kept:
+                if row["position"] is None:
+                    connection.execute(_drop_position(row["session"], row["room"]))
+
+        return self._database.write(put)
+
     def _update(self, id: str, **values: Any) -> Deferred[None]:
         def change(connection: Connection) -> None:
             connection.execute(_update(id, **values))
@@ -217,6 +267,10 @@ def _check_name(connection: Connection, id: str, name: str, name_key: str | None
     )
     if name_key is not None and connection.execute(query).first():
         raise name_taken(name)
+
+
+def _drop_position(session: str, room: str) -> Delete:
+    return delete(positions).where(positions.c.session == session, positions.c.room == room)
 
 
 def _update(id: str, **values: Any) -> Update:

@@ -18,7 +18,13 @@ import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 
 from cometd_chat.errors import ChatError, InvalidToken
-from cometd_chat.log.directory import RoomRow, SessionRow, name_taken, room_exists
+from cometd_chat.log.directory import (
+    PositionRow,
+    RoomRow,
+    SessionRow,
+    name_taken,
+    room_exists,
+)
 from cometd_chat.log.epochs import Epochs, random_epoch
 from cometd_chat.log.log import Draft, Followers, LogListener, Record, check_unicode
 
@@ -167,6 +173,7 @@ class MemoryDirectory:
     def __init__(self, rooms: Sequence[RoomRow] = ()) -> None:
         self._sessions: dict[str, SessionRow] = {}
         self._rooms = {row.name: row for row in rooms}
+        self._positions: dict[str, dict[str, int]] = {}
 
     def add_session(self, row: SessionRow) -> Deferred[None]:
         """See `Directory.add_session`."""
@@ -204,6 +211,7 @@ class MemoryDirectory:
     def end_session(self, id: str) -> Deferred[None]:
         """See `Directory.end_session`."""
         self._sessions.pop(id, None)
+        self._positions.pop(id, None)
         return succeed(None)
 
     def drop_expired(self, now: int) -> Deferred[int]:
@@ -211,6 +219,7 @@ class MemoryDirectory:
         expired = [row.id for row in self._sessions.values() if row.expires_at <= now]
         for id in expired:
             del self._sessions[id]
+            self._positions.pop(id, None)
         return succeed(len(expired))
 
     def named_sessions(self) -> list[SessionRow]:
@@ -228,6 +237,22 @@ class MemoryDirectory:
     def rooms(self) -> list[RoomRow]:
         """See `Directory.rooms`."""
         return sorted(self._rooms.values(), key=lambda row: (row.created_at, row.name))
+
+    def positions(self, session: str) -> Deferred[Mapping[str, int]]:
+        """See `Directory.positions`."""
+        return succeed(dict(self._positions.get(session, {})))
+
+    def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
+        """See `Directory.put_positions`."""
+        for row in rows:
+            if row.session not in self._sessions:
+                continue
+            rooms = self._positions.setdefault(row.session, {})
+            if row.position is None:
+                rooms.pop(row.room, None)
+            else:
+                rooms[row.room] = row.position
+        return succeed(None)
 
     def _is_taken(self, name_key: str | None, id: str) -> bool:
         return name_key is not None and any(

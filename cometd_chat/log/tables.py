@@ -13,6 +13,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -89,4 +90,18 @@ rooms = Table(
     Column("topic", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+)
+
+#: How far a session has come in a room; it goes with the session.
+positions = Table(
+    "positions",
+    metadata,
+    Column(
+        "session",
+        Text,
+        ForeignKey("sessions.id", name="positions_of_session", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("room", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
 )

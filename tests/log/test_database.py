@@ -35,7 +35,7 @@ SECOND = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0002", "0001"
+revision, down_revision = "0003", "0002"
 branch_labels = depends_on = None
 
 def upgrade():
@@ -48,7 +48,7 @@ def newer_schema(folder: Path, then: str = "pass") -> str:
     """Our migrations and one more, in a folder of their own."""
     schema = folder / "100% newer"
     shutil.copytree(Path(cometd_chat.log.__file__).parent / "schema", schema, dirs_exist_ok=True)
-    (schema / "versions" / "r0002_second.py").write_text(SECOND.format(then=then))
+    (schema / "versions" / "r0003_third.py").write_text(SECOND.format(then=then))
     return str(schema)
 
 
@@ -109,21 +109,21 @@ async def test_an_older_file_is_copied_before_it_is_migrated(
         second = open_store(schema=schema)
         assert [record.text for record in await wait(second.log.read([LOBBY], limit=5))] == ["kept"]
         await second.close()
-    assert backups(tmp_path) == ["chat.sqlite.backup-0001"]
-    copy = tmp_path / "chat.sqlite.backup-0001"
+    assert backups(tmp_path) == ["chat.sqlite.backup-0002"]
+    copy = tmp_path / "chat.sqlite.backup-0002"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert query(copy, "SELECT text FROM records") == [("kept",)]
-    assert query(copy, "SELECT version_num FROM alembic_version") == [("0001",)]
-    assert query(first.database.path, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert query(copy, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert query(first.database.path, "SELECT version_num FROM alembic_version") == [("0003",)]
 
 
 @in_reactor
 async def test_copies_are_kept(tmp_path: Path, open_store: Opener) -> None:
     await open_store().close()
-    (tmp_path / "chat.sqlite.backup-0001").write_text("an earlier one")
+    (tmp_path / "chat.sqlite.backup-0002").write_text("an earlier one")
     await open_store(schema=newer_schema(tmp_path)).close()
-    assert backups(tmp_path) == ["chat.sqlite.backup-0001", "chat.sqlite.backup-0001-2"]
-    assert (tmp_path / "chat.sqlite.backup-0001").read_text() == "an earlier one"
+    assert backups(tmp_path) == ["chat.sqlite.backup-0002", "chat.sqlite.backup-0002-2"]
+    assert (tmp_path / "chat.sqlite.backup-0002").read_text() == "an earlier one"
 
 
 @in_reactor
@@ -135,7 +135,7 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_was(
     schema = newer_schema(tmp_path, then="op.execute('SELECT * FROM missing')")
     with pytest.raises(StorageUnavailable, match="no such table"):
         open_store(schema=schema)
-    assert query(first.database.path, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert query(first.database.path, "SELECT version_num FROM alembic_version") == [("0002",)]
     assert "closed" not in str(query(first.database.path, "SELECT sql FROM sqlite_schema"))
     await wait(open_store().log.append(draft()))
 
@@ -148,7 +148,7 @@ async def test_a_newer_schema_is_refused_in_a_sentence(tmp_path: Path, open_stor
     with pytest.raises(SchemaTooNew) as refusal:
         open_store()
     assert "newer release" in refusal.value.detail
-    assert "0002" in refusal.value.detail
+    assert "0003" in refusal.value.detail
     assert "\n" not in refusal.value.detail
     assert store.database.path.read_bytes() == before
 

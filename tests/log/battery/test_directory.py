@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
-from cometd_chat.log.directory import Directory, RoomRow, SessionRow
+from cometd_chat.log.directory import Directory, PositionRow, RoomRow, SessionRow
 from tests.log.support import in_reactor, refused, wait
 
 
@@ -101,3 +101,31 @@ async def test_rooms(directory: Directory) -> None:
     await wait(directory.add_room(dev))
     assert await refused(directory.add_room(attrs.evolve(dev, topic="again")), RoomExists)
     assert directory.rooms() == [lobby, dev]
+
+
+@in_reactor
+async def test_positions_are_kept_and_replaced_and_forgotten(directory: Directory) -> None:
+    await wait(directory.add_session(session("s1")))
+    await wait(directory.add_session(session("s2")))
+    first = [PositionRow("s1", "lobby", 7), PositionRow("s1", "dev", 3), PositionRow("s2", "*", 1)]
+    await wait(directory.put_positions(first))
+    await wait(directory.put_positions([PositionRow("s1", "lobby", 9)]))
+    assert await wait(directory.positions("s1")) == {"lobby": 9, "dev": 3}
+    await wait(directory.put_positions([PositionRow("s1", "dev", None)]))
+    assert await wait(directory.positions("s1")) == {"lobby": 9}
+    assert await wait(directory.positions("s2")) == {"*": 1}
+    assert await wait(directory.positions("s3")) == {}
+
+
+@in_reactor
+async def test_positions_go_with_their_session(directory: Directory) -> None:
+    await wait(directory.add_session(session("s1", expires_at=5)))
+    await wait(directory.add_session(session("s2")))
+    rows = [PositionRow("s1", "lobby", 7), PositionRow("s2", "lobby", 7)]
+    await wait(directory.put_positions([*rows, PositionRow("gone", "lobby", 7)]))
+    assert await wait(directory.positions("gone")) == {}
+    await wait(directory.drop_expired(5))
+    await wait(directory.end_session("s2"))
+    for id in ("s1", "s2"):
+        await wait(directory.add_session(session(id)))
+        assert await wait(directory.positions(id)) == {}
