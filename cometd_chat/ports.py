@@ -74,6 +74,7 @@ class ListeningPorts(Service):
 
     :param listen: endpoint descriptions that are known to parse.
     :param announce: told what is open, once all of it is.
+    :param prepare: told of each port before it accepts anything; None for nobody.
     """
 
     name = "ports"
@@ -84,7 +85,10 @@ class ListeningPorts(Service):
         factory: IProtocolFactory,
         reactor: Any,
         announce: Callable[[Sequence[Bound]], None],
+        *,
+        prepare: Callable[[IListeningPort], None] | None = None,
     ) -> None:
+        self._prepare = prepare
         self._endpoints = [(each, serverFromString(reactor, with_backlog(each))) for each in listen]
         self._factory = factory
         self._announce = announce
@@ -98,7 +102,10 @@ class ListeningPorts(Service):
         """
         try:
             for description, endpoint in self._endpoints:
-                self._ports.append(listen_now(description, endpoint, self._factory))
+                port = listen_now(description, endpoint, self._factory)
+                self._ports.append(port)
+                if self._prepare is not None:
+                    self._prepare(port)
         except CannotStart:
             self._close()
             raise

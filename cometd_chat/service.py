@@ -38,7 +38,9 @@ from cometd_chat.parts import Daemon, Lifetime, SteadyClock
 from cometd_chat.ports import ListeningPorts, announce, raise_open_file_limit
 from cometd_chat.settings import Options, Settings
 from cometd_chat.systemd import Notifier
+from cometd_chat.transports import below
 from cometd_chat.transports.http import ChatSite
+from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.web.addresses import shown_address
 from cometd_chat.web.app import ChatApp, reads_early
@@ -61,6 +63,9 @@ SERVER = f"comet-chat/{__version__}"
 #: The newest events in memory: so many, and so many bytes.
 TAIL = (10_000, 16 * 2**20)
 
+#: Seconds after which a connection without a request is closed.
+IDLE = 60
+
 #: Seconds for the last answers to leave, once nothing new is written.
 FLUSH = 0.1
 
@@ -78,7 +83,13 @@ def build(settings: Settings, reactor: Any) -> Daemon:
     log = SqlEventLog(database)
     chat = build_chat(settings, engine, log, SqlDirectory(database))
     site = build_site(settings, chat, lambda: secret.key, reactor)
-    ports = ListeningPorts(settings.listen, site, reactor, partial(announce, data))
+    ports = ListeningPorts(
+        settings.listen,
+        site,
+        reactor,
+        partial(announce, data),
+        prepare=partial(below.make_lean, factory=site) if settings.fast_lane else None,
+    )
     return Daemon(
         [
             data,
@@ -137,6 +148,7 @@ def build_site(
 
     :param secret: gives the key of the forms' hidden tokens.
     """
+    reaper = chat.feed.engine.reaper
     make_nonce = partial(secrets.token_urlsafe, 16)
     pages = Pages(__version__)
     problems = Problems(pages, make_nonce)
@@ -164,7 +176,7 @@ def build_site(
         auth,
         peers,
         ledger,
-        chat.feed.engine.reaper,
+        reaper,
         holding,
         nonce=make_nonce(),
         boundary=secrets.token_hex(16),
@@ -185,7 +197,25 @@ def build_site(
         peers=peers,
     )
     front = Front(app.app.resource(), auth, origins, problems, SERVER)
-    return ChatSite(front, problems.refusal, reactor, reads_early=reads_early)
+    lane = None
+    if settings.fast_lane:
+        lane = Lane(
+            app.hot_routes(),
+            front,
+            reaper,
+            direct_write=settings.direct_write,
+            wall_clock=time.time,
+            timeout=IDLE,
+        )
+    return ChatSite(
+        front,
+        problems.refusal,
+        reactor,
+        timeout=IDLE,
+        reads_early=reads_early,
+        direct_write=settings.direct_write,
+        lane=lane,
+    )
 
 
 def makeService(options: Options, reactor: Any = None) -> Daemon:

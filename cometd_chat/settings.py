@@ -55,6 +55,8 @@ class Settings:
     :param max_log: bytes past which the log takes no more.
     :param trusted_proxy: proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
     :param allow_origin: foreign origins whose pages may use the API and doors with a token.
+    :param direct_write: whether streams are written past Twisted's buffers.
+    :param fast_lane: whether the hottest requests take a way of their own.
     """
 
     listen: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
@@ -71,6 +73,8 @@ class Settings:
     max_log: int = 8 * 2**30
     trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
     allow_origin: tuple[str, ...] = ()
+    direct_write: bool = True
+    fast_lane: bool = True
 
 
 def parse_seconds(text: str) -> float:
@@ -257,6 +261,10 @@ OPTIONS = (
     Option("allow-origin", "", parse_origin,
            "Foreign origin that may use the API and doors with a token", "allow_origin",
            repeatable=True),
+    Option("direct-write", "on", _ON_OFF,
+           "Writing streams straight to the kernel: on or off", "direct_write"),
+    Option("fast-lane", "on", _ON_OFF,
+           "The short way of polls, streams and posts: on or off", "fast_lane"),
 )  # fmt: skip
 
 _BY_NAME = {option.name: option for option in OPTIONS}

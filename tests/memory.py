@@ -23,6 +23,7 @@ from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.log import Draft, Record
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
 from cometd_chat.settings import Settings
+from cometd_chat.transports import below
 from tests.net import MemoryNet
 from tests.wire import Response
 
@@ -96,6 +97,8 @@ class MemorySite(MemoryNet):
         if tail is not None:
             self.chat.feed.tail.max_items = tail
         self.factory = service.build_site(self.settings, self.chat, lambda: b"k" * 32, self.clock)
+        if self.settings.fast_lane:
+            self.transport_class = below.LeanServer
         self.chat.start(self.log.recent(*service.TAIL))
         self._tokens: dict[str, str] = {}
 

@@ -73,6 +73,8 @@ def test_each_field_has_an_option() -> None:
         ("--public-reading=Yes", "public_reading", True),
         ("--show-addresses=network", "show_addresses", "network"),
         ("--limits=off", "limits", False),
+        ("--direct-write=off", "direct_write", False),
+        ("--fast-lane=off", "fast_lane", False),
         ("--max-log=2TiB", "max_log", 2 * 2**40),
     ],
 )

@@ -168,6 +168,19 @@ def test_when_one_port_can_not_be_had_the_others_are_closed() -> None:
     assert closed == [1]
 
 
+def test_each_port_is_prepared_once_it_is_bound() -> None:
+    prepared: list[object] = []
+    ports = ListeningPorts(
+        ["tcp:1", "tcp:2"],
+        Factory(),
+        MemoryReactorClock(),
+        lambda bound: None,
+        prepare=prepared.append,
+    )
+    ports.startService()
+    assert len(prepared) == 2
+
+
 def test_backlog() -> None:
     assert with_backlog("tcp:8080") == "tcp:8080:backlog=1024"
     assert with_backlog("tcp:8080:backlog=5") == "tcp:8080:backlog=5"

@@ -154,7 +154,6 @@ def is_at_rest(channel: Any) -> bool:
     )
 
 
-
 class _Lean:
     """A connection without a dict: most of what one costs at rest is its dict.
 
@@ -183,6 +182,8 @@ class _Lean:
         "socket",
         "streamingProducer",
     )
+
+    socket: Any
 
     def __init__(self, *arguments: Any) -> None:
         self.connected = self.disconnected = self.disconnecting = 0

@@ -20,6 +20,7 @@ from typing import Any, cast
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IAddress,
     IHalfCloseableProtocol,
     IReactorTime,
     ITCPTransport,
@@ -36,6 +37,7 @@ from cometd_chat.errors import BodyTooLarge, ChatError, InvalidRequest
 from cometd_chat.transports import below
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.held import PeerListener
+from cometd_chat.transports.lane import Lane, LaneConnection
 
 #: The largest body that any route takes, in bytes.
 MAX_BODY = 256 * 1024
@@ -162,6 +164,18 @@ class LimitedChannel(HTTPChannel):
             self._linger()
         else:
             super().requestDone(request)
+            self._go_back()
+
+    def _go_back(self) -> None:
+        """Give the connection back to the fast lane, when there is one and nothing is left here."""
+        lane = self.site.lane
+        if lane is None or self._refused or self._input is not None:
+            return
+        if below.is_at_rest(self):
+            self.setTimeout(None)
+            transport: Any = self.transport
+            transport.unregisterProducer()
+            lane.take(transport)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         if self._receivedHeaderSize > self.totalHeadersSize:
@@ -208,6 +222,7 @@ class LimitedChannel(HTTPChannel):
             self._input(data)
         elif not self._refused:
             super().dataReceived(data)
+            self._go_back()
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self.refuse(InvalidRequest("A line of the request's head can have 16 KiB at most."), 400)
@@ -262,6 +277,8 @@ class ChatSite(Site):
     :param render_refusal: the form of errors that never reach a route.
     :param reads_early: of method and path: whether the route begins before the body has come.
     :param direct_write: whether bodies may go past Twisted's buffers, see `below.send`.
+    :param timeout: seconds after which a connection without a request is closed.
+    :param lane: answers the hottest requests; None to let every request go the general way.
     """
 
     _access_log = Logger()
@@ -277,10 +294,13 @@ class ChatSite(Site):
         *,
         reads_early: Callable[[bytes, bytes], bool] = lambda method, path: False,
         direct_write: bool = True,
+        timeout: float = 60,
+        lane: Lane | None = None,
     ) -> None:
         super().__init__(
             resource,
             requestFactory=LimitedRequest,
+            timeout=timeout,
             parsePOSTFormSubmission=False,
             reactor=reactor,
         )
@@ -288,6 +308,18 @@ class ChatSite(Site):
         self.reads_early = reads_early
         self.direct_write = direct_write
         self.protocol = LimitedChannel  # type: ignore[assignment]
+        self.lane = lane
+        if lane is not None:
+            lane.general = self
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """What a connection begins with. (It stays a Site: TLS asks it for its protocols.)"""
+        return self.build_channel() if self.lane is None else LaneConnection(self.lane)
+
+    def build_channel(self) -> LimitedChannel:
+        """A channel, which reads whatever HTTP/1.1 allows."""
+        channel: LimitedChannel = super().buildProtocol(None)
+        return channel
 
     def startFactory(self) -> None:
         """Nothing to open: the log is the daemon's own."""
@@ -296,7 +328,12 @@ class ChatSite(Site):
         """Nothing to close."""
 
     def log(self, request: Any) -> None:
-        """One line a response; tokens travel in queries and headers, so neither is in it."""
+        """One line a response; tokens travel in queries and headers, so neither is in it.
+
+        What programs do all the time and did well has none: a line costs as much as the answer.
+        """
+        if request.code < 400 and request.path.startswith(b"/api/"):
+            return
         self._access_log.debug(
             "{method} {path} {status} {size}",
             method=request.method.decode("ascii", "replace"),

@@ -11,7 +11,7 @@ against a client that leaves in the middle.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
@@ -30,6 +30,7 @@ from cometd_chat.errors import ChatError, ClientIdReused, MethodNotAllowed, NoSe
 from cometd_chat.transports.event import Event
 from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.http import LimitedRequest
+from cometd_chat.transports.lane import HotRoute
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth, request_token
@@ -153,6 +154,9 @@ class ChatApp:
     @app.route("/api/v1/rooms/<name>/messages", methods=["POST"])
     @shielded
     async def post_message(self, request: IRequest, name: str) -> bytes:
+        return await self._post_message(request, name)
+
+    async def _post_message(self, request: IRequest, name: str) -> bytes:
         session = await self._auth.speaker(request)
         self._auth.check_meant(request, session)
         fields = parameters.json_object(request)
@@ -185,8 +189,10 @@ class ChatApp:
 
     @app.route("/rooms/<name>.txt", methods=["GET"])
     async def open_text(self, request: IRequest, name: str) -> bytes | None:
-        room = self._chat.rooms.find(name)
-        return await _complete(request, await self._doors.open_text(request, room))
+        return await _complete(request, await self._open_text(request, name))
+
+    async def _open_text(self, request: IRequest, name: str) -> bytes | HeldRequest:
+        return await self._doors.open_text(request, self._chat.rooms.find(name))
 
     @app.route("/api/v1/events/duplex", methods=["POST", "PUT"])
     async def open_duplex(self, request: IRequest) -> bytes | None:
@@ -196,6 +202,23 @@ class ChatApp:
     async def open_duplex_text(self, request: IRequest, name: str) -> bytes | None:
         room = self._chat.rooms.find(name)
         return await _complete(request, await self._doors.open_duplex(request, room))
+
+    # -- the same for the fast lane
+
+    def hot_routes(self) -> Sequence[HotRoute]:
+        """What the fast lane takes of the routes above: method, path, what answers it.
+
+        A path stands for itself alone; written in another way, it is Klein's.
+        """
+        room = rb"((?:[A-Za-z0-9_-]|%[0-9A-Fa-f]{2})+)"
+        doors = rb"(poll|stream|sse|frame|jsonp|multipart|text)"
+        return (
+            HotRoute(b"GET", rb"/api/v1/events/" + doors, self._doors.open),
+            HotRoute(b"GET", rb"/rooms/" + room + rb"\.txt", self._open_text),
+            HotRoute(
+                b"POST", rb"/api/v1/rooms/" + room + rb"/messages", self._post_message, writes=True
+            ),
+        )
 
     # -- pages
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -199,9 +200,7 @@ class Auth:
             return
         if query_token is not None and self._origins.includes(request):
             return
-        site = request.getHeader("sec-fetch-site")
-        origin = request.getHeader("origin")
-        if site in ("cross-site", "same-site") or (origin is not None and not _ours(request)):
+        if is_foreign(request):
             raise CrossSite("Only pages of this server can do that; programs send a Bearer token.")
 
     def form_token(self, session: Session) -> str:
@@ -213,6 +212,14 @@ def bearer(request: IRequest) -> str | None:
     """The bearer token (RFC 6750, section 2.1)."""
     scheme, _, token = (request.getHeader("authorization") or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
+
+
+def is_foreign(request: IRequest) -> bool:
+    """Whether a page of another site sends a request, as far as its browser says."""
+    site = request.getHeader("sec-fetch-site")
+    if site in ("cross-site", "same-site"):
+        return True
+    return request.getHeader("origin") is not None and not _ours(request)
 
 
 def came_by_cookie(request: IRequest) -> bool:
@@ -243,6 +250,8 @@ def _ours(request: IRequest) -> bool:
     )
 
 
+# Asked of each request, and nearly always of the same few hosts.
+@lru_cache(maxsize=64)
 def _host_name(host: str) -> str | None:
     """The name in a Host header, without port and brackets; None when it can't be one."""
     try:
@@ -254,6 +263,7 @@ def _host_name(host: str) -> str | None:
     return name.rstrip(".") if name and clean else None
 
 
+@lru_cache(maxsize=64)
 def _is_ip(name: str) -> bool:
     try:
         ip_address(name.partition("%")[0])

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 
@@ -46,15 +47,34 @@ class Front(Resource):
 
     def render(self, request: Any) -> Any:
         """Answer a request, here or behind."""
+        _decode_headers(request)
+        refusal = self.admit(request)
+        return self._app.render(request) if refusal is None else refusal
+
+    def admit(self, request: Any) -> bytes | None:
+        """Set what every answer has, and look at what comes before any route.
+
+        :returns: the answer's body, when the request goes no further.
+        """
         request.setHeader("server", self._server)
         request.setHeader("x-content-type-options", "nosniff")
         request.setHeader("referrer-policy", "same-origin")
-        _decode_headers(request)
+        self._origins.add_headers(request)
+        # The lane remembers: on one connection all that is looked at here is mostly the same.
+        memory: dict[object, object] | None = getattr(request, "memory", None)
+        what = (request.method, request.path)
+        if memory is not None and memory.get(self) == what:
+            return None
+        refusal = self._refuse(request)
+        if memory is not None and refusal is None:
+            memory[self] = what
+        return refusal
+
+    def _refuse(self, request: Any) -> bytes | None:
         try:
             self._auth.check_host(request)
             _check_method(request)
             _check_path(request)
-            self._origins.add_headers(request)
             if self._origins.is_preflight(request):
                 return self._origins.answer_preflight(request)
             if request.method not in _SAFE and not self._origins.includes(request):
@@ -63,7 +83,13 @@ class Front(Resource):
                 self._auth.check_origin(request)
         except ChatError as error:
             return self._problems.respond(request, error)
-        return self._app.render(request)
+        return None
+
+    def fail(self, request: Any, failure: Failure) -> bytes:
+        """The answer to what a route of the fast lane raised; Klein's have their own way here."""
+        if isinstance(failure.value, ChatError):
+            return self._problems.respond(request, failure.value)
+        return self._problems.broken(request, failure)
 
 
 def _decode_headers(request: Any) -> None:

@@ -37,7 +37,7 @@ class Peers:
         stands left of it is whatever the visitor wrote there.
         """
         address = address_of(request)
-        if not self._is_trusted(address):
+        if not self._trusted or not self._is_trusted(address):
             return address
         headers = request.requestHeaders.getRawHeaders("x-forwarded-for", [])
         for each in reversed(",".join(headers).split(",")):
@@ -53,6 +53,8 @@ class Peers:
         """Whether the visitor uses TLS, as far as we or a trusted proxy know."""
         if request.isSecure():
             return True
+        if not self._trusted:
+            return False
         scheme = request.getHeader("x-forwarded-proto") or ""
         return self._is_trusted(address_of(request)) and scheme.strip().lower() == "https"
 

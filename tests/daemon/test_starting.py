@@ -108,8 +108,15 @@ def test_all_kinds_of_endpoints_at_once(tmp_path: Path) -> None:
 
 
 def says_ok(stream: socket.socket) -> bool:
-    stream.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    return stream.recv(4096).startswith(b"HTTP/1.1 200 ")
+    """Whether requests are answered, those that the fast lane takes and others, in turn."""
+    answers = []
+    for path in (b"/healthz", b"/api/v1/events/poll", b"/healthz", b"/api/v1/events/poll"):
+        stream.sendall(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+        answer = b""
+        while not answer.endswith((b"alive\n", b"}\n")) and (data := stream.recv(4096)):
+            answer += data
+        answers.append(answer[:13])
+    return answers == [b"HTTP/1.1 200 "] * 4
 
 
 def certificate(directory: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from io import BytesIO
+from time import time
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
 from cometd_chat.transports.http import LINGER, MAX_BODY, ChatSite, LimitedChannel
+from cometd_chat.transports.lane import Lane
 from tests.net import MemoryNet
 from tests.wire import Response
 
@@ -50,17 +53,29 @@ def render_refusal(error: ChatError, wants_html: bool) -> tuple[bytes, bytes]:
 
 
 class Net(MemoryNet):
-    """A site of our channels."""
+    """A site of our channels.
 
-    def __init__(self) -> None:
+    :param lane: whether connections begin in a fast lane, to which they come back. It has no
+        routes here, so that the channels answer all the same.
+    """
+
+    def __init__(self, *, lane: bool) -> None:
         super().__init__()
         self.resource = Echo()
-        self.factory = ChatSite(self.resource, render_refusal, self.clock)
+        front: Any = None
+        self.factory = ChatSite(
+            self.resource,
+            render_refusal,
+            self.clock,
+            lane=Lane((), front, Reaper(self.clock), direct_write=True, wall_clock=time, timeout=60)
+            if lane
+            else None,
+        )
 
 
-@pytest.fixture
-def net() -> Iterator[Net]:
-    with Net() as made:
+@pytest.fixture(params=[True, False], ids=["lane", "klein"])
+def net(request: pytest.FixtureRequest) -> Iterator[Net]:
+    with Net(lane=request.param) as made:
         yield made
 
 
