@@ -1,0 +1,327 @@
+"""A request of the fast lane, and its answer.
+
+What it is: as much of Twisted's `Request` as the hot routes use, for a whole request that was read
+already.
+
+What it may know: the connection that it came on. No routes, no parsing.
+
+Invariant: its answer is what Twisted's request would have made of it, header by header, but for
+being written at once; after its end nothing more is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.python.failure import Failure
+from twisted.web.http import NO_BODY_CODES, RESPONSES
+from twisted.web.http_headers import Headers
+
+from cometd_chat.errors import ChatError
+from cometd_chat.transports import below
+from cometd_chat.transports.event import chunk
+from cometd_chat.transports.heads import Head, PlainRequest
+from cometd_chat.transports.held import PeerListener
+
+if TYPE_CHECKING:
+    from cometd_chat.transports.lane import HotRoute, LaneConnection
+
+#: RFC 9112, section 7.1.
+LAST_CHUNK = b"0\r\n\r\n"
+
+#: What a route gives: a body, or what is held and goes on by itself.
+Answer = Coroutine[Any, Any, object]
+
+
+class FieldsOf:
+    """Header lines as Twisted's requests have them: what is there of the names that are asked for.
+
+    :param fields: values by names in lower case.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, tuple[str, ...]]) -> None:
+        self._fields = fields
+
+    def getRawHeaders(self, name: str, default: Any = None) -> Any:
+        """All values of a name."""
+        values = self._fields.get(name.lower())
+        return default if values is None else list(values)
+
+
+class LaneRequest:
+    """A request of the lane: as much of Twisted's `Request` as the hot routes use.
+
+    What their answers have in common with it, they have by the same names; the bytes that go out
+    are the same, too, but for being written at once.
+    """
+
+    __slots__ = (
+        "_awaited",
+        "_body",
+        "_connection",
+        "_cookies",
+        "_head",
+        "_headers",
+        "_held",
+        "_over",
+        "_reason",
+        "_work",
+        "_writes",
+        "chunked",
+        "code",
+        "method",
+        "path",
+        "sentLength",
+        "transport",
+        "uri",
+    )
+
+    clientproto = b"HTTP/1.1"
+
+    def __init__(self, connection: LaneConnection, plain: PlainRequest, path: bytes) -> None:
+        self._connection = connection
+        self.transport = connection.transport
+        self.method = plain.method
+        self.uri = plain.target
+        self.path = path
+        self._head: Head | None = plain.head
+        self._body = plain.body
+        self._cookies: dict[bytes, bytes] | None = None
+        self.code = 200
+        self._reason = b"OK"
+        self.sentLength = 0
+        # What stands first in every answer stands first here.
+        self._headers: dict[bytes, bytes] | None = {b"Server": b"", b"Date": connection.lane.date()}
+        self.chunked = False
+        self._over = False
+        self._held: PeerListener | None = None
+        self._work: Answer | None = None
+        self._awaited: Deferred[Any] | None = None
+        self._writes = False
+
+    # -- what was sent
+
+    @property
+    def memory(self) -> dict[object, Any] | None:
+        """What was found out about requests with the same header lines on this connection."""
+        return self._head.memory if self._head is not None else None
+
+    @property
+    def requestHeaders(self) -> FieldsOf:
+        """The header lines."""
+        return FieldsOf(self._fields)
+
+    def getHeader(self, name: str) -> str | None:
+        """The last value of a header; None when it isn't there."""
+        values = self._fields.get(name.lower())
+        return None if values is None else values[-1]
+
+    @property
+    def received_cookies(self) -> dict[bytes, bytes]:
+        """The cookies; a route may take out what is no good."""
+        if self._cookies is None:
+            self._cookies = dict(self._head.cookies) if self._head is not None else {}
+        return self._cookies
+
+    def getCookie(self, name: bytes) -> bytes | None:
+        """The value of a cookie; None when it isn't there."""
+        return self.received_cookies.get(name)
+
+    @property
+    def content(self) -> BytesIO:
+        """The body."""
+        return BytesIO(self._body)
+
+    def isSecure(self) -> bool:
+        """Never: TLS goes the general way."""
+        return False
+
+    def getClientAddress(self) -> IAddress:
+        """Where the peer is."""
+        address: IAddress = self.transport.getPeer()
+        return address
+
+    @property
+    def _fields(self) -> Mapping[str, tuple[str, ...]]:
+        return self._head.fields if self._head is not None else {}
+
+    # -- the route
+
+    def begin(self, route: HotRoute, name: str) -> None:
+        """Let the front look at it, then the route."""
+        refusal = self._connection.lane.front.admit(self)
+        if refusal is not None:
+            self._finish(refusal)
+            return
+        self._writes = route.writes
+        self._work = route.endpoint(self, name)
+        self._go_on(self._work.send, None)
+
+    def _go_on(self, step: Callable[[Any], Any], value: Any) -> None:
+        """Let the route go on until it is through or waits for something.
+
+        `Deferred.fromCoroutine` does the same; but most of these routes never wait, and then it
+        costs as much as all the rest.
+        """
+        self._awaited = None
+        try:
+            awaited = step(value)
+        except StopIteration as stop:
+            self._work = None
+            if isinstance(stop.value, bytes):
+                self._finish(stop.value)
+        except Exception:
+            self._work = None
+            self._fail(Failure())
+        else:
+            self._awaited = awaited
+            awaited.addCallbacks(self._resume, self._throw)
+
+    def _resume(self, result: object) -> None:
+        assert self._work is not None
+        self._go_on(self._work.send, result)
+
+    def _throw(self, failure: Failure) -> None:
+        assert self._work is not None
+        self._go_on(self._work.throw, failure.value)
+
+    def _fail(self, failure: Failure) -> None:
+        if self._over and failure.check(ChatError, CancelledError):
+            return
+        body = self._connection.lane.front.fail(self, failure)
+        if self._headers is None and not self._over:
+            # Its response has begun: there is no other way to say it any more.
+            self.cut()
+        else:
+            self._finish(body)
+
+    def lost(self) -> None:
+        """The peer has gone."""
+        self._over = True
+        if self._held is not None:
+            self._held.lost()
+        elif self._awaited is not None and not self._writes:
+            self._awaited.cancel()
+
+    # -- the answer
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        """Set the status."""
+        self.code = code
+        self._reason = RESPONSES.get(code, b"Unknown Status") if message is None else message
+
+    def setHeader(self, name: str | bytes, value: str | bytes) -> None:
+        """Set a header of the answer; too late when its head is out."""
+        if self._headers is not None:
+            canonical, line = _LINES.get((name, value)) or _line(name, value)
+            self._headers[canonical] = line
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of the body; with the first one the head goes out."""
+        if self._over:
+            return
+        self._send(self._framed(data))
+        if self.chunked and self._head is not None:
+            # A stream: it will be long until the next request, and there are many streams.
+            self._head, self._body, self._cookies = None, b"", None
+            self._connection.forget_head()
+
+    def _finish(self, body: bytes) -> None:
+        """Write all of the answer."""
+        if not self._over:
+            data = self._framed(body)
+            self._send(data + LAST_CHUNK if self.chunked else data)
+            self._end()
+
+    def _framed(self, data: bytes) -> bytes:
+        """The bytes of a piece; those of the head before the first one."""
+        head = b""
+        if self._headers is not None:
+            has_length = b"Content-Length" in self._headers
+            self.chunked = not has_length and self.code not in NO_BODY_CODES
+            head = self._response_head(self._headers)
+            self._headers = None
+        if self.code in NO_BODY_CODES:
+            return head
+        self.sentLength += len(data)
+        return head + (chunk(data) if self.chunked and data else data)
+
+    def _response_head(self, headers: dict[bytes, bytes]) -> bytes:
+        status = b"HTTP/1.1 %d %b\r\n" % (self.code, self._reason)
+        chunked = b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
+        return b"".join([status, *headers.values(), chunked, b"\r\n"])
+
+    def _send(self, data: bytes) -> None:
+        if self._connection.lane.direct_write:
+            below.send(self.transport, data)
+        else:
+            self.transport.write(data)
+
+    # -- holding; see `held.HoldableRequest`
+
+    @property
+    def direct(self) -> Any:
+        """See `HoldableRequest.direct`."""
+        return self.transport if self._connection.lane.direct_write else None
+
+    def hold(self, held: PeerListener) -> None:
+        """From here on ``held.lost`` is called when the peer goes."""
+        self._held = held
+        if self._over:
+            held.lost()
+
+    def tell_drained(self, producer: object) -> None:
+        """See `HoldableRequest.tell_drained`."""
+        # As one that pulls: a transport tells one that pushes only when it had to pause it.
+        self.transport.registerProducer(producer, False)
+
+    def tell_no_more(self) -> None:
+        """See `HoldableRequest.tell_no_more`."""
+        self.transport.unregisterProducer()
+
+    def release(self) -> None:
+        """A held response is complete."""
+        if self._headers is not None:
+            self._finish(b"")
+        elif not self._over:
+            if self.chunked:
+                self._send(LAST_CHUNK)
+            self._end()
+
+    def cut(self) -> None:
+        """Drop the connection: the response gets no proper end."""
+        self.transport.abortConnection()
+
+    def _end(self) -> None:
+        self._over = True
+        self._held = None
+        connection = self._connection
+        connection.lane.general.log(self)
+        connection.response_over()
+
+
+#: Lines of headers by name and value, with the name as Twisted writes it. Nearly all that our own
+#: code sets are the same each time.
+_LINES: dict[tuple[str | bytes, str | bytes], tuple[bytes, bytes]] = {}
+
+#: So many of them are kept.
+_MOST_LINES = 512
+
+
+def _line(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
+    """The name of a header, and its line; a value that has line ends in it has blanks there."""
+    raw = name.encode("ascii") if isinstance(name, str) else name
+    ((canonical, _),) = Headers({raw: [b""]}).getAllRawHeaders()
+    data = value.encode("utf-8") if isinstance(value, str) else value
+    if b"\n" in data or b"\r" in data:
+        data = b" ".join(data.splitlines())
+    line = (canonical, b"%b: %b\r\n" % (canonical, data))
+    if len(_LINES) < _MOST_LINES and canonical != b"Set-Cookie":
+        _LINES[name, value] = line
+    return line
