@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from cometd_chat import __version__
 from cometd_chat.data import DataDirectory
 from cometd_chat.parts import CannotStart
+from cometd_chat.transports import below
 
 #: Open files that are no connections: database, logs, the reactor's own.
 SPARE_FILES = 64
@@ -104,6 +105,7 @@ class ListeningPorts(Service):
             for description, endpoint in self._endpoints:
                 port = listen_now(description, endpoint, self._factory)
                 self._ports.append(port)
+                below.accept_few(port)
                 if self._prepare is not None:
                     self._prepare(port)
         except CannotStart:

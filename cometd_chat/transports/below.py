@@ -263,6 +263,26 @@ def make_lean(port: Any, factory: object) -> None:
         port.transport = lean
 
 
+def accept_few(port: Any) -> None:
+    """Let a port accept no more than `ACCEPTS` connections in one turn of the reactor.
+
+    Twisted takes ever more in one turn as long as more are waiting. When thousands come back at
+    once, whoever is connected already would wait until all of them have been served.
+    """
+    if not isinstance(port, tcp.Port):
+        return
+
+    def do_read() -> None:
+        port.numberAccepts = min(port.numberAccepts, ACCEPTS)
+        type(port).doRead(port)
+
+    port.doRead = do_read  # type: ignore[method-assign]
+
+
+#: Of the time that somebody waits for her turn, what takes the longest: each new connection sends
+#: a request at once, and may have something to catch up with.
+ACCEPTS = 16
+
 _LEAN: dict[type, type] = {tcp.Port: LeanServer, unix.Port: LeanUnixServer}
 
 #: Transports whose socket takes bytes as they are; a subclass may do anything to them (TLS is one

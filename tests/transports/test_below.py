@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 
 from cometd_chat.transports import below
@@ -196,3 +197,34 @@ class TestWhatIsNotKnown:
         assert below.behind(tcp[0]) == 1
         below.set_user_timeout(tcp[0], 2)
         assert user_timeout(tcp[0].getHandle()) == 0
+
+
+class TestAccepting:
+    def test_few_connections_in_one_turn_however_many_wait(self) -> None:
+        accepted: list[Any] = []
+
+        class Counted(Protocol):
+            def connectionMade(self) -> None:
+                accepted.append(self)
+
+        port = reactor.listenTCP(0, Factory.forProtocol(Counted), interface="127.0.0.1", backlog=200)
+        below.accept_few(port)
+        where = ("127.0.0.1", port.getHost().port)
+        clients = [socket.create_connection(where) for _ in range(100)]
+        try:
+            turns = []
+            while len(accepted) < len(clients):
+                before = len(accepted)
+                port.doRead()
+                turns.append(len(accepted) - before)
+            assert max(turns) == below.ACCEPTS
+        finally:
+            for client in clients:
+                client.close()
+            port.stopListening()
+            spin_until(lambda: all(not each.transport.connected for each in accepted))
+
+    def test_what_is_no_port_of_tcp_stays_as_it_is(self) -> None:
+        port = object()
+        below.accept_few(port)
+        assert not hasattr(port, "doRead")
