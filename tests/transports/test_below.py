@@ -207,7 +207,8 @@ class TestAccepting:
             def connectionMade(self) -> None:
                 accepted.append(self)
 
-        port = reactor.listenTCP(0, Factory.forProtocol(Counted), interface="127.0.0.1", backlog=200)
+        factory = Factory.forProtocol(Counted)
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=200)
         below.accept_few(port)
         where = ("127.0.0.1", port.getHost().port)
         clients = [socket.create_connection(where) for _ in range(100)]
