@@ -25,6 +25,7 @@ from cometd_chat import __version__
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import Limits
+from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rooms import Rooms
 from cometd_chat.chat.sessions import Sessions
@@ -133,6 +134,7 @@ def build_chat(
             expiration_delay=settings.expiration_delay,
         ),
         presence=Presence(engine, wall_clock=time.time),
+        positions=Positions(directory, engine.reaper),
         limits=Limits(engine.reaper, on=settings.limits),
         heartbeat=settings.heartbeat,
         server=SERVER,

@@ -19,11 +19,12 @@ from twisted.logger import Logger
 from cometd_chat.chat import events
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import MESSAGES, NAMES, ROOMS, SESSIONS, TEXT, TYPING, Limits
+from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.reader import Reader, Start
 from cometd_chat.chat.readership import Readership, View
 from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import Session, Sessions, refuse_voiceless
+from cometd_chat.chat.sessions import Holding, Session, Sessions, refuse_voiceless
 from cometd_chat.errors import (
     ClientIdReused,
     FieldError,
@@ -62,6 +63,7 @@ class Chat:
         sessions: Sessions,
         rooms: Rooms,
         presence: Presence,
+        positions: Positions,
         limits: Limits,
         heartbeat: float,
         server: str,
@@ -72,6 +74,7 @@ class Chat:
         self.sessions = sessions
         self.rooms = rooms
         self.presence = presence
+        self.positions = positions
         self.limits = limits
         self.stopping = False
         self.heartbeat = heartbeat
@@ -85,6 +88,8 @@ class Chat:
         self._readership.ended = self._reads_no_longer
         #: Entered while an append is waited for, by whoever wants to know how long that takes.
         self.timed: Callable[[], AbstractContextManager[object]] = nullcontext
+        #: Called when the daemon stops, by whoever holds clients of another protocol.
+        self.when_stopping: Callable[[], object] = lambda: None
 
     def start(self, recent: Sequence[Record]) -> None:
         """Take up what is kept, and follow the log.
@@ -98,7 +103,9 @@ class Chat:
 
     # -- sessions
 
-    async def log_in(self, name: str, address: str, *, brief: bool = False) -> tuple[Session, str]:
+    async def log_in(
+        self, name: str, address: str, *, brief: bool = False, passing: bool = False
+    ) -> tuple[Session, str]:
         """Start a guest session; see `Sessions.start_guest`.
 
         :param address: where from, for the limits; empty where that isn't known.
@@ -107,7 +114,7 @@ class Chat:
         self._refuse_when_stopping()
         if address:
             self.limits.take(SESSIONS, address)
-        return await self.sessions.start_guest(name, brief=brief)
+        return await self.sessions.start_guest(name, brief=brief, passing=passing)
 
     async def rename(self, session: Session, name: str) -> None:
         """Give somebody another name; others see one go and one come.
@@ -274,6 +281,20 @@ class Chat:
         reader.begin()
         return reader
 
+    def hold(self, session: Session, held: Holding) -> None:
+        """A session holds something; see `Session.readers`."""
+        session.readers += (held,)
+
+    def let_go(self, session: Session, held: Holding) -> None:
+        """A session holds it no longer."""
+        session.readers = tuple(each for each in session.readers if each is not held)
+        if session.readers or session.ended:
+            return
+        if session.brief:
+            self._end_brief(session)
+        elif session.passing:
+            self.sessions.free_name(session)
+
     def _make_way(self, session: Session, newest: Reader) -> None:
         """Let a session's older readers go where the newest one takes their place."""
         if newest.client is not None:
@@ -288,11 +309,9 @@ class Chat:
         session = reader.session
         if session is None:
             return
-        session.readers = tuple(each for each in session.readers if each is not reader)
         for room in reader.rooms:
             self.presence.release(room, session, reader.grace)
-        if session.brief:
-            self._end_brief(session)
+        self.let_go(session, reader)
 
     def _end_brief(self, session: Session) -> None:
         """End a session that lived as long as its request."""
@@ -302,7 +321,9 @@ class Chat:
     def stop(self) -> None:
         """Tell all readers where to go on, and take no more."""
         self.stopping = True
+        self.when_stopping()
         self.feed.engine.shutdown()
+        self.positions.stop()
 
     def admit(self, session: Session | None = None) -> None:
         """Whether somebody may begin to read at this moment.

@@ -10,6 +10,7 @@ Invariant: a bucket that is full again is forgotten, so memory is bounded by wha
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 
 import attrs
@@ -39,6 +40,9 @@ ROOMS = Rate(5, 1 / 60, "many new rooms")
 NAMES = Rate(10, 1 / 6, "many new names")
 TYPING = Rate(10, 1.0, "many signs of typing")
 
+#: Bayeux handshakes. Many, for all who share an address come back at once after a restart.
+HANDSHAKES = Rate(300, 10.0, "many handshakes from this address")
+
 #: Requests that one address may hold at a time.
 HELD_BY_ADDRESS = 256
 
@@ -63,6 +67,8 @@ class Limits:
         self._seconds: Callable[[], float] = reaper.seconds
         # What is left in the bucket, and when it was.
         self._buckets: dict[tuple[Rate, Hashable], tuple[float, float]] = {}
+        #: How many requests each address holds.
+        self.held: Counter[str] = Counter()
 
     def take(self, rate: Rate, key: Hashable, amount: float = 1) -> None:
         """Take from a bucket.
@@ -89,6 +95,24 @@ class Limits:
             self._reaper.schedule(self, FORGET_EVERY)
         for (rate, amount), there in zip(amounts, left, strict=True):
             self._buckets[rate, key] = (there - amount, now)
+
+    def hold(self, address: str) -> None:
+        """Count a request that is to be held.
+
+        :param address: where from; empty where that isn't known.
+        :raises TooMany: its address holds as many as it may.
+        """
+        if self.on and address and self.held[address] >= HELD_BY_ADDRESS:
+            raise TooMany(
+                f"Your address holds {HELD_BY_ADDRESS} requests: close one first.", retry_after=5
+            )
+        self.held[address] += 1
+
+    def let_go(self, address: str) -> None:
+        """Count it no longer."""
+        self.held[address] -= 1
+        if not self.held[address]:
+            del self.held[address]
 
     def _left(self, rate: Rate, key: Hashable, now: float) -> float:
         left, at = self._buckets.get((rate, key), (rate.burst, now))

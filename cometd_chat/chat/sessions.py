@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -22,9 +22,7 @@ from cometd_chat.chat import names
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidToken, NameTaken
 from cometd_chat.log.directory import Directory, SessionRow
-
-if TYPE_CHECKING:
-    from cometd_chat.chat.reader import Reader
+from cometd_chat.transports.event import Event
 
 #: How long a token is good after it was last used, in seconds.
 TOKEN_LIFETIME = 30 * 86400.0
@@ -33,6 +31,24 @@ TOKEN_LIFETIME = 30 * 86400.0
 _EXTEND_AFTER = 86400.0
 
 GUEST = "guest"
+
+
+class Holding(Protocol):
+    """What a session holds: a reader, or a client of another protocol."""
+
+    @property
+    def client(self) -> str | None:
+        """The window that a poll is for, if it says so."""
+
+    @property
+    def most(self) -> int | None:
+        """So many of its kind may a session hold; None for any number."""
+
+    def close(self, event: Event) -> None:
+        """Send it away with a ``bye``."""
+
+    def answer_now(self) -> None:
+        """Let a poll go with nothing new."""
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -45,6 +61,7 @@ class Session:
     :param seen_at: when she last asked for something, in the clock's seconds.
     :param readers: what she holds, the oldest first.
     :param brief: lives only as long as one request, and is not kept.
+    :param passing: its name is free as soon as it holds nothing; its token is kept all the same.
     """
 
     id: str
@@ -55,8 +72,9 @@ class Session:
     expires_at: float
     seen_at: float
     brief: bool = False
+    passing: bool = False
     ended: bool = False
-    readers: tuple[Reader, ...] = ()
+    readers: tuple[Holding, ...] = ()
     #: The sweep's, which looks after its name.
     home: Sessions | None = None
     due_bucket: int = 0
@@ -108,10 +126,13 @@ class Sessions:
         dropping = self._directory.drop_expired(int(self._wall_clock() * 1000))
         dropping.addErrback(lambda failure: self._log.failure("expired sessions stay", failure))
 
-    async def start_guest(self, name: str, *, brief: bool = False) -> tuple[Session, str]:
+    async def start_guest(
+        self, name: str, *, brief: bool = False, passing: bool = False
+    ) -> tuple[Session, str]:
         """A new session under a name, and its token.
 
         :param brief: it lives as long as one request and is not kept.
+        :param passing: its name is free as soon as it holds nothing; see `free_name`.
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.
         """
@@ -123,13 +144,14 @@ class Sessions:
             id=self._random_bytes(12).hex(),
             token_hash=_hash(token),
             name=name,
-            name_key=key,
+            name_key=None if passing else key,
             role=GUEST,
             created_at=int(now * 1000),
             expires_at=int((now + TOKEN_LIFETIME) * 1000),
         )
         session = self._session(row)
-        session.brief = brief
+        session.name_key = key
+        session.brief, session.passing = brief, passing
         # Remembered before it is kept, so that two who ask for a name at once don't both get it.
         self._remember(session)
         if not brief:
@@ -211,7 +233,8 @@ class Sessions:
         self._by_key[key] = session
         try:
             if not session.brief:
-                await self._directory.rename_session(session.id, name, key)
+                kept_key = None if session.passing else key
+                await self._directory.rename_session(session.id, name, kept_key)
         except BaseException:
             if held_before is None:
                 self._by_key.pop(key, None)
@@ -275,13 +298,20 @@ class Sessions:
         left = session.seen_at + self._guest_timeout - now
         if left > 0:
             return left
+        self.free_name(session)
+        return None
+
+    def free_name(self, session: Session) -> None:
+        """Let others take the name of somebody who is gone. Her token takes it back, if it is free
+        when she comes again."""
         self._forget(session)
         self.when_gone(session)
-        if session.name_key is not None:
-            session.name_key = None
+        if session.name_key is None:
+            return
+        session.name_key = None
+        if not session.passing:
             freeing = self._directory.free_name(session.id)
             freeing.addErrback(lambda failure: self._log.failure("a name stays taken", failure))
-        return None
 
 
 def refuse_voiceless(session: Session) -> None:

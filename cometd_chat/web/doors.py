@@ -148,7 +148,7 @@ class Doors:
             user_timeout=user_timeout(holding.expiration_delay, holding.heartbeat),
         )
         self._frame_manner = attrs.evolve(self._manner, wear=Wear(FRAME_EVENTS, FRAME_BYTES))
-        self._by_address: Counter[str] = Counter()
+        self._by_address: Counter[str] = chat.limits.held
         self._on_end = self._count_out  # One bound method for all of them.
         self._texts = {
             (door, rooms, cursors): Text(rooms=rooms, cursors=cursors, door=door)

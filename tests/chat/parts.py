@@ -21,6 +21,7 @@ from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.events import path_of
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import Limits
+from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Session, Sessions
@@ -113,6 +114,7 @@ class House:
             sessions=self.sessions,
             rooms=self.rooms,
             presence=self.presence,
+            positions=Positions(self.directory, self.reaper),
             limits=self.limits,
             heartbeat=15,
             server="test",

@@ -1,0 +1,210 @@
+"""How far each session has come in each room, for clients that keep no cursor themselves.
+
+What it is: a mark for each reader and room, which moves as her client confirms, and what of that is
+written down: at most once a second, and at the end.
+
+What it may know: ids of sessions and of the log, names of rooms. Not how anybody reads.
+
+Invariant: what is kept for a session and a room is never ahead of a reader of hers who may come
+back; so nothing is lost, and what was not confirmed in time may be shown again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import ShuttingDown
+from cometd_chat.log.directory import Directory, PositionRow
+
+#: Seconds that a change waits for others to be written with.
+WRITE_AFTER = 1.0
+
+#: Seconds until what could not be written is tried again.
+RETRY_AFTER = 5.0
+
+#: So many rows are written at once.
+MOST_ROWS = 500
+
+#: A reader who went without a word may come back within so many seconds: so long her place counts
+#: beside those of the session's other readers.
+MAY_RETURN = 600.0
+
+
+@attrs.define(eq=False)
+class Mark:
+    """Where one reader stands in a room.
+
+    :param position: her client has everything up to this id.
+    :param counts: nobody has taken her place since she confirmed last.
+    :param left_at: when she went, in the reaper's seconds; None while she reads.
+    """
+
+    session: str
+    room: str
+    position: int
+    counts: bool = True
+    left_at: float | None = None
+
+
+@attrs.define(eq=False)
+class _Book:
+    """What is known of one session.
+
+    :param kept: by room, as it was read or written last.
+    """
+
+    kept: dict[str, int] = attrs.field(factory=dict)
+    marks: dict[str, list[Mark]] = attrs.field(factory=dict)
+    loaded: bool = False
+
+
+class Positions:
+    """The positions of all sessions.
+
+    :param reaper: its sweep has them written.
+    """
+
+    _log = Logger()
+
+    def __init__(self, directory: Directory, reaper: Reaper) -> None:
+        self._directory = directory
+        self._reaper = reaper
+        self._books: dict[str, _Book] = {}
+        # What has to be looked at when the next rows are written.
+        self._changed: dict[tuple[str, str], None] = {}
+        self._failing = False
+        self.due_bucket = 0
+
+    async def open(
+        self, session: str, room: str, *, now: int, wanted: int | None = None
+    ) -> Mark:
+        """Somebody begins to read a room, where the last reader of her session stood.
+
+        :param now: where she begins when there was none.
+        :param wanted: where she says that she stands; it wins.
+        :raises StorageUnavailable: that can't be read just now.
+        """
+        book = self._books.setdefault(session, _Book())
+        if not book.loaded:
+            found = await self._directory.positions(session)
+            book = self._books.setdefault(session, book)
+            book.loaded = True
+            for name, position in found.items():
+                book.kept.setdefault(name, position)
+        before = min(self._counting(book, room), key=lambda mark: mark.position, default=None)
+        stood = book.kept.get(room) if before is None else before.position
+        if before is not None:
+            # The new one may well be the same client, who came back before we knew she had gone.
+            before.counts = False
+        mark = Mark(session, room, now if stood is None else min(stood, now))
+        if wanted is not None:
+            mark.position = wanted
+        book.marks.setdefault(room, []).append(mark)
+        self._change(mark)
+        return mark
+
+    def confirm(self, mark: Mark, position: int) -> None:
+        """A reader's client has everything up to an id."""
+        if position > mark.position and mark.left_at is None:
+            mark.position = position
+            mark.counts = True
+            self._change(mark)
+
+    def leave(self, mark: Mark, *, returns: bool) -> None:
+        """Somebody reads no longer, and her place is kept.
+
+        :param returns: she may come back: as long as she may, her place counts beside others'.
+        """
+        mark.left_at = self._reaper.seconds()
+        self._change(mark)
+        if not returns:
+            # Once the row is settled by it, in case that she was the last.
+            self._settle(mark)
+            self._remove(mark)
+
+    def forget(self, mark: Mark) -> None:
+        """Somebody doesn't want the room any more: the next time she begins anew."""
+        self._remove(mark)
+        self._change(mark)
+        book = self._books[mark.session]
+        if mark.room not in book.marks:
+            book.kept.pop(mark.room, None)
+
+    def stop(self) -> None:
+        """Write down what is not yet."""
+        self._write()
+
+    # -- for the sweep
+
+    def on_due(self, now: float) -> float | None:
+        """Write, and forget what nobody needs; see `Reaper.schedule`."""
+        self._write()
+        for session, book in list(self._books.items()):
+            for room in list(book.marks):
+                for mark in book.marks[room][:]:
+                    if self._is_over(mark):
+                        self._remove(mark)
+            if not book.marks and not any(key[0] == session for key in self._changed):
+                del self._books[session]
+        return MAY_RETURN / 10 if self._books else None
+
+    # -- inside
+
+    def _counting(self, book: _Book, room: str) -> Iterator[Mark]:
+        marks = book.marks.get(room, ())
+        return (mark for mark in marks if mark.counts and not self._is_over(mark))
+
+    def _is_over(self, mark: Mark) -> bool:
+        if mark.left_at is None:
+            return False
+        return not mark.counts or self._reaper.seconds() - mark.left_at > MAY_RETURN
+
+    def _remove(self, mark: Mark) -> None:
+        marks = self._books[mark.session].marks
+        there = marks.get(mark.room, [])
+        if mark in there:
+            there.remove(mark)
+        if not there:
+            marks.pop(mark.room, None)
+
+    def _change(self, mark: Mark) -> None:
+        if not self._changed:
+            self._reaper.schedule(self, RETRY_AFTER if self._failing else WRITE_AFTER)
+        self._changed[mark.session, mark.room] = None
+
+    def _settle(self, mark: Mark) -> int | None:
+        """What is to be kept of a room, noted in the book."""
+        book = self._books[mark.session]
+        positions = [each.position for each in self._counting(book, mark.room)]
+        if positions:
+            book.kept[mark.room] = min(positions)
+        return book.kept.get(mark.room)
+
+    def _write(self) -> None:
+        changed, self._changed = self._changed, {}
+        rows = [
+            PositionRow(session, room, self._settle(Mark(session, room, 0)))
+            for session, room in changed
+        ]
+        for begin in range(0, len(rows), MOST_ROWS):
+            part = rows[begin : begin + MOST_ROWS]
+            writing = self._directory.put_positions(part)
+            writing.addCallbacks(self._written, self._not_written, errbackArgs=(part,))
+
+    def _written(self, result: None) -> None:
+        self._failing = False
+
+    def _not_written(self, failure: Failure, rows: list[PositionRow]) -> None:
+        if failure.check(ShuttingDown):
+            return
+        if not self._failing:
+            self._log.warn("positions can't be written: {reason}", reason=failure.value)
+        self._failing = True
+        for row in rows:
+            self._books.setdefault(row.session, _Book())
+            self._change(Mark(row.session, row.room, 0))
