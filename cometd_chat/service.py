@@ -22,6 +22,9 @@ from typing import Any
 from twisted.internet.task import deferLater
 
 from cometd_chat import __version__
+from cometd_chat.bayeux.extensions import AckExtension, TimesyncExtension
+from cometd_chat.bayeux.options import BayeuxOptions
+from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import Limits
@@ -40,12 +43,17 @@ from cometd_chat.ports import ListeningPorts, announce, raise_open_file_limit
 from cometd_chat.settings import Options, Settings
 from cometd_chat.systemd import Notifier
 from cometd_chat.transports import below
+from cometd_chat.transports.held import Manner, user_timeout
 from cometd_chat.transports.http import ChatSite
 from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.web.addresses import shown_address
 from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.bayeux import Bayeux
+from cometd_chat.web.bayeux_members import MemberSource
+from cometd_chat.web.bayeux_policy import ChatPolicy
+from cometd_chat.web.bayeux_rooms import RoomSource
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.doors import Doors, Holding
 from cometd_chat.web.front import Front
@@ -71,7 +79,11 @@ IDLE = 60
 FLUSH = 0.1
 
 
-def build(settings: Settings, reactor: Any) -> Daemon:
+#: Adds to the Bayeux server what an embedder has of its own: services, listeners, extensions.
+Embed = Callable[[BayeuxServer], object]
+
+
+def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Daemon:
     """Join the parts. Nothing is opened yet.
 
     :param reactor: the clock, the threads and the sockets of everything.
@@ -83,7 +95,7 @@ def build(settings: Settings, reactor: Any) -> Daemon:
     database = Database(data.path / "chat.sqlite", reactor, max_bytes=settings.max_log)
     log = SqlEventLog(database)
     chat = build_chat(settings, engine, log, SqlDirectory(database))
-    site = build_site(settings, chat, lambda: secret.key, reactor)
+    site = build_site(settings, chat, lambda: secret.key, reactor, embed)
     ports = ListeningPorts(
         settings.listen,
         site,
@@ -143,8 +155,54 @@ def build_chat(
     )
 
 
+def build_bayeux(
+    settings: Settings,
+    chat: Chat,
+    auth: Auth,
+    peers: Peers,
+    origins: Origins,
+    ledger: Ledger,
+    reactor: Any,
+) -> Bayeux:
+    """Join the parts of the Bayeux server."""
+    reaper = chat.feed.engine.reaper
+    soon = partial(reactor.callLater, 0)
+    rooms = RoomSource(chat, soon)
+    members = MemberSource(chat, rooms.listen)
+    policy = ChatPolicy(chat, secrets.token_bytes, rooms.ended)
+    server = BayeuxServer(
+        reaper,
+        soon,
+        secrets.token_bytes,
+        policy,
+        free=settings.bayeux_channels,
+        sources=[rooms, members],
+        extensions=[AckExtension(), TimesyncExtension(time.time)],
+        options=BayeuxOptions(
+            timeout=settings.poll_timeout, max_interval=settings.expiration_delay
+        ),
+    )
+    rooms.server = members.server = server
+    rooms.tell_members = members.told
+    policy.watch(server)
+    manner = Manner(
+        reaper=reaper,
+        ledger=ledger,
+        heartbeat=settings.heartbeat,
+        budget=settings.reader_budget,
+        user_timeout=user_timeout(settings.expiration_delay, settings.heartbeat),
+    )
+    bayeux = Bayeux(server, auth, peers, origins, chat.limits, ledger, reaper, manner)
+    chat.when_stopping = bayeux.stop
+    return bayeux
+
+
 def build_site(
-    settings: Settings, chat: Chat, secret: Callable[[], bytes], reactor: Any
+    settings: Settings,
+    chat: Chat,
+    secret: Callable[[], bytes],
+    reactor: Any,
+    embed: Embed | None = None,
 ) -> ChatSite:
     """Join the parts that make the chat a web site.
 
@@ -185,11 +243,16 @@ def build_site(
         origins=origins.allowed,
         random=random.random,
     )
+    bayeux = build_bayeux(settings, chat, auth, peers, origins, ledger, reactor)
+    if embed is not None:
+        embed(bayeux.server)
+    metrics.bayeux = bayeux.server
     screens = Screens(chat, auth, pages, peers=peers, make_nonce=make_nonce, wall_clock=time.time)
     app = ChatApp(
         chat=chat,
         auth=auth,
         doors=doors,
+        bayeux=bayeux,
         screens=screens,
         classic=ClassicServlet(chat, auth, peers, doors, screens),
         pages=pages,

@@ -28,6 +28,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from cometd_chat import __version__
+from cometd_chat.bayeux.channels import InvalidChannel, intersects, parse_pattern
 
 ShowAddresses = Literal["full", "network", "none"]
 
@@ -55,6 +56,7 @@ class Settings:
     :param max_log: bytes past which the log takes no more.
     :param trusted_proxy: proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
     :param allow_origin: foreign origins whose pages may use the API and doors with a token.
+    :param bayeux_channels: trees of Bayeux channels that are free for other programs.
     :param direct_write: whether streams are written past Twisted's buffers.
     :param fast_lane: whether the hottest requests take a way of their own.
     """
@@ -73,6 +75,7 @@ class Settings:
     max_log: int = 8 * 2**30
     trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
     allow_origin: tuple[str, ...] = ()
+    bayeux_channels: tuple[str, ...] = ()
     direct_write: bool = True
     fast_lane: bool = True
 
@@ -152,6 +155,19 @@ def parse_origin(text: str) -> str:
         raise ValueError("give scheme and host without a path, such as https://www.example.org")
     # Browsers leave out the port that goes without saying.
     return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", text.lower())
+
+
+def parse_channels(text: str) -> str:
+    """A tree of free Bayeux channels."""
+    try:
+        pattern = parse_pattern(text)
+    except InvalidChannel:
+        pattern = "/**"
+    # Those have owners, and what is not the protocol's is the chat's.
+    owned = ("/meta/**", "/service/**", "/chat/**", "/members/**")
+    if any(intersects(pattern, each) for each in owned):
+        raise ValueError("give a tree of channels of its own, such as /app/**")
+    return pattern
 
 
 def parse_listen(text: str) -> str:
@@ -261,6 +277,9 @@ OPTIONS = (
     Option("allow-origin", "", parse_origin,
            "Foreign origin that may use the API and doors with a token", "allow_origin",
            repeatable=True),
+    Option("bayeux-channels", "", parse_channels,
+           "Tree of Bayeux channels for other programs, such as /app/**", "bayeux_channels",
+           repeatable=True),
     Option("direct-write", "on", _ON_OFF,
            "Writing streams straight to the kernel: on or off", "direct_write"),
     Option("fast-lane", "on", _ON_OFF,
@@ -303,10 +322,14 @@ class Options(UsageOptions):
     def opt_allow_origin(self, origin: str) -> None:
         self._repeated.setdefault("allow-origin", []).append(origin)
 
+    def opt_bayeux_channels(self, pattern: str) -> None:
+        self._repeated.setdefault("bayeux-channels", []).append(pattern)
+
     opt_listen.__doc__ = _BY_NAME["listen"].help_text
     opt_host.__doc__ = _BY_NAME["host"].help_text
     opt_trusted_proxy.__doc__ = _BY_NAME["trusted-proxy"].help_text
     opt_allow_origin.__doc__ = _BY_NAME["allow-origin"].help_text
+    opt_bayeux_channels.__doc__ = _BY_NAME["bayeux-channels"].help_text
 
     def opt_version(self) -> None:
         """Display the version and exit."""

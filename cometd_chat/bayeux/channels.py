@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-MAX_LENGTH = 255
+MAX_LENGTH = 600
 MAX_DEPTH = 16
 
 _META = "/meta/"

@@ -5,7 +5,7 @@ is framed once and shared like at every other door; only answers to pings and cl
 
 What it may know: wsproto, our channel. Not what a message means.
 
-Invariant: no more of an incoming message than `MAX_MESSAGE` is ever held; each connection ends with
+Invariant: no more of an incoming message than its limit is ever held; each connection ends with
 a close frame whose code says whether to come back.
 """
 
@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import struct
 from base64 import b64decode
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from wsproto import ConnectionType
 from wsproto.connection import Connection
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
@@ -106,8 +107,11 @@ class WebSocket:
     Made by `accept`; what goes out is written by the held stream on the same request.
     """
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: Any, max_message: int = MAX_MESSAGE) -> None:
+        #: Told what an answer to a ping of ours carries.
+        self.when_answered: Callable[[bytes], None] = lambda payload: None
         self._request = request
+        self._max_message = max_message
         self._connection = Connection(ConnectionType.SERVER)
         self._text: list[str] = []
         self._size = 0
@@ -120,17 +124,23 @@ class WebSocket:
         self.due_bucket = 0
 
     @classmethod
-    def accept(cls, request: Any) -> WebSocket:
-        """Answer the handshake with 101; `require_upgrade` has said that it is one."""
+    def accept(
+        cls, request: Any, *, headers: bytes = b"", max_message: int = MAX_MESSAGE
+    ) -> WebSocket:
+        """Answer the handshake with 101; `require_upgrade` has said that it is one.
+
+        :param headers: more lines of the answer's head, each with its end.
+        :param max_message: the largest message that the peer may send, in bytes.
+        """
         token = generate_accept_token(request.getHeader(b"sec-websocket-key"))
         # Twisted has no way to say 101; from here on it only passes bytes through.
         request.startedWriting = 1
         request.chunked = 0
         request.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %s\r\n\r\n" % token
+            b"Sec-WebSocket-Accept: %s\r\n%s\r\n" % (token, headers)
         )
-        return cls(request)
+        return cls(request, max_message)
 
     def listen(self, reader: SocketReader, listener: WebSocketListener, reaper: Reaper) -> None:
         """Begin to read.
@@ -178,6 +188,8 @@ class WebSocket:
             self._close(CloseReason.UNSUPPORTED_DATA)
         elif isinstance(event, Ping):
             self._answer_ping(event)
+        elif isinstance(event, Pong):
+            self.when_answered(bytes(event.payload))
         elif isinstance(event, CloseConnection):
             self._answer_close(event)
 
@@ -193,7 +205,7 @@ class WebSocket:
         self._text.append(event.data)
         self._size += len(event.data.encode())
         self._fragments += event.frame_finished
-        if self._size > MAX_MESSAGE or self._fragments > MAX_FRAGMENTS:
+        if self._size > self._max_message or self._fragments > MAX_FRAGMENTS:
             self._close(CloseReason.MESSAGE_TOO_BIG)
             return
         if not event.message_finished:

@@ -34,6 +34,7 @@ from cometd_chat.transports.lane import HotRoute
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth, request_token
+from cometd_chat.web.bayeux import Bayeux
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.doors import Doors
 from cometd_chat.web.metrics import Metrics
@@ -64,6 +65,7 @@ class ChatApp:
         chat: Chat,
         auth: Auth,
         doors: Doors,
+        bayeux: Bayeux,
         screens: Screens,
         classic: ClassicServlet,
         pages: Pages,
@@ -76,6 +78,7 @@ class ChatApp:
         self._chat = chat
         self._auth = auth
         self._doors = doors
+        self._bayeux = bayeux
         self._screens = screens
         self._classic = classic
         self._pages = pages
@@ -202,6 +205,13 @@ class ChatApp:
     async def open_duplex_text(self, request: IRequest, name: str) -> bytes | None:
         room = self._chat.rooms.find(name)
         return await _complete(request, await self._doors.open_duplex(request, room))
+
+    # -- Bayeux
+
+    @app.route("/cometd", methods=["GET", "POST", "OPTIONS"])
+    @app.route("/cometd/<path:rest>", methods=["GET", "POST", "OPTIONS"])
+    async def bayeux(self, request: IRequest, rest: str = "") -> bytes | None:
+        return await _complete(request, self._bayeux.open(request, rest))
 
     # -- the same for the fast lane
 
@@ -463,7 +473,7 @@ class ChatApp:
         }
 
 
-async def _complete(request: IRequest, answer: bytes | HeldRequest) -> bytes | None:
+async def _complete(request: IRequest, answer: bytes | HeldRequest | None) -> bytes | None:
     """Wait until a request that is held has had its response."""
     if isinstance(answer, bytes):
         return answer

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.transports.ledger import DoorCounts, Ledger
 
@@ -26,6 +27,8 @@ class Metrics(Collector):
     """All numbers of one daemon, in a registry of its own."""
 
     def __init__(self, chat: Chat, ledger: Ledger) -> None:
+        #: Given by whoever joins the parts.
+        self.bayeux: BayeuxServer | None = None
         self._chat = chat
         self._ledger = ledger
         self._registry = CollectorRegistry()
@@ -63,11 +66,30 @@ class Metrics(Collector):
             "comet_chat_tail_events", "Events in memory", value=len(self._chat.feed.tail)
         )
 
+        if self.bayeux is not None:
+            yield from _bayeux(self.bayeux)
+
     def _by_door(self, family: Any, name: str, help: str, count: str) -> Any:
         metric = family(f"comet_chat_{name}", help, labels=["door"])
         for door, counts in self._ledger.doors.items():
             metric.add_metric([door], _value(counts, count))
         return metric
+
+
+def _bayeux(server: BayeuxServer) -> Iterator[Any]:
+    counts = server.connects.counts
+    yield GaugeMetricFamily(
+        "comet_chat_bayeux_sessions", "Bayeux clients", value=len(server.sessions)
+    )
+    yield GaugeMetricFamily(
+        "comet_chat_bayeux_held_connects", "Connects held", value=server.connects.held
+    )
+    yield CounterMetricFamily(
+        "comet_chat_bayeux_delivered", "Messages to Bayeux clients", value=counts.delivered
+    )
+    yield CounterMetricFamily(
+        "comet_chat_bayeux_redelivered", "Of these, sent again", value=counts.redelivered
+    )
 
 
 def _value(counts: DoorCounts, name: str) -> float:

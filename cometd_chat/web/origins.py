@@ -9,6 +9,7 @@ Invariant: no credentials of the browser's ever count for a foreign page: it bri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from twisted.web.iweb import IRequest
@@ -17,7 +18,11 @@ from twisted.web.iweb import IRequest
 REMEMBERED = 86400
 
 _METHODS = "GET, HEAD, POST, PUT, DELETE"
-_HEADERS = "authorization, content-type, last-event-id"
+_HEADERS = "authorization, content-type, last-event-id, pragma"
+
+#: Clients of Bayeux send their requests with credentials, and browsers then want to be told that
+#: they may, whatever counts of them here.
+_WITH_CREDENTIALS = re.compile(rb"/cometd(/.*)?")
 
 
 class Origins:
@@ -41,6 +46,8 @@ class Origins:
         if self.includes(request):
             request.setHeader("access-control-allow-origin", request.getHeader("origin") or "")
             request.setHeader("access-control-expose-headers", "retry-after")
+            if _WITH_CREDENTIALS.fullmatch(request.path):
+                request.setHeader("access-control-allow-credentials", "true")
 
     def is_preflight(self, request: IRequest) -> bool:
         """Whether a browser asks what a page may send (Fetch, section 3.3.2)."""

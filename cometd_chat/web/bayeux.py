@@ -1,0 +1,360 @@
+"""Bayeux over HTTP: long-polling, callback-polling, and the requests that become lines.
+
+What it is: from a request on ``/cometd`` to messages for the core, and from its replies to a
+response.
+
+What it may know: requests, the core. Not what a message means, nor who anybody is.
+
+Invariant: each request is checked wholly before it is held; a request is answered once, and the
+core hears of each whose peer has gone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from cometd_chat.bayeux.exchange import Peer
+from cometd_chat.bayeux.messages import Message, array
+from cometd_chat.bayeux.server import BayeuxServer
+from cometd_chat.chat.limits import Limits
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import CrossSite, InvalidRequest, NotJson
+from cometd_chat.transports import below
+from cometd_chat.transports.framings import Jsonp, for_script
+from cometd_chat.transports.held import HoldableRequest, Manner
+from cometd_chat.transports.ledger import Ledger
+from cometd_chat.transports.websocket import WebSocket, require_upgrade
+from cometd_chat.web import parameters
+from cometd_chat.web.auth import Auth, bearer, came_by_cookie, is_foreign, request_token
+from cometd_chat.web.bayeux_lines import EVENT_SOURCE, EventSourceLine, HeldLine, SocketLine
+from cometd_chat.web.bayeux_policy import Shown
+from cometd_chat.web.origins import Origins
+from cometd_chat.web.parameters import refused
+from cometd_chat.web.peers import Peers
+
+PATH = "/cometd"
+
+LONG_POLLING, CROSS_ORIGIN = "long-polling", "cross-origin-long-polling"
+CALLBACK_POLLING = "callback-polling"
+WEBSOCKET, EVENTSOURCE = "websocket", "eventsource"
+
+BROWSER_COOKIE = b"BAYEUX_BROWSER"
+
+_BROWSER = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+
+#: Encodings in which old clients may send JSON; all else is UTF-8 (RFC 8259, section 8.1).
+_CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d|utf-?16(le|be)?", re.I)
+
+_FORMS = ("application/x-www-form-urlencoded", "text/plain", "")
+_JSON = ("application/json", "text/json", "text/plain", "")
+
+
+class HttpExchange:
+    """One request with messages, held until the core replies.
+
+    :param callback: the function that a script calls with the reply; None for plain JSON.
+    :param limited: whether it counts among the requests that its address may hold.
+    """
+
+    line = None
+
+    def __init__(
+        self,
+        bayeux: Bayeux,
+        request: HoldableRequest,
+        peer: Peer,
+        callback: str | None,
+        limited: bool,
+    ) -> None:
+        self.peer = peer
+        self._bayeux = bayeux
+        self._request = request
+        self._transport = request.transport
+        self._callback = callback
+        self._limited = limited
+        self._counts = bayeux.ledger.door(f"bayeux-{peer.transport}")
+        self._held = self._over = False
+
+    def begin(self) -> None:
+        """Count it, and watch its peer.
+
+        :raises TooMany: its address holds as many as it may.
+        """
+        if self._limited:
+            self._bayeux.limits.hold(self.peer.address)
+        self._request.hold(self)
+
+    def hold(self, seconds: float) -> None:
+        """See `Exchange.hold`."""
+        self._held = True
+        self._counts.held += 1
+
+    def reply(self, messages: Sequence[bytes]) -> None:
+        """See `Exchange.reply`."""
+        if not self._end():
+            return
+        body, kind = array(messages), "application/json"
+        if self._callback is not None:
+            # The comment keeps what a client chose from being the first bytes of the file.
+            body = b"/**/%b(%b);\n" % (self._callback.encode("ascii"), for_script(body))
+            kind = Jsonp.content_type
+        self._counts.bytes_sent += len(body)
+        self._request.setHeader("content-type", kind)
+        self._request.setHeader("cache-control", "no-store, no-transform")
+        self._request.setHeader("content-length", str(len(body)))
+        self._request.write(body)
+        self._request.release()
+
+    def arrived(self) -> bool:
+        """See `Exchange.arrived`. (Bytes stay in the buffer of a connection that was lost.)"""
+        return self._over and not below.unsent(self._transport)
+
+    def lost(self) -> None:
+        """The peer is gone."""
+        if self._end():
+            self._bayeux.server.lost(self)
+
+    def _end(self) -> bool:
+        first, self._over = not self._over, True
+        if first and self._held:
+            self._counts.held -= 1
+        if first and self._limited:
+            self._bayeux.limits.let_go(self.peer.address)
+        return first
+
+
+class Bayeux:
+    """All requests on ``/cometd`` and below.
+
+    :param manner: how lines are held.
+    """
+
+    def __init__(
+        self,
+        server: BayeuxServer,
+        auth: Auth,
+        peers: Peers,
+        origins: Origins,
+        limits: Limits,
+        ledger: Ledger,
+        reaper: Reaper,
+        manner: Manner,
+    ) -> None:
+        self.server = server
+        self.limits = limits
+        self.ledger = ledger
+        self._auth = auth
+        self._peers = peers
+        self._origins = origins
+        self._reaper = reaper
+        self._manner = manner
+        self._lines: dict[HeldLine, str] = {}
+
+    def open(self, request: Any, path: str) -> bytes | None:
+        """Answer a request, or hold it.
+
+        :param path: below ``/cometd``; clients append what kind of message it is.
+        :returns: the body of what is not held.
+        """
+        if request.method == b"OPTIONS":
+            request.setResponseCode(204)
+            request.setHeader("allow", "GET, POST, OPTIONS")
+            return b""
+        if request.method == b"POST":
+            self._open_poll(request)
+            return None
+        if "websocket" in (request.getHeader("upgrade") or "").lower():
+            self._open_socket(request)
+            return None
+        if EVENT_SOURCE.content_type in (request.getHeader("accept") or ""):
+            return self._open_event_source(request, path.rpartition("/")[2])
+        return self._open_script(request)
+
+    def stop(self) -> None:
+        """Answer what is held, and close all lines."""
+        self.server.stop()
+        for line in list(self._lines):
+            line.end()
+
+    # -- requests with messages
+
+    def _open_poll(self, request: Any) -> None:
+        body, is_form = _payload(request)
+        foreign = is_foreign(request)
+        peer_type = CROSS_ORIGIN if is_form and foreign else LONG_POLLING
+        # Any page can send a form to us; where the browser does not say from which one, only what
+        # no form can send is taken for its visitor's.
+        told = request.getHeader("sec-fetch-site") or request.getHeader("origin")
+        meant = told or parameters.content_type(request) == "application/json"
+        messages = self.server.decode(body)
+        peer = self._peer(request, peer_type, cookies=not foreign and bool(meant))
+        self._process(request, messages, peer)
+
+    def _open_script(self, request: Any) -> bytes | None:
+        fields = parameters.query(request)
+        text = fields.optional("message")
+        if text is None:
+            raise InvalidRequest(
+                f"This is a Bayeux server: POST an array of messages to {PATH}, or GET with "
+                "message= and jsonp=."
+            )
+        callback = fields.text("jsonp", "jsonpcallback")
+        if Jsonp.CALLBACK.fullmatch(callback) is None:
+            raise refused("jsonp", "the name of a function is needed, 64 characters at most")
+        self._check_script(request)
+        if request.method == b"HEAD":
+            return b""
+        # Any page can load a script, with its reader's cookies: they must not count here.
+        peer = self._peer(request, CALLBACK_POLLING, cookies=False)
+        self._process(request, self.server.decode(text), peer, callback)
+        return None
+
+    def _check_script(self, request: Any) -> None:
+        """Refuse a script that a page of another site loads.
+
+        :raises CrossSite: it does, as far as its browser says.
+        """
+        page = urlsplit(request.getHeader("referer") or "")
+        if f"{page.scheme}://{page.netloc}" in self._origins.allowed:
+            return
+        host = request.getHeader("host")
+        if is_foreign(request) or (page.netloc and page.netloc != host):
+            raise CrossSite("Only pages of this server, and of --allow-origin, can do that.")
+
+    def _process(
+        self, request: Any, messages: list[Message], peer: Peer, callback: str | None = None
+    ) -> None:
+        channels = [message.get("channel") for message in messages]
+        if peer.offered_browser is not None:
+            if "/meta/handshake" in channels:
+                request.setHeader("set-cookie", self._browser_cookie(request, peer))
+            else:
+                peer = Peer(peer.transport, None, None, peer.token, peer.address, peer.context)
+        limited = "/meta/connect" in channels
+        exchange = HttpExchange(self, request, peer, callback, limited)
+        exchange.begin()
+        self.server.process(messages, exchange)
+
+    # -- lines
+
+    def _open_socket(self, request: Any) -> None:
+        require_upgrade(request)
+        if not self._origins.includes(request):
+            self._auth.check_origin(request)
+        peer = self._peer(request, WEBSOCKET, cookies=not is_foreign(request))
+        self.limits.hold(peer.address)
+        headers = b""
+        if peer.offered_browser is not None:
+            headers += b"Set-Cookie: %b\r\n" % self._browser_cookie(request, peer).encode()
+        # Clients that ask for subprotocols fail without one (WebSockets standard, section 3).
+        wanted = re.match(r"[\w.-]{1,64}", request.getHeader("sec-websocket-protocol") or "")
+        if wanted is not None:
+            headers += b"Sec-WebSocket-Protocol: %b\r\n" % wanted[0].encode("ascii", "ignore")
+        size = self.server.bounds.max_bytes
+        socket = WebSocket.accept(request, headers=headers, max_message=size)
+        line = SocketLine(
+            self.server, request, self._manner, self._line_over, peer=peer, reaper=self._reaper
+        )
+        request.closing = socket.closed
+        self._lines[line] = peer.address
+        line.begin()
+        line.listen(socket)
+
+    def _open_event_source(self, request: Any, client_id: str) -> bytes | None:
+        foreign = is_foreign(request)
+        if not self._origins.includes(request):
+            self._auth.check_origin(request)
+        if request.method == b"HEAD":
+            return b""
+        peer = self._peer(request, EVENTSOURCE, cookies=not foreign)
+        last = request.getHeader("last-event-id") or ""
+        number = int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None
+        held = cast(HoldableRequest, request)
+        line = EventSourceLine(self.server, held, self._manner, self._line_over)
+        self.limits.hold(peer.address)
+        self._lines[line] = peer.address
+        try:
+            self.server.open_stream(client_id, peer, line, number)
+        except Exception:
+            self._line_over(line)
+            raise
+        request.setHeader("content-type", EVENT_SOURCE.content_type)
+        request.setHeader("cache-control", "no-store, no-transform")
+        request.setHeader("x-accel-buffering", "no")
+        line.begin()
+        return None
+
+    def _line_over(self, line: HeldLine) -> None:
+        address = self._lines.pop(line, None)
+        if address is not None:
+            self.limits.let_go(address)
+
+    # -- who
+
+    def _peer(self, request: Any, transport: str, *, cookies: bool) -> Peer:
+        """Who sent a request.
+
+        :param cookies: whether its cookies count.
+        """
+        browser = offered = None
+        if cookies:
+            value = request.getCookie(BROWSER_COOKIE)
+            if value is not None and _BROWSER.fullmatch(value):
+                browser = value.decode("ascii")
+            else:
+                offered = self.server.new_browser_id()
+        by_cookie = cookies and came_by_cookie(request)
+        token = request_token(request) if cookies else bearer(request)
+        return Peer(
+            transport=transport,
+            browser=browser,
+            offered_browser=offered,
+            token=token or None,
+            address=self._peers.address(request),
+            context=Shown(by_cookie),
+        )
+
+    def _browser_cookie(self, request: Any, peer: Peer) -> str:
+        secure = "; Secure" if self._peers.is_secure(request) else ""
+        name = BROWSER_COOKIE.decode()
+        return f"{name}={peer.offered_browser}; Path={PATH}; HttpOnly; SameSite=Lax{secure}"
+
+
+def _payload(request: Any) -> tuple[bytes | str, bool]:
+    """The JSON of a request's body, and whether it came as a form.
+
+    :raises NotJson: it is of a kind that can't be one.
+    """
+    kind = parameters.content_type(request)
+    body = parameters.body(request)
+    if kind in _FORMS and body.startswith(b"message="):
+        return _form_message(body), True
+    if kind not in _JSON:
+        raise NotJson("Send an array of messages as application/json.")
+    return _decoded(body, request.getHeader("content-type") or ""), False
+
+
+def _form_message(body: bytes) -> str:
+    try:
+        fields = parse_qsl(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=16
+        )
+    except ValueError:
+        raise InvalidRequest("The form has to be message= and JSON in UTF-8.") from None
+    return next(value for name, value in fields if name == "message")
+
+
+def _decoded(body: bytes, content_type: str) -> bytes | str:
+    match = re.search(r"charset=\"?([\w-]+)", content_type)
+    charset = "utf-8" if match is None else match[1].lower()
+    if _CHARSET.fullmatch(charset) is None:
+        raise NotJson(f"The encoding {charset} is not known here: send UTF-8.")
+    if charset in ("utf-8", "utf8"):
+        return body
+    try:
+        return body.decode(charset)
+    except (UnicodeError, LookupError):
+        raise InvalidRequest(f"The body is not {charset}.") from None

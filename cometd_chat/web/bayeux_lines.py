@@ -1,0 +1,328 @@
+"""Bayeux by WebSocket and by EventSource: connections on which messages are pushed.
+
+What it is: lines of the Bayeux core on the held streams that all doors have, with the same bound,
+heartbeat and end.
+
+What it may know: the core, held streams, wsproto's half. Not what a message means.
+
+Invariant: what a peer has not taken is bounded, and the core hears once of each line that is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import attrs
+
+from cometd_chat.bayeux.exchange import Peer
+from cometd_chat.bayeux.messages import array
+from cometd_chat.bayeux.server import BayeuxServer
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import BodyTooLarge, InvalidRequest
+from cometd_chat.transports.event import Batch, Event, chunk
+from cometd_chat.transports.held import HeldStream, HoldableRequest, Manner
+from cometd_chat.transports.websocket import COME_BACK, WebSocket, close_frame, frame
+
+#: Opcodes (RFC 6455, section 5.2).
+_TEXT, _PING = 0x1, 0x9
+
+#: Close codes (RFC 6455, section 7.4.1).
+NORMAL, NOT_JSON, TOO_BIG = 1000, 1007, 1009
+
+#: When so many frames of a peer are being handled, it is read no further.
+MOST_PENDING = 16
+
+#: Seconds after which a socket's peer is asked what of the last messages it has.
+ASK_AFTER = 1.0
+
+#: So many messages may be on their way before the peer is asked at once.
+ASK_AT = 512
+
+#: Milliseconds after which a browser opens a broken event stream again.
+RETRY = 5000
+
+
+@attrs.frozen(eq=False)
+class LineFraming:
+    """What `HeldStream` has to know of a line, whose bytes are made here."""
+
+    door: str
+    content_type: str
+    first: bytes = b""
+    one_shot: ClassVar[bool] = False
+
+    def begin(self) -> bytes:
+        return self.first
+
+    def end(self) -> bytes:
+        return b""
+
+    def frame(self, events: Sequence[Event]) -> bytes:
+        """Nothing: a line's batches are made by `batch`."""
+        return b""
+
+    def batch(self, data: bytes, messages: int = 0) -> Batch:
+        """Some bytes as a batch.
+
+        :param messages: how many are in them, for the metrics.
+        """
+        made = Batch([])
+        made.kept = messages
+        made.made[self] = (data, chunk(data), len(data))
+        return made
+
+
+SOCKET = LineFraming("bayeux-websocket", "application/json")
+EVENT_SOURCE = LineFraming("bayeux-eventsource", "text/event-stream", b"retry: %d\n\n" % RETRY)
+
+_NOTHING = Batch([])
+
+
+class HeldLine:
+    """What both kinds have in common; a listener of its held stream.
+
+    :param when_over: called once, when it is over, however that came.
+    """
+
+    def __init__(
+        self,
+        server: BayeuxServer,
+        request: HoldableRequest,
+        framing: LineFraming,
+        manner: Manner,
+        when_over: Callable[[HeldLine], None],
+    ) -> None:
+        self._server = server
+        self._framing = framing
+        self._when_over = when_over
+        self._held = HeldStream(request, framing, manner)
+        self._over = False
+        self._waiting = False
+        #: Numbers of the newest message that was pushed, and of the newest that has arrived.
+        self._pushed = self._arrived = 0
+        self._opened_at = server.seconds()
+
+    def begin(self) -> None:
+        """Send the head."""
+        self._held.hold(self, _NOTHING)
+
+    # -- Line
+
+    @property
+    def opened_at(self) -> float:
+        """See `Line.opened_at`."""
+        return self._opened_at
+
+    @property
+    def writable(self) -> bool:
+        """See `Line.writable`."""
+        return not self._over and not self._waiting
+
+    def _send(self, data: bytes, messages: int = 0) -> None:
+        if self._over:
+            return
+        self._held.send(self._framing.batch(data, messages))
+        if not self._over and not self._waiting and self._held.strained:
+            self._waiting = True
+            self._held.drained().addCallback(self._drained)
+
+    def _drained(self, result: None) -> None:
+        self._waiting = False
+        if not self._over:
+            self._server.line_writable(self)
+
+    def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """See `Line.push`."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """See `Line.end`."""
+        self._finish(b"")
+
+    def _finish(self, last: bytes) -> None:
+        if self._set_over():
+            self._held.end(self._framing.batch(last) if last else None)
+
+    def _confirm(self, number: int) -> None:
+        if number > self._arrived:
+            self._arrived = number
+            self._server.line_confirmed(self, number)
+
+    def _set_over(self) -> bool:
+        first, self._over = not self._over, True
+        if first:
+            self._server.line_lost(self)
+            self._when_over(self)
+        return first
+
+    # -- HeldListener
+
+    def on_progress(self) -> None:
+        """The peer took something; the kernel looks after those who don't."""
+
+    def on_silence(self) -> Batch:
+        """See `HeldListener.on_silence`."""
+        raise NotImplementedError
+
+    def on_worn(self) -> None:
+        """No line is ever worn."""
+
+    def on_overdue(self) -> None:
+        """Only polls are."""
+
+    def on_lost(self) -> None:
+        """The peer is gone."""
+        self._set_over()
+
+
+class SocketLine(HeldLine):
+    """A WebSocket. An item of the reaper while the peer is to be asked what it has.
+
+    :param peer: who opened it.
+    :param transport: read no further while the peer is ahead of us.
+    """
+
+    def __init__(
+        self,
+        server: BayeuxServer,
+        request: HoldableRequest,
+        manner: Manner,
+        when_over: Callable[[HeldLine], None],
+        *,
+        peer: Peer,
+        reaper: Reaper,
+    ) -> None:
+        super().__init__(server, request, SOCKET, manner, when_over)
+        self.peer = peer
+        self._transport: Any = request.transport
+        self._reaper = reaper
+        self._asked = 0
+        self._pending = 0
+        self.due_bucket = 0
+
+    def listen(self, socket: WebSocket) -> None:
+        """Take what the peer says."""
+        socket.when_answered = self._answered
+        socket.listen(self, self, self._reaper)
+
+    # -- out
+
+    def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """See `Line.push`: one frame."""
+        self._pushed = messages[-1][0]
+        self._send(frame(_TEXT, array([json for _, json in messages])), len(messages))
+        if self._pushed - max(self._asked, self._arrived) >= ASK_AT:
+            self._ask()
+        elif not self.due_bucket and not self._over:
+            self._reaper.schedule(self, ASK_AFTER)
+
+    def reply(self, messages: Sequence[bytes]) -> None:
+        """Send replies, and what goes with them."""
+        self._send(frame(_TEXT, array(messages)))
+
+    def on_silence(self) -> Batch:
+        """A ping, which also asks how far the peer has come."""
+        self._asked = self._pushed
+        return self._framing.batch(frame(_PING, b"%d" % self._pushed))
+
+    def on_due(self, now: float) -> float | None:
+        """Ask what has arrived; see `Reaper.schedule`."""
+        if not self._over and self._pushed > self._arrived:
+            self._ask()
+        return None
+
+    def _ask(self) -> None:
+        """A ping: its answer says that all before it was read."""
+        self._asked = self._pushed
+        self._send(frame(_PING, b"%d" % self._pushed))
+
+    def _answered(self, payload: bytes) -> None:
+        number = int(payload) if payload.isdigit() and len(payload) < 20 else 0
+        if number <= self._asked:
+            self._confirm(number)
+        if self._pushed > self._asked and not self.due_bucket and not self._over:
+            self._reaper.schedule(self, ASK_AFTER)
+
+    def end(self) -> None:
+        """See `Line.end`; who is sent away since the daemon stops comes back."""
+        self._finish(close_frame(COME_BACK if self._server.stopping else NORMAL))
+
+    def _set_over(self) -> bool:
+        self._reaper.cancel(self)
+        return super()._set_over()
+
+    # -- in: SocketReader and WebSocketListener
+
+    def finish(self) -> None:
+        """The peer has closed."""
+        self._finish(b"")
+
+    def message_received(self, text: str) -> None:
+        """A payload."""
+        if self._over:
+            return
+        try:
+            messages = self._server.decode(text)
+        except InvalidRequest as error:
+            self._finish(close_frame(NOT_JSON, error.detail))
+            return
+        except BodyTooLarge as error:
+            self._finish(close_frame(TOO_BIG, error.detail))
+            return
+        self._pending += 1
+        if self._pending >= MOST_PENDING:
+            # Each time: the channel resumes it, too, when its own buffer is empty.
+            self._transport.pauseProducing()
+        self._server.process(messages, _SocketExchange(self)).addCallback(self._handled)
+
+    def _handled(self, result: None) -> None:
+        self._pending -= 1
+        if self._pending == MOST_PENDING - 1 and not self._over:
+            self._transport.resumeProducing()
+
+
+@attrs.frozen(eq=False)
+class _SocketExchange:
+    """One frame, and the replies that go back by its socket."""
+
+    line: SocketLine
+
+    @property
+    def peer(self) -> Peer:
+        return self.line.peer
+
+    def hold(self, seconds: float) -> None:
+        """The socket is watched anyway."""
+
+    def reply(self, messages: Sequence[bytes]) -> None:
+        self.line.reply(messages)
+
+    def arrived(self) -> bool:
+        return True
+
+
+class EventSourceLine(HeldLine):
+    """An event stream; what its client says comes by requests of their own."""
+
+    def __init__(
+        self,
+        server: BayeuxServer,
+        request: HoldableRequest,
+        manner: Manner,
+        when_over: Callable[[HeldLine], None],
+    ) -> None:
+        super().__init__(server, request, EVENT_SOURCE, manner, when_over)
+
+    def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """See `Line.push`: an event each, whose id comes back as ``Last-Event-ID``."""
+        if self._pushed - self._arrived >= ASK_AT and not self._held.measure():
+            # Its TCP has all of that. For fewer, the next connect says so more surely.
+            self._confirm(self._pushed)
+        self._pushed = messages[-1][0]
+        events = [b"id: %d\ndata: %b\n\n" % (number, array([json])) for number, json in messages]
+        self._send(b"".join(events), len(events))
+
+    def on_silence(self) -> Batch:
+        """A comment. (HTML, section 9.2.7)"""
+        return self._framing.batch(b":\n\n")

@@ -1,0 +1,197 @@
+"""Who a Bayeux client is in the chat, and what she may do.
+
+What it is: a `Policy` over the chat's own sessions and limits, and what a session of the chat
+holds while a Bayeux client speaks for it.
+
+What it may know: the chat, Bayeux sessions. Not transports beyond what a peer shows.
+
+Invariant: behind every Bayeux session is one of the chat's, and it ends no later than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from cometd_chat.bayeux.exchange import Peer
+from cometd_chat.bayeux.messages import Message, encode
+from cometd_chat.bayeux.policy import Authentication, Identity, authentication
+from cometd_chat.bayeux.server import BayeuxServer
+from cometd_chat.bayeux.session import Session
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.limits import HANDSHAKES, MESSAGES, TEXT
+from cometd_chat.chat.sessions import Session as Person
+from cometd_chat.chat.sessions import refuse_voiceless
+from cometd_chat.errors import InvalidToken, NameTaken
+from cometd_chat.transports.event import Event
+
+#: Names are made up so often before it is given up.
+_TRIES = 5
+
+
+@attrs.frozen(eq=False)
+class Visitor:
+    """Who speaks through a Bayeux session.
+
+    :param person: her session of the chat.
+    :param address: where from; empty where that isn't known.
+    :param browser: her BAYEUX_BROWSER cookie, if she has one or was offered one.
+    """
+
+    person: Person
+    address: str
+    browser: str | None
+
+
+@attrs.frozen
+class Shown:
+    """How a peer showed its token.
+
+    :param by_cookie: in the chat's cookie, which browsers send whether it is good or not.
+    """
+
+    by_cookie: bool
+
+
+def visitor_of(session: Session) -> Visitor:
+    """Who speaks through a session of our server."""
+    visitor = session.identity.user
+    assert isinstance(visitor, Visitor)
+    return visitor
+
+
+@attrs.define(eq=False)
+class _Client:
+    """What a person holds while a Bayeux client speaks for her; see `Holding`.
+
+    :param key: her browser and the name that she came by, when she is a guest of Bayeux's.
+    """
+
+    session: Session
+    key: tuple[str, str] | None = None
+    client: str | None = None
+    most: int | None = None
+
+    def close(self, event: Event) -> None:
+        """She was sent away."""
+        self.session.disconnect()
+
+    def answer_now(self) -> None:
+        """Its connects have their own way to be replaced."""
+
+
+class ChatPolicy:
+    """The chat's rules for Bayeux clients.
+
+    :param random_bytes: so many unguessable bytes.
+    :param when_ended: told of each Bayeux session that has ended, and whether it may come back.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        random_bytes: Callable[[int], bytes],
+        when_ended: Callable[[Session, bool], None],
+    ) -> None:
+        self._chat = chat
+        self._random_bytes = random_bytes
+        self._when_ended = when_ended
+        self._clients: dict[Session, _Client] = {}
+        # Guests by browser and name: a page that is loaded again is the same guest.
+        self._guests: dict[tuple[str, str], Person] = {}
+
+    def watch(self, server: BayeuxServer) -> None:
+        """Hold the chat's sessions for those of a server."""
+        server.listeners.session_added.append(self._added)
+        server.listeners.session_removed.append(
+            lambda session, timed_out: self._removed(session, timed_out or server.stopping)
+        )
+
+    def _added(self, session: Session) -> None:
+        visitor = visitor_of(session)
+        client = self._clients[session] = _Client(session)
+        self._chat.hold(visitor.person, client)
+        if visitor.person.passing and visitor.browser is not None:
+            client.key = (visitor.browser, visitor.person.name)
+            self._guests[client.key] = visitor.person
+
+    def _removed(self, session: Session, returns: bool) -> None:
+        visitor, client = visitor_of(session), self._clients.pop(session)
+        self._when_ended(session, returns and not visitor.person.ended)
+        self._chat.let_go(visitor.person, client)
+        if client.key is not None and not visitor.person.readers:
+            self._guests.pop(client.key, None)
+
+    # -- Policy
+
+    async def identify(self, message: Message, peer: Peer) -> Identity:
+        """See `Policy.identify`: by token, by what the connection shows, or as a guest."""
+        self._chat.admit()
+        if peer.address:
+            self._chat.limits.take(HANDSHAKES, peer.address)
+        said = authentication(message)
+        person, token = await self._known(said, peer), None
+        if person is None:
+            person, token = await self._guest(said, peer)
+        refuse_voiceless(person)
+        shown: dict[str, Any] = {"name": person.name, "role": person.role}
+        if token is not None:
+            shown["token"] = token
+        visitor = Visitor(person, peer.address, peer.browser or peer.offered_browser)
+        return Identity(person.id, person.name, visitor, {"authentication": shown})
+
+    async def _known(self, said: Authentication, peer: Peer) -> Person | None:
+        """The person of a token; None when there is none, or only a cookie that is no good."""
+        token = peer.token if said.token is None else said.token
+        by_cookie = said.token is None and peer.context == Shown(by_cookie=True)
+        if token is None:
+            return None
+        try:
+            person = await self._chat.sessions.by_token(token)
+        except InvalidToken:
+            if by_cookie:
+                return None
+            raise
+        self._chat.sessions.extend(person)
+        if person.name_key is None and said.name is not None:
+            # Her name was taken while she was away, and she says another one.
+            await self._chat.rename(person, said.name)
+        return person
+
+    async def _guest(self, said: Authentication, peer: Peer) -> tuple[Person, str | None]:
+        """A new guest, and her token; or the one of this browser with that name."""
+        if said.name is not None:
+            there = self._guests.get((peer.browser or "", said.name))
+            if there is not None and not there.ended and there.name_key is not None:
+                return there, None
+            return await self._log_in(said.name, peer)
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._log_in(self._made_up(), peer)
+            except NameTaken:
+                continue
+        return await self._log_in(self._made_up(), peer)
+
+    def _made_up(self) -> str:
+        return f"guest-{self._random_bytes(3).hex()}"
+
+    async def _log_in(self, name: str, peer: Peer) -> tuple[Person, str]:
+        return await self._chat.log_in(name, peer.address, passing=True)
+
+    async def may_create(self, session: Session, channel: str) -> None:
+        """See `Policy.may_create`: whoever has a name."""
+        refuse_voiceless(visitor_of(session).person)
+
+    async def may_subscribe(self, session: Session, pattern: str) -> None:
+        """See `Policy.may_subscribe`: whoever has a name."""
+        refuse_voiceless(visitor_of(session).person)
+
+    async def may_publish(self, session: Session, message: Message) -> None:
+        """See `Policy.may_publish`: as much as she may say in rooms, where the chat counts it."""
+        person = visitor_of(session).person
+        refuse_voiceless(person)
+        if not message["channel"].startswith("/chat/"):
+            size = len(encode(message["data"]))
+            self._chat.limits.take_all([(MESSAGES, 1), (TEXT, size)], person.id)

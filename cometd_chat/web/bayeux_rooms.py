@@ -1,0 +1,464 @@
+"""The chat's rooms as Bayeux channels: ``/chat/ROOM`` for what is said there.
+
+What it is: a `ChannelSource` that reads the tail and the log for all Bayeux sessions, and one
+handler of the engine that hears what is said in the rooms they read.
+
+What it may know: the chat, Bayeux sessions. Not transports, not HTTP.
+
+Invariant: a session is fed every kept event of its rooms after its position once, in the order of
+ids over all of them; what its queue refused is fed again from the tail or the log. So whatever a
+client has confirmed, it has all before that, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cometd_chat.bayeux.messages import Message
+from cometd_chat.bayeux.queue import EventMessage
+from cometd_chat.bayeux.server import BayeuxServer
+from cometd_chat.bayeux.session import Session
+from cometd_chat.chat import events
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.positions import Mark
+from cometd_chat.chat.reader import MAX_BEHIND, STORAGE_DELAY, start_at
+from cometd_chat.chat.rooms import Room
+from cometd_chat.comet import CometEvent
+from cometd_chat.errors import InvalidCursor, InvalidRequest, RoomNotFound, StorageUnavailable
+from cometd_chat.transports.event import Event
+from cometd_chat.web.bayeux_policy import Visitor, visitor_of
+
+CHAT = "/chat/"
+
+#: The room of a mark that stands for all rooms that are read by a wildcard.
+ALL = "*"
+
+#: Events of a backlog that are taken at once.
+PAGE = 200
+
+#: So many of the newest events are kept as messages, which are the same for all.
+_MOST_MADE = 2048
+
+#: Looking at the clock costs as much as a reader, so it is done once for so many.
+_CLOCK_EVERY = 32
+
+#: After so many seconds a fan-out makes way for other work.
+_SLICE = 0.005
+
+_PLAIN = re.compile(r"[a-z0-9_-]+")
+
+
+def segment_of(room: str) -> str:
+    """A room's name as a channel's segment, which has fewer characters. (Interface, section 7)"""
+    return room if _PLAIN.fullmatch(room) else "~" + room.encode().hex()
+
+
+def room_of(chat: Chat, channel: str) -> Room:
+    """The room of a channel such as ``/chat/lobby``.
+
+    :raises RoomNotFound: there is none, or that isn't how its channel is written.
+    """
+    segment = channel.rpartition("/")[2]
+    name = segment
+    if segment.startswith("~"):
+        try:
+            name = bytes.fromhex(segment[1:]).decode()
+        except ValueError:
+            name = ""
+    room = chat.rooms.find(name)
+    if segment_of(room.name) != segment:
+        raise RoomNotFound(f"The channel of that room is written {segment_of(room.name)}.")
+    return room
+
+
+@attrs.define(eq=False)
+class _Place:
+    """Where a session is in a room, or in all that it reads by a wildcard.
+
+    :param mark: what its client has confirmed.
+    :param position: it was fed everything up to this id.
+    :param missing: so many events were left out before the first one.
+    :param patterns: why it is there.
+    :param begun: its client knows that it has subscribed.
+    :param live: what is said from now is fed at once.
+    """
+
+    mark: Mark
+    position: int
+    missing: int = 0
+    patterns: set[str] = attrs.field(factory=set)
+    begun: bool = False
+    live: bool = False
+
+
+@attrs.define(eq=False)
+class _Reader:
+    """What one Bayeux session reads. An item of the reaper while the log can't be read.
+
+    :param places: by path of the room, or `ALL`.
+    """
+
+    source: RoomSource
+    session: Session
+    visitor: Visitor
+    places: dict[str, _Place] = attrs.field(factory=dict)
+    catching_up: bool = False
+    due_bucket: int = 0
+
+    def place(self, path: str) -> _Place | None:
+        return self.places.get(path) or self.places.get(ALL)
+
+    def on_due(self, now: float) -> float | None:
+        self.source.catch_up(self)
+        return None
+
+
+class RoomSource:
+    """What is said in rooms.
+
+    :param soon: calls something after the reactor's current turn.
+    """
+
+    _log = Logger()
+
+    tree = "/chat/*"
+
+    def __init__(self, chat: Chat, soon: Callable[[Callable[[], None]], object]) -> None:
+        #: Given by whoever joins the parts, like `tell_members`.
+        self.server: BayeuxServer
+        #: Told of what is not kept: who comes and goes.
+        self.tell_members: Callable[[str, Event], None]
+        self._chat = chat
+        self._feed = chat.feed
+        self._reaper = chat.feed.engine.reaper
+        self._soon = soon
+        self._readers: dict[Session, _Reader] = {}
+        self._by_path: dict[str, dict[_Reader, None]] = {}
+        self._made: OrderedDict[int, EventMessage | None] = OrderedDict()
+        # What was said and is on its way, and the walk through those who read it.
+        self._said: deque[CometEvent] = deque()
+        self._walk: Iterator[None] | None = None
+        self._heard: set[str] = set()
+        self._all_heard = False
+        self.due_bucket = 0
+        chat.rooms.when_made = self._room_made
+
+    # -- ChannelSource
+
+    async def open(
+        self, session: Session, pattern: str, ext: Mapping[str, Any]
+    ) -> Callable[[], None]:
+        """See `ChannelSource.open`. A cursor in ``ext.cursor`` says where to begin."""
+        now = self._feed.last_id
+        visitor = visitor_of(session)
+        self._chat.admit(visitor.person)
+        room = None if pattern.endswith("*") else room_of(self._chat, pattern)
+        wanted = self._wanted(ext)
+        reader = self._readers.get(session)
+        if reader is None:
+            reader = self._readers[session] = _Reader(self, session, visitor)
+        key = ALL if room is None else room.context.path
+        place = reader.places.get(key)
+        if place is None:
+            if wanted is None and ALL in reader.places:
+                # She is read this room already, and up to there.
+                wanted = reader.places[ALL].position
+            name = ALL if room is None else room.name
+            mark = await self._chat.positions.open(visitor.person.id, name, now=now, wanted=wanted)
+            place = await self._placed(mark, key)
+            if session.ended:
+                self._chat.positions.leave(mark, returns=True)
+                raise InvalidRequest("The session has ended.")
+            self._add(reader, key, place)
+            self.listen(room)
+            if room is not None:
+                shown = self._chat.shown(visitor.address)
+                self._chat.presence.hold(room.name, visitor.person, shown)
+        place.patterns.add(pattern)
+        return partial(self._begin, reader, place)
+
+    def close(self, session: Session, pattern: str) -> None:
+        """See `ChannelSource.close`. What ends with its session is kept for the next one, see
+        `ended`."""
+        reader = self._readers.get(session)
+        if reader is None or session.ended:
+            return
+        for key, place in list(reader.places.items()):
+            place.patterns.discard(pattern)
+            if not place.patterns:
+                self._remove(reader, key)
+                self._chat.positions.forget(place.mark)
+
+    async def publish(self, session: Session, message: Message, resend_key: str | None) -> None:
+        """See `ChannelSource.publish`: somebody says something."""
+        data = message["data"]
+        if not isinstance(data, dict):
+            raise InvalidRequest('Publish {"text": "..."} to a room.')
+        visitor = visitor_of(session)
+        room = room_of(self._chat, message["channel"])
+        client_id = data.get("client_id", resend_key)
+        await self._chat.say(
+            visitor.person, room, data.get("text"), client_id, address=visitor.address
+        )
+
+    def confirmed(self, session: Session, channel: str, position: int) -> None:
+        """See `ChannelSource.confirmed`."""
+        reader = self._readers.get(session)
+        if reader is not None:
+            place = reader.place(room_of(self._chat, channel).context.path)
+            if place is not None:
+                self._chat.positions.confirm(place.mark, position)
+
+    def resume(self, session: Session) -> None:
+        """See `ChannelSource.resume`."""
+        reader = self._readers.get(session)
+        if reader is not None:
+            self.catch_up(reader)
+
+    def ended(self, session: Session, returns: bool) -> None:
+        """A session has ended.
+
+        :param returns: without a word: its client may come back.
+        """
+        reader = self._readers.pop(session, None)
+        if reader is None:
+            return
+        self._reaper.cancel(reader)
+        for key, place in list(reader.places.items()):
+            self._remove(reader, key)
+            self._chat.positions.leave(place.mark, returns=returns)
+
+    # -- places
+
+    def _wanted(self, ext: Mapping[str, Any]) -> int | None:
+        cursor = ext.get("cursor")
+        if cursor is None:
+            return None
+        if not isinstance(cursor, str):
+            raise InvalidCursor("A cursor is a string: hand one back as you got it.")
+        position = self._feed.log.position(cursor)
+        if position is None:
+            raise InvalidCursor("This log never gave that cursor out: subscribe without one.")
+        return position
+
+    async def _placed(self, mark: Mark, key: str) -> _Place:
+        """The place of a mark: after it, or among the newest when it is too far behind."""
+        if self._feed.last_id - mark.position <= MAX_BEHIND:
+            return _Place(mark, mark.position)
+        paths = [key] if key != ALL else [room.context.path for room in self._chat.rooms.all()]
+        try:
+            start = await start_at(self._feed, paths, self._feed.log.cursor(mark.position))
+        except Exception:
+            self._chat.positions.leave(mark, returns=True)
+            raise
+        missing = sum(event.fields["missing"] for event in start.first)
+        return _Place(mark, start.position, missing)
+
+    def _add(self, reader: _Reader, key: str, place: _Place) -> None:
+        reader.places[key] = place
+        self._by_path.setdefault(key, {})[reader] = None
+
+    def _remove(self, reader: _Reader, key: str) -> None:
+        del reader.places[key]
+        readers = self._by_path[key]
+        del readers[reader]
+        if not readers:
+            del self._by_path[key]
+        if key != ALL:
+            self._chat.presence.release(events.room_of(key), reader.visitor.person)
+
+    def _begin(self, reader: _Reader, place: _Place) -> None:
+        place.begun = True
+        self.catch_up(reader)
+
+    # -- what is said now
+
+    def _room_made(self, room: Room) -> None:
+        if self._all_heard:
+            self._listen(room.context.path)
+
+    def listen(self, room: Room | None) -> None:
+        """Hear what happens in a room, or in all rooms there are and will be. It stays so; who is
+        told is another matter."""
+        self._all_heard = self._all_heard or room is None
+        for each in self._chat.rooms.all() if room is None else [room]:
+            self._listen(each.context.path)
+
+    def _listen(self, path: str) -> None:
+        context = self._feed.engine.context(path)
+        if path in self._heard or context is None or self._chat.stopping:
+            return
+        self._heard.add(path)
+        context.add_handler(self)
+        if not self.due_bucket and context.expiration_delay is not None:
+            self._reaper.schedule(self, context.expiration_delay / 3)
+
+    def on_due(self, now: float) -> float | None:
+        """This handler has no peer that could make progress: it is there as long as the daemon."""
+        self._feed.engine.touch(self)
+        context = self._feed.engine.context(next(iter(self._heard)))
+        return None if context is None else (context.expiration_delay or 3.0) / 3
+
+    def on_initialize(self, event: CometEvent) -> None:
+        """Held in a room's context."""
+
+    def on_event(self, event: CometEvent) -> None:
+        """Not called: what is said comes by `on_batch`."""
+
+    def on_interrupt(self, event: CometEvent) -> None:
+        """Not called, since it is touched in time."""
+
+    def on_terminate(self, event: CometEvent) -> None:
+        """The daemon stops."""
+        self._reaper.cancel(self)
+
+    def on_batch(self, told: Sequence[CometEvent]) -> None:
+        """Something was said, or somebody came or went: tell all who read it, a slice at a time."""
+        self._said.extend(told)
+        if self._walk is None:
+            self._walk = self._tell_all()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        until = self._reaper.seconds() + _SLICE
+        for count, _ in enumerate(self._walk or (), 1):
+            if count % _CLOCK_EVERY == 0 and self._reaper.seconds() >= until:
+                self._soon(self._go_on)
+                return
+        self._walk = None
+
+    def _tell_all(self) -> Iterator[None]:
+        while self._said:
+            told = self._said.popleft()
+            path, event = told.context.path, told.attachment
+            if event.id is None:
+                self.tell_members(path, event)
+                continue
+            # Over a copy: whoever comes in between has it from the tail.
+            for reader in [*self._by_path.get(path, ()), *self._by_path.get(ALL, ())]:
+                self._take(reader, path, event)
+                yield
+
+    def _take(self, reader: _Reader, path: str, event: Event) -> None:
+        place = reader.place(path)
+        try:
+            if place is not None and place.live and not self._put(reader, place, event):
+                self._pause(reader, event.id or 0)
+        except Exception:
+            self._log.failure("a Bayeux session could not be told what was said")
+
+    def _pause(self, reader: _Reader, id: int) -> None:
+        """Her queue is full: from this event on she is fed when there is room."""
+        for place in reader.places.values():
+            if place.live:
+                place.live = False
+                place.position = max(place.position, id - 1)
+
+    def _put(self, reader: _Reader, place: _Place, event: Event) -> bool:
+        """Feed an event, unless she was fed it; False when there is no room for it."""
+        id = event.id or 0
+        if id <= place.position:
+            return True
+        message = self._message(event)
+        if place.missing and message is not None:
+            ext = {**message.fields["ext"], "missing": place.missing}
+            message = EventMessage(message.channel, {**message.fields, "ext": ext})
+        if message is not None and not reader.session.feed(message, self, id):
+            return False
+        place.position, place.missing = id, 0
+        return True
+
+    def _message(self, event: Event) -> EventMessage | None:
+        """An event as it is delivered, the same for all; None when an extension drops it."""
+        id = event.id or 0
+        if id not in self._made:
+            data = {name: event.fields[name] for name in ("id", "room", "from", "text", "at")}
+            channel = CHAT + segment_of(event.fields["room"])
+            self._made[id] = self.server.event(channel, data, ext={"cursor": event.cursor})
+            if len(self._made) > _MOST_MADE:
+                self._made.popitem(last=False)
+        return self._made[id]
+
+    # -- what was said before
+
+    def catch_up(self, reader: _Reader) -> None:
+        """Bring somebody up to the live end, as far as her queue takes it."""
+        if reader.catching_up or reader.session.ended:
+            return
+        reader.catching_up = True
+        work = Deferred.fromCoroutine(self._bring_up(reader))
+        work.addBoth(self._brought_up, reader)
+
+    def _brought_up(self, result: object, reader: _Reader) -> None:
+        reader.catching_up = False
+        if not isinstance(result, Failure):
+            return
+        if result.check(StorageUnavailable):
+            self._log.warn("a Bayeux session waits for the log: {reason}", reason=result.value)
+        else:
+            self._log.failure("a Bayeux session could not be brought up to date", result)
+        if reader.session in self._readers:
+            self._reaper.schedule(reader, STORAGE_DELAY)
+
+    async def _bring_up(self, reader: _Reader) -> None:
+        while not reader.session.ended:
+            behind = {
+                key: place for key, place in reader.places.items() if place.begun and not place.live
+            }
+            if not behind:
+                return
+            position = min(place.position for place in behind.values())
+            paths = self._paths(reader, behind)
+            found = self._page(position, paths)
+            live = found is not None and len(found) <= PAGE
+            if found is None:
+                # Nothing waits between this and going live, unless the tail does not reach back.
+                floor = self._feed.tail.floor
+                records = await self._feed.read(list(paths), after=position, limit=PAGE)
+                found = [events.recorded(record) for record in records]
+                reached = found[-1].id or 0 if found else floor
+            else:
+                found = found[:PAGE]
+                reached = self._feed.last_id if live else found[-1].id or 0
+            if not self._put_all(reader, behind, found):
+                return
+            for place in behind.values():
+                place.position = max(place.position, reached)
+                place.live = live
+
+    def _page(self, position: int, paths: Collection[str]) -> Sequence[Event] | None:
+        """What follows a position, one more than a page if there is more; None when that is no
+        longer in the tail."""
+        if position >= self._feed.last_id:
+            return []
+        return self._feed.after(position, paths, PAGE + 1)
+
+    def _paths(self, reader: _Reader, behind: Collection[str]) -> Collection[str]:
+        """The rooms of places."""
+        if ALL not in behind:
+            return behind
+        every = {room.context.path for room in self._chat.rooms.all()}
+        return every.difference(reader.places).union(key for key in behind if key != ALL)
+
+    def _put_all(
+        self, reader: _Reader, behind: Mapping[str, _Place], found: Sequence[Event]
+    ) -> bool:
+        """Feed a page; False when her queue is full before its end, or she has gone."""
+        for event in found:
+            path = events.path_of(event.fields["room"])
+            key = path if path in reader.places else ALL
+            place = reader.places.get(key)
+            if place is None or behind.get(key) is not place:
+                continue
+            if not self._put(reader, place, event):
+                return False
+        return not reader.session.ended
