@@ -54,6 +54,20 @@ class Start:
     first: tuple[Event, ...] = ()
 
 
+def start_now(feed: Feed, cursor: str) -> Start | None:
+    """Where somebody begins who hands in a cursor; None when the log has to be asked.
+
+    :raises InvalidCursor: it can't be a cursor.
+    """
+    known = feed.log.position(cursor)
+    if known is None:
+        now = feed.log.cursor(feed.last_id)
+        # Until she has been told, she stands where she was: a connection that is lost in between
+        # must not lose the reset.
+        return Start(feed.last_id, cursor, (events.reset(now),))
+    return Start(known, cursor) if feed.last_id - known <= MAX_BEHIND else None
+
+
 async def start_at(feed: Feed, paths: Sequence[str], cursor: str | None, backlog: int = 0) -> Start:
     """Where somebody begins who hands in a cursor, or asks for a backlog.
 
@@ -65,15 +79,11 @@ async def start_at(feed: Feed, paths: Sequence[str], cursor: str | None, backlog
     if cursor is None:
         position = await _before_newest(feed, paths, backlog) if backlog else feed.last_id
         return Start(position, feed.log.cursor(position))
-    known = feed.log.position(cursor)
-    if known is None:
-        now = feed.log.cursor(feed.last_id)
-        # Until she has been told, she stands where she was: a connection that is lost in between
-        # must not lose the reset.
-        return Start(feed.last_id, cursor, (events.reset(now),))
-    if feed.last_id - known <= MAX_BEHIND:
-        return Start(known, cursor)
-    return await _start_behind(feed, paths, known, cursor)
+    start = start_now(feed, cursor)
+    if start is None:
+        known = feed.log.position(cursor)
+        start = await _start_behind(feed, paths, known or 0, cursor)
+    return start
 
 
 async def _start_behind(feed: Feed, paths: Sequence[str], known: int, cursor: str) -> Start:

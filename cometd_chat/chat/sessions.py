@@ -181,6 +181,17 @@ class Sessions:
         session.seen_at = self._reaper.seconds()
         return session
 
+    def use_again(self, session: Session) -> bool:
+        """Whether a session that `by_token` gave may be used again without asking for it; False
+        when there is more to be done than to note that it is in use."""
+        now = self._wall_clock()
+        if session.ended or session.name_key is None or session.expires_at <= now:
+            return False
+        if now + TOKEN_LIFETIME - session.expires_at >= _EXTEND_AFTER and not session.brief:
+            return False
+        session.seen_at = self._reaper.seconds()
+        return True
+
     async def _load(self, token_hash: bytes) -> Session:
         row = await self._directory.session_by_token(token_hash)
         # Another request with the same token may have come in while this one waited.

@@ -62,6 +62,15 @@ class HotRoute:
     writes: bool = False
 
 
+@attrs.frozen
+class Found:
+    """The hot route of a path, and the name in it."""
+
+    route: HotRoute
+    name: str
+    path: bytes
+
+
 class LaneFront(Protocol):
     """What stands before all routes; see `web.front`."""
 
@@ -111,10 +120,10 @@ class Lane:
         self.general: GeneralWay
         self._wall_clock = wall_clock
         self._date = (0, b"")
-        self._found: dict[tuple[bytes, bytes], tuple[HotRoute, str]] = {}
+        self._found: dict[tuple[bytes, bytes], Found] = {}
 
-    def find(self, method: bytes, path: bytes) -> tuple[HotRoute, str] | None:
-        """The hot route of a request, and the name in its path."""
+    def find(self, method: bytes, path: bytes) -> Found | None:
+        """The hot route of a request."""
         found = self._found.get((method, path))
         if found is None:
             found = self._look_for(method, path)
@@ -122,12 +131,13 @@ class Lane:
                 self._found[method, path] = found
         return found
 
-    def _look_for(self, method: bytes, path: bytes) -> tuple[HotRoute, str] | None:
+    def _look_for(self, method: bytes, path: bytes) -> Found | None:
         for route_method, pattern, route in self._routes:
             match = pattern.fullmatch(path) if method == route_method else None
             if match is not None:
                 try:
-                    return route, unquote_to_bytes(match[1]).decode("utf-8")
+                    name = unquote_to_bytes(match[1]).decode("utf-8")
+                    return Found(route, name, path)
                 except UnicodeDecodeError:
                     return None
         return None
@@ -193,7 +203,7 @@ class LaneConnection:
             if found is not None and b"name=" not in query and not below.unsent(self.transport):
                 plain = read_request(data, line, self._head)
                 if plain is not None:
-                    self._answer(plain, path, *found)
+                    self._answer(plain, found)
                     return
         self._leave().dataReceived(data)
 
@@ -215,10 +225,12 @@ class LaneConnection:
 
     # -- requests
 
-    def _answer(self, plain: PlainRequest, path: bytes, route: HotRoute, name: str) -> None:
+    def _answer(self, plain: PlainRequest, found: Found) -> None:
         self._head = plain.head if len(plain.head.block) <= MAX_REMEMBERED else None
-        self._request = request = LaneRequest(self, plain, path)
-        request.begin(route, name)
+        route = found.route
+        # One path and one method for all requests: a stream keeps them for the access log.
+        self._request = request = LaneRequest(self, plain, route.method, found.path)
+        request.begin(route, found.name)
 
     def forget_head(self) -> None:
         """Keep nothing for a next request."""

@@ -84,10 +84,12 @@ class LaneRequest:
 
     clientproto = b"HTTP/1.1"
 
-    def __init__(self, connection: LaneConnection, plain: PlainRequest, path: bytes) -> None:
+    def __init__(
+        self, connection: LaneConnection, plain: PlainRequest, method: bytes, path: bytes
+    ) -> None:
         self._connection = connection
         self.transport = connection.transport
-        self.method = plain.method
+        self.method = method
         self.uri = plain.target
         self.path = path
         self._head: Head | None = plain.head
@@ -229,7 +231,7 @@ class LaneRequest:
         self._send(self._framed(data))
         if self.chunked and self._head is not None:
             # A stream: it will be long until the next request, and there are many streams.
-            self._head, self._body, self._cookies = None, b"", None
+            self._head, self._body, self._cookies, self.uri = None, b"", None, self.path
             self._connection.forget_head()
 
     def _finish(self, body: bytes) -> None:

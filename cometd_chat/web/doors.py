@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import cast
+from typing import Any, cast
 
 import attrs
 from twisted.web.iweb import IRequest
@@ -22,11 +22,11 @@ from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.limits import HELD_BY_ADDRESS
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE
-from cometd_chat.chat.reader import AFTER_GAP, Reader, start_at
+from cometd_chat.chat.reader import AFTER_GAP, Reader, Start, start_at, start_now
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import ChatError, MethodNotAllowed, NotFound, TooMany
+from cometd_chat.errors import ChatError, InvalidCursor, MethodNotAllowed, NotFound, TooMany
 from cometd_chat.transports.framings import (
     Classic,
     Frame,
@@ -92,9 +92,10 @@ class Holding:
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """What somebody asked a door for.
+    """What somebody asked a door for, but from where on.
 
     :param session: who asks; None for somebody who only reads.
+    :param address: where from; empty where that isn't known.
     :param wait: seconds that a poll is held.
     :param client: which of her windows asks, if it says so.
     :param most: how many requests of this kind she may hold; None for any number.
@@ -102,11 +103,24 @@ class Asked:
 
     rooms: Sequence[Room]
     session: Session | None
-    cursor: str | None
+    address: str
     backlog: int
     wait: float
     client: str | None
     most: int | None
+
+
+@attrs.frozen
+class Known:
+    """A poll that passed all checks: the next one on its connection is mostly equal to it, but for
+    its cursor.
+
+    :param around: what stands before and after the cursor in its target.
+    """
+
+    around: tuple[bytes, bytes]
+    framing: Framing
+    asked: Asked
 
 
 class Doors:
@@ -178,6 +192,9 @@ class Doors:
 
         :returns: the body when it isn't held; else what is held, which goes on by itself.
         """
+        again = self._again(request)
+        if again is not None:
+            return again
         framing = self._framings.get(door)
         if door == "duplex":
             raise MethodNotAllowed("Use POST or PUT here.", allow=["POST", "PUT"])
@@ -236,7 +253,7 @@ class Doors:
         :param fields: of its query, or of its form.
         """
         asked = self._asked(request, framing, fields, [room], session)
-        return await self._hold(request, framing, asked)
+        return await self._hold(request, framing, asked, _cursor(request, framing, fields))
 
     async def _open(
         self, request: IRequest, framing: Framing, fields: Parameters, rooms: Sequence[Room]
@@ -246,14 +263,15 @@ class Doors:
         if name is None:
             session = await self._who(request, framing, fields.optional("token"))
             asked = self._asked(request, framing, fields, rooms, session)
-            return await self._hold(request, framing, asked)
+            self._remember(request, framing, asked)
+            return await self._hold(request, framing, asked, _cursor(request, framing, fields))
         self._auth.check_meant(request)
         if request.method == b"HEAD":
             return self._head(request, framing)
         session, _ = await self._chat.log_in(name, self._peers.address(request), brief=True)
         try:
             asked = self._asked(request, framing, fields, rooms, session)
-            return await self._hold(request, framing, asked)
+            return await self._hold(request, framing, asked, _cursor(request, framing, fields))
         except Exception:
             # Refused, or gone while the log was read: nothing is held that would end her session.
             await self._chat.log_out(session)
@@ -299,10 +317,6 @@ class Doors:
         rooms: Sequence[Room],
         session: Session | None,
     ) -> Asked:
-        cursor = fields.optional("cursor")
-        if framing.door == "sse":
-            # What a browser sends by itself when it comes back; its URL is as old as the page.
-            cursor = request.getHeader("last-event-id") or cursor
         by_cookie = fields.optional("token") is None and came_by_cookie(request)
         most = MOST_BY_COOKIE if by_cookie else MOST_BY_TOKEN
         wait = fields.seconds("wait", self._holding.poll_timeout, self._holding.poll_timeout)
@@ -312,7 +326,7 @@ class Doors:
         return Asked(
             rooms=rooms,
             session=session,
-            cursor=cursor,
+            address=self._peers.address(request),
             backlog=fields.number("backlog", 0, 0, AFTER_GAP) or 0,
             wait=wait,
             client=client,
@@ -323,15 +337,21 @@ class Doors:
 
     # -- holding
 
-    async def _hold(self, request: IRequest, framing: Framing, asked: Asked) -> bytes | HeldRequest:
+    async def _hold(
+        self, request: IRequest, framing: Framing, asked: Asked, cursor: str | None
+    ) -> bytes | HeldRequest:
         paths = [room.context.path for room in asked.rooms]
-        start = await start_at(self._chat.feed, paths, asked.cursor, asked.backlog)
+        start = await start_at(self._chat.feed, paths, cursor, asked.backlog)
         if request.method == b"HEAD":
             return self._head(request, framing)
+        return self._hold_from(request, framing, asked, start, at_once=cursor is None)
+
+    def _hold_from(
+        self, request: IRequest, framing: Framing, asked: Asked, start: Start, *, at_once: bool
+    ) -> HeldRequest:
         # From here on nothing can refuse it: a handshake that is answered takes no error any more.
         self._chat.admit(asked.session)
-        address = self._peers.address(request)
-        self._count_in(address)
+        self._count_in(asked.address)
         socket = WebSocket.accept(request) if framing.door == "ws" else None
         if socket is None:
             self._set_headers(request, framing)
@@ -342,14 +362,49 @@ class Doors:
             held,
             start,
             on_end=self._on_end,
-            address=address,
+            address=asked.address,
             grace=SLOW_GRACE if framing.one_shot and asked.wait == 0 else GRACE,
-            at_once=asked.cursor is None or asked.wait == 0,
+            at_once=at_once or asked.wait == 0,
             client=asked.client,
             most=asked.most,
         )
         self._listen(request, reader, asked, socket)
         return held
+
+    # -- a poll like the one before
+
+    def _remember(self, request: IRequest, framing: Framing, asked: Asked) -> None:
+        """Keep what a poll was found to ask for, for the next one on its connection."""
+        memory: dict[object, Any] | None = getattr(request, "memory", None)
+        if memory is None or framing.door != "poll" or asked.session is None:
+            return
+        parts = _around_cursor(request.uri)
+        if parts is not None:
+            memory[self] = Known(parts[0], framing, asked)
+
+    def _again(self, request: IRequest) -> HeldRequest | None:
+        """Hold a poll that is like the one before it in all but its cursor; None for any other.
+
+        Its checks would all end as they did then, since they look at the same bytes; but for the
+        session, which is looked at anew. This is what makes a poll cheap: they were half of it.
+        """
+        memory = getattr(request, "memory", None)
+        known: Known | None = memory.get(self) if memory else None
+        if known is None:
+            return None
+        parts = _around_cursor(request.uri)
+        session = known.asked.session
+        if parts is None or parts[0] != known.around or session is None or self._chat.stopping:
+            return None
+        if not self._chat.sessions.use_again(session):
+            return None
+        try:
+            start = start_now(self._chat.feed, parts[1])
+        except InvalidCursor:
+            return None
+        if start is None:
+            return None
+        return self._hold_from(request, known.framing, known.asked, start, at_once=False)
 
     def _listen(
         self, request: IRequest, reader: Reader, asked: Asked, socket: WebSocket | None
@@ -426,3 +481,22 @@ class Doors:
             request.setResponseCode(200)
         told = events.error(error.status, error.detail)
         return framing.begin() + framing.frame([told]) + framing.end()
+
+
+def _cursor(request: IRequest, framing: Framing, fields: Parameters) -> str | None:
+    """Where somebody who asks a door wants to go on."""
+    cursor = fields.optional("cursor")
+    if framing.door == "sse":
+        # What a browser sends by itself when it comes back; its URL is as old as the page.
+        return request.getHeader("last-event-id") or cursor
+    return cursor
+
+
+def _around_cursor(target: bytes) -> tuple[tuple[bytes, bytes], str] | None:
+    """What stands before and after the one plain cursor in a target, and the cursor."""
+    before, _, rest = target.partition(b"cursor=")
+    cursor, _, after = rest.partition(b"&")
+    plain = cursor.isascii() and cursor.replace(b".", b"").isalnum()
+    if not plain or b"cursor=" in after or not before.endswith((b"?", b"&")):
+        return None
+    return (before, after), cursor.decode("ascii")
