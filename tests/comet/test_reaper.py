@@ -201,3 +201,20 @@ def test_a_long_sweep_makes_way_for_other_work() -> None:
     assert order.count("item") == 200
     assert 0 < order.index("other") < 200
     assert clock.getDelayedCalls() == []
+
+
+def test_who_comes_and_goes_all_the_time_is_called_once_and_leaves_nothing_behind() -> None:
+    clock = Clock()
+    reaper = Reaper(clock)
+    stays, passing = Item(clock), Item(clock)
+    reaper.schedule(stays, 60)
+    for _ in range(10_000):
+        reaper.schedule(passing, 60)
+        reaper.cancel(passing)
+    reaper.schedule(passing, 60)
+    assert reaper.scheduled == 2
+    # What was cancelled is let go of long before its time, or polls would pile up here.
+    assert sum(len(bucket.items) for bucket in reaper._buckets.values()) < 200
+    clock.advance(61)
+    assert (len(stays.called), len(passing.called)) == (1, 1)
+    assert (reaper.scheduled, clock.getDelayedCalls()) == (0, [])
