@@ -321,6 +321,10 @@ class ChatSite(Site):
         channel: LimitedChannel = super().buildProtocol(None)
         return channel
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """What TLS may agree upon: our channels speak HTTP/1.1, whatever else is installed."""
+        return [b"http/1.1"]
+
     def startFactory(self) -> None:
         """Nothing to open: the log is the daemon's own."""
 
