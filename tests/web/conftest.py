@@ -10,38 +10,44 @@ import pytest
 
 from tests.memory import MakeSite, MemorySite
 
-#: What is asked for by hot routes, so that it has to be the same by the fast lane and without it.
-BOTH_WAYS = {
-    "test_api",
-    "test_auth",
-    "test_doors",
-    "test_doors_ends",
-    "test_doors_heads",
-    "test_errors",
-    "test_nine_doors",
+#: The ways in which requests are answered and streams are written; each is switched off by options.
+WAYS: dict[str, dict[str, Any]] = {
+    "lane": {},
+    "klein": {"fast_lane": False, "direct_write": False},
+    "lane-ordinary": {"direct_write": False},
+    "klein-direct": {"fast_lane": False},
 }
+
+#: What is asked for by hot routes, so that it has to be the same by the fast lane and without it.
+BOTH_WAYS = {"test_api", "test_auth", "test_doors", "test_doors_heads", "test_errors"}
+
+#: What is about the writing, too.
+ALL_WAYS = {"test_doors_ends", "test_fan_out", "test_nine_doors"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.module.__name__.rpartition(".")[2] in BOTH_WAYS and (
-        "fast_lane" in metafunc.fixturenames
-    ):
-        metafunc.parametrize("fast_lane", [True, False], ids=["lane", "klein"])
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if "way" not in metafunc.fixturenames:
+        return
+    if module in BOTH_WAYS:
+        metafunc.parametrize("way", ["lane", "klein"])
+    elif module in ALL_WAYS:
+        metafunc.parametrize("way", list(WAYS))
 
 
 @pytest.fixture
-def fast_lane() -> bool:
-    """Whether the site has a fast lane, as it has by default."""
-    return True
+def way() -> str:
+    """The way in which requests are answered: by default that of the daemon's defaults."""
+    return "lane"
 
 
 @pytest.fixture
-def make_site(fast_lane: bool) -> Iterator[MakeSite]:
+def make_site(way: str) -> Iterator[MakeSite]:
     """Makes sites; see `MemorySite` for the settings."""
     with ExitStack() as open_sites:
 
         def make(**settings: Any) -> MemorySite:
-            return open_sites.enter_context(MemorySite(**{"fast_lane": fast_lane, **settings}))
+            return open_sites.enter_context(MemorySite(**{**WAYS[way], **settings}))
 
         yield make
 

@@ -9,6 +9,8 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat.comet import CometEvent
+from cometd_chat.transports.event import Batch
+from cometd_chat.transports.held import HeldStream
 from tests.memory import MakeSite, MemorySite
 from tests.web.doors import JSON, STREAMS, Client, door_path
 
@@ -252,13 +254,21 @@ class TestOneThatFails:
         assert site.say("hi")["id"] == 1
         assert site.take_failures()
 
-    def test_a_reader_that_cannot_be_written_to_is_dropped_alone(self, site: MemorySite) -> None:
+    def test_a_reader_that_cannot_be_written_to_is_dropped_alone(
+        self, site: MemorySite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         broken, sound = Client(site, "stream"), Client(site, "stream")
+        context = site.engine.context("/chat/lobby")
+        assert context is not None
+        reader: Any = context.handlers[0]
+        send = HeldStream.send
 
-        def send(data: object) -> int:
-            raise RuntimeError("a defect of ours")
+        def failing(held: HeldStream, batch: Batch) -> None:
+            if held is reader._held:
+                raise RuntimeError("a defect of ours")
+            send(held, batch)
 
-        broken.connection.socket.send = send  # type: ignore[method-assign]
+        monkeypatch.setattr(HeldStream, "send", failing)
         site.fill(1)
         assert sound.texts() == ["said 1"]
         assert broken.connection.closed
