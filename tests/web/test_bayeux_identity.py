@@ -1,0 +1,298 @@
+"""Who a Bayeux client is, what she may, and what ends with whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.memory import MakeSite, MemorySite
+from tests.net import ADDRESS
+from tests.web.bayeux import LONG, SOCKET, Client
+from tests.web.test_bayeux_rooms import people
+
+
+@pytest.fixture
+def site(make_site: MakeSite) -> MemorySite:
+    return make_site(bayeux_channels=("/app/**",))
+
+
+@pytest.fixture
+def limited(make_site: MakeSite) -> MemorySite:
+    return make_site(limits=True, bayeux_channels=("/app/**",))
+
+
+def name_of(client: Client) -> str:
+    """What a client's handshake was told about her name."""
+    name: str = client.shook["ext"]["authentication"]["name"]
+    return name
+
+
+def refusal(site: MemorySite, **authentication: Any) -> str:
+    """Why a handshake is refused, for good."""
+    reply = Client(site, start=False, **authentication).handshake()
+    assert reply["successful"] is False
+    assert reply["advice"] == {"reconnect": "none", "interval": 0}
+    error: str = reply["error"]
+    return error
+
+
+class TestHandshake:
+    def test_a_token(self, site: MemorySite) -> None:
+        alice = Client(site, token=site.log_in("alice"))
+        assert alice.shook["ext"]["authentication"] == {"name": "alice", "role": "guest"}
+        alice.say("hi")
+        (said,) = site.get("/api/v1/rooms/lobby/messages").json()["messages"]
+        assert said["from"] == "alice"
+
+    def test_the_cookie_and_bearer(self, site: MemorySite) -> None:
+        token = site.log_in("alice")
+        assert name_of(Client(site, jar={"comet_session": token})) == "alice"
+        assert name_of(Client(site, headers={"Authorization": f"Bearer {token}"})) == "alice"
+        assert name_of(Client(site, SOCKET, jar={"comet_session": token})) == "alice"
+
+    def test_a_token_goes_before_the_cookie(self, site: MemorySite) -> None:
+        jar = {"comet_session": site.log_in("alice")}
+        assert name_of(Client(site, jar=jar, token=site.log_in("bob"))) == "bob"
+
+    def test_a_name(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice")
+        assert name_of(alice) == "alice"
+        assert site.get("/api/v1/rooms", token=alice.token).status == 200
+
+    def test_a_name_that_is_made_up(self, site: MemorySite) -> None:
+        names = {name_of(Client(site)) for _ in range(3)}
+        assert len(names) == 3
+        assert all(name.startswith("guest-") for name in names)
+
+    def test_refusals(self, site: MemorySite) -> None:
+        site.log_in("alice")
+        assert refusal(site, token="nonsense").startswith("401:")
+        assert refusal(site, name="alice").startswith("409:")
+        assert refusal(site, name="<b>").startswith("400:")
+        assert refusal(site, name="").startswith("400:")
+
+    def test_a_cookie_that_is_no_good_is_as_good_as_none(self, site: MemorySite) -> None:
+        client = Client(site, jar={"comet_session": "old"})
+        assert name_of(client).startswith("guest-")
+        assert client.say("hi")["successful"]
+
+    def test_a_wrong_bearer_is_refused(self, site: MemorySite) -> None:
+        client = Client(site, start=False, headers={"Authorization": "Bearer wrong"})
+        assert client.handshake()["error"].startswith("401:")
+
+    def test_a_form_proves_nothing(self, site: MemorySite) -> None:
+        # Without an Origin it may be any page's: the cookie does not count.
+        token = site.log_in("alice")
+        headers = {"Content-Type": "text/plain", "Cookie": f"comet_session={token}"}
+        body = b'message={"channel":"/meta/handshake"}'
+        (reply,) = site.request("POST", "/cometd", headers=headers, body=body).json()
+        assert reply["ext"]["authentication"]["name"] != "alice"
+
+    def test_another_name_for_a_session_that_lost_its_own(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice")
+        alice.ask("/meta/disconnect")
+        site.log_in("alice")
+        assert refusal(site, token=alice.token).startswith("409:")
+        assert name_of(Client(site, token=alice.token, name="alice2")) == "alice2"
+
+
+class TestGuests:
+    def test_her_name_is_free_when_she_has_gone(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice")
+        assert refusal(site, name="alice").startswith("409:")
+        alice.ask("/meta/disconnect")
+        assert name_of(Client(site, name="alice")) == "alice"
+
+    def test_or_when_she_is_not_heard_of(self, site: MemorySite) -> None:
+        Client(site, name="alice").leave()
+        site.advance(70)
+        assert name_of(Client(site, name="alice")) == "alice"
+
+    def test_a_page_that_is_loaded_again_has_the_same_guest(self, site: MemorySite) -> None:
+        jar: dict[str, str] = {}
+        first = Client(site, name="alice", jar=jar)
+        first.say("one")
+        first.leave()
+        second = Client(site, name="alice", jar=jar)
+        second.say("two")
+        assert name_of(second) == "alice"
+        assert refusal(site, name="alice").startswith("409:")
+
+    def test_after_a_kill_her_name_is_free(self, make_site: MakeSite) -> None:
+        site = make_site()
+        alice = Client(site, name="alice")
+        again = make_site(log=site.log, directory=site.directory)
+        assert name_of(Client(again, name="alice")) == "alice"
+        assert refusal(again, token=alice.token).startswith("409:")
+
+    def test_with_her_token_she_is_who_she_was(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice")
+        alice.ask("/meta/disconnect")
+        assert name_of(Client(site, token=alice.token)) == "alice"
+
+
+class TestWhatEnds:
+    @pytest.mark.parametrize("kind", [LONG, SOCKET])
+    def test_to_log_out_ends_it(self, site: MemorySite, kind: str) -> None:
+        token = site.log_in("alice")
+        alice = Client(site, kind, token=token).joined("/chat/lobby")
+        other = Client(site, kind, token=token)
+        assert site.request("DELETE", "/api/v1/session", token=token).status == 204
+        for client in (alice, other):
+            client.pump()
+            advice = [each["advice"] for each in client.connects]
+            assert kind == SOCKET or advice[-1] == {"reconnect": "none", "interval": 0}
+            assert kind == LONG or (client.line is not None and client.line.close_code() == 1000)
+        assert people(site, "lobby") == []
+        assert refusal(site, token=token).startswith("401:")
+
+    def test_a_name_is_kept_as_long_as_a_client_is_there(self, site: MemorySite) -> None:
+        alice = Client(site, token=site.log_in("alice"))
+        for _ in range(100):
+            site.advance(20)
+            alice.pump()
+        alice.connection = site.connect()
+        assert alice.say("hi")["successful"]
+
+    def test_a_session_that_holds_nothing_loses_it(self, site: MemorySite) -> None:
+        token = site.log_in("alice")
+        Client(site, token=token).ask("/meta/disconnect")
+        site.advance(1000)
+        assert site.log_in("alice")
+
+
+class TestBinding:
+    def test_a_returned_cookie_is_asked_for(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice")
+        assert alice.jar
+        thief = Client(site, start=False)
+        thief.id = alice.id
+        assert thief.say("I am alice")["error"].startswith("402:")
+        thief.jar = {"BAYEUX_BROWSER": "f" * 40}
+        assert thief.say("I am alice")["error"].startswith("402:")
+        assert alice.say("hi")["successful"]
+
+    def test_a_token_is_asked_for(self, site: MemorySite) -> None:
+        token = site.log_in("alice")
+        alice = Client(site, headers={"Authorization": f"Bearer {token}"})
+        thief = Client(site, start=False, jar=alice.jar)
+        thief.id = alice.id
+        assert thief.say("I am alice")["error"].startswith("402:")
+
+    def test_one_without_cookies_goes_on(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice", start=False)
+        alice.handshake()
+        for _ in range(3):
+            alice.jar.clear()
+            assert alice.say("hi")["successful"]
+
+    def test_the_cookie(self, site: MemorySite) -> None:
+        response = site.post("/cometd", {"channel": "/meta/handshake"})
+        (cookie,) = response.headers["set-cookie"]
+        assert cookie.startswith("BAYEUX_BROWSER=")
+        assert cookie.endswith("; Path=/cometd; HttpOnly; SameSite=Lax")
+        response = site.post("/cometd", {"channel": "/meta/connect"})
+        assert "set-cookie" not in response.headers
+
+    def test_many_tabs(self, site: MemorySite) -> None:
+        jar: dict[str, str] = {}
+        tabs = [Client(site, jar=jar) for _ in range(6)]
+        held = [tab.held is not None and not tab.held.complete for tab in tabs]
+        assert held == [True] * 4 + [False] * 2
+        tabs[5].pump()
+        assert tabs[5].connects[-1]["advice"]["multiple-clients"] is True
+
+
+class TestLimits:
+    def test_posts(self, limited: MemorySite) -> None:
+        alice = Client(limited, name="alice").joined("/app/x")
+        errors = [alice.say("hi").get("error", "") for _ in range(15)]
+        errors += [alice.ask("/app/x", data=1).get("error", "") for _ in range(10)]
+        assert errors[:20] == [""] * 20
+        assert all(each.startswith("429:") for each in errors[21:])
+        limited.advance(1)
+        assert alice.say("hi")["successful"]
+
+    def test_text(self, limited: MemorySite) -> None:
+        alice = Client(limited, name="alice")
+        errors = [alice.ask("/app/x", data="x" * 20_000).get("error", "") for _ in range(4)]
+        assert [each[:4] for each in errors] == ["", "", "", "429:"]
+
+    def test_sessions(self, limited: MemorySite) -> None:
+        replies = [Client(limited, start=False).handshake() for _ in range(32)]
+        assert replies[29]["successful"]
+        assert replies[31]["error"].startswith("429:")
+        assert replies[31]["advice"]["reconnect"] == "handshake"
+        assert replies[31]["advice"]["interval"] > 0
+
+    def test_handshakes(self, limited: MemorySite) -> None:
+        token = limited.log_in("alice")
+        replies = [Client(limited, start=False, token=token).handshake() for _ in range(302)]
+        assert replies[299]["successful"]
+        assert replies[301]["error"].startswith("429:")
+
+    @pytest.mark.parametrize("kind", [LONG, SOCKET])
+    def test_held_requests(self, limited: MemorySite, kind: str) -> None:
+        token = limited.log_in("alice")
+        clients = [Client(limited, kind, token=token) for _ in range(250)]
+        for client in clients:
+            client.pump()
+        readers = [limited.get("/api/v1/events/stream") for _ in range(7)]
+        assert [each.status for each in readers] == [200] * 6 + [429]
+        for client in clients[:2]:
+            client.leave()
+        limited.turn()
+        assert limited.get("/api/v1/events/stream").status == 200
+        assert limited.chat.limits.held[ADDRESS] == 255
+
+    def test_a_flood_takes_nobody_down(self, limited: MemorySite) -> None:
+        alice = Client(limited, name="alice")
+        many = [alice.full({"channel": "/chat/lobby", "data": {"text": "x"}}) for _ in range(2000)]
+        found = alice.read(alice.post(*many))
+        assert sum(each["successful"] for each in found) == 20
+        assert len(found) == 2000
+        assert alice.read(alice.post({"channel": "/meta/unknown", "clientId": alice.id}))
+
+
+def test_whatever_is_sent_is_answered(site: MemorySite) -> None:
+    alice = Client(site, name="alice")
+    odd: list[object] = [
+        None,
+        True,
+        7,
+        -1.5,
+        "x",
+        "/",
+        "/*",
+        "/meta/*",
+        "/chat/lobby",
+        [],
+        {},
+        [{}],
+    ]
+    for field in ("channel", "id", "clientId", "data", "subscription", "ext", "advice", "version"):
+        for value in odd:
+            for channel in ("/meta/handshake", "/meta/connect", "/meta/subscribe", "/chat/lobby"):
+                message = {
+                    "channel": channel,
+                    "clientId": alice.id,
+                    "advice": {"timeout": 0},
+                    "subscription": "/app/x",
+                    "data": {"text": "x"},
+                    field: value,
+                }
+                response = alice.post(message)
+                assert response.status == 200, (message, response.text)
+                assert response.json()
+
+
+def test_metrics(site: MemorySite) -> None:
+    alice = Client(site, SOCKET, name="alice").joined("/chat/lobby")
+    site.say("hi")
+    assert alice.texts == ["hi"]
+    text = site.get("/metrics").text
+    assert "comet_chat_bayeux_sessions 1.0" in text
+    assert "comet_chat_bayeux_delivered_total 1.0" in text
+    assert 'comet_chat_held_requests{door="bayeux-websocket"} 1.0' in text
+    assert 'comet_chat_events_delivered_total{door="bayeux-websocket"} 1.0' in text

@@ -1,0 +1,384 @@
+"""Rooms as Bayeux channels: what is read, from where on, and who is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cometd_chat.errors import StorageUnavailable
+from tests.memory import HeldLog, MakeSite, MemorySite
+from tests.web.bayeux import KINDS, LONG, SOCKET, STREAM, Client
+
+
+@pytest.fixture
+def site(make_site: MakeSite) -> MemorySite:
+    return make_site(rooms=("lobby", "dev", "caf\u00e9"), bayeux_channels=("/app/**",))
+
+
+def again(make_site: MakeSite, site: MemorySite, **settings: Any) -> MemorySite:
+    """The site after a restart."""
+    site.stop()
+    return killed(make_site, site, **settings)
+
+
+def killed(make_site: MakeSite, site: MemorySite, **settings: Any) -> MemorySite:
+    """The site after a restart, when the first one had no time to stop."""
+    new = make_site(log=site.log, directory=site.directory, **settings)
+    new._tokens.update(site._tokens)
+    return new
+
+
+# -- rooms
+
+
+def test_a_name_of_other_letters(site: MemorySite) -> None:
+    channel = "~636166c3a9"
+    alice = Client(site, name="alice").joined(f"/chat/{channel}")
+    assert alice.say("hi", channel)["successful"]
+    (message,) = alice.delivered
+    assert message["channel"] == f"/chat/{channel}"
+    assert message["data"]["room"] == "caf\u00e9"
+
+
+@pytest.mark.parametrize(
+    "channel",
+    ["/chat/nowhere", "/chat/Lobby", "/chat/~zz", "/chat/~6c6f626279", "/chat/~", "/members/x"],
+)
+def test_no_such_room(site: MemorySite, channel: str) -> None:
+    alice = Client(site, name="alice")
+    assert alice.subscribe(channel)["error"].startswith("404:")
+    assert alice.ask(channel, data={"text": "hi"})["error"][:3] in ("404", "400")
+
+
+def test_the_longest_name(make_site: MakeSite) -> None:
+    name = "\u4e2d" * 64
+    site = make_site(rooms=(name,))
+    channel = "~" + name.encode().hex()
+    alice = Client(site, name="alice").joined(f"/chat/{channel}", f"/members/{channel}")
+    site.say("hi", "%E4%B8%AD" * 64)
+    assert alice.texts == ["hi"]
+
+
+@pytest.mark.parametrize("pattern", ["/chat/*", "/chat/**", "/**"])
+def test_wildcards_have_all_rooms_and_those_to_come(make_site: MakeSite, pattern: str) -> None:
+    site = make_site()
+    alice = Client(site, name="alice").joined(pattern)
+    site.say("one")
+    site.say("two", "dev")
+    token = site.log_in("carol")
+    assert site.post("/api/v1/rooms", {"name": "new"}, token=token).status == 201
+    site.say("three", "new")
+    assert alice.texts == ["one", "two", "three"]
+
+
+def test_overlapping_patterns_bring_it_once(site: MemorySite) -> None:
+    alice = Client(site, name="alice").joined("/chat/lobby", "/chat/*", "/chat/**")
+    site.say("one")
+    site.say("two", "dev")
+    assert alice.ask("/meta/unsubscribe", subscription="/chat/lobby")["successful"]
+    site.say("three")
+    assert alice.ask("/meta/unsubscribe", subscription=["/chat/*", "/chat/**"])["successful"]
+    site.say("four")
+    assert alice.texts == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, "hi", 7, [], {}, {"text": ""}, {"text": 7}, {"text": "x" * 8001}, {"text": "\x00"}],
+)
+def test_what_is_no_message(site: MemorySite, data: object) -> None:
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    assert alice.ask("/chat/lobby", data=data)["error"].startswith("400:")
+    assert alice.texts == []
+
+
+def test_a_post_that_comes_again_is_said_once(site: MemorySite) -> None:
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    for _ in range(3):
+        assert alice.ask("/chat/lobby", id="same", data={"text": "hi"})["successful"]
+    for _ in range(2):
+        assert alice.ask("/chat/lobby", data={"text": "ho", "client_id": "mine"})["successful"]
+    other = alice.ask("/chat/lobby", data={"text": "other", "client_id": "mine"})
+    assert other["error"].startswith("409:")
+    assert alice.texts == ["hi", "ho"]
+
+
+def test_nothing_is_answered_before_it_is_durable(site: MemorySite) -> None:
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    site.log.hold()
+    message = alice.full({"channel": "/chat/lobby", "data": {"text": "hi"}})
+    response = alice.post(message)
+    assert not response.complete
+    assert alice.texts == []
+    site.log.release()
+    site.turn()
+    assert alice.read(response)[0]["successful"]
+    assert alice.texts == ["hi"]
+
+
+def test_a_publisher_who_leaves_has_still_spoken(site: MemorySite) -> None:
+    alice = Client(site, name="alice")
+    bob = Client(site, name="bob").joined("/chat/lobby")
+    site.log.hold()
+    connection = site.connect()
+    alice.post(
+        alice.full({"channel": "/chat/lobby", "data": {"text": "hi"}}), connection=connection
+    )
+    connection.reset()
+    site.log.release()
+    site.turn()
+    assert bob.texts == ["hi"]
+
+
+def test_a_disk_that_is_full(site: MemorySite) -> None:
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    site.log.failure = StorageUnavailable("Not now.")
+    assert alice.say("hi")["error"].startswith("503:")
+    site.log.failure = None
+    assert alice.say("hi")["successful"]
+
+
+# -- where reading begins
+
+
+@pytest.mark.parametrize("kind", KINDS[:1] + KINDS[3:])
+def test_a_restart_loses_nothing(make_site: MakeSite, kind: str) -> None:
+    site = make_site()
+    alice = Client(site, kind, name="alice").joined("/chat/lobby", "/chat/dev")
+    token = alice.token
+    site.say("one")
+    assert alice.texts == ["one"]
+    site.advance(3)
+    alice.pump()
+    if kind == STREAM:
+        # Nothing else says what an event stream has brought: the second that the first was sent
+        # after it.
+        alice.connect()
+        alice.connect()
+    site = again(make_site, site)
+    site.say("two")
+    site.say("three", "dev")
+    back = Client(site, kind, token=token)
+    assert back.shook["ext"]["authentication"] == {"name": "alice", "role": "guest"}
+    back.joined("/chat/lobby", "/chat/dev")
+    site.say("four")
+    assert back.texts == ["two", "three", "four"]
+
+
+def test_a_cookie_does_the_same(make_site: MakeSite) -> None:
+    site = make_site()
+    jar = {"comet_session": site.log_in("alice")}
+    alice = Client(site, jar=jar).joined("/chat/*")
+    assert alice.shook["ext"]["authentication"]["name"] == "alice"
+    site.say("one")
+    assert alice.texts == ["one"]
+    site = again(make_site, site)
+    site.say("two")
+    site.say("three", "dev")
+    assert Client(site, jar={"comet_session": jar["comet_session"]}).joined("/chat/*").texts == [
+        "two",
+        "three",
+    ]
+
+
+def test_a_silent_room_is_remembered_too(make_site: MakeSite) -> None:
+    site = make_site()
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    site = again(make_site, site)
+    site.say("while away")
+    assert Client(site, token=alice.token).joined("/chat/lobby").texts == ["while away"]
+
+
+def test_without_a_token_it_begins_now(make_site: MakeSite) -> None:
+    site = make_site()
+    site.say("before")
+    assert Client(site, name="alice").joined("/chat/lobby").texts == []
+    site = again(make_site, site)
+    assert Client(site, name="alice").joined("/chat/lobby").texts == []
+
+
+def test_after_a_kill_at_most_a_second_comes_again(make_site: MakeSite) -> None:
+    site = make_site()
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    site.say("one")
+    assert alice.texts == ["one"]
+    site.advance(2)
+    site.say("two")
+    assert alice.texts == ["one", "two"]
+    site = killed(make_site, site)
+    site.say("three")
+    assert Client(site, token=alice.token).joined("/chat/lobby").texts == ["two", "three"]
+
+
+def test_a_cursor_wins(site: MemorySite) -> None:
+    site.say("one")
+    cursor = site.now
+    site.say("two")
+    alice = Client(site, name="alice").joined("/chat/lobby", ext={"cursor": cursor})
+    assert alice.texts == ["two"]
+    back = Client(site, token=alice.token).joined("/chat/*", ext={"cursor": cursor})
+    assert back.texts == ["two"]
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", 7, "3.zzzz", "", {}])
+def test_what_is_no_cursor(site: MemorySite, cursor: object) -> None:
+    alice = Client(site, name="alice")
+    reply = alice.subscribe("/chat/lobby", ext={"cursor": cursor})
+    assert reply["error"].startswith("400:")
+    assert alice.joined("/chat/lobby").texts == []
+
+
+def test_to_unsubscribe_is_to_begin_anew(site: MemorySite) -> None:
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    assert alice.ask("/meta/unsubscribe", subscription="/chat/lobby")["successful"]
+    site.say("unheard")
+    alice.joined("/chat/lobby")
+    site.say("heard")
+    assert alice.texts == ["heard"]
+
+
+def test_to_disconnect_is_not(site: MemorySite) -> None:
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    assert alice.ask("/meta/disconnect")["successful"]
+    site.say("later")
+    assert Client(site, token=alice.token).joined("/chat/lobby").texts == ["later"]
+
+
+def test_a_page_that_is_loaded_again_goes_on_where_it_was(site: MemorySite) -> None:
+    token = site.log_in("alice")
+    first = Client(site, token=token).joined("/chat/lobby")
+    first.leave()
+    site.say("meanwhile")
+    second = Client(site, token=token).joined("/chat/lobby")
+    assert second.texts == ["meanwhile"]
+    # The first one's place was taken over: it holds nobody back when it expires.
+    site.advance(70)
+    second.pump()
+    assert second.texts == ["meanwhile"]
+    third = Client(site, token=token).joined("/chat/lobby")
+    assert third.texts == []
+
+
+def test_two_windows_and_the_slower_one(site: MemorySite) -> None:
+    token = site.log_in("alice")
+    fast = Client(site, token=token).joined("/chat/lobby")
+    slow = Client(site, token=token).joined("/chat/lobby")
+    slow.leave()
+    site.say("one")
+    assert fast.texts == ["one"]
+    for _ in range(9):
+        site.advance(10)
+        fast.pump()
+    back = Client(site, token=token).joined("/chat/lobby")
+    assert back.texts == ["one"]
+
+
+def test_who_is_far_behind_is_told_what_is_left_out(site: MemorySite) -> None:
+    cursor = site.now
+    site.fill(5300)
+    alice = Client(site, name="alice").joined("/chat/lobby", ext={"cursor": cursor})
+    texts = alice.texts
+    assert texts == [f"said {number}" for number in range(5101, 5301)]
+    assert alice.delivered[0]["ext"]["missing"] == 5100
+    assert "missing" not in alice.delivered[1]["ext"]
+
+
+@pytest.mark.parametrize("kind", [LONG, SOCKET])
+def test_a_backlog_comes_from_the_log_and_in_order(make_site: MakeSite, kind: str) -> None:
+    site = make_site(tail=50)
+    cursor = site.now
+    for number in range(20):
+        site.fill(100, ("lobby", "dev")[number % 2])
+    alice = Client(site, kind, name="alice").joined("/chat/*", ext={"cursor": cursor})
+    site.say("live")
+    assert [each["data"]["id"] for each in alice.delivered] == list(range(1, 2002))
+
+
+def test_what_is_said_while_the_log_is_read_comes_after(make_site: MakeSite) -> None:
+    site = make_site(tail=10)
+    cursor = site.now
+    site.fill(100)
+    site.log.holding_reads = True
+    alice = Client(site, name="alice").joined("/chat/lobby", ext={"cursor": cursor})
+    site.say("live")
+    site.log.holding_reads = False
+    while site.log.waiting_reads:
+        site.log.answer_read()
+        site.turn()
+    assert alice.texts == [*(f"said {number}" for number in range(1, 101)), "live"]
+
+
+def test_a_log_that_can_not_be_read_is_tried_again(make_site: MakeSite) -> None:
+    log = HeldLog()
+    site = make_site(tail=10, log=log)
+    cursor = site.now
+    site.fill(100)
+    log.failing_reads = StorageUnavailable("Not now.")
+    alice = Client(site, name="alice").joined("/chat/lobby", ext={"cursor": cursor})
+    site.advance(3)
+    assert alice.texts == []
+    log.failing_reads = None
+    site.advance(3)
+    assert len(alice.texts) == 100
+    assert {each["log_format"] for each in site.take_failures()} == {
+        "a Bayeux session waits for the log: {reason}"
+    }
+
+
+def test_a_client_that_takes_nothing_is_paused_and_misses_nothing(make_site: MakeSite) -> None:
+    site = make_site(tail=100)
+    alice = Client(site, name="alice").joined("/chat/lobby", "/chat/dev")
+    alice.pump()
+    held = alice.held
+    for number in range(100):
+        site.fill(50, ("lobby", "dev")[number % 2], text="y" * 500 + "{}")
+    assert held is not None
+    assert held.complete
+    assert [each["data"]["id"] for each in alice.delivered] == list(range(1, 5001))
+
+
+# -- who is there
+
+
+def test_a_client_is_in_its_rooms(site: MemorySite) -> None:
+    bob = Client(site, name="bob").joined("/members/lobby")
+    assert bob.delivered[0]["data"] == {
+        "type": "people",
+        "room": "lobby",
+        "count": 0,
+        "people": [],
+    }
+    alice = Client(site, name="alice").joined("/chat/lobby", "/chat/*")
+    assert [each["name"] for each in people(site, "lobby")] == ["alice"]
+    assert people(site, "dev") == []
+    assert alice.ask("/meta/disconnect")["successful"]
+    site.advance(11)
+    assert people(site, "lobby") == []
+    told = [(each["data"]["type"], each["data"].get("from")) for each in bob.delivered[1:]]
+    assert told == [("join", "alice"), ("leave", "alice")]
+
+
+def test_members_by_wildcard(site: MemorySite) -> None:
+    Client(site, name="alice").joined("/chat/dev")
+    bob = Client(site, name="bob").joined("/members/*", "/members/**")
+    (told, _) = bob.delivered
+    assert told["channel"] == "/members/dev"
+    assert told["data"]["people"] == [{"name": "alice", "role": "guest"}]
+    site.log_in("carol")
+    site.say("hi", "lobby", "carol")
+    assert [each["data"]["type"] for each in bob.delivered[2:]] == ["join"]
+    assert bob.ask("/meta/unsubscribe", subscription="/members/*")["successful"]
+    assert bob.ask("/meta/unsubscribe", subscription="/members/**")["successful"]
+    site.say("hi", "dev", "carol")
+    assert len(bob.delivered) == 3
+
+
+def test_nobody_publishes_who_is_there(site: MemorySite) -> None:
+    alice = Client(site, name="alice")
+    assert alice.ask("/members/lobby", data={"type": "join"})["error"].startswith("400:")
+
+
+def people(site: MemorySite, room: str) -> Any:
+    """Who is in a room."""
+    return site.get(f"/api/v1/rooms/{room}/people").json()["people"]
