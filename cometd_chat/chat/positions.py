@@ -34,6 +34,9 @@ MOST_ROWS = 500
 #: beside those of the session's other readers.
 MAY_RETURN = 600.0
 
+#: Seconds between looks for what nobody needs any more.
+LOOK_EVERY = 60.0
+
 
 @attrs.define(eq=False)
 class Mark:
@@ -149,9 +152,11 @@ class Positions:
                 for mark in book.marks[room][:]:
                     if self._is_over(mark):
                         self._remove(mark)
-            if not book.marks and not any(key[0] == session for key in self._changed):
+            if not book.marks:
                 del self._books[session]
-        return MAY_RETURN / 10 if self._books else None
+        if self._changed:
+            return RETRY_AFTER
+        return LOOK_EVERY if self._books else None
 
     # -- inside
 

@@ -1,0 +1,57 @@
+"""Guests whose names are theirs only while they hold something: those of other protocols."""
+
+from __future__ import annotations
+
+import pytest
+
+from cometd_chat.errors import NameTaken
+from cometd_chat.transports.event import Event
+from tests.chat.parts import House, now
+
+
+class Held:
+    """Something that a session holds."""
+
+    client = most = None
+
+    def __init__(self) -> None:
+        self.closed: list[str] = []
+
+    def close(self, event: Event) -> None:
+        self.closed.append(event.type)
+
+    def answer_now(self) -> None: ...
+
+
+def test_the_name_is_free_as_soon_as_nothing_is_held(house: House) -> None:
+    session, token = now(house.chat.log_in("alice", "", passing=True))
+    held = Held()
+    house.chat.hold(session, held)
+    with pytest.raises(NameTaken):
+        now(house.sessions.start_guest("alice"))
+    house.chat.let_go(session, held)
+    other, _ = now(house.sessions.start_guest("alice"))
+    assert now(house.sessions.by_token(token)).name_key is None
+    now(house.sessions.end(other))
+    assert now(house.sessions.by_token(token)).name_key == "alice"
+
+
+def test_nor_is_it_taken_after_a_restart(house: House) -> None:
+    now(house.chat.log_in("alice", "", passing=True))
+    later = house.make_sessions()
+    later.start()
+    assert now(later.start_guest("alice"))
+
+
+def test_a_name_that_is_held_lasts(house: House) -> None:
+    session, _ = now(house.chat.log_in("alice", "", passing=True))
+    house.chat.hold(session, Held())
+    house.advance(2000)
+    assert session.name_key == "alice"
+
+
+def test_what_is_held_ends_with_the_session(house: House) -> None:
+    session, held = house.log_in("alice"), Held()
+    house.chat.hold(session, held)
+    now(house.chat.log_out(session))
+    assert held.closed == ["bye"]

@@ -1,0 +1,195 @@
+"""How far sessions have come in rooms: what is written down, when, and where the next begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+
+from cometd_chat.chat.positions import LOOK_EVERY, MAY_RETURN, MOST_ROWS, Mark, Positions
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import ChatError, ShuttingDown, StorageUnavailable
+from cometd_chat.log.directory import PositionRow, SessionRow
+from cometd_chat.log.memory import MemoryDirectory
+from tests.chat.parts import now
+
+
+class Shelf(MemoryDirectory):
+    """A directory that counts what is written, and may refuse it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_session(SessionRow("s", b"", "s", None, "guest", 0, 1))
+        self.written: list[Sequence[PositionRow]] = []
+        self.failure: ChatError | None = None
+
+    def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
+        if self.failure is not None:
+            return fail(self.failure)
+        self.written.append(rows)
+        return super().put_positions(rows)
+
+    @property
+    def kept(self) -> dict[str, int]:
+        kept = now(self.positions("s"))
+        return dict(kept)
+
+
+class Desk:
+    """Positions over a shelf, on a clock."""
+
+    def __init__(self, shelf: Shelf | None = None) -> None:
+        self.clock = Clock()
+        self.shelf = Shelf() if shelf is None else shelf
+        self.positions = Positions(self.shelf, Reaper(self.clock, 0.1))
+
+    def open(self, room: str = "lobby", at: int = 100, wanted: int | None = None) -> Mark:
+        return now(self.positions.open("s", room, now=at, wanted=wanted))
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.pump([0.5] * int(seconds * 2))
+
+    def again(self) -> Desk:
+        """After a restart."""
+        return Desk(self.shelf)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_the_first_begins_now_and_the_next_where_she_stood(desk: Desk) -> None:
+    mark = desk.open()
+    assert mark.position == 100
+    desk.positions.confirm(mark, 105)
+    desk.pass_time(2)
+    assert desk.shelf.kept == {"lobby": 105}
+    assert desk.again().open(at=200).position == 105
+
+
+def test_where_she_says_that_she_stands_wins(desk: Desk) -> None:
+    desk.open()
+    assert desk.open(wanted=7).position == 7
+
+
+def test_many_changes_are_one_row_a_second(desk: Desk) -> None:
+    mark = desk.open()
+    for number in range(101, 150):
+        desk.positions.confirm(mark, number)
+    desk.pass_time(2)
+    assert desk.shelf.written == [[PositionRow("s", "lobby", 149)]]
+    desk.pass_time(10)
+    assert len(desk.shelf.written) == 1
+
+
+def test_many_rows_are_written_in_parts(desk: Desk) -> None:
+    for number in range(MOST_ROWS + 1):
+        desk.open(f"r{number}")
+    desk.pass_time(2)
+    assert [len(rows) for rows in desk.shelf.written] == [MOST_ROWS, 1]
+
+
+def test_all_is_written_at_the_end(desk: Desk) -> None:
+    desk.positions.confirm(desk.open(), 101)
+    desk.positions.stop()
+    assert desk.shelf.kept == {"lobby": 101}
+
+
+def test_nothing_goes_back(desk: Desk) -> None:
+    mark = desk.open()
+    desk.positions.confirm(mark, 99)
+    assert mark.position == 100
+
+
+class TestSeveral:
+    def test_who_is_behind_is_what_counts(self, desk: Desk) -> None:
+        fast = desk.open()
+        slow = desk.open()
+        desk.positions.confirm(slow, 101)
+        desk.positions.confirm(fast, 110)
+        desk.pass_time(2)
+        assert desk.shelf.kept == {"lobby": 101}
+
+    def test_the_newest_takes_the_place_of_who_may_be_she(self, desk: Desk) -> None:
+        left = desk.open()
+        back = desk.open()
+        desk.positions.confirm(back, 110)
+        desk.pass_time(2)
+        # The first never confirmed again: it was the same client.
+        assert desk.shelf.kept == {"lobby": 110}
+        desk.positions.leave(left, returns=True)
+        desk.pass_time(2)
+        assert desk.shelf.kept == {"lobby": 110}
+
+    def test_who_went_without_a_word_may_come_back(self, desk: Desk) -> None:
+        first, second = desk.open(), desk.open()
+        desk.positions.confirm(first, 101)
+        desk.positions.confirm(second, 110)
+        desk.positions.leave(first, returns=True)
+        desk.positions.confirm(second, 120)
+        desk.pass_time(2)
+        assert desk.shelf.kept == {"lobby": 101}
+        assert desk.open(at=200).position == 101
+
+    def test_but_not_for_ever(self, desk: Desk) -> None:
+        first, second = desk.open(), desk.open()
+        desk.positions.confirm(first, 101)
+        desk.positions.confirm(second, 110)
+        desk.positions.leave(first, returns=True)
+        desk.pass_time(MAY_RETURN + 1)
+        desk.positions.confirm(second, 120)
+        desk.pass_time(2)
+        assert desk.shelf.kept == {"lobby": 120}
+
+    def test_who_says_goodbye_holds_nobody_back(self, desk: Desk) -> None:
+        first, second = desk.open(), desk.open()
+        desk.positions.confirm(first, 101)
+        desk.positions.confirm(second, 110)
+        desk.positions.leave(first, returns=False)
+        desk.pass_time(2)
+        assert desk.shelf.kept == {"lobby": 110}
+
+    def test_the_last_one_leaves_her_place(self, desk: Desk) -> None:
+        mark = desk.open()
+        desk.positions.confirm(mark, 103)
+        desk.positions.leave(mark, returns=False)
+        desk.pass_time(2)
+        assert desk.shelf.kept == {"lobby": 103}
+        assert desk.open(at=200).position == 103
+
+    def test_to_forget_is_to_begin_anew(self, desk: Desk) -> None:
+        desk.positions.forget(desk.open())
+        desk.pass_time(2)
+        assert desk.shelf.kept == {}
+        assert desk.open(at=200).position == 200
+
+
+def test_what_nobody_reads_is_not_remembered(desk: Desk) -> None:
+    for number in range(10):
+        desk.positions.leave(desk.open(f"r{number}"), returns=number % 2 == 0)
+    desk.pass_time(MAY_RETURN + 2 * LOOK_EVERY)
+    assert desk.positions._books == {}
+    assert not desk.clock.getDelayedCalls()
+
+
+def test_what_could_not_be_written_is_tried_again(desk: Desk) -> None:
+    desk.open()
+    desk.shelf.failure = StorageUnavailable("Not now.")
+    with capturedLogs() as logged:
+        desk.pass_time(30)
+    assert len(logged) == 1
+    desk.shelf.failure = None
+    desk.pass_time(6)
+    assert desk.shelf.kept == {"lobby": 100}
+
+
+def test_too_late_is_too_late(desk: Desk) -> None:
+    desk.open()
+    desk.shelf.failure = ShuttingDown("Stopping.")
+    with capturedLogs() as logged:
+        desk.positions.stop()
+    assert logged == []
