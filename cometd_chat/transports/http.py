@@ -336,7 +336,7 @@ class ChatSite(Site):
 
         What programs do all the time and did well has none: a line costs as much as the answer.
         """
-        if request.code < 400 and request.path.startswith(b"/api/"):
+        if request.code < 400 and request.path.startswith((b"/api/", b"/cometd")):
             return
         self._access_log.debug(
             "{method} {path} {status} {size}",
