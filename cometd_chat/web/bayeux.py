@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
+from weakref import WeakKeyDictionary
 
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.messages import Message, array
@@ -77,6 +78,7 @@ class HttpExchange:
         self._limited = limited
         self._counts = bayeux.ledger.door(f"bayeux-{peer.transport}")
         self._held = self._over = False
+        self._number = 0
 
     def begin(self) -> None:
         """Count it, and watch its peer.
@@ -85,6 +87,7 @@ class HttpExchange:
         """
         if self._limited:
             self._bayeux.limits.hold(self.peer.address)
+        self._number = self._bayeux.count_request(self._transport)
         self._request.hold(self)
 
     def hold(self, seconds: float) -> None:
@@ -110,7 +113,9 @@ class HttpExchange:
 
     def arrived(self) -> bool:
         """See `Exchange.arrived`. (Bytes stay in the buffer of a connection that was lost.)"""
-        return self._over and not below.unsent(self._transport)
+        # Who asks for more on a connection has read the reply before: what waits is a later one.
+        asked_for_more = self._bayeux.requests.get(self._transport) != self._number
+        return self._over and (asked_for_more or not below.unsent(self._transport))
 
     def lost(self) -> None:
         """The peer is gone."""
@@ -152,6 +157,8 @@ class Bayeux:
         self._reaper = reaper
         self._manner = manner
         self._lines: dict[HeldLine, str] = {}
+        #: How many requests each connection has brought.
+        self.requests: WeakKeyDictionary[object, int] = WeakKeyDictionary()
 
     def open(self, request: Any, path: str) -> bytes | None:
         """Answer a request, or hold it.
@@ -172,6 +179,12 @@ class Bayeux:
         if EVENT_SOURCE.content_type in (request.getHeader("accept") or ""):
             return self._open_event_source(request, path.rpartition("/")[2])
         return self._open_script(request)
+
+    def count_request(self, transport: object) -> int:
+        """Which request of its connection one is."""
+        number = self.requests.get(transport, 0) + 1
+        self.requests[transport] = number
+        return number
 
     def stop(self) -> None:
         """Answer what is held, and close all lines."""

@@ -124,6 +124,18 @@ class TestLongPolling:
         response = site.request("POST", "/cometd", headers=headers, body=body)
         assert response.json()[0]["id"] == "\u2603"
 
+    def test_a_later_reply_that_waits_repeats_no_earlier_one(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice").joined("/chat/lobby")
+        connect = alice.full({"channel": "/meta/connect", "connectionType": LONG})
+        answer = alice.post(connect, connection=alice.connection)
+        site.say("one")
+        assert alice.read(answer)[0]["data"]["text"] == "one"
+        alice.connection.open_window(0)
+        message = alice.full({"channel": "/chat/lobby", "data": {"text": "two"}})
+        alice.post(message, connection=alice.connection)
+        alice.connect()
+        assert alice.texts == ["two"]
+
     def test_other_encodings(self, site: MemorySite) -> None:
         body = '[{"channel": "/meta/handshake", "id": "\u03b1"}]'.encode("iso-8859-7")
         headers = {"Content-Type": "application/json; charset=ISO-8859-7"}
