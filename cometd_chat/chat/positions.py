@@ -83,9 +83,7 @@ class Positions:
         self._failing = False
         self.due_bucket = 0
 
-    async def open(
-        self, session: str, room: str, *, now: int, wanted: int | None = None
-    ) -> Mark:
+    async def open(self, session: str, room: str, *, now: int, wanted: int | None = None) -> Mark:
         """Somebody begins to read a room, where the last reader of her session stood.
 
         :param now: where she begins when there was none.
