@@ -97,10 +97,10 @@ def test_a_stop_answers_all_that_is_held(site: MemorySite, kind: str) -> None:
         (reply,) = alice.read(held)
         assert reply["successful"]
         assert reply["advice"]["reconnect"] == "retry"
-    # Nobody is let in any more, and is told when to come back.
-    reply = Client(site, LONG, start=False).handshake()
-    assert reply["error"].startswith("503:")
-    assert reply["advice"] == {"reconnect": "handshake", "interval": 1000}
+    # Nobody is let in any more, nor told to shake hands with a daemon that goes.
+    response = Client(site, LONG, start=False).post({"channel": "/meta/handshake"})
+    assert response.status == 503
+    assert response.header("connection") == "close"
 
 
 class TestLongPolling:
