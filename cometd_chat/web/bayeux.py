@@ -22,7 +22,7 @@ from cometd_chat.bayeux.messages import Message, array
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.limits import Limits
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import CrossSite, InvalidRequest, NotJson, ShuttingDown
+from cometd_chat.errors import CrossSite, InvalidRequest, NotJson
 from cometd_chat.transports import below
 from cometd_chat.transports.framings import Jsonp, for_script
 from cometd_chat.transports.held import HoldableRequest, Manner
@@ -165,12 +165,10 @@ class Bayeux:
 
         :param path: below ``/cometd``; clients append what kind of message it is.
         :returns: the body of what is not held.
-        :raises ShuttingDown: the daemon stops. No Bayeux error says so: it would have to ask for a
-            new handshake, and a CometD page of another site gives up when that finds nobody.
         """
         if self.server.stopping:
-            request.setHeader("connection", "close")
-            raise ShuttingDown("The daemon is stopping: try again in a moment.", retry_after=1)
+            _cut_off(request)
+            return None
         if request.method == b"OPTIONS":
             request.setResponseCode(204)
             request.setHeader("allow", "GET, POST, OPTIONS")
@@ -339,6 +337,23 @@ class Bayeux:
         secure = "; Secure" if self._peers.is_secure(request) else ""
         name = BROWSER_COOKIE.decode()
         return f"{name}={peer.offered_browser}; Path={PATH}; HttpOnly; SameSite=Lax{secure}"
+
+
+class _Forgotten:
+    """Whoever is cut off, and nothing follows from it; see `PeerListener`."""
+
+    def lost(self) -> None:
+        """It went as it was to go."""
+
+
+def _cut_off(request: HoldableRequest) -> None:
+    """Close a connection without an answer, while the daemon stops: every client tries again then.
+
+    Told to shake hands, a CometD page of another site gives up when that finds nobody, and
+    aiocometd takes an interval's milliseconds for seconds; Faye takes any JSON for a message.
+    """
+    request.hold(_Forgotten())
+    request.cut()
 
 
 def _payload(request: Any) -> tuple[bytes | str, bool]:
