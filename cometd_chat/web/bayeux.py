@@ -17,12 +17,13 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakKeyDictionary
 
+from cometd_chat.bayeux import faults
 from cometd_chat.bayeux.exchange import Peer
-from cometd_chat.bayeux.messages import Message, array
+from cometd_chat.bayeux.messages import Message, array, encode
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.limits import Limits
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import CrossSite, InvalidRequest, NotJson
+from cometd_chat.errors import CrossSite, InvalidRequest, NotFound, NotJson
 from cometd_chat.transports import below
 from cometd_chat.transports.framings import Jsonp, for_script
 from cometd_chat.transports.held import HoldableRequest, Manner
@@ -51,6 +52,22 @@ _CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d|utf-?16(l
 
 _FORMS = ("application/x-www-form-urlencoded", "text/plain", "")
 _JSON = ("application/json", "text/json", "text/plain", "")
+
+
+#: To an EventSource whose session is gone, as after a restart. Its client would hear of that by its
+#: next connect only, which comes after as long as a connect is held.
+_SESSION_UNKNOWN = b"data: %b\n\n" % array(
+    [
+        encode(
+            {
+                "channel": "/meta/connect",
+                "successful": False,
+                "error": faults.session_unknown().error,
+                "advice": {"reconnect": "handshake", "interval": 0},
+            }
+        )
+    ]
+)
 
 
 class HttpExchange:
@@ -292,14 +309,14 @@ class Bayeux:
         line = EventSourceLine(self.server, held, self._manner, self._line_over)
         self.limits.hold(peer.address)
         self._lines[line] = peer.address
-        try:
-            self.server.open_stream(client_id, peer, line, number)
-        except Exception:
-            self._line_over(line)
-            raise
         request.setHeader("content-type", EVENT_SOURCE.content_type)
         request.setHeader("cache-control", "no-store, no-transform")
         request.setHeader("x-accel-buffering", "no")
+        try:
+            self.server.open_stream(client_id, peer, line, number)
+        except NotFound:
+            self._line_over(line)
+            return _SESSION_UNKNOWN
         line.begin()
         return None
 

@@ -40,7 +40,7 @@ ASK_AFTER = 1.0
 ASK_AT = 512
 
 #: Milliseconds after which a browser opens a broken event stream again.
-RETRY = 5000
+RETRY = 2000
 
 
 @attrs.frozen(eq=False)

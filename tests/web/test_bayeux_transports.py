@@ -366,7 +366,7 @@ class TestEventSource:
         response = alice.line.response
         assert response.header("content-type") == "text/event-stream"
         first, event, rest = response.text.split("\n\n")
-        assert (first, rest) == ("retry: 5000", "")
+        assert (first, rest) == ("retry: 2000", "")
         assert event.startswith("id: 1\ndata: [{")
         site.advance(16)
         assert response.text.endswith("\n\n:\n\n")
@@ -381,9 +381,12 @@ class TestEventSource:
         site.turn()
         assert alice.texts == ["one", "two", "two"]
 
-    def test_an_unknown_client(self, site: MemorySite) -> None:
+    def test_an_unknown_client_is_told_to_shake_hands(self, site: MemorySite) -> None:
         response = site.get("/cometd/nobody", headers={"Accept": "text/event-stream"})
-        assert response.status == 404
+        assert response.complete
+        [told] = json.loads(response.text.removeprefix("data: "))
+        assert told["error"] == "402::session_unknown"
+        assert told["advice"]["reconnect"] == "handshake"
 
     def test_it_ends_with_its_session(self, site: MemorySite) -> None:
         alice = Client(site, STREAM, name="alice")
