@@ -6,12 +6,8 @@ missed nothing and heard nothing twice.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests import npm
 from tests.daemon.talk import Running, log_in, metric, once, say, wait_until
 from tests.support import Daemon
 
@@ -39,28 +36,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="session")
 def node_folder() -> Path:
-    """Where the packages of ``package-lock.json`` are, installed exactly as it says."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.fail("This test needs Node.js and npm: apt-get install nodejs npm.")
-    lock = (HERE / "package-lock.json").read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "comet-chat" / f"node-{hashlib.sha256(lock).hexdigest()[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "node_modules" / ".package-lock.json").exists():
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder)
-        done = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    # Modules are looked for beside the program.
-    shutil.copy(HERE / "eventsource.mjs", folder)
-    return folder
+    """Where the packages of ``package-lock.json`` are, and the program."""
+    return npm.install(HERE)
 
 
 class Client:
