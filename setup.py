@@ -44,6 +44,7 @@ setup(
             "tornado",
         ],
         "test": [
+            "aiocometd-ng",
             "hypothesis",
             "mypy",
             "mypy-zope",

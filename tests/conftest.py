@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "") == "true"
 
 #: Folders of slower tests, in the order in which they run after the others.
-LATER = ("daemon", "clients", "faults", "browser")
+LATER = ("daemon", "clients", "bayeux_clients", "faults", "browser")
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)
