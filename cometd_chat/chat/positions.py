@@ -88,7 +88,7 @@ class Positions:
 
         :param now: where she begins when there was none.
         :param wanted: where she says that she stands; it wins.
-        :raises StorageUnavailable: that can't be read just now.
+        :raises StorageUnavailable: that can't be read or kept just now.
         """
         book = self._books.setdefault(session, _Book())
         if not book.loaded:
@@ -105,7 +105,16 @@ class Positions:
         mark = Mark(session, room, now if stood is None else min(stood, now))
         if wanted is not None:
             mark.position = wanted
+        # It is there from now on: another reader of hers, or the sweep, may look while it is kept.
         book.marks.setdefault(room, []).append(mark)
+        if stood is None:
+            # She is told that she reads from here: a kill before the next writing must not have her
+            # begin anew, after what was said in between.
+            try:
+                await self._directory.put_positions([PositionRow(session, room, mark.position)])
+            except Exception:
+                self._remove(mark)
+                raise
         self._change(mark)
         return mark
 

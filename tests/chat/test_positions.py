@@ -14,7 +14,7 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, ShuttingDown, StorageUnavailable
 from cometd_chat.log.directory import PositionRow, SessionRow
 from cometd_chat.log.memory import MemoryDirectory
-from tests.chat.parts import now
+from tests.chat.parts import begun, now
 
 
 class Shelf(MemoryDirectory):
@@ -25,11 +25,14 @@ class Shelf(MemoryDirectory):
         self.add_session(SessionRow("s", b"", "s", None, "guest", 0, 1))
         self.written: list[Sequence[PositionRow]] = []
         self.failure: ChatError | None = None
+        self.slow: Deferred[None] | None = None
 
     def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
         if self.failure is not None:
             return fail(self.failure)
         self.written.append(rows)
+        if self.slow is not None:
+            return self.slow
         return super().put_positions(rows)
 
     @property
@@ -71,6 +74,33 @@ def test_the_first_begins_now_and_the_next_where_she_stood(desk: Desk) -> None:
     assert desk.again().open(at=200).position == 105
 
 
+def test_where_the_first_begins_is_kept_before_she_is_told(desk: Desk) -> None:
+    desk.open(at=100)
+    # Killed at once: no time goes by.
+    assert desk.again().open(at=200).position == 100
+
+
+def test_nobody_begins_where_that_cannot_be_kept(desk: Desk) -> None:
+    desk.shelf.failure = StorageUnavailable("The disk is full.")
+    with pytest.raises(StorageUnavailable):
+        desk.open()
+    desk.shelf.failure = None
+    assert desk.open(at=200).position == 200
+
+
+def test_the_sweep_may_come_while_it_is_kept(desk: Desk) -> None:
+    attic = desk.open("attic")
+    desk.shelf.slow = Deferred()
+    opening = begun(desk.positions.open("s", "lobby", now=100))
+    slow, desk.shelf.slow = desk.shelf.slow, None
+    desk.positions.leave(attic, returns=False)
+    desk.pass_time(2 * LOOK_EVERY)
+    slow.callback(None)
+    desk.positions.confirm(now(opening), 105)
+    desk.pass_time(2)
+    assert desk.shelf.kept["lobby"] == 105
+
+
 def test_where_she_says_that_she_stands_wins(desk: Desk) -> None:
     desk.open()
     assert desk.open(wanted=7).position == 7
@@ -78,6 +108,7 @@ def test_where_she_says_that_she_stands_wins(desk: Desk) -> None:
 
 def test_many_changes_are_one_row_a_second(desk: Desk) -> None:
     mark = desk.open()
+    desk.shelf.written.clear()
     for number in range(101, 150):
         desk.positions.confirm(mark, number)
     desk.pass_time(2)
@@ -89,6 +120,7 @@ def test_many_changes_are_one_row_a_second(desk: Desk) -> None:
 def test_many_rows_are_written_in_parts(desk: Desk) -> None:
     for number in range(MOST_ROWS + 1):
         desk.open(f"r{number}")
+    desk.shelf.written.clear()
     desk.pass_time(2)
     assert [len(rows) for rows in desk.shelf.written] == [MOST_ROWS, 1]
 
