@@ -14,6 +14,9 @@ import pytest
 
 import cometd_chat
 
+#: Fixtures for more than one folder.
+pytest_plugins = ["tests.chromium"]
+
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "") == "true"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from urllib.request import Request, urlopen
 
 import attrs
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from cometd_chat import errors
 from cometd_chat.chat import events, limits
@@ -164,19 +163,11 @@ def script(directory: Path, document: Path, name: str, daemon: Daemon) -> str:
 
 
 @contextmanager
-def browser_page(url: str) -> Iterator[Page]:
+def browser_page(chromium: Browser, url: str) -> Iterator[Page]:
     """A page of the daemon in Chromium, without any script of its own."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "Chromium is needed; on Debian: apt-get install chromium"
-    sandbox = [] if os.geteuid() else ["--no-sandbox"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=sandbox)
-        try:
-            page = browser.new_page()
-            page.goto(f"{url}/healthz")
-            yield page
-        finally:
-            browser.close()
+    with chromium.new_page() as page:
+        page.goto(f"{url}/healthz")
+        yield page
 
 
 def call(daemon: Daemon, path: str, body: object = None, token: str = "") -> dict[str, Any]:
@@ -300,8 +291,10 @@ def test_the_curl_clients_survive(how: signal.Signals, daemon: Daemon, tmp_path:
 
 @pytest.mark.slow
 @HOW
-def test_the_javascript_client_survives(how: signal.Signals, daemon: Daemon) -> None:
-    with browser_page(daemon.url) as page:
+def test_the_javascript_client_survives(
+    how: signal.Signals, daemon: Daemon, chromium: Browser
+) -> None:
+    with browser_page(chromium, daemon.url) as page:
         page.add_script_tag(content=block(PROTOCOL, "talk.js", daemon))
         page.evaluate(
             """async () => {
@@ -334,9 +327,9 @@ def test_the_python_reader_hears_what_curl_writes(daemon: Daemon, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_javascript_reader_comes_back(daemon: Daemon) -> None:
+def test_the_javascript_reader_comes_back(daemon: Daemon, chromium: Browser) -> None:
     token = str(call(daemon, "/api/v1/session", {"name": "ann"})["token"])
-    with browser_page(daemon.url) as page:
+    with browser_page(chromium, daemon.url) as page:
         heard: list[str] = []
         page.on("console", lambda message: heard.append(message.text))
         with page.expect_console_message(lambda message: message.text == "ann says one"):
@@ -373,12 +366,12 @@ def test_a_door_by_a_program(name: str, doors: Daemon, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["frame.js", "sse.js", "jsonp.js"])
-def test_a_door_by_a_page(name: str, doors: Daemon) -> None:
+def test_a_door_by_a_page(name: str, doors: Daemon, chromium: Browser) -> None:
     """The few lines that the page shows for a door hear what others say."""
     token = str(call(doors, "/api/v1/session", {"name": f"by-{name}"})["token"])
     wait_until(lambda: not holds(doors), lambda: "nobody else is held")
     with (
-        browser_page(doors.url) as page,
+        browser_page(chromium, doors.url) as page,
         page.expect_console_message(lambda message: "hello page" in message.text),
     ):
         page.add_script_tag(content=block(TRANSPORTS, name, doors))
@@ -387,11 +380,11 @@ def test_a_door_by_a_page(name: str, doors: Daemon) -> None:
 
 
 @pytest.mark.slow
-def test_the_client_library(doors: Daemon) -> None:
+def test_the_client_library(doors: Daemon, chromium: Browser) -> None:
     token = str(call(doors, "/api/v1/session", {"name": "by-library"})["token"])
     wait_until(lambda: not holds(doors), lambda: "nobody else is held")
     with (
-        browser_page(doors.url) as page,
+        browser_page(chromium, doors.url) as page,
         page.expect_console_message(lambda message: message.text == "by-library hello library"),
     ):
         page.add_script_tag(content=block(TRANSPORTS, "client.js", doors), type="module")

@@ -9,11 +9,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from tests import npm
 from tests.bayeux_clients.stock import Kind, Page, Place, Program, Site, StockClient
-from tests.browser.tabs import ARGUMENTS, CHROMIUM
 from tests.daemon.talk import log_in, once
 from tests.support import Daemon
 
@@ -52,15 +51,6 @@ def daemon(
     with Daemon(tmp_path_factory.mktemp("daemon"), *bayeux_options) as running:
         yield running
     assert "Traceback" not in running.log
-
-
-@pytest.fixture(scope="package")
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium. Other folders have their own: a process can only have one at a time."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One Chromium for all tests of the folder, and windows in it that look out for errors."""
+"""Daemons, rooms, and windows of Chromium that look out for errors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.browser.tabs import ARGUMENTS, CHROMIUM, Window
+from tests.browser.tabs import Window
 from tests.browser.visits import Room, Visits, make_room
 from tests.support import Daemon
 
@@ -17,15 +17,6 @@ room_numbers = count(1)
 
 #: Makes a window of somebody's own, with her cookies.
 MakeWindow = Callable[[], Window]
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

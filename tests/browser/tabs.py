@@ -15,17 +15,6 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, R
 from tests.daemon.talk import metric
 from tests.support import Daemon
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 #: Milliseconds that something on a page may take, on a busy machine.
 PATIENCE = 30_000
 

@@ -10,7 +10,8 @@ import attrs
 import pytest
 from playwright.sync_api import Browser, Error, expect
 
-from tests.browser.tabs import ARGUMENTS, CHROMIUM, Tab, Window, held
+from tests.browser.tabs import Tab, Window, held
+from tests.chromium import ARGUMENTS, PROGRAM
 from tests.daemon.talk import Held, log_in, once, say, wait_until
 from tests.support import Daemon
 
@@ -52,7 +53,7 @@ def browser(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[tuple
         yield request.param, chromium
         return
     rule = f"--host-resolver-rules=MAP {request.param} 127.0.0.1"
-    other = chromium.browser_type.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, rule])
+    other = chromium.browser_type.launch(executable_path=PROGRAM, args=[*ARGUMENTS, rule])
     yield request.param, other
     other.close()
 
