@@ -192,12 +192,17 @@ class Held:
         return self.read
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The events of the door ``stream``, one a line, as they come, to the clean end."""
-        rest = b""
+        """The events of the door ``stream``, one a line, as they come, to the clean end. Heartbeats
+        alone are not waited for without end."""
+        rest, last = b"", time.monotonic()
         while data := self.more():
             self.read = b""
             *lines, rest = (rest + data).split(b"\n")
-            yield from map(json.loads, lines)
+            for event in map(json.loads, lines):
+                if event["type"] != "heartbeat":
+                    last = time.monotonic()
+                yield event
+            assert time.monotonic() - last < PATIENCE, "nothing but heartbeats came"
 
     def close(self) -> None:
         self._connection.close()
