@@ -211,7 +211,10 @@ class ChatApp:
     @app.route("/cometd", methods=["GET", "POST", "OPTIONS"])
     @app.route("/cometd/<path:rest>", methods=["GET", "POST", "OPTIONS"])
     async def bayeux(self, request: IRequest, rest: str = "") -> bytes | None:
-        return await _complete(request, self._bayeux.open(request, rest))
+        return await _complete(request, await self._open_bayeux(request, rest))
+
+    async def _open_bayeux(self, request: IRequest, rest: str) -> bytes | None:
+        return self._bayeux.open(request, rest)
 
     # -- the same for the fast lane
 
@@ -228,6 +231,7 @@ class ChatApp:
             HotRoute(
                 b"POST", rb"/api/v1/rooms/" + room + rb"/messages", self._post_message, writes=True
             ),
+            HotRoute(b"POST", rb"/cometd((?:/[a-z]*)?)", self._open_bayeux),
         )
 
     # -- pages

@@ -12,10 +12,12 @@ core hears of each whose peer has gone.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakKeyDictionary
+
+import attrs
 
 from cometd_chat.bayeux import faults
 from cometd_chat.bayeux.exchange import Peer
@@ -36,6 +38,8 @@ from cometd_chat.web.bayeux_policy import Shown
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.parameters import refused
 from cometd_chat.web.peers import Peers
+
+_Found = TypeVar("_Found")
 
 PATH = "/cometd"
 
@@ -68,6 +72,21 @@ _SESSION_UNKNOWN = b"data: %b\n\n" % array(
         )
     ]
 )
+
+
+@attrs.frozen
+class _Lines:
+    """What the header lines of a POST say.
+
+    :param kind: the media type of its body.
+    :param foreign: whether a page of another site sent it.
+    :param cookies: whether its cookies count.
+    """
+
+    kind: str
+    charset: str
+    foreign: bool
+    cookies: bool
 
 
 class HttpExchange:
@@ -215,16 +234,16 @@ class Bayeux:
     # -- requests with messages
 
     def _open_poll(self, request: Any) -> None:
-        body, is_form = _payload(request)
-        foreign = is_foreign(request)
-        peer_type = CROSS_ORIGIN if is_form and foreign else LONG_POLLING
-        # Any page can send a form to us; where the browser does not say from which one, only what
-        # no form can send is taken for its visitor's.
-        told = request.getHeader("sec-fetch-site") or request.getHeader("origin")
-        meant = told or parameters.content_type(request) == "application/json"
+        lines = _remembered(request, _Lines, lambda: _lines(request))
+        body, is_form = _payload(request, lines)
+        transport = CROSS_ORIGIN if is_form and lines.foreign else LONG_POLLING
         messages = self.server.decode(body)
-        peer = self._peer(request, peer_type, cookies=not foreign and bool(meant))
-        self._process(request, messages, peer)
+        peer = _remembered(
+            request,
+            (Peer, transport),
+            lambda: self._peer(request, transport, cookies=lines.cookies),
+        )
+        self._process(request, messages, peer, cookies=lines.cookies)
 
     def _open_script(self, request: Any) -> bytes | None:
         fields = parameters.query(request)
@@ -242,7 +261,8 @@ class Bayeux:
             return b""
         # Any page can load a script, with its reader's cookies: they must not count here.
         peer = self._peer(request, CALLBACK_POLLING, cookies=False)
-        self._process(request, self.server.decode(text), peer, callback)
+        messages = self.server.decode(text)
+        self._process(request, messages, peer, cookies=False, callback=callback)
         return None
 
     def _check_script(self, request: Any) -> None:
@@ -258,14 +278,19 @@ class Bayeux:
             raise CrossSite("Only pages of this server, and of --allow-origin, can do that.")
 
     def _process(
-        self, request: Any, messages: list[Message], peer: Peer, callback: str | None = None
+        self,
+        request: Any,
+        messages: list[Message],
+        peer: Peer,
+        *,
+        cookies: bool,
+        callback: str | None = None,
     ) -> None:
         channels = [message.get("channel") for message in messages]
+        if cookies and "/meta/handshake" in channels:
+            peer = self._offered(peer)
         if peer.offered_browser is not None:
-            if "/meta/handshake" in channels:
-                request.setHeader("set-cookie", self._browser_cookie(request, peer))
-            else:
-                peer = Peer(peer.transport, None, None, peer.token, peer.address, peer.context)
+            request.setHeader("set-cookie", self._browser_cookie(request, peer))
         limited = "/meta/connect" in channels
         exchange = HttpExchange(self, request, peer, callback, limited)
         exchange.begin()
@@ -277,7 +302,10 @@ class Bayeux:
         require_upgrade(request)
         if not self._origins.includes(request):
             self._auth.check_origin(request)
-        peer = self._peer(request, WEBSOCKET, cookies=not is_foreign(request))
+        cookies = not is_foreign(request)
+        peer = self._peer(request, WEBSOCKET, cookies=cookies)
+        if cookies:
+            peer = self._offered(peer)
         self.limits.hold(peer.address)
         headers = b""
         if peer.offered_browser is not None:
@@ -332,23 +360,23 @@ class Bayeux:
 
         :param cookies: whether its cookies count.
         """
-        browser = offered = None
-        if cookies:
-            value = request.getCookie(BROWSER_COOKIE)
-            if value is not None and _BROWSER.fullmatch(value):
-                browser = value.decode("ascii")
-            else:
-                offered = self.server.new_browser_id()
+        said = request.getCookie(BROWSER_COOKIE) if cookies else None
+        browser = _BROWSER.fullmatch(said or b"")
         by_cookie = cookies and came_by_cookie(request)
         token = request_token(request) if cookies else bearer(request)
         return Peer(
             transport=transport,
-            browser=browser,
-            offered_browser=offered,
+            browser=None if browser is None else browser[0].decode("ascii"),
             token=token or None,
             address=self._peers.address(request),
             context=Shown(by_cookie),
         )
+
+    def _offered(self, peer: Peer) -> Peer:
+        """The same peer, with the cookie of a new browser if it has none."""
+        if peer.browser is not None:
+            return peer
+        return attrs.evolve(peer, offered_browser=self.server.new_browser_id())
 
     def _browser_cookie(self, request: Any, peer: Peer) -> str:
         secure = "; Secure" if self._peers.is_secure(request) else ""
@@ -373,18 +401,41 @@ def _cut_off(request: HoldableRequest) -> None:
     request.cut()
 
 
-def _payload(request: Any) -> tuple[bytes | str, bool]:
+def _remembered(request: Any, what: object, find: Callable[[], _Found]) -> _Found:
+    """What follows from header lines alone. On one connection of the fast lane they are mostly the
+    same, and to find it anew would cost as much as the rest of a poll."""
+    memory: dict[object, Any] | None = getattr(request, "memory", None)
+    if memory is None:
+        return find()
+    found: _Found | None = memory.get(what)
+    if found is None:
+        found = memory[what] = find()
+    return found
+
+
+def _lines(request: Any) -> _Lines:
+    """What its header lines say."""
+    kind, foreign = parameters.content_type(request), is_foreign(request)
+    # Any page can send a form to us; where the browser does not say from which one, only what no
+    # form can send is taken for its visitor's.
+    told = request.getHeader("sec-fetch-site") or request.getHeader("origin")
+    meant = bool(told) or kind == "application/json"
+    match = re.search(r"charset=\"?([\w-]+)", request.getHeader("content-type") or "")
+    charset = "utf-8" if match is None else match[1].lower()
+    return _Lines(kind, charset, foreign, cookies=meant and not foreign)
+
+
+def _payload(request: Any, lines: _Lines) -> tuple[bytes | str, bool]:
     """The JSON of a request's body, and whether it came as a form.
 
     :raises NotJson: it is of a kind that can't be one.
     """
-    kind = parameters.content_type(request)
     body = parameters.body(request)
-    if kind in _FORMS and body.startswith(b"message="):
+    if lines.kind in _FORMS and body.startswith(b"message="):
         return _form_message(body), True
-    if kind not in _JSON:
+    if lines.kind not in _JSON:
         raise NotJson("Send an array of messages as application/json.")
-    return _decoded(body, request.getHeader("content-type") or ""), False
+    return _decoded(body, lines.charset), False
 
 
 def _form_message(body: bytes) -> str:
@@ -397,13 +448,11 @@ def _form_message(body: bytes) -> str:
     return next(value for name, value in fields if name == "message")
 
 
-def _decoded(body: bytes, content_type: str) -> bytes | str:
-    match = re.search(r"charset=\"?([\w-]+)", content_type)
-    charset = "utf-8" if match is None else match[1].lower()
-    if _CHARSET.fullmatch(charset) is None:
-        raise NotJson(f"The encoding {charset} is not known here: send UTF-8.")
+def _decoded(body: bytes, charset: str) -> bytes | str:
     if charset in ("utf-8", "utf8"):
         return body
+    if _CHARSET.fullmatch(charset) is None:
+        raise NotJson(f"The encoding {charset} is not known here: send UTF-8.")
     try:
         return body.decode(charset)
     except (UnicodeError, LookupError):

@@ -19,7 +19,15 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 #: What is asked for by hot routes, so that it has to be the same by the fast lane and without it.
-BOTH_WAYS = {"test_api", "test_auth", "test_doors", "test_doors_heads", "test_errors"}
+BOTH_WAYS = {
+    "test_api",
+    "test_auth",
+    "test_bayeux_identity",
+    "test_bayeux_transports",
+    "test_doors",
+    "test_doors_heads",
+    "test_errors",
+}
 
 #: What is about the writing, too.
 ALL_WAYS = {"test_doors_ends", "test_fan_out", "test_nine_doors"}

@@ -39,6 +39,18 @@ def json_post(body: bytes, more: bytes | None = None, target: bytes = POST) -> b
     return post(LENGTH % len(body), body, target, more)
 
 
+HANDSHAKE = (
+    b'[{"channel":"/meta/handshake","version":"1.0","id":"1",'
+    b'"supportedConnectionTypes":["long-polling"]}]'
+)
+
+
+def bayeux(
+    body: bytes, lines: bytes = b"", kind: bytes = JSON, target: bytes = b"/cometd"
+) -> bytes:
+    return post(LENGTH % len(body), body, target, kind + lines)
+
+
 #: Requests that the lane answers: what there is to say, and every refusal.
 HOT: Mapping[str, bytes] = {
     "a poll": get(),
@@ -111,6 +123,36 @@ HOT: Mapping[str, bytes] = {
         b'{"text":"hi"}',
         b"Content-Type: application/json\r\nAuthorization: Bearer TOKEN\r\n"
         b"Origin: https://ours.example\r\n",
+    ),
+    "a handshake": bayeux(HANDSHAKE),
+    "a handshake as somebody": bayeux(HANDSHAKE, b"Authorization: Bearer TOKEN\r\n"),
+    "a handshake by a cookie": bayeux(HANDSHAKE, COOKIE),
+    "a handshake of a browser": bayeux(HANDSHAKE, b"Cookie: BAYEUX_BROWSER=0123456789\r\n"),
+    "a handshake of another site": bayeux(HANDSHAKE, b"Sec-Fetch-Site: cross-site\r\n"),
+    "a handshake of another origin": bayeux(HANDSHAKE, b"Origin: https://x.example\r\n"),
+    "a handshake of an allowed origin": bayeux(HANDSHAKE, b"Origin: https://ours.example\r\n"),
+    "a handshake with an old version": bayeux(
+        b'{"channel":"/meta/handshake","version":"0.9","id":"1"}'
+    ),
+    "a connect of nobody": bayeux(b'[{"channel":"/meta/connect","clientId":"no","id":1}]'),
+    "a connect by its own path": bayeux(
+        b'[{"channel":"/meta/connect","clientId":"no"}]', target=b"/cometd/connect"
+    ),
+    "no messages": bayeux(b"[]"),
+    "messages that are no JSON": bayeux(b"["),
+    "messages that are none": bayeux(b"[1]"),
+    "messages in UTF-16": bayeux(
+        "[]".encode("utf-16"), b"", b"Content-Type: application/json; charset=utf-16\r\n"
+    ),
+    "messages in no known encoding": bayeux(
+        b"[]", b"", b"Content-Type: application/json; charset=x-y\r\n"
+    ),
+    "messages of another type": bayeux(b"[]", b"", b"Content-Type: image/png\r\n"),
+    "messages in a form": bayeux(
+        b"message=%5B%5D", b"", b"Content-Type: application/x-www-form-urlencoded\r\n"
+    ),
+    "messages as text of another site": bayeux(
+        b"message=%5B%5D", b"Origin: https://ours.example\r\n", b"Content-Type: text/plain\r\n"
     ),
 }
 
