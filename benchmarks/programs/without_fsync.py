@@ -20,8 +20,8 @@ from cometd_chat.log import database
 _set_up = database._set_up
 
 
-def _without_fsync(connection: sqlite3.Connection, record: object) -> None:
-    _set_up(connection, record)
+def _without_fsync(connection: sqlite3.Connection, _record: object) -> None:
+    _set_up(connection, _record)
     connection.execute("PRAGMA synchronous = OFF")
     (found,) = connection.execute("PRAGMA synchronous").fetchone()
     if found != 0:
