@@ -15,37 +15,63 @@ from benchmarks.goals import Cases, Spread, figures, ratios, samples
 from benchmarks.tables import NAMES, number
 
 #: The daemon itself, seen with something switched off, is nobody to lose to.
-OURS = ("comet", "comet, both off", "comet, Bayeux", "no fsync")
+OURS = (
+    "comet",
+    "comet, both off",
+    "comet, Bayeux",
+    "comet, room",
+    "comet, free channel",
+    "no fsync",
+)
 
 
 @attrs.frozen
 class Comparison:
     """One figure of one case.
 
-    :param group: the key by which like is compared with like.
-    :param what: in words, with the group's value where ``{}`` is.
+    :param groups: the keys by which like is compared with like.
+    :param what: in words, with the groups' values where ``{}`` is.
     :param more: whether more is better.
+    :param ours: the daemon's name there.
     """
 
     case: str
     key: str
-    group: str
+    groups: tuple[str, ...]
     what: str
     more: bool = False
+    ours: str = "comet"
 
 
 COMPARISONS = [
-    Comparison("fanout", "cpu_us", "size", "CPU a delivery to {:,} streams"),
-    Comparison("fanout", "post_us", "size", "CPU of a post that nobody reads, at {:,} streams"),
-    Comparison("fanout", "first_ms", "size", "time until the first of {:,} streams has a message"),
-    Comparison("fanout", "last_ms", "size", "time until the last of {:,} streams has a message"),
-    Comparison("flood", "deliveries_s", "size", "deliveries a second to {:,} streams", more=True),
-    Comparison("memory", "bytes", "door", "memory of an idle `{}`"),
-    Comparison("heartbeat", "percent", "streams", "CPU of heartbeats for {:,} streams"),
-    Comparison("poll", "fast_cycle_us", "size", "CPU a poll cycle, {:,} clients"),
-    Comparison("poll", "cycle_us", "size", "the same at leisure, {:,} clients"),
-    Comparison("poll", "deliveries_s", "size", "deliveries a second by {:,} polls", more=True),
-    Comparison("posts", "posts_s", "posters", "durable posts a second, {:,} posters", more=True),
+    Comparison("fanout", "cpu_us", ("size",), "CPU a delivery to {:,} streams"),
+    Comparison("fanout", "post_us", ("size",), "CPU of a post that nobody reads, at {:,} streams"),
+    Comparison(
+        "fanout", "first_ms", ("size",), "time until the first of {:,} streams has a message"
+    ),
+    Comparison("fanout", "last_ms", ("size",), "time until the last of {:,} streams has a message"),
+    Comparison(
+        "flood", "deliveries_s", ("size",), "deliveries a second to {:,} streams", more=True
+    ),
+    Comparison("memory", "bytes", ("door",), "memory of an idle `{}`"),
+    Comparison("heartbeat", "percent", ("streams",), "CPU of heartbeats for {:,} streams"),
+    Comparison("poll", "fast_cycle_us", ("size",), "CPU a poll cycle, {:,} clients"),
+    Comparison("poll", "cycle_us", ("size",), "the same at leisure, {:,} clients"),
+    Comparison("poll", "deliveries_s", ("size",), "deliveries a second by {:,} polls", more=True),
+    Comparison("posts", "posts_s", ("posters",), "durable posts a second, {:,} posters", more=True),
+    *(
+        Comparison("bayeux", key, ("size", "transport"), f"{what} {where}", more, ours)
+        for ours, where in (
+            ("comet, room", "in a room, {:,} clients by {}"),
+            ("comet, free channel", "on a free channel, {:,} clients by {}"),
+        )
+        for key, what, more in (
+            ("deliveries_s", "Bayeux deliveries a second", True),
+            ("cpu_us", "CPU a Bayeux delivery", False),
+            ("p50_ms", "p50 of the delay of a Bayeux delivery", False),
+            ("p99_ms", "p99 of the delay of a Bayeux delivery", False),
+        )
+    ),
 ]
 
 
@@ -53,17 +79,19 @@ def found(cases: Cases) -> list[str]:
     """A sentence for each loss, by what is compared."""
     lines = []
     for each in COMPARISONS:
-        groups = dict.fromkeys(sample.get(each.group) for sample in samples(cases, each.case))
-        for value in groups:
-            if lost := _lost(cases, each, value):
-                lines.append(f"{each.what.format(value)}: {lost}")
+        groups = dict.fromkeys(
+            tuple(sample[key] for key in each.groups) for sample in samples(cases, each.case)
+        )
+        for values in groups:
+            if lost := _lost(cases, each, values):
+                lines.append(f"{each.what.format(*values)}: {lost}")
     return lines
 
 
-def _lost(cases: Cases, each: Comparison, value: object) -> str:
+def _lost(cases: Cases, each: Comparison, values: tuple[object, ...]) -> str:
     """Who is better in this, and by how much."""
-    wanted = {each.group: value}
-    ours = figures(cases, each.case, each.key, server="comet", **wanted)
+    wanted = dict(zip(each.groups, values, strict=True))
+    ours = figures(cases, each.case, each.key, server=each.ours, **wanted)
     better = []
     for server in dict.fromkeys(sample["server"] for sample in samples(cases, each.case)):
         theirs = figures(cases, each.case, each.key, server=server, **wanted)

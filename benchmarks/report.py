@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import losses, results
 from benchmarks.goals import GOALS, Cases, samples
-from benchmarks.tables import NAMES, of_case, spread, table
+from benchmarks.tables import NAMES, Column, of_case, spread, table
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "performance.md"
@@ -30,10 +30,10 @@ BUSY = 0.9
 #: The page's words; the figures go where ``{{case}}`` stands.
 WORDS = Path(__file__).parent / "page.md"
 
-COLUMNS: dict[str, tuple[str, str, list[tuple[str, str, float]]]] = {
+#: Of each case, the keys by which its rows are grouped with their headings, and its columns.
+COLUMNS: dict[str, tuple[dict[str, str], list[Column]]] = {
     "fanout": (
-        "size",
-        "streams",
+        {"size": "streams"},
         [
             ("CPU a delivery, µs", "cpu_us", 1),
             ("of it beyond the post, µs", "net_us", 1),
@@ -44,8 +44,7 @@ COLUMNS: dict[str, tuple[str, str, list[tuple[str, str, float]]]] = {
         ],
     ),
     "flood": (
-        "size",
-        "streams",
+        {"size": "streams"},
         [
             ("deliveries a second", "deliveries_s", 1),
             ("posts a second", "posts_s", 1),
@@ -57,18 +56,16 @@ COLUMNS: dict[str, tuple[str, str, list[tuple[str, str, float]]]] = {
         ],
     ),
     "memory": (
-        "door",
-        "door",
+        {"door": "door"},
         [
             ("bytes a reader", "bytes", 1),
             ("without its session", "bytes_without_session", 1),
             ("whole process, MiB", "total_mib", 1),
         ],
     ),
-    "heartbeat": ("streams", "streams", [("of one core, %", "percent", 1)]),
+    "heartbeat": ({"streams": "streams"}, [("of one core, %", "percent", 1)]),
     "poll": (
-        "size",
-        "clients",
+        {"size": "clients"},
         [
             ("CPU a cycle flat out, µs", "fast_cycle_us", 1),
             ("at leisure, µs", "cycle_us", 1),
@@ -78,9 +75,20 @@ COLUMNS: dict[str, tuple[str, str, list[tuple[str, str, float]]]] = {
             ("load client busy, %", "client_busy", 100),
         ],
     ),
+    "bayeux": (
+        {"size": "clients", "transport": "transport"},
+        [
+            ("deliveries a second", "deliveries_s", 1),
+            ("CPU a delivery, µs", "cpu_us", 1),
+            ("p50, ms", "p50_ms", 1),
+            ("p99, ms", "p99_ms", 1),
+            ("server busy, %", "server_busy", 100),
+            ("load client a delivery, µs", "client_us", 1),
+            ("load client busy, %", "client_busy", 100),
+        ],
+    ),
     "posts": (
-        "posters",
-        "posters",
+        {"posters": "posters"},
         [
             ("posts a second", "posts_s", 1),
             ("p50, ms", "p50_ms", 1),
@@ -90,8 +98,7 @@ COLUMNS: dict[str, tuple[str, str, list[tuple[str, str, float]]]] = {
         ],
     ),
     "restart": (
-        "clients",
-        "clients",
+        {"clients": "clients"},
         [
             ("process to port, s", "ready_s", 1),
             ("half are level, s", "half_s", 1),
@@ -103,8 +110,7 @@ COLUMNS: dict[str, tuple[str, str, list[tuple[str, str, float]]]] = {
         ],
     ),
     "startup": (
-        "",
-        "",
+        {},
         [
             ("first start, s", "first_start_s", 1),
             ("later start, s", "start_s", 1),
@@ -127,8 +133,7 @@ def section(cases: Cases, name: str) -> str:
     """The table of a case, and how its figures came about."""
     if name not in cases:
         return "Not measured yet."
-    group, head, columns = COLUMNS[name]
-    shown = of_case(cases, name, group, head, columns)
+    shown = of_case(cases, name, *COLUMNS[name])
     return "\n\n".join(filter(None, [shown, origin(cases[name]), held_up(cases, name)]))
 
 

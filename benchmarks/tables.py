@@ -9,7 +9,7 @@ Invariant: every figure is a median with its quartiles; what was not measured is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.goals import Cases, Spread, figures, samples
 
@@ -21,6 +21,8 @@ NAMES = {
     "comet": "Comet Chat",
     "comet, both off": "Comet Chat, short cuts off",
     "comet, Bayeux": "Comet Chat, Bayeux",
+    "comet, room": "Comet Chat, room",
+    "comet, free channel": "Comet Chat, free channel",
     "floor": "bare `socket.send`",
     "nchan": "Nchan",
     "faye": "Faye",
@@ -55,22 +57,24 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def of_case(cases: Cases, case: str, group: str, head: str, columns: Sequence[Column]) -> str:
+def of_case(cases: Cases, case: str, groups: Mapping[str, str], columns: Sequence[Column]) -> str:
     """A row a group and server.
 
-    :param group: the key by which rows are grouped, such as the number of streams.
-    :param head: its heading.
+    :param groups: the keys by which rows are grouped, such as the number of streams, with their
+        headings.
     """
     rows = []
-    keys = dict.fromkeys((each.get(group), each["server"]) for each in samples(cases, case))
-    for value, server in sorted(keys, key=lambda key: _place(key[0])):
+    keys = dict.fromkeys(
+        (tuple(each[key] for key in groups), each["server"]) for each in samples(cases, case)
+    )
+    for values, server in sorted(keys, key=lambda key: [_place(value) for value in key[0]]):
+        wanted = dict(zip(groups, values, strict=True))
         cells = []
         for _, key, factor in columns:
-            wanted = {"server": server, group: value} if group else {"server": server}
-            found = [factor * each for each in figures(cases, case, key, **wanted)]
+            found = [factor * each for each in figures(cases, case, key, server=server, **wanted)]
             cells.append(spread(Spread.of(found)) if found else "-")
-        rows.append([_named(value), NAMES[server], *cells])
-    return table([head, "server", *(heading for heading, _, _ in columns)], rows)
+        rows.append([*map(_named, values), NAMES[server], *cells])
+    return table([*groups.values(), "server", *(heading for heading, _, _ in columns)], rows)
 
 
 def _place(value: object) -> float:
