@@ -80,6 +80,7 @@ COLUMNS: dict[str, tuple[dict[str, str], list[Column]]] = {
         [
             ("deliveries a second", "deliveries_s", 1),
             ("CPU a delivery, µs", "cpu_us", 1),
+            ("requests a delivery", "connects_a_delivery", 1),
             ("p50, ms", "p50_ms", 1),
             ("p99, ms", "p99_ms", 1),
             ("server busy, %", "server_busy", 100),

@@ -103,6 +103,7 @@ def measured(each: Standing, all_standing: list[Standing]) -> Sample:
     return {
         "deliveries": found["received"],
         "deliveries_s": found["received"] / found["seconds"],
+        "connects_a_delivery": found["connects"] / found["received"],
         "cpu_us": used / found["received"] * 1e6,
         "p50_ms": quantile(found["waits"], 0.5),
         "p99_ms": quantile(found["waits"], 0.99),

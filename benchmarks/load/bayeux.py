@@ -67,12 +67,12 @@ class LongPolling:
 
     def __init__(self, address: Address, path: str) -> None:
         self.stream = connection(address, blocking=True)
-        #: How many messages it has heard.
+        #: How many messages it has heard, and how often it has connected.
         self.heard = 0
+        self.connects = 0
         self._path = path
         self._id = ""
         self._rest = b""
-        self._connects = 0
         self._connect = b""
 
     def begin(self) -> None:
@@ -96,8 +96,8 @@ class LongPolling:
 
     def connect(self) -> None:
         """Ask for what comes; each time with another id, as clients do."""
-        self._connects += 1
-        self.send(self._connect, self._connects)
+        self.connects += 1
+        self.send(self._connect, self.connects)
 
     def request(self, message: dict[str, Any]) -> bytes:
         """What this client sends for a message of its own."""
@@ -243,11 +243,11 @@ class Subscribers:
         """Publish, always as soon as fewer than `WINDOW` messages are on their way.
 
         :param seconds: until the last message is published.
-        :returns: deliveries, seconds until the last of them, milliseconds that each took, seconds
-            of processor that this client used.
+        :returns: deliveries, connects, seconds until the last delivery, milliseconds that each
+            took, seconds of processor that this client used.
         :raises BenchmarkFailed: a message was lost, came twice, or came out of order.
         """
-        first = len(self._published)
+        first, connects = len(self._published), self._connects()
         self._waits.clear()
         used, began = time.process_time(), time.perf_counter()
         now = began
@@ -265,10 +265,14 @@ class Subscribers:
         self.settle(AFTERWARDS)
         return {
             "received": (len(self._published) - first) * self._count,
+            "connects": self._connects() - connects,
             "seconds": now - began,
             "waits": self._waits,
             "client": used,
         }
+
+    def _connects(self) -> int:
+        return sum(client.connects for client in self._clients.values())
 
     def _arrive(self, client: LongPolling, channel: str = "") -> None:
         client.begin()
