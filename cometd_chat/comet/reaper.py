@@ -23,7 +23,7 @@ from twisted.logger import Logger
 _CLOCK_EVERY = 32
 
 #: So many cancelled items may stay in a bucket, however few others there are.
-_KEEP_CANCELLED = 64
+_KEEP_CANCELLED = 8
 
 
 class Due(Protocol):
