@@ -29,26 +29,26 @@ from cometd_chat.errors import NotFound, ShuttingDown
 #: A fan-out looks at the clock once for so many handlers.
 _CLOCK_EVERY = 32
 
+#: So many that have ended may stay in a context's list, however few others there are.
+_KEEP_ENDED = 8
+
 
 @attrs.define(eq=False, weakref_slot=False)
 class _Registration:
     """A handler that is held: the engine's own notes on it, and an item of the reaper.
 
-    :param key: identity of the handler, by which everybody finds it.
-    :param contexts: those it is in or is just being added to, in that order; most have one.
-    :param last_progress: when it was last touched, in seconds of the engine's clock.
+    :param handler: None once it has ended; so are the next two.
     :param reader: the handler, when it is a `ReadHandler`.
     :param batcher: the handler, when it is a `BatchHandler`.
+    :param contexts: those it is in or is just being added to, in that order; most have one.
+    :param last_progress: when it was last touched, in seconds of the engine's clock.
     """
 
-    engine: CometEngine
-    handler: CometHandler
-    key: int
-    contexts: tuple[CometContext, ...]
-    last_progress: float
+    handler: CometHandler | None
     reader: ReadHandler | None
     batcher: BatchHandler | None
-    alive: bool = True
+    contexts: tuple[CometContext, ...]
+    last_progress: float
     due_bucket: int = 0
 
     def expiration_delay(self) -> float | None:
@@ -66,9 +66,8 @@ class _Registration:
         remaining = self.last_progress + delay - now
         if remaining > 0:
             return remaining
-        self.engine._end(
-            self, CometEvent(CometEventType.INTERRUPT, self.contexts[0], Reason.EXPIRED)
-        )
+        context = self.contexts[0]
+        context._engine._end(self, CometEvent(CometEventType.INTERRUPT, context, Reason.EXPIRED))
         return None
 
 
@@ -85,13 +84,26 @@ class CometContext:
         self._expiration_delay = expiration_delay
         # The contexts of a handler that is in this one only, as most are.
         self._alone = (self,)
-        # By identity, so that handlers need be neither hashable nor distinct by value.
-        self._held: dict[int, _Registration] = {}
+        # In the order in which they were added. A list costs a fifth of what a dict does for each;
+        # those that have ended leave it when they are as many as the others.
+        self._listed: list[_Registration] = []
+        self._ended = 0
 
     @property
     def handlers(self) -> list[CometHandler]:
         """A copy of the list of its handlers, in the order in which they were added."""
-        return [each.handler for each in self._held.values()]
+        return [each.handler for each in self._listed if each.handler is not None]
+
+    def _held(self) -> list[_Registration]:
+        """A copy of the list of those that are held."""
+        return [each for each in self._listed if each.handler is not None]
+
+    def _forget_one(self) -> None:
+        """One more of the list has ended."""
+        self._ended += 1
+        if self._ended * 2 > len(self._listed) + _KEEP_ENDED:
+            self._listed = self._held()
+            self._ended = 0
 
     @property
     def expiration_delay(self) -> float | None:
@@ -106,7 +118,7 @@ class CometContext:
     def expiration_delay(self, seconds: float | None) -> None:
         _check_delay(seconds)
         self._expiration_delay = seconds
-        for registration in self._held.values():
+        for registration in self._held():
             self._engine._watch(registration)
 
     def add_handler(self, handler: CometHandler) -> None:
@@ -156,13 +168,10 @@ class CometContext:
         if type is CometEventType.INITIALIZE:
             raise ValueError("INITIALIZE is not for notifying; the engine tells it in add_handler.")
         events = [CometEvent(type, self, attachment)]
-        if handler is None:
-            told = list(self._held.values())
-        else:
-            told = [each for each in (self._held.get(id(handler)),) if each is not None]
+        told = self._held() if handler is None else self._engine._held_in(self, handler)
         for registration in told:
-            if registration.alive:
-                self._engine._dispatch(registration, events)
+            if registration.handler is not None:
+                self._engine._dispatch(registration, registration.handler, events)
 
 
 class CometEngine:
@@ -186,7 +195,10 @@ class CometEngine:
         self._clock = clock
         self._slice_seconds = slice_seconds
         self._contexts: dict[str, CometContext] = {}
+        # By identity, so that handlers need be neither hashable nor distinct by value.
         self._held: dict[int, _Registration] = {}
+        # Those whose `on_initialize` is running, and for which context.
+        self._joining: list[tuple[_Registration, CometContext]] = []
         self._stopped = False
         # The fan-out: what waits for the next one, who came too late for how many of those that
         # wait, the one that is running, and the call that goes on with it.
@@ -231,7 +243,7 @@ class CometEngine:
         if context is None:
             return
         event = CometEvent(CometEventType.TERMINATE, context, Reason.UNREGISTERED)
-        for registration in list(context._held.values()):
+        for registration in context._held():
             self._end(registration, event)
 
     def interrupt(self, handler: CometHandler) -> None:
@@ -317,15 +329,15 @@ class CometEngine:
         walked = 0
         for registrations, events in plan:
             for registration in registrations:
-                if registration.alive:
-                    # As in `_tell`, spelt out: a call is a good part of what a handler costs.
-                    if registration.batcher is None:
-                        self._tell(registration, events)
-                    else:
-                        try:
-                            registration.batcher.on_batch(events)
-                        except Exception:
-                            self._drop(registration, events[-1])
+                # As in `_tell`, spelt out: a call is a good part of what a handler costs.
+                batcher = registration.batcher
+                if batcher is not None:
+                    try:
+                        batcher.on_batch(events)
+                    except Exception:
+                        self._drop(registration, batcher, events[-1])
+                elif registration.handler is not None:
+                    self._tell(registration, registration.handler, events)
                 walked += 1
                 if walked % _CLOCK_EVERY == 0:
                     yield
@@ -350,7 +362,7 @@ class CometEngine:
         plan: _Plan = []
         others: dict[_Registration, None] = {}
         for context, events in by_context.items():
-            held = context._held.values()
+            held = context._held()
             plain = [r for r in held if len(r.contexts) == 1]
             if latecomers:
                 plain = [r for r in plain if r not in latecomers]
@@ -361,7 +373,7 @@ class CometEngine:
             own = [
                 event
                 for number, event in numbered
-                if registration.key in event.context._held
+                if self._is_in(registration, event.context)
                 and number >= late.get((registration, event.context), 0)
             ]
             if own:
@@ -375,39 +387,41 @@ class CometEngine:
             raise ShuttingDown("The daemon is stopping; come back in a moment.", retry_after=1)
         if self._contexts.get(context.path) is not context:
             raise NotFound(f"Nothing is registered at {context.path} any more.")
-        key = id(handler)
-        registration = self._held.get(key)
+        registration = self._held.get(id(handler))
         if registration is None:
-            registration = self._held[key] = _Registration(
-                engine=self,
+            registration = self._held[id(handler)] = _Registration(
                 handler=handler,
-                key=key,
-                contexts=context._alone,
-                last_progress=self._clock.seconds(),
                 # By hand, as isinstance of a protocol would be most of what adding costs.
                 reader=cast(ReadHandler, handler) if hasattr(handler, "on_read") else None,
                 batcher=cast(BatchHandler, handler) if getattr(handler, "on_batch", None) else None,
+                contexts=context._alone,
+                last_progress=self._clock.seconds(),
             )
         elif context in registration.contexts:
             return
         else:
             registration.contexts += (context,)
+        joining = (registration, context)
+        self._joining.append(joining)
         try:
             handler.on_initialize(CometEvent(CometEventType.INITIALIZE, context, None))
         except Exception:
-            self._back_out(registration, context)
+            self._back_out(registration, handler, context)
             raise
-        if registration.alive:
+        finally:
+            self._joining.remove(joining)
+        if registration.handler is not None:
             self._join(registration, context)
 
-    def _back_out(self, registration: _Registration, context: CometContext) -> None:
+    def _back_out(
+        self, registration: _Registration, handler: CometHandler, context: CometContext
+    ) -> None:
         """Undo the beginning of `_add` for a handler that did not want to be initialized."""
-        if not registration.alive:
+        if registration.handler is None:
             return
         registration.contexts = tuple(each for each in registration.contexts if each is not context)
         if not registration.contexts:
-            registration.alive = False
-            del self._held[registration.key]
+            self._release(registration, handler)
 
     def _join(self, registration: _Registration, context: CometContext) -> None:
         # Its own `on_initialize` may have unregistered the context.
@@ -415,7 +429,7 @@ class CometEngine:
             event = CometEvent(CometEventType.TERMINATE, context, Reason.UNREGISTERED)
             self._end(registration, event)
             return
-        context._held[registration.key] = registration
+        context._listed.append(registration)
         if self._waiting:
             self._late[registration, context] = len(self._waiting)
         self._watch(registration)
@@ -436,67 +450,89 @@ class CometEngine:
         if registration is not None and context in registration.contexts:
             self._end(registration, CometEvent(type, context, reason))
 
+    def _is_in(self, registration: _Registration, context: CometContext) -> bool:
+        """Whether a handler that is held hears a context, and is not yet to be initialized."""
+        if context not in registration.contexts:
+            return False
+        return not self._joining or (registration, context) not in self._joining
+
+    def _held_in(self, context: CometContext, handler: CometHandler) -> list[_Registration]:
+        """The one of a handler that hears a context, if it does."""
+        registration = self._held.get(id(handler))
+        if registration is None or not self._is_in(registration, context):
+            return []
+        return [registration]
+
     def _end(self, registration: _Registration, event: CometEvent) -> None:
         """Let go of a handler everywhere and tell it, unless that has been done."""
-        if not registration.alive:
+        handler = registration.handler
+        if handler is None:
             return
-        registration.alive = False
-        del self._held[registration.key]
+        self._release(registration, handler)
         for context in registration.contexts:
-            context._held.pop(registration.key, None)
+            if self._is_in(registration, context):
+                context._forget_one()
         self.reaper.cancel(registration)
         try:
             if event.type is CometEventType.INTERRUPT:
-                registration.handler.on_interrupt(event)
+                handler.on_interrupt(event)
             else:
-                registration.handler.on_terminate(event)
+                handler.on_terminate(event)
         except Exception:
-            self._log_failure("{handler} of {path} raised when it ended", registration, event)
+            self._log_failure("{handler} of {path} raised when it ended", handler, event)
+
+    def _release(self, registration: _Registration, handler: CometHandler) -> None:
+        """It is held no longer; where it is listed yet, nothing of the handler is kept."""
+        del self._held[id(handler)]
+        registration.handler = registration.reader = registration.batcher = None
 
     # Calling handlers.
 
-    def _dispatch(self, registration: _Registration, events: Sequence[CometEvent]) -> None:
+    def _dispatch(
+        self, registration: _Registration, handler: CometHandler, events: Sequence[CometEvent]
+    ) -> None:
         """Tell one event, which is in a list of its own so that all can be given that one."""
         (event,) = events
         if event.type is CometEventType.NOTIFY:
-            self._tell(registration, events)
+            self._tell(registration, handler, events)
         elif event.type is CometEventType.READ:
-            self._read(registration, event)
+            self._read(registration, handler, event)
         else:
             self._end(registration, event)
 
-    def _tell(self, registration: _Registration, events: Sequence[CometEvent]) -> None:
+    def _tell(
+        self, registration: _Registration, handler: CometHandler, events: Sequence[CometEvent]
+    ) -> None:
         """A handler's events of one batch."""
         try:
             if registration.batcher is not None:
                 registration.batcher.on_batch(events)
                 return
             for event in events:
-                if not registration.alive:
+                if registration.handler is None:
                     return
-                registration.handler.on_event(event)
+                handler.on_event(event)
         except Exception:
-            self._drop(registration, events[-1])
+            self._drop(registration, handler, events[-1])
 
-    def _read(self, registration: _Registration, event: CometEvent) -> None:
+    def _read(self, registration: _Registration, handler: CometHandler, event: CometEvent) -> None:
         registration.last_progress = self._clock.seconds()
         if registration.reader is None:
-            self._tell(registration, [event])
+            self._tell(registration, handler, [event])
             return
         try:
             registration.reader.on_read(event)
         except Exception:
-            self._drop(registration, event)
+            self._drop(registration, handler, event)
 
-    def _drop(self, registration: _Registration, event: CometEvent) -> None:
+    def _drop(self, registration: _Registration, handler: CometHandler, event: CometEvent) -> None:
         """One failing listener stops nobody. Called where its exception is being handled."""
-        self._log_failure("{handler} of {path} raised and is dropped", registration, event)
+        self._log_failure("{handler} of {path} raised and is dropped", handler, event)
         self._end(registration, CometEvent(CometEventType.TERMINATE, event.context, Reason.FAILED))
 
-    def _log_failure(self, text: str, registration: _Registration, event: CometEvent) -> None:
+    def _log_failure(self, text: str, handler: CometHandler, event: CometEvent) -> None:
         # Its class and no more: a handler itself might show more than a log may hold.
-        handler = type(registration.handler).__name__
-        self._log.failure(text, handler=handler, path=event.context.path)
+        self._log.failure(text, handler=type(handler).__name__, path=event.context.path)
 
 
 def _check_delay(seconds: float | None) -> None:
