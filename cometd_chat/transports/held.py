@@ -458,6 +458,11 @@ class HeldStream(_Held):
         return first
 
     @property
+    def over(self) -> bool:
+        """See `Ceiling`."""
+        return self._listener is None
+
+    @property
     def strained(self) -> bool:
         half = self._manner.budget // 2
         return self._unmeasured > half and self.measure() > half

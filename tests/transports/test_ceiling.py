@@ -15,6 +15,7 @@ class Stream:
         self._ceiling = ceiling
         self._cut = cut
         self.counted = self.behind = 0
+        self.over = False
         ceiling.add(self)
 
     def write(self, size: int, taken: int = 0) -> None:
@@ -30,6 +31,7 @@ class Stream:
 
     def cut_slow(self, behind: int) -> None:
         assert behind == self.behind
+        self.over = True
         self._cut.append(self)
         self._ceiling.remove(self, self.counted)
 
