@@ -37,13 +37,12 @@ COUNT_EVERY = 5.0
 
 
 @attrs.define(eq=False, weakref_slot=False)
-class _Present:
-    """One session in one room.
+class _Fading:
+    """Somebody who may be gone soon: she holds nothing in a room, or has said that she leaves.
 
-    :param holds: how many requests it holds there.
-    :param until: it is present until then, in the clock's seconds, even if it holds none.
-    :param leaving_until: it has just said that it leaves; what it lets go of until then is part of
-        that.
+    :param until: she is present until then, in the clock's seconds, even if she holds nothing.
+    :param leaving_until: she has just said that she leaves; what she lets go of until then is part
+        of that.
     """
 
     presence: Presence
@@ -51,16 +50,25 @@ class _Present:
     session: Session
     until: float
     leaving_until: float = 0.0
-    holds: int = 0
     due_bucket: int = 0
 
     def on_due(self, now: float) -> float | None:
-        if self.holds:
-            return None
         if now < self.until:
             return self.until - now
-        self.presence.gone(self)
+        self.presence.faded(self)
         return None
+
+
+@attrs.define(eq=False)
+class _Crowd:
+    """Who is in a room.
+
+    :param holds: how many requests each session holds there. Who holds some has nothing but this
+        number; there are thousands of them.
+    """
+
+    holds: dict[Session, int] = attrs.field(factory=dict)
+    fading: dict[Session, _Fading] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -92,84 +100,90 @@ class Presence:
         self._engine = engine
         self._reaper: Reaper = engine.reaper
         self._wall_clock = wall_clock
-        self._rooms: dict[str, dict[Session, _Present]] = {}
+        # Those in which somebody is.
+        self._rooms: dict[str, _Crowd] = {}
         self._counts: dict[str, _Count] = {}
 
     def people(self, room: str) -> list[Session]:
         """Who is in a room, by name."""
-        there = self._rooms.get(room, {})
+        crowd = self._rooms.get(room)
+        there = crowd.holds if crowd is not None else ()
         return sorted(there, key=lambda session: session.name.casefold())
 
     def count(self, room: str) -> int:
         """How many are in a room."""
-        return len(self._rooms.get(room, {}))
+        crowd = self._rooms.get(room)
+        return len(crowd.holds) if crowd is not None else 0
 
     def hold(self, room: str, session: Session, address: str | None = None) -> None:
         """A session holds a request on a room.
 
         :param address: what others may see of where it comes from.
         """
-        # It stays scheduled: who polls lets go and comes back all the time, and the sweep finds
-        # once in a while that it holds something.
-        self._present(room, session, address).holds += 1
+        # If it fades it goes on to: who polls lets go and comes back all the time, and the sweep
+        # finds once in a while that it holds something.
+        self._enter(room, session, address, 1)
 
     def release(self, room: str, session: Session, grace: float = GRACE) -> None:
         """A session lets go of a request on a room; it is present for ``grace`` seconds yet."""
-        present = self._rooms.get(room, {}).get(session)
-        if present is None:
+        crowd = self._rooms.get(room)
+        if crowd is None or session not in crowd.holds:
             return
-        present.holds -= 1
+        crowd.holds[session] -= 1
         now = self._reaper.seconds()
-        if now < present.leaving_until:
+        fading = self._fade(crowd, room, session, now)
+        if now < fading.leaving_until:
             # A page says that it leaves and drops its stream; which one comes first is chance.
             grace = min(grace, LEAVING_GRACE)
-            self._reaper.cancel(present)  # It may be for later.
-        present.until = max(present.until, now + grace)
-        self._watch(present, now)
+            self._reaper.cancel(fading)  # It may be for later.
+        self._stay(fading, now, grace)
 
     def seen(
         self, room: str, session: Session, grace: float = GRACE, address: str | None = None
     ) -> None:
         """A session asked something about a room."""
-        present = self._present(room, session, address)
+        crowd = self._enter(room, session, address, 0)
         now = self._reaper.seconds()
-        present.until = max(present.until, now + grace)
-        self._watch(present, now)
+        self._stay(self._fade(crowd, room, session, now), now, grace)
 
-    def _watch(self, present: _Present, now: float) -> None:
-        """Let the sweep look at somebody who holds nothing, at the latest when she is gone; what
-        makes it later costs nothing."""
-        if present.holds <= 0 and not present.due_bucket:
-            self._reaper.schedule(present, present.until - now)
+    def _fade(self, crowd: _Crowd, room: str, session: Session, now: float) -> _Fading:
+        fading = crowd.fading.get(session)
+        if fading is None:
+            fading = crowd.fading[session] = _Fading(self, room, session, now)
+        return fading
+
+    def _stay(self, fading: _Fading, now: float, grace: float) -> None:
+        """Let the sweep look at somebody at the latest when she is gone; what makes it later costs
+        nothing."""
+        fading.until = max(fading.until, now + grace)
+        if not fading.due_bucket:
+            self._reaper.schedule(fading, fading.until - now)
 
     def leave(self, room: str, session: Session) -> None:
         """A session says that it leaves a room; what it still holds there keeps it."""
-        present = self._rooms.get(room, {}).get(session)
-        if present is not None:
-            present.until = present.leaving_until = self._reaper.seconds() + LEAVING_GRACE
-            if not present.holds:
-                self._reaper.schedule(present, LEAVING_GRACE)
+        crowd = self._rooms.get(room)
+        if crowd is not None and session in crowd.holds:
+            now = self._reaper.seconds()
+            fading = self._fade(crowd, room, session, now)
+            fading.until = fading.leaving_until = now + LEAVING_GRACE
+            self._reaper.schedule(fading, LEAVING_GRACE)
 
     def ended(self, session: Session) -> None:
         """A session is over: it is gone from everywhere."""
-        for there in list(self._rooms.values()):
-            present = there.get(session)
-            if present is not None:
-                self._reaper.cancel(present)
-                self.gone(present)
+        for room, crowd in list(self._rooms.items()):
+            if session in crowd.holds:
+                self._gone(room, session)
 
     def gone_for_long(self, session: Session) -> None:
         """Others may take a session's name: it is gone from where it holds nothing."""
-        for there in list(self._rooms.values()):
-            present = there.get(session)
-            if present is not None and not present.holds:
-                self._reaper.cancel(present)
-                self.gone(present)
+        for room, crowd in list(self._rooms.items()):
+            if crowd.holds.get(session) == 0:
+                self._gone(room, session)
 
     def renamed(self, session: Session, old: str) -> None:
         """A session has another name than ``old`` now: for others one goes and one comes."""
-        for room, there in list(self._rooms.items()):
-            if session in there:
+        for room, crowd in list(self._rooms.items()):
+            if session in crowd.holds:
                 self._tell(room, events.leave(room, old, self._now()))
                 self._tell(room, events.join(room, session.name, self._now()))
 
@@ -179,14 +193,13 @@ class Presence:
 
     # -- for the sweep
 
-    def gone(self, present: _Present) -> None:
-        """Somebody's time is up."""
-        there = self._rooms.get(present.room, {})
-        if there.pop(present.session, None) is None:
-            return
-        if not there:
-            del self._rooms[present.room]
-        self._tell(present.room, events.leave(present.room, present.session.name, self._now()))
+    def faded(self, fading: _Fading) -> None:
+        """Somebody's time is up; she is gone unless she holds something."""
+        crowd = self._rooms[fading.room]
+        if crowd.holds[fading.session]:
+            del crowd.fading[fading.session]
+        else:
+            self._gone(fading.room, fading.session)
 
     def tell_count(self, count: _Count) -> bool:
         """Tell a full room how many are in it, if that has changed; False when it is quiet."""
@@ -200,13 +213,27 @@ class Presence:
 
     # -- inside
 
-    def _present(self, room: str, session: Session, address: str | None) -> _Present:
-        there = self._rooms.setdefault(room, {})
-        present = there.get(session)
-        if present is None:
-            present = there[session] = _Present(self, room, session, self._reaper.seconds())
+    def _enter(self, room: str, session: Session, address: str | None, held: int) -> _Crowd:
+        """Somebody is in a room and holds so many requests more there."""
+        crowd = self._rooms.get(room)
+        if crowd is None:
+            crowd = self._rooms[room] = _Crowd()
+        if session in crowd.holds:
+            crowd.holds[session] += held
+        else:
+            crowd.holds[session] = held
             self._tell(room, events.join(room, session.name, self._now(), address))
-        return present
+        return crowd
+
+    def _gone(self, room: str, session: Session) -> None:
+        crowd = self._rooms[room]
+        del crowd.holds[session]
+        fading = crowd.fading.pop(session, None)
+        if fading is not None:
+            self._reaper.cancel(fading)
+        if not crowd.holds:
+            del self._rooms[room]
+        self._tell(room, events.leave(room, session.name, self._now()))
 
     def _tell(self, room: str, event: Event) -> None:
         """Tell of a coming or going, or in a full room that the count changes."""
