@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet import tcp, unix
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.protocols.policies import ProtocolWrapper
 
 try:
@@ -162,23 +163,20 @@ class _Lean:
     """
 
     __slots__ = (
-        "_addressType",
-        "_sendmsgQueue",
+        "_peer",
+        "_peer_port",
         "_tempDataLen",
         "_waiting_pieces",
-        "client",
         "connected",
         "dataBuffer",
         "disconnected",
         "disconnecting",
-        "hostname",
         "offset",
         "producer",
         "producerPaused",
         "protocol",
         "reactor",
         "server",
-        "sessionno",
         "socket",
         "streamingProducer",
     )
@@ -191,7 +189,6 @@ class _Lean:
         self.offset = 0
         self.producer = None
         self.producerPaused = self.streamingProducer = False
-        self._addressType = tcp.Server._addressType
         self._waiting_pieces: list[bytes] | None = None
         super().__init__(*arguments)
 
@@ -221,8 +218,45 @@ class _Lean:
     def fileno(self) -> None:
         """Not kept."""
 
-    # Two strings by which Twisted would know each connection in its log, the peer's address in
-    # them: made for each, and never the same.
+    # The peer's address: a host and a port are half of what the pair of them is.
+
+    @property
+    def client(self) -> Any:
+        return self._peer if self._peer_port is None else (self._peer, self._peer_port)
+
+    @client.setter
+    def client(self, address: tuple[Any, ...]) -> None:
+        self._peer: Any = address
+        self._peer_port: int | None = None
+        if len(address) == 2 and address[1] is not None:
+            self._peer, self._peer_port = address
+
+    @property
+    def hostname(self) -> Any:
+        return self.client[0]
+
+    @hostname.setter
+    def hostname(self, value: object) -> None:
+        """Not kept."""
+
+    @property
+    def _addressType(self) -> Any:
+        return IPv4Address if len(self.client) == 2 else IPv6Address
+
+    @_addressType.setter
+    def _addressType(self, value: object) -> None:
+        """Not kept."""
+
+    # A number and two strings by which Twisted would know each connection in its log, the peer's
+    # address in them: made for each, and never the same.
+
+    @property
+    def sessionno(self) -> int:
+        return 0
+
+    @sessionno.setter
+    def sessionno(self, value: int) -> None:
+        """Not kept."""
 
     @property
     def logstr(self) -> str:
@@ -250,7 +284,7 @@ class LeanServer(_Lean, tcp.Server):  # type: ignore[misc]
 class LeanUnixServer(_Lean, unix.Server):  # type: ignore[misc]
     """A connection that was accepted on a Unix socket."""
 
-    __slots__ = ()
+    __slots__ = ("_sendmsgQueue",)
 
 
 def make_lean(port: Any, factory: object) -> None:
