@@ -159,7 +159,7 @@ class _Lean:
     """A connection without a dict: most of what one costs at rest is its dict.
 
     Twisted's defaults are attributes of the class, which slots hide, so that they are set here
-    first. Whatever else is set on one, as an abort does, still goes into a dict.
+    first. Whatever else is set on one, as its end and an abort do, still goes into a dict.
     """
 
     __slots__ = (
@@ -169,7 +169,6 @@ class _Lean:
         "_waiting_pieces",
         "connected",
         "dataBuffer",
-        "disconnected",
         "disconnecting",
         "offset",
         "producer",
@@ -184,7 +183,7 @@ class _Lean:
     socket: Any
 
     def __init__(self, *arguments: Any) -> None:
-        self.connected = self.disconnected = self.disconnecting = 0
+        self.connected = self.disconnecting = 0
         self.dataBuffer = b""
         self.offset = 0
         self.producer = None

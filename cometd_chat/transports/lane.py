@@ -235,6 +235,7 @@ class LaneConnection:
     def forget_head(self) -> None:
         """Keep nothing for a next request."""
         self._head = None
+        self._idle_since = 0.0  # Until it is idle again, one object for all.
 
     def response_over(self) -> None:
         """The response is complete: read on."""
