@@ -43,6 +43,10 @@ READERS = 4
 #: Bytes that an idle write-ahead log keeps on the disk after a long reader has let it grow.
 WAL_KEPT = 16 * 1024 * 1024
 
+#: KiB of pages that each connection keeps; the kernel keeps the file, too. SQLite's own number, 2
+#: MB, is as much again as a thousand readers take.
+CACHE = 512
+
 T = TypeVar("T")
 
 
@@ -246,6 +250,7 @@ def _set_up(connection: sqlite3.Connection, _record: object) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        f"cache_size = -{CACHE}",
         f"journal_size_limit = {WAL_KEPT}",
     ):
         connection.execute(f"PRAGMA {setting}")
