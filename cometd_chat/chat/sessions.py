@@ -194,7 +194,7 @@ class Sessions:
         if session.expires_at <= self._wall_clock():
             await self.end(session)
             raise InvalidToken("That session is over: log in again.")
-        session.seen_at = self._reaper.seconds()
+        session.seen_at = self._reaper.moment()
         return session
 
     def use_again(self, session: Session) -> bool:
@@ -205,7 +205,7 @@ class Sessions:
             return False
         if now + TOKEN_LIFETIME - session.expires_at >= _EXTEND_AFTER and not session.brief:
             return False
-        session.seen_at = self._reaper.seconds()
+        session.seen_at = self._reaper.moment()
         return True
 
     async def _load(self, token_hash: bytes) -> Session:
@@ -297,7 +297,7 @@ class Sessions:
             name_key=row.name if row.name_key == row.name else row.name_key,
             role=row.role,
             expires_at=row.expires_at / 1000,
-            seen_at=self._reaper.seconds(),
+            seen_at=self._reaper.moment(),
             home=self,
         )
 

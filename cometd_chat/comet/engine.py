@@ -41,7 +41,7 @@ class _Registration:
     :param reader: the handler, when it is a `ReadHandler`.
     :param batcher: the handler, when it is a `BatchHandler`.
     :param contexts: those it is in or is just being added to, in that order; most have one.
-    :param last_progress: when it was last touched, in seconds of the engine's clock.
+    :param last_progress: when it was last touched, in the reaper's seconds.
     """
 
     handler: CometHandler | None
@@ -262,7 +262,7 @@ class CometEngine:
         nothing; nothing happens when it is not held."""
         registration = self._held.get(id(handler))
         if registration is not None:
-            registration.last_progress = self._clock.seconds()
+            registration.last_progress = self.reaper.moment()
 
     def shutdown(self) -> None:
         """End all handlers with `on_terminate` (`Reason.SHUTDOWN`), and take no more.
@@ -395,7 +395,7 @@ class CometEngine:
                 reader=cast(ReadHandler, handler) if hasattr(handler, "on_read") else None,
                 batcher=cast(BatchHandler, handler) if getattr(handler, "on_batch", None) else None,
                 contexts=context._alone,
-                last_progress=self._clock.seconds(),
+                last_progress=self.reaper.moment(),
             )
         elif context in registration.contexts:
             return
@@ -516,7 +516,7 @@ class CometEngine:
             self._drop(registration, handler, events[-1])
 
     def _read(self, registration: _Registration, handler: CometHandler, event: CometEvent) -> None:
-        registration.last_progress = self._clock.seconds()
+        registration.last_progress = self.reaper.moment()
         if registration.reader is None:
             self._tell(registration, handler, [event])
             return

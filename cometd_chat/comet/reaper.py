@@ -19,6 +19,9 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+#: Seconds for which `Reaper.moment` gives the same number.
+STEP = 0.01
+
 #: Looking at the clock costs as much as a small item, so it is done once for so many.
 _CLOCK_EVERY = 32
 
@@ -83,6 +86,7 @@ class Reaper:
         if resolution <= 0:
             raise ValueError(f"A resolution is more than 0 seconds, not {resolution}.")
         self._clock = clock
+        self._now = clock.seconds()
         self._resolution = resolution
         self._slice_seconds = slice_seconds
         self._buckets: dict[int, _Bucket] = {}
@@ -95,6 +99,17 @@ class Reaper:
     def seconds(self) -> float:
         """The time by the reaper's clock, which is that of `Due.on_due`."""
         return self._clock.seconds()
+
+    def moment(self) -> float:
+        """The same, up to `STEP` ago: for noting when something was.
+
+        Who asks within a step is given the same object, so that thousands who come at once, or are
+        looked at in one sweep, keep one number among them.
+        """
+        now = self._clock.seconds()
+        if not 0 <= now - self._now < STEP:
+            self._now = now
+        return self._now
 
     @property
     def scheduled(self) -> int:
