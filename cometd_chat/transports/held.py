@@ -295,8 +295,6 @@ class HeldStream(_Held):
     """A response without an end, with a heartbeat and a bound on how far its reader is behind.
 
     There are thousands: what is the same for all is in their `Manner`.
-
-    :param worn_at: when it is worn, in the sweep's seconds, where there is a `Wear`.
     """
 
     __slots__ = (
@@ -305,27 +303,16 @@ class HeldStream(_Held):
         "_batch",
         "_chunked",
         "_direct",
-        "_events",
         "_replayed",
         "_unmeasured",
         "_waiting",
-        "_worn_at",
         "_written_at",
     )
 
     _log = Logger()
 
-    def __init__(
-        self,
-        request: HoldableRequest,
-        framing: Framing,
-        manner: Manner,
-        *,
-        worn_at: float = 0.0,
-    ) -> None:
+    def __init__(self, request: HoldableRequest, framing: Framing, manner: Manner) -> None:
         super().__init__(request, framing, manner)
-        self._worn_at = worn_at
-        self._events = 0
         self._direct: Any = None
         self._chunked: Literal[0, 1] = 0
         self._waiting: tuple[Deferred[None], ...] = ()
@@ -335,7 +322,7 @@ class HeldStream(_Held):
         self._unmeasured = 0
         self._replayed = 0
         self._batch = 0
-        self._written_at = self._acknowledged_at = manner.reaper.seconds()
+        self._written_at = self._acknowledged_at = manner.reaper.moment()
 
     @property
     def _written(self) -> int:
@@ -351,7 +338,7 @@ class HeldStream(_Held):
         below.set_user_timeout(request.transport, manner.user_timeout)
         # Lines for people say no hello; their head goes out at once all the same.
         first = self._framing.begin() + hello.framed(self._framing)
-        self._account(len(first), manner.reaper.seconds())
+        self._account(len(first), manner.reaper.moment())
         request.write(first)
         # Which of a batch's two forms is written, see `Batch.make`.
         self._direct, self._chunked = request.direct, 1 if request.chunked else 0
@@ -388,18 +375,16 @@ class HeldStream(_Held):
         if manner.ceiling.behind > manner.ceiling.limit:
             manner.ceiling.relieve()
         if manner.wear is not None:
-            self._events += len(batch.events)
-            self._retire_when_worn(manner.wear, now)
+            self._wear_out(manner.wear, len(batch.events), now)
 
     def replay(self, page: Batch) -> None:
         if self._listener is None:
             return
         now = self._manner.reaper.seconds()
-        self._events += len(page.events)
         self._put(page, now)
         self._replayed = self._written
         if self._manner.wear is not None:
-            self._retire_when_worn(self._manner.wear, now)
+            self._wear_out(self._manner.wear, len(page.events), now)
 
     def _put(self, batch: Batch, now: float) -> int:
         """Write a batch, and say how many bytes of body it was."""
@@ -425,10 +410,8 @@ class HeldStream(_Held):
         self._counts.bytes_sent += size
         self._manner.ceiling.account(size)
 
-    def _retire_when_worn(self, wear: Wear, now: float) -> None:
-        worn = self._events >= wear.events or self._written >= wear.bytes or now >= self._worn_at
-        if worn and not self._waiting and self._listener is not None:
-            self._listener.on_worn()
+    def _wear_out(self, wear: Wear, events: int, now: float) -> None:
+        """So many events more were written. This one doesn't wear; see `WearingStream`."""
 
     def end(self, batch: Batch | None) -> None:
         if not self._detach(told=False):
@@ -531,7 +514,7 @@ class HeldStream(_Held):
         if self._listener is not None:
             self._put(self._listener.on_silence(), now)
         if manner.wear is not None:
-            self._retire_when_worn(manner.wear, now)
+            self._wear_out(manner.wear, 0, now)
         return manner.heartbeat if self._listener is not None else None
 
     def measure(self) -> int:
@@ -543,7 +526,7 @@ class HeldStream(_Held):
         self._unmeasured = behind
         self._manner.ceiling.account(-taken)
         if taken > 0:
-            self._acknowledged_at = self._manner.reaper.seconds()
+            self._acknowledged_at = self._manner.reaper.moment()
             if self._listener is not None:
                 self._listener.on_progress()
         return behind
@@ -579,3 +562,25 @@ class HeldStream(_Held):
             behind=behind,
         )
         self.cut()
+
+
+class WearingStream(HeldStream):
+    """A stream that is ended when it has grown as long as its manner's `Wear` says.
+
+    :param worn_at: when it is worn in any case, in the sweep's seconds.
+    """
+
+    __slots__ = ("_events", "_worn_at")
+
+    def __init__(
+        self, request: HoldableRequest, framing: Framing, manner: Manner, *, worn_at: float
+    ) -> None:
+        super().__init__(request, framing, manner)
+        self._worn_at = worn_at
+        self._events = 0
+
+    def _wear_out(self, wear: Wear, events: int, now: float) -> None:
+        self._events += events
+        worn = self._events >= wear.events or self._written >= wear.bytes or now >= self._worn_at
+        if worn and not self._waiting and self._listener is not None:
+            self._listener.on_worn()

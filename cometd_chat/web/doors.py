@@ -45,6 +45,7 @@ from cometd_chat.transports.held import (
     HoldableRequest,
     Manner,
     Wear,
+    WearingStream,
     user_timeout,
 )
 from cometd_chat.transports.http import LimitedRequest
@@ -427,7 +428,7 @@ class Doors:
         least, most = FRAME_SECONDS
         lasts = least + (most - least) * self._random()
         worn_at = self._reaper.seconds() + lasts
-        return HeldStream(request, framing, self._frame_manner, worn_at=worn_at)
+        return WearingStream(request, framing, self._frame_manner, worn_at=worn_at)
 
     def _count_in(self, address: str) -> None:
         """Count a request that is to be held.

@@ -22,6 +22,7 @@ from cometd_chat.transports.held import (
     HeldStream,
     Manner,
     Wear,
+    WearingStream,
 )
 from cometd_chat.transports.http import ChatSite
 from cometd_chat.transports.ledger import Ledger
@@ -113,7 +114,7 @@ class Holder(MemoryNet):
         )
         if self.wait is not None:
             return HeldPoll(request, Poll(), manner, wait=self.wait)
-        return HeldStream(request, JsonLines(), manner, worn_at=self.worn_at)
+        return WearingStream(request, JsonLines(), manner, worn_at=self.worn_at)
 
     def open(self, window: int | None = None) -> tuple[Connection, Response, Any]:
         """A connection, the response on it, and what is held for it."""
