@@ -24,7 +24,7 @@ from twisted.web.http_headers import Headers
 from cometd_chat.errors import ChatError
 from cometd_chat.transports import below
 from cometd_chat.transports.event import chunk
-from cometd_chat.transports.heads import Head, PlainRequest
+from cometd_chat.transports.heads import PlainRequest
 from cometd_chat.transports.held import PeerListener
 
 if TYPE_CHECKING:
@@ -62,11 +62,10 @@ class LaneRequest:
     """
 
     __slots__ = (
+        "_asked",
         "_awaited",
-        "_body",
         "_connection",
         "_cookies",
-        "_head",
         "_headers",
         "_held",
         "_over",
@@ -79,7 +78,6 @@ class LaneRequest:
         "path",
         "sentLength",
         "transport",
-        "uri",
     )
 
     clientproto = b"HTTP/1.1"
@@ -90,10 +88,9 @@ class LaneRequest:
         self._connection = connection
         self.transport = connection.transport
         self.method = method
-        self.uri = plain.target
         self.path = path
-        self._head: Head | None = plain.head
-        self._body = plain.body
+        # All that was asked; None once a stream has begun.
+        self._asked: PlainRequest | None = plain
         self._cookies: dict[bytes, bytes] | None = None
         self.code = 200
         self._reason = b"OK"
@@ -112,7 +109,12 @@ class LaneRequest:
     @property
     def memory(self) -> dict[object, Any] | None:
         """What was found out about requests with the same header lines on this connection."""
-        return self._head.memory if self._head is not None else None
+        return self._asked.head.memory if self._asked is not None else None
+
+    @property
+    def uri(self) -> bytes:
+        """The path and the query."""
+        return self._asked.target if self._asked is not None else self.path
 
     @property
     def requestHeaders(self) -> FieldsOf:
@@ -128,7 +130,7 @@ class LaneRequest:
     def received_cookies(self) -> dict[bytes, bytes]:
         """The cookies; a route may take out what is no good."""
         if self._cookies is None:
-            self._cookies = dict(self._head.cookies) if self._head is not None else {}
+            self._cookies = dict(self._asked.head.cookies) if self._asked is not None else {}
         return self._cookies
 
     def getCookie(self, name: bytes) -> bytes | None:
@@ -138,7 +140,7 @@ class LaneRequest:
     @property
     def content(self) -> BytesIO:
         """The body."""
-        return BytesIO(self._body)
+        return BytesIO(self._asked.body if self._asked is not None else b"")
 
     def isSecure(self) -> bool:
         """Never: TLS goes the general way."""
@@ -151,7 +153,7 @@ class LaneRequest:
 
     @property
     def _fields(self) -> Mapping[str, tuple[str, ...]]:
-        return self._head.fields if self._head is not None else {}
+        return self._asked.head.fields if self._asked is not None else {}
 
     # -- the route
 
@@ -229,9 +231,9 @@ class LaneRequest:
         if self._over:
             return
         self._send(self._framed(data))
-        if self.chunked and self._head is not None:
+        if self.chunked and self._asked is not None:
             # A stream: it will be long until the next request, and there are many streams.
-            self._head, self._body, self._cookies, self.uri = None, b"", None, self.path
+            self._asked = self._cookies = None
             self._connection.forget_head()
 
     def _finish(self, body: bytes) -> None:

@@ -379,7 +379,7 @@ class TestMemory:
         connection.request("GET", "/hot/stream", headers={"Cookie": "a=b"})
         (request,) = net.desk.held
         assert connection.channel._head is None
-        assert (request._head, request._body, request._cookies) == (None, b"", None)
+        assert (request._asked, request._cookies, request.uri) == (None, None, request.path)
         assert request.getHeader("host") is None
         assert request.requestHeaders.getRawHeaders("host", []) == []
         assert request.getCookie(b"a") is None
