@@ -52,6 +52,7 @@ class MetaConnect:
 
     :param others: the replies to what came in the same request.
     :param sent: when answered, the number up to which the client has everything once it has this.
+    :param carried: when answered, whether messages went with it.
     """
 
     connects: Connects
@@ -61,6 +62,7 @@ class MetaConnect:
     others: Sequence[bytes] = ()
     lost: bool = False
     sent: int | None = None
+    carried: bool = False
     due_bucket: int = 0
 
     def on_due(self, now: float) -> float | None:
@@ -161,7 +163,7 @@ class Connects:
             self._rewind(session)
             return
         assert last.sent is not None
-        if last.exchange.line is not None or session.pushed:
+        if last.exchange.line is not None or (session.pushed and not last.carried):
             # What was pushed before the reply is older than it on the same connection.
             if session.line is not None and last.exchange.line in (None, connect.exchange.line):
                 self._on_confirmed(session, last.sent)
@@ -253,9 +255,11 @@ class Connects:
             reply["error"] = fault.error
             self._connects.pop(connect.exchange, None)
         else:
-            reply["advice"] = advice = self._advice(session, over=over)
             if not session.pushed:
-                parts += [queued.json for queued in self._take(session)]
+                taken = self._take(session)
+                parts += [queued.json for queued in taken]
+                connect.carried = bool(taken) and connect.exchange.line is None
+            reply["advice"] = advice = self._advice(connect, over=over)
             connect.sent = session.queue.last_sent
             session.answered = None if session.ended else connect
             self._silent(session, advice.get("interval", 0) / 1000, connect.message)
@@ -274,8 +278,9 @@ class Connects:
             else:
                 self.line_lost(connect.exchange.line)
 
-    def _advice(self, session: Session, *, over: bool) -> dict[str, Any]:
+    def _advice(self, connect: MetaConnect, *, over: bool) -> dict[str, Any]:
         """Always complete, since some clients replace all they know by it."""
+        session = connect.session
         if session.ended:
             return {"reconnect": "none", "interval": 0}
         advice = self.advice()
@@ -284,7 +289,7 @@ class Connects:
             advice.update({"multiple-clients": True, "interval": round(seconds * 1000)})
             if seconds <= 0:
                 advice.update({"reconnect": "none", "interval": 0})
-        elif _is_streamed(session):
+        elif _is_streamed(session) and not connect.carried:
             # The stream carries everything: its connects only say that the client is there.
             advice.update({"interval": advice["timeout"], "timeout": 0})
         return advice
@@ -366,6 +371,9 @@ class Connects:
 
     def _push(self, session: Session) -> None:
         line = session.line
+        if _is_awaited(session):
+            # What is pushed now could overtake it. Her next connect says that it has arrived.
+            return
         while line is not None and line is session.line and session.queue.urgent and line.writable:
             messages = [(queued.number, queued.json) for queued in self._take(session)]
             try:
@@ -393,7 +401,8 @@ class Connects:
             self._let_go(other)
         session.line = line
         self._lines[line] = session
-        self._rewind(session)
+        if not _is_awaited(session):
+            self._rewind(session)
         self.stir(session)
 
     def unbind(self, session: Session) -> None:
@@ -410,9 +419,10 @@ class Connects:
         held = session.held
         if held is not None and held.exchange.line is line:
             self._release(held)
-        if session.answered is not None and not session.acknowledged:
-            session.answered = None
-        self._rewind(session)
+        if not _is_awaited(session):
+            if not session.acknowledged:
+                session.answered = None
+            self._rewind(session)
         self._silent(session, self._options.interval)
 
     def line_lost(self, line: Line) -> None:
@@ -470,6 +480,13 @@ class Connects:
 def _connection_type(message: Message, exchange: Exchange) -> str:
     said = message.get("connectionType")
     return EVENTSOURCE if said == EVENTSOURCE else exchange.peer.transport
+
+
+def _is_awaited(session: Session) -> bool:
+    """Whether messages are on their way to her with a reply, while she has opened a line or is
+    about to: sent again by that, they would come twice."""
+    last = session.answered
+    return last is not None and last.carried and not session.acknowledged
 
 
 def _is_streamed(session: Session) -> bool:

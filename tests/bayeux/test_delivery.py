@@ -390,6 +390,45 @@ def test_a_client_that_settles_for_an_event_source_late_keeps_it() -> None:
     assert client.stream.ended
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_stream_that_opens_while_a_reply_is_on_its_way_waits_for_that(arrives: bool) -> None:
+    """On a slow machine Faye polls until its stream is open."""
+    world = World()
+    client = Client(world, STREAM)
+    client.open_stream = lambda last_number=None: None  # type: ignore[method-assign]
+    client.handshake()
+    client.subscribe("/app/x")
+    client.connect(connectionType=POLL)
+    held = client.connect(connectionType=POLL)
+    world.server.publish("/app/x", 1)
+    world.turn()
+    del client.open_stream
+    client.open_stream()
+    world.server.publish("/app/x", 2)
+    world.turn()
+    assert client.stream.frames == []
+    if arrives:
+        client.connect()
+    else:
+        client.held = None
+        world.server.lost(held)
+        world.turn()
+    assert client.data() == [1, 2]
+
+
+def test_who_gets_messages_beside_her_stream_is_asked_for_the_next_connect_soon() -> None:
+    world = World()
+    client = listening(world, STREAM)
+    world.server.line_lost(client.stream)
+    world.server.publish("/app/x", 1)
+    client.connect()
+    assert client.reply["advice"]["interval"] == 0
+    client.open_stream()
+    client.connect()
+    assert client.reply["advice"]["interval"] == 30000
+    assert client.data() == [1]
+
+
 def test_a_peer_that_goes_while_its_connect_waits_for_what_came_with_it_takes_nothing() -> None:
     world = World()
     client = listening(world)
