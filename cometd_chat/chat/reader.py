@@ -138,14 +138,13 @@ class Reader:
         "_at_once",
         "_awaited",
         "_ended",
-        "_first",
         "_held",
         "_live",
         "_on_end",
         "_one_shot",
         "_position",
         "_readership",
-        "_shown",
+        "_start",
         "_view",
         "address",
         "client",
@@ -175,8 +174,8 @@ class Reader:
         self._view = view
         self._held = held
         self._position = start.position
-        self._shown = start.shown
-        self._first = start.first
+        # Until something is sent to her, or she is live.
+        self._start: Start | None = start
         self.session = session
         self.address = address
         self.grace = grace
@@ -193,7 +192,8 @@ class Reader:
         """Go on the contexts, say hello, and catch up."""
         for context in self._view.contexts:
             context.add_handler(self)
-        self._held.hold(self, self._readership.hello(self._shown))
+        assert self._start is not None
+        self._held.hold(self, self._readership.hello(self._start.shown))
         if not self._catch_up_at_once():
             Deferred.fromCoroutine(self._catch_up()).addErrback(self._failed)
 
@@ -210,9 +210,9 @@ class Reader:
     @property
     def cursor(self) -> str:
         """How far she has come; all kept events of her rooms up to there have been sent."""
-        if self._first:
+        if self._start is not None and self._start.first:
             # A gap that she has not been told of yet: it must be found again from here.
-            return self._shown
+            return self._start.shown
         # Live, she is as far as the log, even where its last events were for other rooms; unless
         # a fan-out is on its way that may not have come to her yet.
         feed = self._readership.feed
@@ -257,18 +257,19 @@ class Reader:
 
     def _go_live(self, rest: Batch | None) -> None:
         self._live = True
-        if not self._first:
-            self._shown = ""  # From here on it is not asked for.
-        if rest is not None or self._first or self._at_once:
+        if self._start is not None and not self._start.first:
+            self._start = None
+        if rest is not None or self._start is not None or self._at_once:
             self._send(rest, self._held.replay)
         self._position = max(self._position, self._readership.feed.last_id)
 
     def _send(self, batch: Batch | None, write: Callable[[Batch], None]) -> None:
         if batch is not None and batch.kept:
             self._position = batch.last_id
-        if self._first:
-            batch = Batch([*self._first, *(batch.events if batch is not None else ())])
-            self._first = ()
+        if self._start is not None:
+            first, self._start = self._start.first, None
+            if first:
+                batch = Batch([*first, *(batch.events if batch is not None else ())])
         if self._one_shot:
             self._finish(batch)
         elif batch is not None:
