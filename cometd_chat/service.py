@@ -32,6 +32,7 @@ from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rooms import Rooms
 from cometd_chat.chat.sessions import Sessions
+from cometd_chat.collector import RareCollections
 from cometd_chat.comet import CometEngine, Reaper
 from cometd_chat.data import DataDirectory, SecretFile
 from cometd_chat.log.database import Database
@@ -103,6 +104,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
         partial(announce, data),
         prepare=partial(below.make_lean, factory=site) if settings.fast_lane else None,
     )
+    collections = RareCollections()
     return Daemon(
         [
             data,
@@ -114,6 +116,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
             Lifetime("feed", begin=lambda: chat.start(log.recent(*TAIL)), end=chat.feed.stop),
             Lifetime("readers", end=chat.stop),
             ports,
+            Lifetime("rare collections", begin=collections.begin, end=collections.end),
             Notifier.from_environment(os.environ, reactor),
         ],
         reactor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import os
 import stat
 from pathlib import Path
@@ -18,6 +19,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 
+from cometd_chat.collector import THRESHOLDS
 from cometd_chat.data import DataDirectory
 from cometd_chat.parts import STOP_TIMEOUT, CannotStart, Lifetime, OrderedServices
 from cometd_chat.ports import Bound, ListeningPorts, with_backlog
@@ -92,6 +94,20 @@ def test_build_opens_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
     assert reactor.tcpServers == []
     assert reactor.getDelayedCalls() == []
+
+
+def test_the_collector_is_set_back_when_the_daemon_stops(tmp_path: Path) -> None:
+    before = gc.get_threshold()
+    parts = build(Settings(data=tmp_path / "data"), MemoryReactorClock())
+    collections = parts.getServiceNamed("rare collections")
+    collections.startService()
+    try:
+        assert gc.get_threshold() == THRESHOLDS != before
+        assert gc.get_freeze_count() > 0
+    finally:
+        collections.stopService()
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
 
 
 def test_the_directory_is_made_for_us_alone(tmp_path: Path) -> None:
