@@ -31,7 +31,6 @@ class RareCollections:
     def begin(self) -> None:
         """Look rarely, and never again at what has been there since the start: modules, routes."""
         self._before = gc.get_threshold()
-        gc.collect()
         gc.freeze()
         gc.set_threshold(*THRESHOLDS)
 
