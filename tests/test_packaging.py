@@ -119,11 +119,13 @@ def test_the_version_is_the_packages(python: str) -> None:
 
 def test_every_requirement_is_pinned() -> None:
     """What ``make run`` and ``make test`` install next year is what was tested today."""
-    pinned = {
-        normal(line.split("==")[0])
+    lines = [
+        line
         for line in (ROOT / "constraints.txt").read_text().splitlines()
         if line and not line.startswith("#")
-    }
+    ]
+    assert len(set(lines)) == len(lines)
+    pinned = {normal(line.split("==")[0]) for line in lines}
     wanted = re.findall(r'^ +"([a-z][a-z0-9-]*)(?:\[\w+\])?(?:>=[\d.]+)?",$', setup_text(), re.M)
     assert len(wanted) > 15
     assert {normal(name) for name in wanted} <= pinned
