@@ -10,12 +10,14 @@ the process printed.
 
 from __future__ import annotations
 
+import random
 import resource
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -30,12 +32,17 @@ class BenchmarkFailed(Exception):
     """Something that is needed for a figure did not happen; the text says what."""
 
 
+#: Below those that Linux gives to clients, of which there are thousands here (ip(7)).
+PORTS = range(10_000, 32_768)
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody has just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody has, and that no client will be given."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def raise_open_file_limit() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import selectors
 import signal
 import socket
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -31,19 +33,20 @@ PATIENCE = 60.0
 _LAST_LINE = re.compile(r"open files: \d+")
 
 
-#: What `free_port` gave: the kernel may well choose the same one twice before anybody listens.
+#: Below those that Linux gives to clients (ip(7)): a test may open thousands.
+_PORTS = range(10_000, 32_768)
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody has just now, another one each time."""
+    """A TCP port of 127.0.0.1 that nobody has or will be given as a client, a new one each time."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
-            return port
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def command(name: str) -> str:
