@@ -53,29 +53,33 @@ class Faye:
         return bayeux("/faye", {"channel": CHANNEL, "data": json.loads(payload)})
 
 
-@attrs.frozen
+@attrs.define
 class BayeuxCycle:
     """Clients that connect again and again.
 
     :param path: of the Bayeux server.
     :param clients: their ids.
+    :param number: of the last connect. One that has the id of the one before asks for the same
+        messages again.
     """
 
     path: str
     clients: list[str]
+    number: int = 0
 
     def first(self, number: int) -> bytes:
         """A connect."""
+        self.number += 1
         message = {
             "channel": "/meta/connect",
             "clientId": self.clients[number],
             "connectionType": "long-polling",
-            "id": "1",
+            "id": str(self.number),
         }
         return bayeux(self.path, message)
 
     def following(self, number: int, answer: bytes) -> bytes:
-        """The same connect."""
+        """The next one."""
         return self.first(number)
 
 
