@@ -13,7 +13,7 @@ client has confirmed, it has all before that, too.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -145,7 +145,7 @@ class RoomSource:
         self._by_path: dict[str, dict[_Reader, None]] = {}
         self._made: OrderedDict[int, EventMessage | None] = OrderedDict()
         # What was said and is on its way, and the walk through those who read it.
-        self._said: deque[CometEvent] = deque()
+        self._said: list[CometEvent] = []
         self._walk: Iterator[None] | None = None
         self._heard: set[str] = set()
         self._all_heard = False
@@ -338,15 +338,27 @@ class RoomSource:
 
     def _tell_all(self) -> Iterator[None]:
         while self._said:
-            told = self._said.popleft()
-            path, event = told.context.path, told.attachment
-            if event.id is None:
-                self.tell_members(path, event)
-                continue
-            # Over a copy: whoever comes in between has it from the tail.
-            for reader in [*self._by_path.get(path, ()), *self._by_path.get(ALL, ())]:
-                self._take(reader, path, event)
-                yield
+            told, self._said = self._said, []
+            kept = []
+            for each in told:
+                if each.attachment.id is None:
+                    self.tell_members(each.context.path, each.attachment)
+                else:
+                    kept.append((each.context.path, each.attachment))
+            # All of it to one after the other: a poll is answered once, however many waited. Over a
+            # copy: whoever comes in between has it from the tail.
+            for reader in self._readers_of({path for path, _ in kept}):
+                for path, event in kept:
+                    self._take(reader, path, event)
+                    yield
+
+    def _readers_of(self, paths: Collection[str]) -> list[_Reader]:
+        """Who reads any of some rooms, each once."""
+        if len(paths) == 1:
+            (path,) = paths
+            return [*self._by_path.get(path, ()), *self._by_path.get(ALL, ())]
+        found = {reader: None for path in paths for reader in self._by_path.get(path, ())}
+        return [*found, *(each for each in self._by_path.get(ALL, ()) if each not in found)]
 
     def _take(self, reader: _Reader, path: str, event: Event) -> None:
         place = reader.place(path)

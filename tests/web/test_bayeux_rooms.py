@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cometd_chat.errors import StorageUnavailable
+from cometd_chat.web import bayeux_rooms
 from tests.memory import HeldLog, MakeSite, MemorySite
 from tests.web.bayeux import KINDS, LONG, SOCKET, STREAM, Client
 
@@ -49,6 +50,38 @@ def test_no_such_room(site: MemorySite, channel: str) -> None:
     alice = Client(site, name="alice")
     assert alice.subscribe(channel)["error"].startswith("404:")
     assert alice.ask(channel, data={"text": "hi"})["error"][:3] in ("404", "400")
+
+
+def test_what_was_said_at_once_is_one_answer_to_each(
+    site: MemorySite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the walk through them has to make way for others."""
+    monkeypatch.setattr(bayeux_rooms, "_SLICE", 0.0)
+    clients = [Client(site, name=f"client-{n}").joined("/chat/lobby") for n in range(40)]
+    for client in clients:
+        client.pump()
+    site.log.hold()
+    site.fill(4)
+    site.log.release()
+    site.advance(0.1)
+    for client in clients:
+        assert client.held is not None
+        assert len([each for each in client.read(client.held) if "data" in each]) == 4
+    assert [len(client.texts) for client in clients] == [4] * 40
+
+
+def test_what_was_said_at_once_in_several_rooms_is_in_order(site: MemorySite) -> None:
+    patterns = [("/chat/lobby", "/chat/dev"), ("/chat/*",), ("/chat/dev", "/chat/**")]
+    clients = [Client(site, name=f"client-{n}").joined(*each) for n, each in enumerate(patterns)]
+    only = Client(site, name="only-dev").joined("/chat/dev")
+    site.log.hold()
+    for number in range(6):
+        site.fill(1, ("lobby", "dev")[number % 2], f"line {number}")
+    site.log.release()
+    site.advance(0.1)
+    for client in clients:
+        assert client.texts == [f"line {number}" for number in range(6)]
+    assert only.texts == ["line 1", "line 3", "line 5"]
 
 
 def test_the_longest_name(make_site: MakeSite) -> None:
