@@ -338,6 +338,11 @@ def test_a_loss_that_nobody_knows_of_does_no_harm() -> None:
     world.server.line_lost(FakeLine())
     world.server.line_writable(FakeLine())
     world.server.line_confirmed(FakeLine(), 3)
+    client.subscribe("/app/x")
+    client.publish("/app/x", 2)
+    client.connect()
+    assert client.data() == [2]
+    assert world.server.connects.counts.lost == 0
 
 
 # -- several windows of one browser
