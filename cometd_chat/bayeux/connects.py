@@ -143,10 +143,10 @@ class Connects:
             self.answer(session.held, faults.connect_replaced())
         self._settle_last(session, connect)
         session.transport = _connection_type(message, exchange)
+        heard, session.hears_line = session.hears_line, _hears_line(session, exchange)
         if exchange.line is not None:
             self.bind(session, exchange.line)
-        elif session.transport != EVENTSOURCE and session.connected:
-            # Not with the first: Faye may have sent that before it settled for an EventSource.
+        elif heard and not session.hears_line:
             self.unbind(session)
         if exchange.line is None:
             self._connects[exchange] = connect
@@ -480,6 +480,12 @@ class Connects:
 def _connection_type(message: Message, exchange: Exchange) -> str:
     said = message.get("connectionType")
     return EVENTSOURCE if said == EVENTSOURCE else exchange.peer.transport
+
+
+def _hears_line(session: Session, exchange: Exchange) -> bool:
+    """Whether the client that sent a connect knew of its line. Faye polls until it has heard that
+    its EventSource is open: polls may come after that has opened here, and want to be answered."""
+    return exchange.line is not None or session.transport == EVENTSOURCE
 
 
 def _is_awaited(session: Session) -> bool:

@@ -171,7 +171,8 @@ class BayeuxServer:
             self.confirm(session, number)
 
     def open_stream(self, client_id: str, peer: Peer, line: Line, last_number: int | None) -> None:
-        """An EventSource was opened for a session: its messages go there from now.
+        """An EventSource was opened for a session: its messages go there once a connect says that
+        its client uses it.
 
         :param last_number: of its ``Last-Event-ID``: the client has everything up to there.
         :raises NotFound: there is no such session, or it is not the peer's.
@@ -179,8 +180,8 @@ class BayeuxServer:
         session = self.session(client_id)
         if session is None or not self._admits(session, peer, line):
             raise NotFound("There is no such session: handshake again.")
+        session.hears_line = session.transport == EVENTSOURCE
         self.connects.bind(session, line)
-        session.transport = EVENTSOURCE
         session.heard_at = self._reaper.seconds()
         if last_number is not None:
             self.confirm(session, last_number)

@@ -87,11 +87,13 @@ class Session:
         self.delivered_at = now
         #: The transport that her last connect came by.
         self.transport = ""
-        # Of `Connects`: the newest connect, the one that is held, the one last answered.
+        # Of `Connects`: the newest connect, the one that is held, the one last answered; her line,
+        # and whether her last connect came by it or named it.
         self.newest: MetaConnect | None = None
         self.held: MetaConnect | None = None
         self.answered: MetaConnect | None = None
         self.line: Line | None = None
+        self.hears_line = False
         self.connected = False
         self.choked: dict[ChannelSource, None] = {}
         # Her life: when she was last heard, and how long she may be silent.
@@ -109,7 +111,7 @@ class Session:
     @property
     def pushed(self) -> bool:
         """Whether messages go out on a line at once, and not with her connects."""
-        return self.line is not None and not self.acknowledged
+        return self.line is not None and self.hears_line and not self.acknowledged
 
     def deliver(self, channel: str, data: object, *, lazy: bool = False) -> bool:
         """Send something to her alone, whether she subscribed to the channel or not.

@@ -374,20 +374,36 @@ def test_what_was_pushed_on_a_socket_that_broke_goes_with_the_next_poll() -> Non
     assert client.data() == [1]
 
 
-def test_a_client_that_settles_for_an_event_source_late_keeps_it() -> None:
-    """Faye may open the stream before its first connect, which still says long-polling."""
+def test_nothing_is_pushed_to_an_event_source_whose_client_still_polls() -> None:
+    """Faye hears that its stream is open by an event; it may have sent any number of polls until
+    then, and what was pushed to it before them would come again as their answers."""
     world = World()
     client = Client(world, STREAM)
     client.handshake()
-    client.connect(connectionType=POLL)
-    assert not client.stream.ended
     client.subscribe("/app/x")
+    world.server.publish("/app/x", 1)
+    client.connect(connectionType=POLL)
+    for number in (2, 3):
+        client.connect(connectionType=POLL)
+        world.server.publish("/app/x", number)
+        world.turn()
+    assert client.stream.frames == []
+    assert client.data() == [1, 2, 3]
     client.connect()
+    world.server.publish("/app/x", 4)
+    world.turn()
+    assert [each["data"] for frame in client.stream.frames for each in frame] == [4]
+
+
+def test_a_client_that_leaves_its_event_source_for_polls_gets_what_it_may_have_missed() -> None:
+    world = World()
+    client = listening(world, STREAM)
     world.server.publish("/app/x", 1)
     world.turn()
-    assert [each["data"] for frame in client.stream.frames for each in frame] == [1]
+    assert client.data() == [1]
     client.connect(connectionType=POLL)
     assert client.stream.ended
+    assert client.data() == [1]
 
 
 @pytest.mark.parametrize("arrives", [True, False])
@@ -407,12 +423,11 @@ def test_a_stream_that_opens_while_a_reply_is_on_its_way_waits_for_that(arrives:
     world.server.publish("/app/x", 2)
     world.turn()
     assert client.stream.frames == []
-    if arrives:
-        client.connect()
-    else:
+    if not arrives:
         client.held = None
         world.server.lost(held)
         world.turn()
+    client.connect()
     assert client.data() == [1, 2]
 
 
