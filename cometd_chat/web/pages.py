@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
 import attrs
@@ -65,6 +66,19 @@ def content_security_policy(nonce: str) -> str:
     )
 
 
+@cache
+def _templates() -> Environment:
+    """The templates, each compiled when it is first asked for: once in a process."""
+    return Environment(
+        loader=PackageLoader("cometd_chat.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
 class Pages:
     """Renders each page to a string.
 
@@ -74,18 +88,10 @@ class Pages:
     """
 
     def __init__(self, version: str) -> None:
-        self._environment = Environment(
-            loader=PackageLoader("cometd_chat.web"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        self._environment.globals["version"] = version
+        self._version = version
 
     def _render(self, template: str, **values: object) -> str:
-        return self._environment.get_template(template).render(values)
+        return _templates().get_template(template).render(values, version=self._version)
 
     def log_in(
         self,
