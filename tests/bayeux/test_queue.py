@@ -9,7 +9,13 @@ from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from cometd_chat.bayeux.queue import EventMessage, SessionQueue
 from cometd_chat.bayeux.sources import ChannelSource
@@ -192,7 +198,8 @@ class Model(RuleBasedStateMachine):
             assert self.queue.last_sent == self.sent[-1]
 
 
-TestModel = Model.TestCase
+def test_model() -> None:
+    run_state_machine_as_test(Model)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 300), st.integers(0, 3))))
