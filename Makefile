@@ -51,12 +51,12 @@ types:
 	$(BIN)/mypy
 
 # What measures the machine's memory runs alone, and so does lynx, which shows nothing when a worker
-# of pytest-xdist starts it; all else runs three files at a time.
+# of pytest-xdist starts it; all else runs four files at a time, in the order of tests/conftest.py.
 ALONE := tests/faults tests/daemon/test_text_browsers.py
 
 # The pytest command, unlike `python -m pytest`, leaves the checkout out of sys.path.
 tests:
-	env -u PYTHONPATH $(BIN)/pytest -ra --numprocesses 3 --dist loadfile $(ALONE:%=--ignore %)
+	env -u PYTHONPATH $(BIN)/pytest -ra --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore %)
 	env -u PYTHONPATH $(BIN)/pytest -ra $(ALONE)
 
 clean:

@@ -21,8 +21,9 @@ pytest_plugins = ["tests.chromium"]
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "") == "true"
 
-#: Folders of slower tests, in the order in which they run after the others.
-LATER = ("daemon", "clients", "bayeux_clients", "faults", "browser")
+#: Slower tests, in the order in which they run after the others: the file that takes longest
+#: first, or all other workers would wait for the one that has it.
+LATER = ("browser/test_leader.py", "browser", "bayeux_clients", "daemon", "clients", "faults")
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)
@@ -41,8 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def rank(item: pytest.Item) -> int:
-        folders = item.path.relative_to(ROOT).parts
-        return next((n for n, name in enumerate(LATER, 1) if name in folders), 0)
+        path = item.path.relative_to(ROOT / "tests").as_posix()
+        return next((n for n, name in enumerate(LATER, 1) if path.startswith(name)), 0)
 
     items.sort(key=rank)
 
