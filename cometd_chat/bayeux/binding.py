@@ -6,16 +6,22 @@ the session's id.
 What it may know: peers. Not where cookies come from.
 
 Invariant: once a client has returned its cookie or token, only requests that show it are the
-session's. Until then the id is enough, for it can't be guessed, and some clients keep no cookies.
+session's, and lines that may have been asked for before it had it. Until then the id is enough, for
+it can't be guessed, and some clients keep no cookies.
 """
 
 from __future__ import annotations
 
 from hmac import compare_digest
+from math import inf
 
 import attrs
 
 from cometd_chat.bayeux.exchange import Peer
+
+#: For so many seconds after a handshake lines may still come that were asked for before the client
+#: had its reply, and the cookie with it.
+UNDER_WAY = 10.0
 
 
 @attrs.define
@@ -51,20 +57,23 @@ class Binding:
     def __init__(self, peer: Peer, made_at: float) -> None:
         self.browser = peer.browser or peer.offered_browser
         self._made_at = made_at
+        # Who showed a cookie has one to show; to others it goes with the reply.
+        self._offered_at = made_at if peer.browser is not None else made_at + UNDER_WAY
         self._cookie = _Proof(self.browser, peer.browser is not None)
         self._token = _Proof(peer.token, peer.token is not None)
 
     def admits(self, peer: Peer, line_opened_at: float | None) -> bool:
         """Whether a request may use the session.
 
-        :param line_opened_at: for a line, when it was opened, in the reaper's seconds. One that is
-            older than the session shows only what there was before it: Faye opens its WebSocket
-            before it handshakes by a POST, and is then without the cookie that the POST sets.
+        :param line_opened_at: for a line, when it was opened, in the reaper's seconds. One that was
+            asked for before the session was made shows only what there was then: Faye asks for its
+            WebSocket before it handshakes by a POST, and is then without the cookie that the POST
+            sets; of the two requests the POST may well be here first.
         """
-        older = line_opened_at is not None and line_opened_at <= self._made_at
-        return self._cookie.admits(peer.browser, may_lack=older) and self._token.admits(
-            peer.token, may_lack=older
-        )
+        opened_at = inf if line_opened_at is None else line_opened_at
+        return self._cookie.admits(
+            peer.browser, may_lack=opened_at <= self._offered_at
+        ) and self._token.admits(peer.token, may_lack=opened_at <= self._made_at)
 
 
 def _bytes(text: str) -> bytes:

@@ -79,6 +79,19 @@ def test_a_socket_that_was_open_before_the_handshake_may_lack_the_cookie() -> No
     assert not asking(client, Peer(PUSH, browser="another"), early)
 
 
+def test_a_socket_that_was_asked_for_before_the_handshake_may_come_after_it() -> None:
+    """Faye asks for both at once; a busy machine gets to the socket when the cookie is returned."""
+    world = World()
+    client = Client(world, peer=Peer(POLL, offered_browser="mine"))
+    client.handshake()
+    assert asking(client, Peer(POLL, browser="mine"))
+    on_its_way, too_late = FakeLine(opened_at=9), FakeLine(opened_at=11)
+    assert asking(client, Peer(PUSH), on_its_way)
+    assert not asking(client, Peer(PUSH), too_late)
+    assert not asking(client, Peer(PUSH, browser="another"), on_its_way)
+    assert not asking(client, Peer(POLL))
+
+
 def test_a_stream_is_opened_by_who_may_only() -> None:
     world = World()
     client = Client(world, peer=Peer(POLL, browser="mine"))
