@@ -25,7 +25,18 @@ from benchmarks.servers import faye, nchan, python
 from benchmarks.servers.server import SCRATCH
 
 #: In the order in which they run.
-CASES = ("fanout", "flood", "memory", "heartbeat", "poll", "bayeux", "posts", "restart", "startup")
+CASES = (
+    "fanout",
+    "others",
+    "flood",
+    "memory",
+    "heartbeat",
+    "poll",
+    "bayeux",
+    "posts",
+    "restart",
+    "startup",
+)
 
 
 def main() -> None:

@@ -120,6 +120,15 @@ GOALS = [
     Goal("growth of that from 100 to 15,000 streams", "x", growth, 1.2),
     *(
         Goal(
+            f"p99 of {what} while messages go to 15,000 streams",
+            "ms",
+            own("others", f"busy_{kind}_p99_ms"),
+            20,
+        )
+        for kind, what in (("post", "a post"), ("poll", "a poll"))
+    ),
+    *(
+        Goal(
             f"deliveries a second flat out, {size:,} streams, of Nchan's",
             "x",
             against("flood", "deliveries_s", "nchan", size=size),

@@ -43,6 +43,17 @@ COLUMNS: dict[str, tuple[dict[str, str], list[Column]]] = {
             ("load client, µs", "client_us", 1),
         ],
     ),
+    "others": (
+        {"streams": "streams"},
+        [
+            ("p50, ms", "busy_p50_ms", 1),
+            ("p99, ms", "busy_p99_ms", 1),
+            ("p99 of a post, ms", "busy_post_p99_ms", 1),
+            ("of a poll, ms", "busy_poll_p99_ms", 1),
+            ("of `/healthz`, ms", "busy_healthz_p99_ms", 1),
+            ("p99 in calm, ms", "calm_p99_ms", 1),
+        ],
+    ),
     "flood": (
         {"size": "streams"},
         [

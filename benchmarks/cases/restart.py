@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 from benchmarks.load.prober import Prober
 from benchmarks.load.remote import Remote
 from benchmarks.load.streams import Streams
-from benchmarks.plan import Plan, Sample, quantile
+from benchmarks.plan import Plan, Sample
 from benchmarks.processes import Running
-from benchmarks.servers.comet import EVENTS, QUIET, Comet, cursor, message, session, sessions
-from benchmarks.wire import ask, bearer, connect, exchange, get, post
+from benchmarks.servers.comet import EVENTS, Comet, cursor, session, sessions
+from benchmarks.waits import CALM, EVERY, LIMIT, percentiles, questions
+from benchmarks.wire import ask, bearer, connect, exchange, get
 
 CLIENTS = 10_000
 
@@ -22,12 +22,6 @@ BEHIND = 50
 
 #: Connections that are on their way at once; a listening socket's queue holds 4,096.
 AT_ONCE = 4000
-
-#: Milliseconds are seen by somebody who asks something every so many seconds.
-EVERY = 0.02
-
-#: Seconds of the same questions when nothing else happens.
-CALM = 2.0
 
 
 def run(plan: Plan) -> Iterator[Sample]:
@@ -64,7 +58,7 @@ def storm(running: Running, tokens: list[str], since: str, prober: str) -> Sampl
         Remote(Prober, running.address) as other,
     ):
         calm = other.call("run", questions(prober), EVERY, CALM)
-        other.begin("run", questions(prober), EVERY, 120.0)
+        other.begin("run", questions(prober), EVERY, LIMIT)
         time.sleep(0.2)
         used = running.cpu()
         requests = [get(f"{EVENTS}/stream?cursor={since}", bearer(token)) for token in tokens]
@@ -81,23 +75,4 @@ def storm(running: Running, tokens: list[str], since: str, prober: str) -> Sampl
         "cpu_us": used / len(tokens) * 1e6,
         **percentiles("calm", calm),
         **percentiles("busy", busy),
-    }
-
-
-def questions(token: str) -> dict[str, bytes]:
-    """What the one asks who was there all the time."""
-    return {
-        "healthz": get("/healthz"),
-        "post": post(f"/api/v1/rooms/{QUIET}/messages", message(), bearer(token)),
-        "poll": get(f"{EVENTS}/poll?wait=0&rooms={QUIET}", bearer(token)),
-    }
-
-
-def percentiles(when: str, found: dict[str, list[float]]) -> dict[str, Any]:
-    """The median and the 99th percentile, of all and by kind of question."""
-    everything = [wait for waits in found.values() for wait in waits]
-    return {
-        f"{when}_p50_ms": quantile(everything, 0.5),
-        f"{when}_p99_ms": quantile(everything, 0.99),
-        **{f"{when}_{kind}_p99_ms": quantile(waits, 0.99) for kind, waits in found.items()},
     }
