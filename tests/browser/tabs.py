@@ -104,19 +104,24 @@ class Tab:
 
     def choose(self, door: str) -> None:
         """Take a door by the menu behind the chip."""
-        self.page.click("#chip")
+        self._open_chip()
         self.page.check(f"#connection input[value={door}]")
         self.page.keyboard.press("Escape")
         self.is_live(door)
 
     def fact(self, term: str) -> str:
         """What the panel behind the chip says."""
-        self.page.click("#chip")
+        self._open_chip()
         rows = self.page.locator("#connection-facts")
         terms = rows.locator("dt").all_text_contents()
         facts = rows.locator("dd").all_text_contents()
         self.page.keyboard.press("Escape")
         return dict(zip(terms, facts, strict=True)).get(term, "")
+
+    def _open_chip(self) -> None:
+        # As somebody would; a tab in the background is drawn once a second, and a click waits.
+        self.page.bring_to_front()
+        self.page.click("#chip")
 
     def say(self, text: str) -> None:
         """Write and send."""
