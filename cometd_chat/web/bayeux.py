@@ -302,14 +302,11 @@ class Bayeux:
         require_upgrade(request)
         if not self._origins.includes(request):
             self._auth.check_origin(request)
-        cookies = not is_foreign(request)
-        peer = self._peer(request, WEBSOCKET, cookies=cookies)
-        if cookies:
-            peer = self._offered(peer)
+        # No cookie is offered: Faye handshakes by a POST at the same time, and of two cookies the
+        # later would be shown by requests of a session that is bound to the other.
+        peer = self._peer(request, WEBSOCKET, cookies=not is_foreign(request))
         self.limits.hold(peer.address)
         headers = b""
-        if peer.offered_browser is not None:
-            headers += b"Set-Cookie: %b\r\n" % self._browser_cookie(request, peer).encode()
         # Clients that ask for subprotocols fail without one (WebSockets standard, section 3).
         wanted = re.match(r"[\w.-]{1,64}", request.getHeader("sec-websocket-protocol") or "")
         if wanted is not None:

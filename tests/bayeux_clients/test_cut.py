@@ -35,7 +35,8 @@ def test_a_cut_connection_is_made_again(
     alice = make_client(kind, port=proxy.port)
     ext = with_token(daemon.port, f"alice-in-{room}")
     alice.open(proxy.port, ext=ext)
-    assert alice.subscribe(f"/chat/{room}")[0]["successful"]
+    [subscribed] = alice.subscribe(f"/chat/{room}")
+    assert subscribed["successful"], subscribed
     say(daemon.port, bob, "before", room=room)
     alice.hear("before")
     proxy.cut()

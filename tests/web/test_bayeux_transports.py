@@ -334,9 +334,8 @@ class TestWebSocket:
         lines = {**UPGRADE, "Sec-WebSocket-Protocol": "faye-websocket, other"}
         head = Line(site, "/cometd", lines, "192.0.2.7").head
         assert "Sec-WebSocket-Protocol: faye-websocket\r\n" in head + "\r\n"
-        assert "Set-Cookie: BAYEUX_BROWSER=" in head
-        lines = {**UPGRADE, "Cookie": "BAYEUX_BROWSER=" + "a" * 40}
-        assert "Set-Cookie" not in Line(site, "/cometd", lines, "192.0.2.7").head
+        # It would take the place of one that a handshake by POST has set meanwhile.
+        assert "Set-Cookie" not in head
 
     @pytest.mark.parametrize(
         ("origin", "status"),
