@@ -49,6 +49,11 @@ WEBSOCKET, EVENTSOURCE = "websocket", "eventsource"
 
 BROWSER_COOKIE = b"BAYEUX_BROWSER"
 
+#: The same from a socket, where there is none of that name: Faye handshakes by a POST while it asks
+#: for its socket, and of two cookies with one name the later would take the other's place, whose
+#: session is bound to that.
+SOCKET_COOKIE = b"BAYEUX_SOCKET"
+
 _BROWSER = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 #: Encodings in which old clients may send JSON; all else is UTF-8 (RFC 8259, section 8.1).
@@ -290,7 +295,7 @@ class Bayeux:
         if cookies and "/meta/handshake" in channels:
             peer = self._offered(peer)
         if peer.offered_browser is not None:
-            request.setHeader("set-cookie", self._browser_cookie(request, peer))
+            request.setHeader("set-cookie", self._browser_cookie(BROWSER_COOKIE, request, peer))
         limited = "/meta/connect" in channels
         exchange = HttpExchange(self, request, peer, callback, limited)
         exchange.begin()
@@ -302,11 +307,15 @@ class Bayeux:
         require_upgrade(request)
         if not self._origins.includes(request):
             self._auth.check_origin(request)
-        # No cookie is offered: Faye handshakes by a POST at the same time, and of two cookies the
-        # later would be shown by requests of a session that is bound to the other.
-        peer = self._peer(request, WEBSOCKET, cookies=not is_foreign(request))
+        cookies = not is_foreign(request)
+        peer = self._peer(request, WEBSOCKET, cookies=cookies)
+        if cookies:
+            peer = self._offered(peer)
         self.limits.hold(peer.address)
         headers = b""
+        if peer.offered_browser is not None:
+            cookie = self._browser_cookie(SOCKET_COOKIE, request, peer)
+            headers += b"Set-Cookie: %b\r\n" % cookie.encode()
         # Clients that ask for subprotocols fail without one (WebSockets standard, section 3).
         wanted = re.match(r"[\w.-]{1,64}", request.getHeader("sec-websocket-protocol") or "")
         if wanted is not None:
@@ -357,7 +366,7 @@ class Bayeux:
 
         :param cookies: whether its cookies count.
         """
-        said = request.getCookie(BROWSER_COOKIE) if cookies else None
+        said = cookies and (request.getCookie(BROWSER_COOKIE) or request.getCookie(SOCKET_COOKIE))
         browser = _BROWSER.fullmatch(said or b"")
         by_cookie = cookies and came_by_cookie(request)
         token = request_token(request) if cookies else bearer(request)
@@ -375,10 +384,10 @@ class Bayeux:
             return peer
         return attrs.evolve(peer, offered_browser=self.server.new_browser_id())
 
-    def _browser_cookie(self, request: Any, peer: Peer) -> str:
+    def _browser_cookie(self, name: bytes, request: Any, peer: Peer) -> str:
         secure = "; Secure" if self._peers.is_secure(request) else ""
-        name = BROWSER_COOKIE.decode()
-        return f"{name}={peer.offered_browser}; Path={PATH}; HttpOnly; SameSite=Lax{secure}"
+        value = f"{name.decode()}={peer.offered_browser}"
+        return f"{value}; Path={PATH}; HttpOnly; SameSite=Lax{secure}"
 
 
 class _Forgotten:

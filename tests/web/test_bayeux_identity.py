@@ -119,6 +119,21 @@ class TestGuests:
         assert name_of(second) == "alice"
         assert refusal(site, name="alice").startswith("409:")
 
+    def test_so_has_one_that_knows_sockets_only(self, site: MemorySite) -> None:
+        """It shakes hands by its socket, whose answer is the only one that can set a cookie."""
+        jar: dict[str, str] = {}
+        first = Client(site, SOCKET, name="ada", start=False)
+        first.open_line()
+        assert first.line is not None
+        lines = [line for line in first.line.head.split("\r\n") if line.startswith("Set-Cookie:")]
+        (line,) = lines
+        name, _, value = line.removeprefix("Set-Cookie: ").partition(";")[0].partition("=")
+        jar[name] = value
+        first.handshake()
+        again = Client(site, SOCKET, jar=jar, name="ada")
+        assert again.shook["successful"], again.shook
+        assert name_of(again) == "ada"
+
     def test_after_a_kill_her_name_is_free(self, make_site: MakeSite) -> None:
         site = make_site()
         alice = Client(site, name="alice")
@@ -163,6 +178,15 @@ class TestWhatEnds:
 
 
 class TestBinding:
+    def test_the_cookie_of_a_socket_takes_no_others_place(self, site: MemorySite) -> None:
+        """Faye asks for a socket beside her handshake: its cookie may come after that one's."""
+        alice = Client(site, name="alice")
+        alice.jar["BAYEUX_SOCKET"] = "b" * 40
+        assert alice.say("hi")["successful"]
+        thief = Client(site, start=False, jar={"BAYEUX_SOCKET": "b" * 40})
+        thief.id = alice.id
+        assert thief.say("I am alice")["error"].startswith("402:")
+
     def test_a_returned_cookie_is_asked_for(self, site: MemorySite) -> None:
         alice = Client(site, name="alice")
         assert alice.jar

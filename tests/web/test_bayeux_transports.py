@@ -334,8 +334,11 @@ class TestWebSocket:
         lines = {**UPGRADE, "Sec-WebSocket-Protocol": "faye-websocket, other"}
         head = Line(site, "/cometd", lines, "192.0.2.7").head
         assert "Sec-WebSocket-Protocol: faye-websocket\r\n" in head + "\r\n"
-        # It would take the place of one that a handshake by POST has set meanwhile.
-        assert "Set-Cookie" not in head
+        # Not the name that a handshake by POST uses: it would take the place of that.
+        assert "Set-Cookie: BAYEUX_SOCKET=" in head
+        for name in ("BAYEUX_BROWSER", "BAYEUX_SOCKET"):
+            lines = {**UPGRADE, "Cookie": f"{name}=" + "a" * 40}
+            assert "Set-Cookie" not in Line(site, "/cometd", lines, "192.0.2.7").head
 
     @pytest.mark.parametrize(
         ("origin", "status"),
