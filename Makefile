@@ -1,5 +1,6 @@
 # make run    install into .venv and start the daemon in the foreground
-# make test   install with the test extra, then check and test everything
+# make check  install with the test extra, then lint, check types, test everything in memory
+# make test   make check, then test with real daemons, clients and browsers
 # make bench  install the bench extra and its peers, measure, write docs/performance.md
 # make profile  the same install, then show where the daemon's time goes in the hot cases
 #
@@ -18,12 +19,18 @@ SCALE := 1
 COMET_ARGS :=
 RESULTS := benchmarks/results.json
 
-.PHONY: run test bench profile install install-test install-bench lint types tests clean
+.PHONY: run check test bench profile install install-test install-bench
+.PHONY: lint types scripts memory real clean
 
 run: install
 	@exec $(BIN)/twistd -n --pidfile= comet-chat $(ARGS)
 
-test: install-test lint types tests
+# What looks at the source is done beside the first tests, which leave a processor now and then.
+check: install-test
+	@$(MAKE) --no-print-directory --jobs 2 lint scripts types memory
+
+test: check
+	@$(MAKE) --no-print-directory real
 
 # The checkout's benchmarks, the installed daemon.
 BENCH = env -u PYTHONPATH $(BIN)/python -m benchmarks --cases '$(CASES)' --scale $(SCALE) --comet='$(COMET_ARGS)'
@@ -50,14 +57,26 @@ lint:
 types:
 	$(BIN)/mypy
 
+# The page's scripts, as tests/tsconfig.json says.
+scripts:
+	tests/node_modules/.bin/tsc --project tests
+
+# Tests that start daemons, clients or browsers; all others are in memory.
+REAL := tests/browser tests/bayeux_clients tests/clients tests/daemon tests/faults tests/test_docs.py
+
 # What measures the machine's memory runs alone, and so does lynx, which shows nothing when a worker
-# of pytest-xdist starts it; all else runs four files at a time, in the order of tests/conftest.py.
+# of pytest-xdist starts it; all else real runs four files at a time, in the order of tests/conftest.py.
 ALONE := tests/faults tests/daemon/test_text_browsers.py
 
 # The pytest command, unlike `python -m pytest`, leaves the checkout out of sys.path.
-tests:
-	env -u PYTHONPATH $(BIN)/pytest -ra --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore %)
-	env -u PYTHONPATH $(BIN)/pytest -ra $(ALONE)
+PYTEST := env -u PYTHONPATH $(BIN)/pytest -ra
+
+memory:
+	$(PYTEST) --numprocesses auto --dist worksteal $(REAL:%=--ignore %)
+
+real:
+	$(PYTEST) --numprocesses 4 --dist loadfile --no-loadscope-reorder $(filter-out $(ALONE),$(REAL)) $(ALONE:%=--ignore %)
+	$(PYTEST) $(ALONE)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -26,6 +26,9 @@ from types import TracebackType
 
 ROOT = Path(__file__).parent.parent
 
+#: The packages of npm, exactly as ``tests/package-lock.json`` says, from ``.ci/install test``.
+NODE_MODULES = ROOT / "tests" / "node_modules"
+
 #: Seconds that a daemon may take to start or to stop, on a busy machine.
 PATIENCE = 60.0
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests import npm
 from tests.bayeux_clients.stock import Kind, Page, Place, Program, Site, StockClient
 from tests.daemon.talk import log_in, once
-from tests.support import Daemon
+from tests.support import NODE_MODULES, Daemon
 
 HERE = Path(__file__).parent
 
@@ -25,15 +24,9 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="package")
-def node_folder() -> Path:
-    """Where the packages of ``package-lock.json`` are, exactly as it says, and our programs."""
-    return npm.install(HERE)
-
-
-@pytest.fixture(scope="package")
-def site(node_folder: Path) -> Iterator[Site]:
+def site() -> Iterator[Site]:
     """Another site, on which the daemon's clients may be, too."""
-    with Site(node_folder) as running:
+    with Site(NODE_MODULES.parent) as running:
         yield running
 
 
@@ -66,9 +59,8 @@ def room(daemon: Daemon) -> str:
 class Places:
     """Starts a place when it is first asked for."""
 
-    def __init__(self, chromium: Browser, folder: Path, site: Site, logs: Path) -> None:
+    def __init__(self, chromium: Browser, site: Site, logs: Path) -> None:
         self._chromium = chromium
-        self._folder = folder
         self._site = site
         self._logs = logs
         self._started: dict[tuple[str, ...], Place] = {}
@@ -95,7 +87,7 @@ class Places:
     def _start(self, kind: Kind, port: int) -> Place:
         log = self._logs / f"{kind.place}-{len(self._started)}.log"
         if kind.place == "node":
-            return self._run("node", str(self._folder / "node.mjs"), log=log)
+            return self._run("node", str(HERE / "node.mjs"), log=log)
         if kind.place == "python":
             return self._run(sys.executable, str(HERE / "aio.py"), log=log)
         context = self._chromium.new_context(bypass_csp=True)
@@ -110,10 +102,10 @@ class Places:
 
 @pytest.fixture(scope="package")
 def places(
-    chromium: Browser, node_folder: Path, site: Site, tmp_path_factory: pytest.TempPathFactory
+    chromium: Browser, site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Places]:
     """Where clients run."""
-    those = Places(chromium, node_folder, site, tmp_path_factory.mktemp("programs"))
+    those = Places(chromium, site, tmp_path_factory.mktemp("programs"))
     with those.stack:
         yield those
 

@@ -163,7 +163,7 @@ class Page:
         """Load the page, once more."""
         self.tab.goto(self._url)
         self.tab.add_script_tag(url=f"{self._scripts}/node_modules/faye/client/faye-browser.js")
-        self.tab.evaluate("url => import(url)", f"{self._scripts}/page.mjs")
+        self.tab.evaluate("url => import(url)", f"{self._scripts}/bayeux_clients/page.mjs")
 
     def another(self) -> Page:
         """One more tab of the same browser."""
@@ -176,7 +176,7 @@ class Page:
 class Site:
     """Another site: it serves a folder, to scripts of every origin.
 
-    :param folder: where the programs and their packages are.
+    :param folder: has the programs and the packages of npm in it.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.talk import Running, log_in, say
-from tests.support import ROOT, Daemon
+from tests.support import NODE_MODULES, ROOT, Daemon
 
 pytestmark = pytest.mark.slow
 
@@ -32,15 +32,13 @@ def talks(program: Running, language: str, daemon: Daemon) -> None:
     program.until(f"friend-of-{language} says hello, {language}")
 
 
-def test_in_javascript(node_folder: Path, daemon: Daemon) -> None:
+def test_in_javascript(tmp_path: Path, daemon: Daemon) -> None:
     # Packages are looked for beside the program.
-    path = node_folder / f"quick-start-{daemon.port}.cjs"
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    path = tmp_path / "quick-start.cjs"
     path.write_text(program("js", daemon))
-    try:
-        with Running("node", str(path)) as node:
-            talks(node, "JavaScript", daemon)
-    finally:
-        path.unlink()
+    with Running("node", str(path)) as node:
+        talks(node, "JavaScript", daemon)
 
 
 def test_in_python(tmp_path: Path, daemon: Daemon) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from tests import npm
 from tests.daemon.talk import Running, log_in, metric, once, say, wait_until
 from tests.support import Daemon
 
@@ -32,12 +31,6 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     with Daemon(tmp_path, "--limits=off", "--heartbeat=1") as running:
         yield running
     assert "Traceback" not in running.log
-
-
-@pytest.fixture(scope="session")
-def node_folder() -> Path:
-    """Where the packages of ``package-lock.json`` are, and the program."""
-    return npm.install(HERE)
 
 
 class Client:
@@ -104,10 +97,10 @@ def message(line: str) -> str | None:
 
 
 @pytest.mark.slow
-def test_eventsource_comes_back_by_last_event_id(daemon: Daemon, node_folder: Path) -> None:
+def test_eventsource_comes_back_by_last_event_id(daemon: Daemon) -> None:
     token, cursor = start(daemon)
     url = f"{daemon.url}/api/v1/events/sse?cursor={cursor}"
-    with Running("node", str(node_folder / "eventsource.mjs"), url) as node:
+    with Running("node", str(HERE / "eventsource.mjs"), url) as node:
         comes_back(Client(node, daemon, "sse", message), token)
         lines = [json.loads(line) for line in node.output.decode().splitlines()]
     for line in lines:
