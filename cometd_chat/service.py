@@ -22,6 +22,7 @@ from typing import Any
 from twisted.internet.task import deferLater
 
 from cometd_chat import __version__
+from cometd_chat.addresses import shown_address
 from cometd_chat.bayeux.extensions import AckExtension, TimesyncExtension
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.server import BayeuxServer
@@ -48,7 +49,6 @@ from cometd_chat.transports.held import Manner, user_timeout
 from cometd_chat.transports.http import ChatSite
 from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.ledger import Ledger
-from cometd_chat.web.addresses import shown_address
 from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux import Bayeux

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from cometd_chat.addresses import limit_key
 from cometd_chat.chat import events
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import MESSAGES, NAMES, ROOMS, SESSIONS, TEXT, TYPING, Limits
@@ -113,7 +114,7 @@ class Chat:
         """
         self._refuse_when_stopping()
         if address:
-            self.limits.take(SESSIONS, address)
+            self.limits.take(SESSIONS, limit_key(address))
         return await self.sessions.start_guest(name, brief=brief, passing=passing)
 
     async def rename(self, session: Session, name: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import attrs
 
+from cometd_chat.addresses import limit_key
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import TooMany
 
@@ -67,7 +68,7 @@ class Limits:
         self._seconds: Callable[[], float] = reaper.seconds
         # What is left in the bucket, and when it was.
         self._buckets: dict[tuple[Rate, Hashable], tuple[float, float]] = {}
-        #: How many requests each address holds.
+        #: How many requests each address holds, by `limit_key`.
         self.held: Counter[str] = Counter()
 
     def take(self, rate: Rate, key: Hashable, amount: float = 1) -> None:
@@ -102,17 +103,19 @@ class Limits:
         :param address: where from; empty where that isn't known.
         :raises TooMany: its address holds as many as it may.
         """
-        if self.on and address and self.held[address] >= HELD_BY_ADDRESS:
+        key = limit_key(address)
+        if self.on and key and self.held[key] >= HELD_BY_ADDRESS:
             raise TooMany(
                 f"Your address holds {HELD_BY_ADDRESS} requests: close one first.", retry_after=5
             )
-        self.held[address] += 1
+        self.held[key] += 1
 
     def let_go(self, address: str) -> None:
         """Count it no longer."""
-        self.held[address] -= 1
-        if not self.held[address]:
-            del self.held[address]
+        key = limit_key(address)
+        self.held[key] -= 1
+        if not self.held[key]:
+            del self.held[key]
 
     def _left(self, rate: Rate, key: Hashable, now: float) -> float:
         left, at = self._buckets.get((rate, key), (rate.burst, now))

@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from cometd_chat.addresses import limit_key
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.messages import Message, encode
 from cometd_chat.bayeux.policy import Authentication, Identity, authentication
@@ -130,7 +131,7 @@ class ChatPolicy:
         """See `Policy.identify`: by token, by what the connection shows, or as a guest."""
         self._chat.admit()
         if peer.address:
-            self._chat.limits.take(HANDSHAKES, peer.address)
+            self._chat.limits.take(HANDSHAKES, limit_key(peer.address))
         said = authentication(message)
         person, token = await self._known(said, peer), None
         if person is None:

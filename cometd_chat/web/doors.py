@@ -11,7 +11,6 @@ long as it is held.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
@@ -20,13 +19,12 @@ from twisted.web.iweb import IRequest
 
 from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.limits import HELD_BY_ADDRESS
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE
 from cometd_chat.chat.reader import AFTER_GAP, Reader, Start, start_at, start_now
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import ChatError, InvalidCursor, MethodNotAllowed, NotFound, TooMany
+from cometd_chat.errors import ChatError, InvalidCursor, MethodNotAllowed, NotFound
 from cometd_chat.transports.framings import (
     Classic,
     Frame,
@@ -163,7 +161,6 @@ class Doors:
             user_timeout=user_timeout(holding.expiration_delay, holding.heartbeat),
         )
         self._frame_manner = attrs.evolve(self._manner, wear=Wear(FRAME_EVENTS, FRAME_BYTES))
-        self._by_address: Counter[str] = chat.limits.held
         self._on_end = self._count_out  # One bound method for all of them.
         self._texts = {
             (door, rooms, cursors): Text(rooms=rooms, cursors=cursors, door=door)
@@ -352,7 +349,7 @@ class Doors:
     ) -> HeldRequest:
         # From here on nothing can refuse it: a handshake that is answered takes no error any more.
         self._chat.admit(asked.session)
-        self._count_in(asked.address)
+        self._chat.limits.hold(asked.address)
         socket = WebSocket.accept(request) if framing.door == "ws" else None
         if socket is None:
             self._set_headers(request, framing)
@@ -430,23 +427,9 @@ class Doors:
         worn_at = self._reaper.seconds() + lasts
         return WearingStream(request, framing, self._frame_manner, worn_at=worn_at)
 
-    def _count_in(self, address: str) -> None:
-        """Count a request that is to be held.
-
-        :raises TooMany: its address holds as many as it may.
-        """
-        if self._chat.limits.on and address and self._by_address[address] >= HELD_BY_ADDRESS:
-            raise TooMany(
-                f"Your address holds {HELD_BY_ADDRESS} requests: close one first.", retry_after=5
-            )
-        self._by_address[address] += 1
-
     def _count_out(self, reader: Reader, expired: bool) -> None:
         """Count it no longer."""
-        address = reader.address
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+        self._chat.limits.let_go(reader.address)
         if expired:
             self._ledger.door(reader.door).expired += 1
 
