@@ -195,7 +195,7 @@ class ChatApp:
         return await _complete(request, await self._open_text(request, name))
 
     async def _open_text(self, request: IRequest, name: str) -> bytes | HeldRequest:
-        return await self._doors.open_text(request, self._chat.rooms.find(name))
+        return await self._doors.open_text(request, name)
 
     @app.route("/api/v1/events/duplex", methods=["POST", "PUT"])
     async def open_duplex(self, request: IRequest) -> bytes | None:
@@ -203,8 +203,7 @@ class ChatApp:
 
     @app.route("/rooms/<name>.txt", methods=["POST", "PUT"])
     async def open_duplex_text(self, request: IRequest, name: str) -> bytes | None:
-        room = self._chat.rooms.find(name)
-        return await _complete(request, await self._doors.open_duplex(request, room))
+        return await _complete(request, await self._doors.open_duplex(request, name))
 
     # -- Bayeux
 
@@ -246,22 +245,20 @@ class ChatApp:
     @app.route("/rooms/<name>", methods=["GET"])
     async def room_page(self, request: IRequest, name: str) -> bytes:
         session = await self._auth.visitor(request)
-        room = self._chat.rooms.find(name)
-        if session is None and not self._auth.public_reading:
-            return self._screens.log_in(request, room.name)
-        return await self._screens.room(request, session, room)
+        if not self._auth.may_read(session):
+            return self._screens.log_in(request, name)
+        return await self._screens.room(request, session, self._chat.rooms.find(name))
 
     @app.route("/rooms/<name>/plain", methods=["GET"])
     async def plain_page(self, request: IRequest, name: str) -> bytes:
         session = await self._auth.visitor(request)
-        room = self._chat.rooms.find(name)
-        if session is None and not self._auth.public_reading:
-            return self._screens.log_in(request, room.name, plain=True)
+        if not self._auth.may_read(session):
+            return self._screens.log_in(request, name, plain=True)
         asked = parameters.query(request)
         return await self._screens.plain(
             request,
             session,
-            room,
+            self._chat.rooms.find(name),
             before=asked.number("before", None, 0, 2**62),
             after=asked.number("after", None, 0, 2**62),
         )
@@ -272,7 +269,7 @@ class ChatApp:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
         self._auth.check_meant(request, session, form.optional("form_token"))
-        room = self._chat.rooms.find(form.text("room", "lobby"))
+        room = self._known(session, form.text("room", "lobby"))
         text, plain = form.text("text"), form.text("view") == "plain"
         try:
             session = await self._logged_in(request, session, form.text("name"))
@@ -280,7 +277,7 @@ class ChatApp:
             set_error_headers(request, error)
             return self._screens.log_in(
                 request,
-                room.name,
+                room,
                 name=form.text("name"),
                 text=text,
                 problem=error.detail,
@@ -291,9 +288,9 @@ class ChatApp:
         if text:
             # Somebody wrote before she was in: it waits in the composer.
             show = self._screens.plain if plain else self._screens.room
-            return await show(request, session, room, draft=text)
+            return await show(request, session, self._chat.rooms.find(room), draft=text)
         view = self._new_plain() if plain else ""
-        return answers.see_other(request, room_path(room.name) + view)
+        return answers.see_other(request, room_path(room) + view)
 
     @app.route("/log-out", methods=["POST"])
     @shielded
@@ -312,14 +309,14 @@ class ChatApp:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
         self._auth.check_meant(request, session, form.optional("form_token"))
-        room = self._chat.rooms.find(form.text("room", "lobby"))
+        room = self._known(session, form.text("room", "lobby"))
         if session is None:
             problem = "Your session is over. Log in again."
             return self._screens.log_in(
-                request, room.name, name=form.text("name"), problem=problem, status=401
+                request, room, name=form.text("name"), problem=problem, status=401
             )
         await self._chat.rename(session, form.text("name"))
-        return answers.see_other(request, room_path(room.name))
+        return answers.see_other(request, room_path(room))
 
     @app.route("/rooms", methods=["POST"])
     @shielded
@@ -419,6 +416,14 @@ class ChatApp:
             self._chat.arrive(session, room, self._peers.address(request), GRACE)
         return room
 
+    def _known(self, session: Session | None, room: str) -> str:
+        """A room's name, as it is kept where whoever asks may know whether it is there, and as it
+        was typed where she may not.
+
+        :raises RoomNotFound: it isn't there, and she may know.
+        """
+        return self._chat.rooms.find(room).name if self._auth.may_read(session) else room
+
     async def _say(
         self, request: IRequest, session: Session, room: Room, text: object, client_id: object
     ) -> tuple[Event, bool]:
@@ -436,15 +441,16 @@ class ChatApp:
 
     async def _post_form(self, request: IRequest, name: str, *, plain: bool) -> bytes:
         form = parameters.form(request)
-        room = self._chat.rooms.find(name)
         session = await self._auth.visitor(request)
         self._auth.check_meant(request, session, form.optional("form_token"))
         text, client_id = form.text("text"), form.text("client_id")
+        name = self._known(session, name)
         if session is None:
             problem = "Your session is over. Log in again: your message is kept."
             return self._screens.log_in(
-                request, room.name, text=text, problem=problem, status=401, plain=plain
+                request, name, text=text, problem=problem, status=401, plain=plain
             )
+        room = self._chat.rooms.find(name)
         show = self._screens.plain if plain else self._screens.room
         try:
             await self._say(request, session, room, text, client_id or None)

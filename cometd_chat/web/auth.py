@@ -114,9 +114,13 @@ class Auth:
         session = await self.session(request, query_token=query_token, cookie=cookie)
         if session is not None:
             refuse_voiceless(session)
-        elif not self.public_reading:
+        elif not self.may_read(session):
             raise NoSession("Rooms can be read after logging in: POST /api/v1/session.")
         return session
+
+    def may_read(self, session: Session | None) -> bool:
+        """Whether somebody may read rooms, and so may know which there are."""
+        return self.public_reading or session is not None
 
     async def visitor(self, request: IRequest, *, query_token: str | None = None) -> Session | None:
         """The session of somebody who asks for a page; a cookie that is no good is cleared."""
@@ -219,7 +223,8 @@ def is_foreign(request: IRequest) -> bool:
     site = request.getHeader("sec-fetch-site")
     if site in ("cross-site", "same-site"):
         return True
-    return request.getHeader("origin") is not None and not _ours(request)
+    origin = request.getHeader("origin")
+    return origin is not None and not _is_ours(origin, request)
 
 
 def came_by_cookie(request: IRequest) -> bool:
@@ -237,10 +242,10 @@ def _cookie(request: IRequest) -> str | None:
     return value.decode("utf-8", "replace") if value else None
 
 
-def _ours(request: IRequest) -> bool:
-    """Whether the Origin is this very host and port."""
+def _is_ours(page: str, request: IRequest) -> bool:
+    """Whether an origin is this very host and port."""
     try:
-        origin = urlsplit(request.getHeader("origin") or "")
+        origin = urlsplit(page)
     except ValueError:
         return False
     port = _DEFAULT_PORTS.get(origin.scheme)

@@ -48,11 +48,15 @@ class ClassicServlet:
         session = await self._auth.visitor(request, query_token=token)
         if posted and action != "openchat":
             self._auth.check_meant(request, session, form.optional("form_token"))
-        room = self._chat.rooms.find(form.text("room") or asked.text("room") or "lobby")
+        name = form.text("room") or asked.text("room") or "lobby"
+        if not self._auth.may_read(session):
+            # Whoever may not read is not told whether the room is there.
+            return await self._outside(request, name, action if posted else "", form)
+        room = self._chat.rooms.find(name)
         if action == "openchat":
             return await self._open(request, session, room, form)
         if posted and action == "login":
-            return await self._log_in(request, session, room, form)
+            return await self._log_in(request, session, room.name, form)
         if posted and action == "post":
             return await self._post(request, session, room, form)
         if action not in ("", "form") or posted:
@@ -60,25 +64,42 @@ class ClassicServlet:
         view, message = form.text("view"), form.text("message")
         if session is None or session.name_key is None:
             return self._screens.classic_log_in(
-                request, room, message=message, session=session, view=view
+                request, room.name, message=message, session=session, view=view
             )
         if action == "form":
             return self._screens.classic_form(request, session, room, view=view, message=message)
         return self._screens.classic(request, session, room, view, message)
+
+    async def _outside(
+        self, request: IRequest, room: str, action: str, form: Parameters
+    ) -> bytes | HeldRequest:
+        """What somebody can do who has to log in before she may read.
+
+        :param action: of what was posted; else empty.
+        """
+        if action == "login":
+            return await self._log_in(request, None, room, form)
+        if action == "openchat":
+            raise _log_in_first()
+        if action == "post":
+            return self._log_in_again(request, room, form)
+        return self._screens.classic_log_in(
+            request, room, message=form.text("message"), view=form.text("view")
+        )
 
     async def _open(
         self, request: IRequest, session: Session | None, room: Room, form: Parameters
     ) -> bytes | HeldRequest:
         if session is None or session.name_key is None:
             if request.method == b"POST":
-                raise NoSession("Log in first: /chat has the form.")
-            return self._screens.classic_log_in(request, room, session=session)
+                raise _log_in_first()
+            return self._screens.classic_log_in(request, room.name, session=session)
         framing = self._screens.classic_stream(request, session, room)
         return await self._doors.open_classic(request, session, room, framing, form)
 
     @shielded
     async def _log_in(
-        self, request: IRequest, session: Session | None, room: Room, form: Parameters
+        self, request: IRequest, session: Session | None, room: str, form: Parameters
     ) -> bytes:
         name, message, view = form.text("username"), form.text("message"), form.text("view")
         try:
@@ -99,7 +120,7 @@ class ClassicServlet:
                 session=session,
                 view=view,
             )
-        self._chat.arrive(session, room, self._peers.address(request))
+        self._chat.arrive(session, self._chat.rooms.find(room), self._peers.address(request))
         # Our own form says which view it wants, and gets an address that is new: links shows a page
         # that it has, whatever its headers say, and here that would be the log-in form.
         new = self._newest() if view else ""
@@ -114,10 +135,7 @@ class ClassicServlet:
         message, view = form.text("message"), form.text("view")
         client_id = form.text("client_id")
         if session is None:
-            problem = "Your session is over. Log in again: your message is kept."
-            return self._screens.classic_log_in(
-                request, room, message=message, problem=problem, status=401, view=view
-            )
+            return self._log_in_again(request, room.name, form)
         try:
             await self._chat.say(
                 session,
@@ -129,7 +147,7 @@ class ClassicServlet:
         except NameTaken as error:
             return self._screens.classic_log_in(
                 request,
-                room,
+                room.name,
                 message=message,
                 problem=error.detail,
                 status=error.status,
@@ -152,12 +170,30 @@ class ClassicServlet:
             )
         new = self._newest() if view else ""
         if view == "frameset":
-            return answers.see_other(request, chat_url(room=_unless_lobby(room), view=view, n=new))
-        return answers.see_other(request, chat_url(action="form", room=_unless_lobby(room), n=new))
+            return answers.see_other(
+                request, chat_url(room=_unless_lobby(room.name), view=view, n=new)
+            )
+        return answers.see_other(
+            request, chat_url(action="form", room=_unless_lobby(room.name), n=new)
+        )
+
+    def _log_in_again(self, request: IRequest, room: str, form: Parameters) -> bytes:
+        return self._screens.classic_log_in(
+            request,
+            room,
+            message=form.text("message"),
+            problem="Your session is over. Log in again: your message is kept.",
+            status=401,
+            view=form.text("view"),
+        )
 
     def _newest(self) -> str:
         return str(self._chat.feed.last_id)
 
 
-def _unless_lobby(room: Room) -> str:
-    return "" if room.name == "lobby" else room.name
+def _unless_lobby(room: str) -> str:
+    return "" if room == "lobby" else room
+
+
+def _log_in_first() -> NoSession:
+    return NoSession("Log in first: /chat has the form.")

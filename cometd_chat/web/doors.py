@@ -205,7 +205,7 @@ class Doors:
                 self._auth.check_origin(request, fields.optional("token"))
             # First of all: what is refused after it is told as the client can hear it.
             framing = self._chosen(framing, fields)
-            return await self._open(request, framing, fields, self._rooms(fields))
+            return await self._open(request, framing, fields, _room_names(fields))
         except ChatError as error:
             return self._refuse(request, framing, error)
 
@@ -214,24 +214,27 @@ class Doors:
         """The doors there are, for people."""
         return ", ".join([*self._framings, "duplex"])
 
-    async def open_text(self, request: IRequest, room: Room) -> bytes | HeldRequest:
-        """Hold a request for the text of one room."""
+    async def open_text(self, request: IRequest, room: str) -> bytes | HeldRequest:
+        """Hold a request for the text of one room.
+
+        :param room: its name, as somebody typed it.
+        """
         fields = query(request)
-        framing = self._texts["text", False, fields.text("cursors") == "1"]
+        framing = self._texts["text", False, False]
         # To a browser it is a page like any other: a cookie that is no good is cleared.
         await self._auth.visitor(request, query_token=fields.optional("token"))
         return await self._open(request, framing, fields, [room])
 
-    async def open_duplex(self, request: IRequest, room: Room | None = None) -> bytes | HeldRequest:
+    async def open_duplex(self, request: IRequest, room: str | None = None) -> bytes | HeldRequest:
         """Hold a request whose body is read meanwhile: each of its lines is said in a room.
 
         :param room: the one of the path, or None to read and write where the query says.
         """
         fields = query(request)
-        rooms = self._rooms(fields) if room is None else [room]
+        rooms = _room_names(fields) if room is None else [room]
         framing: Framing = self._duplex_lines
         if "application/x-ndjson" not in (request.getHeader("accept") or ""):
-            framing = self._texts["duplex", len(rooms) > 1, fields.text("cursors") == "1"]
+            framing = self._texts["duplex", False, False]
         if fields.optional("token") is None:
             self._auth.check_meant(request)
         else:
@@ -254,26 +257,44 @@ class Doors:
         return await self._hold(request, framing, asked, _cursor(request, framing, fields))
 
     async def _open(
-        self, request: IRequest, framing: Framing, fields: Parameters, rooms: Sequence[Room]
+        self, request: IRequest, framing: Framing, fields: Parameters, names: Sequence[str]
     ) -> bytes | HeldRequest:
+        """Hold a request of somebody who may read.
+
+        :param names: of the rooms; whoever may not read is not told whether they are there.
+        """
         self._chat.admit()
+        if self._auth.may_read(None):
+            self._find(names)
         name = fields.optional("name") if framing.door in ("text", "duplex") else None
         if name is None:
             session = await self._who(request, framing, fields.optional("token"))
-            asked = self._asked(request, framing, fields, rooms, session)
-            self._remember(request, framing, asked)
-            return await self._hold(request, framing, asked, _cursor(request, framing, fields))
+            return await self._open_as(request, framing, fields, names, session)
         self._auth.check_meant(request)
         if request.method == b"HEAD":
             return self._head(request, framing)
         session, _ = await self._chat.log_in(name, self._peers.address(request), brief=True)
         try:
-            asked = self._asked(request, framing, fields, rooms, session)
-            return await self._hold(request, framing, asked, _cursor(request, framing, fields))
+            return await self._open_as(request, framing, fields, names, session)
         except Exception:
             # Refused, or gone while the log was read: nothing is held that would end her session.
             await self._chat.log_out(session)
             raise
+
+    async def _open_as(
+        self,
+        request: IRequest,
+        framing: Framing,
+        fields: Parameters,
+        names: Sequence[str],
+        session: Session | None,
+    ) -> bytes | HeldRequest:
+        rooms = self._find(names)
+        if isinstance(framing, Text):
+            framing = self._texts[framing.door, len(rooms) > 1, fields.text("cursors") == "1"]
+        asked = self._asked(request, framing, fields, rooms, session)
+        self._remember(request, framing, asked)
+        return await self._hold(request, framing, asked, _cursor(request, framing, fields))
 
     async def _who(self, request: IRequest, framing: Framing, token: str | None) -> Session | None:
         if framing.door == "duplex":
@@ -283,11 +304,11 @@ class Doors:
 
     # -- what is asked for
 
+    def _find(self, names: Sequence[str]) -> list[Room]:
+        return list(dict.fromkeys(map(self._chat.rooms.find, names)))
+
     def _chosen(self, framing: Framing, fields: Parameters) -> Framing:
         """The framing as the query wants it."""
-        if framing.door == "text":
-            several = len(self._rooms(fields)) > 1
-            return self._texts["text", several, fields.text("cursors") == "1"]
         if framing.door == "jsonp":
             callback = fields.text("callback")
             if Jsonp.CALLBACK.fullmatch(callback) is None:
@@ -300,12 +321,6 @@ class Doors:
         if foreign is None:
             raise refused("target", f"not an origin that --allow-origin names: {target}")
         return foreign
-
-    def _rooms(self, fields: Parameters) -> list[Room]:
-        names = [name for name in fields.text("rooms", "lobby").split(",") if name]
-        if not 1 <= len(names) <= MAX_ROOMS:
-            raise refused("rooms", f"1 to {MAX_ROOMS} names are needed, with commas between")
-        return list(dict.fromkeys(self._chat.rooms.find(name) for name in names))
 
     def _asked(
         self,
@@ -465,6 +480,13 @@ class Doors:
             request.setResponseCode(200)
         told = events.error(error.status, error.detail)
         return framing.begin() + framing.frame([told]) + framing.end()
+
+
+def _room_names(fields: Parameters) -> list[str]:
+    names = [name for name in fields.text("rooms", "lobby").split(",") if name]
+    if not 1 <= len(names) <= MAX_ROOMS:
+        raise refused("rooms", f"1 to {MAX_ROOMS} names are needed, with commas between")
+    return names
 
 
 def _cursor(request: IRequest, framing: Framing, fields: Parameters) -> str | None:

@@ -174,7 +174,7 @@ class Screens:
     def classic_log_in(
         self,
         request: IRequest,
-        room: Room,
+        room: str,
         *,
         name: str = "",
         message: str = "",
@@ -185,12 +185,13 @@ class Screens:
     ) -> bytes:
         """Its log-in form.
 
+        :param room: where she wants to go; whether it is there is not looked at.
         :param session: hers, if she has one and needs a name for it.
         """
         nonce = self._make_nonce()
         page = self._pages.classic_log_in(
             nonce=nonce,
-            room=room.name,
+            room=room,
             name=name,
             problem=problem,
             message=message,
