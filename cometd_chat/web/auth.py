@@ -207,6 +207,28 @@ class Auth:
         if is_foreign(request):
             raise CrossSite("Only pages of this server can do that; programs send a Bearer token.")
 
+    def check_script(self, request: IRequest, query_token: str | None = None) -> None:
+        """Refuse a script that a page of another site loads: it would read what its visitor can.
+
+        Scripts are loaded by a GET without an Origin. Where the browser sends neither Referer nor
+        Sec-Fetch-Site, as for a page that asks for that over plain HTTP, nothing tells ours from
+        others, so that it counts as one of theirs.
+
+        :param query_token: the ``token=`` of a held request: with it, any page may.
+        :raises CrossSite: it does, or can't be told from that.
+        """
+        if bearer(request) is not None or query_token is not None:
+            return
+        page = _origin_of(request.getHeader("referer"))
+        if page in self._origins.allowed:
+            return
+        site = request.getHeader("sec-fetch-site")
+        ours = _is_ours(page, request) if page else site in ("same-origin", "none")
+        if not ours or is_foreign(request):
+            raise CrossSite(
+                "Only pages of this server, and of --allow-origin, can do that without token=."
+            )
+
     def form_token(self, session: Session) -> str:
         """The hidden token that a session's forms carry."""
         return blake2b(session.id.encode(), key=self._secret(), digest_size=16).hexdigest()
@@ -253,6 +275,15 @@ def _is_ours(page: str, request: IRequest) -> bool:
     return port is not None and origin.netloc.lower().removesuffix(f":{port}") == (
         host.removesuffix(f":{port}")
     )
+
+
+def _origin_of(referer: str | None) -> str:
+    """The origin in a Referer; empty without one."""
+    try:
+        page = urlsplit(referer or "")
+    except ValueError:
+        return "null"
+    return f"{page.scheme}://{page.netloc}" if page.netloc else referer or ""
 
 
 # Asked of each request, and nearly always of the same few hosts.

@@ -264,6 +264,8 @@ class Doors:
         :param names: of the rooms; whoever may not read is not told whether they are there.
         """
         self._chat.admit()
+        if framing.door == "jsonp":
+            self._auth.check_script(request, fields.optional("token"))
         if self._auth.may_read(None):
             self._find(names)
         name = fields.optional("name") if framing.door in ("text", "duplex") else None

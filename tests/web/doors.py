@@ -33,6 +33,14 @@ EVENTS = (*JSON, "text")
 
 ALL = (*STREAMS, *POLLS)
 
+#: What a browser says of a script that a page of ours loads.
+OUR_SCRIPT = {"Referer": "http://127.0.0.1:8080/rooms/lobby", "Sec-Fetch-Site": "same-origin"}
+
+
+def headers_of(door: str) -> dict[str, str]:
+    """What a page of ours sends with a request for a door; without it some are refused."""
+    return dict(OUR_SCRIPT) if door == "jsonp" else {}
+
 
 def door_path(door: str, **query: Any) -> str:
     """Path and query of a door; ``rooms`` and the others as in the interface."""
@@ -68,7 +76,7 @@ class Client:
         self.door = door
         self.connection = site.connect(address, window=window)
         self._query = {name: value for name, value in query.items() if value is not None}
-        self._headers = headers
+        self._headers = {**headers_of(door), **(headers or {})}
         if door == "openchat" and token is None:
             token = site.log_in(f"reader{len(site.connections)}")
         self._token = token

@@ -28,6 +28,8 @@ def post(
     return b"POST %b HTTP/1.1\r\nHost: localhost\r\n%b%b\r\n%b" % (target, more, lines, body)
 
 
+JSONP = b"/api/v1/events/jsonp?wait=0&callback=f"
+OUR_SCRIPT = b"Host: localhost\r\nReferer: http://localhost/\r\n"
 COOKIE = b"Cookie: comet_session=TOKEN\r\n"
 JSON = b"Content-Type: application/json\r\n"
 LENGTH = b"Content-Length: %d\r\n"
@@ -77,9 +79,11 @@ HOT: Mapping[str, bytes] = {
         POLL, b"Host: localhost\r\nOrigin: https://ours.example\r\n"
     ),
     "a poll of another origin": get(POLL, b"Host: localhost\r\nOrigin: https://x.example\r\n"),
-    "jsonp": get(b"/api/v1/events/jsonp?wait=0&callback=f"),
-    "jsonp without a name": get(b"/api/v1/events/jsonp?wait=0"),
-    "jsonp refused": get(b"/api/v1/events/jsonp?wait=0&callback=f&rooms=nowhere"),
+    "jsonp": get(JSONP, OUR_SCRIPT),
+    "jsonp without a name": get(b"/api/v1/events/jsonp?wait=0", OUR_SCRIPT),
+    "jsonp refused": get(JSONP + b"&rooms=nowhere", OUR_SCRIPT),
+    "jsonp by a page of another site": get(JSONP, OUR_SCRIPT + b"Sec-Fetch-Site: cross-site\r\n"),
+    "jsonp by nobody knows whom": get(JSONP),
     "a stream": get(b"/api/v1/events/stream?backlog=5"),
     "sse": get(b"/api/v1/events/sse?backlog=5"),
     "sse from the browser's cursor": get(

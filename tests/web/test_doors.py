@@ -8,7 +8,17 @@ import pytest
 
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
-from tests.web.doors import ALL, EVENTS, JSON, POLLS, STREAMS, Client, door_path
+from tests.web.doors import (
+    ALL,
+    EVENTS,
+    JSON,
+    OUR_SCRIPT,
+    POLLS,
+    STREAMS,
+    Client,
+    door_path,
+    headers_of,
+)
 
 #: A tail of this many events makes a reader ask the log for the rest.
 SHORT = 10
@@ -405,7 +415,7 @@ class TestPolling:
     @pytest.mark.parametrize("door", POLLS)
     def test_without_a_cursor_it_is_answered_at_once(self, site: MemorySite, door: str) -> None:
         site.fill(3)
-        response = site.get(door_path(door))
+        response = site.get(door_path(door), headers=headers_of(door))
         assert response.complete
         assert site.now in response.text
         assert response.header("content-length") == str(len(response.body))
@@ -484,5 +494,5 @@ class TestPolling:
         assert not client.connection.closed
 
     def test_the_answer_of_jsonp_calls_what_was_asked_for(self, site: MemorySite) -> None:
-        response = site.get("/api/v1/events/jsonp?callback=a.b")
+        response = site.get("/api/v1/events/jsonp?callback=a.b", headers=OUR_SCRIPT)
         assert decoders.read_jsonp(response.body)["callback"] == "a.b"

@@ -9,7 +9,7 @@ import pytest
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
 from tests.net import fake_kernel
-from tests.web.doors import ALL, JSON, POLLS, STREAMS, Client, door_path
+from tests.web.doors import ALL, JSON, POLLS, STREAMS, Client, door_path, headers_of
 from tests.web.test_doors_heads import held, people
 
 KIB = 1024
@@ -75,7 +75,7 @@ class TestShutdown:
 
     @pytest.mark.parametrize("door", POLLS)
     def test_answers_polls_with_their_cursor(self, site: MemorySite, door: str) -> None:
-        response = site.get(door_path(door, cursor=site.now))
+        response = site.get(door_path(door, cursor=site.now), headers=headers_of(door))
         site.stop()
         assert f'"cursor":"{site.now}"}}' in response.text
 

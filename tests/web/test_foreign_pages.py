@@ -11,6 +11,7 @@ import pytest
 
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
+from tests.web.doors import OUR_SCRIPT
 from tests.web.refusals import problem
 from tests.wire import Response
 
@@ -19,11 +20,43 @@ JSONP = "/api/v1/events/jsonp"
 FRAME = "/api/v1/events/frame"
 MESSAGES = "/api/v1/rooms/lobby/messages"
 
+#: What is sent with a script that a page of another site loads, or that may be one's.
+FOREIGN_SCRIPTS: list[dict[str, str]] = [
+    {},  # Over plain HTTP, by a page that asks for no Referer.
+    {"Referer": ""},
+    {"Referer": "https://evil.example/"},
+    {"Referer": "https://evil.example/", "Sec-Fetch-Site": "cross-site"},
+    {"Referer": "http://127.0.0.1:8081/", "Sec-Fetch-Site": "same-site"},
+    {"Referer": "http://127.0.0.1:8081/"},
+    {"Referer": "http://127.0.0.1/"},
+    {"Referer": "http://127.0.0.1:8080.evil.example/"},
+    {"Referer": "http://127.0.0.1:8080@evil.example/"},
+    {"Referer": "http://evil.example/http://127.0.0.1:8080/"},
+    {"Referer": "http://good.example/"},
+    {"Referer": "https://good.example.evil.example/"},
+    {"Referer": "ftp://127.0.0.1:8080/"},
+    {"Referer": "http://[127.0.0.1:8080/"},
+    {"Referer": "/rooms/lobby"},
+    {"Referer": "null"},
+    {"Referer": "http://127.0.0.1:8080/", "Sec-Fetch-Site": "cross-site"},
+    {"Referer": "http://127.0.0.1:8080/", "Origin": "https://evil.example"},
+    {"Referer": "https://evil.example/", "Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "anything"},
+    {"Origin": "http://127.0.0.1:8080"},
+]
+
 
 @pytest.fixture
 def site(make_site: MakeSite) -> MemorySite:
     """A site with one foreign origin that may use it."""
     return make_site(allow_origin=(GOOD, "http://[2001:db8::1]:8000"))
+
+
+def ask(site: MemorySite, query: str, more: dict[str, str] | None = None) -> Response:
+    """The answer to a script that one of our own pages loads."""
+    return site.get(f"{JSONP}?{query}", headers={**OUR_SCRIPT, **(more or {})})
 
 
 def answer(response: Response, callback: str = "heard") -> dict[str, Any]:
@@ -52,7 +85,7 @@ class TestJsonp:
     )
     def test_names_of_functions(self, site: MemorySite, callback: str) -> None:
         site.fill(1)
-        found = answer(site.get(f"{JSONP}?callback={callback}&backlog=1"), callback)
+        found = answer(ask(site, f"callback={callback}&backlog=1"), callback)
         assert [event["text"] for event in found["events"]] == ["said 1"]
         assert found["cursor"] == site.now
 
@@ -91,14 +124,14 @@ class TestJsonp:
         ],
     )
     def test_what_is_none_is_told_to_the_default(self, site: MemorySite, callback: str) -> None:
-        found = answer(site.get(f"{JSONP}?callback={callback}"), "callback")
+        found = answer(ask(site, f"callback={callback}"), "callback")
         (error,) = found["events"]
         assert (error["type"], error["status"]) == ("error", 400)
         assert "callback" in error["detail"]
         assert found["cursor"] is None
 
     def test_without_a_name_there_is_the_default(self, site: MemorySite) -> None:
-        assert answer(site.get(JSONP), "callback")["events"][0]["status"] == 400
+        assert answer(ask(site, ""), "callback")["events"][0]["status"] == 400
 
     @pytest.mark.parametrize(
         ("query", "status"),
@@ -110,15 +143,15 @@ class TestJsonp:
     def test_a_refusal_calls_the_function_too(
         self, site: MemorySite, query: str, status: int
     ) -> None:
-        found = answer(site.get(f"{JSONP}?callback=heard&{query}"))
+        found = answer(ask(site, f"callback=heard&{query}"))
         assert [(each["type"], each["status"]) for each in found["events"]] == [("error", status)]
 
     def test_so_does_a_daemon_that_stops(self, site: MemorySite) -> None:
-        held = site.get(f"{JSONP}?callback=heard&cursor={site.now}")
+        held = ask(site, f"callback=heard&cursor={site.now}")
         site.stop()
         (reopen,) = answer(held)["events"]
         assert reopen["type"] == "reopen"
-        response = site.get(f"{JSONP}?callback=heard")
+        response = ask(site, "callback=heard")
         assert answer(response)["events"][0]["status"] == 503
         assert response.header("retry-after")
 
@@ -127,20 +160,74 @@ class TestJsonp:
         site = make_site(public_reading=False)
         token = site.log_in("alice")
         cookie = {"Cookie": f"comet_session={token}"}
-        by_cookie = site.get(f"{JSONP}?callback=heard", headers=cookie)
+        by_cookie = ask(site, "callback=heard", cookie)
         assert answer(by_cookie)["events"][0]["status"] == 401
-        by_token = site.get(f"{JSONP}?callback=heard&token={token}", headers=cookie)
+        by_token = ask(site, f"callback=heard&token={token}", cookie)
         assert answer(by_token)["events"] == []
 
     def test_nor_does_one_that_is_invalid(self, site: MemorySite) -> None:
         cookie = {"Cookie": "comet_session=nonsense"}
-        assert answer(site.get(f"{JSONP}?callback=heard", headers=cookie))["events"] == []
+        assert answer(ask(site, "callback=heard", cookie))["events"] == []
 
     def test_who_comes_by_token_is_there(self, site: MemorySite) -> None:
         token = site.log_in("alice")
-        site.get(f"{JSONP}?callback=heard&token={token}&cursor={site.now}")
+        ask(site, f"callback=heard&token={token}&cursor={site.now}")
         people = site.get("/api/v1/rooms/lobby/people").json()["people"]
         assert [each["name"] for each in people] == ["alice"]
+
+    @pytest.mark.parametrize("headers", FOREIGN_SCRIPTS, ids=str)
+    def test_a_page_of_another_site_hears_nothing(
+        self, site: MemorySite, headers: dict[str, str]
+    ) -> None:
+        """Its visitor's browser can reach a daemon that the page itself can't."""
+        site.say("a secret of the intranet")
+        for query in ("callback=heard&backlog=200", "callback=heard&rooms=nowhere"):
+            response = site.get(f"{JSONP}?{query}", headers=headers)
+            (error,) = answer(response)["events"]
+            assert (error["type"], error["status"]) == ("error", 403)
+            assert "token=" in error["detail"]
+
+    @pytest.mark.parametrize("headers", FOREIGN_SCRIPTS, ids=str)
+    def test_unless_it_has_a_token(self, site: MemorySite, headers: dict[str, str]) -> None:
+        said = site.say("hi")
+        token = site.log_in("alice")
+        for query, more in ((f"&token={token}", {}), ("", {"Authorization": f"Bearer {token}"})):
+            path = f"{JSONP}?callback=heard&backlog=1{query}"
+            response = site.get(path, headers={**headers, **more})
+            assert answer(response)["events"] == [said]
+        response = site.get(f"{JSONP}?callback=heard&token=nonsense", headers=headers)
+        assert answer(response)["events"][0]["status"] == 401
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Referer": GOOD + "/", "Sec-Fetch-Site": "cross-site"},
+            {"Referer": GOOD + "/a/page?of=theirs"},
+            {"Referer": "http://[2001:db8::1]:8000/"},
+        ],
+        ids=str,
+    )
+    def test_or_the_operator_named_its_origin(
+        self, site: MemorySite, headers: dict[str, str]
+    ) -> None:
+        said = site.say("hi")
+        response = site.get(f"{JSONP}?callback=heard&backlog=1", headers=headers)
+        assert answer(response)["events"] == [said]
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Referer": "http://127.0.0.1:8080/rooms/lobby"},
+            {"Referer": "https://127.0.0.1:8080/"},
+            {"Sec-Fetch-Site": "same-origin"},
+            {"Sec-Fetch-Site": "none"},
+        ],
+        ids=str,
+    )
+    def test_our_own_pages_hear(self, site: MemorySite, headers: dict[str, str]) -> None:
+        said = site.say("hi")
+        response = site.get(f"{JSONP}?callback=heard&backlog=1", headers=headers)
+        assert answer(response)["events"] == [said]
 
     def test_the_wrong_method_is_405(self, site: MemorySite) -> None:
         problem(site, site.post(JSONP), 405)
