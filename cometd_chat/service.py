@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
 
 from cometd_chat import __version__
 from cometd_chat.addresses import shown_address
@@ -40,7 +41,8 @@ from cometd_chat.log.database import Database
 from cometd_chat.log.directory import Directory, SqlDirectory
 from cometd_chat.log.log import EventLog, Tail
 from cometd_chat.log.sql import SqlEventLog
-from cometd_chat.parts import Daemon, Lifetime, SteadyClock
+from cometd_chat.log_output import LogOutput
+from cometd_chat.parts import Daemon, Lifetime, SteadyClock, stop_by_signals
 from cometd_chat.ports import ListeningPorts, announce, raise_open_file_limit
 from cometd_chat.settings import Options, Settings
 from cometd_chat.systemd import Notifier
@@ -107,6 +109,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     collections = RareCollections()
     return Daemon(
         [
+            LogOutput.of_process(settings.log_level, globalLogPublisher, os.environ),
             data,
             secret,
             Lifetime("open files", begin=raise_open_file_limit),
@@ -115,6 +118,8 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
             Lifetime("log", begin=database.open, end=database.close),
             Lifetime("feed", begin=lambda: chat.start(log.recent(*TAIL)), end=chat.feed.stop),
             Lifetime("readers", end=chat.stop),
+            # Once the port is announced, whoever started this may stop it.
+            Lifetime("signals", begin=partial(stop_by_signals, reactor)),
             ports,
             Lifetime("rare collections", begin=collections.begin, end=collections.end),
             Notifier.from_environment(os.environ, reactor),
@@ -283,6 +288,8 @@ def build_site(
         reads_early=reads_early,
         direct_write=settings.direct_write,
         lane=lane,
+        access_log=settings.log_level == "debug",
+        seconds=reaper.seconds,
     )
 
 

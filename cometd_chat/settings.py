@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 import idna
@@ -31,6 +31,7 @@ from cometd_chat import __version__
 from cometd_chat.bayeux.channels import InvalidChannel, intersects, parse_pattern
 
 ShowAddresses = Literal["full", "network", "none"]
+LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 
 ENVIRONMENT_PREFIX = "COMET_CHAT_"
 
@@ -54,6 +55,7 @@ class Settings:
     :param show_addresses: what others see of a visitor's address.
     :param limits: whether the rate limits are on.
     :param max_log: bytes past which the log takes no more.
+    :param log_level: the least level of what is written to the log.
     :param trusted_proxy: proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
     :param allow_origin: foreign origins whose pages may use the API and doors with a token.
     :param bayeux_channels: trees of Bayeux channels that are free for other programs.
@@ -73,6 +75,7 @@ class Settings:
     show_addresses: ShowAddresses = "none"
     limits: bool = True
     max_log: int = 8 * 2**30
+    log_level: LogLevelName = "info"
     trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
     allow_origin: tuple[str, ...] = ()
     bayeux_channels: tuple[str, ...] = ()
@@ -150,8 +153,9 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
 
 def parse_origin(text: str) -> str:
     """An origin as browsers send it (RFC 6454, section 6.2)."""
-    if not re.fullmatch(r"https?://[a-z0-9._-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?",
-                        text.lower()):
+    if not re.fullmatch(
+        r"https?://[a-z0-9._-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", text.lower()
+    ):
         raise ValueError("give scheme and host without a path, such as https://www.example.org")
     # Browsers leave out the port that goes without saying.
     return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", text.lower())
@@ -245,6 +249,7 @@ class Option:
 
 _YES_NO = choice_parser({"yes": True, "no": False})
 _ON_OFF = choice_parser({"on": True, "off": False})
+_LEVELS = choice_parser({name: name for name in get_args(LogLevelName)})
 _ADDRESSES = choice_parser({"full": "full", "network": "network", "none": "none"})
 
 OPTIONS = (
@@ -271,6 +276,9 @@ OPTIONS = (
     Option("limits", "on", _ON_OFF, "Rate limits: on or off", "limits"),
     Option("max-log", "8GiB", size_parser("64KiB"),
            "Size of the log past which posts are refused", "max_log"),
+    Option("log-level", "info", _LEVELS,
+           "Least level of what is logged: debug (a line a request), info, warn, error or critical",
+           "log_level"),
     Option("trusted-proxy", "", parse_network,
            "Address or network of a proxy whose X-Forwarded-For is believed", "trusted_proxy",
            repeatable=True),

@@ -147,6 +147,7 @@ class Net(MemoryNet):
             self.clock,
             timeout=IDLE,
             lane=self.lane,
+            access_log=True,
         )
 
 

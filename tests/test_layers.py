@@ -29,7 +29,18 @@ ROOMS = {
 }
 
 #: The modules beside the rooms that join things; they may import everything, and each other.
-ROOF = {"service", "collector", "parts", "data", "ports", "settings", "systemd", "__main__", "cli"}
+ROOF = {
+    "service",
+    "collector",
+    "log_output",
+    "parts",
+    "data",
+    "ports",
+    "settings",
+    "systemd",
+    "__main__",
+    "cli",
+}
 
 # Every other module beside the rooms (errors, say) is ground floor: all may import it, and it may
 # import nothing of ours that isn't ground floor, too.

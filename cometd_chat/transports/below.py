@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.logger import ILogObserver, LogPublisher
 from twisted.protocols.policies import ProtocolWrapper
 
 try:
@@ -130,6 +131,16 @@ def install(transport: Any, protocol: Any) -> None:
         transport.wrappedProtocol = protocol
     else:
         transport.protocol = protocol
+
+
+def observers(publisher: LogPublisher) -> list[ILogObserver]:
+    """Those who hear a log now; none where Twisted doesn't tell."""
+    return list(getattr(publisher, "_observers", ()))
+
+
+def writes_to(observer: object, stream: object) -> bool:
+    """Whether an observer of the log writes to just that stream."""
+    return getattr(observer, "_outFile", None) is stream
 
 
 def is_at_rest(channel: Any) -> bool:

@@ -65,6 +65,11 @@ class LimitedRequest(Request):
 
     _released: Deferred[None] | None = None
 
+    def __init__(self, channel: LimitedChannel, *args: object, **settings: object) -> None:
+        super().__init__(channel, *args, **settings)
+        #: When its first line came, for the access log.
+        self.began = channel.site.seconds()
+
     @property
     def direct(self) -> Any:
         """See `HoldableRequest.direct`."""
@@ -279,6 +284,8 @@ class ChatSite(Site):
     :param direct_write: whether bodies may go past Twisted's buffers, see `below.send`.
     :param timeout: seconds after which a connection without a request is closed.
     :param lane: answers the hottest requests; None to let every request go the general way.
+    :param access_log: whether each response is a line in the log.
+    :param seconds: the time by the clock of the sweep; by default the reactor's.
     """
 
     _access_log = Logger()
@@ -296,6 +303,8 @@ class ChatSite(Site):
         direct_write: bool = True,
         timeout: float = 60,
         lane: Lane | None = None,
+        access_log: bool = False,
+        seconds: Callable[[], float] | None = None,
     ) -> None:
         super().__init__(
             resource,
@@ -309,6 +318,8 @@ class ChatSite(Site):
         self.direct_write = direct_write
         self.protocol = LimitedChannel  # type: ignore[assignment]
         self.lane = lane
+        self._logs_access = access_log
+        self.seconds = seconds or reactor.seconds
         if lane is not None:
             lane.general = self
 
@@ -334,16 +345,17 @@ class ChatSite(Site):
     def log(self, request: Any) -> None:
         """One line a response; tokens travel in queries and headers, so neither is in it.
 
-        What programs do all the time and did well has none: a line costs as much as the answer.
+        A line costs as much as many an answer, so that there are none unless they are asked for.
         """
-        if request.code < 400 and request.path.startswith((b"/api/", b"/cometd")):
+        if not self._logs_access:
             return
         self._access_log.debug(
-            "{method} {path} {status} {size}",
+            "{method} {path} {status} {size} {milliseconds:.1f} ms",
             method=request.method.decode("ascii", "replace"),
             path=request.path.decode("ascii", "replace"),
             status=request.code,
             size=request.sentLength,
+            milliseconds=(self.seconds() - request.began) * 1000,
         )
 
 

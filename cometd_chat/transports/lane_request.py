@@ -72,6 +72,7 @@ class LaneRequest:
         "_reason",
         "_work",
         "_writes",
+        "began",
         "chunked",
         "code",
         "method",
@@ -89,6 +90,8 @@ class LaneRequest:
         self.transport = connection.transport
         self.method = method
         self.path = path
+        #: When it came, for the access log; one object for all of the same moment.
+        self.began = connection.lane.reaper.moment()
         # All that was asked; None once a stream has begun.
         self._asked: PlainRequest | None = plain
         self._cookies: dict[bytes, bytes] | None = None

@@ -144,9 +144,7 @@ def certificate(directory: Path) -> None:
         ("--nonsense", "there is no such option"),
     ],
 )
-def test_nothing_is_made_while_an_option_is_wrong(
-    tmp_path: Path, option: str, remedy: str
-) -> None:
+def test_nothing_is_made_while_an_option_is_wrong(tmp_path: Path, option: str, remedy: str) -> None:
     assert remedy in refusal(tmp_path, option)
     assert remedy in refusal(tmp_path, option, twistd=("comet-chat",))
     assert list(tmp_path.iterdir()) == []
@@ -253,3 +251,11 @@ def test_the_data_directory_is_private(tmp_path: Path) -> None:
         assert stat.S_IMODE(daemon.data.stat().st_mode) == 0o700
         for path in daemon.data.rglob("*"):
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_requests_are_logged_when_that_is_asked_for(tmp_path: Path) -> None:
+    for options, lines in (((), 0), (("--log-level=debug",), 1)):
+        with Daemon(tmp_path, *options) as daemon:
+            assert healthy(daemon.url)
+        assert daemon.log.count("GET /healthz 200") == lines
+        assert "Server Shut Down" in daemon.log

@@ -70,6 +70,7 @@ class Net(MemoryNet):
             lane=Lane((), front, Reaper(self.clock), direct_write=True, wall_clock=time, timeout=60)
             if lane
             else None,
+            access_log=True,
         )
 
 
@@ -362,6 +363,7 @@ class TestTheAccessLog:
         (line,) = [each for each in net.logged if "status" in each]
         assert line["log_level"] is LogLevel.debug
         assert (line["method"], line["path"], line["status"]) == ("GET", "/a", 200)
+        assert line["milliseconds"] == 0, "the clock stands"
         assert not [event for event in net.logged if "secret" in str(event)]
 
 

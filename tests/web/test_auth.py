@@ -580,7 +580,7 @@ def test_a_wrong_host_comes_before_everything(site: MemorySite) -> None:
 
 def test_tokens_are_never_in_the_log(make_site: MakeSite) -> None:
     with capturedLogs() as events:
-        site = make_site()
+        site = make_site(log_level="debug")
         token = site.log_in("alice")
         headers = cookie(token)
         site.post(MESSAGES, {"text": "a secret text"}, token=token)
