@@ -10,6 +10,7 @@ on the real stderr.
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -85,6 +86,18 @@ class Lifetime(Service):
     def stopService(self) -> Deferred[Any]:
         super().stopService()
         return maybeDeferred(self._end)
+
+
+def stop_by_signals(reactor: Any) -> None:
+    """Let SIGINT and SIGTERM stop the reactor from now on, though it does not run yet.
+
+    Twisted takes them over when it begins to run. Before, SIGINT is an exception in the middle of
+    whatever is done just then: a traceback, or, where that is swallowed, a daemon that goes on.
+    A signal that is ignored, as under nohup, stays ignored.
+    """
+    for number, stop in ((signal.SIGINT, reactor.sigInt), (signal.SIGTERM, reactor.sigTerm)):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, stop)
 
 
 class OrderedServices(MultiService):

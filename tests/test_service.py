@@ -6,7 +6,10 @@ import errno
 import fcntl
 import gc
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +24,17 @@ from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat.collector import THRESHOLDS
 from cometd_chat.data import DataDirectory
-from cometd_chat.parts import STOP_TIMEOUT, CannotStart, Lifetime, OrderedServices
+from cometd_chat.parts import (
+    STOP_TIMEOUT,
+    CannotStart,
+    Lifetime,
+    OrderedServices,
+    stop_by_signals,
+)
 from cometd_chat.ports import Bound, ListeningPorts, with_backlog
 from cometd_chat.service import build
 from cometd_chat.settings import Settings
+from tests.support import PATIENCE
 
 
 class Part(Service):
@@ -201,3 +211,39 @@ def test_backlog() -> None:
     assert with_backlog("tcp:8080") == "tcp:8080:backlog=1024"
     assert with_backlog("tcp:8080:backlog=5") == "tcp:8080:backlog=5"
     assert with_backlog("systemd:domain=INET:index=0") == "systemd:domain=INET:index=0"
+
+
+#: A daemon that gets a signal when all is started and the reactor does not run yet.
+EARLY = """
+import os, signal, sys
+from twisted.internet import reactor
+from cometd_chat.parts import stop_by_signals
+stop_by_signals(reactor)
+os.kill(os.getpid(), signal.Signals[sys.argv[1]])
+reactor.addSystemEventTrigger("during", "shutdown", print, "stopped")
+reactor.run()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_before_the_reactor_runs_stops_it(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, name], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    class Reactor:
+        sigInt = sigTerm = staticmethod(lambda number, frame=None: None)
+
+    before = signal.getsignal(signal.SIGTERM)
+    was = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop_by_signals(Reactor())
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is Reactor.sigTerm
+    finally:
+        signal.signal(signal.SIGINT, was)
+        signal.signal(signal.SIGTERM, before)
