@@ -60,6 +60,7 @@ from cometd_chat.web.bayeux_rooms import RoomSource
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.doors import Doors, Holding
 from cometd_chat.web.front import Front
+from cometd_chat.web.hosts import Hosts
 from cometd_chat.web.metrics import Metrics
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.pages import Pages
@@ -228,7 +229,6 @@ def build_site(
     auth = Auth(
         chat.sessions,
         secret=secret,
-        hosts=settings.hosts,
         public_reading=settings.public_reading,
         origins=origins,
         peers=peers,
@@ -269,7 +269,8 @@ def build_site(
         make_nonce=make_nonce,
         peers=peers,
     )
-    front = Front(app.app.resource(), auth, origins, problems, SERVER)
+    hosts = Hosts(settings.hosts)
+    front = Front(app.app.resource(), hosts, auth, origins, problems, SERVER)
     lane = None
     if settings.fast_lane:
         lane = Lane(

@@ -12,16 +12,14 @@ site has (interface, section 2).
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Collection
-from functools import lru_cache
+from collections.abc import Callable
 from hashlib import blake2b
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from twisted.web.iweb import IRequest
 
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, refuse_voiceless
-from cometd_chat.errors import CrossSite, InvalidRequest, InvalidToken, NoSession, WrongHost
+from cometd_chat.errors import CrossSite, InvalidToken, NoSession
 from cometd_chat.web import parameters
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.peers import Peers
@@ -35,7 +33,6 @@ class Auth:
     """Who sends a request.
 
     :param secret: gives the key of the forms' hidden tokens, 32 bytes.
-    :param hosts: host names that are served, beside IP literals and ``localhost``.
     :param public_reading: whether rooms can be read without a session.
     :param origins: foreign pages that may use the doors with a token.
     :param peers: whether a request came over TLS.
@@ -46,7 +43,6 @@ class Auth:
         sessions: Sessions,
         *,
         secret: Callable[[], bytes],
-        hosts: Collection[str],
         public_reading: bool,
         origins: Origins,
         peers: Peers,
@@ -55,7 +51,6 @@ class Auth:
         self._peers = peers
         self._sessions = sessions
         self._secret = secret
-        self._hosts = frozenset(host.lower() for host in hosts)
         self.public_reading = public_reading
 
     # -- who
@@ -153,23 +148,6 @@ class Auth:
         )
 
     # -- meant
-
-    def check_host(self, request: IRequest) -> None:
-        """Refuse a host name that isn't ours: it may be another site's, pointed at us.
-
-        :raises WrongHost: with the remedy.
-        :raises InvalidRequest: there is no one host (RFC 9112, section 3.2).
-        """
-        hosts = request.requestHeaders.getRawHeaders("host", [])
-        if not hosts and request.clientproto != b"HTTP/1.1":  # type: ignore[attr-defined]
-            return
-        if len(hosts) != 1:
-            raise InvalidRequest("A request has exactly one Host header.")
-        name = _host_name(hosts[0])
-        if name is None:
-            raise InvalidRequest("The Host header is not a host.")
-        if name != "localhost" and name not in self._hosts and not _is_ip(name):
-            raise WrongHost(f"{name} is not served here: start the daemon with --host {name}.")
 
     def check_meant(
         self, request: IRequest, session: Session | None = None, form_token: str | None = None
@@ -284,25 +262,3 @@ def _origin_of(referer: str | None) -> str:
     except ValueError:
         return "null"
     return f"{page.scheme}://{page.netloc}" if page.netloc else referer or ""
-
-
-# Asked of each request, and nearly always of the same few hosts.
-@lru_cache(maxsize=64)
-def _host_name(host: str) -> str | None:
-    """The name in a Host header, without port and brackets; None when it can't be one."""
-    try:
-        parts = urlsplit(f"//{host}")
-        name, _ = parts.hostname, parts.port
-    except ValueError:
-        return None
-    clean = parts.netloc == host and not parts.username and "@" not in host
-    return name.rstrip(".") if name and clean else None
-
-
-@lru_cache(maxsize=64)
-def _is_ip(name: str) -> bool:
-    try:
-        ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    return True

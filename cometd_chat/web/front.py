@@ -19,6 +19,7 @@ from twisted.web.resource import IResource, Resource
 
 from cometd_chat.errors import ChatError, InvalidRequest, NotFound
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.hosts import Hosts
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.problems import Problems
 
@@ -36,9 +37,16 @@ class Front(Resource):
     isLeaf = True
 
     def __init__(
-        self, app: IResource, auth: Auth, origins: Origins, problems: Problems, server: str
+        self,
+        app: IResource,
+        hosts: Hosts,
+        auth: Auth,
+        origins: Origins,
+        problems: Problems,
+        server: str,
     ) -> None:
         super().__init__()
+        self._hosts = hosts
         self._origins = origins
         self._app = app
         self._auth = auth
@@ -72,7 +80,7 @@ class Front(Resource):
 
     def _refuse(self, request: Any) -> bytes | None:
         try:
-            self._auth.check_host(request)
+            self._hosts.check(request)
             _check_method(request)
             _check_path(request)
             if self._origins.is_preflight(request):
