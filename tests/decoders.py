@@ -122,15 +122,21 @@ def _read_object(text: str, place: int) -> tuple[Seen, int]:
     return fields, place + 1
 
 
+# A raw end of a line is a syntax error; before 2019 these four were.
+_PLAIN = re.compile(r'[^"\\\n\r\u2028\u2029]*')
+
+
 def _read_string(text: str, place: int) -> tuple[str, int]:
     units: list[str] = []
-    while text[place] != '"':
-        # A raw end of a line is a syntax error; before 2019 these four were.
-        assert text[place] not in "\n\r\u2028\u2029"
-        if text[place] != "\\":
-            units.append(text[place])
-            place += 1
-        elif text[place + 1] == "u":
+    while True:
+        plain = _PLAIN.match(text, place)
+        assert plain is not None
+        units.append(plain[0])
+        place = plain.end()
+        if text[place] == '"':
+            break
+        assert text[place] == "\\"
+        if text[place + 1] == "u":
             units.append(chr(int(text[place + 2 : place + 6], 16)))
             place += 6
         else:

@@ -72,6 +72,7 @@ class MemorySite(MemoryNet):
 
     :param rooms: names of the rooms that are there.
     :param tail: how many events the tail keeps in memory; the daemon's number by default.
+    :param max_behind: who is further behind gets a gap; the daemon's number by default.
     :param log: by default a fresh `HeldLog` that holds nothing back.
     :param clock: by default one that stands still until it is moved.
     :param settings: see `Settings`. The rate limits are off unless they are asked for.
@@ -82,6 +83,7 @@ class MemorySite(MemoryNet):
         *,
         rooms: Sequence[str] = ("lobby", "dev"),
         tail: int | None = None,
+        max_behind: int | None = None,
         log: HeldLog | None = None,
         directory: MemoryDirectory | None = None,
         clock: MemoryReactorClock | None = None,
@@ -96,6 +98,8 @@ class MemorySite(MemoryNet):
         self.chat = service.build_chat(self.settings, self.engine, self.log, self.directory)
         if tail is not None:
             self.chat.feed.tail.max_items = tail
+        if max_behind is not None:
+            self.chat.feed.max_behind = max_behind
         self.factory = service.build_site(self.settings, self.chat, lambda: b"k" * 32, self.clock)
         if self.settings.fast_lane:
             self.transport_class = below.LeanServer

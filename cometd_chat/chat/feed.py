@@ -25,6 +25,9 @@ from cometd_chat.transports.event import Event
 _OVERHEAD = 900
 _COPIES = 4
 
+#: Further behind than this, a reader gets the newest and a gap.
+MAX_BEHIND = 5000
+
 
 class Feed:
     """The live end of one log.
@@ -32,11 +35,20 @@ class Feed:
     :param log: what is followed.
     :param engine: who is told.
     :param tail: where the newest part is kept.
+    :param max_behind: who is further behind gets the newest and a gap.
     """
 
     _log = Logger()
 
-    def __init__(self, log: EventLog, engine: CometEngine, tail: Tail[Event]) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        engine: CometEngine,
+        tail: Tail[Event],
+        *,
+        max_behind: int = MAX_BEHIND,
+    ) -> None:
+        self.max_behind = max_behind
         self.log = log
         self.engine = engine
         self.tail = tail

@@ -30,10 +30,7 @@ from cometd_chat.transports.held import HeldRequest
 if TYPE_CHECKING:
     from cometd_chat.chat.sessions import Session
 
-#: Further behind than this, a reader gets the newest and a gap.
-MAX_BEHIND = 5000
-
-#: So many of the newest, then.
+#: Who is too far behind gets so many of the newest.
 AFTER_GAP = 200
 
 #: Seconds after which who could not be served from the log comes again, at least.
@@ -65,7 +62,7 @@ def start_now(feed: Feed, cursor: str) -> Start | None:
         # Until she has been told, she stands where she was: a connection that is lost in between
         # must not lose the reset.
         return Start(feed.last_id, cursor, (events.reset(now),))
-    return Start(known, cursor) if feed.last_id - known <= MAX_BEHIND else None
+    return Start(known, cursor) if feed.last_id - known <= feed.max_behind else None
 
 
 async def start_at(feed: Feed, paths: Sequence[str], cursor: str | None, backlog: int = 0) -> Start:
@@ -90,7 +87,7 @@ async def _start_behind(feed: Feed, paths: Sequence[str], known: int, cursor: st
     """Many ids behind; whether that is many events of her rooms only the log can tell."""
     last = feed.last_id
     missing = await feed.log.count(paths, after=known, before=last + 1)
-    if sum(missing.values()) <= MAX_BEHIND:
+    if sum(missing.values()) <= feed.max_behind:
         return Start(known, cursor)
     newest = await feed.log.read(paths, after=known, before=last + 1, limit=AFTER_GAP, newest=True)
     before = newest[0].id

@@ -30,7 +30,7 @@ from cometd_chat.bayeux.session import Session
 from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.positions import Mark
-from cometd_chat.chat.reader import MAX_BEHIND, STORAGE_DELAY, start_at
+from cometd_chat.chat.reader import STORAGE_DELAY, start_at
 from cometd_chat.chat.rooms import Room
 from cometd_chat.comet import CometEvent
 from cometd_chat.errors import InvalidCursor, InvalidRequest, RoomNotFound, StorageUnavailable
@@ -252,7 +252,7 @@ class RoomSource:
 
     async def _placed(self, mark: Mark, key: str) -> _Place:
         """The place of a mark: after it, or among the newest when it is too far behind."""
-        if self._feed.last_id - mark.position <= MAX_BEHIND:
+        if self._feed.last_id - mark.position <= self._feed.max_behind:
             return _Place(mark, mark.position)
         paths = [key] if key != ALL else [room.context.path for room in self._chat.rooms.all()]
         try:

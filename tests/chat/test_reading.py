@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 
-from cometd_chat.chat.feed import Feed
-from cometd_chat.chat.reader import AFTER_GAP, MAX_BEHIND, Reader, Start, start_at
+from cometd_chat.chat.feed import MAX_BEHIND, Feed
+from cometd_chat.chat.reader import AFTER_GAP, Reader, Start, start_at
 from cometd_chat.chat.readership import PAGE_EVENTS
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine

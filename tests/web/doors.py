@@ -90,13 +90,12 @@ class Client:
 
     def events(self) -> list[Seen]:
         """All that it has seen so far; a poll that is over is followed by the next."""
-        if self.door in POLLS:
-            self._go_on_polling()
-            return list(self._seen)
-        return decode(self.door, self.response)
+        self.go_on()
+        return list(self._seen) if self.door in POLLS else decode(self.door, self.response)
 
-    def _go_on_polling(self) -> None:
-        while self.response.complete and self.response.status == 200:
+    def go_on(self) -> None:
+        """Let the next poll follow one that is over; a stream goes on by itself."""
+        while self.door in POLLS and self.response.complete and self.response.status == 200:
             answer = read_answer(self.door, self.response)
             self._seen += answer["events"]
             if answer.get("cursor") is None:

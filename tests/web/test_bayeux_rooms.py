@@ -307,13 +307,14 @@ def test_two_windows_and_the_slower_one(site: MemorySite) -> None:
     assert back.texts == ["one"]
 
 
-def test_who_is_far_behind_is_told_what_is_left_out(site: MemorySite) -> None:
+def test_who_is_far_behind_is_told_what_is_left_out(make_site: MakeSite) -> None:
+    site = make_site(max_behind=500)
     cursor = site.now
-    site.fill(5300)
+    site.fill(530)
     alice = Client(site, name="alice").joined("/chat/lobby", ext={"cursor": cursor})
     texts = alice.texts
-    assert texts == [f"said {number}" for number in range(5101, 5301)]
-    assert alice.delivered[0]["ext"]["missing"] == 5100
+    assert texts == [f"said {number}" for number in range(331, 531)]
+    assert alice.delivered[0]["ext"]["missing"] == 330
     assert "missing" not in alice.delivered[1]["ext"]
 
 

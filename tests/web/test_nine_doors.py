@@ -119,7 +119,7 @@ class TestTheSameConversation:
     def test_the_battery_of_the_other_doors_holds_here(
         self, make_site: MakeSite, door: str
     ) -> None:
-        site = make_site(tail=10)
+        site = make_site(tail=10, max_behind=600)
         site.fill(500)
         now = open_door(site, door)
         behind = open_door(site, door, cursor=site.log.cursor(50))
@@ -133,7 +133,7 @@ class TestTheSameConversation:
         assert backlog.texts() == [f"said {id}" for id in range(471, 504)]
         assert elsewhere.texts() == []
         assert foreign.of("reset")[0]["cursor"] == site.log.cursor(500)
-        site.fill(5000)
+        site.fill(100)
         (gap,) = open_door(site, door, cursor=site.log.cursor(1)).of("gap")
         assert int(gap["missing"]) == site.log.last_id - 1 - 200
         site.advance(16)
