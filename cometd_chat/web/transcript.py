@@ -89,14 +89,21 @@ def linkify(text: str) -> tuple[Piece, ...]:
 
 
 def _without_trailing(url: str) -> str:
-    """Leave out what belongs to the sentence around a link: its full stop, its bracket."""
-    while url:
-        last = url[-1]
-        opening = _BRACKETS.get(last)
-        if last not in _TRAILING and (opening is None or url.count(opening) >= url.count(last)):
+    """Leave out what belongs to the sentence around a link: its full stop, its bracket.
+
+    Brackets are counted once: counting them anew for each that is left out costs the square of the
+    length, and a message may be 8,000 of them.
+    """
+    end = len(url)
+    extra = {close: url.count(close) - url.count(open) for close, open in _BRACKETS.items()}
+    while end:
+        last = url[end - 1]
+        if extra.get(last, 0) > 0:
+            extra[last] -= 1
+        elif last not in _TRAILING:
             break
-        url = url[:-1]
-    return url
+        end -= 1
+    return url[:end]
 
 
 def colour_of(name: str) -> int:

@@ -146,6 +146,38 @@ def test_links_are_found_as_the_server_finds_them(visits: Visits, room: Room) ->
         assert re.match("https?:|mailto:", link.get_attribute("href") or "", re.I)
 
 
+def test_finding_links_takes_as_long_as_the_text(visits: Visits, room: Room) -> None:
+    """A reader's page stood still for a quarter of a second for each message of brackets. Counted
+    in letters that are looked at or copied, since a busy machine makes of seconds what it likes."""
+    ada = visits.enter("Ada")
+    letters = """async () => {
+        const { linkify } = await import("/static/links.js");
+        const text = "http://a" + ").".repeat(4_000);
+        const { slice, split, indexOf } = String.prototype;
+        let letters = 0;
+        String.prototype.slice = function (...range) {
+            const part = slice.apply(this, range);
+            letters += part.length;
+            return part;
+        };
+        String.prototype.split = function (...by) {
+            letters += this.length;
+            return split.apply(this, by);
+        };
+        String.prototype.indexOf = function (what, from = 0) {
+            const at = indexOf.call(this, what, from);
+            letters += (at < 0 ? this.length : at) - from;
+            return at;
+        };
+        const pieces = linkify(text);
+        Object.assign(String.prototype, { slice, split, indexOf });
+        return [letters / text.length, pieces.length];
+    }"""
+    times, pieces = ada.page.evaluate(letters)
+    assert pieces == 2
+    assert times < 20
+
+
 def test_reading_above_is_not_disturbed(visits: Visits, room: Room) -> None:
     room.say_all("Grace", [f"line {n}" for n in range(40)])
     ada = visits.enter("Ada")

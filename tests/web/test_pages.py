@@ -19,6 +19,7 @@ from cometd_chat.web.pages import (
     content_security_policy,
 )
 from cometd_chat.web.transcript import colour_of, initials_of, linkify, transcript
+from tests.growth import growth
 
 NOW = datetime(2026, 11, 21, 19, 30, tzinfo=timezone.utc)
 PAGES = Pages("1.0")
@@ -197,6 +198,13 @@ def test_links(text: str, pieces: list[list[str]]) -> None:
     found = linkify(text)
     assert [[piece.text, piece.href] for piece in found] == pieces
     assert "".join(piece.text for piece in found) == text
+
+
+@pytest.mark.parametrize("end", [")", ").", "}])", "!", "(", "\uff09"])
+def test_finding_links_takes_as_long_as_the_text(end: str) -> None:
+    """Counted anew for each bracket that is left out, this was the square of the length."""
+    texts = {size: "http://a" + end * size for size in (4_000, 40_000)}
+    assert growth(lambda: linkify(texts[4_000]), lambda: linkify(texts[40_000])) < 30
 
 
 def test_links_are_harmless() -> None:

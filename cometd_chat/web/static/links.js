@@ -36,16 +36,29 @@ export function linkify(text) {
   return pieces;
 }
 
-/** Leave out what belongs to the sentence around a link. @param {string} url */
+/**
+ * Leave out what belongs to the sentence around a link. Brackets are counted once, since a message may
+ * be 8,000 of them.
+ * @param {string} url
+ */
 function withoutTrailing(url) {
-  while (url) {
-    const last = url[url.length - 1];
-    const opening = BRACKETS[last];
-    const unbalanced = opening && url.split(opening).length < url.split(last).length;
-    if (!TRAILING.includes(last) && !unbalanced) break;
-    url = url.slice(0, -1);
+  /** @type {Record<string, number>} how many more of a bracket are closed than opened */
+  const extra = {};
+  for (const [close, open] of Object.entries(BRACKETS)) extra[close] = count(url, close) - count(url, open);
+  let end = url.length;
+  for (; end; end--) {
+    const last = url[end - 1];
+    if (extra[last] > 0) extra[last]--;
+    else if (!TRAILING.includes(last)) break;
   }
-  return url;
+  return url.slice(0, end);
+}
+
+/** @param {string} text @param {string} letter */
+function count(text, letter) {
+  let found = 0;
+  for (let at = text.indexOf(letter); at >= 0; at = text.indexOf(letter, at + 1)) found++;
+  return found;
 }
 
 /**
