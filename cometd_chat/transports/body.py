@@ -33,7 +33,9 @@ class IncomingBody:
 
     def __init__(self) -> None:
         self._listener: LineListener | None = None
-        self._buffer = b""
+        self._buffer = bytearray()
+        # Where a line end may be: what stands before has been looked through.
+        self._searched = 0
         self._skipping = False
         self._size = 0
         self.ended = False
@@ -64,14 +66,22 @@ class IncomingBody:
             self._last()
 
     def _split(self) -> None:
-        *lines, self._buffer = self._buffer.split(b"\n")
+        """Tell the lines that are whole. Each byte is looked at once, however few come at once."""
+        whole = self._buffer.rfind(b"\n", self._searched) + 1
+        lines = bytes(self._buffer[:whole]).split(b"\n")[:-1]
+        del self._buffer[:whole]
+        self._searched = len(self._buffer)
         for line in lines:
             self._tell(line)
         if len(self._buffer) > MAX_LINE:
-            self._skipping, self._buffer = True, b""
+            self._skipping = True
+            self._buffer.clear()
+            self._searched = 0
 
     def _last(self) -> None:
-        line, self._buffer = self._buffer, b""
+        line = bytes(self._buffer)
+        self._buffer.clear()
+        self._searched = 0
         self._tell(line)
         if self._listener is not None:
             self._listener.body_ended()

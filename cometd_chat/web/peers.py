@@ -17,6 +17,10 @@ from twisted.web.iweb import IRequest
 
 from cometd_chat.transports.http import address_of
 
+#: So many addresses of a header are looked at: a visitor can write thousands of trusted ones into
+#: it, and each costs a look at all networks.
+MOST_ADDRESSES = 16
+
 Network = IPv4Network | IPv6Network
 
 
@@ -40,7 +44,7 @@ class Peers:
         if not self._trusted or not self._is_trusted(address):
             return address
         headers = request.requestHeaders.getRawHeaders("x-forwarded-for", [])
-        for each in reversed(",".join(headers).split(",")):
+        for each in reversed(",".join(headers).rsplit(",", MOST_ADDRESSES - 1)):
             forwarded = _clean(each)
             if forwarded is None:
                 break

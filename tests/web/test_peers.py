@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.web.http_headers import Headers
 
-from cometd_chat.web.peers import Peers
+from cometd_chat.web.peers import MOST_ADDRESSES, Peers
 from tests.memory import MakeSite
 
 PROXY = "192.0.2.1"
@@ -146,3 +146,11 @@ def test_the_cookie_is_secure_where_the_proxy_says_so(make_site: MakeSite) -> No
         "/api/v1/session", {"name": "bob"}, headers=headers, address="198.51.100.1"
     )
     assert "; Secure" not in (by_other.header("set-cookie") or "")
+
+
+def test_so_many_addresses_of_a_header_are_looked_at() -> None:
+    proxies = ["10.1.2.3"] * (MOST_ADDRESSES - 1)
+    within: Any = Request(PROXY, ", ".join(["198.51.100.1", *proxies]))
+    assert peers(*TRUSTED).address(within) == "198.51.100.1"
+    beyond: Any = Request(PROXY, ", ".join(["198.51.100.1", "10.3.2.1", *proxies]))
+    assert peers(*TRUSTED).address(beyond) == "10.1.2.3"
