@@ -232,6 +232,7 @@ def build_site(
         public_reading=settings.public_reading,
         origins=origins,
         peers=peers,
+        random_bytes=secrets.token_bytes,
     )
     holding = Holding(
         heartbeat=settings.heartbeat,

@@ -5,6 +5,7 @@ What it is: JSON, pages and redirects, each with the headers that belong to it.
 What it may know: requests. Not what the answers say.
 
 Invariant: each has its length, so that connections stay open, and nothing personal is cached.
+Pages and files are compressed for who takes that, answers to programs are not.
 """
 
 from __future__ import annotations
@@ -22,9 +23,14 @@ from twisted.web.iweb import IRequest
 
 from cometd_chat.errors import ChatError
 from cometd_chat.transports.event import Event
+from cometd_chat.web import compression
 from cometd_chat.web.pages import content_security_policy
+from cometd_chat.web.static_files import StaticFile
 
 _log = Logger()
+
+#: Seconds that a file is good for at an address that always means the same: a year.
+_FOR_EVER = 31_536_000
 
 P = ParamSpec("P")
 Site = TypeVar("Site")
@@ -44,7 +50,26 @@ def event(request: IRequest, event: Event, status: int = 200) -> bytes:
 def html(request: IRequest, page: str, nonce: str, status: int = 200) -> bytes:
     """A page, with the policy that its nonce is for."""
     request.setHeader("content-security-policy", content_security_policy(nonce))
-    return _complete(request, "text/html; charset=utf-8", page.encode(), status)
+    body = compression.pack(request, page.encode())
+    return _complete(request, "text/html; charset=utf-8", body, status)
+
+
+def file(request: IRequest, file: StaticFile, *, lasting: bool) -> bytes:
+    """A file of ours, or that the browser has it already.
+
+    :param lasting: what is at this address never changes, so that it need not ask again.
+    """
+    body = file.body
+    if file.packed is not None and compression.may_pack(request):
+        body = file.packed
+        request.setHeader("content-encoding", "gzip")
+    request.setHeader("content-type", file.kind)
+    age = f"public, max-age={_FOR_EVER}, immutable" if lasting else "no-cache"
+    request.setHeader("cache-control", age)
+    if request.setETag(body.etag):
+        return b""
+    request.setHeader("content-length", str(len(body.data)))
+    return body.data
 
 
 def text(request: IRequest, text: str, kind: str = "text/plain; charset=utf-8") -> bytes:

@@ -42,7 +42,7 @@ from cometd_chat.web.pages import Pages
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems, set_error_headers
 from cometd_chat.web.screens import Screens
-from cometd_chat.web.static_files import static_files
+from cometd_chat.web.static_files import StaticFile, static_files
 
 _DUPLEX = re.compile(rb"(/rooms/[^/]+\.txt|/api/v1/events/duplex)/?")
 
@@ -349,15 +349,19 @@ class ChatApp:
 
     @app.route("/static/<name>", methods=["GET"])
     def static(self, request: IRequest, name: str) -> bytes:
-        file = self._static.get(name)
+        return self._file(request, self._static.named.get(name), lasting=False)
+
+    @app.route("/static/<version>/<name>", methods=["GET"])
+    def joined(self, request: IRequest, version: str, name: str) -> bytes:
+        # Another version is asked for by a page from before an upgrade: the new file may suit it,
+        # and none would not.
+        lasting = version == self._static.version
+        return self._file(request, self._static.joined.get(name), lasting=lasting)
+
+    def _file(self, request: IRequest, file: StaticFile | None, *, lasting: bool) -> bytes:
         if file is None:
             raise NotFound("There is no such file.")
-        request.setHeader("content-type", file.kind)
-        request.setHeader("cache-control", "no-cache")
-        if request.setETag(file.etag):
-            return b""
-        request.setHeader("content-length", str(len(file.body)))
-        return file.body
+        return answers.file(request, file, lasting=lasting)
 
     @app.route("/problems/<slug>", methods=["GET"])
     def problem_page(self, request: IRequest, slug: str) -> bytes:

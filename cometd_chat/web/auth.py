@@ -26,6 +26,9 @@ from cometd_chat.web.peers import Peers
 
 COOKIE = b"comet_session"
 
+#: Of a form's token, bytes.
+_TOKEN_SIZE = 16
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -36,6 +39,7 @@ class Auth:
     :param public_reading: whether rooms can be read without a session.
     :param origins: foreign pages that may use the doors with a token.
     :param peers: whether a request came over TLS.
+    :param random_bytes: so many, which nobody can foresee.
     """
 
     def __init__(
@@ -46,7 +50,9 @@ class Auth:
         public_reading: bool,
         origins: Origins,
         peers: Peers,
+        random_bytes: Callable[[int], bytes],
     ) -> None:
+        self._random_bytes = random_bytes
         self._origins = origins
         self._peers = peers
         self._sessions = sessions
@@ -168,7 +174,7 @@ class Auth:
             raise CrossSite(
                 "With a cookie and without an Origin header, send Content-Type: application/json."
             )
-        if not hmac.compare_digest(form_token.encode(), self.form_token(session).encode()):
+        if not self._is_token_of(session, form_token):
             raise CrossSite("This form is too old: load the page again and send it from there.")
 
     def check_origin(self, request: IRequest, query_token: str | None = None) -> None:
@@ -208,8 +214,30 @@ class Auth:
             )
 
     def form_token(self, session: Session) -> str:
-        """The hidden token that a session's forms carry."""
-        return blake2b(session.id.encode(), key=self._secret(), digest_size=16).hexdigest()
+        """The hidden token that a session's forms carry, written in another way each time.
+
+        Pages are compressed, and hold what others say: were it always the same, its bytes could be
+        guessed one by one by the length of the page (BREACH).
+        """
+        mask = self._random_bytes(_TOKEN_SIZE)
+        return (mask + _xor(mask, self._token_of(session))).hex()
+
+    def _is_token_of(self, session: Session, written: str) -> bool:
+        try:
+            both = bytes.fromhex(written)
+        except ValueError:
+            return False
+        mask, masked = both[:_TOKEN_SIZE], both[_TOKEN_SIZE:]
+        return len(masked) == _TOKEN_SIZE and hmac.compare_digest(
+            _xor(mask, masked), self._token_of(session)
+        )
+
+    def _token_of(self, session: Session) -> bytes:
+        return blake2b(session.id.encode(), key=self._secret(), digest_size=_TOKEN_SIZE).digest()
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
 def bearer(request: IRequest) -> str | None:

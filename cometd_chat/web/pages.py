@@ -21,6 +21,7 @@ from typing import Any, Literal
 import attrs
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cometd_chat.web.static_files import static_files
 from cometd_chat.web.transcript import transcript
 
 #: Where the form of the classic chat lives: in a frame of its own, answered by the form again, or
@@ -91,7 +92,9 @@ class Pages:
         self._version = version
 
     def _render(self, template: str, **values: object) -> str:
-        return _templates().get_template(template).render(values, version=self._version)
+        return _templates().get_template(template).render(
+            values, version=self._version, static=static_files().folder
+        )
 
     def log_in(
         self,

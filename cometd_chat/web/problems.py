@@ -26,7 +26,7 @@ from cometd_chat.errors import (
     NoSession,
     UpgradeRequired,
 )
-from cometd_chat.web import parameters
+from cometd_chat.web import compression, parameters
 from cometd_chat.web.pages import Pages, content_security_policy
 
 #: Fields of our forms that are worth handing back, as pages call them.
@@ -69,7 +69,8 @@ class Problems:
         if wants_html:
             nonce = self._make_nonce()
             request.setHeader("content-security-policy", content_security_policy(nonce))
-            body = self._page(error, nonce, typed=_typed(request), back_url=_back(request))
+            page = self._page(error, nonce, typed=_typed(request), back_url=_back(request))
+            body = compression.pack(request, page)
         else:
             body = as_json(error)
         request.setHeader("content-type", HTML if wants_html else JSON)
