@@ -50,6 +50,7 @@ CHANGING = [
     (re.compile(r"(?m)^Date: .*$"), "Date: TIME"),
     (re.compile(r"(?m)^retry: [0-9]+$"), "retry: MILLISECONDS"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "BOUNDARY"),
+    (re.compile(r"\.{9,} -->"), "... -->"),
 ]
 
 

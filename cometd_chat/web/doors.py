@@ -12,6 +12,7 @@ long as it is held.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from itertools import product
 from typing import Any, cast
 
 import attrs
@@ -163,10 +164,11 @@ class Doors:
         self._frame_manner = attrs.evolve(self._manner, wear=Wear(FRAME_EVENTS, FRAME_BYTES))
         self._on_end = self._count_out  # One bound method for all of them.
         self._texts = {
-            (door, rooms, cursors): Text(rooms=rooms, cursors=cursors, door=door)
+            (door, rooms, cursors, shown): Text(
+                rooms=rooms, cursors=cursors, shown=shown, door=door
+            )
             for door in ("text", "duplex")
-            for rooms in (False, True)
-            for cursors in (False, True)
+            for rooms, cursors, shown in product((False, True), repeat=3)
         }
         self._duplex_lines = JsonLines("duplex")
         self._foreign_frames = {origin: Frame(nonce, origin) for origin in origins}
@@ -178,7 +180,7 @@ class Doors:
             ServerSentEvents(self._retry),
             self._jsonp,
             Multipart(boundary),
-            self._texts["text", False, False],
+            self._texts["text", False, False, False],
             WebSocketFrames(),
         )
         self._framings = {framing.door: framing for framing in framings}
@@ -220,7 +222,7 @@ class Doors:
         :param room: its name, as somebody typed it.
         """
         fields = query(request)
-        framing = self._texts["text", False, False]
+        framing = self._texts["text", False, False, False]
         # To a browser it is a page like any other: a cookie that is no good is cleared.
         await self._auth.visitor(request, query_token=fields.optional("token"))
         return await self._open(request, framing, fields, [room])
@@ -234,7 +236,7 @@ class Doors:
         rooms = _room_names(fields) if room is None else [room]
         framing: Framing = self._duplex_lines
         if "application/x-ndjson" not in (request.getHeader("accept") or ""):
-            framing = self._texts["duplex", False, False]
+            framing = self._texts["duplex", False, False, False]
         if fields.optional("token") is None:
             self._auth.check_meant(request)
         else:
@@ -293,7 +295,8 @@ class Doors:
     ) -> bytes | HeldRequest:
         rooms = self._find(names)
         if isinstance(framing, Text):
-            framing = self._texts[framing.door, len(rooms) > 1, fields.text("cursors") == "1"]
+            cursors = fields.text("cursors") == "1"
+            framing = self._texts[framing.door, len(rooms) > 1, cursors, _is_shown(request)]
         asked = self._asked(request, framing, fields, rooms, session)
         self._remember(request, framing, asked)
         return await self._hold(request, framing, asked, _cursor(request, framing, fields))
@@ -489,6 +492,15 @@ def _room_names(fields: Parameters) -> list[str]:
     if not 1 <= len(names) <= MAX_ROOMS:
         raise refused("rooms", f"1 to {MAX_ROOMS} names are needed, with commas between")
     return names
+
+
+def _is_shown(request: IRequest) -> bool:
+    """Whether a browser shows what it is answered, one of those that wait for `FIRST_BYTES`.
+
+    All that WebKit is part of say so; what their scripts ask for is not HTML first of all.
+    """
+    accepted = request.getHeader("accept") or ""
+    return "text/html" in accepted and "AppleWebKit/" in (request.getHeader("user-agent") or "")
 
 
 def _cursor(request: IRequest, framing: Framing, fields: Parameters) -> str | None:

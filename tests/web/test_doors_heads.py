@@ -37,6 +37,14 @@ TYPES = {
 SEEING = ("poll", "stream", "sse", "multipart", "text")
 
 
+#: What Safari says of itself when it goes to a page, or shows one in a frame.
+SAFARI = {
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Version/17.0 Mobile/15E148 Safari/604.1",
+}
+
+
 class TestHeaders:
     @pytest.mark.parametrize("door", ALL)
     def test_are_common_to_all(self, site: MemorySite, door: str) -> None:
@@ -355,3 +363,25 @@ class TestOpenchatByForm:
         response = site.get(door_path("openchat", token=token))
         assert "Welcome alice" in response.text
         assert site.get(door_path("openchat", token="invalid")).status == 401
+
+
+class TestFirstBytes:
+    """WebKit shows nothing of a document before 512 bytes of it are there."""
+
+    @pytest.mark.parametrize("door", ["frame", "text", "openchat"])
+    def test_are_enough_for_what_a_browser_shows(self, site: MemorySite, door: str) -> None:
+        client = Client(site, door, headers=SAFARI)
+        assert len(client.response.body) >= 1024
+        site.say("hi")
+        assert client.texts() == ["hi"]
+
+    def test_take_no_room_in_text(self, site: MemorySite) -> None:
+        client = Client(site, "text", headers=SAFARI)
+        first, *others = client.response.body.decode().split("\n")
+        assert set(first) == {"\u200b"}
+        assert "\u200b" not in "".join(others)
+
+    @pytest.mark.parametrize("headers", [{}, {"Accept": "*/*"}, {**SAFARI, "Accept": "*/*"}])
+    def test_are_not_there_for_programs(self, site: MemorySite, headers: dict[str, str]) -> None:
+        client = Client(site, "text", headers=headers)
+        assert "\u200b" not in client.response.body.decode()
