@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports import below
-from cometd_chat.transports.ceiling import Ceiling
+from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.event import Batch
 from cometd_chat.transports.framings import Framing
 from cometd_chat.transports.ledger import Ledger
@@ -182,12 +182,12 @@ class Manner:
     budget: int
     user_timeout: float = 0
     wear: Wear | None = None
-    #: The bound that all streams share.
-    ceiling: Ceiling = attrs.field(init=False)
+    #: The bound over all that is held.
+    memory: MemoryBudget = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         # Frozen is for everybody else; it stands here since it is asked for at each write.
-        object.__setattr__(self, "ceiling", self.ledger.ceiling)
+        object.__setattr__(self, "memory", self.ledger.memory)
 
 
 class _Held(ABC):
@@ -334,7 +334,7 @@ class HeldStream(_Held):
     def hold(self, listener: HeldListener, hello: Batch) -> None:
         self._begin(listener)
         manner, request = self._manner, self._request
-        manner.ceiling.add(self)
+        manner.memory.add(self)
         below.set_user_timeout(request.transport, manner.user_timeout)
         # Lines for people say no hello; their head goes out at once all the same.
         first = self._framing.begin() + hello.framed(self._framing)
@@ -365,15 +365,15 @@ class HeldStream(_Held):
         self._unmeasured += size
         counts.bytes_sent += size
         counts.delivered += batch.kept
-        manner.ceiling.behind += size
+        manner.memory.held += size
         if direct is None:
             self._request.write(made[0])
         else:
             below.send(direct, made[self._chunked])
         if self._unmeasured > manner.budget:
             self._judge()
-        if manner.ceiling.behind > manner.ceiling.limit:
-            manner.ceiling.relieve()
+        if manner.memory.held > manner.memory.trigger:
+            manner.memory.relieve()
         if manner.wear is not None:
             self._wear_out(manner.wear, len(batch.events), now)
 
@@ -408,7 +408,7 @@ class HeldStream(_Held):
             self._acknowledged_at = now
         self._unmeasured += size
         self._counts.bytes_sent += size
-        self._manner.ceiling.account(size)
+        self._manner.memory.account(size)
 
     def _wear_out(self, wear: Wear, events: int, now: float) -> None:
         """So many events more were written. This one doesn't wear; see `WearingStream`."""
@@ -434,7 +434,7 @@ class HeldStream(_Held):
     def _detach(self, *, told: bool) -> bool:
         first = super()._detach(told=told)
         if first:
-            self._manner.ceiling.remove(self, self._unmeasured)
+            self._manner.memory.remove(self, self._unmeasured)
             self._unmeasured = 0
             if told:
                 self._release()
@@ -442,7 +442,7 @@ class HeldStream(_Held):
 
     @property
     def over(self) -> bool:
-        """See `Ceiling`."""
+        """See `budget.Holder`."""
         return self._listener is None
 
     @property
@@ -505,7 +505,7 @@ class HeldStream(_Held):
         if behind > manner.budget:
             stalled = now - self._acknowledged_at >= STALLED_AFTER
             if stalled and self._is_over(self._counted(behind)):
-                self.cut_slow(behind)
+                self.shed(behind)
                 return None
             return STALLED_AFTER
         silence = now - self._written_at
@@ -524,7 +524,7 @@ class HeldStream(_Held):
         # It can be more behind than was written: what frames the body is measured as well.
         self._acknowledged += taken
         self._unmeasured = behind
-        self._manner.ceiling.account(-taken)
+        self._manner.memory.account(-taken)
         if taken > 0:
             self._acknowledged_at = self._manner.reaper.moment()
             if self._listener is not None:
@@ -541,7 +541,7 @@ class HeldStream(_Held):
         counted = self._counted(behind)
         stalled = self._manner.reaper.seconds() - self._acknowledged_at >= STALLED_AFTER
         if self._is_over(counted) and (stalled or counted > HOPELESS * self._manner.budget):
-            self.cut_slow(behind)
+            self.shed(behind)
         elif behind > self._manner.budget:
             self._manner.reaper.schedule(self, STALLED_AFTER)
 
@@ -553,13 +553,13 @@ class HeldStream(_Held):
         """Whether that is over the budget; one batch alone, however large, never is."""
         return counted - self._batch > self._manner.budget
 
-    def cut_slow(self, behind: int) -> None:
-        """Drop a reader that is so many bytes behind."""
+    def shed(self, size: int) -> None:
+        """Drop a reader that is so many bytes behind; see `budget.Holder`, too."""
         self._manner.ledger.slow_readers_cut += 1
         self._log.info(
             "cut a slow reader: {door}, {behind} bytes behind",
             door=self._framing.door,
-            behind=behind,
+            behind=size,
         )
         self.cut()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import attrs
 
-from cometd_chat.transports.ceiling import Ceiling
+from cometd_chat.transports.budget import MemoryBudget
 
 
 @attrs.define
@@ -35,7 +35,7 @@ class Ledger:
     """What all doors have done since the start, and the bound that they share."""
 
     slow_readers_cut: int = 0
-    ceiling: Ceiling = attrs.field(factory=Ceiling)
+    memory: MemoryBudget = attrs.field(factory=MemoryBudget)
     doors: dict[str, DoorCounts] = attrs.field(factory=dict)
 
     def door(self, name: str) -> DoorCounts:

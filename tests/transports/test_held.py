@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.transports.ceiling import Ceiling
+from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.event import Batch, Event
 from cometd_chat.transports.framings import JsonLines, Poll
 from cometd_chat.transports.held import (
@@ -555,9 +555,9 @@ def test_a_lost_peer_is_told_once(holder: Holder) -> None:
     assert holder.reaper.scheduled == 0
 
 
-class TestTheCeiling:
+class TestTheBound:
     def test_the_slowest_pay_when_all_together_are_too_far_behind(self, holder: Holder) -> None:
-        holder.ledger.ceiling = Ceiling(3 * BUDGET)
+        holder.ledger.memory = MemoryBudget(3 * BUDGET)
         slowest, _, slowest_held = holder.open(window=0)
         others = [holder.open(window=0) for _ in range(4)]
         quick, _, quick_held = holder.open()
@@ -574,9 +574,9 @@ class TestTheCeiling:
     def test_is_told_of_every_byte_that_comes_and_goes(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
         held.send(Batch([message(KIB * 10)]))
-        assert holder.ledger.ceiling.behind > KIB * 10
+        assert holder.ledger.memory.held > KIB * 10
         connection.open_window(None)
         holder.advance(2 * HEARTBEAT)
-        assert holder.ledger.ceiling.behind < KIB
+        assert holder.ledger.memory.held < KIB
         held.end(None)
-        assert holder.ledger.ceiling.behind == 0
+        assert holder.ledger.memory.held == 0

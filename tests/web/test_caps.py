@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cometd_chat.transports.ceiling import Ceiling
+from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.web.doors import FRAME_BYTES, FRAME_EVENTS
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
@@ -294,7 +294,7 @@ class TestSlowReaders:
     def test_the_slowest_pay_for_all(
         self, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Ceiling.__init__, "__defaults__", (256 * KIB,))
+        monkeypatch.setattr(MemoryBudget.__init__, "__defaults__", (256 * KIB,))
         site = make_site()
         fake_kernel(monkeypatch, site)
         slowest = Client(site, "stream", window=1000)

@@ -1,78 +1,78 @@
-"""The bound on what all readers together may be behind."""
+"""The bound on what is held for all connections together."""
 
 from __future__ import annotations
 
-from cometd_chat.transports.ceiling import Ceiling
+from cometd_chat.transports.budget import MemoryBudget
 
 
 class Stream:
     """A stream that is so many bytes behind.
 
-    :param counted: what it counts for now, as far as the ceiling knows.
+    :param counted: what it counts for now, as far as the budget knows.
     """
 
-    def __init__(self, ceiling: Ceiling, cut: list[Stream]) -> None:
-        self._ceiling = ceiling
+    def __init__(self, memory: MemoryBudget, cut: list[Stream]) -> None:
+        self._memory = memory
         self._cut = cut
         self.counted = self.behind = 0
         self.over = False
-        ceiling.add(self)
+        memory.add(self)
 
     def write(self, size: int, taken: int = 0) -> None:
         """Write to a reader who takes some of it at once, which is found when it is measured."""
         self.counted += size
         self.behind += size - taken
-        self._ceiling.account(size)
+        self._memory.account(size)
 
     def measure(self) -> int:
         change, self.counted = self.behind - self.counted, self.behind
-        self._ceiling.account(change)
+        self._memory.account(change)
         return self.behind
 
-    def cut_slow(self, behind: int) -> None:
-        assert behind == self.behind
+    def shed(self, size: int) -> None:
+        assert size == self.behind
         self.over = True
         self._cut.append(self)
-        self._ceiling.remove(self, self.counted)
+        self._memory.remove(self, self.counted)
 
 
 def test_the_furthest_behind_are_cut_until_there_is_room() -> None:
     cut: list[Stream] = []
-    ceiling = Ceiling(1000)
-    streams = [Stream(ceiling, cut) for _ in range(5)]
+    memory = MemoryBudget(1000)
+    streams = [Stream(memory, cut) for _ in range(5)]
     for stream, size in zip(streams, (100, 300, 50, 250, 200), strict=True):
         stream.write(size)
     assert cut == []
     streams[2].write(101)
     assert cut == [streams[1]]
-    assert ceiling.behind == 701
+    assert memory.held == 701
 
 
 def test_as_many_as_it_takes() -> None:
     cut: list[Stream] = []
-    ceiling = Ceiling(1000)
-    streams = [Stream(ceiling, cut) for _ in range(101)]
+    memory = MemoryBudget(1000)
+    streams = [Stream(memory, cut) for _ in range(101)]
     for stream in streams:
         stream.write(10)
     assert len(cut) == 26
-    assert ceiling.behind == 750
+    assert memory.held == 750
 
 
 def test_who_has_taken_it_is_not_cut() -> None:
     """What was written counts wholly until it is measured; then nobody is behind."""
     cut: list[Stream] = []
-    ceiling = Ceiling(1000)
-    quick = [Stream(ceiling, cut) for _ in range(10)]
+    memory = MemoryBudget(1000)
+    quick = [Stream(memory, cut) for _ in range(10)]
     for stream in quick:
         stream.write(200, taken=200)
     assert cut == []
-    assert ceiling.behind <= 1000
+    assert memory.held <= 1000
 
 
 def test_who_is_quick_does_not_pay_for_who_is_slow() -> None:
     cut: list[Stream] = []
-    ceiling = Ceiling(1000)
-    quick, slow = Stream(ceiling, cut), Stream(ceiling, cut)
+    memory = MemoryBudget(1000)
+    quick, slow = Stream(memory, cut), Stream(memory, cut)
     slow.write(900)
     for _ in range(100):
         quick.write(150, taken=150)
@@ -81,10 +81,10 @@ def test_who_is_quick_does_not_pay_for_who_is_slow() -> None:
 
 
 def test_one_that_has_ended_counts_no_longer() -> None:
-    ceiling = Ceiling(1000)
-    stream = Stream(ceiling, [])
+    memory = MemoryBudget(1000)
+    stream = Stream(memory, [])
     stream.write(600)
-    ceiling.remove(stream, stream.counted)
-    assert ceiling.behind == 0
-    ceiling.remove(stream, 0)
-    assert ceiling.behind == 0
+    memory.remove(stream, stream.counted)
+    assert memory.held == 0
+    memory.remove(stream, 0)
+    assert memory.held == 0

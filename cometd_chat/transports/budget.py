@@ -1,0 +1,117 @@
+"""A bound on everything that connections make this process hold.
+
+What it is: the sum of what is held for each of them, by kind, and the letting go of the furthest
+behind when it grows too large.
+
+What it may know: holders, as things that can be measured and shed. Not what they hold.
+
+Invariant: what is held for all connections together stays under the limit, and those for whom most
+is held pay for it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+#: Bytes, where nothing else is said.
+LIMIT = 256 * 1024 * 1024
+
+#: What is held: what the readers of held responses have not taken; what those of complete answers
+#: have not taken; requests that are half here, are being handled or wait behind another; the queues
+#: of Bayeux sessions.
+Kind = Literal["streams", "answers", "requests", "bayeux"]
+KINDS: tuple[Kind, ...] = ("streams", "answers", "requests", "bayeux")
+
+#: So many that are over may stay in the list, however few others there are.
+_KEEP_OVER = 8
+
+
+class Holder(Protocol):
+    """Something that holds memory for one connection, or for one session."""
+
+    def measure(self) -> int:
+        """How many bytes it holds; also told by `MemoryBudget.account`."""
+
+    def shed(self, size: int) -> None:
+        """Let go of them, and of whoever they are held for.
+
+        :param size: what was measured.
+        """
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, and is counted no longer."""
+
+
+class MemoryBudget:
+    """The bound.
+
+    :param limit: in bytes.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        #: In bytes.
+        self.limit = limit
+        #: When more is held than this, it is time to look. The limit, unless that is passed and
+        #: nobody is left who could be shed.
+        self.trigger = limit
+        #: At most so many bytes are held: what was written since the last look counts wholly.
+        self.held = 0
+        # Of these, what is no stream's. Streams are counted by an addition to `held` alone.
+        self._others = dict.fromkeys(KINDS, 0)
+        # A list costs a fifth of what a dict does for each; those that are over leave it when they
+        # are as many as the others.
+        self._holders: list[Holder] = []
+        self._over = 0
+        self._relieving = False
+
+    def of(self, kind: Kind) -> int:
+        """How many bytes of a kind are held, at most."""
+        return self._others[kind] if kind != "streams" else self.held - sum(self._others.values())
+
+    def add(self, holder: Holder) -> None:
+        """Count a holder from now."""
+        self._holders.append(holder)
+
+    def remove(self, holder: Holder, size: int, kind: Kind = "streams") -> None:
+        """Count a holder no longer, which is over and counted for so many bytes."""
+        self.account(-size, kind)
+        self._over += 1
+        if self._over * 2 > len(self._holders) + _KEEP_OVER:
+            # One that was over and is there again would be here twice.
+            self._holders = [each for each in dict.fromkeys(self._holders) if not each.over]
+            self._over = 0
+
+    def account(self, change: int, kind: Kind = "streams") -> None:
+        """So many bytes more, or fewer, are held. May shed any holder, who asks included."""
+        self.held += change
+        if kind != "streams":
+            self._others[kind] += change
+        if self.held > self.trigger:
+            self.relieve()
+        elif change < 0 and self.held <= self.limit:
+            self.trigger = self.limit
+
+    def relieve(self) -> None:
+        """Measure all, and shed those for whom most is held until there is some room again."""
+        if self._relieving:
+            return
+        self._relieving = True
+        try:
+            measured = sorted(
+                (
+                    (holder.measure(), index, holder)
+                    for index, holder in enumerate(self._holders)
+                    if not holder.over
+                ),
+                reverse=True,
+            )
+            for size, _, holder in measured:
+                if self.held <= self.limit * 3 // 4:
+                    break
+                if not holder.over:
+                    holder.shed(size)
+        finally:
+            self._relieving = False
+            # Looking at all in vain at each write would be worse than being over.
+            self.trigger = max(self.limit, self.held + self.limit // 8)
