@@ -42,11 +42,13 @@ from cometd_chat.log.directory import Directory, SqlDirectory
 from cometd_chat.log.log import EventLog, Tail
 from cometd_chat.log.sql import SqlEventLog
 from cometd_chat.log_output import LogOutput
+from cometd_chat.machine import memory_limit
 from cometd_chat.parts import Daemon, Lifetime, SteadyClock, stop_by_signals
 from cometd_chat.ports import ListeningPorts, announce, raise_open_file_limit
-from cometd_chat.settings import Options, Settings
+from cometd_chat.settings import Options, Percent, Settings
 from cometd_chat.systemd import Notifier
 from cometd_chat.transports import below
+from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.held import Manner, user_timeout
 from cometd_chat.transports.http import ChatSite
 from cometd_chat.transports.lane import Lane
@@ -75,6 +77,9 @@ SERVER = f"comet-chat/{__version__}"
 
 #: The newest events in memory: so many, and so many bytes.
 TAIL = (10_000, 16 * 2**20)
+
+#: A share of the memory is never less, in bytes.
+LEAST_MEMORY = 4 * 2**20
 
 #: Seconds after which a connection without a request is closed.
 IDLE = 60
@@ -133,6 +138,14 @@ def resolution(settings: Settings) -> float:
     """Seconds that the sweep may be late: as few as a backlog can wait for between two of its
     pages, or less where the settings ask for less."""
     return min(0.1, settings.heartbeat / 5, settings.poll_timeout / 5)
+
+
+def memory_ceiling(settings: Settings) -> int:
+    """Bytes that may be held for all connections together."""
+    ceiling = settings.memory_ceiling
+    if isinstance(ceiling, Percent):
+        return max(LEAST_MEMORY, int(memory_limit() * ceiling.value / 100))
+    return ceiling
 
 
 def build_chat(
@@ -221,7 +234,7 @@ def build_site(
     make_nonce = partial(secrets.token_urlsafe, 16)
     pages = Pages(__version__)
     problems = Problems(pages, make_nonce)
-    ledger = Ledger()
+    ledger = Ledger(memory=MemoryBudget(memory_ceiling(settings)))
     metrics = Metrics(chat, ledger)
     chat.timed = metrics.append_seconds.time
     origins = Origins(settings.allow_origin)

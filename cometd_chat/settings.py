@@ -39,6 +39,13 @@ _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _MAX_SECONDS = 30 * 24 * 3600
 
 
+@attrs.frozen
+class Percent:
+    """So much of the memory that the process can have; see `machine.memory_limit`."""
+
+    value: float
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """What the daemon was told.
@@ -56,6 +63,7 @@ class Settings:
     :param limits: whether the rate limits are on.
     :param max_log: bytes past which the log takes no more.
     :param log_level: the least level of what is written to the log.
+    :param memory_ceiling: bytes that may be held for all connections together.
     :param trusted_proxy: proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
     :param allow_origin: foreign origins whose pages may use the API and doors with a token.
     :param bayeux_channels: trees of Bayeux channels that are free for other programs.
@@ -76,6 +84,7 @@ class Settings:
     limits: bool = True
     max_log: int = 8 * 2**30
     log_level: LogLevelName = "info"
+    memory_ceiling: int | Percent = Percent(25)
     trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
     allow_origin: tuple[str, ...] = ()
     bayeux_channels: tuple[str, ...] = ()
@@ -114,6 +123,25 @@ def size_parser(least: str) -> Callable[[str], int]:
         if not smallest <= size <= 2**60:
             raise ValueError(f"give a size from {least} to 1048576TiB")
         return size
+
+    return parse
+
+
+def share_parser(least: str) -> Callable[[str], int | Percent]:
+    """A parser of amounts of memory: a size, or a share of what there is.
+
+    :param least: the smallest size that makes sense, as it would be written.
+    """
+    parse_absolute = size_parser(least)
+
+    def parse(text: str) -> int | Percent:
+        match = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,3})?|100) ?%", text)
+        if match is not None and float(match[1]) > 0:
+            return Percent(float(match[1]))
+        try:
+            return parse_absolute(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or a share of the memory, such as 25%") from error
 
     return parse
 
@@ -279,6 +307,8 @@ OPTIONS = (
     Option("log-level", "info", _LEVELS,
            "Least level of what is logged: debug (a line a request), info, warn, error or critical",
            "log_level"),
+    Option("memory-ceiling", "25%", share_parser("4MiB"),
+           "Memory that all connections may hold, a size or a share of it", "memory_ceiling"),
     Option("trusted-proxy", "", parse_network,
            "Address or network of a proxy whose X-Forwarded-For is believed", "trusted_proxy",
            repeatable=True),

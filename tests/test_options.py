@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from cometd_chat.settings import OPTIONS, Options, Settings
+from cometd_chat.settings import OPTIONS, Options, Percent, Settings
 
 
 def parse(*arguments: str, **environ: str) -> Settings:
@@ -78,6 +78,9 @@ def test_each_field_has_an_option() -> None:
         ("--direct-write=off", "direct_write", False),
         ("--fast-lane=off", "fast_lane", False),
         ("--max-log=2TiB", "max_log", 2 * 2**40),
+        ("--memory-ceiling=64MiB", "memory_ceiling", 64 * 2**20),
+        ("--memory-ceiling=12.5%", "memory_ceiling", Percent(12.5)),
+        ("--memory-ceiling=100 %", "memory_ceiling", Percent(100)),
     ],
 )
 def test_values(argument: str, field: str, value: object) -> None:
@@ -157,6 +160,10 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
         ("--reader-budget=١٢KiB", "such as 256KiB"),
         ("--reader-budget=1", "from 4KiB"),
         ("--max-log=9999999TiB", "to 1048576TiB"),
+        ("--memory-ceiling=1KiB", "from 4MiB"),
+        ("--memory-ceiling=0%", "such as 25%"),
+        ("--memory-ceiling=101%", "such as 25%"),
+        ("--memory-ceiling=much", "in KiB, MiB, GiB or TiB"),
         ("--public-reading=maybe", "yes or no"),
         ("--limits=yes", "on or off"),
         ("--show-addresses=all", "full, network or none"),

@@ -64,6 +64,8 @@ class MemoryBudget:
         self._holders: list[Holder] = []
         self._over = 0
         self._relieving = False
+        #: How many holders had to let go.
+        self.shed = 0
 
     def of(self, kind: Kind) -> int:
         """How many bytes of a kind are held, at most."""
@@ -110,6 +112,7 @@ class MemoryBudget:
                 if self.held <= self.limit * 3 // 4:
                     break
                 if not holder.over:
+                    self.shed += 1
                     holder.shed(size)
         finally:
             self._relieving = False

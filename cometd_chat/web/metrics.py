@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
+from cometd_chat.transports.budget import KINDS, MemoryBudget
 from cometd_chat.transports.ledger import DoorCounts, Ledger
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -62,6 +63,7 @@ class Metrics(Collector):
             "Held requests cut for being too far behind",
             value=self._ledger.slow_readers_cut,
         )
+        yield from _memory(self._ledger.memory)
         yield GaugeMetricFamily(
             "comet_chat_tail_events", "Events in memory", value=len(self._chat.feed.tail)
         )
@@ -74,6 +76,23 @@ class Metrics(Collector):
         for door, counts in self._ledger.doors.items():
             metric.add_metric([door], _value(counts, count))
         return metric
+
+
+def _memory(memory: MemoryBudget) -> Iterator[Any]:
+    held = GaugeMetricFamily(
+        "comet_chat_memory_held_bytes", "Bytes held for connections, at most", labels=["kind"]
+    )
+    for kind in KINDS:
+        held.add_metric([kind], memory.of(kind))
+    yield held
+    yield GaugeMetricFamily(
+        "comet_chat_memory_ceiling_bytes", "Bytes that may be held for them", value=memory.limit
+    )
+    yield CounterMetricFamily(
+        "comet_chat_memory_shed",
+        "Connections and sessions let go since the ceiling was reached",
+        value=memory.shed,
+    )
 
 
 def _bayeux(server: BayeuxServer) -> Iterator[Any]:

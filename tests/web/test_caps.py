@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.web.doors import FRAME_BYTES, FRAME_EVENTS
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
@@ -294,8 +293,7 @@ class TestSlowReaders:
     def test_the_slowest_pay_for_all(
         self, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(MemoryBudget.__init__, "__defaults__", (256 * KIB,))
-        site = make_site()
+        site = make_site(memory_ceiling=256 * KIB)
         fake_kernel(monkeypatch, site)
         slowest = Client(site, "stream", window=1000)
         site.fill(20, text="{}" + "x" * 8000)
