@@ -46,10 +46,13 @@ class HeldLog(MemoryEventLog):
         before: int | None = None,
         limit: int,
         newest: bool = False,
+        max_bytes: int | None = None,
     ) -> Deferred[list[Record]]:
         if self.failing_reads is not None:
             return fail(self.failing_reads)
-        found = super().read(contexts, after=after, before=before, limit=limit, newest=newest)
+        found = super().read(
+            contexts, after=after, before=before, limit=limit, newest=newest, max_bytes=max_bytes
+        )
         if not self.holding_reads:
             return found
         answer: Deferred[list[Record]] = Deferred()

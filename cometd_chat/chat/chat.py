@@ -23,7 +23,7 @@ from cometd_chat.chat.limits import MESSAGES, NAMES, ROOMS, SESSIONS, TEXT, TYPI
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.reader import Reader, Start
-from cometd_chat.chat.readership import Readership, View
+from cometd_chat.chat.readership import PAGE_BYTES, Readership, View, cut, size_of
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Holding, Session, Sessions, refuse_voiceless
 from cometd_chat.errors import (
@@ -217,25 +217,34 @@ class Chat:
         return self.feed.event(record), record.repeated
 
     async def history(
-        self, room: Room, *, before: int | None, after: int | None, limit: int
-    ) -> tuple[list[Event], bool]:
+        self,
+        room: Room,
+        *,
+        before: int | None,
+        after: int | None,
+        limit: int,
+        size_of: Callable[[Event], int] = size_of,
+    ) -> tuple[Sequence[Event], bool]:
         """Messages of a room, oldest first, and whether there are more in that direction.
 
         :param before: only those before this id.
         :param after: only those after this id; then the oldest of them, else the newest.
-        :param limit: at most so many.
+        :param limit: at most so many, and at most `PAGE_BYTES`.
+        :param size_of: how many of these a message takes.
         """
+        newest = after is None
         records = await self.feed.read(
             [room.context.path],
             after=after or 0,
             before=before,
             limit=limit + 1,
-            newest=after is None,
+            newest=newest,
+            max_bytes=PAGE_BYTES,
         )
-        more = len(records) > limit
-        if more:
-            records = records[:limit] if after is not None else records[-limit:]
-        return [events.recorded(record) for record in records], more
+        found = [events.recorded(record) for record in records]
+        # Where it is cut to size, the end that was not asked for is left out.
+        page = cut(found[::-1] if newest else found, limit, size_of)
+        return page[::-1] if newest else page, len(page) < len(found)
 
     # -- reading
 

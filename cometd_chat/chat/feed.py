@@ -117,6 +117,7 @@ class Feed:
         before: int | None = None,
         limit: int,
         newest: bool = False,
+        max_bytes: int | None = None,
     ) -> Deferred[list[Record]]:
         """Records from the log, as `EventLog.read`, but none that is newer than `last_id`.
 
@@ -125,7 +126,9 @@ class Feed:
         """
         bound = self.last_id + 1
         before = bound if before is None else min(before, bound)
-        return self.log.read(paths, after=after, before=before, limit=limit, newest=newest)
+        return self.log.read(
+            paths, after=after, before=before, limit=limit, newest=newest, max_bytes=max_bytes
+        )
 
     @property
     def last_id(self) -> int:

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat import events
 from cometd_chat.chat.feed import Feed
-from cometd_chat.chat.readership import PAGE_EVENTS, Readership, View, cut
+from cometd_chat.chat.readership import PAGE_BYTES, PAGE_EVENTS, Readership, View, cut
 from cometd_chat.comet import CometEvent, Reason
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.transports.event import Batch, Event
@@ -245,7 +245,9 @@ class Reader:
         """The next page of what is no longer in the tail, which is never all."""
         feed = self._readership.feed
         floor = feed.tail.floor
-        records = await feed.read(self._view.paths, after=self._position, limit=PAGE_EVENTS)
+        records = await feed.read(
+            self._view.paths, after=self._position, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES
+        )
         if not records:
             # Nothing of hers up to where the tail began when the log was asked.
             self._position = max(self._position, floor)

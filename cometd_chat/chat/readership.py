@@ -124,11 +124,22 @@ class Readership:
         return page
 
 
-def cut(found: Sequence[Event]) -> Sequence[Event]:
-    """As many events as make a page, at least one if there is one."""
+def size_of(event: Event) -> int:
+    """Bytes of an event, wherever it is shown as JSON."""
+    return len(event.json)
+
+
+def cut(
+    found: Sequence[Event], most: int = PAGE_EVENTS, size_of: Callable[[Event], int] = size_of
+) -> Sequence[Event]:
+    """As many events as make a page, at least one if there is one.
+
+    :param most: at most so many.
+    :param size_of: how many bytes of the page an event takes.
+    """
     size = 0
-    for index, event in enumerate(found[:PAGE_EVENTS]):
-        size += len(event.json)
+    for index, event in enumerate(found[:most]):
+        size += size_of(event)
         if size > PAGE_BYTES and index:
             return found[:index]
-    return found[:PAGE_EVENTS]
+    return found[:most]

@@ -11,7 +11,7 @@ Invariant: ids grow in commit order and are never reused; whatever a listener is
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -76,6 +76,19 @@ def check_unicode(draft: Draft) -> None:
         raise ValueError(f"a draft must be valid Unicode: {error.reason}") from None
 
 
+def take(records: Iterable[Record], max_bytes: int | None) -> list[Record]:
+    """The first of some records, until their texts have so many bytes; see `EventLog.read`."""
+    taken: list[Record] = []
+    size = 0
+    for record in records:
+        taken.append(record)
+        if max_bytes is not None:
+            size += len(record.text.encode())
+            if size >= max_bytes:
+                break
+    return taken
+
+
 class EventLog(Protocol):
     """One ordered, durable log. It may live in another process: everything but `last_id`,
     `cursor` and `position` answers later."""
@@ -105,11 +118,14 @@ class EventLog(Protocol):
         before: int | None = None,
         limit: int,
         newest: bool = False,
+        max_bytes: int | None = None,
     ) -> Deferred[list[Record]]:
         """Records of some contexts with ``after < id < before``, oldest first.
 
         :param limit: at most so many, at least 1; the oldest of the range, or with ``newest`` the
             newest.
+        :param max_bytes: no more is read once the texts have so many bytes in UTF-8; None for any
+            number.
         :raises StorageUnavailable: the log can't be read just now.
         """
 

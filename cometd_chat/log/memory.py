@@ -26,7 +26,7 @@ from cometd_chat.log.directory import (
     room_exists,
 )
 from cometd_chat.log.epochs import Epochs, random_epoch
-from cometd_chat.log.log import Draft, Followers, LogListener, Record, check_unicode
+from cometd_chat.log.log import Draft, Followers, LogListener, Record, check_unicode, take
 
 
 class MemoryEventLog:
@@ -85,10 +85,13 @@ class MemoryEventLog:
         before: int | None = None,
         limit: int,
         newest: bool = False,
+        max_bytes: int | None = None,
     ) -> Deferred[list[Record]]:
         """See `EventLog.read`."""
         found = self._between(contexts, after, before)
-        return succeed(found[-limit:] if newest else found[:limit])
+        nearest = reversed(found[-limit:]) if newest else iter(found[:limit])
+        taken = take(nearest, max_bytes)
+        return succeed(taken[::-1] if newest else taken)
 
     def count(
         self, contexts: Collection[str], *, after: int, before: int | None = None

@@ -10,7 +10,10 @@ they follow the order of commits; a draft that was stored before uses up none.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -22,7 +25,7 @@ from twisted.internet.defer import Deferred, fail
 from cometd_chat.errors import LogFull
 from cometd_chat.log.database import Database
 from cometd_chat.log.epochs import Epochs
-from cometd_chat.log.log import Draft, Followers, LogListener, Record, check_unicode
+from cometd_chat.log.log import Draft, Followers, LogListener, Record, check_unicode, take
 from cometd_chat.log.tables import epochs, records
 from cometd_chat.log.writer import Appended
 
@@ -74,6 +77,7 @@ class SqlEventLog:
         before: int | None = None,
         limit: int,
         newest: bool = False,
+        max_bytes: int | None = None,
     ) -> Deferred[list[Record]]:
         """See `EventLog.read`."""
         queries = [
@@ -83,10 +87,12 @@ class SqlEventLog:
 
         def read(connection: Connection) -> list[Record]:
             # A query a context, each one a short walk along an index; together they'd be a sort.
-            rows = [row for query in queries for row in connection.execute(query)]
-            rows.sort(key=_row_id)
-            rows = rows[-limit:] if newest else rows[:limit]
-            return [self._record(row) for row in rows]
+            # No row is fetched before it is wanted: with many contexts most of them never are.
+            with ExitStack() as results:
+                walks = [results.enter_context(connection.execute(each)) for each in queries]
+                rows = heapq.merge(*walks, key=_row_id, reverse=newest)
+                found = take(map(self._record, islice(rows, limit)), max_bytes)
+            return found[::-1] if newest else found
 
         return self._database.read(read)
 

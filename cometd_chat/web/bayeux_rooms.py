@@ -31,6 +31,7 @@ from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.positions import Mark
 from cometd_chat.chat.reader import STORAGE_DELAY, start_at
+from cometd_chat.chat.readership import PAGE_BYTES
 from cometd_chat.chat.rooms import Room
 from cometd_chat.comet import CometEvent
 from cometd_chat.errors import InvalidCursor, InvalidRequest, RoomNotFound, StorageUnavailable
@@ -435,7 +436,9 @@ class RoomSource:
             if found is None:
                 # Nothing waits between this and going live, unless the tail does not reach back.
                 floor = self._feed.tail.floor
-                records = await self._feed.read(list(paths), after=position, limit=PAGE)
+                records = await self._feed.read(
+                    list(paths), after=position, limit=PAGE, max_bytes=PAGE_BYTES
+                )
                 found = [events.recorded(record) for record in records]
                 reached = found[-1].id or 0 if found else floor
             else:

@@ -30,6 +30,7 @@ from cometd_chat.web.pages import (
     content_security_policy,
 )
 from cometd_chat.web.peers import Peers
+from cometd_chat.web.transcript import html_size
 
 #: Messages that a page shows at first.
 NEWEST = 60
@@ -79,7 +80,9 @@ class Screens:
         # Taken before the history is read: what is said in between comes by the stream again, and
         # the page knows the ids that it has.
         cursor = self._chat.feed.log.cursor(self._chat.feed.last_id)
-        messages, more = await self._chat.history(room, before=None, after=None, limit=NEWEST)
+        messages, more = await self._chat.history(
+            room, before=None, after=None, limit=NEWEST, size_of=html_size
+        )
         page = self._pages.room(
             nonce=nonce,
             me=_name(session),
@@ -148,7 +151,7 @@ class Screens:
         nonce = self._make_nonce()
         self._seen(request, session, room)
         messages, more = await self._chat.history(
-            room, before=before, after=after, limit=PLAIN_NEWEST
+            room, before=before, after=after, limit=PLAIN_NEWEST, size_of=html_size
         )
         newest = self._chat.feed.newest.get(room.context.path, 0)
         page = self._pages.plain(

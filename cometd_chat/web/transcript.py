@@ -17,6 +17,8 @@ from typing import Any
 
 import attrs
 
+from cometd_chat.transports.event import Event
+
 #: Lines of one author stand under one name as long as they follow each other this closely.
 GROUP_WINDOW = timedelta(minutes=5)
 
@@ -35,6 +37,14 @@ _BRACKETS = {")": "(", "]": "[", "}": "{", "\uff09": "\uff08"}
 _WORD = re.compile("[0-9A-Za-z]")
 _HOST = re.compile("https?://[^/?#@:.]", re.IGNORECASE | re.ASCII)
 _MAILBOX = re.compile("mailto:[^@?]+@[^@?]", re.IGNORECASE | re.ASCII)
+
+
+#: HTML around a link, and around a line, with names of 32 code points that are escaped, in bytes.
+_LINK_HTML = 70
+_LINE_HTML = 1200
+
+#: What is escaped, and by how many bytes it grows, at most.
+_ESCAPED, _GROWS = "&<>\"'", 4
 
 
 @attrs.frozen
@@ -66,6 +76,15 @@ class Line:
     day: str
     colour: int
     initials: str
+
+
+def html_size(event: Event) -> int:
+    """How many bytes of HTML a message takes, at most: a link says its address twice, and each one
+    has a colon."""
+    text: str = event.fields["text"]
+    size = len(text.encode()) + _GROWS * sum(map(text.count, _ESCAPED))
+    links = text.count(":")
+    return _LINE_HTML + (2 * size + links * _LINK_HTML if links else size)
 
 
 def linkify(text: str) -> tuple[Piece, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from cometd_chat.chat.readership import PAGE_BYTES
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.memory import MemoryDirectory
@@ -304,23 +305,32 @@ def test_how_much_history_comes_at_once(site: MemorySite) -> None:
     assert ids(site, "limit=200&after=5") == (list(range(6, 206)), False)
 
 
-def test_history_can_be_walked_both_ways(site: MemorySite) -> None:
-    site.fill(123)
+@pytest.mark.parametrize("text", ["{}", "{}" + "x" * 7000, "{}" + "\N{GRINNING FACE}" * 7990])
+def test_history_can_be_walked_both_ways(site: MemorySite, text: str) -> None:
+    site.fill(123, text=text)
     back: list[int] = []
-    page, more = ids(site, "limit=20")
+    page, more = ids(site, "limit=50")
     while True:
         back = page + back
         if not more:
             break
-        page, more = ids(site, f"limit=20&before={page[0]}")
+        page, more = ids(site, f"limit=50&before={page[0]}")
     forth: list[int] = []
-    page, more = ids(site, "limit=20&after=0")
+    page, more = ids(site, "limit=50&after=0")
     while True:
         forth += page
         if not more:
             break
-        page, more = ids(site, f"limit=20&after={page[-1]}")
+        page, more = ids(site, f"limit=50&after={page[-1]}")
     assert back == forth == list(range(1, 124))
+
+
+@pytest.mark.parametrize("direction", ["", "&before=150", "&after=0", "&after=20"])
+def test_a_page_of_history_has_256_kib_at_most(site: MemorySite, direction: str) -> None:
+    site.fill(200, text="{}" + "\N{GRINNING FACE}" * 7990)
+    response = site.get(f"/api/v1/rooms/lobby/messages?limit=200{direction}")
+    assert 200 * 1024 < len(response.body) < PAGE_BYTES + 1024
+    assert response.json()["more"] is True
 
 
 # -- routes that write are shielded

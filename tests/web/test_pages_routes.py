@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from cometd_chat.chat.readership import PAGE_BYTES
 from cometd_chat.errors import StorageUnavailable
 from tests.memory import MakeSite, MemorySite
 from tests.web.refusals import HTML, problem
@@ -249,6 +250,35 @@ def test_the_plain_page_can_be_walked(site: MemorySite) -> None:
     assert "There is more" in newer.text
     assert "Nothing newer" in site.get("/rooms/lobby/plain?after=100").text
     problem(site, site.get("/rooms/lobby/plain?after=x"), 400)
+
+
+#: Texts that grow most as HTML.
+GROWING = {
+    "escaped": "&" * 7990,
+    "wide": "\N{GRINNING FACE}" * 7990,
+    "links": "http://a " * 880,
+    "an escaped link": "http://a?" + "&" * 7980,
+    "quoted": "'\"" * 3990,
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+@pytest.mark.parametrize(
+    "path", ["/rooms/lobby", "/rooms/lobby/plain", "/rooms/lobby/plain?after=0"]
+)
+def test_a_page_has_little_more_than_256_kib(site: MemorySite, path: str, name: str) -> None:
+    site.fill(60, text="{} " + GROWING[name])
+    page = site.get(path)
+    assert 64 * 1024 < len(page.body) < PAGE_BYTES + 16 * 1024
+    shown = [int(id) for id in re.findall(r' id="m([0-9]+)"', page.text)]
+    assert 0 < len(shown) < 40
+    assert shown == list(range(shown[0], shown[0] + len(shown)))
+    if "after" in path:
+        assert shown[0] == 1
+        assert "There is more" in page.text
+    else:
+        assert shown[-1] == 60
+        assert '"more":true' in page.text or f"before={shown[0]}" in page.text
 
 
 # -- forms

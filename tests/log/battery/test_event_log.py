@@ -164,6 +164,13 @@ class TestReading:
             ([LOBBY], {"limit": 2, "before": 10**30}, [1, 3]),
             ([LOBBY], {"limit": 2, "before": 0}, []),
             ([LOBBY], {"limit": 5, "after": 9, "before": 4}, []),
+            # Each text has two bytes.
+            ([LOBBY], {"limit": 5, "max_bytes": 1}, [1]),
+            ([LOBBY], {"limit": 5, "max_bytes": 4}, [1, 3]),
+            ([LOBBY], {"limit": 5, "max_bytes": 5}, [1, 3, 5]),
+            ([LOBBY], {"limit": 2, "max_bytes": 99}, [1, 3]),
+            ([LOBBY, DEV], {"limit": 5, "max_bytes": 5, "newest": True}, [18, 19, 20]),
+            ([LOBBY, DEV], {"limit": 5, "max_bytes": 5, "after": 10}, [11, 12, 13]),
         ],
     )
     @in_reactor
