@@ -30,7 +30,7 @@ from twisted.python.threadpool import ThreadPool
 
 from cometd_chat.errors import ShuttingDown, StorageUnavailable
 from cometd_chat.log.epochs import random_epoch
-from cometd_chat.log.log import Draft, Record
+from cometd_chat.log.log import Draft, Record, Usage
 from cometd_chat.log.migrations import SCHEMA, migrate
 from cometd_chat.log.writer import RETRY_BUSY, RETRY_FAILED, Appender, Writer, cause
 
@@ -68,7 +68,7 @@ class Database:
 
     :param path: the file; its directory exists and is ours alone.
     :param reactor: where results go.
-    :param max_bytes: size of the file and its write-ahead log past which `is_full`.
+    :param max_bytes: size of the file and its write-ahead log past which it is full.
     :param wall_clock: seconds since 1970-01-01T00:00Z, for the times in records.
     :param new_epoch: gives a name for each start, see `cometd_chat.log.epochs`.
     :param max_waiting: how many appends and changes may wait, and how many reads.
@@ -134,10 +134,9 @@ class Database:
                 # there'd be no room for another: nothing could be read while nothing is written.
                 self._anchor = self._read_engine.connect()
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else cause(error)
+            reason = (error.strerror if isinstance(error, OSError) else cause(error)) or ""
             raise StorageUnavailable(
-                f"The database {self.path} can't be opened ({reason}): see that the disk has room, "
-                "that the file is ours to write, and that no other program holds it."
+                f"The database {self.path} can't be opened ({reason}): {self._remedy(reason)}"
             ) from error
         self._writer = Writer(
             self._write_engine.connect,
@@ -193,9 +192,13 @@ class Database:
         with self._read_engine.connect() as connection:
             return query(connection)
 
-    def is_full(self) -> bool:
-        """Whether the file and its write-ahead log take more than ``max_bytes`` on the disk."""
-        return _size(self.path) + _size(self._wal) > self.max_bytes
+    def usage(self) -> Usage:
+        """How much the file and its write-ahead log take on the disk. In any thread."""
+        return Usage(_size(self.path) + _size(self._wal), self.max_bytes)
+
+    def call_from_thread(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call something in the reactor's thread, from the writer's."""
+        self._reactor.callFromThread(function, *arguments)
 
     def _open_writer(self) -> Writer:
         if self._writer is None:
@@ -219,11 +222,67 @@ class Database:
         self._read_engine.dispose()
 
     def _make_file(self) -> None:
-        """SQLite gives its other files the mode of this one."""
-        try:
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except FileExistsError:
+        """Make the file when it is missing. SQLite gives its other files the mode of this one.
+
+        Under its own name it has a header from the beginning: one that is empty was never ours,
+        and to take it for a new one would be to forget all that was said.
+        """
+        self._refuse_remains()
+        if self.path.exists():
             self.path.chmod(0o600)
+            return
+        fresh = self.path.with_name(f"{self.path.name}.new")
+        fresh.unlink(missing_ok=True)
+        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        connection = sqlite3.connect(fresh)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        finally:
+            connection.close()
+        fresh.replace(self.path)
+
+    def _refuse_remains(self) -> None:
+        """Refuse a file that is empty, and a write-ahead log whose file is gone.
+
+        :raises StorageUnavailable: what is there is not all that was.
+        """
+        if _size(self.path):
+            return
+        if self.path.exists():
+            raise StorageUnavailable(f"The database {self.path} is empty: {self._which_backup()}")
+        if _size(self._wal):
+            raise StorageUnavailable(
+                f"The database {self.path} is gone, and {self._wal.name} is of no use alone: "
+                f"{self._which_backup()}"
+            )
+
+    def _remedy(self, reason: str) -> str:
+        """What to do about a file that can't be opened."""
+        if "malformed" in reason or "not a database" in reason:
+            return self._which_backup()
+        return (
+            "see that the disk has room, that the file is ours to write, and that no other program "
+            "holds it."
+        )
+
+    def _which_backup(self) -> str:
+        """What to put in the place of a file that is no good."""
+        copies = [
+            copy
+            for copy in self.path.parent.glob(f"{self.path.name}.backup-*")
+            if copy.suffix != ".partial"
+        ]
+        other = f"or move {self.path.name} and {self._wal.name} away to begin with nothing."
+        if not copies:
+            return (
+                "put your newest backup in its place, as the documentation says under Backup and "
+                f"restore, {other}"
+            )
+        newest = max(copies, key=lambda copy: copy.stat().st_mtime)
+        return (
+            "put your newest backup in its place, as the documentation says under Backup and "
+            f"restore; the newest copy beside it, from before an upgrade, is {newest.name}; {other}"
+        )
 
     def _engine(self, begin: str, pool: type[Pool], **settings: int) -> Engine:
         """An engine whose transactions begin as said.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import stat
@@ -72,7 +73,8 @@ async def test_all_files_are_ours_alone(store: Store) -> None:
 async def test_a_file_that_others_can_read_is_closed_to_them(
     tmp_path: Path, open_store: Opener
 ) -> None:
-    (tmp_path / "chat.sqlite").touch(0o644)
+    await open_store().close()
+    (tmp_path / "chat.sqlite").chmod(0o644)
     store = open_store()
     assert stat.S_IMODE(store.database.path.stat().st_mode) == 0o600
 
@@ -163,6 +165,51 @@ async def test_what_can_not_be_opened_is_refused_in_a_sentence(
     assert str(tmp_path / "chat.sqlite") in refusal.value.detail
     with pytest.raises(StorageUnavailable, match="No such file or directory"):
         open_store("missing/chat.sqlite")
+
+
+@in_reactor
+async def test_what_is_left_of_a_database_is_not_taken_for_a_new_one(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    store = open_store()
+    for number in range(50):
+        await wait(store.log.append(draft(f"{number} " * 1000)))
+    await store.close()
+    path = store.database.path
+    whole = path.read_bytes()
+    for left in (b"", whole[:50], whole[: len(whole) // 2]):
+        path.write_bytes(left)
+        with pytest.raises(StorageUnavailable, match="put your newest backup") as refusal:
+            open_store()
+        assert "\n" not in refusal.value.detail
+        assert path.read_bytes() == left, "nothing was changed"
+    for revision, made in (("0001", 200), ("0002", 300), ("0000", 100)):
+        copy = tmp_path / f"chat.sqlite.backup-{revision}"
+        copy.write_bytes(whole)
+        os.utime(copy, (made, made))
+    (tmp_path / "chat.sqlite.backup-0003.partial").write_bytes(b"half of one")
+    path.write_bytes(b"")
+    with pytest.raises(StorageUnavailable, match="backup-0002;"):
+        open_store()
+    path.unlink()
+    wal = tmp_path / "chat.sqlite-wal"
+    wal.write_bytes(b"something")
+    with pytest.raises(StorageUnavailable, match="is gone"):
+        open_store()
+    wal.unlink()
+    path.write_bytes(whole)
+    records = await wait(open_store().log.read([LOBBY], limit=100))
+    assert len(records) == 50
+
+
+@in_reactor
+async def test_a_start_that_was_killed_half_way_is_gone_over(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    (tmp_path / "chat.sqlite.new").write_bytes(b"half of a head")
+    store = open_store()
+    assert (await wait(store.log.append(draft()))).id == 1
+    assert not (tmp_path / "chat.sqlite.new").exists()
 
 
 @in_reactor
