@@ -89,6 +89,30 @@ def take(records: Iterable[Record], max_bytes: int | None) -> list[Record]:
     return taken
 
 
+#: The part of its limit from which a log is nearly full.
+NEARLY = 0.9
+
+
+@attrs.frozen
+class Usage:
+    """How much of its limit a log takes.
+
+    :param size: in bytes.
+    :param limit: in bytes; a log that takes more accepts nothing new.
+    """
+
+    size: int
+    limit: int
+
+    @property
+    def full(self) -> bool:
+        return self.size > self.limit
+
+    @property
+    def nearly_full(self) -> bool:
+        return self.size > self.limit * NEARLY
+
+
 class EventLog(Protocol):
     """One ordered, durable log. It may live in another process: everything but `last_id`,
     `cursor` and `position` answers later."""
@@ -97,6 +121,10 @@ class EventLog(Protocol):
     def last_id(self) -> int:
         """Id of the newest record that followers have been told of, or are being told of; 0 when
         there is none."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """How much of its limit it took when something was last stored; None without a limit."""
 
     def append(self, draft: Draft) -> Deferred[Record]:
         """Make a draft durable.

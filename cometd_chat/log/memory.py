@@ -26,7 +26,7 @@ from cometd_chat.log.directory import (
     room_exists,
 )
 from cometd_chat.log.epochs import Epochs, random_epoch
-from cometd_chat.log.log import Draft, Followers, LogListener, Record, check_unicode, take
+from cometd_chat.log.log import Draft, Followers, LogListener, Record, Usage, check_unicode, take
 
 
 class MemoryEventLog:
@@ -48,6 +48,9 @@ class MemoryEventLog:
         self._held = self._committing = False
         #: While set, each append is refused with it, as when a disk is full.
         self.failure: ChatError | None = None
+
+    #: There is no limit, unless a test sets one.
+    usage: Usage | None = None
 
     @property
     def last_id(self) -> int:

@@ -21,11 +21,12 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 
 from cometd_chat.errors import LogFull
 from cometd_chat.log.database import Database
 from cometd_chat.log.epochs import Epochs
-from cometd_chat.log.log import Draft, Followers, LogListener, Record, check_unicode, take
+from cometd_chat.log.log import Draft, Followers, LogListener, Record, Usage, check_unicode, take
 from cometd_chat.log.tables import epochs, records
 from cometd_chat.log.writer import Appended
 
@@ -47,14 +48,22 @@ class SqlEventLog:
     :param database: where it is kept; this log attaches itself to it.
     """
 
+    _log = Logger()
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._followers = Followers()
         self._last_id = 0
         self._floor = 0
+        self._usage = Usage(0, database.max_bytes)
         # None until `start`.
         self._epochs = Epochs((), ())
         database.attach(self)
+
+    @property
+    def usage(self) -> Usage:
+        """See `EventLog.usage`."""
+        return self._usage
 
     @property
     def last_id(self) -> int:
@@ -165,6 +174,7 @@ class SqlEventLog:
         connection.execute(insert(epochs), {"epoch": name, "first_id": self._floor + 1})
         self._epochs = Epochs([*names, name], [*first_ids, self._floor + 1])
         self._last_id = self._floor
+        self._measure()
 
     def append_batch(
         self, connection: Connection, drafts: Sequence[Draft], *, doubtful: bool
@@ -172,7 +182,7 @@ class SqlEventLog:
         """Store drafts; called in the writer's thread."""
         last = self._last(connection)
         lost = self._after(connection, self._last_id) if doubtful else []
-        full = self._database.is_full()
+        full = self._measure().full
         # Repeats are rare. That there is one is found by the index, and only then looked for.
         known = self._known(connection, drafts) if full else {}
         outcomes, fresh = self._sort_out(drafts, last, known, full=full)
@@ -193,6 +203,30 @@ class SqlEventLog:
         if fresh:
             self._last_id = fresh[-1].id
             self._followers.tell(fresh)
+
+    def _measure(self) -> Usage:
+        """Look at the size on the disk; in the writer's thread, or at the start."""
+        before, self._usage = self._usage, self._database.usage()
+        alarm = (self._usage.nearly_full, self._usage.full)
+        if alarm != (before.nearly_full, before.full):
+            self._database.call_from_thread(self._tell_usage, self._usage)
+        return self._usage
+
+    def _tell_usage(self, usage: Usage) -> None:
+        """Say once what has become of the room that is left."""
+        if usage.full:
+            self._log.error(
+                "the log is full and takes nothing new: {size} of {limit} bytes; "
+                "raise --max-log and restart",
+                **attrs.asdict(usage),
+            )
+        elif usage.nearly_full:
+            self._log.warn(
+                "the log is nearly full: {size} of {limit} bytes; raise --max-log and restart",
+                **attrs.asdict(usage),
+            )
+        else:
+            self._log.info("the log has room again: {size} of {limit} bytes", **attrs.asdict(usage))
 
     def _last(self, connection: Connection) -> int:
         """The last id that was given out, by what is in the table at this moment."""
@@ -334,7 +368,7 @@ def _row_id(row: Sequence[Any]) -> int:
 
 def _log_full() -> LogFull:
     return LogFull(
-        "The log has reached its size limit, so nothing new is stored until the operator raises "
-        "--max-log.",
+        "What is kept here has reached its limit. Nothing new can be said until the operator makes "
+        "room.",
         retry_after=RETRY_FULL,
     )

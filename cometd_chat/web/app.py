@@ -26,7 +26,14 @@ from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import GRACE
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, ClientIdReused, MethodNotAllowed, NoSession, NotFound
+from cometd_chat.errors import (
+    ChatError,
+    ClientIdReused,
+    LogFull,
+    MethodNotAllowed,
+    NoSession,
+    NotFound,
+)
 from cometd_chat.transports.event import Event
 from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.http import LimitedRequest
@@ -40,7 +47,7 @@ from cometd_chat.web.doors import Doors
 from cometd_chat.web.metrics import Metrics
 from cometd_chat.web.pages import Pages
 from cometd_chat.web.peers import Peers
-from cometd_chat.web.problems import Problems, set_error_headers
+from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens
 from cometd_chat.web.static_files import StaticFile, static_files
 
@@ -274,7 +281,7 @@ class ChatApp:
         try:
             session = await self._logged_in(request, session, form.text("name"))
         except ChatError as error:
-            set_error_headers(request, error)
+            self._problems.begin(request, error)
             return self._screens.log_in(
                 request,
                 room,
@@ -383,7 +390,13 @@ class ChatApp:
     @app.route("/readyz", methods=["GET"])
     def readyz(self, request: IRequest) -> bytes:
         self._chat.admit()
-        return answers.text(request, "ready\n")
+        usage = self._chat.feed.log.usage
+        if usage is None or not usage.nearly_full:
+            return answers.text(request, "ready\n")
+        room = f"{usage.size} of {usage.limit} bytes; raise --max-log and restart"
+        if usage.full:
+            raise LogFull(f"The log takes nothing new: {room}.")
+        return answers.text(request, f"ready, but the log is nearly full: {room}\n")
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: IRequest) -> bytes:
@@ -459,7 +472,7 @@ class ChatApp:
         try:
             await self._say(request, session, room, text, client_id or None)
         except ChatError as error:
-            set_error_headers(request, error)
+            self._problems.begin(request, error)
             return await show(
                 request,
                 session,

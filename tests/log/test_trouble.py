@@ -236,7 +236,7 @@ async def test_a_log_past_its_size_takes_nothing_but_repeats(open_store: Opener)
     told = heard(store.log)
     first = await wait(store.log.append(draft("first", client_id="c1")))
     error = await first_refusal(store)
-    assert "--max-log" in error.detail
+    assert "operator" in error.detail
     assert error.retry_after
     kept = len(told)
     assert 5 < kept < 50
@@ -251,6 +251,33 @@ async def test_a_log_past_its_size_takes_nothing_but_repeats(open_store: Opener)
     await store.close()
     larger = open_store()
     assert (await wait(larger.log.append(draft("again")))).id == kept + 1
+
+
+@in_reactor
+async def test_a_log_says_once_that_it_is_nearly_full_and_once_that_it_is(
+    open_store: Opener,
+) -> None:
+    with capturedLogs() as logged:
+        store = open_store(max_bytes=2_000_000)
+        while not store.log.usage.nearly_full:
+            await wait(store.log.append(draft("x" * 8000)))
+        await wait(store.log.append(draft("x" * 8000)))
+        await first_refusal(store)
+        await first_refusal(store)
+    told = [
+        (event["log_level"], event["limit"])
+        for event in logged
+        if "limit" in event and event["size"]
+    ]
+    assert told == [(LogLevel.warn, 2_000_000), (LogLevel.error, 2_000_000)]
+    assert all("--max-log" in event["log_format"] for event in logged if "limit" in event)
+    await store.close()
+    with capturedLogs() as logged:
+        # Less than before: what was in the write-ahead log has left it.
+        full = open_store(max_bytes=200_000)
+        assert full.log.usage.full
+        await full.close()
+    assert [event["log_level"] for event in logged if "limit" in event] == [LogLevel.error]
 
 
 @in_reactor
