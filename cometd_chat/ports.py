@@ -12,9 +12,11 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 import attrs
@@ -57,7 +59,11 @@ class Bound:
         """Where a browser on this machine finds it."""
         if isinstance(self.address, UNIXAddress):
             return "http://localhost/"
-        host = _REACHED_BY.get(self.address.host, self.address.host)
+        return self.url_at(_REACHED_BY.get(self.address.host, self.address.host))
+
+    def url_at(self, host: str) -> str:
+        """Where a browser finds it at an address of this machine."""
+        assert not isinstance(self.address, UNIXAddress)
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if self.secure else 'http'}://{host}:{self.address.port}/"
 
@@ -160,6 +166,38 @@ def listen_now(description: str, endpoint: Any, factory: IProtocolFactory) -> IL
     raise CannotStart(f"--listen {description}: {reason}") from error
 
 
+def own_addresses() -> Sequence[str]:
+    """The addresses from which this machine reaches others, and by which they reach it.
+
+    Asked of the kernel's routes (connect(2) on a datagram socket); nothing is sent. The addresses
+    asked about are for documentation (RFC 5737, RFC 3849) and belong to nobody.
+    """
+    found = []
+    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, 9))
+            found.append(probe.getsockname()[0])
+    return found
+
+
+def who_reaches(port: Bound, own: Sequence[str]) -> str:
+    """A line that says who else can open the chat, and where.
+
+    :param own: addresses of this machine.
+    """
+    assert not isinstance(port.address, UNIXAddress)
+    bound = ip_address(port.address.host.partition("%")[0])
+    if bound.is_loopback:
+        return "only this machine can reach it; --listen tcp:8080 opens it to others"
+    if not bound.is_unspecified:
+        return "others use that address, too"
+    # A port on :: takes IPv4 as well, where the system has not been told otherwise (ipv6(7)).
+    reached = [each for each in own if bound.version == 6 or ip_address(each).version == 4]
+    if not reached:
+        return "others reach it once this machine is in a network"
+    return f"others use {' or '.join(port.url_at(each) for each in reached)}"
+
+
 def raise_open_file_limit() -> None:
     """Raise the soft limit on open files to the hard one: each connection is an open file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -177,6 +215,7 @@ def announce(data: DataDirectory, bound: Sequence[Bound]) -> None:
             lines.append(f"  listening on {os.fsdecode(port.address.name or b'')}")
         else:
             lines.append(f"  {port.url} in two browser windows: talk to yourself")
+            lines.append(f"  {who_reaches(port, own_addresses())}")
         lines.append(f"  {port.curl}")
     lines.append(f"  open files: {files}, enough for {connections} connections")
     print_lines(lines)

@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from cometd_chat.parts import (
     OrderedServices,
     stop_by_signals,
 )
-from cometd_chat.ports import Bound, ListeningPorts, with_backlog
+from cometd_chat.ports import Bound, ListeningPorts, own_addresses, who_reaches, with_backlog
 from cometd_chat.service import build
 from cometd_chat.settings import Settings
 from tests.support import PATIENCE
@@ -247,3 +248,29 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     finally:
         signal.signal(signal.SIGINT, was)
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("127.0.0.1", "only this machine can reach it; --listen tcp:8080 opens it to others"),
+        ("::1", "only this machine can reach it; --listen tcp:8080 opens it to others"),
+        ("192.0.2.7", "others use that address, too"),
+        ("fe80::1%eth0", "others use that address, too"),
+        ("0.0.0.0", "others use http://192.0.2.7:80/"),
+        ("::", "others use http://192.0.2.7:80/ or http://[2001:db8::7]:80/"),
+    ],
+)
+def test_the_start_says_who_reaches_a_port(host: str, said: str) -> None:
+    kind = IPv6Address if ":" in host else IPv4Address
+    port = Bound(kind("TCP", host, 80), secure=False)
+    assert who_reaches(port, ["192.0.2.7", "2001:db8::7"]) == said
+
+
+def test_a_machine_without_a_network_says_so() -> None:
+    port = Bound(IPv4Address("TCP", "0.0.0.0", 80), secure=False)
+    assert who_reaches(port, []) == "others reach it once this machine is in a network"
+
+
+def test_its_own_addresses_are_no_names() -> None:
+    assert all(ip_address(each) for each in own_addresses())

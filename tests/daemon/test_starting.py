@@ -54,10 +54,11 @@ def test_the_first_lines_say_where_and_how(tmp_path: Path) -> None:
     with Daemon(tmp_path, "--listen=tcp:0:interface=127.0.0.1") as daemon:
         lines = daemon.output.splitlines()
         start = next(n for n, line in enumerate(lines) if line.startswith("Comet Chat "))
-        version, browser, curl, files = lines[start : start + 4]
+        version, browser, others, curl, files = lines[start : start + 5]
     assert version.endswith(f"data in {tmp_path / 'data'}")
     port = int(browser.split("http://127.0.0.1:")[1].split("/")[0])
     assert port != 0
+    assert others.strip().startswith("only this machine can reach it")
     assert curl.strip() == f"curl -N http://127.0.0.1:{port}/rooms/lobby.txt"
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert f"open files: {hard}" in files
