@@ -233,8 +233,8 @@ def build_site(
     reaper = chat.feed.engine.reaper
     make_nonce = partial(secrets.token_urlsafe, 16)
     pages = Pages(__version__)
-    problems = Problems(pages, make_nonce)
     ledger = Ledger(memory=MemoryBudget(memory_ceiling(settings)))
+    problems = Problems(pages, make_nonce, ledger.refused)
     metrics = Metrics(chat, ledger)
     chat.timed = metrics.append_seconds.time
     origins = Origins(settings.allow_origin)
@@ -257,6 +257,7 @@ def build_site(
         chat,
         auth,
         peers,
+        problems,
         ledger,
         reaper,
         holding,
@@ -276,7 +277,7 @@ def build_site(
         doors=doors,
         bayeux=bayeux,
         screens=screens,
-        classic=ClassicServlet(chat, auth, peers, doors, screens),
+        classic=ClassicServlet(chat, auth, peers, doors, screens, problems),
         pages=pages,
         problems=problems,
         metrics=metrics,

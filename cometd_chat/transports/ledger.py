@@ -9,8 +9,11 @@ Invariant: counting costs an addition; whoever shows the numbers does the rest.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import attrs
 
+from cometd_chat.errors import ChatError
 from cometd_chat.transports.budget import MemoryBudget
 
 
@@ -32,12 +35,20 @@ class DoorCounts:
 
 @attrs.define
 class Ledger:
-    """What all doors have done since the start, and the bound that they share."""
+    """What all doors have done since the start, and the bound that they share.
+
+    :param refusals: how often a client was refused, by the slug of the error.
+    """
 
     slow_readers_cut: int = 0
     memory: MemoryBudget = attrs.field(factory=MemoryBudget)
     doors: dict[str, DoorCounts] = attrs.field(factory=dict)
+    refusals: Counter[str] = attrs.field(factory=Counter)
 
     def door(self, name: str) -> DoorCounts:
         """The counts of one door."""
         return self.doors.setdefault(name, DoorCounts())
+
+    def refused(self, error: ChatError) -> None:
+        """A client was told of an error."""
+        self.refusals[error.slug] += 1

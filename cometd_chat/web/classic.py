@@ -22,7 +22,7 @@ from cometd_chat.web.auth import Auth
 from cometd_chat.web.doors import Doors
 from cometd_chat.web.parameters import Parameters, refused
 from cometd_chat.web.peers import Peers
-from cometd_chat.web.problems import set_error_headers
+from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens, chat_url
 
 
@@ -30,8 +30,15 @@ class ClassicServlet:
     """Responds to every request for `/chat`."""
 
     def __init__(
-        self, chat: Chat, auth: Auth, peers: Peers, doors: Doors, screens: Screens
+        self,
+        chat: Chat,
+        auth: Auth,
+        peers: Peers,
+        doors: Doors,
+        screens: Screens,
+        problems: Problems,
     ) -> None:
+        self._problems = problems
         self._peers = peers
         self._chat = chat
         self._auth = auth
@@ -109,7 +116,7 @@ class ClassicServlet:
                 session, token = await self._chat.log_in(name, self._peers.address(request))
                 self._auth.set_cookie(request, token)
         except ChatError as error:
-            set_error_headers(request, error)
+            self._problems.begin(request, error)
             return self._screens.classic_log_in(
                 request,
                 room,
@@ -155,7 +162,7 @@ class ClassicServlet:
                 view=view,
             )
         except ChatError as error:
-            set_error_headers(request, error)
+            self._problems.begin(request, error)
             return self._screens.classic_form(
                 request,
                 session,

@@ -50,10 +50,10 @@ from cometd_chat.transports.held import (
 from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.transports.websocket import WebSocket, WebSocketFrames, require_upgrade
-from cometd_chat.web import problems
 from cometd_chat.web.auth import Auth, came_by_cookie
 from cometd_chat.web.parameters import Parameters, query, refused
 from cometd_chat.web.peers import Peers
+from cometd_chat.web.problems import Problems
 from cometd_chat.web.talk import Talk
 
 MAX_ROOMS = 50
@@ -138,6 +138,7 @@ class Doors:
         chat: Chat,
         auth: Auth,
         peers: Peers,
+        problems: Problems,
         ledger: Ledger,
         reaper: Reaper,
         holding: Holding,
@@ -150,6 +151,7 @@ class Doors:
         self._chat = chat
         self._auth = auth
         self._peers = peers
+        self._problems = problems
         self._ledger = ledger
         self._reaper = reaper
         self._holding = holding
@@ -430,7 +432,14 @@ class Doors:
         """Take what the peer says, where the door lets it."""
         if not isinstance(request, LimitedRequest) or (socket is None and request.body is None):
             return
-        talk = Talk(self._chat, asked.session, asked.rooms, reader, request.transport)
+        talk = Talk(
+            self._chat,
+            asked.session,
+            asked.rooms,
+            reader,
+            request.transport,
+            self._problems.count,
+        )
         if socket is not None:
             request.closing = socket.closed
             socket.listen(reader, talk, self._reaper)
@@ -479,7 +488,7 @@ class Doors:
         comes_back = framing.door == "sse" and error.status in (429, 503)
         if not by_script and not comes_back:
             raise error
-        problems.set_error_headers(request, error)
+        self._problems.begin(request, error)
         self._set_headers(request, framing)
         if framing.door != "frame":
             request.setResponseCode(200)

@@ -20,6 +20,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.transports.budget import KINDS, MemoryBudget
 from cometd_chat.transports.ledger import DoorCounts, Ledger
+from cometd_chat.web.process_numbers import ProcessNumbers
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -41,6 +42,7 @@ class Metrics(Collector):
             registry=self._registry,
         )
         self._registry.register(self)
+        self._registry.register(ProcessNumbers())
 
     def text(self) -> bytes:
         """The exposition format's text."""
@@ -68,6 +70,18 @@ class Metrics(Collector):
             "comet_chat_tail_events", "Events in memory", value=len(self._chat.feed.tail)
         )
 
+        refused = CounterMetricFamily(
+            "comet_chat_refused", "Times that a client was refused", labels=["error"]
+        )
+        for slug, times in sorted(self._ledger.refusals.items()):
+            refused.add_metric([slug], times)
+        yield refused
+        usage = self._chat.feed.log.usage
+        if usage is not None:
+            yield GaugeMetricFamily("comet_chat_log_bytes", "Size of the log", value=usage.size)
+            yield GaugeMetricFamily(
+                "comet_chat_log_limit_bytes", "Size past which posts are refused", value=usage.limit
+            )
         if self.bayeux is not None:
             yield from _bayeux(self.bayeux)
 

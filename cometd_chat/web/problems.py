@@ -54,17 +54,24 @@ class Problems:
 
     :param pages: makes the pages.
     :param make_nonce: makes the nonce of one.
+    :param count: told of each error that a client is told of.
     """
 
     _log = Logger()
 
-    def __init__(self, pages: Pages, make_nonce: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        pages: Pages,
+        make_nonce: Callable[[], str],
+        count: Callable[[ChatError], None] = lambda error: None,
+    ) -> None:
         self._pages = pages
         self._make_nonce = make_nonce
+        self.count = count
 
     def respond(self, request: IRequest, error: ChatError) -> bytes:
         """Set status and headers of a response, and give its body."""
-        set_error_headers(request, error)
+        self.begin(request, error)
         wants_html = _wants_html(request)
         if wants_html:
             nonce = self._make_nonce()
@@ -77,6 +84,11 @@ class Problems:
         request.setHeader("content-length", str(len(body)))
         return body
 
+    def begin(self, request: IRequest, error: ChatError) -> None:
+        """Set the status of an error, and its headers; the body is the caller's."""
+        self.count(error)
+        _set_headers(request, error)
+
     def broken(self, request: IRequest, failure: Failure) -> bytes:
         """Answer a defect of ours: it is in the log, and nothing of it in the body."""
         self._log.failure("a request failed", failure)
@@ -84,6 +96,7 @@ class Problems:
 
     def refusal(self, error: ChatError, wants_html: bool) -> tuple[bytes, bytes]:
         """Content type and body of a response to what never reached a route."""
+        self.count(error)
         if wants_html:
             return HTML, self._page(error, self._make_nonce(), typed={}, back_url="/")
         return JSON, as_json(error)
@@ -99,8 +112,7 @@ class Problems:
         ).encode()
 
 
-def set_error_headers(request: IRequest, error: ChatError) -> None:
-    """Set the status of an error, and the headers that belong to it."""
+def _set_headers(request: IRequest, error: ChatError) -> None:
     # By its name; Twisted doesn't know those of 421, 426 and 429.
     request.setResponseCode(error.status, HTTPStatus(error.status).phrase.encode())
     request.setHeader("cache-control", "no-store")

@@ -12,7 +12,7 @@ nothing more is read from her.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -55,8 +55,10 @@ class Talk:
         rooms: Sequence[Room],
         reader: Reader,
         transport: Any,
+        refused: Callable[[ChatError], None],
     ) -> None:
         self._chat = chat
+        self._refused = refused
         self._session = session
         self._rooms = {room.name: room for room in rooms}
         self._first = rooms[0].name
@@ -152,6 +154,7 @@ class Talk:
             self._reader.tell_again(event)
 
     def _tell(self, error: ChatError, client_id: object) -> None:
+        self._refused(error)
         why = error.fields[0].detail if error.fields else error.detail
         shown = client_id if isinstance(client_id, str) else None
         self._reader.tell(events.error(error.status, why, shown))
