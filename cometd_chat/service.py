@@ -50,9 +50,9 @@ from cometd_chat.systemd import Notifier
 from cometd_chat.transports import below
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.held import Manner, user_timeout
-from cometd_chat.transports.http import ChatSite
 from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.ledger import Ledger
+from cometd_chat.transports.site import ChatSite
 from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux import Bayeux

@@ -19,8 +19,8 @@ from twisted.web.server import NOT_DONE_YET
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import NotFound
 from cometd_chat.transports import below
-from cometd_chat.transports.http import ChatSite
 from cometd_chat.transports.lane import HotRoute, Lane, LaneConnection
+from cometd_chat.transports.site import ChatSite
 from tests.net import MemoryNet
 from tests.wire import Connection
 

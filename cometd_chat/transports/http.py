@@ -1,7 +1,7 @@
 """HTTP/1.1 with our limits, at the end of a request's head and in its body.
 
-What it is: the one subclass of Twisted's channel, and the Site that builds it. It refuses a body
-that is too large before it arrives, cuts a chunked one, and answers what can't be parsed.
+What it is: the one subclass of Twisted's channel. It refuses a body that is too large before it
+arrives, cuts a chunked one, and answers what can't be parsed.
 
 What it may know: Twisted's channel, some of its private names included; guarded by
 ``tests/transports/test_http.py``. Not routes, not the chat.
@@ -15,29 +15,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IAddress,
-    IHalfCloseableProtocol,
-    IReactorTime,
-    ITCPTransport,
-    ITransport,
-)
-from twisted.logger import Logger
+from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport, ITransport
 from twisted.web.http import HTTPChannel
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 from zope.interface import implementer
 
 from cometd_chat.errors import BodyTooLarge, ChatError, InvalidRequest
 from cometd_chat.transports import below
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.held import PeerListener
-from cometd_chat.transports.lane import Lane, LaneConnection
+from cometd_chat.transports.lane import Lane
 
 #: The largest body that any route takes, in bytes.
 MAX_BODY = 256 * 1024
@@ -46,9 +38,18 @@ MAX_BODY = 256 * 1024
 #: connection, and the reset would destroy the answer before it is read.
 LINGER = 2
 
-#: Makes the response to a request that never reached a route: error and whether HTML is wanted in,
-#: content type and body out.
-RenderRefusal = Callable[[ChatError, bool], tuple[bytes, bytes]]
+
+class ChannelSite(Protocol):
+    """What channels have in common; see `site.ChatSite`, also for what is not said here."""
+
+    lane: Lane | None
+    direct_write: bool
+    reads_early: Callable[[bytes, bytes], bool]
+    seconds: Callable[[], float]
+
+    #: The form of errors that never reach a route: of the error and whether HTML is wanted, the
+    #: content type and the body.
+    render_refusal: Callable[[ChatError, bool], tuple[bytes, bytes]]
 
 
 class LimitedRequest(Request):
@@ -126,7 +127,7 @@ class LimitedRequest(Request):
 class LimitedChannel(HTTPChannel):
     """A channel that refuses in our own form."""
 
-    site: ChatSite
+    site: ChannelSite
     transport: ITransport
     _refused = False
     _early: LimitedRequest | None = None
@@ -274,89 +275,6 @@ class LimitedChannel(HTTPChannel):
 
 def _too_large(limit: int) -> str:
     return f"A body can have {limit // 1024} KiB at most."
-
-
-class ChatSite(Site):
-    """A Site of our channels, with an access log that has no query strings.
-
-    :param render_refusal: the form of errors that never reach a route.
-    :param reads_early: of method and path: whether the route begins before the body has come.
-    :param direct_write: whether bodies may go past Twisted's buffers, see `below.send`.
-    :param timeout: seconds after which a connection without a request is closed.
-    :param lane: answers the hottest requests; None to let every request go the general way.
-    :param access_log: whether each response is a line in the log.
-    :param seconds: the time by the clock of the sweep; by default the reactor's.
-    """
-
-    _access_log = Logger()
-
-    #: Twisted would log each port's opening and closing once more.
-    noisy = False
-
-    def __init__(
-        self,
-        resource: IResource,
-        render_refusal: RenderRefusal,
-        reactor: IReactorTime,
-        *,
-        reads_early: Callable[[bytes, bytes], bool] = lambda method, path: False,
-        direct_write: bool = True,
-        timeout: float = 60,
-        lane: Lane | None = None,
-        access_log: bool = False,
-        seconds: Callable[[], float] | None = None,
-    ) -> None:
-        super().__init__(
-            resource,
-            requestFactory=LimitedRequest,
-            timeout=timeout,
-            parsePOSTFormSubmission=False,
-            reactor=reactor,
-        )
-        self.render_refusal = render_refusal
-        self.reads_early = reads_early
-        self.direct_write = direct_write
-        self.protocol = LimitedChannel  # type: ignore[assignment]
-        self.lane = lane
-        self._logs_access = access_log
-        self.seconds = seconds or reactor.seconds
-        if lane is not None:
-            lane.general = self
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """What a connection begins with. (It stays a Site: TLS asks it for its protocols.)"""
-        return self.build_channel() if self.lane is None else LaneConnection(self.lane)
-
-    def build_channel(self) -> LimitedChannel:
-        """A channel, which reads whatever HTTP/1.1 allows."""
-        channel: LimitedChannel = super().buildProtocol(None)
-        return channel
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """What TLS may agree upon: our channels speak HTTP/1.1, whatever else is installed."""
-        return [b"http/1.1"]
-
-    def startFactory(self) -> None:
-        """Nothing to open: the log is the daemon's own."""
-
-    def stopFactory(self) -> None:
-        """Nothing to close."""
-
-    def log(self, request: Any) -> None:
-        """One line a response; tokens travel in queries and headers, so neither is in it.
-
-        A line costs as much as many an answer, so that there are none unless they are asked for.
-        """
-        if not self._logs_access:
-            return
-        self._access_log.debug(
-            "{method} {path} {status} {size} {milliseconds:.1f} ms",
-            method=request.method.decode("ascii", "replace"),
-            path=request.path.decode("ascii", "replace"),
-            status=request.code,
-            size=request.sentLength,
-            milliseconds=(self.seconds() - request.began) * 1000,
-        )
 
 
 def address_of(request: IRequest) -> str:

@@ -24,8 +24,8 @@ from cometd_chat.transports.held import (
     Wear,
     WearingStream,
 )
-from cometd_chat.transports.http import ChatSite
 from cometd_chat.transports.ledger import Ledger
+from cometd_chat.transports.site import ChatSite
 from tests.net import MemoryNet, fake_kernel
 from tests.wire import Connection, Response
 

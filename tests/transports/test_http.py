@@ -16,8 +16,9 @@ from twisted.web.server import NOT_DONE_YET
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
-from cometd_chat.transports.http import LINGER, MAX_BODY, ChatSite, LimitedChannel
+from cometd_chat.transports.http import LINGER, MAX_BODY, LimitedChannel
 from cometd_chat.transports.lane import Lane
+from cometd_chat.transports.site import ChatSite
 from tests.net import MemoryNet
 from tests.wire import Response
 

@@ -19,7 +19,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.web.resource import Resource
 
 from cometd_chat.transports import below
-from cometd_chat.transports.http import ChatSite
+from cometd_chat.transports.site import ChatSite
 from tests.net import MemoryNet
 from tests.servers import MUCH, Servers, reactor, shake_hands, spin_until, take, tls_context
 

@@ -1,0 +1,105 @@
+"""The site: a channel, or a lane, for each connection, and the access log.
+
+What it is: Twisted's Site, with our channels.
+
+What it may know: channels, the fast lane. Not routes, not the chat.
+
+Invariant: no token is ever in the log, which has neither queries nor headers in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from cometd_chat.errors import ChatError
+from cometd_chat.transports.http import LimitedChannel, LimitedRequest
+from cometd_chat.transports.lane import Lane, LaneConnection
+
+
+class ChatSite(Site):
+    """A Site of our channels, with an access log that has no query strings.
+
+    :param render_refusal: the form of errors that never reach a route.
+    :param reads_early: of method and path: whether the route begins before the body has come.
+    :param direct_write: whether bodies may go past Twisted's buffers, see `below.send`.
+    :param timeout: seconds after which a connection without a request is closed.
+    :param lane: answers the hottest requests; None to let every request go the general way.
+    :param access_log: whether each response is a line in the log.
+    :param seconds: the time by the clock of the sweep; by default the reactor's.
+    """
+
+    _access_log = Logger()
+
+    #: Twisted would log each port's opening and closing once more.
+    noisy = False
+
+    def __init__(
+        self,
+        resource: IResource,
+        render_refusal: Callable[[ChatError, bool], tuple[bytes, bytes]],
+        reactor: IReactorTime,
+        *,
+        reads_early: Callable[[bytes, bytes], bool] = lambda method, path: False,
+        direct_write: bool = True,
+        timeout: float = 60,
+        lane: Lane | None = None,
+        access_log: bool = False,
+        seconds: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__(
+            resource,
+            requestFactory=LimitedRequest,
+            timeout=timeout,
+            parsePOSTFormSubmission=False,
+            reactor=reactor,
+        )
+        self.render_refusal = render_refusal
+        self.reads_early = reads_early
+        self.direct_write = direct_write
+        self.protocol = LimitedChannel  # type: ignore[assignment]
+        self.lane = lane
+        self._logs_access = access_log
+        self.seconds = seconds or reactor.seconds
+        if lane is not None:
+            lane.general = self
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """What a connection begins with. (It stays a Site: TLS asks it for its protocols.)"""
+        return self.build_channel() if self.lane is None else LaneConnection(self.lane)
+
+    def build_channel(self) -> LimitedChannel:
+        """A channel, which reads whatever HTTP/1.1 allows."""
+        channel: LimitedChannel = super().buildProtocol(None)
+        return channel
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What TLS may agree upon: our channels speak HTTP/1.1, whatever else is installed."""
+        return [b"http/1.1"]
+
+    def startFactory(self) -> None:
+        """Nothing to open: the log is the daemon's own."""
+
+    def stopFactory(self) -> None:
+        """Nothing to close."""
+
+    def log(self, request: Any) -> None:
+        """One line a response; tokens travel in queries and headers, so neither is in it.
+
+        A line costs as much as many an answer, so that there are none unless they are asked for.
+        """
+        if not self._logs_access:
+            return
+        self._access_log.debug(
+            "{method} {path} {status} {size} {milliseconds:.1f} ms",
+            method=request.method.decode("ascii", "replace"),
+            path=request.path.decode("ascii", "replace"),
+            status=request.code,
+            size=request.sentLength,
+            milliseconds=(self.seconds() - request.began) * 1000,
+        )
