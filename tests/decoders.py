@@ -211,7 +211,7 @@ _TEXT_LINES = {
     "message": re.compile(r"\[(?P<from>[^\]]+)\] (?P<text>.*)", re.DOTALL),
     "join": re.compile(r"\* (?P<from>\S+) joined"),
     "leave": re.compile(r"\* (?P<from>\S+) left"),
-    "gap": re.compile(r"\* (?P<missing>[0-9]+) messages left out"),
+    "gap": re.compile(r"\* (?:at least )?(?P<missing>[0-9]+) messages left out"),
     # A browser gets a first line of what takes no room.
     "heartbeat": re.compile(r"\u200b*|\* cursor (?P<cursor>\S+)"),
     "reopen": re.compile(r"\* the stream ends here, go on with cursor=(?P<cursor>\S+)"),
@@ -281,7 +281,7 @@ _CLASSIC_LINES = {
     "hello": re.compile(r"Welcome (?P<name>\S+)"),
     "join": re.compile(r"User (?P<from>\S+)(?: from (?P<address>\S+))? is joining the chat\."),
     "leave": re.compile(r"User (?P<from>\S+) is leaving the chat\."),
-    "gap": re.compile(r"(?P<missing>[0-9]+) messages left out"),
+    "gap": re.compile(r"(?:at least )?(?P<missing>[0-9]+) messages left out"),
     "bye": re.compile(r"the stream ends here: (?P<reason>.+)"),
     "reset": re.compile(r".*from here on with cursor=(?P<cursor>\S+)"),
 }

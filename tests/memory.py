@@ -40,7 +40,7 @@ class HeldLog(MemoryEventLog):
 
     def read(
         self,
-        contexts: Collection[str],
+        contexts: Collection[str] | None,
         *,
         after: int = 0,
         before: int | None = None,

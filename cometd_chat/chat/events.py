@@ -96,9 +96,15 @@ def reset(cursor: str) -> Event:
     return Event({"type": "reset", "reason": reason, "cursor": cursor})
 
 
-def gap(room: str, missing: int, before: int) -> Event:
-    """``missing`` messages of a room before id ``before`` are left out: load them as history."""
-    return Event({"type": "gap", "room": room, "missing": missing, "before": before})
+def gap(room: str, missing: int, before: int, *, at_least: bool = False) -> Event:
+    """``missing`` messages of a room before id ``before`` are left out: load them as history.
+
+    :param at_least: there are more of them; they were too many to be counted.
+    """
+    fields: dict[str, Any] = {"type": "gap", "room": room, "missing": missing, "before": before}
+    if at_least:
+        fields["at_least"] = True
+    return Event(fields)
 
 
 def reopen(cursor: str, after: float) -> Event:

@@ -105,13 +105,16 @@ class Feed:
         """The event of a record; of one that was just told the very event."""
         return self._told.get(record.id) or events.recorded(record)
 
-    def after(self, position: int, paths: Collection[str], limit: int) -> list[Event] | None:
-        """Events of some contexts after ``position``, or None when the tail doesn't reach back."""
+    def after(self, position: int, paths: Collection[str] | None, limit: int) -> list[Event] | None:
+        """Events of some contexts after ``position``, or None when the tail doesn't reach back.
+
+        :param paths: None for all there are.
+        """
         return self.tail.after(position, paths, limit)
 
     def read(
         self,
-        paths: Collection[str],
+        paths: Collection[str] | None,
         *,
         after: int = 0,
         before: int | None = None,

@@ -11,7 +11,7 @@ of the tail and going live happen in one step, so there is no slit between old a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -24,6 +24,7 @@ from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.readership import PAGE_BYTES, PAGE_EVENTS, Readership, View, cut
 from cometd_chat.comet import CometEvent, Reason
 from cometd_chat.errors import StorageUnavailable
+from cometd_chat.log.log import Count
 from cometd_chat.transports.event import Batch, Event
 from cometd_chat.transports.held import HeldRequest
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 #: Who is too far behind gets so many of the newest.
 AFTER_GAP = 200
+
+#: What is left out is counted up to so many times `Feed.max_behind`.
+COUNTED = 2
 
 #: Seconds after which who could not be served from the log comes again, at least.
 STORAGE_DELAY = 1.0
@@ -85,30 +89,54 @@ async def start_at(feed: Feed, paths: Sequence[str], cursor: str | None, backlog
 
 async def _start_behind(feed: Feed, paths: Sequence[str], known: int, cursor: str) -> Start:
     """Many ids behind; whether that is many events of her rooms only the log can tell."""
-    last = feed.last_id
-    missing = await feed.log.count(paths, after=known, before=last + 1)
-    if sum(missing.values()) <= feed.max_behind:
+    behind = await far_behind(feed, paths, known)
+    if behind is None:
         return Start(known, cursor)
-    newest = await feed.log.read(paths, after=known, before=last + 1, limit=AFTER_GAP, newest=True)
-    before = newest[0].id
-    kept: dict[str, int] = {}
-    for record in newest:
-        kept[record.context] = kept.get(record.context, 0) + 1
     gaps = tuple(
-        events.gap(events.room_of(path), count - kept.get(path, 0), before)
-        for path, count in missing.items()
-        if count > kept.get(path, 0)
+        events.gap(events.room_of(path), count.number, behind.before, at_least=count.at_least)
+        for path, count in behind.missing.items()
     )
-    return Start(before - 1, cursor, gaps)
+    return Start(behind.before - 1, cursor, gaps)
+
+
+@attrs.frozen
+class Behind:
+    """Somebody is too far behind to be told everything.
+
+    :param before: she is told everything from this id on.
+    :param missing: what she is not told, by path; of all contexts together as `EVERY`.
+    """
+
+    before: int
+    missing: Mapping[str, Count]
+
+
+async def far_behind(feed: Feed, paths: Collection[str] | None, known: int) -> Behind | None:
+    """How far behind the newest somebody is who has everything up to an id; None when it is near
+    enough to be told everything.
+
+    :param paths: what she reads; None for all there is.
+    :raises StorageUnavailable: the log can't be read.
+    """
+    end = feed.last_id + 1
+    newest = await feed.log.read(paths, after=known, before=end, limit=AFTER_GAP, newest=True)
+    if len(newest) < AFTER_GAP:
+        return None
+    before = newest[0].id
+    most = COUNTED * feed.max_behind
+    missing = await feed.log.count(paths, after=known, before=before, most=most)
+    if len(newest) + sum(count.number for count in missing.values()) <= feed.max_behind:
+        return None
+    return Behind(before, missing)
 
 
 async def _before_newest(feed: Feed, paths: Sequence[str], count: int) -> int:
     """The position before the newest ``count`` events of some contexts."""
     # What is said while the log is read comes after the start; in an empty room too.
     last = feed.last_id
-    recent = feed.tail.after(feed.tail.floor, paths) or []
-    if len(recent) >= count:
-        first = recent[-count].id
+    recent = feed.tail.newest(paths, count)
+    if len(recent) == count:
+        first = recent[0].id
     else:
         records = await feed.read(paths, limit=count, newest=True)
         first = records[0].id if records else None

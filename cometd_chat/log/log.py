@@ -10,8 +10,10 @@ Invariant: ids grow in commit order and are never reused; whatever a listener is
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import heapq
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -62,6 +64,43 @@ class Record:
     client_id: str | None
     at: int
     repeated: bool = False
+
+
+@attrs.frozen
+class Count:
+    """How many records there are of something.
+
+    :param at_least: there are more than could be counted.
+    """
+
+    number: int
+    at_least: bool = False
+
+
+#: By which `EventLog.count` names what it was told to count of all contexts together.
+EVERY = ""
+
+#: When as many were counted as may be, of each further context so many still are: so that none of
+#: which there are some is left out.
+COUNT_OF_OTHERS = 100
+
+
+def counted(
+    most: int, contexts: Iterable[str], count: Callable[[str, int], int]
+) -> Mapping[str, Count]:
+    """Count in some contexts, one after the other, for about as much as ``most`` records cost.
+
+    :param count: counts one context up to a number.
+    """
+    found: dict[str, Count] = {}
+    left = most
+    for context in contexts:
+        bound = max(left, COUNT_OF_OTHERS)
+        number = count(context, bound + 1)
+        if number:
+            found[context] = Count(min(number, bound), number > bound)
+        left -= number
+    return found
 
 
 def check_unicode(draft: Draft) -> None:
@@ -140,7 +179,7 @@ class EventLog(Protocol):
 
     def read(
         self,
-        contexts: Collection[str],
+        contexts: Collection[str] | None,
         *,
         after: int = 0,
         before: int | None = None,
@@ -150,6 +189,9 @@ class EventLog(Protocol):
     ) -> Deferred[list[Record]]:
         """Records of some contexts with ``after < id < before``, oldest first.
 
+        Costs what is read and the number of contexts, however long the log is.
+
+        :param contexts: None for all there are.
         :param limit: at most so many, at least 1; the oldest of the range, or with ``newest`` the
             newest.
         :param max_bytes: no more is read once the texts have so many bytes in UTF-8; None for any
@@ -158,9 +200,19 @@ class EventLog(Protocol):
         """
 
     def count(
-        self, contexts: Collection[str], *, after: int, before: int | None = None
-    ) -> Deferred[Mapping[str, int]]:
-        """How many records each context has with ``after < id < before``; zeros are left out."""
+        self,
+        contexts: Collection[str] | None,
+        *,
+        after: int,
+        before: int | None = None,
+        most: int,
+    ) -> Deferred[Mapping[str, Count]]:
+        """How many records each context has with ``after < id < before``; zeros are left out.
+
+        :param contexts: None for all there are, which are then counted together as `EVERY`.
+        :param most: about so many are counted in all, and what goes beyond is only said to be more:
+            whoever hands in a cursor from long ago must not have the whole log counted.
+        """
 
     def newest(self) -> Deferred[Mapping[str, int]]:
         """For each context that has records, the id of its newest."""
@@ -220,7 +272,8 @@ class Tail(Generic[Item]):
     """The newest part of a log in memory, bounded in count and in bytes.
 
     It holds everything with an id above `floor`, so a reader whose cursor is not below `floor`
-    can be served without asking the log.
+    can be served without asking the log. What is asked of it costs what is found and the number of
+    contexts, not what it holds.
 
     :param max_items: how many to keep.
     :param max_bytes: how much to keep, by the sizes given to `append`.
@@ -232,9 +285,10 @@ class Tail(Generic[Item]):
     last_id: int = 0
     _bytes: int = 0
     _ids: list[int] = attrs.field(factory=list)
-    _contexts: list[str] = attrs.field(factory=list)
     _sizes: list[int] = attrs.field(factory=list)
     _items: list[Item] = attrs.field(factory=list)
+    # The same ids, of each context alone.
+    _by_context: dict[str, list[int]] = attrs.field(factory=dict)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -243,7 +297,8 @@ class Tail(Generic[Item]):
         """Begin empty, after ``last_id``."""
         self.floor = self.last_id = last_id
         self._bytes = 0
-        for column in (self._ids, self._contexts, self._sizes, self._items):
+        self._by_context.clear()
+        for column in (self._ids, self._sizes, self._items):
             column.clear()
 
     def append(self, id: int, context: str, item: Item, size: int) -> None:
@@ -251,7 +306,7 @@ class Tail(Generic[Item]):
         if id <= self.last_id:
             raise ValueError(f"id {id} is not after {self.last_id}")
         self._ids.append(id)
-        self._contexts.append(context)
+        self._by_context.setdefault(context, []).append(id)
         self._sizes.append(size)
         self._items.append(item)
         self._bytes += size
@@ -270,22 +325,43 @@ class Tail(Generic[Item]):
         cut = len(self._ids) - keep
         self.floor = self._ids[cut - 1]
         self._bytes = size
-        for column in (self._ids, self._contexts, self._sizes, self._items):
+        for column in (self._ids, self._sizes, self._items):
             del column[:cut]
+        for context, ids in list(self._by_context.items()):
+            del ids[: bisect_right(ids, self.floor)]
+            if not ids:
+                del self._by_context[context]
 
     def after(
-        self, id: int, contexts: Collection[str], limit: int | None = None
+        self, id: int, contexts: Collection[str] | None, limit: int | None = None
     ) -> list[Item] | None:
         """Items of some contexts above ``id``, oldest first; None when that reaches below `floor`.
 
+        :param contexts: None for all there are.
         :param limit: at most so many, the oldest.
         """
         if id < self.floor:
             return None
-        found: list[Item] = []
-        for index in range(bisect_right(self._ids, id), len(self._ids)):
-            if self._contexts[index] in contexts:
-                found.append(self._items[index])
-                if limit is not None and len(found) == limit:
-                    break
-        return found
+        if contexts is None:
+            begin = bisect_right(self._ids, id)
+            return self._items[begin : None if limit is None else begin + limit]
+        columns = [column for column in map(self._by_context.get, set(contexts)) if column]
+        rests = [_rest(column, bisect_right(column, id), limit) for column in columns]
+        found = rests[0] if len(rests) == 1 else islice(heapq.merge(*rests), limit)
+        return self._of(found)
+
+    def newest(self, contexts: Collection[str], limit: int) -> list[Item]:
+        """The newest items of some contexts that it holds, oldest first.
+
+        :param limit: at most so many, at least 1.
+        """
+        columns = [column for column in map(self._by_context.get, set(contexts)) if column]
+        found = heapq.merge(*map(reversed, columns), reverse=True)
+        return self._of(islice(found, limit))[::-1]
+
+    def _of(self, ids: Iterable[int]) -> list[Item]:
+        return [self._items[bisect_left(self._ids, id)] for id in ids]
+
+
+def _rest(column: Sequence[int], begin: int, limit: int | None) -> Sequence[int]:
+    return column[begin : None if limit is None else begin + limit]

@@ -26,7 +26,18 @@ from cometd_chat.log.directory import (
     room_exists,
 )
 from cometd_chat.log.epochs import Epochs, random_epoch
-from cometd_chat.log.log import Draft, Followers, LogListener, Record, Usage, check_unicode, take
+from cometd_chat.log.log import (
+    EVERY,
+    Count,
+    Draft,
+    Followers,
+    LogListener,
+    Record,
+    Usage,
+    check_unicode,
+    counted,
+    take,
+)
 
 
 class MemoryEventLog:
@@ -82,7 +93,7 @@ class MemoryEventLog:
 
     def read(
         self,
-        contexts: Collection[str],
+        contexts: Collection[str] | None,
         *,
         after: int = 0,
         before: int | None = None,
@@ -97,11 +108,20 @@ class MemoryEventLog:
         return succeed(taken[::-1] if newest else taken)
 
     def count(
-        self, contexts: Collection[str], *, after: int, before: int | None = None
-    ) -> Deferred[Mapping[str, int]]:
+        self,
+        contexts: Collection[str] | None,
+        *,
+        after: int,
+        before: int | None = None,
+        most: int,
+    ) -> Deferred[Mapping[str, Count]]:
         """See `EventLog.count`."""
         found = self._between(contexts, after, before)
-        return succeed(dict(Counter(record.context for record in found)))
+        if contexts is None:
+            return succeed(counted(most, [EVERY], lambda _, bound: min(len(found), bound)))
+        numbers = Counter(record.context for record in found)
+        named = dict.fromkeys(contexts)
+        return succeed(counted(most, named, lambda each, bound: min(numbers[each], bound)))
 
     def newest(self) -> Deferred[Mapping[str, int]]:
         """See `EventLog.newest`."""
@@ -130,12 +150,14 @@ class MemoryEventLog:
         """See `EventLog.position`."""
         return self._epochs.position(cursor, self.last_id)
 
-    def _between(self, contexts: Collection[str], after: int, before: int | None) -> list[Record]:
+    def _between(
+        self, contexts: Collection[str] | None, after: int, before: int | None
+    ) -> list[Record]:
         last = self.last_id if before is None else before - 1
         return [
             record
             for record in self._records[max(after, 0) : max(last, 0)]
-            if record.context in contexts
+            if contexts is None or record.context in contexts
         ]
 
     def _commit(self) -> None:

@@ -26,7 +26,18 @@ from twisted.logger import Logger
 from cometd_chat.errors import LogFull
 from cometd_chat.log.database import Database
 from cometd_chat.log.epochs import Epochs
-from cometd_chat.log.log import Draft, Followers, LogListener, Record, Usage, check_unicode, take
+from cometd_chat.log.log import (
+    EVERY,
+    Count,
+    Draft,
+    Followers,
+    LogListener,
+    Record,
+    Usage,
+    check_unicode,
+    counted,
+    take,
+)
 from cometd_chat.log.tables import epochs, records
 from cometd_chat.log.writer import Appended
 
@@ -80,7 +91,7 @@ class SqlEventLog:
 
     def read(
         self,
-        contexts: Collection[str],
+        contexts: Collection[str] | None,
         *,
         after: int = 0,
         before: int | None = None,
@@ -89,9 +100,10 @@ class SqlEventLog:
         max_bytes: int | None = None,
     ) -> Deferred[list[Record]]:
         """See `EventLog.read`."""
+        named: Collection[str | None] = [None] if contexts is None else set(contexts)
         queries = [
             page(context, after=after, before=before, limit=limit, newest=newest)
-            for context in sorted(set(contexts))
+            for context in named
         ]
 
         def read(connection: Connection) -> list[Record]:
@@ -106,11 +118,25 @@ class SqlEventLog:
         return self._database.read(read)
 
     def count(
-        self, contexts: Collection[str], *, after: int, before: int | None = None
-    ) -> Deferred[Mapping[str, int]]:
+        self,
+        contexts: Collection[str] | None,
+        *,
+        after: int,
+        before: int | None = None,
+        most: int,
+    ) -> Deferred[Mapping[str, Count]]:
         """See `EventLog.count`."""
-        query = counts(contexts, after=after, before=before)
-        return self._database.read(lambda connection: _pairs(connection, query))
+        named = [EVERY] if contexts is None else list(dict.fromkeys(contexts))
+
+        def count(connection: Connection) -> Mapping[str, Count]:
+            def up_to(context: str, bound: int) -> int:
+                one = None if contexts is None else context
+                query = bounded_count(one, after=after, before=before, bound=bound)
+                return int(connection.execute(query).scalar_one())
+
+            return counted(most, named, up_to)
+
+        return self._database.read(count)
 
     def newest(self) -> Deferred[Mapping[str, int]]:
         """See `EventLog.newest`."""
@@ -290,24 +316,30 @@ class SqlEventLog:
         return Record(id, self._epochs.of(id), context, type, sender, author, text, client_id, at)
 
 
-def page(context: str, *, after: int, before: int | None, limit: int, newest: bool) -> Select[Any]:
-    """The oldest or the newest records of one context in a range of ids."""
+def page(
+    context: str | None, *, after: int, before: int | None, limit: int, newest: bool
+) -> Select[Any]:
+    """The oldest or the newest records of one context, or of all, in a range of ids."""
     order = records.c.id.desc() if newest else records.c.id
     return (
         select(records)
-        .where(records.c.context == context, *_between(after, before))
+        .where(*_of_context(context), *_between(after, before))
         .order_by(order)
         .limit(limit)
     )
 
 
-def counts(contexts: Collection[str], *, after: int, before: int | None) -> Select[Any]:
-    """How many records each context has in a range of ids."""
-    return (
-        select(records.c.context, func.count())
-        .where(records.c.context.in_(sorted(set(contexts))), *_between(after, before))
-        .group_by(records.c.context)
+def bounded_count(
+    context: str | None, *, after: int, before: int | None, bound: int
+) -> Select[Any]:
+    """How many records one context has, or all have, in a range of ids; not more than a bound."""
+    some = (
+        select(records.c.id)
+        .where(*_of_context(context), *_between(after, before))
+        .limit(bound)
+        .subquery()
     )
+    return select(func.count()).select_from(some)
 
 
 def newest_ids() -> Select[Any]:
@@ -336,6 +368,10 @@ def by_client_id(sender: str, client_id: str) -> Select[Any]:
     One at a time: for a list of pairs SQLite would read the whole index.
     """
     return select(records).where(records.c.sender == sender, records.c.client_id == client_id)
+
+
+def _of_context(context: str | None) -> list[ColumnElement[bool]]:
+    return [] if context is None else [records.c.context == context]
 
 
 def _between(after: int, before: int | None) -> list[ColumnElement[bool]]:

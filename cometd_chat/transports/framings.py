@@ -323,6 +323,11 @@ def _people(event: Event) -> str:
     return f"* {event.fields['count']} people are here"
 
 
+def _gap(event: Event) -> str:
+    least = "at least " if event.fields.get("at_least") else ""
+    return f"* {least}{event.fields['missing']} messages left out"
+
+
 def _reset(event: Event) -> str:
     return f"* {event.fields['reason']}; from here on with cursor={event.cursor}"
 
@@ -333,7 +338,7 @@ _LINES: dict[str, Callable[[Event], str]] = {
     "join": lambda event: f"* {event.fields['from']} joined",
     "leave": lambda event: f"* {event.fields['from']} left",
     "people": _people,
-    "gap": lambda event: f"* {event.fields['missing']} messages left out",
+    "gap": _gap,
     "reset": _reset,
     "reopen": lambda event: f"* the stream ends here, go on with cursor={event.cursor}",
     "bye": lambda event: f"* the stream ends here: {event.fields['reason']}",

@@ -30,11 +30,12 @@ from cometd_chat.bayeux.session import Session
 from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.positions import Mark
-from cometd_chat.chat.reader import STORAGE_DELAY, start_at
+from cometd_chat.chat.reader import STORAGE_DELAY, far_behind
 from cometd_chat.chat.readership import PAGE_BYTES
 from cometd_chat.chat.rooms import Room
 from cometd_chat.comet import CometEvent
 from cometd_chat.errors import InvalidCursor, InvalidRequest, RoomNotFound, StorageUnavailable
+from cometd_chat.log.log import Count
 from cometd_chat.transports.event import Event
 from cometd_chat.web.bayeux_policy import Visitor, visitor_of
 
@@ -87,7 +88,7 @@ class _Place:
 
     :param mark: what its client has confirmed.
     :param position: it was fed everything up to this id.
-    :param missing: so many events were left out before the first one.
+    :param missing: what was left out before the first one; None when nothing was.
     :param patterns: why it is there.
     :param begun: its client knows that it has subscribed.
     :param live: what is said from now is fed at once.
@@ -95,7 +96,7 @@ class _Place:
 
     mark: Mark
     position: int
-    missing: int = 0
+    missing: Count | None = None
     patterns: set[str] = attrs.field(factory=set)
     begun: bool = False
     live: bool = False
@@ -255,14 +256,15 @@ class RoomSource:
         """The place of a mark: after it, or among the newest when it is too far behind."""
         if self._feed.last_id - mark.position <= self._feed.max_behind:
             return _Place(mark, mark.position)
-        paths = [key] if key != ALL else [room.context.path for room in self._chat.rooms.all()]
         try:
-            start = await start_at(self._feed, paths, self._feed.log.cursor(mark.position))
+            behind = await far_behind(self._feed, None if key == ALL else [key], mark.position)
         except Exception:
             self._chat.positions.leave(mark, returns=True)
             raise
-        missing = sum(event.fields["missing"] for event in start.first)
-        return _Place(mark, start.position, missing)
+        if behind is None:
+            return _Place(mark, mark.position)
+        (missing,) = behind.missing.values()
+        return _Place(mark, behind.before - 1, missing)
 
     def _add(self, reader: _Reader, key: str, place: _Place) -> None:
         reader.places[key] = place
@@ -382,12 +384,13 @@ class RoomSource:
         if id <= place.position:
             return True
         message = self._message(event)
-        if place.missing and message is not None:
-            ext = {**message.fields["ext"], "missing": place.missing}
+        if place.missing is not None and message is not None:
+            least = {"at_least": True} if place.missing.at_least else {}
+            ext = {**message.fields["ext"], "missing": place.missing.number, **least}
             message = EventMessage(message.channel, {**message.fields, "ext": ext})
         if message is not None and not reader.session.feed(message, self, id):
             return False
-        place.position, place.missing = id, 0
+        place.position, place.missing = id, None
         return True
 
     def _message(self, event: Event) -> EventMessage | None:
@@ -430,14 +433,16 @@ class RoomSource:
             if not behind:
                 return
             position = min(place.position for place in behind.values())
-            paths = self._paths(reader, behind)
+            # All there are where a wildcard is among them: what she reads by name as well is sorted
+            # out when it is fed.
+            paths = None if ALL in behind else behind
             found = self._page(position, paths)
             live = found is not None and len(found) <= PAGE
             if found is None:
                 # Nothing waits between this and going live, unless the tail does not reach back.
                 floor = self._feed.tail.floor
                 records = await self._feed.read(
-                    list(paths), after=position, limit=PAGE, max_bytes=PAGE_BYTES
+                    paths, after=position, limit=PAGE, max_bytes=PAGE_BYTES
                 )
                 found = [events.recorded(record) for record in records]
                 reached = found[-1].id or 0 if found else floor
@@ -450,19 +455,12 @@ class RoomSource:
                 place.position = max(place.position, reached)
                 place.live = live
 
-    def _page(self, position: int, paths: Collection[str]) -> Sequence[Event] | None:
+    def _page(self, position: int, paths: Collection[str] | None) -> Sequence[Event] | None:
         """What follows a position, one more than a page if there is more; None when that is no
         longer in the tail."""
         if position >= self._feed.last_id:
             return []
         return self._feed.after(position, paths, PAGE + 1)
-
-    def _paths(self, reader: _Reader, behind: Collection[str]) -> Collection[str]:
-        """The rooms of places."""
-        if ALL not in behind:
-            return behind
-        every = {room.context.path for room in self._chat.rooms.all()}
-        return every.difference(reader.places).union(key for key in behind if key != ALL)
 
     def _put_all(
         self, reader: _Reader, behind: Mapping[str, _Place], found: Sequence[Event]

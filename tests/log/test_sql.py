@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,12 @@ import attrs
 import pytest
 from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.dialects import sqlite
+from twisted.internet.defer import Deferred, succeed
 
 from cometd_chat.log.directory import SessionRow
-from cometd_chat.log.sql import by_client_id, counts, newest_ids, page
+from cometd_chat.log.sql import bounded_count, by_client_id, newest_ids, page
 from cometd_chat.log.tables import records
 from tests.log.support import (
-    DEV,
     LOBBY,
     PATIENCE,
     Opener,
@@ -145,7 +147,13 @@ def count_records(connection: Connection) -> int:
 QUERIES: list[tuple[Select[Any], str]] = [
     (page(LOBBY, after=5, before=None, limit=9, newest=False), "records_by_context"),
     (page(LOBBY, after=0, before=99, limit=9, newest=True), "records_by_context"),
-    (counts([LOBBY, DEV], after=5, before=None), "COVERING INDEX records_by_context"),
+    (page(None, after=5, before=99, limit=9, newest=False), "INTEGER PRIMARY KEY"),
+    (page(None, after=5, before=99, limit=9, newest=True), "INTEGER PRIMARY KEY"),
+    (
+        bounded_count(LOBBY, after=5, before=None, bound=9),
+        "COVERING INDEX records_by_context",
+    ),
+    (bounded_count(None, after=5, before=99, bound=9), "INTEGER PRIMARY KEY"),
     (newest_ids(), "COVERING INDEX records_by_context"),
     (by_client_id("s1", "c1"), "records_by_client_id"),
 ]
@@ -166,3 +174,65 @@ async def test_queries_are_served_by_an_index(store: Store, query: Select[Any], 
     # Only the few contexts that the recursion finds are scanned, and nothing is sorted.
     assert not [step for step in steps if step.startswith("SCAN records")], steps
     assert not [step for step in steps if "B-TREE" in step], steps
+
+
+class TestCost:
+    """In steps of SQLite's virtual machine, which are the same on any machine."""
+
+    @pytest.fixture
+    def steps(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """How many hundreds of steps each read took."""
+        taken: list[int] = []
+
+        def read(query: Callable[[Connection], Any]) -> Deferred[Any]:
+            def counted(connection: Connection) -> Any:
+                driver = connection.connection.dbapi_connection
+                assert driver is not None
+                ticks = count()
+                driver.set_progress_handler(lambda: bool(next(ticks)) and False, 100)
+                try:
+                    return query(connection)
+                finally:
+                    driver.set_progress_handler(None, 0)
+                    taken.append(next(ticks))
+
+            return succeed(store.database.read_now(counted))
+
+        monkeypatch.setattr(store.database, "read", read)
+        return taken
+
+    async def cost(
+        self, store: Store, steps: list[int], contexts: list[str] | None, said: int
+    ) -> list[int]:
+        """Steps of each kind of reading, with so many records in each context."""
+        named = contexts or [LOBBY]
+        there = store.log.last_id // len(named)
+        await wait_all(
+            [store.log.append(draft(context=each)) for _ in range(said - there) for each in named]
+        )
+        del steps[:]
+        await wait(store.log.count(contexts, after=0, most=100))
+        await wait(store.log.read(contexts, limit=50))
+        await wait(store.log.read(contexts, limit=50, newest=True))
+        return list(steps)
+
+    @pytest.mark.parametrize(
+        "contexts", [[LOBBY], None, [f"/chat/{number}" for number in range(20)]]
+    )
+    @in_reactor
+    async def test_reading_does_not_grow_with_the_log(
+        self, store: Store, steps: list[int], contexts: list[str] | None
+    ) -> None:
+        """Nor with what each of many contexts has."""
+        short = await self.cost(store, steps, contexts, 150)
+        long = await self.cost(store, steps, contexts, 450)
+        assert all(after <= 1.5 * before + 5 for before, after in zip(short, long, strict=True))
+
+    @in_reactor
+    async def test_a_page_of_many_contexts_is_not_a_page_of_each(
+        self, store: Store, steps: list[int]
+    ) -> None:
+        contexts = [f"/chat/{number}" for number in range(20)]
+        _, oldest, newest = await self.cost(store, steps, contexts, 60)
+        one = await self.cost(store, steps, contexts[:1], 60)
+        assert max(oldest, newest) < 5 * max(one)

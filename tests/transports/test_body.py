@@ -61,4 +61,3 @@ def test_what_is_too_long_ends_with_its_line() -> None:
 def test_a_line_that_trickles_in_is_looked_through_once() -> None:
     pieces = {size: [b"x"] * size for size in (6_000, 60_000)}
     assert growth(lambda: read(pieces[6_000]), lambda: read(pieces[60_000])) < 30
-

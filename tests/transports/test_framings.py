@@ -229,6 +229,10 @@ class TestText:
             ({"type": "join", "from": "alice"}, "* alice joined\n"),
             ({"type": "leave", "from": "alice"}, "* alice left\n"),
             ({"type": "gap", "missing": 12, "before": 30}, "* 12 messages left out\n"),
+            (
+                {"type": "gap", "missing": 12, "before": 30, "at_least": True},
+                "* at least 12 messages left out\n",
+            ),
             ({"type": "heartbeat", "cursor": "17.k3f9"}, "\n"),
             ({"type": "hello", "cursor": "17.k3f9"}, ""),
             ({"type": "typing", "from": "alice"}, ""),

@@ -315,7 +315,20 @@ def test_who_is_far_behind_is_told_what_is_left_out(make_site: MakeSite) -> None
     texts = alice.texts
     assert texts == [f"said {number}" for number in range(331, 531)]
     assert alice.delivered[0]["ext"]["missing"] == 330
+    assert "at_least" not in alice.delivered[0]["ext"]
     assert "missing" not in alice.delivered[1]["ext"]
+
+
+@pytest.mark.parametrize("channel", ["/chat/lobby", "/chat/*"])
+def test_what_is_left_out_is_counted_so_far(make_site: MakeSite, channel: str) -> None:
+    site = make_site(max_behind=500)
+    cursor = site.now
+    site.fill(1300)
+    alice = Client(site, name="alice").joined(channel, ext={"cursor": cursor})
+    assert alice.texts == [f"said {number}" for number in range(1101, 1301)]
+    first = alice.delivered[0]["ext"]
+    assert (first["missing"], first["at_least"]) == (1000, True)
+    assert "at_least" not in alice.delivered[1]["ext"]
 
 
 @pytest.mark.parametrize("kind", [LONG, SOCKET])

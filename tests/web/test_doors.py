@@ -377,6 +377,20 @@ class TestFarBehind:
             assert missing == {"lobby": 300, "dev": 190}
         assert client.texts() == said(491, 690)
 
+    @pytest.mark.parametrize("door", ["stream", "poll", "text"])
+    def test_more_than_can_be_counted_is_so_many_at_least(
+        self, make_site: MakeSite, door: str
+    ) -> None:
+        site = make_site(max_behind=500)
+        site.fill(1400)
+        client = Client(site, door, cursor=site.log.cursor(0))
+        if door == "text":
+            assert "* at least 1000 messages left out" in client.response.text
+        else:
+            (gap,) = client.of("gap")
+            assert (gap["missing"], gap["at_least"], gap["before"]) == (1000, True, 1201)
+        assert client.texts() == said(1201, 1400)
+
     def test_what_is_left_out_can_be_loaded_as_history(self, make_site: MakeSite) -> None:
         site = make_site(max_behind=500)
         site.fill(550)

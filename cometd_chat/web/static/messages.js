@@ -240,10 +240,11 @@ export class Messages {
   /**
    * Lines were left out here.
    * @param {number} missing
+   * @param {boolean} atLeast there are more, and nobody has counted them
    * @param {() => void} load
    * @returns {(missing: number) => void} tells how many are still missing; 0 takes the note away
    */
-  addGap(missing, load) {
+  addGap(missing, atLeast, load) {
     const more = button("Load", load);
     more.className = "link";
     const count = make("span");
@@ -251,7 +252,7 @@ export class Messages {
     /** @param {number} left */
     const show = (left) => {
       if (left <= 0) note.remove();
-      count.textContent = `${left} messages left out.`;
+      count.textContent = atLeast ? `${left} messages or more left out.` : `${left} messages left out.`;
     };
     show(missing);
     this.#log.insertBefore(note, this.#firstOnItsWay());

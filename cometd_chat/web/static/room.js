@@ -173,15 +173,17 @@ async function loadOlder() {
 
 comet.on("gap", (/** @type {CometEvent} */ gap) => {
   if (gap.room !== room || !gap.missing) return;
-  let missing = gap.missing;
-  let before = gap.before ?? 0;
-  const show = messages.addGap(missing, async () => {
-    const path = `${roomPath(room)}/messages?before=${before}&limit=${Math.min(missing, 200)}`;
-    const page = await ask("GET", path).catch(() => null);
+  let { missing, before = 0 } = gap;
+  // Too many were missing to be counted: it ends at the last line that was here before.
+  const atLeast = gap.at_least ?? false;
+  const known = messages.lastId;
+  const show = messages.addGap(missing, atLeast, async () => {
+    const limit = atLeast ? 200 : Math.min(missing, 200);
+    const page = await ask("GET", `${roomPath(room)}/messages?before=${before}&limit=${limit}`).catch(() => null);
     if (!page) return;
     messages.addOlder(page.messages);
     before = page.messages[0]?.id ?? 0;
-    missing = page.messages.length ? missing - page.messages.length : 0;
+    missing = before > known && page.more ? Math.max(missing - page.messages.length, atLeast ? 1 : 0) : 0;
     show(missing);
   });
 });

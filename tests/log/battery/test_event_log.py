@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import capturedLogs
 
 from cometd_chat.errors import InvalidCursor
-from cometd_chat.log.log import EventLog, Record
+from cometd_chat.log.log import COUNT_OF_OTHERS, EVERY, Count, EventLog, Record
 from tests.log.support import DEV, LOBBY, block, draft, heard, in_reactor, refused, wait, wait_all
 
 
@@ -183,9 +183,32 @@ class TestReading:
     @in_reactor
     async def test_count(self, log: EventLog) -> None:
         unknown = "/chat/unknown"
-        assert await wait(log.count([LOBBY, DEV, unknown], after=5)) == {LOBBY: 7, DEV: 8}
-        assert await wait(log.count([DEV], after=5, before=8)) == {DEV: 1}
-        assert await wait(log.count([], after=0)) == {}
+        found = await wait(log.count([LOBBY, DEV, unknown], after=5, most=99))
+        assert found == {LOBBY: Count(7), DEV: Count(8)}
+        assert await wait(log.count([DEV], after=5, before=8, most=99)) == {DEV: Count(1)}
+        assert await wait(log.count([], after=0, most=99)) == {}
+        assert await wait(log.count(None, after=5, most=99)) == {EVERY: Count(15)}
+        assert await wait(log.count(None, after=20, most=99)) == {}
+
+    @in_reactor
+    async def test_what_is_too_many_to_be_counted_is_so_many_at_least(self, log: EventLog) -> None:
+        await wait_all([log.append(draft(context=LOBBY)) for _ in range(3 * COUNT_OF_OTHERS)])
+        most = COUNT_OF_OTHERS + 10
+        found = await wait(log.count([LOBBY, DEV], after=0, most=most))
+        assert found == {LOBBY: Count(most, at_least=True), DEV: Count(10)}
+        assert await wait(log.count([LOBBY], after=0, most=most)) == {LOBBY: Count(most, True)}
+        assert await wait(log.count(None, after=0, most=most)) == {EVERY: Count(most, True)}
+        # Of another context there are so many still, however little is left to be counted.
+        await wait_all([log.append(draft(context=DEV)) for _ in range(2 * COUNT_OF_OTHERS)])
+        found = await wait(log.count([LOBBY, DEV], after=0, most=most))
+        assert found == {LOBBY: Count(most, True), DEV: Count(COUNT_OF_OTHERS, True)}
+
+    @in_reactor
+    async def test_all_contexts_are_read_together(self, log: EventLog) -> None:
+        found = await wait(log.read(None, after=3, before=9, limit=3))
+        assert [record.id for record in found] == [4, 5, 6]
+        found = await wait(log.read(None, limit=2, newest=True))
+        assert [record.context for record in found] == [LOBBY, DEV]
 
     @in_reactor
     async def test_newest(self, log: EventLog) -> None:
