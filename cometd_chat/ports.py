@@ -70,10 +70,13 @@ class Bound:
     @property
     def curl(self) -> str:
         """A command that shows the lobby live."""
-        if not isinstance(self.address, UNIXAddress):
-            return f"curl -N {self.url}rooms/lobby.txt"
-        path = os.fsdecode(self.address.name or b"")
-        return f"curl -N --unix-socket {path} {self.url}rooms/lobby.txt"
+        return self.curl_of("rooms/lobby.txt", "-N")
+
+    def curl_of(self, path: str, *options: str) -> str:
+        """A command that shows what is at a path."""
+        if isinstance(self.address, UNIXAddress):
+            options = (*options, "--unix-socket", os.fsdecode(self.address.name or b""))
+        return " ".join(["curl", *options, self.url + path])
 
 
 class ListeningPorts(Service):
@@ -82,19 +85,21 @@ class ListeningPorts(Service):
     :param listen: endpoint descriptions that are known to parse.
     :param announce: told what is open, once all of it is.
     :param prepare: told of each port before it accepts anything; None for nobody.
+    :param option: by which they were asked for.
     """
-
-    name = "ports"
 
     def __init__(
         self,
         listen: Sequence[str],
         factory: IProtocolFactory,
         reactor: Any,
-        announce: Callable[[Sequence[Bound]], None],
+        announce: Callable[[Sequence[Bound]], None] = lambda bound: None,
         *,
         prepare: Callable[[IListeningPort], None] | None = None,
+        option: str = "--listen",
     ) -> None:
+        self.name = f"ports of {option}"
+        self._option = option
         self._prepare = prepare
         self._endpoints = [(each, serverFromString(reactor, with_backlog(each))) for each in listen]
         self._factory = factory
@@ -109,7 +114,7 @@ class ListeningPorts(Service):
         """
         try:
             for description, endpoint in self._endpoints:
-                port = listen_now(description, endpoint, self._factory)
+                port = listen_now(self._option, description, endpoint, self._factory)
                 self._ports.append(port)
                 below.accept_few(port)
                 if self._prepare is not None:
@@ -141,16 +146,19 @@ def with_backlog(description: str) -> str:
     return f"{description}:backlog={BACKLOG}"
 
 
-def listen_now(description: str, endpoint: Any, factory: IProtocolFactory) -> IListeningPort:
+def listen_now(
+    option: str, description: str, endpoint: Any, factory: IProtocolFactory
+) -> IListeningPort:
     """Bind an endpoint at once.
 
+    :param option: by which it was asked for.
     :raises CannotStart: that was not possible.
     """
     results: list[Any] = []
     listening = endpoint.listen(factory).addBoth(results.append)
     if not results:
         listening.cancel()
-        raise CannotStart(f"--listen {description}: can't be bound at once; use tcp, ssl or unix")
+        raise CannotStart(f"{option} {description}: can't be bound at once; use tcp, ssl or unix")
     (result,) = results
     if not isinstance(result, Failure):
         port: IListeningPort = result
@@ -163,7 +171,7 @@ def listen_now(description: str, endpoint: Any, factory: IProtocolFactory) -> IL
         reason = "it is taken; stop the program that has it, or choose another"
     else:
         reason = f"can't be bound ({getattr(cause, 'strerror', None) or cause}); choose another"
-    raise CannotStart(f"--listen {description}: {reason}") from error
+    raise CannotStart(f"{option} {description}: {reason}") from error
 
 
 def own_addresses() -> Sequence[str]:
@@ -205,8 +213,11 @@ def raise_open_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def announce(data: DataDirectory, bound: Sequence[Bound]) -> None:
-    """Say on the real stdout what runs where and how to try it."""
+def announce(data: DataDirectory, metrics: ListeningPorts, bound: Sequence[Bound]) -> None:
+    """Say on the real stdout what runs where and how to try it.
+
+    :param metrics: the port of the metrics, if there is one.
+    """
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     connections = max(files - SPARE_FILES, 0)
     lines = [f"Comet Chat {__version__}, data in {data.path}"]
@@ -217,6 +228,7 @@ def announce(data: DataDirectory, bound: Sequence[Bound]) -> None:
             lines.append(f"  {port.url} in two browser windows: talk to yourself")
             lines.append(f"  {who_reaches(port, own_addresses())}")
         lines.append(f"  {port.curl}")
+    lines += [f"  metrics: {port.curl_of('metrics')}" for port in metrics.bound]
     lines.append(f"  open files: {files}, enough for {connections} connections")
     print_lines(lines)
 

@@ -64,6 +64,7 @@ from cometd_chat.web.doors import Doors, Holding
 from cometd_chat.web.front import Front
 from cometd_chat.web.hosts import Hosts
 from cometd_chat.web.metrics import Metrics
+from cometd_chat.web.metrics_port import MetricsPort
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.pages import Pages
 from cometd_chat.web.peers import Peers
@@ -104,12 +105,19 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     database = Database(data.path / "chat.sqlite", reactor, max_bytes=settings.max_log)
     log = SqlEventLog(database)
     chat = build_chat(settings, engine, log, SqlDirectory(database))
-    site = build_site(settings, chat, lambda: secret.key, reactor, embed)
+    metrics = build_metrics(settings, chat)
+    site = build_site(settings, chat, lambda: secret.key, reactor, embed, metrics)
+    metrics_ports = ListeningPorts(
+        () if settings.metrics is None else (settings.metrics,),
+        build_metrics_site(settings, metrics, reactor),
+        reactor,
+        option="--metrics",
+    )
     ports = ListeningPorts(
         settings.listen,
         site,
         reactor,
-        partial(announce, data),
+        partial(announce, data, metrics_ports),
         prepare=partial(below.make_lean, factory=site) if settings.fast_lane else None,
     )
     collections = RareCollections()
@@ -126,6 +134,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
             Lifetime("readers", end=chat.stop),
             # Once the port is announced, whoever started this may stop it.
             Lifetime("signals", begin=partial(stop_by_signals, reactor)),
+            metrics_ports,
             ports,
             Lifetime("rare collections", begin=collections.begin, end=collections.end),
             Notifier.from_environment(os.environ, reactor),
@@ -225,17 +234,19 @@ def build_site(
     secret: Callable[[], bytes],
     reactor: Any,
     embed: Embed | None = None,
+    metrics: Metrics | None = None,
 ) -> ChatSite:
     """Join the parts that make the chat a web site.
 
     :param secret: gives the key of the forms' hidden tokens.
+    :param metrics: those of the daemon.
     """
     reaper = chat.feed.engine.reaper
     make_nonce = partial(secrets.token_urlsafe, 16)
     pages = Pages(__version__)
-    ledger = Ledger(memory=MemoryBudget(memory_ceiling(settings)))
+    metrics = build_metrics(settings, chat) if metrics is None else metrics
+    ledger = metrics.ledger
     problems = Problems(pages, make_nonce, ledger.refused)
-    metrics = Metrics(chat, ledger)
     chat.timed = metrics.append_seconds.time
     origins = Origins(settings.allow_origin)
     peers = Peers(settings.trusted_proxy)
@@ -280,7 +291,7 @@ def build_site(
         classic=ClassicServlet(chat, auth, peers, doors, screens, problems),
         pages=pages,
         problems=problems,
-        metrics=metrics,
+        metrics=metrics if settings.metrics is None else None,
         make_nonce=make_nonce,
         peers=peers,
     )
@@ -307,6 +318,19 @@ def build_site(
         access_log=settings.log_level == "debug",
         seconds=reaper.seconds,
     )
+
+
+def build_metrics(settings: Settings, chat: Chat) -> Metrics:
+    """What the daemon counts."""
+    return Metrics(chat, Ledger(memory=MemoryBudget(memory_ceiling(settings))))
+
+
+def build_metrics_site(settings: Settings, metrics: Metrics, reactor: Any) -> ChatSite:
+    """Join the parts of the site of `--metrics`."""
+    make_nonce = partial(secrets.token_urlsafe, 16)
+    problems = Problems(Pages(__version__), make_nonce, metrics.ledger.refused)
+    port = MetricsPort(metrics, Hosts(settings.hosts), problems, SERVER)
+    return ChatSite(port, problems.refusal, reactor, timeout=IDLE)
 
 
 def makeService(options: Options, reactor: Any = None) -> Daemon:

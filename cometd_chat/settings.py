@@ -62,6 +62,8 @@ class Settings:
     :param show_addresses: what others see of a visitor's address.
     :param limits: whether the rate limits are on.
     :param max_log: bytes past which the log takes no more.
+    :param metrics: endpoint of a port for the metrics alone; without it they are on the main port,
+        for this machine.
     :param log_level: the least level of what is written to the log.
     :param memory_ceiling: bytes that may be held for all connections together.
     :param trusted_proxy: proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
@@ -83,6 +85,7 @@ class Settings:
     show_addresses: ShowAddresses = "none"
     limits: bool = True
     max_log: int = 8 * 2**30
+    metrics: str | None = None
     log_level: LogLevelName = "info"
     memory_ceiling: int | Percent = Percent(25)
     trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -233,6 +236,11 @@ def parse_listen(text: str) -> str:
     return text
 
 
+def parse_metrics(text: str) -> str | None:
+    """An endpoint description of a port for the metrics; none without one."""
+    return parse_listen(text) if text else None
+
+
 def choice_parser(choices: Mapping[str, Any]) -> Callable[[str], Any]:
     """A parser of one word out of a few."""
     *most, last = choices
@@ -304,6 +312,8 @@ OPTIONS = (
     Option("limits", "on", _ON_OFF, "Rate limits: on or off", "limits"),
     Option("max-log", "8GiB", size_parser("64KiB"),
            "Size of the log past which posts are refused", "max_log"),
+    Option("metrics", "", parse_metrics,
+           "Endpoint of a port for /metrics alone, which the main port then lacks", "metrics"),
     Option("log-level", "info", _LEVELS,
            "Least level of what is logged: debug (a line a request), info, warn, error or critical",
            "log_level"),

@@ -119,6 +119,13 @@ class MemorySite(MemoryNet):
         """POST some JSON, on a connection of its own."""
         return self.request("POST", path, json=json, **options)
 
+    @property
+    def metrics(self) -> str:
+        """The daemon's numbers, as this machine is told them."""
+        response = self.get("/metrics", address="127.0.0.1")
+        assert response.status == 200, response.text
+        return response.text
+
     def log_in(self, name: str, **options: Any) -> str:
         """The token of a new session."""
         response = self.post("/api/v1/session", {"name": name}, **options)

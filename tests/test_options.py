@@ -56,6 +56,7 @@ def test_each_field_has_an_option() -> None:
     [
         ("--listen=tcp:0", "listen", ("tcp:0",)),
         ("--listen=unix:/tmp/a.sock", "listen", ("unix:/tmp/a.sock",)),
+        ("--metrics=tcp:9100:interface=127.0.0.1", "metrics", "tcp:9100:interface=127.0.0.1"),
         ("--host=Chat.Example.ORG.", "hosts", ("chat.example.org",)),
         ("--host=bücher.example", "hosts", ("xn--bcher-kva.example",)),
         ("--data=/var/lib/x", "data", Path("/var/lib/x")),
@@ -128,6 +129,7 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
     [
         ("--listen=nonsense", "tcp:8080:interface=127.0.0.1"),
         ("--listen=", "tcp:8080:interface=127.0.0.1"),
+        ("--metrics=9100", "tcp:8080:interface=127.0.0.1"),
         ("--listen=tcp:http", "tcp:8080:interface=127.0.0.1"),
         ("--listen=tcp:65536", "from 0 to 65535"),
         ("--listen=tcp:8080:interfase=127.0.0.1", "tcp:8080:interface=127.0.0.1"),

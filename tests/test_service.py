@@ -175,7 +175,9 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_urls(address: IPv4Address | IPv6Address | UNIXAddress, secure: bool, url: str) -> None:
     assert Bound(address, secure).url == url
-    assert f"{url}rooms/lobby.txt" in Bound(address, secure).curl
+    way = "--unix-socket /run/a.sock " if isinstance(address, UNIXAddress) else ""
+    assert Bound(address, secure).curl == f"curl -N {way}{url}rooms/lobby.txt"
+    assert Bound(address, secure).curl_of("metrics") == f"curl {way}{url}metrics"
 
 
 def test_when_one_port_can_not_be_had_the_others_are_closed() -> None:

@@ -89,6 +89,12 @@ def see_other(request: IRequest, path: str) -> bytes:
     return _complete(request, "text/plain; charset=utf-8", b"", 303)
 
 
+def moved(request: IRequest, path: bytes) -> bytes:
+    """It is at another path of ours (RFC 9110, section 15.4.9)."""
+    request.setHeader("location", path)
+    return _complete(request, "text/plain; charset=utf-8", b"", 308)
+
+
 def room_path(room: str) -> str:
     """The path of a room's page."""
     return f"/rooms/{quote(room, safe='')}"

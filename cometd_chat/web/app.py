@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, cast
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from klein import Klein
+from klein.interfaces import IKleinRequest
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
@@ -44,27 +45,30 @@ from cometd_chat.web.auth import Auth, request_token
 from cometd_chat.web.bayeux import Bayeux
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.doors import Doors
-from cometd_chat.web.metrics import Metrics
+from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.pages import Pages
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens
 from cometd_chat.web.static_files import StaticFile, static_files
 
-_DUPLEX = re.compile(rb"(/rooms/[^/]+\.txt|/api/v1/events/duplex)/?")
+_DUPLEX = re.compile(rb"/rooms/[^/]+\.txt|/api/v1/events/duplex")
 
 MAX_PAGE = 200
 PAGE = 50
 
 
 class ChatApp:
-    """The daemon's routes."""
+    """The daemon's routes.
+
+    :param metrics: None where they have a port of their own.
+    """
 
     app = Klein()
-    # Klein's own redirects would be absolute and not in our form: a path with two slashes is just
-    # unknown, and one with a slash at its end the same as without.
+    # One path is one path, as it is for a proxy that keeps some to itself: with two slashes, or one
+    # more at its end, it is another. (Klein's own redirects would be absolute.)
     app.url_map.merge_slashes = False
-    app.url_map.strict_slashes = False
+    app.url_map.strict_slashes = True
 
     def __init__(
         self,
@@ -77,7 +81,7 @@ class ChatApp:
         classic: ClassicServlet,
         pages: Pages,
         problems: Problems,
-        metrics: Metrics,
+        metrics: Metrics | None,
         make_nonce: Callable[[], str],
         peers: Peers,
     ) -> None:
@@ -215,6 +219,7 @@ class ChatApp:
     # -- Bayeux
 
     @app.route("/cometd", methods=["GET", "POST", "OPTIONS"])
+    @app.route("/cometd/", methods=["GET", "POST", "OPTIONS"])
     @app.route("/cometd/<path:rest>", methods=["GET", "POST", "OPTIONS"])
     async def bayeux(self, request: IRequest, rest: str = "") -> bytes | None:
         return await _complete(request, await self._open_bayeux(request, rest))
@@ -400,8 +405,9 @@ class ChatApp:
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: IRequest) -> bytes:
-        kind = "text/plain; version=0.0.4; charset=utf-8"
-        return answers.text(request, self._metrics.text().decode(), kind)
+        if self._metrics is None or not self._peers.is_local(request):
+            raise _nothing_here()
+        return answers.text(request, self._metrics.text().decode(), CONTENT_TYPE)
 
     # -- errors
 
@@ -416,7 +422,10 @@ class ChatApp:
             allow = sorted(failure.value.valid_methods or ())
             error: ChatError = MethodNotAllowed(f"Use {' or '.join(allow)} here.", allow=allow)
         else:
-            error = NotFound("There is nothing at this path.")
+            path = _without_slash(request)
+            if path is not None:
+                return answers.moved(request, path)
+            error = _nothing_here()
         return self._problems.respond(request, error)
 
     @app.handle_errors(Exception)
@@ -506,6 +515,21 @@ async def _complete(request: IRequest, answer: bytes | HeldRequest | None) -> by
         return answer
     await cast(LimitedRequest, request).until_released()
     return None
+
+
+def _without_slash(request: IRequest) -> bytes | None:
+    """Where somebody goes who put a slash too many at the end of a path; None where that leads
+    nowhere, or where she sends something."""
+    _, mark, query = request.uri.partition(b"?")
+    path = unquote_to_bytes(request.path).decode("utf-8")
+    if request.method not in (b"GET", b"HEAD") or not path.endswith("/"):
+        return None
+    leads = IKleinRequest(request).mapper.test(path[:-1], method="GET")
+    return quote(path[:-1]).encode("ascii") + mark + query if leads else None
+
+
+def _nothing_here() -> NotFound:
+    return NotFound("There is nothing at this path.")
 
 
 def _session(session: Session, token: str) -> dict[str, str]:

@@ -22,6 +22,9 @@ from cometd_chat.transports.budget import KINDS, MemoryBudget
 from cometd_chat.transports.ledger import DoorCounts, Ledger
 from cometd_chat.web.process_numbers import ProcessNumbers
 
+#: Of the text.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -32,7 +35,7 @@ class Metrics(Collector):
         #: Given by whoever joins the parts.
         self.bayeux: BayeuxServer | None = None
         self._chat = chat
-        self._ledger = ledger
+        self.ledger = ledger
         self._registry = CollectorRegistry()
         #: Seconds from a post to its commit, as its sender waits for it.
         self.append_seconds = Histogram(
@@ -63,9 +66,9 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "comet_chat_slow_readers_cut",
             "Held requests cut for being too far behind",
-            value=self._ledger.slow_readers_cut,
+            value=self.ledger.slow_readers_cut,
         )
-        yield from _memory(self._ledger.memory)
+        yield from _memory(self.ledger.memory)
         yield GaugeMetricFamily(
             "comet_chat_tail_events", "Events in memory", value=len(self._chat.feed.tail)
         )
@@ -73,7 +76,7 @@ class Metrics(Collector):
         refused = CounterMetricFamily(
             "comet_chat_refused", "Times that a client was refused", labels=["error"]
         )
-        for slug, times in sorted(self._ledger.refusals.items()):
+        for slug, times in sorted(self.ledger.refusals.items()):
             refused.add_metric([slug], times)
         yield refused
         usage = self._chat.feed.log.usage
@@ -87,7 +90,7 @@ class Metrics(Collector):
 
     def _by_door(self, family: Any, name: str, help: str, count: str) -> Any:
         metric = family(f"comet_chat_{name}", help, labels=["door"])
-        for door, counts in self._ledger.doors.items():
+        for door, counts in self.ledger.doors.items():
             metric.add_metric([door], _value(counts, count))
         return metric
 

@@ -10,18 +10,27 @@ the first address that isn't one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from twisted.web.iweb import IRequest
 
 from cometd_chat.transports.http import address_of
+from cometd_chat.web.hosts import names_loopback
 
 #: So many addresses of a header are looked at: a visitor can write thousands of trusted ones into
 #: it, and each costs a look at all networks.
 MOST_ADDRESSES = 16
 
 Network = IPv4Network | IPv6Network
+
+#: Headers that proxies add, and programs on this machine have no reason to.
+_PROXYS = re.compile(
+    rb"forwarded|via|x-forwarded-.*|x-original-.*|x-proxy.*|x-envoy-.*|x-real-ip|x-client-ip"
+    rb"|x-cluster-client-ip|client-ip|true-client-ip|cf-.*|fastly-.*|cdn-loop|max-forwards",
+    re.IGNORECASE,
+)
 
 
 class Peers:
@@ -62,12 +71,26 @@ class Peers:
         scheme = request.getHeader("x-forwarded-proto") or ""
         return self._is_trusted(address_of(request)) and scheme.strip().lower() == "https"
 
+    def is_local(self, request: IRequest) -> bool:
+        """Whether somebody on this very machine asks by herself: the peer is on loopback or a Unix
+        socket, names a host that is loopback, and shows no trace of a proxy."""
+        fields = request.requestHeaders.getAllRawHeaders()
+        if any(_PROXYS.fullmatch(name) for name, _ in fields):
+            return False
+        address = address_of(request)
+        return names_loopback(request) and (not address or _unmapped(address).is_loopback)
+
     def _is_trusted(self, address: str) -> bool:
         if not address:
             return bool(self._trusted)
-        parsed = ip_address(address.partition("%")[0])
-        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-        return any(mapped in network for network in self._trusted)
+        parsed = _unmapped(address)
+        return any(parsed in network for network in self._trusted)
+
+
+def _unmapped(address: str) -> IPv4Address | IPv6Address:
+    """An address; one of IPv4 as such, also where the socket is of IPv6."""
+    parsed = ip_address(address.partition("%")[0])
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def _clean(forwarded: str) -> str | None:

@@ -10,6 +10,7 @@ import ssl
 import stat
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -106,6 +107,20 @@ def test_all_kinds_of_endpoints_at_once(tmp_path: Path) -> None:
             assert says_ok(unix)
         assert f"https://127.0.0.1:{tls_port}/" in daemon.output
         assert "curl -N --unix-socket chat.sock http://localhost/rooms/lobby.txt" in daemon.output
+
+
+def test_the_metrics_on_a_port_of_their_own(tmp_path: Path) -> None:
+    port = free_port()
+    with Daemon(tmp_path, f"--metrics=tcp:{port}:interface=127.0.0.1") as daemon:
+        url = f"http://127.0.0.1:{port}/metrics"
+        assert f"  metrics: curl {url}" in daemon.output
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            assert b"comet_chat_sessions 0.0" in answer.read()
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{daemon.url}/metrics", timeout=PATIENCE)
+        taken = f"--metrics=tcp:{daemon.port}:interface=127.0.0.1"
+        sentence = refusal(tmp_path, f"--listen=tcp:{free_port()}", "--data=other", taken)
+        assert f"--metrics tcp:{daemon.port}:interface=127.0.0.1: it is taken" in sentence
 
 
 def says_ok(stream: socket.socket) -> bool:

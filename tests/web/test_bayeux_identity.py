@@ -315,7 +315,7 @@ def test_metrics(site: MemorySite) -> None:
     alice = Client(site, SOCKET, name="alice").joined("/chat/lobby")
     site.say("hi")
     assert alice.texts == ["hi"]
-    text = site.get("/metrics").text
+    text = site.metrics
     assert "comet_chat_bayeux_sessions 1.0" in text
     assert "comet_chat_bayeux_delivered_total 1.0" in text
     assert 'comet_chat_held_requests{door="bayeux-websocket"} 1.0' in text

@@ -186,11 +186,11 @@ class TestLongPolling:
         held = alice.held
         assert held is not None
         assert not held.complete
-        assert 'held_requests{door="bayeux-long-polling"} 1.0' in site.get("/metrics").text
+        assert 'held_requests{door="bayeux-long-polling"} 1.0' in site.metrics
         site.advance(26)
         (reply,) = alice.read(held)
         assert reply["successful"]
-        assert 'held_requests{door="bayeux-long-polling"} 0.0' in site.get("/metrics").text
+        assert 'held_requests{door="bayeux-long-polling"} 0.0' in site.metrics
 
     def test_many_requests_on_one_connection(self, site: MemorySite) -> None:
         connection = site.connect()

@@ -306,4 +306,4 @@ class TestSlowReaders:
         for each in others:
             each.connection.open_window(None)
         assert [len(each.texts()) for each in [*others, quick]] == [3] * 11
-        assert "comet_chat_slow_readers_cut_total 1.0" in site.get("/metrics").text
+        assert "comet_chat_slow_readers_cut_total 1.0" in site.metrics

@@ -117,7 +117,7 @@ class TestExpiry:
         site.advance(30)
         assert held(site) == {}
         assert client.connection.closed
-        assert f'comet_chat_expired_total{{door="{door}"}} 1.0' in site.get("/metrics").text
+        assert f'comet_chat_expired_total{{door="{door}"}} 1.0' in site.metrics
 
     @pytest.mark.parametrize("door", STREAMS)
     def test_who_acknowledges_heartbeats_stays_for_ever(
@@ -135,7 +135,7 @@ class TestExpiry:
             site.advance(26)
             assert client.events() == []
         assert not client.connection.closed
-        assert "expired_total{" not in site.get("/metrics").text.replace(
+        assert "expired_total{" not in site.metrics.replace(
             f'expired_total{{door="{door}"}} 0.0', ""
         )
 
@@ -155,7 +155,7 @@ class TestSlowReaders:
         assert len(quick.texts()) == 200
         again = Client(site, door, token=token, cursor=before)
         assert again.texts() == quick.texts()
-        assert "comet_chat_slow_readers_cut_total 1.0" in site.get("/metrics").text
+        assert "comet_chat_slow_readers_cut_total 1.0" in site.metrics
 
     @pytest.mark.parametrize("door", STREAMS)
     def test_of_a_backlog_are_paced_and_never_cut(self, make_site: MakeSite, door: str) -> None:
@@ -171,7 +171,7 @@ class TestSlowReaders:
             site.advance(0.5)
         client.connection.open_window(None)
         assert [text.split()[1] for text in client.texts()] == [str(id) for id in range(1, 601)]
-        assert "comet_chat_slow_readers_cut_total 0.0" in site.get("/metrics").text
+        assert "comet_chat_slow_readers_cut_total 0.0" in site.metrics
 
     @pytest.mark.parametrize("door", STREAMS)
     def test_are_not_cut_for_a_backlog_when_something_is_said_after_it(

@@ -122,7 +122,7 @@ class TestMethods:
 
 def held(site: MemorySite) -> dict[str, int]:
     """How many requests each door holds, as the metrics tell; those that hold none left out."""
-    lines = site.get("/metrics").text.splitlines()
+    lines = site.metrics.splitlines()
     found = [line for line in lines if line.startswith("comet_chat_held_requests{")]
     counts = {line.split('"')[1]: int(float(line.split()[-1])) for line in found}
     return {door: count for door, count in counts.items() if count}

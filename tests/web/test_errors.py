@@ -102,6 +102,29 @@ def test_a_path_that_is_not_there(site: MemorySite, method: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/rooms/lobby/", "/rooms/lobby"),
+        ("/rooms/lobby/plain/?after=1", "/rooms/lobby/plain?after=1"),
+        ("/rooms/caf%C3%A9/", "/rooms/caf%C3%A9"),
+        ("/%72ooms/lobby/", "/rooms/lobby"),
+        ("/chat/?room=dev", "/chat?room=dev"),
+        ("/api/v1/events/poll/?wait=0", "/api/v1/events/poll?wait=0"),
+        # What browsers would take for another host.
+        ("/rooms/%5cevil.example/", "/rooms/%5Cevil.example"),
+        ("/rooms/a%0d%0aX:y/", "/rooms/a%0D%0AX%3Ay"),
+    ],
+)
+def test_a_slash_too_many_is_another_path(site: MemorySite, path: str, location: str) -> None:
+    """Else a proxy that keeps a path to itself would keep one of two."""
+    for method in ("GET", "HEAD"):
+        response = site.request(method, path)
+        assert (response.status, response.header("location")) == (308, location)
+    sent = site.request("POST", path, headers={"Content-Length": "0"})
+    problem(site, sent, 404, "not-found")
+
+
+@pytest.mark.parametrize(
     ("path", "status"),
     [
         ("//", 404),

@@ -49,7 +49,7 @@ def test_who_leaves_while_the_log_is_read_is_held_nowhere(site: MemorySite) -> N
     site.log.answer_read()
     site.turn()
     assert connection.closed
-    held = re.findall(r"^comet_chat_held_requests.* (\S+)$", site.get("/metrics").text, re.M)
+    held = re.findall(r"^comet_chat_held_requests.* (\S+)$", site.metrics, re.M)
     assert {float(each) for each in held} <= {0.0}
 
 

@@ -19,7 +19,7 @@ from tests.web.talkers import Socket
 def samples(site: MemorySite) -> dict[str, list[Sample]]:
     """All samples by their names."""
     found: dict[str, list[Sample]] = defaultdict(list)
-    for family in text_string_to_metric_families(site.get("/metrics").text):
+    for family in text_string_to_metric_families(site.metrics):
         for sample in family.samples:
             found[sample.name].append(sample)
     return found

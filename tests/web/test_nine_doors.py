@@ -159,7 +159,7 @@ class TestTheSameConversation:
     def test_who_is_where_is_counted_by_door(self, site: MemorySite) -> None:
         readers = [open_door(site, door, cursor=site.now) for door in NINE]
         site.turn()
-        held = re.findall(r'held_requests\{door="(\w+)"\} (\S+)', site.get("/metrics").text)
+        held = re.findall(r'held_requests\{door="(\w+)"\} (\S+)', site.metrics)
         # The two polls were answered: the guest of `duplex` came in.
         assert dict(held) == {**dict.fromkeys(NINE, "1.0"), "poll": "0.0", "jsonp": "0.0"}
         assert readers

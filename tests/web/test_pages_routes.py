@@ -398,10 +398,8 @@ def test_logging_out(site: MemorySite, alice: dict[str, str]) -> None:
 
 def samples(site: MemorySite) -> dict[str, list[Sample]]:
     """The metrics, read by Prometheus's own parser."""
-    response = site.get("/metrics")
-    assert response.header("content-type") == "text/plain; version=0.0.4; charset=utf-8"
     found: dict[str, list[Sample]] = {}
-    for family in text_string_to_metric_families(response.text):
+    for family in text_string_to_metric_families(site.metrics):
         for sample in family.samples:
             found.setdefault(sample.name, []).append(sample)
     return found
@@ -462,7 +460,7 @@ def test_a_post_by_form_is_timed_as_well(
 
 
 def test_metrics_are_there_before_anything_happens(make_site: MakeSite) -> None:
-    text = make_site().get("/metrics").text
+    text = make_site().metrics
     for name in (
         "comet_chat_held_requests gauge",
         "comet_chat_sessions gauge",

@@ -280,10 +280,10 @@ class TestClosing:
 
     def test_who_closes_is_counted_out_and_leaves(self, site: MemorySite, alice: str) -> None:
         socket = Socket(site, token=alice)
-        counts = site.get("/metrics").text
+        counts = site.metrics
         assert 'comet_chat_held_requests{door="ws"} 1.0' in counts
         socket.frame(CLOSE, b"\x03\xe8")
-        assert 'comet_chat_held_requests{door="ws"} 0.0' in site.get("/metrics").text
+        assert 'comet_chat_held_requests{door="ws"} 0.0' in site.metrics
         site.advance(11)
         assert site.get("/api/v1/rooms/lobby/people").json() == {"people": []}
 
