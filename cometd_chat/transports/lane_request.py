@@ -54,6 +54,24 @@ class FieldsOf:
         return default if values is None else list(values)
 
 
+class AnswersHeaders:
+    """Where a header is added to an answer, by the name that Twisted's requests have for it.
+
+    :param lines: the answer's header lines by name; None once they are out.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: dict[bytes, bytes] | None) -> None:
+        self._lines = lines
+
+    def addRawHeader(self, name: str | bytes, value: str | bytes) -> None:
+        """One more line of a name that may be there already."""
+        if self._lines is not None:
+            canonical, line = _line(name, value)
+            self._lines[canonical] = self._lines.get(canonical, b"") + line
+
+
 class LaneRequest:
     """A request of the lane: as much of Twisted's `Request` as the hot routes use.
 
@@ -228,6 +246,11 @@ class LaneRequest:
         if self._headers is not None:
             canonical, line = _LINES.get((name, value)) or _line(name, value)
             self._headers[canonical] = line
+
+    @property
+    def responseHeaders(self) -> AnswersHeaders:
+        """The headers of the answer."""
+        return AnswersHeaders(self._headers)
 
     def write(self, data: bytes) -> None:
         """Write a piece of the body; with the first one the head goes out."""
