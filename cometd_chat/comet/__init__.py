@@ -5,7 +5,7 @@ What it may know: no HTTP, no SQL, no JSON, no chat and no reactor; time comes i
 
 from cometd_chat.comet.engine import CometContext, CometEngine
 from cometd_chat.comet.events import CometEvent, CometEventType, Delivery, Reason
-from cometd_chat.comet.handler import BatchHandler, CometHandler, ReadHandler
+from cometd_chat.comet.handler import BatchHandler, CometHandler, LookingHandler, ReadHandler
 from cometd_chat.comet.reaper import Due, Reaper
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "CometHandler",
     "Delivery",
     "Due",
+    "LookingHandler",
     "ReadHandler",
     "Reaper",
     "Reason",

@@ -63,12 +63,29 @@ class _Registration:
         delay = self.expiration_delay()
         if delay is None:
             return None
+        if self.last_progress + delay <= now:
+            self._let_look()
+        if self.handler is None:
+            return None
         remaining = self.last_progress + delay - now
         if remaining > 0:
             return remaining
         context = self.contexts[0]
         context._engine._end(self, CometEvent(CometEventType.INTERRUPT, context, Reason.EXPIRED))
         return None
+
+    def _let_look(self) -> None:
+        """Let it find out whether it made progress, when it is a `LookingHandler`."""
+        handler, context = self.handler, self.contexts[0]
+        # Not looked for when it is added: it is asked rarely, and there are thousands.
+        look = getattr(handler, "on_expiring", None)
+        if handler is None or look is None:
+            return
+        event = CometEvent(CometEventType.INTERRUPT, context, Reason.EXPIRED)
+        try:
+            look(event)
+        except Exception:
+            context._engine._drop(self, handler, event)
 
 
 #: Groups of handlers, each with the events that all of its handlers are to hear.
@@ -145,9 +162,12 @@ class CometContext:
         """
         self._engine._end_in(self, handler, CometEventType.INTERRUPT, Reason.PEER_GONE)
 
-    def touch(self, handler: CometHandler) -> None:
-        """The peer of a handler made progress: its expiration delay starts anew."""
-        self._engine.touch(handler)
+    def touch(self, handler: CometHandler, at: float | None = None) -> None:
+        """The peer of a handler made progress: its expiration delay starts anew.
+
+        :param at: when that was, in the reaper's seconds; by default now.
+        """
+        self._engine.touch(handler, at)
 
     def notify(
         self,
@@ -257,12 +277,19 @@ class CometEngine:
             context = registration.contexts[0]
             self._end_in(context, handler, CometEventType.INTERRUPT, Reason.PEER_GONE)
 
-    def touch(self, handler: CometHandler) -> None:
+    def touch(self, handler: CometHandler, at: float | None = None) -> None:
         """The peer of a handler made progress: its expiration delay starts anew. Costs next to
-        nothing; nothing happens when it is not held."""
+        nothing; nothing happens when it is not held.
+
+        :param at: when that was, in the reaper's seconds; by default now.
+        """
         registration = self._held.get(id(handler))
-        if registration is not None:
+        if registration is None:
+            return
+        if at is None:
             registration.last_progress = self.reaper.moment()
+        elif at > registration.last_progress:
+            registration.last_progress = at
 
     def shutdown(self) -> None:
         """End all handlers with `on_terminate` (`Reason.SHUTDOWN`), and take no more.

@@ -1,12 +1,12 @@
-"""What a listener has to be: three small protocols, one of them obligatory.
+"""What a listener has to be: four small protocols, one of them obligatory.
 
 What it is: the seam between the engine and whatever writes to a peer.
 
 What it may know: events. Not how a handler reaches its peer.
 
 Invariant: an added handler hears `on_initialize`, then events, then exactly one of `on_interrupt`
-and `on_terminate`, once, and nothing after that. Handlers are told apart by
-identity, and the optional methods are looked for once, when one is added.
+and `on_terminate`, once, and nothing after that. Handlers are told apart by identity, and the
+optional methods that are called often are looked for once, when one is added.
 """
 
 from __future__ import annotations
@@ -59,4 +59,14 @@ class BatchHandler(CometHandler, Protocol):
 
         A notify is a batch of one. Handlers that are to hear the same are given the same object,
         so that what is made of it can be shared. Raising has the effect it has in `on_event`.
+        """
+
+
+class LookingHandler(CometHandler, Protocol):
+    """A listener that can find out whether its peer made progress, and need not do so all along."""
+
+    def on_expiring(self, event: CometEvent) -> None:
+        """It has not been touched for its expiration delay, and expires unless it now is.
+
+        Raising has the effect it has in `on_event`.
         """

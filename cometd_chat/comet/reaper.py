@@ -22,6 +22,10 @@ from twisted.logger import Logger
 #: Seconds for which `Reaper.moment` gives the same number.
 STEP = 0.01
 
+#: Seconds by which `Reaper.past_moment` may be late, and how many of them it keeps.
+PAST_STEP = 0.1
+_KEEP_PAST = 64
+
 #: Looking at the clock costs as much as a small item, so it is done once for so many.
 _CLOCK_EVERY = 32
 
@@ -87,6 +91,7 @@ class Reaper:
             raise ValueError(f"A resolution is more than 0 seconds, not {resolution}.")
         self._clock = clock
         self._now = clock.seconds()
+        self._past: dict[int, float] = {}
         self._resolution = resolution
         self._slice_seconds = slice_seconds
         self._buckets: dict[int, _Bucket] = {}
@@ -110,6 +115,22 @@ class Reaper:
         if not 0 <= now - self._now < STEP:
             self._now = now
         return self._now
+
+    def past_moment(self, seconds_ago: float) -> float:
+        """A moment that is so long ago, or up to `PAST_STEP` less.
+
+        Who asks for about the same moments one after the other is given the same objects, too.
+        """
+        now = self.moment()
+        if seconds_ago < PAST_STEP:
+            return now
+        step = ceil((now - seconds_ago) / PAST_STEP)
+        found = self._past.get(step)
+        if found is None:
+            if len(self._past) >= _KEEP_PAST:
+                self._past.clear()
+            found = self._past[step] = step * PAST_STEP
+        return found
 
     @property
     def scheduled(self) -> int:

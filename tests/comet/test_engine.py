@@ -432,6 +432,71 @@ class TestExpiry:
         assert story == [("a", "interrupt", Reason.EXPIRED)]
         lobby.touch(handler)
 
+    def test_touching_for_what_was(self, engine: CometEngine, clock: Clock, story: Story) -> None:
+        lobby = engine.register(LOBBY, 60)
+        handler = self.add(lobby, story)
+        clock.pump([1] * 50)
+        lobby.touch(handler, 30)
+        lobby.touch(handler, 20)
+        clock.pump([1] * 39)
+        assert story == []
+        clock.advance(1)
+        assert story == [("a", "interrupt", Reason.EXPIRED)]
+
+    def test_who_can_look_is_asked_before_it_expires(
+        self, engine: CometEngine, clock: Clock, story: Story
+    ) -> None:
+        lobby = engine.register(LOBBY, 60)
+        seen: list[float] = []
+
+        class Looking(Listener):
+            def on_expiring(self, event: CometEvent) -> None:
+                seen.append(clock.seconds())
+                if len(seen) < 3:
+                    lobby.touch(self, clock.seconds() - 20)
+
+        lobby.add_handler(Looking("a", story))
+        story.clear()
+        clock.pump([1] * 139)
+        assert (story, seen) == ([], [60, 100])
+        clock.advance(1)
+        assert seen == [60, 100, 140], "asked once each time, not all along"
+        assert story == [("a", "interrupt", Reason.EXPIRED)]
+        assert clock.getDelayedCalls() == []
+
+    def test_who_ends_when_it_is_asked_ends_once(
+        self, engine: CometEngine, clock: Clock, story: Story
+    ) -> None:
+        lobby = engine.register(LOBBY, 60)
+
+        class Leaving(Listener):
+            def on_expiring(self, event: CometEvent) -> None:
+                lobby.touch(self)
+                lobby.remove_handler(self)
+
+        lobby.add_handler(Leaving("a", story))
+        story.clear()
+        clock.pump([1] * 200)
+        assert story == [("a", "terminate", Reason.REMOVED)]
+        assert clock.getDelayedCalls() == []
+
+    def test_who_fails_when_it_is_asked_is_dropped(
+        self, engine: CometEngine, clock: Clock, story: Story
+    ) -> None:
+        lobby = engine.register(LOBBY, 60)
+
+        class Failing(Listener):
+            def on_expiring(self, event: CometEvent) -> None:
+                raise RuntimeError("a socket is broken")
+
+        lobby.add_handler(Failing("a", story))
+        story.clear()
+        with capturedLogs() as logs:
+            clock.pump([1] * 61)
+        assert story == [("a", "terminate", Reason.FAILED)]
+        assert lobby.handlers == []
+        assert logs[0]["log_failure"].check(RuntimeError)
+
     def test_reading_is_progress(self, engine: CometEngine, clock: Clock, story: Story) -> None:
         lobby = engine.register(LOBBY, 60)
         handler = self.add(lobby, story)

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from cometd_chat.comet import Reaper
+from cometd_chat.comet.reaper import PAST_STEP
 
 
 class Item:
@@ -218,3 +219,15 @@ def test_who_comes_and_goes_all_the_time_is_called_once_and_leaves_nothing_behin
     clock.advance(61)
     assert (len(stays.called), len(passing.called)) == (1, 1)
     assert (reaper.scheduled, clock.getDelayedCalls()) == (0, [])
+
+
+def test_moments_that_are_past_are_about_right_and_shared() -> None:
+    clock = Clock()
+    clock.advance(1000)
+    reaper = Reaper(clock)
+    assert reaper.past_moment(0) == reaper.past_moment(0.05) == 1000
+    for ago in (0.1, 1, 15.02, 900):
+        assert 1000 - ago <= reaper.past_moment(ago) <= min(1000, 1000 - ago + PAST_STEP + 1e-9)
+    assert reaper.past_moment(15.02) is reaper.past_moment(15.06)
+    kept = {id(each): each for each in (reaper.past_moment(ago) for ago in range(1, 999))}
+    assert len(kept) == 998, "however many are asked for"
