@@ -49,7 +49,7 @@ from cometd_chat.settings import Options, Percent, Settings
 from cometd_chat.systemd import Notifier
 from cometd_chat.transports import below
 from cometd_chat.transports.budget import MemoryBudget
-from cometd_chat.transports.held import Manner, user_timeout
+from cometd_chat.transports.held import Manner
 from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.transports.site import ChatSite
@@ -84,6 +84,10 @@ LEAST_MEMORY = 4 * 2**20
 
 #: Seconds after which a connection without a request is closed.
 IDLE = 60
+
+#: The context of Bayeux's WebSockets and event streams, which expire like all that is held; no
+#: room has this path.
+LINES = "/bayeux/lines"
 
 #: Seconds for the last answers to leave, once nothing new is written.
 FLUSH = 0.1
@@ -221,9 +225,9 @@ def build_bayeux(
         ledger=ledger,
         heartbeat=settings.heartbeat,
         budget=settings.reader_budget,
-        user_timeout=user_timeout(settings.expiration_delay, settings.heartbeat),
     )
-    bayeux = Bayeux(server, auth, peers, origins, chat.limits, ledger, reaper, manner)
+    lines = chat.feed.engine.register(LINES, settings.expiration_delay)
+    bayeux = Bayeux(server, auth, peers, origins, chat.limits, ledger, reaper, manner, lines)
     chat.when_stopping = bayeux.stop
     return bayeux
 
@@ -262,7 +266,6 @@ def build_site(
         heartbeat=settings.heartbeat,
         poll_timeout=settings.poll_timeout,
         reader_budget=settings.reader_budget,
-        expiration_delay=settings.expiration_delay,
     )
     doors = Doors(
         chat,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import json as json_module
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -54,6 +55,8 @@ class MemorySocket:
         self.to_client = bytearray()
         #: Bytes that the kernel took and the peer has not acknowledged, see `net.fake_kernel`.
         self.unacknowledged = 0
+        #: Seconds since the peer's TCP acknowledged anything, as TCP_INFO tells.
+        self.acknowledged_ago = 0.0
         #: Whether the peer's TCP acknowledges what is sent to it from now.
         self.acknowledges = True
         #: Set by the client: it has closed its half, or is gone.
@@ -72,6 +75,9 @@ class MemorySocket:
         self.options[level, name] = value
         # SO_LINGER with zero seconds: closing sends a reset (tcp._AbortingMixin).
         self.reset = self.reset or isinstance(value, bytes)
+
+    def getsockopt(self, level: int, name: int, size: int) -> bytes:
+        return struct.pack("56xI", round(self.acknowledged_ago * 1000))
 
     def getsockname(self) -> tuple[str, int]:
         return ("127.0.0.1", 8080)

@@ -347,6 +347,10 @@ class Reader:
             rest = rest if len(fitting) == len(rest.events) else Batch(fitting)
         self._send(rest, self._held.send)
 
+    def on_expiring(self, event: CometEvent) -> None:
+        """Nothing was seen to come from her or to be taken by her for too long."""
+        self._held.look()
+
     def on_interrupt(self, event: CometEvent) -> None:
         """Nothing came from her or was taken by her for too long, or she is gone."""
         expired = event.attachment is Reason.EXPIRED
@@ -371,10 +375,9 @@ class Reader:
 
     # -- HeldListener
 
-    def on_progress(self) -> None:
-        """Her TCP took something."""
-        for context in self._view.contexts:
-            context.touch(self)
+    def on_progress(self, at: float | None = None) -> None:
+        """Something came from her, or her TCP took something."""
+        self._view.contexts[0].touch(self, at)
 
     def on_silence(self) -> Batch:
         """The heartbeat."""

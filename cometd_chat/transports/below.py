@@ -9,15 +9,19 @@ Invariant: where a thing can't be known the answer is the harmless one, never an
 
 from __future__ import annotations
 
+import errno
+import select
 import socket
 import struct
-from contextlib import suppress
+import sys
 from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
 from twisted.logger import ILogObserver, LogPublisher
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
 
 try:
     from fcntl import ioctl
@@ -26,11 +30,14 @@ except ImportError:  # pragma: no cover - not a Unix
     ioctl = None  # type: ignore[assignment]
 
 
-#: None where the system hasn't got it.
-_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+#: What poll(2) says of a connection that is broken: reset, given up, or closed by both sides.
+_BROKEN = select.POLLERR | select.POLLHUP
 
-#: The longest that it can be, in milliseconds: some weeks.
-_LONGEST = 2**31 - 1
+#: What it says of one whose peer has closed its half; never, where the system doesn't tell.
+_HALF_CLOSED: int = getattr(select, "POLLRDHUP", 0)
+
+#: `struct tcp_info` of Linux up to the field that is read, which is tcpi_last_ack_recv.
+_TCP_INFO = struct.Struct("56xI") if sys.platform == "linux" else None
 
 
 def unsent(transport: Any) -> int:
@@ -71,6 +78,76 @@ def behind(transport: Any) -> int:
     return unsent(transport) + unacknowledged(transport)
 
 
+def acknowledged_ago(transport: Any) -> float:
+    """Seconds since the peer's TCP last acknowledged anything (TCP_INFO, tcp(7)).
+
+    It says so to what asks whether a closed window has opened, too. 0 where the system doesn't
+    tell, as for a Unix socket, whose peer can't vanish.
+    """
+    handle = getattr(_lowest(transport), "socket", None)
+    if _TCP_INFO is None or handle is None:
+        return 0
+    try:
+        told = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        (milliseconds,) = _TCP_INFO.unpack(told)
+    except (OSError, struct.error):
+        return 0
+    return int(milliseconds) / 1000
+
+
+def is_broken(transport: Any) -> bool:
+    """Whether nothing that is written will arrive any more, as the kernel knows by now.
+
+    The reactor knows it as well, but for a connection that it neither reads nor writes at the
+    time. False where it can't be known.
+    """
+    return bool(_ends(transport) & _BROKEN)
+
+
+def notice_end(transport: Any, *, reads_on: bool = False) -> bool:
+    """End a connection whose peer has gone, which nobody tells while it is not read.
+
+    A paused transport is in no poll of the reactor's: neither the peer's FIN nor its reset is
+    heard, and what the kernel holds unread stands before the FIN.
+
+    :param reads_on: whether what the peer sent before it closed its half will be read; the reactor
+        finds the end of it then.
+    :returns: whether it is gone.
+    """
+    ends = _ends(transport)
+    if ends & _BROKEN:
+        transport.abortConnection()
+        return True
+    if ends & _HALF_CLOSED and not reads_on:
+        # As the reactor does when it reads the end.
+        _lowest(transport).readConnectionLost(Failure(ConnectionDone()))
+        return True
+    return False
+
+
+def _ends(transport: Any) -> int:
+    """What poll(2) says of both ends of a socket, however much waits to be read from it."""
+    fileno = getattr(transport, "fileno", None)
+    if fileno is None:
+        return 0
+    try:
+        poll = select.poll()
+        poll.register(fileno(), _HALF_CLOSED)
+        found = poll.poll(0)
+    except (OSError, ValueError, TypeError):
+        return 0
+    ends = found[0][1] if found else 0
+    # A descriptor that is closed belongs to a connection whose end has been told.
+    return 0 if ends & select.POLLNVAL else ends
+
+
+def _lowest(transport: Any) -> Any:
+    """The transport that has the socket, below TLS and what else stands between."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
+
+
 def takes_bytes(transport: Any) -> bool:
     """Whether `send` may go by the socket of a transport: plain TCP and Unix sockets."""
     return type(transport) in _PLAIN
@@ -95,31 +172,19 @@ def send(transport: Any, data: bytes) -> None:
         return
     try:
         sent = transport.socket.send(data)
-    except BlockingIOError:
+    except OSError as error:
+        if error.errno not in _LATER:
+            # Nobody else hears of it: the reactor may neither read nor write this connection. Its
+            # protocol is told in the next turn; whoever writes may be in the middle of a fan-out.
+            transport.abortConnection()
+            return
         sent = 0
-    except OSError:
-        # The peer is gone, as the reactor will find in its next turn and tell.
-        return
     if sent < len(data):
         transport.write(data[sent:])
 
 
-def set_user_timeout(transport: Any, seconds: float) -> None:
-    """Let the kernel end a connection when something sent has not been acknowledged for so long.
-
-    A peer that vanished says nothing, and the kernel goes on sending to it for a quarter of an
-    hour. Only what was sent and waits is timed: a connection on which nothing is sent lives on.
-    TCP_USER_TIMEOUT, see RFC 5482 and tcp(7). Nothing happens on a Unix socket, and where the
-    system hasn't got it.
-
-    :param seconds: 0 for the system's own time.
-    """
-    tcp = transport.transport if hasattr(transport, "_tlsConnection") else transport
-    handle = getattr(tcp, "socket", None)
-    if _USER_TIMEOUT is not None and handle is not None:
-        milliseconds = min(round(seconds * 1000), _LONGEST)
-        with suppress(OSError):
-            handle.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, milliseconds)
+#: The kernel can't take anything just now.
+_LATER = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
 def install(transport: Any, protocol: Any) -> None:

@@ -17,7 +17,6 @@ from typing import Any, Literal, Protocol
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from cometd_chat.comet.reaper import Reaper
@@ -37,24 +36,14 @@ PACE = 0.05
 HOPELESS = 4
 
 
-def user_timeout(expiration_delay: float, heartbeat: float) -> float:
-    """Seconds that a peer has to acknowledge what was sent, for one that vanished to be found
-    within the expiration delay.
-
-    A heartbeat may pass before anything is sent to it; then the kernel's clock runs, from the
-    first time that it sends the same again, which is a fraction of a second later.
-
-    :param expiration_delay: in seconds.
-    :param heartbeat: in seconds, at most half of that.
-    """
-    return max(expiration_delay - heartbeat - 1, expiration_delay / 4)
-
-
 class HeldListener(Protocol):
     """Who hears what becomes of a held request."""
 
-    def on_progress(self) -> None:
-        """The peer has taken bytes of ours."""
+    def on_progress(self, at: float) -> None:
+        """The peer has taken bytes of ours.
+
+        :param at: when it last did, in the reaper's seconds.
+        """
 
     def on_silence(self) -> Batch:
         """Nothing was written for a heartbeat: the heartbeat that says how far the stream is."""
@@ -111,6 +100,12 @@ class HoldableRequest(Protocol):
     def tell_no_more(self) -> None:
         """It need not be told of that any longer."""
 
+    def notice_end(self) -> bool:
+        """End the connection when its peer has gone, which nobody tells while it is not read.
+
+        :returns: whether it is gone; `lost` is called for it now or in a later turn.
+        """
+
     def release(self) -> None:
         """The response is complete: the connection may go on with the next request."""
 
@@ -145,6 +140,9 @@ class HeldRequest(Protocol):
     def cut(self) -> None:
         """Drop the connection without a word: its peer is not listening."""
 
+    def look(self) -> None:
+        """Find out whether the peer has taken anything since the last look."""
+
     def drained(self) -> Deferred[None]:
         """Fires when the peer has taken what was written, or is gone."""
 
@@ -171,8 +169,6 @@ class Manner:
 
     :param heartbeat: seconds of silence after which a heartbeat is written.
     :param budget: bytes that a reader may be behind, see the option ``--reader-budget``.
-    :param user_timeout: seconds after which the kernel ends a connection when its peer acknowledges
-        nothing; 0 for the system's own time. See `user_timeout`.
     :param wear: how long one may grow; None for as long as it lives.
     """
 
@@ -180,7 +176,6 @@ class Manner:
     ledger: Ledger
     heartbeat: float
     budget: int
-    user_timeout: float = 0
     wear: Wear | None = None
     #: The bound over all that is held.
     memory: MemoryBudget = attrs.field(init=False)
@@ -276,6 +271,9 @@ class HeldPoll(_Held):
     def replay(self, page: Batch) -> None:
         self.end(page)
 
+    def look(self) -> None:
+        """It is answered long before it could expire."""
+
     def drained(self) -> Deferred[None]:
         # It is over with its first events: nothing is under way that could be waited for.
         return succeed(None)
@@ -309,8 +307,6 @@ class HeldStream(_Held):
         "_written_at",
     )
 
-    _log = Logger()
-
     def __init__(self, request: HoldableRequest, framing: Framing, manner: Manner) -> None:
         super().__init__(request, framing, manner)
         self._direct: Any = None
@@ -335,7 +331,6 @@ class HeldStream(_Held):
         self._begin(listener)
         manner, request = self._manner, self._request
         manner.memory.add(self)
-        below.set_user_timeout(request.transport, manner.user_timeout)
         # Lines for people say no hello; their head goes out at once all the same.
         first = self._framing.begin() + hello.framed(self._framing)
         self._account(len(first), manner.reaper.moment())
@@ -427,8 +422,6 @@ class HeldStream(_Held):
         if last:
             self._request.write(last)
         self._release()
-        # The connection may go on with another request, which may be slower.
-        below.set_user_timeout(self._request.transport, 0)
         self._request.release()
 
     def _detach(self, *, told: bool) -> bool:
@@ -495,6 +488,9 @@ class HeldStream(_Held):
     def on_due(self, now: float) -> float | None:
         """Seconds until the next look; see `Reaper.schedule`."""
         manner = self._manner
+        if self._request.notice_end():
+            # It is told by `lost`; or it has expired, when it can't be.
+            return manner.heartbeat if self._listener is not None else None
         if self._waiting:
             # A backlog is on its way, as fast as its reader takes it: no budget, no heartbeat.
             self._release_drained()
@@ -517,18 +513,27 @@ class HeldStream(_Held):
             self._wear_out(manner.wear, 0, now)
         return manner.heartbeat if self._listener is not None else None
 
+    def look(self) -> None:
+        self.measure()
+
     def measure(self) -> int:
         """How far the reader is behind, in bytes; tells the listener of its progress."""
-        behind = below.behind(self._request.transport)
+        transport = self._request.transport
+        behind = below.behind(transport)
         taken = self._unmeasured - behind
+        if taken > 0 and below.is_broken(transport):
+            # What waits for a peer that is gone is counted no longer; that is no progress.
+            return self._unmeasured
         # It can be more behind than was written: what frames the body is measured as well.
         self._acknowledged += taken
         self._unmeasured = behind
         self._manner.memory.account(-taken)
         if taken > 0:
-            self._acknowledged_at = self._manner.reaper.moment()
+            reaper = self._manner.reaper
+            self._acknowledged_at = reaper.moment()
             if self._listener is not None:
-                self._listener.on_progress()
+                ago = below.acknowledged_ago(transport)
+                self._listener.on_progress(reaper.past_moment(ago))
         return behind
 
     def _judge(self) -> None:
@@ -555,12 +560,7 @@ class HeldStream(_Held):
 
     def shed(self, size: int) -> None:
         """Drop a reader that is so many bytes behind; see `budget.Holder`, too."""
-        self._manner.ledger.slow_readers_cut += 1
-        self._log.info(
-            "cut a slow reader: {door}, {behind} bytes behind",
-            door=self._framing.door,
-            behind=size,
-        )
+        self._manner.ledger.cut_slow(self._framing.door, size)
         self.cut()
 
 

@@ -99,6 +99,11 @@ class LimitedRequest(Request):
         with suppress(AttributeError):  # Twisted takes the channel from a request that is lost.
             self.unregisterProducer()
 
+    def notice_end(self) -> bool:
+        """See `HoldableRequest.notice_end`."""
+        reads_on = self.body is not None or self.channel.passes_input
+        return below.notice_end(self.transport, reads_on=reads_on)
+
     def release(self) -> None:
         """A held response is complete."""
         assert self._released is not None
@@ -159,6 +164,11 @@ class LimitedChannel(HTTPChannel):
         held_back, self._dataBuffer = self._dataBuffer, []
         for data in held_back:
             receive(data)
+
+    @property
+    def passes_input(self) -> bool:
+        """Whether what comes is for the request that is being answered; see `pass_input`."""
+        return self._input is not None
 
     def requestDone(self, request: LimitedRequest) -> None:
         early, self._early = self._early, None

@@ -315,6 +315,10 @@ class LaneRequest:
         """See `HoldableRequest.tell_no_more`."""
         self.transport.unregisterProducer()
 
+    def notice_end(self) -> bool:
+        """See `HoldableRequest.notice_end`."""
+        return below.notice_end(self.transport)
+
     def release(self) -> None:
         """A held response is complete."""
         if self._headers is not None:

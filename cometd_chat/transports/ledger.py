@@ -1,6 +1,7 @@
 """Plain counts of what the doors do.
 
-What it is: numbers that the hot path adds to and that the metrics page reads.
+What it is: numbers that the hot path adds to and that the metrics page reads; what is rare, and
+tells of trouble, has a line in the log as well.
 
 What it may know: nothing of how the numbers come about.
 
@@ -10,8 +11,10 @@ Invariant: counting costs an addition; whoever shows the numbers does the rest.
 from __future__ import annotations
 
 from collections import Counter
+from typing import ClassVar
 
 import attrs
+from twisted.logger import Logger
 
 from cometd_chat.errors import ChatError
 from cometd_chat.transports.budget import MemoryBudget
@@ -40,6 +43,8 @@ class Ledger:
     :param refusals: how often a client was refused, by the slug of the error.
     """
 
+    _log: ClassVar[Logger] = Logger()
+
     slow_readers_cut: int = 0
     memory: MemoryBudget = attrs.field(factory=MemoryBudget)
     doors: dict[str, DoorCounts] = attrs.field(factory=dict)
@@ -52,3 +57,15 @@ class Ledger:
     def refused(self, error: ChatError) -> None:
         """A client was told of an error."""
         self.refusals[error.slug] += 1
+
+    def expire(self, name: str) -> None:
+        """A request that a door held has expired."""
+        self.door(name).expired += 1
+        self._log.info("a held request expired: {door}", door=name)
+
+    def cut_slow(self, name: str, behind: int) -> None:
+        """A reader of a door was cut, which was so many bytes behind."""
+        self.slow_readers_cut += 1
+        self._log.info(
+            "cut a slow reader: {door}, {behind} bytes behind", door=name, behind=behind
+        )

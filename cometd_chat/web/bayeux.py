@@ -24,7 +24,7 @@ from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.messages import Message, array, encode
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.limits import Limits
-from cometd_chat.comet.reaper import Reaper
+from cometd_chat.comet import CometContext, Reaper
 from cometd_chat.errors import CrossSite, InvalidRequest, NotFound, NotJson
 from cometd_chat.transports import below
 from cometd_chat.transports.framings import Jsonp, for_script
@@ -156,7 +156,9 @@ class HttpExchange:
         """See `Exchange.arrived`. (Bytes stay in the buffer of a connection that was lost.)"""
         # Who asks for more on a connection has read the reply before: what waits is a later one.
         asked_for_more = self._bayeux.requests.get(self._transport) != self._number
-        return self._over and (asked_for_more or not below.unsent(self._transport))
+        if not self._over or below.is_broken(self._transport):
+            return False
+        return asked_for_more or not below.unsent(self._transport)
 
     def lost(self) -> None:
         """The peer is gone."""
@@ -176,6 +178,7 @@ class Bayeux:
     """All requests on ``/cometd`` and below.
 
     :param manner: how lines are held.
+    :param context: where they are, which says after how long they expire.
     """
 
     def __init__(
@@ -188,6 +191,7 @@ class Bayeux:
         ledger: Ledger,
         reaper: Reaper,
         manner: Manner,
+        context: CometContext,
     ) -> None:
         self.server = server
         self.limits = limits
@@ -197,6 +201,7 @@ class Bayeux:
         self._origins = origins
         self._reaper = reaper
         self._manner = manner
+        self._context = context
         self._lines: dict[HeldLine, str] = {}
         #: How many requests each connection has brought.
         self.requests: WeakKeyDictionary[object, int] = WeakKeyDictionary()
@@ -323,7 +328,13 @@ class Bayeux:
         size = self.server.bounds.max_bytes
         socket = WebSocket.accept(request, headers=headers, max_message=size)
         line = SocketLine(
-            self.server, request, self._manner, self._line_over, peer=peer, reaper=self._reaper
+            self.server,
+            request,
+            self._manner,
+            self._context,
+            self._line_over,
+            peer=peer,
+            reaper=self._reaper,
         )
         request.closing = socket.closed
         self._lines[line] = peer.address
@@ -340,7 +351,7 @@ class Bayeux:
         last = request.getHeader("last-event-id") or ""
         number = int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None
         held = cast(HoldableRequest, request)
-        line = EventSourceLine(self.server, held, self._manner, self._line_over)
+        line = EventSourceLine(self.server, held, self._manner, self._context, self._line_over)
         self.limits.hold(peer.address)
         self._lines[line] = peer.address
         request.setHeader("content-type", EVENT_SOURCE.content_type)

@@ -3,7 +3,7 @@
 What it is: lines of the Bayeux core on the held streams that all doors have, with the same bound,
 heartbeat and end.
 
-What it may know: the core, held streams, wsproto's half. Not what a message means.
+What it may know: the core, held streams, the engine, wsproto's half. Not what a message means.
 
 Invariant: what a peer has not taken is bounded, and the core hears once of each line that is over.
 """
@@ -18,7 +18,7 @@ import attrs
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.messages import array
 from cometd_chat.bayeux.server import BayeuxServer
-from cometd_chat.comet.reaper import Reaper
+from cometd_chat.comet import CometContext, CometEvent, Reaper
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
 from cometd_chat.transports.event import Batch, Event, chunk
 from cometd_chat.transports.held import HeldStream, HoldableRequest, Manner
@@ -80,8 +80,9 @@ _NOTHING = Batch([])
 
 
 class HeldLine:
-    """What both kinds have in common; a listener of its held stream.
+    """What both kinds have in common; a listener of its held stream, and a handler that expires.
 
+    :param context: where it is held, which says after how long it expires.
     :param when_over: called once, when it is over, however that came.
     """
 
@@ -91,10 +92,13 @@ class HeldLine:
         request: HoldableRequest,
         framing: LineFraming,
         manner: Manner,
+        context: CometContext,
         when_over: Callable[[HeldLine], None],
     ) -> None:
         self._server = server
         self._framing = framing
+        self._manner = manner
+        self._context = context
         self._when_over = when_over
         self._held = HeldStream(request, framing, manner)
         self._over = False
@@ -105,6 +109,7 @@ class HeldLine:
 
     def begin(self) -> None:
         """Send the head."""
+        self._context.add_handler(self)
         self._held.hold(self, _NOTHING)
 
     # -- Line
@@ -152,14 +157,16 @@ class HeldLine:
     def _set_over(self) -> bool:
         first, self._over = not self._over, True
         if first:
+            self._context.remove_handler(self)
             self._server.line_lost(self)
             self._when_over(self)
         return first
 
     # -- HeldListener
 
-    def on_progress(self) -> None:
-        """The peer took something; the kernel looks after those who don't."""
+    def on_progress(self, at: float | None = None) -> None:
+        """Something came from the peer, or it took something."""
+        self._context.touch(self, at)
 
     def on_silence(self) -> Batch:
         """See `HeldListener.on_silence`."""
@@ -175,6 +182,28 @@ class HeldLine:
         """The peer is gone."""
         self._set_over()
 
+    # -- CometHandler, which nothing is said to
+
+    def on_initialize(self, event: CometEvent) -> None:
+        """Held in its context."""
+
+    def on_event(self, event: CometEvent) -> None:
+        """Nothing is."""
+
+    def on_expiring(self, event: CometEvent) -> None:
+        """See `LookingHandler.on_expiring`."""
+        self._held.look()
+
+    def on_interrupt(self, event: CometEvent) -> None:
+        """The peer has taken and said nothing for too long."""
+        if self._set_over():
+            self._manner.ledger.expire(self._framing.door)
+            self._held.cut()
+
+    def on_terminate(self, event: CometEvent) -> None:
+        """The daemon stops."""
+        self.end()
+
 
 class SocketLine(HeldLine):
     """A WebSocket. An item of the reaper while the peer is to be asked what it has.
@@ -188,12 +217,13 @@ class SocketLine(HeldLine):
         server: BayeuxServer,
         request: HoldableRequest,
         manner: Manner,
+        context: CometContext,
         when_over: Callable[[HeldLine], None],
         *,
         peer: Peer,
         reaper: Reaper,
     ) -> None:
-        super().__init__(server, request, SOCKET, manner, when_over)
+        super().__init__(server, request, SOCKET, manner, context, when_over)
         self.peer = peer
         self._transport: Any = request.transport
         self._reaper = reaper
@@ -310,9 +340,10 @@ class EventSourceLine(HeldLine):
         server: BayeuxServer,
         request: HoldableRequest,
         manner: Manner,
+        context: CometContext,
         when_over: Callable[[HeldLine], None],
     ) -> None:
-        super().__init__(server, request, EVENT_SOURCE, manner, when_over)
+        super().__init__(server, request, EVENT_SOURCE, manner, context, when_over)
 
     def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
         """See `Line.push`: an event each, whose id comes back as ``Last-Event-ID``."""

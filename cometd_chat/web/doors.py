@@ -45,7 +45,6 @@ from cometd_chat.transports.held import (
     Manner,
     Wear,
     WearingStream,
-    user_timeout,
 )
 from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.ledger import Ledger
@@ -81,13 +80,11 @@ class Holding:
     :param heartbeat: in seconds.
     :param poll_timeout: in seconds.
     :param reader_budget: in bytes.
-    :param expiration_delay: in seconds.
     """
 
     heartbeat: float
     poll_timeout: float
     reader_budget: int
-    expiration_delay: float
 
 
 @attrs.frozen(kw_only=True)
@@ -161,7 +158,6 @@ class Doors:
             ledger=ledger,
             heartbeat=holding.heartbeat,
             budget=holding.reader_budget,
-            user_timeout=user_timeout(holding.expiration_delay, holding.heartbeat),
         )
         self._frame_manner = attrs.evolve(self._manner, wear=Wear(FRAME_EVENTS, FRAME_BYTES))
         self._on_end = self._count_out  # One bound method for all of them.
@@ -460,7 +456,7 @@ class Doors:
         """Count it no longer."""
         self._chat.limits.let_go(reader.address)
         if expired:
-            self._ledger.door(reader.door).expired += 1
+            self._ledger.expire(reader.door)
 
     # -- heads and refusals
 

@@ -55,6 +55,9 @@ class Held:
     def cut(self) -> None:
         self.was_cut = True
 
+    def look(self) -> None:
+        """Nobody takes anything here."""
+
     def drained(self) -> Deferred[None]:
         return succeed(None)
 

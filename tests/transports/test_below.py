@@ -5,14 +5,20 @@ A new Twisted that renames one of those names fails here, and not by readers who
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
+import struct
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from cometd_chat.transports import below
 from tests.servers import MUCH, Servers, reactor, shake_hands, spin_until, take, tls_context
@@ -86,21 +92,18 @@ class TestTcp:
         transport.abortConnection()
         spin_until(lambda: not transport.connected)
         assert below.unacknowledged(transport) == 0
-        below.set_user_timeout(transport, 2)
+        assert not below.is_broken(transport)
+        assert not below.notice_end(transport)
+        assert below.acknowledged_ago(transport) == 0
 
-    @pytest.mark.parametrize(
-        ("seconds", "milliseconds"), [(44, 44_000), (0.1, 100), (30 * 86400, 2**31 - 1), (0, 0)]
-    )
-    def test_the_kernel_is_told_when_to_give_up(
-        self, tcp: tuple[Any, socket.socket], seconds: float, milliseconds: int
-    ) -> None:
-        below.set_user_timeout(tcp[0], 7)
-        below.set_user_timeout(tcp[0], seconds)
-        assert user_timeout(tcp[0].getHandle()) == milliseconds
-
-
-def user_timeout(handle: socket.socket) -> int:
-    return handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    def test_how_long_ago_anything_was_acknowledged(self, tcp: tuple[Any, socket.socket]) -> None:
+        transport, client = tcp
+        began = time.monotonic()
+        spin_until(lambda: below.acknowledged_ago(transport) >= 0.05)
+        assert below.acknowledged_ago(transport) <= time.monotonic() - began + 1
+        transport.write(b"x")
+        spin_until(lambda: take(client, 1))
+        spin_until(lambda: below.acknowledged_ago(transport) < 0.05)
 
 
 class TestUnix:
@@ -110,7 +113,6 @@ class TestUnix:
         client = socket.socket(socket.AF_UNIX)
         transport = servers.connected(port, client, path)
         assert below.behind(transport) == 0
-        below.set_user_timeout(transport, 2)
         transport.write(b"x" * MUCH)
         assert below.unsent(transport) == MUCH
         spin_until(lambda: below.unsent(transport) < MUCH)
@@ -145,8 +147,6 @@ class TestTls:
     def test_numbers_are_sane(self, tls: tuple[Any, ssl.SSLSocket]) -> None:
         transport, client = tls
         shake_hands(client)
-        below.set_user_timeout(transport, 44)
-        assert user_timeout(transport.transport.socket) == 44_000
         spin_until(lambda: below.behind(transport) == 0)
         transport.write(b"x" * MUCH)
         # Once here, once encrypted: nothing is counted twice and nothing is forgotten.
@@ -185,18 +185,174 @@ class TestWhatIsNotKnown:
     def test_is_nothing(self) -> None:
         assert below.behind(StringTransport()) == 0
         assert below.behind(object()) == 0
-        below.set_user_timeout(StringTransport(), 2)
-        below.set_user_timeout(object(), 2)
+        for nothing in (StringTransport(), object()):
+            assert not below.is_broken(nothing)
+            assert not below.notice_end(nothing)
+            assert below.acknowledged_ago(nothing) == 0
 
     def test_is_nothing_where_the_system_does_not_tell(
         self, tcp: tuple[Any, socket.socket], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(below, "ioctl", None)
-        monkeypatch.setattr(below, "_USER_TIMEOUT", None)
+        monkeypatch.setattr(below, "_TCP_INFO", None)
         tcp[0].write(b"x")
         assert below.behind(tcp[0]) == 1
-        below.set_user_timeout(tcp[0], 2)
-        assert user_timeout(tcp[0].getHandle()) == 0
+        spin_until(lambda: below.behind(tcp[0]) == 0)
+        assert below.acknowledged_ago(tcp[0]) == 0
+
+
+class Told(Protocol):
+    """Writes down what its transport tells it."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._told.append("lost")
+
+
+@implementer(IHalfCloseableProtocol)
+class ToldOfHalves(Told):
+    def readConnectionLost(self) -> None:
+        self._told.append("half")
+
+    def writeConnectionLost(self) -> None:
+        """Never closed alone."""
+
+
+def told_by(transport: Any, kind: type[Told] = ToldOfHalves) -> list[str]:
+    """What a transport, which is not read from now, will have told."""
+    told: list[str] = []
+    transport.protocol = kind(told)
+    transport.pauseProducing()
+    return told
+
+
+def spin() -> None:
+    """Let the reactor do what it has to do."""
+    for _ in range(20):
+        reactor.iterate(0.001)
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def plain(
+    request: pytest.FixtureRequest, servers: Servers, tmp_path: Any
+) -> tuple[Any, socket.socket]:
+    """The server's transport and the client's socket of a plain connection."""
+    if request.param == "tcp":
+        pair: tuple[Any, socket.socket] = request.getfixturevalue("tcp")
+        return pair
+    path = str(tmp_path / "s")
+    port = reactor.listenUNIX(path, servers.factory())
+    client = socket.socket(socket.AF_UNIX)
+    return servers.connected(port, client, path), client
+
+
+class TestAPeerThatGoesWhileItIsNotRead:
+    """More waits unread than anybody will read; behind it comes the end."""
+
+    def test_is_not_noticed_by_the_reactor(self, plain: tuple[Any, socket.socket]) -> None:
+        transport, client = plain
+        told = told_by(transport)
+        client.sendall(b"x" * 1000)
+        client.close()
+        spin()
+        assert told == []
+
+    def test_is_there_until_it_goes(self, plain: tuple[Any, socket.socket]) -> None:
+        transport, client = plain
+        told = told_by(transport)
+        client.sendall(b"x" * 1000)
+        assert not below.notice_end(transport)
+        assert not below.is_broken(transport)
+        spin()
+        assert told == []
+
+    def test_is_told_of_a_half_that_was_closed(self, plain: tuple[Any, socket.socket]) -> None:
+        transport, client = plain
+        told = told_by(transport)
+        client.sendall(b"x" * 1000)
+        client.shutdown(socket.SHUT_WR)
+        spin_until(lambda: below.notice_end(transport))
+        assert told == ["half"]
+        assert not below.is_broken(transport), "it may be listening yet"
+
+    def test_is_lost_where_halves_are_nothing(self, plain: tuple[Any, socket.socket]) -> None:
+        transport, client = plain
+        told = told_by(transport, Told)
+        client.sendall(b"x" * 1000)
+        client.shutdown(socket.SHUT_WR)
+        spin_until(lambda: below.notice_end(transport))
+        assert told == ["lost"]
+
+    def test_keeps_what_will_be_read(self, plain: tuple[Any, socket.socket]) -> None:
+        transport, client = plain
+        told = told_by(transport)
+        client.sendall(b"x" * 1000)
+        client.shutdown(socket.SHUT_WR)
+        spin()
+        assert not below.notice_end(transport, reads_on=True)
+        assert told == []
+
+    @pytest.mark.parametrize("reads_on", [False, True])
+    def test_is_lost_by_a_reset(self, plain: tuple[Any, socket.socket], reads_on: bool) -> None:
+        transport, client = plain
+        told = told_by(transport)
+        client.sendall(b"x" * 1000)
+        reset(client)
+        spin_until(lambda: below.is_broken(transport))
+        assert below.notice_end(transport, reads_on=reads_on)
+        assert told == [], "whoever looks may be in the middle of something"
+        spin_until(lambda: told == ["lost"])
+
+    def test_is_lost_by_what_is_sent_to_it(self, plain: tuple[Any, socket.socket]) -> None:
+        transport, client = plain
+        told = told_by(transport)
+        reset(client)
+        spin_until(lambda: below.is_broken(transport))
+        below.send(transport, b"x")
+        below.send(transport, b"y")
+        assert told == []
+        spin_until(lambda: told == ["lost"])
+
+    @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+    def test_through_tls(self, servers: Servers) -> None:
+        server_context, client_context = tls_context()
+        port = reactor.listenSSL(0, servers.factory(), server_context, interface="127.0.0.1")
+        bare = socket.socket()
+        transport = servers.connected(port, bare, ("127.0.0.1", port.getHost().port))
+        # Twisted can't abort what TLS is done with.
+        servers.closing.remove(transport.abortConnection)
+        client = client_context.wrap_socket(bare, do_handshake_on_connect=False)
+        shake_hands(client)
+        told: list[str] = []
+        transport.wrappedProtocol = Told(told)
+        transport.pauseProducing()
+        client.send(b"x" * 1000)
+        assert not below.notice_end(transport)
+        client.close()
+        spin_until(lambda: below.notice_end(transport))
+        spin_until(lambda: told == ["lost"])
+
+    def test_what_the_kernel_can_not_take_just_now_waits(
+        self, tcp: tuple[Any, socket.socket], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        transport, client = tcp
+
+        class Full:
+            def send(self, data: bytes) -> int:
+                raise OSError(errno.ENOBUFS, "no buffers")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(transport, "socket", Full())
+            below.send(transport, b"xyz")
+        assert below.unsent(transport) == 3
+        spin_until(lambda: take(client, 3) == 3)
 
 
 class TestAccepting:

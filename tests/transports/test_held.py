@@ -12,6 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from cometd_chat.comet.reaper import Reaper
+from cometd_chat.transports import below
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.event import Batch, Event
 from cometd_chat.transports.framings import JsonLines, Poll
@@ -45,10 +46,12 @@ class Listener:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.progress_at = 0.0
         self.on_overdue: Callable[[], None] = lambda: self.told.append("overdue")
 
-    def on_progress(self) -> None:
+    def on_progress(self, at: float) -> None:
         self.told.append("progress")
+        self.progress_at = at
 
     def on_silence(self) -> Batch:
         self.told.append("silence")
@@ -216,6 +219,26 @@ class TestHeartbeats:
         holder.listener.told.clear()
         holder.advance(3 * HEARTBEAT)
         assert holder.listener.told == ["silence"] * 3
+
+    def test_tell_when_that_was(self, holder: Holder) -> None:
+        connection, _, _ = holder.open()
+        connection.socket.acknowledged_ago = HEARTBEAT - 2
+        holder.advance(HEARTBEAT + 0.5)
+        assert holder.listener.progress_at == pytest.approx(2, abs=0.3)
+
+    def test_what_waits_for_a_peer_that_is_gone_is_no_progress(
+        self, holder: Holder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The kernel drops it, and then says that nothing is unacknowledged."""
+        connection, _, held = holder.open()
+        connection.socket.acknowledges = False
+        holder.send(held, [message(1000)])
+        behind = held.measure()
+        connection.socket.unacknowledged = 0
+        monkeypatch.setattr(below, "is_broken", lambda transport: True)
+        holder.listener.told.clear()
+        assert held.measure() == behind > 1000
+        assert holder.listener.told == []
 
 
 class TestBudget:
