@@ -249,3 +249,9 @@ def test_forms_tokens_are_written_in_another_way_each_time(site: MemorySite) -> 
     for wrong in (tokens[0][:-2], tokens[0] + "00", tokens[0][32:] * 2, "zz" * 32, tokens[0][:32]):
         body = f"text=hi&form_token={wrong}".encode()
         assert site.request("POST", "/rooms/lobby", body=body, headers=form).status == 403
+
+
+def test_a_page_that_the_fast_lane_refuses(site: MemorySite) -> None:
+    """It knows nothing of such headers, and its pages are short."""
+    page = site.get("/rooms/nowhere.txt", headers=GZIP | HTML)
+    assert (page.status, page.header("content-encoding")) == (404, None)
