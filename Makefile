@@ -25,9 +25,9 @@ RESULTS := benchmarks/results.json
 run: install
 	@exec $(BIN)/twistd -n --pidfile= comet-chat $(ARGS)
 
-# What looks at the source is done beside the first tests, which leave a processor now and then.
+# As many at a time as there are processors, each one's output at its end.
 check: install-test
-	@$(MAKE) --no-print-directory --jobs 2 lint scripts types memory
+	@$(MAKE) --no-print-directory --jobs $(shell nproc) --output-sync=target memory types lint scripts
 
 test: check
 	@$(MAKE) --no-print-directory real
@@ -61,18 +61,34 @@ types:
 scripts:
 	tests/node_modules/.bin/tsc --project tests
 
-# Tests that start daemons, clients or browsers; all others are in memory.
-REAL := tests/browser tests/bayeux_clients tests/clients tests/daemon tests/faults tests/test_docs.py
+# Tests that start daemons, clients or browsers; all others are in memory (tests/test_layers.py).
+REAL := tests/browser tests/bayeux_clients tests/clients tests/daemon tests/faults tests/test_docs.py tests/test_packaging.py
 
 # What measures the machine's memory runs alone, and so does lynx, which shows nothing when a worker
 # of pytest-xdist starts it; all else real runs four files at a time, in the order of tests/conftest.py.
 ALONE := tests/faults tests/daemon/test_text_browsers.py
 
-# The pytest command, unlike `python -m pytest`, leaves the checkout out of sys.path.
-PYTEST := env -u PYTHONPATH $(BIN)/pytest -ra
+# The pytest command, unlike `python -m pytest`, leaves the checkout out of sys.path. What it makes
+# of a test file before it runs is kept, whatever the caller thinks of such files.
+PYTEST := env -u PYTHONPATH -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -ra
 
-memory:
-	$(PYTEST) --numprocesses auto --dist worksteal $(REAL:%=--ignore %)
+# Each part in a process of its own, beside each other: for tests that take a few milliseconds,
+# pytest-xdist takes as long to say which one is next.
+MEMORY := memory-web memory-doors memory-rest
+WEB := $(wildcard tests/web/test_*.py)
+DOORS := $(filter $(addprefix tests/web/test_,caps% doors% duplex% fan% foreign% lane% nine% websocket%),$(WEB))
+
+.PHONY: $(MEMORY)
+memory: $(MEMORY)
+
+memory-web:
+	$(PYTEST) $(filter-out $(DOORS),$(WEB))
+
+memory-doors:
+	$(PYTEST) $(DOORS)
+
+memory-rest:
+	$(PYTEST) --ignore tests/web $(REAL:%=--ignore %)
 
 real:
 	$(PYTEST) --numprocesses 4 --dist loadfile --no-loadscope-reorder $(filter-out $(ALONE),$(REAL)) $(ALONE:%=--ignore %)

@@ -400,8 +400,7 @@ class TestMemory:
         assert not hasattr(net.desk.held[0], "__dict__")
         assert vars(connection.transport) == {}
 
-    @pytest.mark.slow
-    def test_ten_thousand_connections_leave_nothing(self, net: Net) -> None:
+    def test_thousands_of_connections_leave_nothing(self, net: Net) -> None:
         def cycle(count: int) -> int:
             for number in range(count):
                 connection = net.connect()
@@ -421,7 +420,8 @@ class TestMemory:
         tracemalloc.start()
         try:
             before = cycle(500)
-            assert cycle(10_000) - before < 20_000
+            # Less than the smallest object for each.
+            assert cycle(2000) - before < 2000 * 10
         finally:
             tracemalloc.stop()
         assert net.reaper.scheduled == 0
