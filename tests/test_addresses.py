@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from cometd_chat.addresses import limit_key
-from cometd_chat.chat.limits import HELD_BY_ADDRESS, Limits
+from cometd_chat.chat.limits import HELD, Limits
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import TooMany
 
@@ -31,14 +31,14 @@ def test_what_an_address_counts_as(address: str, key: str) -> None:
 
 def test_a_network_holds_as_many_requests_as_an_address() -> None:
     limits = Limits(Reaper(Clock()))
-    for number in range(HELD_BY_ADDRESS):
+    for number in range(HELD.most):
         limits.hold(f"2001:db8::{number:x}")
     with pytest.raises(TooMany):
         limits.hold("2001:db8::ffff:1")
     limits.hold("2001:db8:0:1::1")
     limits.let_go("2001:db8::ffff:2")
     limits.hold("2001:db8::ffff:1")
-    for number in range(HELD_BY_ADDRESS):
+    for number in range(HELD.most):
         limits.let_go(f"2001:db8::{number:x}")
     limits.let_go("2001:db8:0:1::1")
-    assert not limits.held
+    assert not limits.held[HELD]

@@ -496,8 +496,19 @@ def test_the_table_of_events() -> None:
     assert told == {event.type: set(event.fields) - {"type"} for event in made}
 
 
+def told_rate(rate: limits.Rate | None) -> list[str]:
+    """A rate as the table has it: what at once, and what then."""
+    if rate is None:
+        return ["-", "-"]
+    unit, size = (" KiB", 1024) if rate.burst > 1024 else ("", 1)
+    whole = rate.each_second >= 1 and not unit
+    then = rate.each_second * (1 if whole else 60) / size
+    span = "second" if whole else "minute"
+    return [f"{rate.burst / size:g}{unit}", f"{then:g}{unit} a {span}"]
+
+
 def test_the_table_of_rates() -> None:
-    told = [at_once for _, _, at_once, _ in rows(PROTOCOL, "what")]
+    told = [row[1:] for row in rows(PROTOCOL, "rate of")]
     there = [
         limits.MESSAGES,
         limits.TEXT,
@@ -505,11 +516,15 @@ def test_the_table_of_rates() -> None:
         limits.ROOMS,
         limits.NAMES,
         limits.SESSIONS,
+        limits.HANDSHAKES,
     ]
-    sizes = [
-        f"{rate.burst / 1024:g} KiB" if rate.burst > 1024 else f"{rate.burst:g}" for rate in there
-    ]
-    assert told == [*sizes, str(limits.HELD_BY_ADDRESS)]
+    assert told == [[*told_rate(each.session), *told_rate(each.address)] for each in there]
+
+
+def test_the_table_of_numbers() -> None:
+    told = [row[2] for row in rows(PROTOCOL, "number of")]
+    there = [limits.HELD, limits.IN_USE, limits.MADE]
+    assert told == [f"{quota.most:,}" for quota in there]
 
 
 def test_the_table_of_options() -> None:

@@ -12,14 +12,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from sys import intern
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from cometd_chat.addresses import limit_key
 from cometd_chat.chat import events
 from cometd_chat.chat.feed import Feed
-from cometd_chat.chat.limits import MESSAGES, NAMES, ROOMS, SESSIONS, TEXT, TYPING, Limits
+from cometd_chat.chat.limits import (
+    IN_USE,
+    MADE,
+    MESSAGES,
+    NAMES,
+    ROOMS,
+    SESSIONS,
+    TEXT,
+    TYPING,
+    Limits,
+)
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.reader import Reader, Start
@@ -99,6 +109,7 @@ class Chat:
         """
         self.feed.start(recent)
         self.sessions.when_gone = self.presence.gone_for_long
+        self.sessions.when_forgotten = self._forgotten
         self.rooms.start()
         self.sessions.start()
 
@@ -113,19 +124,33 @@ class Chat:
         :raises TooMany: too many sessions from that address.
         """
         self._refuse_when_stopping()
-        if address:
-            self.limits.take(SESSIONS, limit_key(address))
-        return await self.sessions.start_guest(name, brief=brief, passing=passing)
+        self.limits.take(SESSIONS, address=address)
+        self.limits.hold(address, IN_USE)
+        try:
+            session, token = await self.sessions.start_guest(name, brief=brief, passing=passing)
+        except BaseException:
+            self.limits.let_go(address, IN_USE)
+            raise
+        # One string for all who share an address.
+        session.address = intern(address)
+        return session, token
 
-    async def rename(self, session: Session, name: str) -> None:
+    def _forgotten(self, session: Session) -> None:
+        """A session is in use no longer."""
+        address, session.address = session.address, None
+        if address is not None:
+            self.limits.let_go(address, IN_USE)
+
+    async def rename(self, session: Session, name: str, address: str) -> None:
         """Give somebody another name; others see one go and one come.
 
         See `Sessions.rename`.
 
+        :param address: where from, for the limits; empty where that isn't known.
         :raises TooMany: too many new names.
         """
         if session.name_key is None or name.strip() != session.name:
-            self.limits.take(NAMES, session.id)
+            self.limits.take(NAMES, session=session.id, address=address)
         old = await self.sessions.rename(session, name)
         if old != session.name:
             self.presence.renamed(session, old)
@@ -150,28 +175,34 @@ class Chat:
         """
         self.presence.seen(room.name, session, grace, self.shown(address))
 
-    def type(self, session: Session, room: Room, address: str = "") -> None:
+    def type(self, session: Session, room: Room, address: str) -> None:
         """Somebody is writing.
 
         :param address: where from.
         :raises TooMany: she says so too often.
         """
         refuse_voiceless(session)
-        self.limits.take(TYPING, session.id)
+        self.limits.take(TYPING, session=session.id, address=address)
         self.arrive(session, room, address, GRACE)
         self.presence.typing(room.name, session)
 
     # -- rooms
 
-    async def make_room(self, session: Session, name: str, topic: str) -> Room:
+    async def make_room(self, session: Session, name: str, topic: str, address: str) -> Room:
         """Make a room; see `Rooms.plan` and `Rooms.make`. What can't be made costs nothing.
 
-        :raises TooMany: she made too many.
+        :param address: where from, for the limits; empty where that isn't known.
+        :raises TooMany: she made too many, or her address has made as many as it may.
         """
         refuse_voiceless(session)
         row = self.rooms.plan(name, topic, session.id)
-        self.limits.take(ROOMS, session.id)
-        return await self.rooms.make(row)
+        self.limits.take(ROOMS, session=session.id, address=address)
+        self.limits.hold(address, MADE)
+        try:
+            return await self.rooms.make(row)
+        except BaseException:
+            self.limits.let_go(address, MADE)
+            raise
 
     # -- messages
 
@@ -182,7 +213,7 @@ class Chat:
         text: object,
         client_id: object = None,
         *,
-        address: str = "",
+        address: str,
     ) -> tuple[Event, bool]:
         """Say something in a room.
 
@@ -206,7 +237,8 @@ class Chat:
             text=message_text(text),
             client_id=_client_id(client_id),
         )
-        self.limits.take_all([(MESSAGES, 1), (TEXT, len(draft.text.encode()))], session.id)
+        amounts = [(MESSAGES, 1), (TEXT, len(draft.text.encode()))]
+        self.limits.take_all(amounts, session=session.id, address=address)
         self.arrive(session, room, address, GRACE)
         with self.timed():
             record = await self.feed.log.append(draft)

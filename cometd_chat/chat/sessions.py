@@ -67,6 +67,7 @@ class Session:
     :param readers: what she holds, the oldest first.
     :param home: whose sweep looks after her name; None for one that is brief.
     :param passing: its name is free as soon as it holds nothing; its token is kept all the same.
+    :param address: where it was started from, as long as it counts there; see `Limits.hold`.
     """
 
     key: bytes
@@ -78,6 +79,7 @@ class Session:
     seen_at: float
     home: Sessions | None
     passing: bool = False
+    address: str | None = None
     ended: bool = False
     readers: tuple[Holding, ...] = ()
     due_bucket: int = 0
@@ -125,6 +127,8 @@ class Sessions:
         self._guest_timeout = guest_timeout
         #: Told of a guest whose name others may take from now.
         self.when_gone: Callable[[Session], object] = lambda session: None
+        #: Told of a session that is in use no longer.
+        self.when_forgotten: Callable[[Session], object] = lambda session: None
         self._by_token: dict[bytes, Session] = {}
         self._by_key: dict[str, Session] = {}
 
@@ -310,6 +314,7 @@ class Sessions:
 
     def _forget(self, session: Session) -> None:
         self._by_token.pop(session.known_by, None)
+        self.when_forgotten(session)
         if session.name_key is not None and self._by_key.get(session.name_key) is session:
             del self._by_key[session.name_key]
 

@@ -107,7 +107,7 @@ class ChatApp:
         self._auth.check_meant(request, session)
         name = parameters.string(parameters.json_object(request), "name")
         if session is not None:
-            await self._chat.rename(session, name)
+            await self._chat.rename(session, name, self._peers.address(request))
             token = request_token(request)
             return answers.json(request, _session(session, token))
         session, token = await self._chat.log_in(name, self._peers.address(request))
@@ -137,7 +137,10 @@ class ChatApp:
         self._auth.check_meant(request, session)
         fields = parameters.json_object(request)
         room = await self._chat.make_room(
-            session, parameters.string(fields, "name"), parameters.string(fields, "topic", "")
+            session,
+            parameters.string(fields, "name"),
+            parameters.string(fields, "topic", ""),
+            self._peers.address(request),
         )
         return answers.json(request, self._room(room), 201)
 
@@ -327,7 +330,7 @@ class ChatApp:
             return self._screens.log_in(
                 request, room, name=form.text("name"), problem=problem, status=401
             )
-        await self._chat.rename(session, form.text("name"))
+        await self._chat.rename(session, form.text("name"), self._peers.address(request))
         return answers.see_other(request, room_path(room))
 
     @app.route("/rooms", methods=["POST"])
@@ -338,7 +341,9 @@ class ChatApp:
         self._auth.check_meant(request, session, form.optional("form_token"))
         if session is None:
             raise NoSession("Your session is over: log in again, then make the room.")
-        room = await self._chat.make_room(session, form.text("name"), form.text("topic"))
+        room = await self._chat.make_room(
+            session, form.text("name"), form.text("topic"), self._peers.address(request)
+        )
         return answers.see_other(request, room_path(room.name))
 
     @app.route("/rooms/<name>", methods=["POST"])
@@ -459,7 +464,7 @@ class ChatApp:
     async def _logged_in(self, request: IRequest, session: Session | None, name: str) -> Session:
         """The session of somebody who gave a name; a new one, or hers renamed."""
         if session is not None:
-            await self._chat.rename(session, name)
+            await self._chat.rename(session, name, self._peers.address(request))
             return session
         session, token = await self._chat.log_in(name, self._peers.address(request))
         self._auth.set_cookie(request, token)

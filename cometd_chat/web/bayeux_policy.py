@@ -15,7 +15,6 @@ from typing import Any
 
 import attrs
 
-from cometd_chat.addresses import limit_key
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.messages import Message, encode
 from cometd_chat.bayeux.policy import Authentication, Identity, authentication
@@ -130,8 +129,7 @@ class ChatPolicy:
     async def identify(self, message: Message, peer: Peer) -> Identity:
         """See `Policy.identify`: by token, by what the connection shows, or as a guest."""
         self._chat.admit()
-        if peer.address:
-            self._chat.limits.take(HANDSHAKES, limit_key(peer.address))
+        self._chat.limits.take(HANDSHAKES, address=peer.address)
         said = authentication(message)
         person, token = await self._known(said, peer), None
         if person is None:
@@ -158,7 +156,7 @@ class ChatPolicy:
         self._chat.sessions.extend(person)
         if person.name_key is None and said.name is not None:
             # Her name was taken while she was away, and she says another one.
-            await self._chat.rename(person, said.name)
+            await self._chat.rename(person, said.name, peer.address)
         return person
 
     async def _guest(self, said: Authentication, peer: Peer) -> tuple[Person, str | None]:
@@ -191,8 +189,8 @@ class ChatPolicy:
 
     async def may_publish(self, session: Session, message: Message) -> None:
         """See `Policy.may_publish`: as much as she may say in rooms, where the chat counts it."""
-        person = visitor_of(session).person
-        refuse_voiceless(person)
+        visitor = visitor_of(session)
+        refuse_voiceless(visitor.person)
         if not message["channel"].startswith("/chat/"):
-            size = len(encode(message["data"]))
-            self._chat.limits.take_all([(MESSAGES, 1), (TEXT, size)], person.id)
+            amounts = [(MESSAGES, 1), (TEXT, len(encode(message["data"])))]
+            self._chat.limits.take_all(amounts, session=visitor.person.id, address=visitor.address)

@@ -140,7 +140,9 @@ class Talk:
                 raise InvalidRequest("Only rooms that this stream reads can be written to.")
             if self._session is None:
                 raise NoSession("Log in first, and open this stream with the session's token.")
-            event, repeated = await self._chat.say(self._session, room, said.text, said.client_id)
+            event, repeated = await self._chat.say(
+                self._session, room, said.text, said.client_id, address=self._reader.address
+            )
         except ChatError as error:
             self._tell(error, said.client_id)
             return

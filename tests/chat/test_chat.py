@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from cometd_chat.chat.chat import MAX_TEXT, message_text
+from cometd_chat.chat.limits import IN_USE, MADE
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import (
     ClientIdReused,
@@ -25,10 +28,14 @@ def alice(house: House) -> Session:
     return house.log_in("alice")
 
 
+#: Where everybody comes from.
+HERE = "192.0.2.7"
+
+
 def say(
     house: House, who: Session, text: object, client_id: object = None, room: str = "lobby"
 ) -> tuple[Event, bool]:
-    return now(house.chat.say(who, house.room(room), text, client_id))
+    return now(house.chat.say(who, house.room(room), text, client_id, address=HERE))
 
 
 def refusal(text: object) -> str:
@@ -119,7 +126,7 @@ def test_nothing_is_heard_before_it_is_durable(house: House, alice: Session) -> 
     house.presence.hold("lobby", alice)
     ear = house.listen()
     house.log.hold()
-    saying = begun(house.chat.say(alice, house.room(), "hi"))
+    saying = begun(house.chat.say(alice, house.room(), "hi", address=HERE))
     assert not saying.called
     assert ear.events == []
     house.log.release()
@@ -175,9 +182,9 @@ def test_another_room_with_the_same_key(house: House, alice: Session) -> None:
 def test_two_at_once_with_the_same_key(house: House, alice: Session) -> None:
     house.log.hold()
     room = house.room()
-    first = begun(house.chat.say(alice, room, "hi", "c-1"))
-    again = begun(house.chat.say(alice, room, "hi", "c-1"))
-    other = begun(house.chat.say(alice, room, "ho", "c-1"))
+    first = begun(house.chat.say(alice, room, "hi", "c-1", address=HERE))
+    again = begun(house.chat.say(alice, room, "hi", "c-1", address=HERE))
+    other = begun(house.chat.say(alice, room, "ho", "c-1", address=HERE))
     house.log.release()
     (one, one_repeated), (two, two_repeated) = now(first), now(again)
     assert [one_repeated, two_repeated] == [False, True]
@@ -189,7 +196,7 @@ def test_two_at_once_with_the_same_key(house: House, alice: Session) -> None:
 
 def test_a_key_is_the_sessions_whatever_she_is_called(house: House, alice: Session) -> None:
     first, _ = say(house, alice, "hi", "c-1")
-    now(house.chat.rename(alice, "carol"))
+    now(house.chat.rename(alice, "carol", HERE))
     event, repeated = say(house, alice, "hi", "c-1")
     assert repeated
     assert event.fields == first.fields
@@ -276,13 +283,83 @@ def test_how_many_rooms_somebody_may_make(strict: House) -> None:
     alice = strict.log_in("alice")
     for name in ("", "a.b", "lobby", "-", "x" * 65, "LOBBY"):
         with pytest.raises((InvalidRequest, RoomExists)):
-            now(strict.chat.make_room(alice, name, ""))
+            now(strict.chat.make_room(alice, name, "", HERE))
     for number in range(5):
-        now(strict.chat.make_room(alice, f"r{number}", ""))
+        now(strict.chat.make_room(alice, f"r{number}", "", HERE))
     with pytest.raises(TooMany):
-        now(strict.chat.make_room(alice, "r5", ""))
+        now(strict.chat.make_room(alice, "r5", "", HERE))
     strict.advance(60)
-    now(strict.chat.make_room(alice, "r5", ""))
+    now(strict.chat.make_room(alice, "r5", "", HERE))
+
+
+def until_too_many(do: Callable[[int], object]) -> int:
+    """How often something can be done before it is too much."""
+    done = 0
+    while True:
+        try:
+            do(done)
+        except TooMany:
+            return done
+        done += 1
+
+
+def test_what_all_from_one_address_may_do(strict: House) -> None:
+    """A session costs one request: what bounds sessions alone bounds nobody."""
+    people = [strict.log_in(f"n{number}") for number in range(30)]
+    chat, lobby = strict.chat, strict.room()
+
+    def by_all(do: Callable[[Session, int], object]) -> int:
+        return sum(until_too_many(lambda done, who=who: do(who, done)) for who in people)  # type: ignore[misc]
+
+    assert by_all(lambda who, done: say(strict, who, "hi")) == 60
+    assert by_all(lambda who, done: chat.type(who, lobby, HERE)) == 100
+    assert by_all(lambda who, done: now(chat.rename(who, f"{who.key.hex()}{done}", HERE))) == 60
+    assert (
+        by_all(lambda who, done: now(chat.make_room(who, f"{who.key.hex()}{done}", "", HERE))) == 20
+    )
+    # A neighbour is not bothered.
+    other, _ = now(chat.log_in("other", "192.0.2.8"))
+    now(chat.say(other, lobby, "hi", address="192.0.2.8"))
+
+
+def test_how_much_text_may_come_from_one_address(strict: House) -> None:
+    people = [strict.log_in(f"n{number}") for number in range(10)]
+    text = "\U0001f600" * 4000
+    said = sum(until_too_many(lambda done, who=who: say(strict, who, text)) for who in people)  # type: ignore[misc]
+    assert said == 2**18 // 16_000
+
+
+def test_how_many_sessions_an_address_may_have_in_use(strict: House) -> None:
+    for _ in range(IN_USE.most - 2):
+        strict.limits.hold(HERE, IN_USE)
+    alice, token = now(strict.chat.log_in("alice", HERE))
+    with pytest.raises(NameTaken):
+        now(strict.chat.log_in("alice", HERE))
+    now(strict.chat.log_in("bob", HERE))
+    with pytest.raises(TooMany, match="1000 sessions in use"):
+        now(strict.chat.log_in("carol", HERE))
+    now(strict.chat.log_in("carol", "192.0.2.8"))
+    now(strict.chat.log_out(alice))
+    dave, _ = now(strict.chat.log_in("dave", HERE))
+    # Who was not there for long is not in use, and does not count twice when she comes back.
+    strict.advance(902)
+    assert strict.limits.held[IN_USE][HERE] == IN_USE.most - 2
+    with pytest.raises(InvalidToken):
+        now(strict.sessions.by_token(token))
+    now(strict.chat.log_out(dave))
+    assert strict.limits.held[IN_USE][HERE] == IN_USE.most - 2
+
+
+def test_how_many_rooms_an_address_may_have_made(strict: House) -> None:
+    for _ in range(MADE.most - 1):
+        strict.limits.hold(HERE, MADE)
+    alice = strict.log_in("alice")
+    with pytest.raises(RoomExists):
+        now(strict.chat.make_room(alice, "lobby", "", HERE))
+    now(strict.chat.make_room(alice, "attic", "", HERE))
+    with pytest.raises(TooMany, match="has made 100 rooms"):
+        now(strict.chat.make_room(alice, "cellar", "", HERE))
+    now(strict.chat.make_room(alice, "cellar", "", "192.0.2.8"))
 
 
 # -- names and ends
@@ -291,20 +368,20 @@ def test_how_many_rooms_somebody_may_make(strict: House) -> None:
 def test_a_new_name_is_told(house: House, alice: Session) -> None:
     house.presence.hold("lobby", alice)
     ear = house.listen()
-    now(house.chat.rename(alice, "carol"))
-    now(house.chat.rename(alice, "carol"))
+    now(house.chat.rename(alice, "carol", HERE))
+    now(house.chat.rename(alice, "carol", HERE))
     assert ear.take() == ["leave alice", "join carol"]
 
 
 def test_new_names_are_limited(strict: House) -> None:
     alice = strict.log_in("alice")
     for number in range(10):
-        now(strict.chat.rename(alice, f"alice{number}"))
+        now(strict.chat.rename(alice, f"alice{number}", HERE))
     with pytest.raises(TooMany):
-        now(strict.chat.rename(alice, "carol"))
-    now(strict.chat.rename(alice, "alice9"))  # That is no new one.
+        now(strict.chat.rename(alice, "carol", HERE))
+    now(strict.chat.rename(alice, "alice9", HERE))  # That is no new one.
     strict.advance(6)
-    now(strict.chat.rename(alice, "carol"))
+    now(strict.chat.rename(alice, "carol", HERE))
 
 
 def test_logging_out_is_told(house: House, alice: Session) -> None:
@@ -323,10 +400,10 @@ def test_who_has_no_name_any_more_can_not_speak_under_it(house: House) -> None:
     with pytest.raises(NameTaken):
         say(house, nameless, "hi")
     with pytest.raises(NameTaken):
-        now(house.chat.make_room(nameless, "attic", ""))
+        now(house.chat.make_room(nameless, "attic", "", HERE))
     with pytest.raises(NameTaken):
-        house.chat.type(nameless, house.room())
-    now(house.chat.rename(nameless, "carol"))
+        house.chat.type(nameless, house.room(), HERE)
+    now(house.chat.rename(nameless, "carol", HERE))
     assert say(house, nameless, "hi")[0].fields["from"] == "carol"
 
 
@@ -337,9 +414,9 @@ def test_who_has_logged_out_says_nothing_more(house: House, alice: Session) -> N
     with pytest.raises(InvalidToken):
         say(house, alice, "hi")
     with pytest.raises(InvalidToken):
-        now(house.chat.make_room(alice, "attic", ""))
+        now(house.chat.make_room(alice, "attic", "", HERE))
     with pytest.raises(InvalidToken):
-        house.chat.type(alice, house.room())
+        house.chat.type(alice, house.room(), HERE)
     with pytest.raises(InvalidToken):
         house.chat.admit(alice)
     assert ear.take() == []
@@ -348,7 +425,7 @@ def test_who_has_logged_out_says_nothing_more(house: House, alice: Session) -> N
 
 def test_who_types_is_there(house: House, alice: Session) -> None:
     ear = house.listen()
-    house.chat.type(alice, house.room())
+    house.chat.type(alice, house.room(), HERE)
     assert ear.take() == ["join alice", "typing alice"]
 
 

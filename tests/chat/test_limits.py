@@ -9,15 +9,19 @@ from twisted.internet.task import Clock
 
 from cometd_chat.chat.limits import (
     FORGET_EVERY,
-    HELD_BY_ADDRESS,
+    HANDSHAKES,
+    HELD,
+    IN_USE,
+    MADE,
     MESSAGES,
     NAMES,
     ROOMS,
     SESSIONS,
     TEXT,
     TYPING,
+    Limit,
     Limits,
-    Rate,
+    Quota,
 )
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import TooMany
@@ -33,131 +37,213 @@ def limits(clock: Clock) -> Limits:
     return Limits(Reaper(clock))
 
 
-def refused(limits: Limits, rate: Rate, key: object = "a", amount: float = 1) -> TooMany:
+def refused(
+    limits: Limits, limit: Limit, session: str = "a", amount: float = 1, address: str = ""
+) -> TooMany:
     with pytest.raises(TooMany) as raised:
-        limits.take(rate, key, amount)
+        limits.take(limit, amount, session=session, address=address)
     return raised.value
 
 
 @pytest.mark.parametrize(
-    ("rate", "at_once", "every"),
+    ("limit", "at_once", "every"),
     [
         (MESSAGES, 20, 0.2),
-        (SESSIONS, 30, 1.0),
         (ROOMS, 5, 60.0),
         (NAMES, 10, 6.0),
         (TYPING, 10, 1.0),
     ],
 )
 def test_so_many_at_once_and_then_one_every(
-    limits: Limits, clock: Clock, rate: Rate, at_once: int, every: float
+    limits: Limits, clock: Clock, limit: Limit, at_once: int, every: float
 ) -> None:
     for _ in range(at_once):
-        limits.take(rate, "a")
-    assert refused(limits, rate).retry_after == pytest.approx(every)
+        limits.take(limit, session="a")
+    assert refused(limits, limit).retry_after == pytest.approx(every)
     clock.advance(every * 0.99)
-    refused(limits, rate)
+    refused(limits, limit)
     clock.advance(every * 0.01)
-    limits.take(rate, "a")
-    refused(limits, rate)
+    limits.take(limit, session="a")
+    refused(limits, limit)
+
+
+@pytest.mark.parametrize(
+    ("limit", "at_once", "every"),
+    [
+        (MESSAGES, 60, 0.1),
+        (SESSIONS, 30, 1.0),
+        (ROOMS, 20, 15.0),
+        (NAMES, 60, 1.0),
+        (TYPING, 100, 0.05),
+        (HANDSHAKES, 300, 0.1),
+    ],
+)
+def test_who_share_an_address_have_so_much_together(
+    limits: Limits, clock: Clock, limit: Limit, at_once: int, every: float
+) -> None:
+    for number in range(at_once):
+        limits.take(limit, session=f"{number}", address="192.0.2.7")
+    error = refused(limits, limit, "another", address="192.0.2.7")
+    assert error.retry_after == pytest.approx(every)
+    assert f"Too {limit.what} from your address: " in error.detail
+    # Others are not bothered, nor is who comes from where nobody knows.
+    limits.take(limit, session="another", address="192.0.2.8")
+    limits.take(limit, session="a third")
+    clock.advance(every)
+    limits.take(limit, session="a fourth", address="192.0.2.7")
+    refused(limits, limit, "a fifth", address="192.0.2.7")
+
+
+def test_a_line_of_ipv6_is_one_address(limits: Limits) -> None:
+    for number in range(60):
+        limits.take(MESSAGES, session=f"{number}", address=f"2001:db8::{number:x}")
+    refused(limits, MESSAGES, "another", address="2001:db8::ffff")
+    limits.take(MESSAGES, session="another", address="2001:db8:0:1::1")
+
+
+def test_what_an_address_refuses_costs_the_session_nothing(limits: Limits) -> None:
+    for number in range(60):
+        limits.take(MESSAGES, session=f"{number}", address="192.0.2.7")
+    for _ in range(25):
+        refused(limits, MESSAGES, "a", address="192.0.2.7")
+    for _ in range(20):
+        limits.take(MESSAGES, session="a", address="192.0.2.8")
 
 
 def test_text_is_counted_in_bytes_a_minute(limits: Limits, clock: Clock) -> None:
-    limits.take(TEXT, "a", 64 * 1024)
+    limits.take(TEXT, 64 * 1024, session="a")
     error = refused(limits, TEXT, amount=1024)
     assert error.retry_after == pytest.approx(60 / 64)
     clock.advance(30)
-    limits.take(TEXT, "a", 32 * 1024)
+    limits.take(TEXT, 32 * 1024, session="a")
     refused(limits, TEXT, amount=1)
 
 
-def test_what_is_held_by_an_address() -> None:
-    assert HELD_BY_ADDRESS == 256
+@pytest.mark.parametrize(
+    ("quota", "most", "text"),
+    [
+        (HELD, 256, "Your address holds 256 requests: close one first."),
+        (IN_USE, 1000, "Your address has 1000 sessions in use: log out of one, or come back"),
+        (MADE, 100, "Your address has made 100 rooms: use one of those there are."),
+    ],
+)
+def test_an_address_has_so_many_at_a_time(
+    limits: Limits, quota: Quota, most: int, text: str
+) -> None:
+    for _ in range(most):
+        limits.hold("192.0.2.7", quota)
+    with pytest.raises(TooMany, match=text):
+        limits.hold("192.0.2.7", quota)
+    limits.hold("192.0.2.8", quota)
+    limits.let_go("192.0.2.7", quota)
+    limits.hold("192.0.2.7", quota)
+    # Where nobody knows where from, nobody can be told apart.
+    for _ in range(most + 1):
+        limits.hold("", quota)
 
 
 def test_a_bucket_is_never_fuller_than_full(limits: Limits, clock: Clock) -> None:
-    limits.take(MESSAGES, "a")
+    limits.take(MESSAGES, session="a")
     clock.advance(50)
     for _ in range(20):
-        limits.take(MESSAGES, "a")
+        limits.take(MESSAGES, session="a")
     refused(limits, MESSAGES)
 
 
 def test_keys_and_rates_have_buckets_of_their_own(limits: Limits) -> None:
     for _ in range(5):
-        limits.take(ROOMS, "a")
+        limits.take(ROOMS, session="a")
     refused(limits, ROOMS, "a")
-    limits.take(ROOMS, "b")
-    limits.take(MESSAGES, "a")
+    limits.take(ROOMS, session="b")
+    limits.take(MESSAGES, session="a")
 
 
 def test_a_refusal_takes_nothing(limits: Limits) -> None:
-    limits.take(TEXT, "a", 60_000)
+    limits.take(TEXT, 60_000, session="a")
     refused(limits, TEXT, amount=10_000)
-    limits.take(TEXT, "a", 5_000)
+    limits.take(TEXT, 5_000, session="a")
 
 
 def test_the_sentence_says_what_the_wait_is(limits: Limits) -> None:
     for _ in range(5):
-        limits.take(ROOMS, "a")
+        limits.take(ROOMS, session="a")
     assert refused(limits, ROOMS).detail == "Too many new rooms: try again in 60 s."
 
 
-@pytest.mark.parametrize("rate", [MESSAGES, SESSIONS, ROOMS])
-def test_who_waits_as_long_as_was_said_is_let_through(rate: Rate) -> None:
+@pytest.mark.parametrize("limit", [MESSAGES, NAMES, ROOMS])
+def test_who_waits_as_long_as_was_said_is_let_through(limit: Limit) -> None:
     """Whatever is left in the bucket: sums of tenths of a second are never quite what they seem."""
     for tenths in range(1, 3000):
         clock = Clock()
         limits = Limits(Reaper(clock))
-        limits.take(rate, "a", rate.burst)
+        assert limit.session is not None
+        limits.take(limit, limit.session.burst, session="a")
         clock.advance(tenths / 10)
         waits: list[float] = []
         while not waits:
             try:
-                limits.take(rate, "a")
+                limits.take(limit, session="a")
             except TooMany as error:
                 waits.append(error.retry_after or math.inf)
         clock.advance(math.ceil(waits[0]))
-        limits.take(rate, "a")
+        limits.take(limit, session="a")
+
+
+def kept(limits: Limits) -> int:
+    """How many buckets are remembered."""
+    return sum(map(len, limits._buckets.values()))
+
+
+def test_many_are_forgotten_a_few_at_a_time(limits: Limits, clock: Clock) -> None:
+    """Others have their turn in between; and who was there again meanwhile is not forgotten."""
+    for number in range(5000):
+        limits.take(ROOMS, session=f"{number}")
+    clock.pump([1.0] * 299)
+    for number in range(20):
+        limits.take(ROOMS, session=f"{number}")
+    clock.advance(1)
+    assert 20 < kept(limits) < 5000
+    clock.pump([1.0] * 10)
+    assert kept(limits) == 20
 
 
 def test_full_buckets_are_forgotten(limits: Limits, clock: Clock) -> None:
     for number in range(1000):
-        limits.take(MESSAGES, number)
+        limits.take(MESSAGES, session=f"{number}")
     for _ in range(5):
-        limits.take(ROOMS, "a")
+        limits.take(ROOMS, session="a")
     clock.pump([1.0] * int(FORGET_EVERY + 1))
-    assert len(limits._buckets) == 1, "rooms take five minutes to come back"
+    assert kept(limits) == 1, "rooms take five minutes to come back"
     clock.pump([1.0] * 300)
-    assert not limits._buckets
+    assert not kept(limits)
     assert not clock.getDelayedCalls(), "with nothing to forget there is no sweep"
-    limits.take(MESSAGES, "a")
+    limits.take(MESSAGES, session="a")
     assert clock.getDelayedCalls()
 
 
 def test_forgetting_forgives_nobody(limits: Limits, clock: Clock) -> None:
     for _ in range(5):
-        limits.take(ROOMS, "a")
+        limits.take(ROOMS, session="a")
     clock.pump([1.0] * 59)
     refused(limits, ROOMS)
     clock.pump([1.0] * 2)
-    limits.take(ROOMS, "a")
+    limits.take(ROOMS, session="a")
     refused(limits, ROOMS)
 
 
 def test_switched_off(clock: Clock) -> None:
     limits = Limits(Reaper(clock), on=False)
     for _ in range(1000):
-        limits.take(ROOMS, "a", 1000)
-    assert not limits._buckets
+        limits.take(ROOMS, 1000, session="a")
+    assert not kept(limits)
     assert not clock.getDelayedCalls()
 
 
 def test_what_one_of_several_refuses_costs_the_others_nothing(limits: Limits) -> None:
-    limits.take(TEXT, "a", 64 * 1024)
+    limits.take(TEXT, 64 * 1024, session="a")
     for _ in range(21):
         with pytest.raises(TooMany) as raised:
-            limits.take_all([(MESSAGES, 1), (TEXT, 1024)], "a")
+            limits.take_all([(MESSAGES, 1), (TEXT, 1024)], session="a")
         assert raised.value.retry_after == pytest.approx(60 / 64)
     for _ in range(20):
-        limits.take(MESSAGES, "a")
+        limits.take(MESSAGES, session="a")
