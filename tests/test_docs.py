@@ -487,7 +487,7 @@ def test_the_table_of_events() -> None:
         events.hello("0.e", 15, "comet-chat"),
         events.heartbeat("0.e"),
         events.reset("0.e"),
-        events.gap("lobby", 1, 2),
+        events.gap("lobby", 1, 2, at_least=True),
         events.reopen("0.e", 0),
         events.bye("logged out"),
         events.error(429, "Too many."),
