@@ -154,7 +154,8 @@ def transcript(messages: Sequence[Mapping[str, Any]], now: datetime) -> tuple[Li
             not new_day
             and before is not None
             and event["from"] == author
-            and at - before <= GROUP_WINDOW
+            # The clock can have been set back in between.
+            and abs(at - before) <= GROUP_WINDOW
         )
         author = event["from"]
         lines.append(

@@ -240,6 +240,18 @@ def test_lines_of_one_author_are_one_group_for_five_minutes() -> None:
     assert [line.clock for line in lines] == ["10:00", "10:05", "10:10", "10:10", "10:10"]
 
 
+def test_what_was_said_after_the_clock_was_set_back_is_a_group_of_its_own() -> None:
+    lines = transcript(
+        [
+            message(1, "ada", "a", "2026-11-21T10:00:00.000Z"),
+            message(2, "ada", "b", "2026-11-21T08:00:00.000Z"),
+            message(3, "ada", "c", "2026-11-21T07:59:00.000Z"),
+        ],
+        NOW,
+    )
+    assert [line.first for line in lines] == [True, True, False]
+
+
 def test_days_have_a_line_and_end_a_group() -> None:
     lines = transcript(
         [

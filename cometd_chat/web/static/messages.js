@@ -362,7 +362,8 @@ export class Messages {
       earlier !== null &&
       previous === before &&
       /** @type {HTMLElement} */ (before).dataset.from === line.dataset.from &&
-      at.getTime() - earlier.getTime() <= GROUP_WINDOW;
+      // The clock can have been set back in between.
+      Math.abs(at.getTime() - earlier.getTime()) <= GROUP_WINDOW;
     line.classList.toggle("first", !grouped);
   }
 
