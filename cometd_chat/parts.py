@@ -1,6 +1,6 @@
 """What any service here is made of: parts that start in order, stop in reverse, or say why not.
 
-What it is: `OrderedServices`, `Daemon` and `Lifetime`, the monotonic clock, the one exception.
+What it is: `OrderedServices`, `Daemon` and `Lifetime`, and the one exception.
 
 What it may know: Twisted's services. Not what the parts do.
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
@@ -23,7 +22,6 @@ from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from cometd_chat.errors import ChatError
 from cometd_chat.settings import print_sentence
@@ -34,31 +32,6 @@ STOP_TIMEOUT = 20.0
 
 class CannotStart(Exception):
     """The daemon can't run here; the text says why and what to do about it."""
-
-
-@implementer(IReactorTime)
-class SteadyClock:
-    """The reactor's clock, but for jumps of the system's: setting the time expires nobody.
-
-    :param reactor: runs the calls.
-    """
-
-    def __init__(self, reactor: IReactorTime) -> None:
-        self._reactor = reactor
-
-    def seconds(self) -> float:
-        """Seconds since some time, never set back (CLOCK_MONOTONIC)."""
-        return time.monotonic()
-
-    def callLater(
-        self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object
-    ) -> Any:
-        """See `IReactorTime.callLater`."""
-        return self._reactor.callLater(delay, callable, *args, **kwargs)
-
-    def getDelayedCalls(self) -> Any:
-        """See `IReactorTime.getDelayedCalls`."""
-        return self._reactor.getDelayedCalls()
 
 
 class Lifetime(Service):

@@ -29,6 +29,7 @@ from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.limits import Limits
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
@@ -43,9 +44,10 @@ from cometd_chat.log.log import EventLog, Tail
 from cometd_chat.log.sql import SqlEventLog
 from cometd_chat.log_output import LogOutput
 from cometd_chat.machine import memory_limit
-from cometd_chat.parts import Daemon, Lifetime, SteadyClock, stop_by_signals
+from cometd_chat.parts import Daemon, Lifetime, stop_by_signals
 from cometd_chat.ports import ListeningPorts, announce, raise_open_file_limit
 from cometd_chat.settings import Options, Percent, Settings
+from cometd_chat.steady import make_steady
 from cometd_chat.systemd import Notifier
 from cometd_chat.transports import below
 from cometd_chat.transports.budget import MemoryBudget
@@ -104,8 +106,8 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     """
     data = DataDirectory(settings.data)
     secret = SecretFile(data.path / "secret")
-    clock = SteadyClock(reactor)
-    engine = CometEngine(clock, Reaper(clock, resolution(settings)))
+    make_steady(reactor)
+    engine = CometEngine(reactor, Reaper(reactor, resolution(settings)))
     database = Database(data.path / "chat.sqlite", reactor, max_bytes=settings.max_log)
     log = SqlEventLog(database)
     chat = build_chat(settings, engine, log, SqlDirectory(database))
@@ -171,6 +173,7 @@ def build_chat(
             directory,
             engine.reaper,
             wall_clock=time.time,
+            lasting=LastingClock(time.time, engine.reaper.seconds),
             random_bytes=secrets.token_bytes,
             guest_timeout=settings.guest_timeout,
         ),

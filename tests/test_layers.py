@@ -36,6 +36,7 @@ ROOF = {
     "collector",
     "log_output",
     "parts",
+    "steady",
     "data",
     "ports",
     "settings",

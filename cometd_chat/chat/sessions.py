@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cometd_chat.chat import names
+from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidToken, NameTaken
 from cometd_chat.log.directory import Directory, SessionRow
@@ -103,7 +104,8 @@ class Sessions:
     """All sessions that have a name or were used lately.
 
     :param reaper: its sweep frees the names of guests who are gone.
-    :param wall_clock: seconds since 1970, for what outlives the process.
+    :param wall_clock: seconds since 1970, for when sessions began.
+    :param lasting: for when they end; started here.
     :param random_bytes: so many unguessable bytes.
     :param guest_timeout: seconds after which the name of a guest who holds nothing and asks for
         nothing is free again.
@@ -117,12 +119,14 @@ class Sessions:
         reaper: Reaper,
         *,
         wall_clock: Callable[[], float],
+        lasting: LastingClock,
         random_bytes: Callable[[int], bytes],
         guest_timeout: float,
     ) -> None:
         self._directory = directory
         self._reaper = reaper
         self._wall_clock = wall_clock
+        self._lasting = lasting
         self._random_bytes = random_bytes
         self._guest_timeout = guest_timeout
         #: Told of a guest whose name others may take from now.
@@ -137,10 +141,14 @@ class Sessions:
 
     def start(self) -> None:
         """Take up the sessions that had names when the daemon stopped."""
+        last = self._directory.last_expiry()
+        # The session that will end last was used that long before.
+        self._lasting.start(None if last is None else last / 1000 - TOKEN_LIFETIME)
+        now = self._lasting.seconds()
         for row in self._directory.named_sessions():
-            if row.expires_at / 1000 > self._wall_clock():
+            if row.expires_at / 1000 > now:
                 self._remember(self._session(row))
-        dropping = self._directory.drop_expired(int(self._wall_clock() * 1000))
+        dropping = self._directory.drop_expired(int(now * 1000))
         dropping.addErrback(lambda failure: self._log.failure("expired sessions stay", failure))
 
     async def start_guest(
@@ -156,15 +164,14 @@ class Sessions:
         name, key = _named(name)
         self._refuse_taken(key, None)
         token = urlsafe_b64encode(self._random_bytes(24)).decode("ascii")
-        now = self._wall_clock()
         row = SessionRow(
             id=self._random_bytes(12).hex(),
             token_hash=_hash(token),
             name=name,
             name_key=None if passing else key,
             role=GUEST,
-            created_at=int(now * 1000),
-            expires_at=int((now + TOKEN_LIFETIME) * 1000),
+            created_at=int(self._wall_clock() * 1000),
+            expires_at=int((self._lasting.seconds() + TOKEN_LIFETIME) * 1000),
         )
         session = self._session(row)
         session.name_key = key
@@ -195,7 +202,7 @@ class Sessions:
             session = await self._load(token_hash)
         if session.name_key is None:
             await self._take_back(session)
-        if session.expires_at <= self._wall_clock():
+        if session.expires_at <= self._lasting.seconds():
             await self.end(session)
             raise InvalidToken("That session is over: log in again.")
         session.seen_at = self._reaper.moment()
@@ -204,7 +211,7 @@ class Sessions:
     def use_again(self, session: Session) -> bool:
         """Whether a session that `by_token` gave may be used again without asking for it; False
         when there is more to be done than to note that it is in use."""
-        now = self._wall_clock()
+        now = self._lasting.seconds()
         if session.ended or session.name_key is None or session.expires_at <= now:
             return False
         if now + TOKEN_LIFETIME - session.expires_at >= _EXTEND_AFTER and not session.brief:
@@ -243,7 +250,7 @@ class Sessions:
 
         :returns: False when that was done lately, and it isn't worth writing down again.
         """
-        expires_at = self._wall_clock() + TOKEN_LIFETIME
+        expires_at = self._lasting.seconds() + TOKEN_LIFETIME
         if session.brief or expires_at - session.expires_at < _EXTEND_AFTER:
             return False
         session.expires_at = expires_at

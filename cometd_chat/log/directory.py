@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
-from sqlalchemy import Connection, Delete, Update, delete, insert, select, update
+from sqlalchemy import Connection, Delete, Update, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 from twisted.internet.defer import Deferred
 
@@ -33,7 +33,7 @@ class SessionRow:
     :param name_key: the name as it is compared, or None while it is free for others.
     :param role: what she may do.
     :param created_at: milliseconds since 1970-01-01T00:00Z, like all times here.
-    :param expires_at: when the session ends by itself.
+    :param expires_at: when the session ends by itself, in milliseconds by its owner's clock.
     """
 
     id: str
@@ -103,8 +103,11 @@ class Directory(Protocol):
     def drop_expired(self, now: int) -> Deferred[int]:
         """Forget the sessions that have expired; says how many.
 
-        :param now: milliseconds since 1970-01-01T00:00Z.
+        :param now: in milliseconds, by the same clock.
         """
+
+    def last_expiry(self) -> int | None:
+        """When the session that ends last does; None when there is none. Blocks: for the start."""
 
     def named_sessions(self) -> list[SessionRow]:
         """The sessions whose name is not free. Blocks: for the start."""
@@ -193,6 +196,11 @@ class SqlDirectory:
             return connection.execute(delete(sessions).where(sessions.c.expires_at <= now)).rowcount
 
         return self._database.write(drop)
+
+    def last_expiry(self) -> int | None:
+        """See `Directory.last_expiry`."""
+        query = select(func.max(sessions.c.expires_at))
+        return self._database.read_now(lambda connection: connection.execute(query).scalar())
 
     def named_sessions(self) -> list[SessionRow]:
         """See `Directory.named_sessions`."""

@@ -250,6 +250,10 @@ class MemoryDirectory:
             self._positions.pop(id, None)
         return succeed(len(expired))
 
+    def last_expiry(self) -> int | None:
+        """See `Directory.last_expiry`."""
+        return max((row.expires_at for row in self._sessions.values()), default=None)
+
     def named_sessions(self) -> list[SessionRow]:
         """See `Directory.named_sessions`."""
         named = [row for row in self._sessions.values() if row.name_key is not None]

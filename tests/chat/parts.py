@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.events import path_of
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.limits import Limits
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
@@ -94,6 +95,8 @@ class House:
         shown: Callable[[str], str | None] = lambda address: None,
     ) -> None:
         self.clock = Clock() if clock is None else clock
+        #: By how many seconds the calendar was set.
+        self.set_by = 0.0
         self.log = MemoryEventLog(wall_clock=self.calendar) if log is None else log
         self.directory: Any = directory
         if directory is None:
@@ -129,6 +132,7 @@ class House:
             self.directory,
             self.reaper,
             wall_clock=self.calendar,
+            lasting=LastingClock(self.calendar, self.clock.seconds),
             random_bytes=self._random_bytes,
             guest_timeout=900,
         )
@@ -138,8 +142,8 @@ class House:
         return self._bytes_given.to_bytes(count, "big")
 
     def calendar(self) -> float:
-        """Seconds since 1970; they go with the clock."""
-        return START + float(self.clock.seconds())
+        """Seconds since 1970; they go with the clock, unless they are set."""
+        return START + self.set_by + float(self.clock.seconds())
 
     def advance(self, seconds: float) -> None:
         """Let time go by, so that the sweep comes round each second."""

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogEvent
 
+from cometd_chat.chat.lasting import MOST_AWAY
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions
 from cometd_chat.errors import (
     ChatError,
@@ -496,12 +497,45 @@ def test_a_start_drops_what_has_expired(
     house: House, sessions: Sessions, directory: SlowDirectory
 ) -> None:
     now(sessions.start_guest("alice"))
-    house.clock.advance(TOKEN_LIFETIME / 2)
+    house.clock.advance(TOKEN_LIFETIME - MOST_AWAY / 2)
     now(sessions.start_guest("bob"))
-    house.clock.advance(TOKEN_LIFETIME / 2)
+    house.clock.advance(MOST_AWAY / 2)
     again = restarted(house)
     assert [row.name for row in rows(directory)] == ["bob"]
     now(again.start_guest("alice"))
+
+
+# -- the system's clock is set
+
+
+@pytest.mark.parametrize("days", [400, -400])
+def test_no_session_ends_when_the_clock_is_set(
+    house: House, sessions: Sessions, directory: SlowDirectory, days: int
+) -> None:
+    _, token = now(sessions.start_guest("alice"))
+    house.set_by += days * 86400
+    alice = now(sessions.by_token(token))
+    assert sessions.use_again(alice)
+    assert not sessions.extend(alice), "not a second has gone by"
+
+
+@pytest.mark.parametrize("days", [400, -400])
+def test_none_ends_when_it_is_set_while_the_daemon_is_away(
+    house: House, sessions: Sessions, directory: SlowDirectory, days: int
+) -> None:
+    _, token = now(sessions.start_guest("alice"))
+    house.set_by += days * 86400
+    again = restarted(house)
+    alice = now(again.by_token(token))
+    assert again.use_again(alice) or again.extend(alice)
+    # And it may be set right.
+    house.set_by = 0
+    third = restarted(house)
+    alice = now(third.by_token(token))
+    # It ends in the end.
+    house.clock.advance(TOKEN_LIFETIME + 1)
+    with pytest.raises(InvalidToken):
+        now(third.by_token(token))
 
 
 # -- the end

@@ -1,0 +1,129 @@
+"""The system's clock is set while the daemon runs, and while it does not: nothing waits for it.
+
+Only the daemon's own is: it is started with a ``sitecustomize`` that adds what a file says.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.daemon.talk import Held, log_in, metric, once, say, wait_until
+from tests.support import PATIENCE, Daemon
+
+HEARTBEAT, POLL_TIMEOUT, EXPIRATION_DELAY = 0.5, 1.0, 3.0
+
+#: Its place in the path is before anything of the daemon's: Twisted keeps `time.time` itself.
+SET = """
+import time
+from pathlib import Path
+real, ahead = time.time, Path({path!r})
+time.time = lambda: real() + float(ahead.read_text())
+time.time_ns = lambda: int(time.time() * 1e9)
+"""
+
+YEAR = 400 * 86400.0
+JUMPS = (-7200.0, -YEAR, YEAR)
+
+
+@attrs.frozen
+class Machine:
+    """A daemon, and the clock of its machine."""
+
+    daemon: Daemon
+    ahead: Path
+    watchdog: socket.socket
+
+    def set(self, seconds: float) -> None:
+        """Set the clock by so many seconds from the true time."""
+        new = self.ahead.with_suffix(".new")
+        new.write_text(str(seconds))
+        new.rename(self.ahead)
+
+    def beats(self) -> int:
+        """How often systemd was told that the reactor turns, since the last look."""
+        count = 0
+        while True:
+            try:
+                count += self.watchdog.recv(100) == b"WATCHDOG=1"
+            except BlockingIOError:
+                return count
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    ahead = tmp_path / "ahead"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SET.format(path=str(ahead)))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as watchdog:
+        watchdog.bind(str(tmp_path / "notify"))
+        watchdog.setblocking(False)
+        daemon = Daemon(
+            tmp_path,
+            f"--heartbeat={HEARTBEAT:g}",
+            f"--poll-timeout={POLL_TIMEOUT:g}",
+            f"--expiration-delay={EXPIRATION_DELAY:g}",
+            environ={
+                "PYTHONPATH": str(tmp_path / "site"),
+                "NOTIFY_SOCKET": str(tmp_path / "notify"),
+                "WATCHDOG_USEC": "1000000",
+            },
+        )
+        made = Machine(daemon, ahead, watchdog)
+        made.set(0)
+        with daemon:
+            yield made
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_it_is_set_while_the_daemon_runs(machine: Machine, jump: float) -> None:
+    port = machine.daemon.port
+    token = log_in(port, "ada")
+    with Held(port, f"/api/v1/events/stream?token={token}") as held:
+        held.until(b'"type":"heartbeat"')
+        cursor = once(port, "GET", "/api/v1/events/poll").json["cursor"]
+        for seconds in (jump, 0.0):
+            machine.set(seconds)
+            # It sees the new time, where times are shown.
+            said = say(port, token, f"set by {seconds}").json
+            at = time.strftime("%Y-%m-%d", time.gmtime(time.time() + seconds))
+            assert said["at"].startswith(at)
+            cursor = said["cursor"]
+            machine.beats()
+            held.read = b""
+            for _ in range(3):
+                held.until(b'"type":"heartbeat"')
+                held.read = b""
+            began = time.monotonic()
+            assert once(port, "GET", f"/api/v1/events/poll?cursor={cursor}").json["events"] == []
+            assert time.monotonic() - began < POLL_TIMEOUT + PATIENCE / 2
+            wait_until(machine.beats, "the watchdog is told")
+            assert once(port, "GET", f"/api/v1/rooms/lobby/people?token={token}").status == 200
+        assert [each["name"] for each in _people(port)] == ["ada"]
+    assert metric(port, 'comet_chat_expired_total{door="stream"}') == 0
+    assert once(port, "DELETE", "/api/v1/session", token=token).status == 204
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_it_is_set_while_the_daemon_is_away(machine: Machine, jump: float) -> None:
+    daemon = machine.daemon
+    token = log_in(daemon.port, "ada")
+    first = say(daemon.port, token, "before").json
+    for seconds in (jump, 0.0):
+        machine.set(seconds)
+        daemon.restart()
+        said = say(daemon.port, token, f"set by {seconds}")
+        assert said.status == 201, "her token is as good as before"
+    events = once(daemon.port, "GET", f"/api/v1/events/poll?cursor={first['cursor']}").json
+    assert [each["text"] for each in events["events"]] == [f"set by {jump}", "set by 0.0"]
+    assert once(daemon.port, "GET", "/rooms/lobby/plain").status == 200
+
+
+def _people(port: int) -> list[dict[str, str]]:
+    people: list[dict[str, str]] = once(port, "GET", "/api/v1/rooms/lobby/people").json["people"]
+    return people
