@@ -51,9 +51,12 @@ def post(path: str, body: bytes, headers: str = "", kind: str = "application/jso
     ).encode() + body
 
 
-def cookie(token: str) -> str:
-    """The header line by which a browser shows its session."""
-    return f"Cookie: comet_session={token}\r\n"
+def cookie(pair: str) -> str:
+    """The header line by which a browser shows its session.
+
+    :param pair: name and value, as the server gave them.
+    """
+    return f"Cookie: {pair}\r\n"
 
 
 def bearer(token: str) -> str:

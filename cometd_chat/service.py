@@ -260,6 +260,7 @@ def build_site(
     auth = Auth(
         chat.sessions,
         secret=secret,
+        installation=lambda: chat.feed.log.origin,
         public_reading=settings.public_reading,
         origins=origins,
         peers=peers,

@@ -27,9 +27,15 @@ from cometd_chat.transports import below
 from tests.net import MemoryNet
 from tests.wire import Response
 
+#: How the header begins that takes the session's cookie away.
+CLEARED = "comet_session_memory=; Path=/; Max-Age=0;"
+
 
 class HeldLog(MemoryEventLog):
     """A log whose reads can be made to wait, as those of a database do, or to fail."""
+
+    #: So that the session's cookie is ``comet_session_memory`` on all sites.
+    origin = "memory"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

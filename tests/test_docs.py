@@ -44,7 +44,7 @@ CHANGING = [
     (re.compile(r"\b([0-9]+)\.[a-z0-9]{6}\b"), r"\1.EPOCH"),
     (re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z"), "TIME"),
     (re.compile(r'"token":"[^"]+"'), '"token":"TOKEN"'),
-    (re.compile(r"comet_session=[\w-]+"), "comet_session=TOKEN"),
+    (re.compile(r"comet_session_[a-z0-9]+=[\w-]+"), "comet_session_ID=TOKEN"),
     (re.compile(r"nonce([=-])(\"?)[\w-]+"), r"nonce\1\2NONCE"),
     (re.compile(r"comet-chat/[0-9][\w.]*"), "comet-chat/VERSION"),
     (re.compile(r"(?m)^Date: .*$"), "Date: TIME"),

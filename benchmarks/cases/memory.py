@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from benchmarks.plan import BOTH_OFF, Plan, Sample, Standing, stand
 from benchmarks.servers import nchan
-from benchmarks.servers.comet import EVENTS, PLAIN, Comet, cursor, has_short_cuts, sessions
+from benchmarks.servers.comet import EVENTS, PLAIN, Comet, cookies, cursor, has_short_cuts
 from benchmarks.wire import cookie, get
 
 #: Doors by how a client opens them, and what shows that they are held.
@@ -49,11 +49,11 @@ def of_comet(plan: Plan, server: Comet) -> Sample:
     with ExitStack() as stack:
         standing = stand(stack, server)
         address = standing.running.address
-        tokens = sessions(address, [f"first{n}" for n in range(before)])
+        tokens = cookies(address, [f"first{n}" for n in range(before)])
         began_at = cursor(address)
         fill(standing, [request(server.door, token, began_at) for token in tokens])
         start = standing.running.memory()
-        tokens = sessions(address, [f"more{n}" for n in range(more)])
+        tokens = cookies(address, [f"more{n}" for n in range(more)])
         standing.load.call("idle", SETTLE)
         with_sessions = standing.running.memory()
         fill(standing, [request(server.door, token, began_at) for token in tokens])

@@ -15,7 +15,7 @@ from benchmarks.load.remote import Remote
 from benchmarks.plan import BOTH_OFF, Plan, Sample, cost, quantile
 from benchmarks.processes import Address, BenchmarkFailed, Running
 from benchmarks.servers import nchan, python
-from benchmarks.servers.comet import EVENTS, PLAIN, Comet, has_short_cuts, sessions
+from benchmarks.servers.comet import EVENTS, PLAIN, Comet, cookies, has_short_cuts
 from benchmarks.servers.faye import BayeuxCycle, Faye, clients_of
 from benchmarks.wire import cookie, get
 
@@ -99,7 +99,7 @@ class PolledComet(Comet):
 
     def cycle(self, address: Address, count: int) -> CometCycle:
         """Each has a session."""
-        return CometCycle(sessions(address, [f"poller{n}" for n in range(count)]))
+        return CometCycle(cookies(address, [f"poller{n}" for n in range(count)]))
 
 
 class BayeuxComet(Comet):

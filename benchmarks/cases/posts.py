@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from benchmarks.plan import Plan, Sample, Standing, cost, quantile, stand
 from benchmarks.processes import BenchmarkFailed
-from benchmarks.servers.comet import POSTS, Comet, message, sessions
+from benchmarks.servers.comet import POSTS, Comet, cookies, message
 from benchmarks.servers.python import PROGRAMS
 from benchmarks.servers.server import scratch
 from benchmarks.wire import cookie, post
@@ -27,7 +27,7 @@ def run(plan: Plan) -> Iterator[Sample]:
         ready = []
         for server in servers:
             standing = stand(stack, server)
-            tokens = sessions(standing.running.address, [f"poster{n}" for n in range(max(POSTERS))])
+            tokens = cookies(standing.running.address, [f"poster{n}" for n in range(max(POSTERS))])
             ready.append((standing, [request(token) for token in tokens]))
             standing.load.call("flood", ready[-1][1], 0.2)
         for round in range(plan.rounds):

@@ -10,6 +10,7 @@ Invariant: default options but for the limits on rates; every run has a new data
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -23,8 +24,6 @@ from benchmarks.servers.server import scratch
 from benchmarks.wire import (
     MARK,
     ask,
-    bearer,
-    body,
     connect,
     cookie,
     exchange,
@@ -79,7 +78,7 @@ class Comet:
         self.name = name
         self.door = door
         self.ready = b"hello"
-        self.token = ""
+        self.cookie = ""
         self._options = list(options)
         self._launcher = list(launcher) or [twistd()]
         self._directory = scratch(name)
@@ -89,9 +88,9 @@ class Comet:
     def start(self) -> Running:
         """Start with a publisher's session and a room that nobody reads."""
         running = self.start_again()
-        if not self.token:
-            self.token = session(running.address, "publisher")
-            room = post("/api/v1/rooms", b'{"name": "%s"}' % QUIET.encode(), bearer(self.token))
+        if not self.cookie:
+            (self.cookie,) = cookies(running.address, ["publisher"])
+            room = post("/api/v1/rooms", b'{"name": "%s"}' % QUIET.encode(), cookie(self.cookie))
             ask(running.address, room)
         return running
 
@@ -113,15 +112,15 @@ class Comet:
         if self._subscribed:
             return get(path)
         self._subscribed = True
-        return get(path, cookie(self.token))
+        return get(path, cookie(self.cookie))
 
     def publish(self, payload: bytes) -> bytes:
         """Post to the lobby; the daemon makes the payload itself."""
-        return post(POSTS.format("lobby"), message(), cookie(self.token))
+        return post(POSTS.format("lobby"), message(), cookie(self.cookie))
 
     def publish_to_nobody(self, payload: bytes) -> bytes:
         """Post to the room that nobody reads."""
-        return post(POSTS.format(QUIET), message(), cookie(self.token))
+        return post(POSTS.format(QUIET), message(), cookie(self.cookie))
 
     def sample(self, address: Address) -> bytes:
         """What one message looks like on the door, with all its framing."""
@@ -150,14 +149,25 @@ def session(address: Address, name: str) -> str:
 
 def sessions(address: Address, names: Sequence[str]) -> list[str]:
     """The tokens of new sessions, made on a few connections at once."""
+    return [pair.partition("=")[2] for pair in cookies(address, names)]
+
+
+def cookies(address: Address, names: Sequence[str]) -> list[str]:
+    """The cookies of new sessions, name and value, made on a few connections at once."""
 
     def some(part: Sequence[str]) -> list[str]:
         with connect(address) as stream:
-            return [json.loads(body(exchange(stream, new_session(name))))["token"] for name in part]
+            return [_cookie_of(exchange(stream, new_session(name))) for name in part]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         parts = pool.map(some, [names[start::AT_ONCE] for start in range(AT_ONCE)])
-        return [token for part in parts for token in part]
+        return [pair for part in parts for pair in part]
+
+
+def _cookie_of(answer: bytes) -> str:
+    found = re.search(rb"\r\nSet-Cookie: ([^;]+)", answer)
+    assert found, answer
+    return found[1].decode()
 
 
 def new_session(name: str) -> bytes:

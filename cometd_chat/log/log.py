@@ -165,6 +165,11 @@ class EventLog(Protocol):
     def usage(self) -> Usage | None:
         """How much of its limit it took when something was last stored; None without a limit."""
 
+    @property
+    def origin(self) -> str:
+        """The name of its first epoch: random, and the same for as long as this log is kept, in a
+        backup that is restored, too. Not before it is open."""
+
     def append(self, draft: Draft) -> Deferred[Record]:
         """Make a draft durable.
 

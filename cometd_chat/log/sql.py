@@ -174,6 +174,11 @@ class SqlEventLog:
         """See `EventLog.follow`."""
         return self._followers.add(listener)
 
+    @property
+    def origin(self) -> str:
+        """See `EventLog.origin`."""
+        return self._epochs.names[0]
+
     def cursor(self, id: int) -> str:
         """See `EventLog.cursor`."""
         return self._epochs.cursor(id)

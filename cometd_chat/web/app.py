@@ -41,7 +41,7 @@ from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.lane import HotRoute
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import room_path, shielded
-from cometd_chat.web.auth import Auth, request_token
+from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux import Bayeux
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.doors import Doors
@@ -108,7 +108,7 @@ class ChatApp:
         name = parameters.string(parameters.json_object(request), "name")
         if session is not None:
             await self._chat.rename(session, name, self._peers.address(request))
-            token = request_token(request)
+            token = self._auth.request_token(request)
             return answers.json(request, _session(session, token))
         session, token = await self._chat.log_in(name, self._peers.address(request))
         self._auth.set_cookie(request, token)

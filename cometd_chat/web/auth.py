@@ -24,7 +24,13 @@ from cometd_chat.web import parameters
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.peers import Peers
 
-COOKIE = b"comet_session"
+#: What the cookie's name begins with; an id of the installation follows, for cookies know no ports
+#: (RFC 6265, section 8.5): two daemons on one host would log each other's people out.
+COOKIE = "comet_session_"
+
+#: Before that over TLS: no plain page, and none of another host name, can set such a cookie
+#: (RFC 6265bis, section 4.1.3.2).
+SECURE_PREFIX = "__Host-"
 
 #: Of a form's token, bytes.
 _TOKEN_SIZE = 16
@@ -36,6 +42,7 @@ class Auth:
     """Who sends a request.
 
     :param secret: gives the key of the forms' hidden tokens, 32 bytes.
+    :param installation: gives an id of this installation, letters and digits.
     :param public_reading: whether rooms can be read without a session.
     :param origins: foreign pages that may use the doors with a token.
     :param peers: whether a request came over TLS.
@@ -47,6 +54,7 @@ class Auth:
         sessions: Sessions,
         *,
         secret: Callable[[], bytes],
+        installation: Callable[[], str],
         public_reading: bool,
         origins: Origins,
         peers: Peers,
@@ -57,6 +65,7 @@ class Auth:
         self._peers = peers
         self._sessions = sessions
         self._secret = secret
+        self._installation = installation
         self.public_reading = public_reading
 
     # -- who
@@ -75,7 +84,7 @@ class Auth:
             token = query_token
         by_cookie = token is None and cookie
         if by_cookie:
-            token = _cookie(request)
+            token = self._cookie(request)
         if token is None:
             return None
         session = await self._sessions.by_token(token)
@@ -132,7 +141,8 @@ class Auth:
                 raise
             self.clear_cookie(request)
             # From here on it is as if it had not come: there is nobody in whose name it could act.
-            request.received_cookies.pop(COOKIE, None)  # type: ignore[attr-defined]
+            name = self._cookie_name(request).encode("ascii")
+            request.received_cookies.pop(name, None)  # type: ignore[attr-defined]
             return None
 
     # -- the cookie
@@ -150,8 +160,26 @@ class Auth:
         # One at most: a log-in with a cookie that is no good sets the new one only.
         request.setHeader(
             "set-cookie",
-            f"{COOKIE.decode()}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}",
+            f"{self._cookie_name(request)}={value}; Path=/; Max-Age={max_age}; HttpOnly; "
+            f"SameSite=Lax{secure}",
         )
+
+    def came_by_cookie(self, request: IRequest) -> bool:
+        """Whether a request brought its session in the cookie."""
+        return bearer(request) is None and self._cookie(request) is not None
+
+    def request_token(self, request: IRequest) -> str:
+        """The token that a request came with, in its header or its cookie; empty without one."""
+        return bearer(request) or self._cookie(request) or ""
+
+    def _cookie(self, request: IRequest) -> str | None:
+        name = self._cookie_name(request).encode("ascii")
+        value: bytes | None = request.getCookie(name)
+        return value.decode("utf-8", "replace") if value else None
+
+    def _cookie_name(self, request: IRequest) -> str:
+        prefix = SECURE_PREFIX if self._peers.is_secure(request) else ""
+        return f"{prefix}{COOKIE}{self._installation()}"
 
     # -- meant
 
@@ -164,7 +192,7 @@ class Auth:
         :raises CrossSite: it comes from elsewhere, or can't be told from that.
         """
         self.check_origin(request)
-        if bearer(request) is not None or _cookie(request) is None:
+        if bearer(request) is not None or self._cookie(request) is None:
             return
         if request.getHeader("sec-fetch-site") or request.getHeader("origin"):
             return
@@ -253,21 +281,6 @@ def is_foreign(request: IRequest) -> bool:
         return True
     origin = request.getHeader("origin")
     return origin is not None and not _is_ours(origin, request)
-
-
-def came_by_cookie(request: IRequest) -> bool:
-    """Whether a request brought its session in the cookie."""
-    return bearer(request) is None and _cookie(request) is not None
-
-
-def request_token(request: IRequest) -> str:
-    """The token that a request came with, in its header or its cookie; empty without one."""
-    return bearer(request) or _cookie(request) or ""
-
-
-def _cookie(request: IRequest) -> str | None:
-    value: bytes | None = request.getCookie(COOKIE)
-    return value.decode("utf-8", "replace") if value else None
 
 
 def _is_ours(page: str, request: IRequest) -> bool:

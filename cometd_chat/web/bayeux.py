@@ -32,7 +32,7 @@ from cometd_chat.transports.held import HoldableRequest, Manner
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
-from cometd_chat.web.auth import Auth, bearer, came_by_cookie, is_foreign, request_token
+from cometd_chat.web.auth import Auth, bearer, is_foreign
 from cometd_chat.web.bayeux_lines import EVENT_SOURCE, EventSourceLine, HeldLine, SocketLine
 from cometd_chat.web.bayeux_policy import Shown
 from cometd_chat.web.origins import Origins
@@ -379,8 +379,8 @@ class Bayeux:
         """
         said = cookies and (request.getCookie(BROWSER_COOKIE) or request.getCookie(SOCKET_COOKIE))
         browser = _BROWSER.fullmatch(said or b"")
-        by_cookie = cookies and came_by_cookie(request)
-        token = request_token(request) if cookies else bearer(request)
+        by_cookie = cookies and self._auth.came_by_cookie(request)
+        token = self._auth.request_token(request) if cookies else bearer(request)
         return Peer(
             transport=transport,
             browser=None if browser is None else browser[0].decode("ascii"),

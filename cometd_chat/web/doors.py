@@ -49,7 +49,7 @@ from cometd_chat.transports.held import (
 from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.transports.websocket import WebSocket, WebSocketFrames, require_upgrade
-from cometd_chat.web.auth import Auth, came_by_cookie
+from cometd_chat.web.auth import Auth
 from cometd_chat.web.parameters import Parameters, query, refused
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
@@ -333,7 +333,7 @@ class Doors:
         rooms: Sequence[Room],
         session: Session | None,
     ) -> Asked:
-        by_cookie = fields.optional("token") is None and came_by_cookie(request)
+        by_cookie = fields.optional("token") is None and self._auth.came_by_cookie(request)
         most = MOST_BY_COOKIE if by_cookie else MOST_BY_TOKEN
         wait = fields.seconds("wait", self._holding.poll_timeout, self._holding.poll_timeout)
         client = fields.optional("client")

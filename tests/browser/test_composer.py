@@ -153,9 +153,10 @@ def test_a_lost_session_keeps_the_text_and_comes_back(visits: Visits, cookie: st
     # Her name is free again, her cookie is gone or was spoilt.
     ada.log_out_elsewhere()
     expect(ada.page.locator("#notice")).to_contain_text("logged out")
+    (name,) = (each["name"] for each in ada.window.context.cookies())
     ada.window.context.clear_cookies()
     if cookie:
-        place = {"name": "comet_session", "value": cookie, "url": ada.room.daemon.url}
+        place = {"name": name, "value": cookie, "url": ada.room.daemon.url}
         ada.window.context.add_cookies([place])  # type: ignore[list-item]
     ada.say("said without a session")
     ada.hears("said without a session")
@@ -163,7 +164,7 @@ def test_a_lost_session_keeps_the_text_and_comes_back(visits: Visits, cookie: st
     expect(ada.page.locator(".failed, .pending")).to_have_count(0)
     expect(ada.page.locator("#notice")).to_be_hidden()
     ada.token = next(
-        each["value"] for each in ada.window.context.cookies() if each["name"] == "comet_session"
+        each["value"] for each in ada.window.context.cookies() if each["name"] == name
     )
     assert all(each.startswith("401 ") for each in ada.window.failures)
     ada.forgive()

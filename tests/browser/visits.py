@@ -19,7 +19,7 @@ import attrs
 from playwright.sync_api import Browser, Page
 
 from tests.browser.tabs import Tab, Window
-from tests.daemon.talk import log_in, once, say
+from tests.daemon.talk import log_in, log_in_by_cookie, once, say
 from tests.support import PATIENCE, Daemon
 
 
@@ -109,10 +109,10 @@ class Visits:
 
     def come(self, name: str, **options: Any) -> Visitor:
         """Somebody with a session and an empty tab."""
-        token = log_in(self.room.daemon.port, name)
+        cookie, token = log_in_by_cookie(self.room.daemon.port, name)
         window = Window(self.browser.new_context(**options))
         place = self.room.daemon.url
-        window.context.add_cookies([{"name": "comet_session", "value": token, "url": place}])
+        window.context.add_cookies([{"name": cookie, "value": token, "url": place}])
         visitor = Visitor(window, window.page(), self.room, token)
         self.visitors.append(visitor)
         return visitor

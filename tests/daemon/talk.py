@@ -94,10 +94,16 @@ def once(port: int, method: str, path: str, **request: Any) -> Answer:
 
 def log_in(port: int, name: str) -> str:
     """The token of a new guest."""
+    return log_in_by_cookie(port, name)[1]
+
+
+def log_in_by_cookie(port: int, name: str) -> tuple[str, str]:
+    """The name and the value of a new guest's cookie; the value is the token."""
     answer = once(port, "POST", "/api/v1/session", body={"name": name})
     assert answer.status == 201, answer
-    token: str = answer.json["token"]
-    return token
+    cookie, _, token = answer.headers["set-cookie"].partition(";")[0].partition("=")
+    assert token == answer.json["token"]
+    return cookie, token
 
 
 def say(

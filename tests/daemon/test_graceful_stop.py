@@ -124,7 +124,7 @@ def test_every_reader_is_told_where_to_go_on_and_does(tmp_path: Path) -> None:
 
 def head(door: str, token: str) -> dict[str, str]:
     """The classic page is for those who are logged in."""
-    return {"Cookie": f"comet_session={token}"} if door == "openchat" else {}
+    return {"Authorization": f"Bearer {token}"} if door == "openchat" else {}
 
 
 def stop_with_readers(daemon: Daemon, token: str, cursors: Mapping[str, str]) -> dict[str, bytes]:

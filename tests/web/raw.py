@@ -30,7 +30,7 @@ def post(
 
 JSONP = b"/api/v1/events/jsonp?wait=0&callback=f"
 OUR_SCRIPT = b"Host: localhost\r\nReferer: http://localhost/\r\n"
-COOKIE = b"Cookie: comet_session=TOKEN\r\n"
+COOKIE = b"Cookie: comet_session_memory=TOKEN\r\n"
 JSON = b"Content-Type: application/json\r\n"
 LENGTH = b"Content-Length: %d\r\n"
 
@@ -70,7 +70,9 @@ HOT: Mapping[str, bytes] = {
     "a poll by a cookie": get(POLL, b"Host: localhost\r\n" + COOKIE),
     "a poll by a token in its query": get(POLL + b"&token=TOKEN"),
     "a poll by a wrong token": get(POLL, b"Host: localhost\r\nAuthorization: Bearer no\r\n"),
-    "a poll by a wrong cookie": get(POLL, b"Host: localhost\r\nCookie: comet_session=no\r\n"),
+    "a poll by a wrong cookie": get(
+        POLL, b"Host: localhost\r\nCookie: comet_session_memory=no\r\n"
+    ),
     "a poll that wants HTML": get(POLL, b"Host: localhost\r\nAccept: text/html\r\n"),
     "a poll of a host that is not ours": get(POLL, b"Host: evil.example\r\n"),
     "a poll of a host that is none": get(POLL, b"Host: a b\r\n"),
@@ -102,7 +104,7 @@ HOT: Mapping[str, bytes] = {
         b"/rooms/nowhere.txt", b"Host: localhost\r\nAccept: text/html\r\n"
     ),
     "the text by a wrong cookie": get(
-        b"/rooms/lobby.txt", b"Host: localhost\r\nCookie: comet_session=no\r\n"
+        b"/rooms/lobby.txt", b"Host: localhost\r\nCookie: comet_session_memory=no\r\n"
     ),
     "a post": post(),
     "a post again": json_post(b'{"text":"hi","client_id":"1"}'),

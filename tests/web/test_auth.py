@@ -10,15 +10,16 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface import alsoProvides
 
-from cometd_chat.settings import parse_host
+from cometd_chat.settings import parse_host, parse_network
 from tests.chat.parts import now
-from tests.memory import MakeSite, MemorySite
+from tests.memory import CLEARED, MakeSite, MemorySite
 from tests.web.refusals import HTML, problem
 from tests.wire import Response
 
 SESSION = "/api/v1/session"
 MESSAGES = "/api/v1/rooms/lobby/messages"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/json"}
 PAGE = {"Accept": "text/html"}
 
 #: Headers of a request that a page of another site made.
@@ -71,7 +72,7 @@ CHANGE_NAMES = [f"{method} {path} {body.decode()}" for method, path, body, _ in 
 
 
 def cookie(token: str) -> dict[str, str]:
-    return {"Cookie": f"comet_session={token}"}
+    return {"Cookie": f"comet_session_memory={token}"}
 
 
 def form_token(page: Response) -> str:
@@ -214,7 +215,7 @@ def test_the_cookie(site: MemorySite) -> None:
     response = site.post(SESSION, {"name": "alice"})
     token = response.json()["token"]
     assert response.header("set-cookie") == (
-        f"comet_session={token}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
+        f"comet_session_memory={token}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
     )
     again = site.post(SESSION, {"name": "alice"}, headers=cookie(token))
     assert (again.status, again.json()) == (200, response.json())
@@ -227,18 +228,63 @@ def test_the_cookie_lives_as_long_as_its_token(site: MemorySite, path: str) -> N
     session.expires_at -= 2 * 86400  # It is two days old.
     response = site.get(path, headers=cookie(token))
     assert response.header("set-cookie") == (
-        f"comet_session={token}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
+        f"comet_session_memory={token}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
     )
     assert site.get(path, headers=cookie(token)).header("set-cookie") is None
     session.expires_at -= 2 * 86400
     assert site.get(path, token=token).header("set-cookie") is None, "it came by no cookie"
 
 
-def test_over_tls_the_cookie_is_secure(site: MemorySite) -> None:
+def test_over_tls_the_cookie_is_of_this_host_alone(make_site: MakeSite) -> None:
+    site = make_site(fast_lane=False)  # TLS never takes that.
     connection = site.connect()
     alsoProvides(connection.transport, ISSLTransport)
     response = connection.request("POST", SESSION, json={"name": "alice"})
-    assert (response.header("set-cookie") or "").endswith("; SameSite=Lax; Secure")
+    token = response.json()["token"]
+    assert response.header("set-cookie") == (
+        f"__Host-comet_session_memory={token}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax; "
+        "Secure"
+    )
+    sent = {"Cookie": f"__Host-comet_session_memory={token}", **JSON}
+    assert connection.request("POST", MESSAGES, json={"text": "hi"}, headers=sent).status == 201
+    # One without the prefix may have been set by any page of any host of the domain.
+    sent = {**cookie(token), **JSON}
+    response = connection.request("POST", MESSAGES, json={"text": "hi"}, headers=sent)
+    problem(site, response, 401, "no-session")
+    ended = connection.request(
+        "DELETE", SESSION, headers={"Cookie": f"__Host-comet_session_memory={token}", **JSON}
+    )
+    assert (ended.header("set-cookie") or "").startswith("__Host-comet_session_memory=; Path=/; ")
+
+
+def test_behind_a_proxy_that_says_so_it_is_over_tls(make_site: MakeSite) -> None:
+    site = make_site(trusted_proxy=(parse_network("192.0.2.7"),))
+    secure = {"X-Forwarded-Proto": "https"}
+    response = site.post(SESSION, {"name": "alice"}, headers=secure)
+    name, _, value = (response.header("set-cookie") or "").partition(";")[0].partition("=")
+    assert name == "__Host-comet_session_memory"
+    sent = {"Cookie": f"{name}={value}"}
+    assert site.post(MESSAGES, {"text": "hi"}, headers={**sent, **secure}).status == 201
+    problem(site, site.post(MESSAGES, {"text": "hi"}, headers=sent), 401, "no-session")
+
+
+def test_another_installation_has_another_cookie(make_site: MakeSite) -> None:
+    """Browsers send the cookies of all ports of a host to each (RFC 6265, section 8.5)."""
+    first, second = make_site(), make_site()
+    second.log.origin = "k3f9q2"
+    theirs = first.post(SESSION, {"name": "alice"}).header("set-cookie") or ""
+    jar = {"Cookie": theirs.partition(";")[0]}
+    for path in ("/", "/chat", "/rooms/lobby", "/rooms/lobby.txt", "/api/v1/rooms"):
+        response = second.get(path, headers=jar)
+        assert (response.status, response.header("set-cookie")) == (200, None), path
+    form = {**FORM, **jar, "Origin": "http://127.0.0.1:8080"}
+    left = second.request("POST", "/log-out", body=b"", headers=form)
+    assert (left.status, left.header("set-cookie")) == (303, None)
+    ours = second.post(SESSION, {"name": "alice"}, headers=jar).header("set-cookie") or ""
+    assert ours.startswith("comet_session_k3f9q2=")
+    both = {"Cookie": f"{jar['Cookie']}; {ours.partition(';')[0]}"}
+    for site in (first, second):
+        assert site.post(MESSAGES, {"text": "hi"}, headers=both).status == 201
 
 
 def test_one_who_claims_tls_is_not_believed(site: MemorySite) -> None:
@@ -252,7 +298,7 @@ def test_one_who_claims_tls_is_not_believed(site: MemorySite) -> None:
 def test_log_in_by_form_sets_the_cookie(site: MemorySite, path: str, body: bytes) -> None:
     response = site.request("POST", path, body=body, headers=FORM)
     assert response.status == 303
-    found = re.match(r"comet_session=([^;]+); Path=/; ", response.header("set-cookie") or "")
+    found = re.match(r"comet_session_memory=([^;]+); Path=/; ", response.header("set-cookie") or "")
     assert found
     assert site.post(MESSAGES, {"text": "hi"}, token=found[1]).status == 201
 
@@ -262,7 +308,7 @@ def test_the_end_takes_the_cookie_away(site: MemorySite) -> None:
     headers = {**cookie(token), "Content-Type": "application/json"}
     response = site.request("DELETE", SESSION, headers=headers)
     assert response.status == 204
-    assert (response.header("set-cookie") or "").startswith("comet_session=; Path=/; Max-Age=0;")
+    assert (response.header("set-cookie") or "").startswith(CLEARED)
     problem(site, site.get("/api/v1/rooms", headers=cookie(token)), 401, "invalid-token")
     problem(site, site.get("/api/v1/rooms", token=token), 401, "invalid-token")
 
@@ -291,11 +337,11 @@ def test_an_invalid_cookie_where_a_room_is_text(make_site: MakeSite) -> None:
     """It is a page as far as a browser is concerned, where nobody can be asked to log in."""
     page = make_site().get("/rooms/lobby.txt", headers=cookie("stale"))
     assert page.status == 200
-    assert (page.header("set-cookie") or "").startswith("comet_session=; Path=/; Max-Age=0;")
+    assert (page.header("set-cookie") or "").startswith(CLEARED)
     site = make_site(public_reading=False)
     page = site.get("/rooms/lobby.txt", headers=cookie("stale"))
     problem(site, page, 401, "no-session")
-    assert (page.header("set-cookie") or "").startswith("comet_session=; Path=/; Max-Age=0;")
+    assert (page.header("set-cookie") or "").startswith(CLEARED)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +387,7 @@ def test_pages_clear_an_invalid_cookie(make_site: MakeSite, path: str) -> None:
     site = make_site(public_reading=False)
     page = site.get(path, headers=cookie("stale"))
     assert (page.status, page.header("content-type")) == (200, HTML)
-    assert (page.header("set-cookie") or "").startswith("comet_session=; Path=/; Max-Age=0;")
+    assert (page.header("set-cookie") or "").startswith(CLEARED)
     assert "Your name" in page.text
 
 
@@ -362,7 +408,7 @@ def test_a_form_of_a_session_that_is_over_hands_back_what_was_typed(
     response = site.request("POST", path, body=body + b"&form_token=old", headers=sent)
     assert (response.status, response.header("content-type")) == (401, HTML), response.text
     assert typed in response.text
-    assert (response.header("set-cookie") or "").startswith("comet_session=; Path=/; Max-Age=0;")
+    assert (response.header("set-cookie") or "").startswith(CLEARED)
     assert "Enter</button>" in response.text, "here is the log-in form"
 
 
@@ -371,7 +417,7 @@ def test_a_room_can_not_be_made_by_a_session_that_is_over(site: MemorySite) -> N
     response = site.request("POST", "/rooms", body=b"name=attic&topic=old+things", headers=sent)
     assert (response.status, response.header("content-type")) == (401, HTML)
     assert "old things" in response.text
-    assert (response.header("set-cookie") or "").startswith("comet_session=; Path=/; Max-Age=0;")
+    assert (response.header("set-cookie") or "").startswith(CLEARED)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +431,7 @@ def test_log_in_with_an_invalid_cookie(
     response = site.request("POST", path, body=body, headers=sent)
     assert response.status == 303, response.text
     (set_cookie,) = response.headers["set-cookie"]
-    assert not set_cookie.startswith("comet_session=;")
+    assert not set_cookie.startswith("comet_session_memory=;")
 
 
 def test_log_in_by_the_api_with_an_invalid_cookie(site: MemorySite) -> None:
@@ -405,7 +451,7 @@ def test_cookies_that_can_not_be_ours(site: MemorySite, value: str) -> None:
 
 def test_other_cookies_do_not_matter(site: MemorySite) -> None:
     token = site.log_in("alice")
-    headers = {"Cookie": f"a=b; comet_session={token}; =; c"}
+    headers = {"Cookie": f"a=b; comet_session_memory={token}; =; c"}
     assert site.get("/api/v1/rooms", headers=headers).status == 200
     assert site.get("/api/v1/rooms", headers={"Cookie": "comet=x; session=y"}).status == 200
     assert site.get("/api/v1/rooms", headers={"Authorization": "Basic YTpi"}).status == 200

@@ -48,12 +48,12 @@ class TestHandshake:
 
     def test_the_cookie_and_bearer(self, site: MemorySite) -> None:
         token = site.log_in("alice")
-        assert name_of(Client(site, jar={"comet_session": token})) == "alice"
+        assert name_of(Client(site, jar={"comet_session_memory": token})) == "alice"
         assert name_of(Client(site, headers={"Authorization": f"Bearer {token}"})) == "alice"
-        assert name_of(Client(site, SOCKET, jar={"comet_session": token})) == "alice"
+        assert name_of(Client(site, SOCKET, jar={"comet_session_memory": token})) == "alice"
 
     def test_a_token_goes_before_the_cookie(self, site: MemorySite) -> None:
-        jar = {"comet_session": site.log_in("alice")}
+        jar = {"comet_session_memory": site.log_in("alice")}
         assert name_of(Client(site, jar=jar, token=site.log_in("bob"))) == "bob"
 
     def test_a_name(self, site: MemorySite) -> None:
@@ -74,7 +74,7 @@ class TestHandshake:
         assert refusal(site, name="").startswith("400:")
 
     def test_a_cookie_that_is_no_good_is_as_good_as_none(self, site: MemorySite) -> None:
-        client = Client(site, jar={"comet_session": "old"})
+        client = Client(site, jar={"comet_session_memory": "old"})
         assert name_of(client).startswith("guest-")
         assert client.say("hi")["successful"]
 
@@ -85,7 +85,7 @@ class TestHandshake:
     def test_a_form_proves_nothing(self, site: MemorySite) -> None:
         # Without an Origin it may be any page's: the cookie does not count.
         token = site.log_in("alice")
-        headers = {"Content-Type": "text/plain", "Cookie": f"comet_session={token}"}
+        headers = {"Content-Type": "text/plain", "Cookie": f"comet_session_memory={token}"}
         body = b'message={"channel":"/meta/handshake"}'
         (reply,) = site.request("POST", "/cometd", headers=headers, body=body).json()
         assert reply["ext"]["authentication"]["name"] != "alice"

@@ -201,7 +201,7 @@ def test_a_restart_loses_nothing(make_site: MakeSite, kind: str) -> None:
 
 def test_a_cookie_does_the_same(make_site: MakeSite) -> None:
     site = make_site()
-    jar = {"comet_session": site.log_in("alice")}
+    jar = {"comet_session_memory": site.log_in("alice")}
     alice = Client(site, jar=jar).joined("/chat/*")
     assert alice.shook["ext"]["authentication"]["name"] == "alice"
     site.say("one")
@@ -209,10 +209,8 @@ def test_a_cookie_does_the_same(make_site: MakeSite) -> None:
     site = again(make_site, site)
     site.say("two")
     site.say("three", "dev")
-    assert Client(site, jar={"comet_session": jar["comet_session"]}).joined("/chat/*").texts == [
-        "two",
-        "three",
-    ]
+    logged_in = {"comet_session_memory": jar["comet_session_memory"]}
+    assert Client(site, jar=logged_in).joined("/chat/*").texts == ["two", "three"]
 
 
 def test_a_silent_room_is_remembered_too(make_site: MakeSite) -> None:

@@ -217,7 +217,7 @@ class TestCallbackPolling:
         assert alice.texts == ["</script>\u2028x"]
 
     def test_cookies_count_for_nothing(self, site: MemorySite) -> None:
-        jar = {"comet_session": site.log_in("alice"), "BAYEUX_BROWSER": "b" * 40}
+        jar = {"comet_session_memory": site.log_in("alice"), "BAYEUX_BROWSER": "b" * 40}
         client = Client(site, SCRIPT, jar=jar)
         assert client.shook["ext"]["authentication"]["name"] != "alice"
         assert client.jar == jar
@@ -422,7 +422,7 @@ class TestOtherOrigins:
         assert alice.jar == {}
 
     def test_its_cookies_count_for_nothing(self, site: MemorySite) -> None:
-        jar = {"comet_session": site.log_in("alice")}
+        jar = {"comet_session_memory": site.log_in("alice")}
         client = Client(site, CROSS, jar=jar)
         assert client.shook["ext"]["authentication"]["name"] != "alice"
 

@@ -19,7 +19,7 @@ OURS = {"Origin": "http://127.0.0.1:8080"}
 
 
 def cookie(token: str) -> dict[str, str]:
-    return {**OURS, "Cookie": f"comet_session={token}"}
+    return {**OURS, "Cookie": f"comet_session_memory={token}"}
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def alice(site: MemorySite) -> dict[str, str]:
 
 
 def log_in(site: MemorySite, name: str) -> dict[str, str]:
-    return {"Cookie": f"comet_session={site.log_in(name)}", "Origin": "http://127.0.0.1:8080"}
+    return {"Cookie": f"comet_session_memory={site.log_in(name)}", "Origin": "http://127.0.0.1:8080"}
 
 
 def post(site: MemorySite, headers: dict[str, str] | None = None, **fields: str) -> Response:
@@ -58,9 +58,9 @@ def test_without_a_session_there_is_the_log_in_form(site: MemorySite) -> None:
 def test_logging_in(site: MemorySite) -> None:
     response = post(site, action="login", username="alice")
     assert (response.status, response.header("location")) == (303, "/chat")
-    token = re.match("comet_session=([^;]+)", response.header("set-cookie") or "")
+    token = re.match("comet_session_memory=([^;]+)", response.header("set-cookie") or "")
     assert token
-    page = site.get("/chat", headers={"Cookie": f"comet_session={token[1]}"})
+    page = site.get("/chat", headers={"Cookie": f"comet_session_memory={token[1]}"})
     assert page.status == 200
     assert 'name="username"' not in page.text
     assert "alice" in page.text

@@ -274,7 +274,7 @@ class TestWhoMayRead:
         token = site.log_in("alice")
         ways: list[dict[str, Any]] = [
             {"headers": {"Authorization": f"Bearer {token}"}},
-            {"headers": {"Cookie": f"comet_session={token}"}},
+            {"headers": {"Cookie": f"comet_session_memory={token}"}},
         ]
         if door != "openchat":
             ways.append({"query": {"token": token}})
@@ -296,7 +296,7 @@ class TestWhoMayRead:
         path = door_path(door)
         for headers, query in (
             ({"Authorization": f"Bearer {token}"}, ""),
-            ({"Cookie": f"comet_session={token or 'x'}"}, ""),
+            ({"Cookie": f"comet_session_memory={token or 'x'}"}, ""),
             ({}, f"&token={quote(token)}"),
         ):
             response = site.get(path + query, headers=headers)
@@ -306,7 +306,7 @@ class TestWhoMayRead:
 
     def test_an_invalid_one_is_no_less_so_beside_a_valid_one(self, site: MemorySite) -> None:
         token = site.log_in("alice")
-        headers = {"Cookie": f"comet_session={token}"}
+        headers = {"Cookie": f"comet_session_memory={token}"}
         assert site.get(door_path("stream", token="invalid"), headers=headers).status == 401
 
     @pytest.mark.parametrize("door", EVENTS)
@@ -343,7 +343,7 @@ class TestOpenchatByForm:
     FORM = "application/x-www-form-urlencoded"
 
     def post(self, site: MemorySite, fields: str, token: str) -> Response:
-        headers = {"Content-Type": self.FORM, "Cookie": f"comet_session={token}"}
+        headers = {"Content-Type": self.FORM, "Cookie": f"comet_session_memory={token}"}
         return site.request("POST", "/chat", headers=headers, body=fields.encode())
 
     def test_resumes_where_the_form_says(self, site: MemorySite) -> None:

@@ -359,13 +359,13 @@ class TestRefusals:
     def test_pages_of_other_sites(
         self, site: MemorySite, alice: str, headers: dict[str, str], who: str
     ) -> None:
-        cookie = {"Cookie": f"comet_session={alice}"} if who == "cookie" else {}
+        cookie = {"Cookie": f"comet_session_memory={alice}"} if who == "cookie" else {}
         query = {"token": f"token={alice}", "cookie": ""}.get(who, who)
         problem(site, self.ask(site, f"{DUPLEX}?{query}", **headers, **cookie), 403, "cross-site")
 
     def test_a_cookie_alone(self, site: MemorySite, alice: str) -> None:
         """A form of another site can be sent without an Origin by an old browser."""
-        response = self.ask(site, Cookie=f"comet_session={alice}")
+        response = self.ask(site, Cookie=f"comet_session_memory={alice}")
         problem(site, response, 403, "cross-site")
 
     def test_they_do_not_linger_for_ever(self, site: MemorySite) -> None:
@@ -390,7 +390,7 @@ class TestRefusals:
         assert duplex.texts() == ["hi"]
 
     def test_our_own_pages_may_use_the_cookie(self, site: MemorySite, alice: str) -> None:
-        headers = {"Cookie": f"comet_session={alice}", "Origin": "http://127.0.0.1:8080"}
+        headers = {"Cookie": f"comet_session_memory={alice}", "Origin": "http://127.0.0.1:8080"}
         duplex = Duplex(site, headers=headers)
         duplex.say("hi")
         assert duplex.texts() == ["hi"]

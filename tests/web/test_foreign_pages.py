@@ -159,14 +159,14 @@ class TestJsonp:
         """Any page can load a script, and the browser sends its reader's cookie with it."""
         site = make_site(public_reading=False)
         token = site.log_in("alice")
-        cookie = {"Cookie": f"comet_session={token}"}
+        cookie = {"Cookie": f"comet_session_memory={token}"}
         by_cookie = ask(site, "callback=heard", cookie)
         assert answer(by_cookie)["events"][0]["status"] == 401
         by_token = ask(site, f"callback=heard&token={token}", cookie)
         assert answer(by_token)["events"] == []
 
     def test_nor_does_one_that_is_invalid(self, site: MemorySite) -> None:
-        cookie = {"Cookie": "comet_session=nonsense"}
+        cookie = {"Cookie": "comet_session_memory=nonsense"}
         assert answer(ask(site, "callback=heard", cookie))["events"] == []
 
     def test_who_comes_by_token_is_there(self, site: MemorySite) -> None:
@@ -344,7 +344,7 @@ class TestFetch:
         token = site.log_in("alice")
         headers = {"Origin": GOOD, "Sec-Fetch-Site": "cross-site"}
         if by == "cookie":
-            headers["Cookie"] = f"comet_session={token}"
+            headers["Cookie"] = f"comet_session_memory={token}"
         response = site.post(
             MESSAGES, {"text": "hi"}, headers=headers, token=token if by == "Bearer" else None
         )
@@ -357,7 +357,7 @@ class TestFetch:
 
     def test_a_cookie_ends_no_session(self, site: MemorySite) -> None:
         token = site.log_in("alice")
-        headers = {"Origin": GOOD, "Cookie": f"comet_session={token}"}
+        headers = {"Origin": GOOD, "Cookie": f"comet_session_memory={token}"}
         json_type = {"Content-Type": "application/json"}
         response = site.request("DELETE", "/api/v1/session", headers={**headers, **json_type})
         problem(site, response, 403, "cross-site")

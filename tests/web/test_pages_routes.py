@@ -14,7 +14,7 @@ from prometheus_client.samples import Sample
 
 from cometd_chat.chat.readership import PAGE_BYTES
 from cometd_chat.errors import StorageUnavailable
-from tests.memory import MakeSite, MemorySite
+from tests.memory import CLEARED, MakeSite, MemorySite
 from tests.web.refusals import HTML, problem
 from tests.wire import Response
 
@@ -83,7 +83,7 @@ def busy(site: MemorySite) -> MemorySite:
 @pytest.fixture
 def alice(site: MemorySite) -> dict[str, str]:
     """Headers of a text browser in which alice is logged in; it says nothing of its origin."""
-    return {"Cookie": f"comet_session={site.log_in('alice')}"}
+    return {"Cookie": f"comet_session_memory={site.log_in('alice')}"}
 
 
 def post(site: MemorySite, path: str, headers: dict[str, str], **fields: str) -> Response:
@@ -295,7 +295,7 @@ def test_logging_in(site: MemorySite) -> None:
         response = post(site, "/log-in", {}, name=f"n{number}", **fields)
         assert response.status == 303
         assert urlsplit(response.header("location") or "").path == place
-        assert (response.header("set-cookie") or "").startswith("comet_session=")
+        assert (response.header("set-cookie") or "").startswith("comet_session_memory=")
 
 
 @pytest.mark.parametrize("view", ["", "plain"])
@@ -387,7 +387,7 @@ def test_making_a_room(site: MemorySite, alice: dict[str, str]) -> None:
 def test_logging_out(site: MemorySite, alice: dict[str, str]) -> None:
     response = post(site, "/log-out", {**alice, **OURS})
     assert (response.status, response.header("location")) == (303, "/")
-    assert (response.header("set-cookie") or "").startswith("comet_session=; Path=/; Max-Age=0;")
+    assert (response.header("set-cookie") or "").startswith(CLEARED)
     site.log_in("alice")
     again = post(site, "/log-out", {})
     assert (again.status, again.header("location")) == (303, "/")

@@ -12,7 +12,7 @@ from tests.web.doors import Client, door_path
 def test_what_is_not_held_sends_no_stream_away(make_site: MakeSite, wait: int) -> None:
     # The log is asked, and takes its time: for that long there are many.
     site = make_site(tail=1)
-    cookie = {"Cookie": f"comet_session={site.log_in('alice')}"}
+    cookie = {"Cookie": f"comet_session_memory={site.log_in('alice')}"}
     stream = Client(site, "stream", headers=cookie)
     start = site.now
     site.fill(3)

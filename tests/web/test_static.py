@@ -237,7 +237,7 @@ def test_what_is_held_is_never_compressed(site: MemorySite, path: str) -> None:
 
 def test_forms_tokens_are_written_in_another_way_each_time(site: MemorySite) -> None:
     """Or they could be guessed by the length of compressed pages (BREACH)."""
-    cookie = {"Cookie": f"comet_session={site.log_in('alice')}"}
+    cookie = {"Cookie": f"comet_session_memory={site.log_in('alice')}"}
     field = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
     tokens = [field.findall(site.get("/rooms/lobby", headers=cookie).text)[0] for _ in range(20)]
     for at in range(0, 64, 8):

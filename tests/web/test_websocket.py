@@ -172,13 +172,13 @@ class TestOrigin:
     ) -> None:
         site = make_site(allow_origin=("https://good.example",))
         token = site.log_in("alice")
-        cookie = {"Cookie": f"comet_session={token}"} if by == "cookie" else {}
+        cookie = {"Cookie": f"comet_session_memory={token}"} if by == "cookie" else {}
         path = f"{WS}?token={token}" if by == "token" else WS
         response = site.get(path, headers={**HANDSHAKE, **headers, **cookie})
         problem(site, response, 403, "cross-site")
 
     def test_our_own_use_the_cookie(self, site: MemorySite, alice: str) -> None:
-        socket = Socket(site, headers={**self.OURS, "Cookie": f"comet_session={alice}"})
+        socket = Socket(site, headers={**self.OURS, "Cookie": f"comet_session_memory={alice}"})
         socket.say("by cookie")
         assert socket.of("message")[0]["from"] == "alice"
 
@@ -193,7 +193,7 @@ class TestOrigin:
 
     def test_and_never_the_cookie(self, make_site: MakeSite) -> None:
         site = make_site(allow_origin=("https://good.example",))
-        cookie = f"comet_session={site.log_in('alice')}"
+        cookie = f"comet_session_memory={site.log_in('alice')}"
         headers = {**HANDSHAKE, "Origin": "https://good.example", "Cookie": cookie}
         problem(site, site.get(WS, headers=headers), 403, "cross-site")
 

@@ -224,6 +224,12 @@ async def test_an_empty_log_can_be_read(log: EventLog) -> None:
 
 
 @in_reactor
+async def test_it_has_the_name_of_its_first_epoch(log: EventLog) -> None:
+    await wait(log.append(draft()))
+    assert log.origin == log.cursor(0).partition(".")[2] == "e001"
+
+
+@in_reactor
 async def test_a_cursor_leads_back_to_its_place(log: EventLog) -> None:
     await wait_all([log.append(draft()) for _ in range(3)])
     assert [log.position(log.cursor(id)) for id in range(4)] == [0, 1, 2, 3]
