@@ -31,11 +31,7 @@ def may_pack(request: IRequest) -> bool:
 
     :returns: False for one that says nothing: it may not know how to undo it.
     """
-    headers = getattr(request, "responseHeaders", None)
-    if headers is None:
-        # The fast lane has none: what it refuses is a short page at most.
-        return False
-    headers.addRawHeader("vary", "Accept-Encoding")
+    request.responseHeaders.addRawHeader("vary", "Accept-Encoding")
     accepted = request.getHeader("accept-encoding") or ""
     weights = dict(map(_weight, accepted.lower().split(",")))
     return weights.get("gzip", weights.get("*", 0.0)) > 0

@@ -252,6 +252,7 @@ def test_forms_tokens_are_written_in_another_way_each_time(site: MemorySite) -> 
 
 
 def test_a_page_that_the_fast_lane_refuses(site: MemorySite) -> None:
-    """It knows nothing of such headers, and its pages are short."""
+    """It is short, but may be in a cache beside a long one."""
     page = site.get("/rooms/nowhere.txt", headers=GZIP | HTML)
     assert (page.status, page.header("content-encoding")) == (404, None)
+    assert page.header("vary") == "Accept-Encoding"
