@@ -7,7 +7,7 @@ What it may know: sessions, exchanges, lines, the reaper. Not channels, not who 
 
 Invariant: each connect has one end: answered, timed out, replaced, lost, or ended with its session.
 What went out and may not have arrived stays in the queue; without acknowledgement it is confirmed
-by the client's next connect, which it only sends once it has the reply to the last.
+by the client's next connect, unless the connection or the client says that the last reply was lost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import attrs
 from twisted.logger import Logger
 
 from cometd_chat.bayeux import faults
-from cometd_chat.bayeux.exchange import Exchange, Line
+from cometd_chat.bayeux.exchange import Arrival, Exchange, Line
 from cometd_chat.bayeux.faults import Fault
 from cometd_chat.bayeux.messages import Message, milliseconds
 from cometd_chat.bayeux.options import BayeuxOptions
@@ -33,6 +33,9 @@ _CLOCK_EVERY = 32
 _SLICE = 0.005
 
 EVENTSOURCE = "eventsource"
+
+#: What tells that a reply has not arrived, whatever the client does next.
+_NOT_ARRIVED = (Arrival.WAITING, Arrival.UNDER_WAY, Arrival.LOST)
 
 
 @attrs.define(eq=False)
@@ -50,6 +53,7 @@ class Counts:
 class MetaConnect:
     """One /meta/connect: held until there is something to say. An item of the reaper.
 
+    :param alone: nothing else came in its request.
     :param others: the replies to what came in the same request.
     :param sent: when answered, the number up to which the client has everything once it has this.
     :param carried: when answered, whether messages went with it.
@@ -59,11 +63,18 @@ class MetaConnect:
     session: Session
     message: Message
     exchange: Exchange
+    alone: bool
     others: Sequence[bytes] = ()
     lost: bool = False
     sent: int | None = None
     carried: bool = False
     due_bucket: int = 0
+
+    @property
+    def hurried(self) -> bool:
+        """Whether the client wants it answered at once. CometD does when it begins, when a page is
+        loaded again, and after a connect that failed; Faye when it sends other messages with it."""
+        return self.alone and milliseconds(self.message.get("advice"), "timeout") == 0
 
     def on_due(self, now: float) -> float | None:
         """It was held for as long as it may be."""
@@ -119,6 +130,8 @@ class Connects:
         self._outgoing = outgoing
         self._on_confirmed = on_confirmed
         self._lines: dict[Line, Session] = {}
+        # Lines that we have ended and that may yet confirm.
+        self._ending: dict[Line, Session] = {}
         self._connects: dict[Exchange, MetaConnect] = {}
         # By browser, who holds a long poll.
         self._tabs: dict[str, dict[Session, None]] = {}
@@ -131,13 +144,19 @@ class Connects:
 
     # -- connects
 
-    def admit(self, session: Session, message: Message, exchange: Exchange) -> MetaConnect:
+    def admit(
+        self, session: Session, message: Message, exchange: Exchange, *, alone: bool
+    ) -> MetaConnect:
         """A connect has come: it takes the place of the one before.
 
+        :param alone: nothing else came in its request.
         :returns: it, to be answered or held by `settle` once the rest of its request is handled.
         """
-        connect = MetaConnect(self, session, message, exchange)
+        connect = MetaConnect(self, session, message, exchange, alone)
         session.newest = connect
+        session.numbering.note(message.get("id"))
+        if connect.hurried:
+            session.published.begin_anew()
         if session.held is not None:
             self.counts.replaced += 1
             self.answer(session.held, faults.connect_replaced())
@@ -168,17 +187,15 @@ class Connects:
             if session.line is not None and last.exchange.line in (None, connect.exchange.line):
                 self._on_confirmed(session, last.sent)
             return
-        resent = "id" in connect.message and connect.message["id"] == last.message.get("id")
-        if resent or not last.exchange.arrived():
-            self._rewind(session)
-        else:
+        if _has_arrived(session, last, connect):
             self._on_confirmed(session, last.sent)
+        else:
+            self._rewind(session)
 
-    def settle(self, connect: MetaConnect, *, alone: bool, others: Sequence[bytes] = ()) -> None:
-        """Answer a connect at once, or hold it.
+    def settle(self, connect: MetaConnect, *, others: Sequence[bytes] = ()) -> None:
+        """Answer a connect at once, or hold it; one that did not come alone is never held.
 
-        :param alone: nothing else came in its request; else it is never held.
-        :param others: the replies to that, which go before it.
+        :param others: the replies to what came with it, which go before it.
         """
         session = connect.session
         connect.others = others
@@ -190,8 +207,9 @@ class Connects:
             self._push(session)
         seconds = self._hold_seconds(connect.message)
         urgent = session.queue.urgent and not session.pushed
-        at_once = first or not alone or seconds == 0 or urgent or connect.lost or session.ended
-        if at_once or _is_streamed(session) or self._is_over(connect):
+        over = connect.lost or session.ended or self._is_over(connect)
+        at_once = first or not connect.alone or seconds == 0 or urgent or over
+        if at_once or _is_streamed(session):
             self.answer(connect)
         else:
             self._hold(connect, seconds)
@@ -410,6 +428,7 @@ class Connects:
         line = session.line
         if line is not None:
             self._let_go(session)
+            self._ending[line] = session
             line.end()
 
     def _let_go(self, session: Session) -> None:
@@ -427,14 +446,15 @@ class Connects:
 
     def line_lost(self, line: Line) -> None:
         """See `BayeuxServer.line_lost`."""
+        self._ending.pop(line, None)
         session = self._lines.get(line)
         if session is not None:
             self.counts.lost += 1
             self._let_go(session)
 
     def line_session(self, line: Line) -> Session | None:
-        """Whose line it is."""
-        return self._lines.get(line)
+        """Whose line it is, or was until we ended it."""
+        return self._lines.get(line) or self._ending.get(line)
 
     def lost(self, exchange: Exchange) -> None:
         """See `BayeuxServer.lost`."""
@@ -498,3 +518,18 @@ def _is_awaited(session: Session) -> bool:
 def _is_streamed(session: Session) -> bool:
     """Whether her messages go by an EventSource. It may be yet to open, or open anew by itself."""
     return session.transport == EVENTSOURCE and not session.acknowledged
+
+
+def _has_arrived(session: Session, last: MetaConnect, connect: MetaConnect) -> bool:
+    """Whether a client has the reply to its last connect, now that it sends the next one.
+
+    It sends that when it has the reply, or has given it up. What becomes of a connection tells
+    mostly which; where a proxy has taken the reply, or a browser goes on by another connection, the
+    client may tell: Faye sends the same connect again, CometD asks for an answer at once. An id
+    that is the same for all connects tells nothing.
+    """
+    arrival = last.exchange.delivery.arrival()
+    if arrival is not Arrival.UNKNOWN:
+        return arrival not in _NOT_ARRIVED
+    again = session.numbering.counts and connect.message.get("id") == last.message.get("id")
+    return not again and not (connect.hurried and not last.hurried)

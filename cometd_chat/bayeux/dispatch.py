@@ -12,6 +12,7 @@ contains can keep others from their replies.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -31,7 +32,7 @@ from cometd_chat.bayeux.exchange import Exchange
 from cometd_chat.bayeux.extensions import CONNECT, HANDSHAKE
 from cometd_chat.bayeux.faults import Fault
 from cometd_chat.bayeux.messages import Message, extension_fields
-from cometd_chat.bayeux.published import resend_key
+from cometd_chat.bayeux.published import publish_key
 from cometd_chat.bayeux.session import Session
 from cometd_chat.errors import ChatError
 
@@ -112,7 +113,7 @@ class Dispatcher:
         if request.connect is None:
             request.exchange.reply(ready)
         else:
-            self._server.connects.settle(request.connect, alone=request.size == 1, others=ready)
+            self._server.connects.settle(request.connect, others=ready)
         self._begin(request)
 
     async def _reply_as_ready(self, request: Request, answers: Sequence[Answer]) -> None:
@@ -121,7 +122,7 @@ class Dispatcher:
         if ready or not request.size:
             request.exchange.reply(ready)
         if request.connect is not None:
-            self._server.connects.settle(request.connect, alone=request.size == 1)
+            self._server.connects.settle(request.connect)
         self._begin(request)
         for each in answers:
             late = await each if isinstance(each, Deferred) else None
@@ -161,7 +162,7 @@ class Dispatcher:
             raise faults.session_unknown()
         verb = self._verbs.get(channel) if isinstance(channel, str) else None
         if verb is None:
-            return await self._publish(passed, session)
+            return await self._publish(passed, request, session)
         return await verb(passed, request, session)
 
     def _her(self, message: Message, request: Request) -> Session:
@@ -235,7 +236,9 @@ class Dispatcher:
         if said is not None and said not in self._server.options.connection_types:
             raise faults.connection_types_unsupported([str(said)])
         earlier = request.connect
-        request.connect = self._server.connects.admit(session, message, request.exchange)
+        request.connect = self._server.connects.admit(
+            session, message, request.exchange, alone=request.size == 1
+        )
         if earlier is None:
             return None
         return self._refusal(earlier.message, session, faults.connect_replaced())
@@ -297,7 +300,7 @@ class Dispatcher:
 
     # -- publishing
 
-    async def _publish(self, message: Message, session: Session) -> Answer:
+    async def _publish(self, message: Message, request: Request, session: Session) -> Answer:
         """(Bayeux 1.0, section 5.1)"""
         try:
             channel = parse_channel(message["channel"])
@@ -308,10 +311,14 @@ class Dispatcher:
         if "data" not in message:
             raise faults.parameter_missing("data")
         message = {**message, "channel": channel}
-        key = resend_key(session.id, message)
         await self._check_publish(session, message)
-        now = self._server.seconds()
-        done = session.published.once(key, now, self._carry_out(session, message, key))
+        done = session.published.once(
+            publish_key(session.id, message),
+            partial(self._carry_out, session, message),
+            self._server.seconds(),
+            request.exchange,
+            counts=session.numbering.counts,
+        )
         return _ready(Deferred.fromCoroutine(self._published(done, message, session)))
 
     async def _published(

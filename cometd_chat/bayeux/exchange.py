@@ -13,6 +13,7 @@ may come one after the other. Transports tell the core of every loss, and may do
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Protocol
 
 import attrs
@@ -27,6 +28,8 @@ class Peer:
     :param offered_browser: the cookie that goes out with this exchange's reply, when it sent none.
     :param token: the credential that the connection itself shows (a cookie, a header); None when
         it shows none, or one that may not be believed (JSONP, a foreign origin).
+    :param forwarded: whether a proxy stands between: what is known of a connection is then known of
+        the proxy's.
     :param address: where from, for limits.
     :param context: the edge's own, for its policy.
     """
@@ -35,8 +38,33 @@ class Peer:
     browser: str | None = None
     offered_browser: str | None = attrs.field(default=None, repr=False)
     token: str | None = attrs.field(default=None, repr=False)
+    forwarded: bool = False
     address: str = attrs.field(default="", repr=False)
     context: object = attrs.field(default=None, repr=False)
+
+
+class Arrival(Enum):
+    """Whether a reply has arrived, as far as its transport can tell."""
+
+    #: It has not been sent yet, and the peer is there.
+    WAITING = "waiting"
+    #: Some of it has not been taken by the peer.
+    UNDER_WAY = "under way"
+    #: Nothing speaks against it, and nothing for it.
+    UNKNOWN = "unknown"
+    #: The peer has closed the connection in order, after it had taken all.
+    CLOSED = "closed"
+    #: The peer has said something since that it says when it has read all before.
+    READ = "read"
+    #: The connection broke before any of that.
+    LOST = "lost"
+
+
+class Delivery(Protocol):
+    """What becomes of the reply to an exchange; outlives it, and is small."""
+
+    def arrival(self) -> Arrival:
+        """What is known by now. It may be read, closed or lost at most once, and for ever."""
 
 
 class Line(Protocol):
@@ -62,7 +90,8 @@ class Line(Protocol):
         """
 
     def end(self) -> None:
-        """Close it, after what was written: nothing more will come (WebSocket: 1000)."""
+        """Close it, after what was written: nothing more will come (WebSocket: 1000). Its peer's
+        answer may yet confirm; `BayeuxServer.line_lost` is told once that can't be."""
 
 
 class Exchange(Protocol):
@@ -79,12 +108,12 @@ class Exchange(Protocol):
     def line(self) -> Line | None:
         """The line that it came by and its replies go by; None for a request of its own."""
 
+    @property
+    def delivery(self) -> Delivery:
+        """Tells whether its reply has arrived; of several, the last."""
+
     def hold(self, seconds: float) -> None:
         """The reply will take up to ``seconds``; until then, watch whether the peer is there."""
 
     def reply(self, messages: Sequence[bytes]) -> None:
         """Send replies and what goes with them: the elements of one JSON array."""
-
-    def arrived(self) -> bool:
-        """Whether nothing speaks against the reply having arrived. Asked when the next connect
-        comes: False while it waits in this process, or once its connection is lost."""

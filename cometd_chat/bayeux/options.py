@@ -41,8 +41,8 @@ class BayeuxOptions:
     :param max_reply_bytes: the same in bytes.
     :param max_subscriptions: patterns of one session.
     :param max_waiting_requests: of one session, behind one that is being handled.
-    :param resend_window: a publish that comes again with its id within so many seconds is not
-        published again.
+    :param resend_window: a publish that comes again within so many seconds, since the reply to it
+        was lost, is not published again.
     :param max_resends: so many publishes of a session are remembered for that.
     :param broadcast_to_publisher: whether who publishes hears it too.
     """
@@ -61,7 +61,7 @@ class BayeuxOptions:
     max_reply_bytes: int = 256 * 1024
     max_subscriptions: int = 2000
     max_waiting_requests: int = 256
-    resend_window: float = 120.0
+    resend_window: float = 90.0
     max_resends: int = 128
     broadcast_to_publisher: bool = True
     connection_types: tuple[str, ...] = CONNECTION_TYPES

@@ -23,7 +23,7 @@ from cometd_chat.bayeux.broadcast import Broadcast, Channel
 from cometd_chat.bayeux.channels import intersects, is_meta, matches, parse_channel, parse_pattern
 from cometd_chat.bayeux.connects import EVENTSOURCE, Connects
 from cometd_chat.bayeux.dispatch import Dispatcher, Request
-from cometd_chat.bayeux.exchange import Exchange, Line, Peer
+from cometd_chat.bayeux.exchange import Arrival, Exchange, Line, Peer
 from cometd_chat.bayeux.extensions import Chain, Extension
 from cometd_chat.bayeux.messages import Bounds, Message, decode, encode
 from cometd_chat.bayeux.options import BayeuxOptions
@@ -305,7 +305,7 @@ class BayeuxServer:
             return session.patience
         if remaining > 0:
             return remaining
-        if answered is not None and not answered.lost and not answered.exchange.arrived():
+        if answered is not None and answered.exchange.delivery.arrival() is Arrival.UNDER_WAY:
             # A large reply on a slow link: she can't have asked for the next one yet.
             return self.options.max_interval
         self.connects.counts.expired += 1

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 _MAX_BATCHES = 64
 
 
+#: So many times in a row a client has to give its next connect another id than the last to be taken
+#: for one that does so always, and so many times it may send the same again and be it still.
+_CHANGES, _REPEATS = 2, 3
+
+
 class SessionHost(Protocol):
     """What a session needs of the server."""
 
@@ -51,6 +56,34 @@ class SessionHost(Protocol):
 
     def refine(self, session: Session, event: EventMessage) -> bytes | None:
         """The JSON of an event as her own extensions want it; None when they drop it."""
+
+
+class Numbering:
+    """Whether a client gives each connect an id of its own, as far as it has shown: then one that
+    comes with the id of the last is that, sent again."""
+
+    def __init__(self) -> None:
+        self._last: object = None
+        self._changes = self._repeats = 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether it does."""
+        return self._changes >= _CHANGES
+
+    def note(self, id: object) -> None:
+        """The next connect has come.
+
+        :param id: of it; None when it has none.
+        """
+        if id == self._last:
+            self._repeats += 1
+            if self._repeats > _REPEATS:
+                self._changes = 0
+        else:
+            self._changes += self._last is not None
+            self._repeats = 0
+        self._last = id
 
 
 class Session:
@@ -87,6 +120,7 @@ class Session:
         self.delivered_at = now
         #: The transport that her last connect came by.
         self.transport = ""
+        self.numbering = Numbering()
         # Of `Connects`: the newest connect, the one that is held, the one last answered; her line,
         # and whether her last connect came by it or named it.
         self.newest: MetaConnect | None = None

@@ -25,6 +25,7 @@ from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.event import Batch
 from cometd_chat.transports.framings import Framing
 from cometd_chat.transports.ledger import Ledger
+from cometd_chat.transports.receipt import Receipt
 
 #: Seconds that a reader may be over its budget without its TCP acknowledging anything.
 STALLED_AFTER = 2.0
@@ -105,6 +106,9 @@ class HoldableRequest(Protocol):
 
         :returns: whether it is gone; `lost` is called for it now or in a later turn.
         """
+
+    def receipt(self) -> Receipt:
+        """What becomes of the response. Asked for once all of it is written, before `release`."""
 
     def release(self) -> None:
         """The response is complete: the connection may go on with the next request."""

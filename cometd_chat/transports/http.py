@@ -20,6 +20,8 @@ from typing import Any, Protocol, cast
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport, ITransport
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
@@ -30,6 +32,7 @@ from cometd_chat.transports import below
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.held import PeerListener
 from cometd_chat.transports.lane import Lane
+from cometd_chat.transports.receipt import Receipt
 
 #: The largest body that any route takes, in bytes.
 MAX_BODY = 256 * 1024
@@ -104,6 +107,11 @@ class LimitedRequest(Request):
         reads_on = self.body is not None or self.channel.passes_input
         return below.notice_end(self.transport, reads_on=reads_on)
 
+    def receipt(self) -> Receipt:
+        """See `HoldableRequest.receipt`."""
+        receipt = self.channel.receipt = Receipt(self.transport)
+        return receipt
+
     def release(self) -> None:
         """A held response is complete."""
         assert self._released is not None
@@ -137,6 +145,9 @@ class LimitedChannel(HTTPChannel):
     _refused = False
     _early: LimitedRequest | None = None
     _input: Callable[[bytes], None] | None = None
+
+    #: Of the last answer, when somebody wants to know what becomes of it.
+    receipt: Receipt | None = None
 
     def allHeadersReceived(self) -> None:
         # `length` is None for a chunked body, which is counted as it comes.
@@ -191,7 +202,7 @@ class LimitedChannel(HTTPChannel):
             self.setTimeout(None)
             transport: Any = self.transport
             transport.unregisterProducer()
-            lane.take(transport)
+            lane.take(transport, self.receipt)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         if self._receivedHeaderSize > self.totalHeadersSize:
@@ -233,6 +244,9 @@ class LimitedChannel(HTTPChannel):
             self.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
+        if self.receipt is not None:
+            self.receipt.asked()
+            self.receipt = None
         # What a refused peer still sends is dropped; `setTimeout` is what ends it.
         if self._input is not None:
             self._input(data)
@@ -261,7 +275,14 @@ class LimitedChannel(HTTPChannel):
         elif not self._refused:
             super().allContentReceived()
 
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.receipt is not None:
+            self.receipt.over(reason)
+        super().connectionLost(reason)
+
     def readConnectionLost(self) -> None:
+        if self.receipt is not None:
+            self.receipt.peer_closed()
         if self._early is not None and self._early.body is not None:
             # She has said all that she has to say and listens yet.
             self._early.body.end()
@@ -275,6 +296,8 @@ class LimitedChannel(HTTPChannel):
     # As in the base class, but for the lines in the log, which would have the peer's address.
 
     def timeoutConnection(self) -> None:
+        if self.receipt is not None:
+            self.receipt.closed()
         self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
         self.loseConnection()
 

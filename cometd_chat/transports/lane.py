@@ -34,6 +34,7 @@ from cometd_chat.transports.heads import (
     read_request,
 )
 from cometd_chat.transports.lane_request import Answer, LaneRequest
+from cometd_chat.transports.receipt import Receipt
 
 #: Bytes of further requests that wait while one is answered; past it nothing more is read. The
 #: general way's own number.
@@ -149,9 +150,13 @@ class Lane:
             self._date = (now, b"Date: %b\r\n" % datetimeToString(now))
         return self._date[1]
 
-    def take(self, transport: Any) -> None:
-        """Take a connection back from the general way."""
+    def take(self, transport: Any, receipt: Receipt | None) -> None:
+        """Take a connection back from the general way.
+
+        :param receipt: of its last answer, when somebody wants to know about that.
+        """
         connection = LaneConnection(self)
+        connection.receipt = receipt
         below.install(transport, connection)
         connection.rest(transport)
 
@@ -161,7 +166,16 @@ class LaneConnection:
     """A connection at rest, or with one request of the lane that is being answered."""
 
     # A daemon holds as many of these as it has readers: no dict each.
-    __slots__ = ("_head", "_idle_since", "_request", "_waiting", "due_bucket", "lane", "transport")
+    __slots__ = (
+        "_head",
+        "_idle_since",
+        "_request",
+        "_waiting",
+        "due_bucket",
+        "lane",
+        "receipt",
+        "transport",
+    )
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
@@ -173,6 +187,8 @@ class LaneConnection:
         self._request: LaneRequest | None = None
         #: What came while a request was answered.
         self._waiting = b""
+        #: Of the last answer, when somebody wants to know what becomes of it.
+        self.receipt: Receipt | None = None
 
     # -- called by the transport
 
@@ -194,6 +210,13 @@ class LaneConnection:
             if len(self._waiting) > MAX_WAITING:
                 self.transport.pauseProducing()
             return
+        if self.receipt is not None:
+            self.receipt.asked()
+            self.receipt = None
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Begin with what has come."""
         line = read_line(data)
         if line is not None:
             path, _, query = line[2].partition(b"?")
@@ -212,11 +235,15 @@ class LaneConnection:
         self.lane.reaper.cancel(self)
         request, self._request, self._head = self._request, None, None
         self.transport = None
+        if self.receipt is not None:
+            self.receipt.over(reason)
         if request is not None:
             request.lost()
 
     def readConnectionLost(self) -> None:
         """A peer that closes its half is gone for us."""
+        if self.receipt is not None:
+            self.receipt.peer_closed()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -246,7 +273,9 @@ class LaneConnection:
         if self._waiting:
             waiting, self._waiting = self._waiting, b""
             self.transport.resumeProducing()
-            self.dataReceived(waiting)
+            # This was sent before the answer was: whether that was read nobody will know.
+            self.receipt = None
+            self._read(waiting)
 
     # -- rest, and the general way
 
@@ -276,5 +305,7 @@ class LaneConnection:
         if self.transport.disconnecting:
             self.transport.abortConnection()
             return None
+        if self.receipt is not None:
+            self.receipt.closed()
         self.transport.loseConnection()
         return CUT_AFTER

@@ -26,6 +26,7 @@ from cometd_chat.transports import below
 from cometd_chat.transports.event import chunk
 from cometd_chat.transports.heads import PlainRequest
 from cometd_chat.transports.held import PeerListener
+from cometd_chat.transports.receipt import Receipt
 
 if TYPE_CHECKING:
     from cometd_chat.transports.lane import HotRoute, LaneConnection
@@ -318,6 +319,11 @@ class LaneRequest:
     def notice_end(self) -> bool:
         """See `HoldableRequest.notice_end`."""
         return below.notice_end(self.transport)
+
+    def receipt(self) -> Receipt:
+        """See `HoldableRequest.receipt`."""
+        receipt = self._connection.receipt = Receipt(self.transport)
+        return receipt
 
     def release(self) -> None:
         """A held response is complete."""

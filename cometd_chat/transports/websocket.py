@@ -110,6 +110,8 @@ class WebSocket:
     def __init__(self, request: Any, max_message: int = MAX_MESSAGE) -> None:
         #: Told what an answer to a ping of ours carries.
         self.when_answered: Callable[[bytes], None] = lambda payload: None
+        #: Told when the peer has answered our close frame: it has read all before that.
+        self.when_close_answered: Callable[[], None] = lambda: None
         self._request = request
         self._max_message = max_message
         self._connection = Connection(ConnectionType.SERVER)
@@ -219,6 +221,8 @@ class WebSocket:
     def _answer_close(self, event: CloseConnection) -> None:
         if self._closed is None:
             self._request.write(close_frame(event.code if event.code != 1005 else 1000))
+        else:
+            self.when_close_answered()
         self._finish()
 
     def _close(self, code: int) -> None:

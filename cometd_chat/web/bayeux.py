@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
-from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -26,18 +25,18 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.limits import Limits
 from cometd_chat.comet import CometContext, Reaper
 from cometd_chat.errors import CrossSite, InvalidRequest, NotFound, NotJson
-from cometd_chat.transports import below
 from cometd_chat.transports.framings import Jsonp, for_script
 from cometd_chat.transports.held import HoldableRequest, Manner
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
 from cometd_chat.web.auth import Auth, bearer, is_foreign
+from cometd_chat.web.bayeux_delivery import ResponseDelivery
 from cometd_chat.web.bayeux_lines import EVENT_SOURCE, EventSourceLine, HeldLine, SocketLine
 from cometd_chat.web.bayeux_policy import Shown
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.parameters import refused
-from cometd_chat.web.peers import Peers
+from cometd_chat.web.peers import Peers, is_forwarded
 
 _Found = TypeVar("_Found")
 
@@ -113,13 +112,12 @@ class HttpExchange:
     ) -> None:
         self.peer = peer
         self._bayeux = bayeux
+        self.delivery = ResponseDelivery(peer.forwarded, bayeux.server.seconds)
         self._request = request
-        self._transport = request.transport
         self._callback = callback
         self._limited = limited
         self._counts = bayeux.ledger.door(f"bayeux-{peer.transport}")
         self._held = self._over = False
-        self._number = 0
 
     def begin(self) -> None:
         """Count it, and watch its peer.
@@ -128,7 +126,6 @@ class HttpExchange:
         """
         if self._limited:
             self._bayeux.limits.hold(self.peer.address)
-        self._number = self._bayeux.count_request(self._transport)
         self._request.hold(self)
 
     def hold(self, seconds: float) -> None:
@@ -150,19 +147,13 @@ class HttpExchange:
         self._request.setHeader("cache-control", "no-store, no-transform")
         self._request.setHeader("content-length", str(len(body)))
         self._request.write(body)
+        self.delivery.written(self._request.receipt())
         self._request.release()
-
-    def arrived(self) -> bool:
-        """See `Exchange.arrived`. (Bytes stay in the buffer of a connection that was lost.)"""
-        # Who asks for more on a connection has read the reply before: what waits is a later one.
-        asked_for_more = self._bayeux.requests.get(self._transport) != self._number
-        if not self._over or below.is_broken(self._transport):
-            return False
-        return asked_for_more or not below.unsent(self._transport)
 
     def lost(self) -> None:
         """The peer is gone."""
         if self._end():
+            self.delivery.lost = True
             self._bayeux.server.lost(self)
 
     def _end(self) -> bool:
@@ -203,8 +194,6 @@ class Bayeux:
         self._manner = manner
         self._context = context
         self._lines: dict[HeldLine, str] = {}
-        #: How many requests each connection has brought.
-        self.requests: WeakKeyDictionary[object, int] = WeakKeyDictionary()
 
     def open(self, request: Any, path: str) -> bytes | None:
         """Answer a request, or hold it.
@@ -228,12 +217,6 @@ class Bayeux:
         if EVENT_SOURCE.content_type in (request.getHeader("accept") or ""):
             return self._open_event_source(request, path.rpartition("/")[2])
         return self._open_script(request)
-
-    def count_request(self, transport: object) -> int:
-        """Which request of its connection one is."""
-        number = self.requests.get(transport, 0) + 1
-        self.requests[transport] = number
-        return number
 
     def stop(self) -> None:
         """Answer what is held, and close all lines."""
@@ -336,7 +319,7 @@ class Bayeux:
             peer=peer,
             reaper=self._reaper,
         )
-        request.closing = socket.closed
+        request.closing = line.closing
         self._lines[line] = peer.address
         line.begin()
         line.listen(socket)
@@ -385,6 +368,7 @@ class Bayeux:
             transport=transport,
             browser=None if browser is None else browser[0].decode("ascii"),
             token=token or None,
+            forwarded=is_forwarded(request),
             address=self._peers.address(request),
             context=Shown(by_cookie),
         )

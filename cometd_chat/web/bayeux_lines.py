@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.messages import array
@@ -23,6 +24,7 @@ from cometd_chat.errors import BodyTooLarge, InvalidRequest
 from cometd_chat.transports.event import Batch, Event, chunk
 from cometd_chat.transports.held import HeldStream, HoldableRequest, Manner
 from cometd_chat.transports.websocket import COME_BACK, WebSocket, close_frame, frame
+from cometd_chat.web.bayeux_delivery import SocketDelivery
 
 #: Opcodes (RFC 6455, section 5.2).
 _TEXT, _PING = 0x1, 0x9
@@ -33,10 +35,10 @@ NORMAL, NOT_JSON, TOO_BIG = 1000, 1007, 1009
 #: When so many frames of a peer are being handled, it is read no further.
 MOST_PENDING = 16
 
-#: Seconds after which a socket's peer is asked what of the last messages it has.
+#: Seconds after which a socket's peer is asked whether it has the replies to what it sent.
 ASK_AFTER = 1.0
 
-#: So many messages may be on their way before the peer is asked at once.
+#: So many messages may be on their way by an event stream before its TCP is asked.
 ASK_AT = 512
 
 #: Milliseconds after which a browser opens a broken event stream again.
@@ -118,6 +120,11 @@ class HeldLine:
     def opened_at(self) -> float:
         """See `Line.opened_at`."""
         return self._opened_at
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._over
 
     @property
     def writable(self) -> bool:
@@ -205,11 +212,23 @@ class HeldLine:
         self.end()
 
 
+@attrs.frozen
+class _Asked:
+    """A question whether something has arrived, which waits for its answer.
+
+    :param pushed: number of the newest message that was pushed before.
+    :param frames: how many frames were sent before.
+    """
+
+    payload: bytes
+    pushed: int
+    frames: int
+
+
 class SocketLine(HeldLine):
     """A WebSocket. An item of the reaper while the peer is to be asked what it has.
 
     :param peer: who opened it.
-    :param transport: read no further while the peer is ahead of us.
     """
 
     def __init__(
@@ -225,58 +244,116 @@ class SocketLine(HeldLine):
     ) -> None:
         super().__init__(server, request, SOCKET, manner, context, when_over)
         self.peer = peer
+        #: How many frames were sent, how many of those are known to have been read.
+        self.frames = self.frames_read = 0
+        #: Whether it ended in order, by close frames.
+        self.closed = False
         self._transport: Any = request.transport
         self._reaper = reaper
-        self._asked = 0
+        self._asked: _Asked | None = None
+        self._questions = 0
+        self._ending = False
+        self._socket: WebSocket | None = None
         self._pending = 0
         self.due_bucket = 0
 
     def listen(self, socket: WebSocket) -> None:
         """Take what the peer says."""
+        self._socket = socket
         socket.when_answered = self._answered
+        socket.when_close_answered = self._close_answered
         socket.listen(self, self, self._reaper)
 
     # -- out
 
+    @property
+    def writable(self) -> bool:
+        """See `Line.writable`."""
+        return not self._ending and super().writable
+
     def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
-        """See `Line.push`: one frame."""
+        """See `Line.push`: one frame, and a ping behind it unless one is on its way."""
         self._pushed = messages[-1][0]
-        self._send(frame(_TEXT, array([json for _, json in messages])), len(messages))
-        if self._pushed - max(self._asked, self._arrived) >= ASK_AT:
-            self._ask()
-        elif not self.due_bucket and not self._over:
-            self._reaper.schedule(self, ASK_AFTER)
+        data = frame(_TEXT, array([json for _, json in messages]))
+        self.frames += 1
+        if self._asked is None:
+            data += self._question()
+        self._send(data, len(messages))
 
     def reply(self, messages: Sequence[bytes]) -> None:
         """Send replies, and what goes with them."""
+        if self._ending:
+            return
+        self.frames += 1
         self._send(frame(_TEXT, array(messages)))
+        if self._asked is None and not self.due_bucket and not self._over:
+            self._reaper.schedule(self, ASK_AFTER)
 
     def on_silence(self) -> Batch:
         """A ping, which also asks how far the peer has come."""
-        self._asked = self._pushed
-        return self._framing.batch(frame(_PING, b"%d" % self._pushed))
+        return self._framing.batch(self._question())
 
     def on_due(self, now: float) -> float | None:
         """Ask what has arrived; see `Reaper.schedule`."""
-        if not self._over and self._pushed > self._arrived:
+        if self._asked is None and self.frames > self.frames_read:
             self._ask()
         return None
 
-    def _ask(self) -> None:
+    def _question(self) -> bytes:
         """A ping: its answer says that all before it was read."""
-        self._asked = self._pushed
-        self._send(frame(_PING, b"%d" % self._pushed))
+        self._questions += 1
+        self._asked = _Asked(b"%d" % self._questions, self._pushed, self.frames)
+        return frame(_PING, self._asked.payload)
+
+    def _ask(self) -> None:
+        if not self._ending:
+            self._send(self._question())
 
     def _answered(self, payload: bytes) -> None:
-        number = int(payload) if payload.isdigit() and len(payload) < 20 else 0
-        if number <= self._asked:
-            self._confirm(number)
-        if self._pushed > self._asked and not self.due_bucket and not self._over:
+        asked = self._asked
+        if asked is None or payload != asked.payload:
+            return
+        self._asked = None
+        self.frames_read = asked.frames
+        self._confirm(asked.pushed)
+        if self._pushed > self._arrived:
+            self._ask()
+        elif self.frames > self.frames_read and not self.due_bucket and not self._over:
             self._reaper.schedule(self, ASK_AFTER)
+
+    # -- the end
 
     def end(self) -> None:
         """See `Line.end`; who is sent away since the daemon stops comes back."""
-        self._finish(close_frame(COME_BACK if self._server.stopping else NORMAL))
+        if not self._ending:
+            code = COME_BACK if self._server.stopping else NORMAL
+            self._finish(close_frame(code))
+
+    def finish(self) -> None:
+        """The peer has closed."""
+        self.closed = True
+        self._finish(b"")
+
+    def _finish(self, last: bytes) -> None:
+        """Say the last thing, and wait for the peer's: see `closing`."""
+        if not self._ending and not self._over:
+            self._ending = True
+            self._held.end(self._framing.batch(last) if last else None)
+
+    def closing(self) -> Deferred[None]:
+        """Fires once the peer has answered our close frame, has had the time to, or is gone."""
+        assert self._socket is not None
+        return self._socket.closed().addBoth(self._gone)
+
+    def _close_answered(self) -> None:
+        """The peer has read everything before our close frame."""
+        self.closed = True
+        self.frames_read = self.frames
+        self._confirm(self._pushed)
+
+    def _gone(self, result: object) -> object:
+        self._set_over()
+        return result
 
     def _set_over(self) -> bool:
         self._reaper.cancel(self)
@@ -284,13 +361,9 @@ class SocketLine(HeldLine):
 
     # -- in: SocketReader and WebSocketListener
 
-    def finish(self) -> None:
-        """The peer has closed."""
-        self._finish(b"")
-
     def message_received(self, text: str) -> None:
         """A payload."""
-        if self._over:
+        if self._ending:
             return
         try:
             messages = self._server.decode(text)
@@ -312,11 +385,12 @@ class SocketLine(HeldLine):
             self._transport.resumeProducing()
 
 
-@attrs.frozen(eq=False)
 class _SocketExchange:
     """One frame, and the replies that go back by its socket."""
 
-    line: SocketLine
+    def __init__(self, line: SocketLine) -> None:
+        self.line = line
+        self.delivery = SocketDelivery(line)
 
     @property
     def peer(self) -> Peer:
@@ -327,9 +401,7 @@ class _SocketExchange:
 
     def reply(self, messages: Sequence[bytes]) -> None:
         self.line.reply(messages)
-
-    def arrived(self) -> bool:
-        return True
+        self.delivery.frame = self.line.frames
 
 
 class EventSourceLine(HeldLine):

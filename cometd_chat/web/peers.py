@@ -23,6 +23,9 @@ from cometd_chat.web.hosts import names_loopback
 #: it, and each costs a look at all networks.
 MOST_ADDRESSES = 16
 
+#: What proxies add to the requests that they pass on.
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+
 Network = IPv4Network | IPv6Network
 
 #: Headers that proxies add, and programs on this machine have no reason to.
@@ -91,6 +94,12 @@ def _unmapped(address: str) -> IPv4Address | IPv6Address:
     """An address; one of IPv4 as such, also where the socket is of IPv6."""
     parsed = ip_address(address.partition("%")[0])
     return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def is_forwarded(request: IRequest) -> bool:
+    """Whether a proxy says that it has passed a request on, trusted or not: then its connection is
+    the proxy's. On a Unix socket it is in any case."""
+    return not address_of(request) or any(request.getHeader(each) for each in _FORWARDED)
 
 
 def _clean(forwarded: str) -> str | None:

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from cometd_chat.bayeux.channels import matches
-from cometd_chat.bayeux.exchange import Peer
+from cometd_chat.bayeux.exchange import Arrival, Peer
 from cometd_chat.bayeux.extensions import AckExtension, Extension
 from cometd_chat.bayeux.messages import Message, array
 from cometd_chat.bayeux.options import BayeuxOptions
@@ -59,13 +59,14 @@ class FakeLine:
 
 @attrs.define(eq=False)
 class FakeExchange:
-    """One request, or one frame: its replies, and whether they can have arrived."""
+    """One request, or one frame: its replies, and what is known of their arrival once there are
+    any."""
 
     peer: Peer
     line: FakeLine | None = None
     held_for: float | None = None
     replies: list[list[Message]] = attrs.field(factory=list)
-    has_arrived: bool = True
+    known: Arrival = Arrival.UNKNOWN
 
     def hold(self, seconds: float) -> None:
         assert self.held_for is None
@@ -79,8 +80,18 @@ class FakeExchange:
             self.line.frames.append(decoded)
         self.replies.append(decoded)
 
-    def arrived(self) -> bool:
-        return self.has_arrived
+    @property
+    def delivery(self) -> FakeExchange:
+        return self
+
+    def arrival(self) -> Arrival:
+        if self.known is Arrival.LOST:
+            return Arrival.LOST
+        return self.known if self.replies else Arrival.WAITING
+
+    def lose(self) -> None:
+        """The connection broke."""
+        self.known = Arrival.LOST
 
     @property
     def messages(self) -> list[Message]:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import pytest
 
-from cometd_chat.bayeux.exchange import Peer
+from cometd_chat.bayeux.exchange import Arrival, Peer
 from tests.bayeux.parts import KINDS, OPTIONS, POLL, PUSH, STREAM, Client, FakeLine, World
 
 RETRY = {"reconnect": "retry", "interval": 0, "timeout": 30000}
@@ -296,10 +296,10 @@ def test_a_large_reply_on_a_slow_link_does_not_cost_the_session() -> None:
     held = client.connect()
     world.server.publish("/app/x", "x" * 1000)
     world.turn()
-    held.has_arrived = False
+    held.known = Arrival.UNDER_WAY
     world.advance(60)
     assert client.id in world.server.sessions
-    held.has_arrived = True
+    held.known = Arrival.UNKNOWN
     world.advance(20)
     assert client.id not in world.server.sessions
 

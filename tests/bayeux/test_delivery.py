@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from cometd_chat.bayeux.exchange import Peer
+from cometd_chat.bayeux.exchange import Arrival, Peer
 from tests.bayeux.parts import (
     KINDS,
     OPTIONS,
@@ -252,7 +252,7 @@ def test_it_goes_at_once_with_a_connect_that_is_held_already() -> None:
     assert lost is not None
     world.server.publish("/app/x", 1)
     world.turn()
-    lost.has_arrived = False
+    lost.known = Arrival.UNDER_WAY
     client.held = None
     client.connect()
     assert client.data() == [1]
@@ -264,13 +264,32 @@ def test_it_goes_at_once_with_a_connect_that_is_held_already() -> None:
 def test_a_connect_that_comes_again_with_its_id_gets_the_same_again() -> None:
     world = World()
     client = listening(world)
-    world.server.publish("/app/x", 1)
-    world.turn()
-    client.held = None
-    client.connect(id="3")
-    assert client.data() == [1]
+    client.connect()
+    client.connect(id="5")
+    for _ in range(3):
+        world.server.publish("/app/x", 1)
+        world.turn()
+        client.held = None
+        client.connect(id="5")
+    assert client.data() == [1, 1, 1]
     client.connect()
     assert client.data() == []
+
+
+def test_connects_that_all_have_one_id_get_everything_once() -> None:
+    """At first they may look like one that comes again, and then no more."""
+    world = World()
+    client = listening(world)
+    for _ in range(3):
+        client.connect()
+    heard = []
+    for number in range(20):
+        world.server.publish("/app/x", number)
+        world.turn()
+        heard += take(client)
+        client.connect(id="same")
+    assert sorted(set(heard)) == list(range(19))
+    assert len(heard) <= 19 + sum(range(4))
 
 
 @pytest.mark.parametrize("kind", [PUSH, STREAM])
@@ -553,7 +572,7 @@ def test_nothing_is_lost_or_reordered_over_a_bad_network(steps: list[str], ack: 
                 client.connect()
         elif step == "again" and held is not None:
             # Nobody is told, but what is asked knows.
-            held.has_arrived = False
+            held.known = Arrival.UNDER_WAY
             client.held = None
             client.connect()
     world.turn()

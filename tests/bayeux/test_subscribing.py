@@ -176,51 +176,6 @@ def test_one_that_is_refused_takes_no_other_with_it() -> None:
     assert client.data() == [1, 3]
 
 
-def test_a_publish_that_comes_again_with_its_id_is_published_once() -> None:
-    client = World().client()
-    client.subscribe("/app/x")
-    for _ in range(3):
-        assert client.publish("/app/x", "hi", id="7")["successful"]
-    client.connect()
-    assert client.data() == ["hi"]
-
-
-def test_what_only_shares_the_id_is_another_publish() -> None:
-    world = World()
-    client, other = world.client(), world.client()
-    client.subscribe("/app/**")
-    client.publish("/app/x", "a", id="7")
-    client.publish("/app/x", "b", id="7")
-    client.publish("/app/y", "a", id="7")
-    other.publish("/app/x", "a", id="7")
-    world.advance(5)
-    client.connect()
-    assert client.data() == ["a", "b", "a", "a"]
-
-
-def test_without_an_id_everything_is_new() -> None:
-    client = World().client()
-    client.subscribe("/app/x")
-    message = {"channel": "/app/x", "data": 1, "clientId": client.id}
-    client.world.ask(message, message)
-    client.connect()
-    assert client.data() == [1, 1]
-
-
-def test_an_id_is_remembered_for_a_while_and_not_for_ever() -> None:
-    options = attrs.evolve(OPTIONS, resend_window=5, max_resends=3)
-    client = World(options=options).client()
-    client.subscribe("/app/x")
-    client.publish("/app/x", 1, id="a")
-    client.world.advance(6)
-    client.publish("/app/x", 1, id="a")
-    for number in range(10):
-        client.publish("/app/x", number, id=str(number))
-    assert len(client.world.server.sessions[client.id].published) == 3
-    client.connect()
-    assert client.data() == [1, 1, *range(10)]
-
-
 # -- who may
 
 
