@@ -62,7 +62,7 @@ scripts:
 	tests/node_modules/.bin/tsc --project tests
 
 # Tests that start daemons, clients or browsers; all others are in memory (tests/test_layers.py).
-REAL := tests/browser tests/bayeux_clients tests/clients tests/daemon tests/faults tests/test_docs.py tests/test_packaging.py
+REAL := tests/browser tests/bayeux_clients tests/clients tests/daemon tests/faults tests/shown tests/test_packaging.py
 
 # What measures the machine's memory runs alone, and so does lynx, which shows nothing when a worker
 # of pytest-xdist starts it; all else real runs four files at a time, in the order of tests/conftest.py.

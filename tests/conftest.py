@@ -23,7 +23,15 @@ IN_CI = os.environ.get("CI", "") == "true"
 
 #: Slower tests, in the order in which they run after the others: the file that takes longest
 #: first, or all other workers would wait for the one that has it.
-LATER = ("browser/test_leader.py", "browser", "bayeux_clients", "daemon", "clients", "faults")
+LATER = (
+    "browser/test_leader.py",
+    "browser",
+    "bayeux_clients",
+    "daemon",
+    "clients",
+    "shown",
+    "faults",
+)
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)

@@ -2,12 +2,99 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import attrs
 import pytest
 
 from cometd_chat.settings import OPTIONS, Options, Percent, Settings
+
+#: A good value of each option at least, and the setting that it becomes.
+GOOD: list[tuple[str, str, object]] = [
+    ("--listen=tcp:0", "listen", ("tcp:0",)),
+    ("--listen=unix:/tmp/a.sock", "listen", ("unix:/tmp/a.sock",)),
+    ("--metrics=tcp:9100:interface=127.0.0.1", "metrics", "tcp:9100:interface=127.0.0.1"),
+    ("--host=Chat.Example.ORG.", "hosts", ("chat.example.org",)),
+    ("--host=bücher.example", "hosts", ("xn--bcher-kva.example",)),
+    ("--data=/var/lib/x", "data", Path("/var/lib/x")),
+    ("--heartbeat=0.5", "heartbeat", 0.5),
+    ("--expiration-delay=90", "expiration_delay", 90.0),
+    ("--poll-timeout=30", "poll_timeout", 30.0),
+    ("--reader-budget=64KiB", "reader_budget", 65536),
+    ("--allow-origin=https://WWW.x.org:443", "allow_origin", ("https://www.x.org",)),
+    ("--allow-origin=http://x.org:80", "allow_origin", ("http://x.org",)),
+    ("--allow-origin=http://x.org:443", "allow_origin", ("http://x.org:443",)),
+    ("--reader-budget=65536", "reader_budget", 65536),
+    ("--reader-budget=1.5mib", "reader_budget", 1572864),
+    ("--guest-timeout=60", "guest_timeout", 60.0),
+    ("--public-reading=no", "public_reading", False),
+    ("--public-reading=Yes", "public_reading", True),
+    ("--show-addresses=network", "show_addresses", "network"),
+    ("--limits=off", "limits", False),
+    ("--bayeux-channels=/app/**", "bayeux_channels", ("/app/**",)),
+    ("--bayeux-channels=/one", "bayeux_channels", ("/one",)),
+    ("--direct-write=off", "direct_write", False),
+    ("--fast-lane=off", "fast_lane", False),
+    ("--max-log=2TiB", "max_log", 2 * 2**40),
+    ("--memory-ceiling=64MiB", "memory_ceiling", 64 * 2**20),
+    ("--memory-ceiling=12.5%", "memory_ceiling", Percent(12.5)),
+    ("--memory-ceiling=100 %", "memory_ceiling", Percent(100)),
+    ("--log-level=debug", "log_level", "debug"),
+    ("--trusted-proxy=10.0.0.0/8", "trusted_proxy", (ip_network("10.0.0.0/8"),)),
+]
+
+#: A wrong one of each, and the remedy that is told.
+WRONG = [
+    ("--listen=nonsense", "tcp:8080:interface=127.0.0.1"),
+    ("--listen=", "tcp:8080:interface=127.0.0.1"),
+    ("--metrics=9100", "tcp:8080:interface=127.0.0.1"),
+    ("--listen=tcp:http", "tcp:8080:interface=127.0.0.1"),
+    ("--listen=tcp:65536", "from 0 to 65535"),
+    ("--listen=tcp:8080:interfase=127.0.0.1", "tcp:8080:interface=127.0.0.1"),
+    ("--listen=ssl:8443:privateKey=/nowhere/key.pem", "/nowhere/key.pem"),
+    ("--listen=ssl:8443:privateKey=/dev/null", "PEM"),
+    ("--listen=systemd:domain=INET:index=7", ".socket unit"),
+    ("--host=http://chat.example.org", "such as chat.example.org"),
+    ("--host=chat.example.org:8080", "such as chat.example.org"),
+    ("--host=", "such as chat.example.org"),
+    ("--host=a..b", "such as chat.example.org"),
+    ("--host=*.example.org", "such as chat.example.org"),
+    ("--data=", "./comet-chat-data"),
+    ("--bayeux-channels=", "such as /app/**"),
+    ("--bayeux-channels=app/**", "such as /app/**"),
+    ("--bayeux-channels=/**", "such as /app/**"),
+    ("--bayeux-channels=/chat/x", "such as /app/**"),
+    ("--bayeux-channels=/members/**", "such as /app/**"),
+    ("--bayeux-channels=/meta/*", "such as /app/**"),
+    ("--bayeux-channels=/service/x", "such as /app/**"),
+    ("--bayeux-channels=/a/*/b", "such as /app/**"),
+    ("--heartbeat=soon", "such as 15"),
+    ("--heartbeat=0", "such as 15"),
+    ("--heartbeat=-3", "such as 15"),
+    ("--heartbeat=nan", "such as 15"),
+    ("--expiration-delay=inf", "such as 15"),
+    ("--guest-timeout=1e99", "such as 15"),
+    ("--reader-budget=256 parsecs", "such as 256KiB"),
+    ("--reader-budget=", "such as 256KiB"),
+    ("--reader-budget=256KB", "such as 256KiB"),
+    ("--reader-budget=١٢KiB", "such as 256KiB"),
+    ("--reader-budget=1", "from 4KiB"),
+    ("--max-log=9999999TiB", "to 1048576TiB"),
+    ("--memory-ceiling=1KiB", "from 4MiB"),
+    ("--memory-ceiling=0%", "such as 25%"),
+    ("--memory-ceiling=101%", "such as 25%"),
+    ("--memory-ceiling=much", "in KiB, MiB, GiB or TiB"),
+    ("--public-reading=maybe", "yes or no"),
+    ("--limits=yes", "on or off"),
+    ("--show-addresses=all", "full, network or none"),
+    ("--poll-timeout=soon", "such as 15"),
+    ("--log-level=loud", "debug, info, warn, error or critical"),
+    ("--trusted-proxy=everybody", "such as 127.0.0.1 or 10.0.0.0/8"),
+    ("--allow-origin=x.org", "such as https://www.example.org"),
+    ("--direct-write=yes", "on or off"),
+    ("--fast-lane=maybe", "on or off"),
+]
 
 
 def parse(*arguments: str, **environ: str) -> Settings:
@@ -51,39 +138,7 @@ def test_each_field_has_an_option() -> None:
     assert {option.field for option in OPTIONS} == {field.name for field in attrs.fields(Settings)}
 
 
-@pytest.mark.parametrize(
-    ("argument", "field", "value"),
-    [
-        ("--listen=tcp:0", "listen", ("tcp:0",)),
-        ("--listen=unix:/tmp/a.sock", "listen", ("unix:/tmp/a.sock",)),
-        ("--metrics=tcp:9100:interface=127.0.0.1", "metrics", "tcp:9100:interface=127.0.0.1"),
-        ("--host=Chat.Example.ORG.", "hosts", ("chat.example.org",)),
-        ("--host=bücher.example", "hosts", ("xn--bcher-kva.example",)),
-        ("--data=/var/lib/x", "data", Path("/var/lib/x")),
-        ("--heartbeat=0.5", "heartbeat", 0.5),
-        ("--expiration-delay=90", "expiration_delay", 90.0),
-        ("--poll-timeout=30", "poll_timeout", 30.0),
-        ("--reader-budget=64KiB", "reader_budget", 65536),
-        ("--allow-origin=https://WWW.x.org:443", "allow_origin", ("https://www.x.org",)),
-        ("--allow-origin=http://x.org:80", "allow_origin", ("http://x.org",)),
-        ("--allow-origin=http://x.org:443", "allow_origin", ("http://x.org:443",)),
-        ("--reader-budget=65536", "reader_budget", 65536),
-        ("--reader-budget=1.5mib", "reader_budget", 1572864),
-        ("--guest-timeout=60", "guest_timeout", 60.0),
-        ("--public-reading=no", "public_reading", False),
-        ("--public-reading=Yes", "public_reading", True),
-        ("--show-addresses=network", "show_addresses", "network"),
-        ("--limits=off", "limits", False),
-        ("--bayeux-channels=/app/**", "bayeux_channels", ("/app/**",)),
-        ("--bayeux-channels=/one", "bayeux_channels", ("/one",)),
-        ("--direct-write=off", "direct_write", False),
-        ("--fast-lane=off", "fast_lane", False),
-        ("--max-log=2TiB", "max_log", 2 * 2**40),
-        ("--memory-ceiling=64MiB", "memory_ceiling", 64 * 2**20),
-        ("--memory-ceiling=12.5%", "memory_ceiling", Percent(12.5)),
-        ("--memory-ceiling=100 %", "memory_ceiling", Percent(100)),
-    ],
-)
+@pytest.mark.parametrize(("argument", "field", "value"), GOOD)
 def test_values(argument: str, field: str, value: object) -> None:
     settings = parse(argument)
     assert getattr(settings, field) == value
@@ -124,53 +179,7 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
     assert parse(COMET_CHAT_HEARTBEAT="", COMET_CHAT_LISTEN=" ") == Settings()
 
 
-@pytest.mark.parametrize(
-    ("argument", "remedy"),
-    [
-        ("--listen=nonsense", "tcp:8080:interface=127.0.0.1"),
-        ("--listen=", "tcp:8080:interface=127.0.0.1"),
-        ("--metrics=9100", "tcp:8080:interface=127.0.0.1"),
-        ("--listen=tcp:http", "tcp:8080:interface=127.0.0.1"),
-        ("--listen=tcp:65536", "from 0 to 65535"),
-        ("--listen=tcp:8080:interfase=127.0.0.1", "tcp:8080:interface=127.0.0.1"),
-        ("--listen=ssl:8443:privateKey=/nowhere/key.pem", "/nowhere/key.pem"),
-        ("--listen=ssl:8443:privateKey=/dev/null", "PEM"),
-        ("--listen=systemd:domain=INET:index=7", ".socket unit"),
-        ("--host=http://chat.example.org", "such as chat.example.org"),
-        ("--host=chat.example.org:8080", "such as chat.example.org"),
-        ("--host=", "such as chat.example.org"),
-        ("--host=a..b", "such as chat.example.org"),
-        ("--host=*.example.org", "such as chat.example.org"),
-        ("--data=", "./comet-chat-data"),
-        ("--bayeux-channels=", "such as /app/**"),
-        ("--bayeux-channels=app/**", "such as /app/**"),
-        ("--bayeux-channels=/**", "such as /app/**"),
-        ("--bayeux-channels=/chat/x", "such as /app/**"),
-        ("--bayeux-channels=/members/**", "such as /app/**"),
-        ("--bayeux-channels=/meta/*", "such as /app/**"),
-        ("--bayeux-channels=/service/x", "such as /app/**"),
-        ("--bayeux-channels=/a/*/b", "such as /app/**"),
-        ("--heartbeat=soon", "such as 15"),
-        ("--heartbeat=0", "such as 15"),
-        ("--heartbeat=-3", "such as 15"),
-        ("--heartbeat=nan", "such as 15"),
-        ("--expiration-delay=inf", "such as 15"),
-        ("--guest-timeout=1e99", "such as 15"),
-        ("--reader-budget=256 parsecs", "such as 256KiB"),
-        ("--reader-budget=", "such as 256KiB"),
-        ("--reader-budget=256KB", "such as 256KiB"),
-        ("--reader-budget=١٢KiB", "such as 256KiB"),
-        ("--reader-budget=1", "from 4KiB"),
-        ("--max-log=9999999TiB", "to 1048576TiB"),
-        ("--memory-ceiling=1KiB", "from 4MiB"),
-        ("--memory-ceiling=0%", "such as 25%"),
-        ("--memory-ceiling=101%", "such as 25%"),
-        ("--memory-ceiling=much", "in KiB, MiB, GiB or TiB"),
-        ("--public-reading=maybe", "yes or no"),
-        ("--limits=yes", "on or off"),
-        ("--show-addresses=all", "full, network or none"),
-    ],
-)
+@pytest.mark.parametrize(("argument", "remedy"), WRONG)
 def test_a_wrong_value_is_named_with_its_remedy(
     capfd: pytest.CaptureFixture[str], argument: str, remedy: str
 ) -> None:

@@ -20,10 +20,10 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.daemon.proxies import HOST, PROXIES, Nginx, Proxy, Typing
 from tests.daemon.talk import Held, Running, history, log_in, metric, once, say, wait_until
+from tests.doors import STREAMS
 from tests.support import PATIENCE, Daemon, run
 
 EVENTS = "/api/v1/events/"
-ENDLESS = ("frame", "stream", "sse", "multipart", "text")
 VERSIONS = ("--http1.1", "--http2")
 
 #: Seconds of silence, but for heartbeats, that no proxy would bear.
@@ -91,7 +91,7 @@ def open_streams(stack: ExitStack, proxy: Proxy) -> Mapping[str, Running]:
     """Every endless door, in both versions of HTTP."""
     opened: dict[str, Running] = {}
     for version in VERSIONS:
-        for door in ENDLESS:
+        for door in STREAMS:
             reader = Running(*proxy.curl(f"{EVENTS}{door}", version))
             opened[door + version] = stack.enter_context(reader)
         name = new_name(f"duplex{version[-1]}", proxy)
@@ -109,11 +109,11 @@ def test_every_stream_comes_through_at_once_and_in_order(proxy: Proxy, daemon: D
     with ExitStack() as stack:
         streams = open_streams(stack, proxy)
         ws = stack.enter_context(socket_through(proxy, token))
-        wait_until(lambda: held(daemon, *ENDLESS, "duplex") == [2.0] * 6, "all are held")
+        wait_until(lambda: held(daemon, *STREAMS, "duplex") == [2.0] * 6, "all are held")
         assert held(daemon, "ws") == [1.0]
         # Only heartbeats pass, and they have to: nobody's connection may be silent for so long.
         time.sleep(QUIET)
-        assert held(daemon, *ENDLESS, "duplex", "ws") == [2.0] * 6 + [1.0]
+        assert held(daemon, *STREAMS, "duplex", "ws") == [2.0] * 6 + [1.0]
         said = [f"{new_name('said', proxy)} {number}" for number in range(3)]
         for text in said:
             assert say(daemon.port, token, text).status == 201

@@ -20,12 +20,13 @@ import pytest
 
 from cometd_chat.chat.presence import GRACE
 from tests.daemon.talk import Running, log_in, once, wait_until
+from tests.doors import BOTH_WAYS, STREAMS
 from tests.support import PATIENCE, Daemon, free_port, run
 
 HEARTBEAT, POLL_TIMEOUT, EXPIRATION_DELAY = 2.0, 2.0, 4.0
 
 EVENTS = "/api/v1/events/"
-STREAMS = ("frame", "stream", "sse", "multipart", "text", "ws", "duplex")
+ENDLESS = (*STREAMS, *BOTH_WAYS)
 
 #: What makes a request of curl's one for a WebSocket.
 UPGRADE = (
@@ -169,19 +170,19 @@ def test_whoever_vanishes_is_found_within_the_expiration_delay(
             Running("curl", "-sN", f"{daemon.url}/rooms/lobby.txt?name=stayed")
         )
         wait_until(lambda: held(port) == {"text": 1}, "she is held")
-        for door in STREAMS:
+        for door in ENDLESS:
             hold(stack, curl(elsewhere, daemon, door))
-        wait_until(lambda: people(port) == {"stayed", *STREAMS}, "all are there")
+        wait_until(lambda: people(port) == {"stayed", *ENDLESS}, "all are there")
         # Whoever is there stays, for as long as she likes, and need not say anything.
         time.sleep(EXPIRATION_DELAY + HEARTBEAT)
-        assert held(port) == {**dict.fromkeys(STREAMS, 1), "text": 2}
+        assert held(port) == {**dict.fromkeys(ENDLESS, 1), "text": 2}
 
         hold(stack, curl(elsewhere, daemon, "poll"))
         wait_until(lambda: "poll" in held(port), "the poll is held")
         elsewhere.cut()
         began = time.monotonic()
         # The reader of `stayed` is one of `text`, so that this door is looked at by itself.
-        lost = dict(lost_after(port, {"poll", *STREAMS} - {"text"}, began))
+        lost = dict(lost_after(port, {"poll", *ENDLESS} - {"text"}, began))
         wait_until(lambda: held(port) == {"text": 1}, "only she is left")
         lost["text"] = time.monotonic() - began
         print("seconds until found:", {door: round(each, 2) for door, each in lost.items()})
@@ -192,5 +193,5 @@ def test_whoever_vanishes_is_found_within_the_expiration_delay(
 
         # Their places are kept for a while, as after a reload.
         wait_until(lambda: people(port) == {"stayed"}, "the list of people follows", GRACE + 5)
-        for door in (*STREAMS, "poll"):
+        for door in (*ENDLESS, "poll"):
             stayed.until(f"* {door} left\n", timeout=5)

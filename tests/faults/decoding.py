@@ -24,14 +24,10 @@ from websockets.http11 import Response as UpgradeResponse
 from websockets.uri import parse_uri
 
 from tests.decoders import Seen, read_frame, read_lines, read_sse, read_text
-
-#: In which a response ends with its events, and the next request gets the next ones.
-ONE_SHOT = ("poll", "jsonp")
+from tests.doors import POLLS
 
 #: Lines for people, which show neither ids nor cursors of messages.
 FOR_PEOPLE = ("text", "duplex")
-
-DOORS = ("frame", "poll", "stream", "sse", "jsonp", "multipart", "text", "ws", "duplex")
 
 CALLBACK = "chat.hear"
 
@@ -239,7 +235,7 @@ class Response:
         self._headers = headers
         length = headers.get("content-length")
         self._length = None if length is None else int(length)
-        if self._status == 200 and self.door not in ONE_SHOT and self._length is None:
+        if self._status == 200 and self.door not in POLLS and self._length is None:
             self._decoder = BODIES[self.door](headers)
 
     def _read_answer(self, headers: Mapping[str, str], length: int) -> list[Seen]:
@@ -250,7 +246,7 @@ class Response:
         self._headers = None
         if self._status != 200:
             raise Refused(self._status, body)
-        if self.door not in ONE_SHOT:
+        if self.door not in POLLS:
             # A refusal in a form that the door's client can see.
             self.ended = True
             return BODIES[self.door](headers).feed(body)

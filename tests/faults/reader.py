@@ -22,10 +22,9 @@ from typing import Any
 import attrs
 
 from tests.decoders import Seen
+from tests.doors import NAMES, POLLS
 from tests.faults.decoding import (
-    DOORS,
     FOR_PEOPLE,
-    ONE_SHOT,
     Refused,
     Response,
     WebSocketResponse,
@@ -92,9 +91,9 @@ class Plan:
     def draw(cls, seed: str, cuts: dict[str, int]) -> Plan:
         """The plan that belongs to a seed, whatever happened before."""
         chance = random.Random(seed)
-        door = chance.choice(DOORS)
+        door = chance.choice(NAMES)
         cut = chance.choices(list(cuts), list(cuts.values()))[0]
-        if cut == "stall" and door in ONE_SHOT:
+        if cut == "stall" and door in POLLS:
             cut = "rst"  # An answer is too short for that.
         # Most cuts are among the first bytes: heads, chunks' sizes, the first events.
         at = int(2 ** chance.uniform(0, 15))
@@ -113,7 +112,7 @@ class Plan:
             fate=fates.get(cut, {}),
             by_curl=chance.random() < 0.5 and door in FOR_PEOPLE and cut in BY_CURL,
             by_header=chance.random() < 0.5,
-            old=chance.random() < 0.1 and door not in ("ws", "duplex", *ONE_SHOT),
+            old=chance.random() < 0.1 and door not in ("ws", "duplex", *POLLS),
             patient=chance.random() < 0.5,
             says=chance.randrange(3),
         )
@@ -303,13 +302,13 @@ class Reader(Thread):
             self._hear(response.feed(data))
             if isinstance(response, WebSocketResponse):
                 line.send(response.to_send())
-            if response.ended and plan.door in ONE_SHOT:
+            if response.ended and plan.door in POLLS:
                 return self._blame(plan, began, "its answer was the last")
             if response.ended or not data:
                 # curl calls it an end in order, too, when there is none within a head.
                 told = plan.by_curl and not plan.fate
                 return self._ended(plan, began, in_order=response.ended or told)
-            if isinstance(response, Response) and plan.door in ONE_SHOT and response.idle:
+            if isinstance(response, Response) and plan.door in POLLS and response.idle:
                 self.over.wait(0.05)
                 line.send(attrs.evolve(request, cursor=self.cursor, fate=None).bytes())
         return "done"

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.daemon.talk import history, log_in, once
-from tests.faults.decoding import DOORS
+from tests.doors import NAMES
 from tests.faults.elsewhere import Link, link
 from tests.faults.poster import Poster
 from tests.faults.reader import IN_ORDER, Reader, World
@@ -183,7 +183,7 @@ def test_whoever_is_cut_off_misses_nothing(tmp_path: Path) -> None:
     print(summary(seed, kept, posters, readers, troubles, "\n".join(wrong)))
     assert not wrong, "\n".join(wrong)
     assert sum(all_cuts(readers).values()) >= CUTS_A_SECOND * SECONDS, "too few to show anything"
-    assert set(sum((reader.accepted_by for reader in readers), Counter[str]())) == set(DOORS)
+    assert set(sum((reader.accepted_by for reader in readers), Counter[str]())) == set(NAMES)
     assert max(reader.longest_silence for reader in readers) < 30
 
 
@@ -206,7 +206,7 @@ def bring_home(readers: Sequence[Reader], kept: Sequence[dict[str, object]]) -> 
         def is_there(reader: Reader = reader, last: dict[str, object] = last) -> bool:
             return bool(reader.accepted) and reader.accepted[-1]["text"] == last["text"]
 
-        reader.read_to(is_there, DOORS[number % len(DOORS)], 20)
+        reader.read_to(is_there, NAMES[number % len(NAMES)], 20)
 
 
 def check_log(

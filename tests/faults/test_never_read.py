@@ -14,7 +14,8 @@ from threading import Event, Thread
 import pytest
 
 from tests.daemon.talk import log_in, metric, once, resident, say, wait_until
-from tests.faults.decoding import DOORS, ONE_SHOT, WebSocketResponse
+from tests.doors import NAMES, POLLS
+from tests.faults.decoding import WebSocketResponse
 from tests.faults.lines import Request, SocketLine
 from tests.support import Daemon
 
@@ -102,7 +103,7 @@ def never_reading(daemon: Daemon, door: str) -> Iterator[SocketLine]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("door", [door for door in DOORS if door not in ONE_SHOT])
+@pytest.mark.parametrize("door", [door for door in NAMES if door not in POLLS])
 def test_who_never_reads_costs_little(daemon: Daemon, alice: str, door: str) -> None:
     port, held = daemon.port, f'comet_chat_held_requests{{door="{door}"}}'
     cut, resident_before, kernel_before = metric(port, CUT), resident(daemon.pid), kernel_memory()

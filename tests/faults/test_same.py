@@ -12,7 +12,8 @@ import pytest
 
 from tests.daemon.talk import history, log_in, once, say
 from tests.decoders import Seen
-from tests.faults.decoding import DOORS, FOR_PEOPLE
+from tests.doors import NAMES
+from tests.faults.decoding import FOR_PEOPLE
 from tests.faults.poster import HOSTILE
 from tests.faults.reader import Reader, World
 from tests.faults.troubles import Troubles
@@ -80,7 +81,7 @@ def read(conversation: Conversation, door: str) -> list[Seen]:
     return reader.accepted
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", NAMES)
 def test_all_doors_tell_the_same(conversation: Conversation, door: str) -> None:
     accepted = read(conversation, door)
     if door in FOR_PEOPLE:
@@ -111,7 +112,7 @@ def slept_through(conversation: Conversation) -> Conversation:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", NAMES)
 def test_all_doors_leave_out_the_same(slept_through: Conversation, door: str) -> None:
     accepted = read(slept_through, door)
     assert [event["type"] for event in accepted] == ["gap"] * 2 + ["message"] * AFTER_GAP

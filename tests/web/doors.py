@@ -13,23 +13,23 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from tests import decoders
+from tests import decoders, doors
 from tests.decoders import Seen
 from tests.memory import MemorySite
 from tests.net import ADDRESS
 from tests.wire import Response
 
-#: Doors that go on until somebody ends them.
-STREAMS = ("frame", "stream", "sse", "multipart", "text", "openchat")
+#: Doors that go on until somebody ends them, and the classic page.
+STREAMS = (*doors.STREAMS, "openchat")
 
 #: Doors whose answer is complete.
-POLLS = ("poll", "jsonp")
+POLLS = doors.POLLS
 
 #: Doors that show events as JSON.
 JSON = ("frame", "stream", "sse", "multipart", "poll", "jsonp")
 
 #: Doors under ``/api/v1/events/``.
-EVENTS = (*JSON, "text")
+EVENTS = (*doors.STREAMS, *POLLS)
 
 ALL = (*STREAMS, *POLLS)
 

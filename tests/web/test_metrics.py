@@ -11,8 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from cometd_chat.log.log import Usage
+from cometd_chat.transports.budget import KINDS
 from cometd_chat.web.process_numbers import ProcessNumbers
-from tests.memory import MemorySite
+from tests.memory import MakeSite, MemorySite
+from tests.web.bayeux import Client
+from tests.web.doors import Client as Reader
 from tests.web.talkers import Socket
 
 
@@ -81,3 +84,31 @@ def test_a_log_that_grows_full_shows(site: MemorySite, size: int, status: int, s
     found = samples(site)
     assert value(found, "comet_chat_log_bytes") == size
     assert value(found, "comet_chat_log_limit_bytes") == 100
+
+
+def test_what_is_held_for_connections_shows_by_kind(make_site: MakeSite) -> None:
+    site = make_site(memory_ceiling=256 * 1024)
+    reader = Reader(site, "stream", window=1000)
+    site.fill(20, text="{}" + "x" * 8000)
+    found = samples(site)
+    held = {each.labels["kind"]: each.value for each in found["comet_chat_memory_held_bytes"]}
+    assert held.keys() == set(KINDS)
+    assert held["streams"] > 100_000
+    assert value(found, "comet_chat_memory_ceiling_bytes") == 256 * 1024
+    assert value(found, "comet_chat_memory_shed_total") == 0
+    site.fill(20, text="{}" + "x" * 8000)
+    assert reader.connection.closed
+    assert value(samples(site), "comet_chat_memory_shed_total") == 1
+
+
+def test_bayeux_clients_are_counted(site: MemorySite) -> None:
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    site.say("one")
+    alice.pump()
+    found = samples(site)
+    assert value(found, "comet_chat_bayeux_sessions") == 1
+    assert value(found, "comet_chat_bayeux_held_connects") == 1
+    delivered = len(alice.delivered)
+    assert delivered
+    assert value(found, "comet_chat_bayeux_delivered_total") >= delivered
+    assert value(found, "comet_chat_bayeux_redelivered_total") == 0

@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 
 from tests import decoders
 from tests.decoders import Seen
+from tests.doors import NAMES
 from tests.memory import MakeSite, MemorySite
 from tests.web.doors import Client
 from tests.web.talkers import MORE, TEXT, Duplex, Socket, client_frame
-
-NINE = ("frame", "poll", "stream", "sse", "jsonp", "multipart", "text", "ws", "duplex")
 
 #: Doors that show an event wholly, as JSON.
 WHOLE = ("frame", "poll", "stream", "sse", "jsonp", "multipart", "ws", "duplex as lines")
@@ -82,7 +81,7 @@ class TestTheSameConversation:
         query = {"rooms": "lobby,dev", "cursor": site.log.cursor(0)}
         if when != "after":
             self.converse(site)
-        readers = {door: open_door(site, door, **query) for door in NINE}
+        readers = {door: open_door(site, door, **query) for door in NAMES}
         if when != "before":
             self.converse(site)
         wanted = [(each.context[6:], each.author, each.text.strip()) for each in recorded(site)]
@@ -104,7 +103,7 @@ class TestTheSameConversation:
         site = make_site(tail=8)
         heard: list[str] = []
         cursor = site.now
-        for door in [*NINE, *reversed(NINE), *NINE[::2], *NINE[::3]]:
+        for door in [*NAMES, *reversed(NAMES), *NAMES[::2], *NAMES[::3]]:
             site.fill(12)
             reader = open_door(site, door, cursor=cursor)
             site.fill(3)
@@ -157,11 +156,11 @@ class TestTheSameConversation:
         assert reader.texts() == [f"said {id}" for id in range(1, 651)]
 
     def test_who_is_where_is_counted_by_door(self, site: MemorySite) -> None:
-        readers = [open_door(site, door, cursor=site.now) for door in NINE]
+        readers = [open_door(site, door, cursor=site.now) for door in NAMES]
         site.turn()
         held = re.findall(r'held_requests\{door="(\w+)"\} (\S+)', site.metrics)
         # The two polls were answered: the guest of `duplex` came in.
-        assert dict(held) == {**dict.fromkeys(NINE, "1.0"), "poll": "0.0", "jsonp": "0.0"}
+        assert dict(held) == {**dict.fromkeys(NAMES, "1.0"), "poll": "0.0", "jsonp": "0.0"}
         assert readers
 
 
@@ -236,7 +235,7 @@ def test_any_text_said_by_a_socket_is_read_through_every_door(
     said: list[str], places: list[int]
 ) -> None:
     with MemorySite() as site:
-        readers = {door: open_door(site, door) for door in NINE}
+        readers = {door: open_door(site, door) for door in NAMES}
         socket = Socket(site, token=site.log_in("alice"))
         for text in said:
             whole = json.dumps({"type": "message", "text": text}, ensure_ascii=False).encode()
@@ -265,7 +264,7 @@ def test_any_line_of_a_body_is_read_through_every_door(
     body = end.join(said) + (end if ended else "")
     said = [line.strip() for line in said]
     with MemorySite() as site:
-        readers = {door: open_door(site, door) for door in NINE}
+        readers = {door: open_door(site, door) for door in NAMES}
         talker = Duplex(site, name="alice")
         for piece in in_pieces(body.encode(), places):
             if piece:

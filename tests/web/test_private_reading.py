@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from cometd_chat.web.app import ChatApp
+from tests.doors import POLLS, STREAMS
 from tests.memory import MakeSite, MemorySite
 from tests.web.doors import OUR_SCRIPT
 from tests.wire import Response
@@ -17,7 +18,6 @@ THERE, NOWHERE = "attic", "crypt"
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
-DOORS = ("frame", "poll", "stream", "sse", "jsonp", "multipart", "text")
 
 Ask = tuple[str, str, dict[str, str], bytes]
 
@@ -36,7 +36,7 @@ def by_path() -> Iterator[Ask]:
 
 def by_query() -> Iterator[Ask]:
     """A request for whatever takes the name of a room in its query or its form."""
-    for door in DOORS:
+    for door in (*STREAMS, *POLLS):
         yield "GET", f"/api/v1/events/{door}?rooms=ROOM&callback=f", OUR_SCRIPT, b""
         yield "GET", f"/api/v1/events/{door}?rooms=lobby,ROOM&wait=0", OUR_SCRIPT, b""
     for method in ("POST", "PUT"):
