@@ -206,7 +206,7 @@ def build_bayeux(
     reaper = chat.feed.engine.reaper
     soon = partial(reactor.callLater, 0)
     rooms = RoomSource(chat, soon)
-    members = MemberSource(chat, rooms.listen)
+    members = MemberSource(chat, soon)
     policy = ChatPolicy(chat, secrets.token_bytes, rooms.ended)
     server = BayeuxServer(
         reaper,

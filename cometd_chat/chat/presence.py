@@ -11,12 +11,14 @@ Invariant: somebody is present once, however many windows she has; a reload is n
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
+from typing import cast
 
 import attrs
 
 from cometd_chat.chat import events
 from cometd_chat.chat.sessions import Session
-from cometd_chat.comet import CometEngine
+from cometd_chat.comet import CometEngine, CometHandler, Delivery
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports.event import Event
 
@@ -34,6 +36,12 @@ SMALL_ROOM = 50
 
 #: Above that only the count is, at most every so many seconds.
 COUNT_EVERY = 5.0
+
+#: So many people are told that somebody is writing.
+TYPING_TOLD = 50
+
+#: So many people are named to who asks; of more there is only the count.
+MOST_NAMED = 500
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -63,10 +71,12 @@ class _Fading:
 class _Crowd:
     """Who is in a room.
 
+    :param alone: what the rooms of a session are that is in this one only, as most are.
     :param holds: how many requests each session holds there. Who holds some has nothing but this
         number; there are thousands of them.
     """
 
+    alone: tuple[str, ...]
     holds: dict[Session, int] = attrs.field(factory=dict)
     fading: dict[Session, _Fading] = attrs.field(factory=dict)
 
@@ -104,11 +114,16 @@ class Presence:
         self._rooms: dict[str, _Crowd] = {}
         self._counts: dict[str, _Count] = {}
 
+    @property
+    def rooms(self) -> list[str]:
+        """Those in which somebody is."""
+        return list(self._rooms)
+
     def people(self, room: str) -> list[Session]:
-        """Who is in a room, by name."""
+        """Who is in a room, by name; of very many those who have been there for the longest."""
         crowd = self._rooms.get(room)
         there = crowd.holds if crowd is not None else ()
-        return sorted(there, key=lambda session: session.name.casefold())
+        return sorted(islice(there, MOST_NAMED), key=lambda session: session.name.casefold())
 
     def count(self, room: str) -> int:
         """How many are in a room."""
@@ -170,26 +185,36 @@ class Presence:
 
     def ended(self, session: Session) -> None:
         """A session is over: it is gone from everywhere."""
-        for room, crowd in list(self._rooms.items()):
-            if session in crowd.holds:
-                self._gone(room, session)
+        for room in session.present:
+            self._gone(room, session)
 
     def gone_for_long(self, session: Session) -> None:
         """Others may take a session's name: it is gone from where it holds nothing."""
-        for room, crowd in list(self._rooms.items()):
-            if crowd.holds.get(session) == 0:
+        for room in session.present:
+            if not self._rooms[room].holds[session]:
                 self._gone(room, session)
 
     def renamed(self, session: Session, old: str) -> None:
         """A session has another name than ``old`` now: for others one goes and one comes."""
-        for room, crowd in list(self._rooms.items()):
-            if session in crowd.holds:
-                self._tell(room, events.leave(room, old, self._now()))
-                self._tell(room, events.join(room, session.name, self._now()))
+        for room in session.present:
+            self._tell(room, events.leave(room, old, self._now()))
+            self._tell(room, events.join(room, session.name, self._now()))
 
     def typing(self, room: str, session: Session) -> None:
-        """A session is writing."""
-        self._notify(room, events.typing(room, session.name, self._now()))
+        """A session is writing. The people are told who have been there for the longest, and where
+        they are few, those who only read; for each sign of it costs as much as a message."""
+        context = self._engine.context(events.path_of(room))
+        crowd = self._rooms.get(room)
+        if context is None or crowd is None:
+            return
+        event = events.typing(room, session.name, self._now())
+        told = list(islice(crowd.holds, TYPING_TOLD))
+        # What they hold in other rooms, or is no handler, hears nothing by it.
+        theirs = {id(each): cast(CometHandler, each) for person in told for each in person.readers}
+        others = (each for each in context if id(each) not in theirs)
+        few = list(islice(others, TYPING_TOLD - len(told)))
+        for handler in [*theirs.values(), *few]:
+            context.notify(event, handler=handler)
 
     # -- for the sweep
 
@@ -217,17 +242,19 @@ class Presence:
         """Somebody is in a room and holds so many requests more there."""
         crowd = self._rooms.get(room)
         if crowd is None:
-            crowd = self._rooms[room] = _Crowd()
+            crowd = self._rooms[room] = _Crowd((room,))
         if session in crowd.holds:
             crowd.holds[session] += held
         else:
             crowd.holds[session] = held
+            session.present = (*session.present, room) if session.present else crowd.alone
             self._tell(room, events.join(room, session.name, self._now(), address))
         return crowd
 
     def _gone(self, room: str, session: Session) -> None:
         crowd = self._rooms[room]
         del crowd.holds[session]
+        session.present = tuple(each for each in session.present if each != room)
         fading = crowd.fading.pop(session, None)
         if fading is not None:
             self._reaper.cancel(fading)
@@ -245,9 +272,9 @@ class Presence:
             self.tell_count(count)
 
     def _notify(self, room: str, event: Event) -> None:
-        context = self._engine.context(events.path_of(room))
-        if context is not None:
-            context.notify(event)
+        # As what is committed goes, a slice at a time: a room of few people may have thousands who
+        # only read.
+        self._engine.deliver([Delivery(events.path_of(room), event)])
 
     def _now(self) -> int:
         return int(self._wall_clock() * 1000)

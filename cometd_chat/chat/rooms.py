@@ -65,8 +65,6 @@ class Rooms:
         self._wall_clock = wall_clock
         self._expiration_delay = expiration_delay
         self._rooms: dict[str, Room] = {}
-        #: Told of each new room.
-        self.when_made: Callable[[Room], object] = lambda room: None
 
     def start(self) -> None:
         """Take up the rooms that are kept."""
@@ -126,9 +124,7 @@ class Rooms:
         :raises RoomExists: another one of that name was made meanwhile.
         """
         await self._directory.add_room(row)
-        room = self._open(row)
-        self.when_made(room)
-        return room
+        return self._open(row)
 
     def _open(self, row: RoomRow) -> Room:
         context = self._engine.register(path_of(row.name), self._expiration_delay)

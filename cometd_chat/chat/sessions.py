@@ -68,6 +68,7 @@ class Session:
     :param readers: what she holds, the oldest first.
     :param home: whose sweep looks after her name; None for one that is brief.
     :param passing: its name is free as soon as it holds nothing; its token is kept all the same.
+    :param present: names of the rooms that it is in; `Presence` keeps them.
     :param address: where it was started from, as long as it counts there; see `Limits.hold`.
     """
 
@@ -80,6 +81,7 @@ class Session:
     seen_at: float
     home: Sessions | None
     passing: bool = False
+    present: tuple[str, ...] = ()
     address: str | None = None
     ended: bool = False
     readers: tuple[Holding, ...] = ()

@@ -14,7 +14,8 @@ One that raises is logged and dropped, and the others hear.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import attrs
@@ -88,6 +89,9 @@ class _Registration:
             context._engine._drop(self, handler, event)
 
 
+#: Hears each batch that is delivered; it is never empty.
+EngineListener = Callable[[Sequence[CometEvent]], None]
+
 #: Groups of handlers, each with the events that all of its handlers are to hear.
 _Plan = list[tuple[list[_Registration], list[CometEvent]]]
 
@@ -110,6 +114,10 @@ class CometContext:
     def handlers(self) -> list[CometHandler]:
         """A copy of the list of its handlers, in the order in which they were added."""
         return [each.handler for each in self._listed if each.handler is not None]
+
+    def __iter__(self) -> Iterator[CometHandler]:
+        """Its handlers, in that order, without a copy: none may come or go meanwhile."""
+        return (each.handler for each in self._listed if each.handler is not None)
 
     def _held(self) -> list[_Registration]:
         """A copy of the list of those that are held."""
@@ -226,6 +234,7 @@ class CometEngine:
         self._late: dict[tuple[_Registration, CometContext], int] = {}
         self._walk: Iterator[None] | None = None
         self._next_slice: IDelayedCall | None = None
+        self._followers: list[EngineListener] = []
 
     # The registry.
 
@@ -309,7 +318,20 @@ class CometEngine:
         if self._next_slice is not None:
             self._next_slice = self._walk = None
 
-    # Delivering what is committed.
+    # Delivering.
+
+    def follow(self, listener: EngineListener) -> Callable[[], None]:
+        """Tell ``listener`` each batch that is delivered, in whatever contexts, before it goes out
+        to their handlers.
+
+        For what reads all there is, such as another protocol: a handler that is in thousands of
+        contexts would cost as much for each of them as it has others. A listener that raises is
+        logged and goes on hearing, and so do the handlers.
+
+        :returns: call it to stop.
+        """
+        self._followers.append(listener)
+        return partial(self._followers.remove, listener)
 
     @property
     def delivering(self) -> bool:
@@ -318,7 +340,8 @@ class CometEngine:
         return self._walk is not None or bool(self._waiting)
 
     def deliver(self, batch: Sequence[Delivery]) -> None:
-        """Hand committed events to the handlers of their paths.
+        """Hand events to the handlers of their paths: what is committed, and what is not kept but
+        is for so many that it has to make way for other work.
 
         Each handler hears what is for it in the order of the batch, over all its contexts. The
         first slice runs before this returns; after ``slice_seconds`` the rest waits its turn in the
@@ -331,9 +354,23 @@ class CometEngine:
         """
         if self._stopped:
             return
+        if self._followers:
+            self._tell_followers(batch)
         self._waiting.extend(batch)
         if self._walk is None and self._next_slice is None:
             self._run_slice()
+
+    def _tell_followers(self, batch: Sequence[Delivery]) -> None:
+        told = [
+            CometEvent(CometEventType.NOTIFY, context, delivery.attachment, delivery.id)
+            for delivery in batch
+            if (context := self._contexts.get(delivery.path)) is not None
+        ]
+        for listener in list(self._followers) if told else ():
+            try:
+                listener(told)
+            except Exception:
+                self._log.failure("a follower of the engine failed")
 
     def _run_slice(self) -> None:
         self._next_slice = None

@@ -71,11 +71,11 @@ class CometEvent:
 
 @attrs.frozen
 class Delivery:
-    """A committed event on its way to the handlers of a path.
+    """An event on its way to the handlers of a path.
 
     :param path: path of a context; when nothing is registered there, nobody hears.
     :param attachment: what the event will carry.
-    :param id: position in the log; the deliveries of a batch are in its order.
+    :param id: position in the log, in whose order deliveries come; None for what is not kept.
     """
 
     path: str

@@ -148,9 +148,13 @@ class ChatApp:
     async def list_people(self, request: IRequest, name: str) -> bytes:
         room = await self._asked_room(request, name)
         people = self._chat.presence.people(room.name)
-        return answers.json(
-            request, {"people": [{"name": each.name, "role": each.role} for each in people]}
-        )
+        told: dict[str, Any] = {
+            "people": [{"name": each.name, "role": each.role} for each in people]
+        }
+        count = self._chat.presence.count(room.name)
+        if count > len(people):
+            told["count"] = count
+        return answers.json(request, told)
 
     # -- messages
 

@@ -9,9 +9,11 @@ Invariant: nothing of this is kept: who was away is told anew who is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
+
+import attrs
 
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.server import BayeuxServer
@@ -19,7 +21,7 @@ from cometd_chat.bayeux.session import Session
 from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import SMALL_ROOM
-from cometd_chat.chat.rooms import Room
+from cometd_chat.comet.slices import Slices, Soon
 from cometd_chat.errors import InvalidRequest
 from cometd_chat.transports.event import Event
 from cometd_chat.web.bayeux_policy import visitor_of
@@ -31,40 +33,54 @@ MEMBERS = "/members/"
 _TOLD = ("join", "leave", "people")
 
 
+@attrs.frozen(eq=False)
+class _Subscribed:
+    """Somebody subscribed.
+
+    :param room: to whose people; None for those of all rooms.
+    """
+
+    room: str | None
+
+
 class MemberSource:
     """Who is in rooms.
 
-    :param listen: sees to it that `told` hears of a room, or for None of all.
+    :param soon: calls something after the reactor's current turn.
     """
 
     tree = "/members/*"
 
-    def __init__(self, chat: Chat, listen: Callable[[Room | None], None]) -> None:
+    def __init__(self, chat: Chat, soon: Soon) -> None:
         #: Given by whoever joins the parts.
         self.server: BayeuxServer
         self._chat = chat
-        self._listen = listen
+        self._slices = Slices(chat.feed.engine.reaper.seconds, soon)
         # Once for each pattern of hers that matches: a session that is told twice is told once.
         self._by_room: dict[str | None, dict[Session, set[str]]] = {}
+        # The same by session and pattern. Who subscribes anew is another one, see `_tell_there`.
+        self._subscribed: dict[tuple[Session, str], _Subscribed] = {}
 
     async def open(
         self, session: Session, pattern: str, ext: Mapping[str, Any]
     ) -> Callable[[], None]:
         """See `ChannelSource.open`."""
         self._chat.admit(visitor_of(session).person)
-        room = None if pattern.endswith("*") else room_of(self._chat, pattern)
-        self._listen(room)
+        room = None if pattern.endswith("*") else room_of(self._chat, pattern).name
         return partial(self._begin, session, pattern, room)
 
     def close(self, session: Session, pattern: str) -> None:
         """See `ChannelSource.close`."""
-        for room, sessions in list(self._by_room.items()):
-            patterns = sessions.get(session, set())
-            patterns.discard(pattern)
-            if not patterns:
-                sessions.pop(session, None)
-            if not sessions:
-                del self._by_room[room]
+        subscribed = self._subscribed.pop((session, pattern), None)
+        if subscribed is None:
+            return
+        sessions = self._by_room[subscribed.room]
+        patterns = sessions[session]
+        patterns.discard(pattern)
+        if not patterns:
+            del sessions[session]
+        if not sessions:
+            del self._by_room[subscribed.room]
 
     async def publish(self, session: Session, message: Message, resend_key: str | None) -> None:
         """See `ChannelSource.publish`: nobody can."""
@@ -76,24 +92,36 @@ class MemberSource:
     def resume(self, session: Session) -> None:
         """Nothing of this is fed by position."""
 
-    def told(self, path: str, event: Event) -> None:
-        """Somebody came or went, or a full room has another number of people."""
+    def told(self, path: str, event: Event) -> Iterator[object]:
+        """Somebody came or went, or a full room has another number of people; each step tells one
+        session."""
         if event.type not in _TOLD:
             return
         room = events.room_of(path)
         readers = {**self._by_room.get(room, {}), **self._by_room.get(None, {})}
-        if readers:
-            message = self.server.event(MEMBERS + segment_of(room), event.fields)
+        message = self.server.event(MEMBERS + segment_of(room), event.fields) if readers else None
+        if message is not None:
             for session in readers:
-                if message is not None:
-                    session.put(message)
+                yield session.put(message)
 
-    def _begin(self, session: Session, pattern: str, room: Room | None) -> None:
-        name = None if room is None else room.name
-        self._by_room.setdefault(name, {}).setdefault(session, set()).add(pattern)
-        for each in self._chat.rooms.all() if room is None else [room]:
-            if room is not None or self._chat.presence.count(each.name):
-                session.deliver(MEMBERS + segment_of(each.name), self._there(each.name))
+    def _begin(self, session: Session, pattern: str, room: str | None) -> None:
+        subscribed = self._subscribed[session, pattern] = _Subscribed(room)
+        self._by_room.setdefault(room, {}).setdefault(session, set()).add(pattern)
+        rooms = self._chat.presence.rooms if room is None else [room]
+        self._slices.walk(self._tell_there(session, pattern, subscribed, rooms))
+
+    def _tell_there(
+        self, session: Session, pattern: str, subscribed: _Subscribed, rooms: Sequence[str]
+    ) -> Iterator[object]:
+        """Tell who is in some rooms, a room a step, for as long as she wants to hear it."""
+        for room in rooms:
+            if self._subscribed.get((session, pattern)) is not subscribed:
+                return
+            if subscribed.room is not None or self._chat.presence.count(room):
+                if not session.deliver(MEMBERS + segment_of(room), self._there(room)):
+                    # Her queue is full: what comes after it would be dropped as well.
+                    return
+                yield None
 
     def _there(self, room: str) -> dict[str, object]:
         """Who is in a room; in a full one only how many."""

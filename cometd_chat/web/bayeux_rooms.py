@@ -1,7 +1,7 @@
 """The chat's rooms as Bayeux channels: ``/chat/ROOM`` for what is said there.
 
-What it is: a `ChannelSource` that reads the tail and the log for all Bayeux sessions, and one
-handler of the engine that hears what is said in the rooms they read.
+What it is: a `ChannelSource` that reads the tail and the log for all Bayeux sessions, and a
+follower of the engine, which hears what is said in all rooms and tells those who read them.
 
 What it may know: the chat, Bayeux sessions. Not transports, not HTTP.
 
@@ -34,6 +34,7 @@ from cometd_chat.chat.reader import STORAGE_DELAY, far_behind
 from cometd_chat.chat.readership import PAGE_BYTES
 from cometd_chat.chat.rooms import Room
 from cometd_chat.comet import CometEvent
+from cometd_chat.comet.slices import Slices, Soon
 from cometd_chat.errors import InvalidCursor, InvalidRequest, RoomNotFound, StorageUnavailable
 from cometd_chat.log.log import Count
 from cometd_chat.transports.event import Event
@@ -49,12 +50,6 @@ PAGE = 200
 
 #: So many of the newest events are kept as messages, which are the same for all.
 _MOST_MADE = 2048
-
-#: Looking at the clock costs as much as a reader, so it is done once for so many.
-_CLOCK_EVERY = 32
-
-#: After so many seconds a fan-out makes way for other work.
-_SLICE = 0.005
 
 _PLAIN = re.compile(r"[a-z0-9_-]+")
 
@@ -134,25 +129,22 @@ class RoomSource:
 
     tree = "/chat/*"
 
-    def __init__(self, chat: Chat, soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(self, chat: Chat, soon: Soon) -> None:
         #: Given by whoever joins the parts, like `tell_members`.
         self.server: BayeuxServer
-        #: Told of what is not kept: who comes and goes.
-        self.tell_members: Callable[[str, Event], None]
+        #: Tells what is not kept, who comes and goes, to one after the other.
+        self.tell_members: Callable[[str, Event], Iterator[object]]
         self._chat = chat
         self._feed = chat.feed
         self._reaper = chat.feed.engine.reaper
-        self._soon = soon
+        self._slices = Slices(self._reaper.seconds, soon)
         self._readers: dict[Session, _Reader] = {}
         self._by_path: dict[str, dict[_Reader, None]] = {}
         self._made: OrderedDict[int, EventMessage | None] = OrderedDict()
-        # What was said and is on its way, and the walk through those who read it.
+        # What was said and is on its way, and whether somebody is being told.
         self._said: list[CometEvent] = []
-        self._walk: Iterator[None] | None = None
-        self._heard: set[str] = set()
-        self._all_heard = False
-        self.due_bucket = 0
-        chat.rooms.when_made = self._room_made
+        self._telling = False
+        chat.feed.engine.follow(self._delivered)
 
     # -- ChannelSource
 
@@ -181,7 +173,6 @@ class RoomSource:
                 self._chat.positions.leave(mark, returns=True)
                 raise InvalidRequest("The session has ended.")
             self._add(reader, key, place)
-            self.listen(room)
             if room is not None:
                 shown = self._chat.shown(visitor.address)
                 self._chat.presence.hold(room.name, visitor.person, shown)
@@ -285,67 +276,23 @@ class RoomSource:
 
     # -- what is said now
 
-    def _room_made(self, room: Room) -> None:
-        if self._all_heard:
-            self._listen(room.context.path)
-
-    def listen(self, room: Room | None) -> None:
-        """Hear what happens in a room, or in all rooms there are and will be. It stays so; who is
-        told is another matter."""
-        self._all_heard = self._all_heard or room is None
-        for each in self._chat.rooms.all() if room is None else [room]:
-            self._listen(each.context.path)
-
-    def _listen(self, path: str) -> None:
-        context = self._feed.engine.context(path)
-        if path in self._heard or context is None or self._chat.stopping:
-            return
-        self._heard.add(path)
-        context.add_handler(self)
-        if not self.due_bucket and context.expiration_delay is not None:
-            self._reaper.schedule(self, context.expiration_delay / 3)
-
-    def on_due(self, now: float) -> float | None:
-        """This handler has no peer that could make progress: it is there as long as the daemon."""
-        self._feed.engine.touch(self)
-        context = self._feed.engine.context(next(iter(self._heard)))
-        return None if context is None else (context.expiration_delay or 3.0) / 3
-
-    def on_initialize(self, event: CometEvent) -> None:
-        """Held in a room's context."""
-
-    def on_event(self, event: CometEvent) -> None:
-        """Not called: what is said comes by `on_batch`."""
-
-    def on_interrupt(self, event: CometEvent) -> None:
-        """Not called, since it is touched in time."""
-
-    def on_terminate(self, event: CometEvent) -> None:
-        """The daemon stops."""
-        self._reaper.cancel(self)
-
-    def on_batch(self, told: Sequence[CometEvent]) -> None:
+    def _delivered(self, told: Sequence[CometEvent]) -> None:
         """Something was said, or somebody came or went: tell all who read it, a slice at a time."""
         self._said.extend(told)
-        if self._walk is None:
-            self._walk = self._tell_all()
-            self._go_on()
+        if not self._telling:
+            self._telling = True
+            self._slices.walk(self._tell_all(), self._all_told)
 
-    def _go_on(self) -> None:
-        until = self._reaper.seconds() + _SLICE
-        for count, _ in enumerate(self._walk or (), 1):
-            if count % _CLOCK_EVERY == 0 and self._reaper.seconds() >= until:
-                self._soon(self._go_on)
-                return
-        self._walk = None
+    def _all_told(self) -> None:
+        self._telling = False
 
-    def _tell_all(self) -> Iterator[None]:
+    def _tell_all(self) -> Iterator[object]:
         while self._said:
             told, self._said = self._said, []
             kept = []
             for each in told:
                 if each.attachment.id is None:
-                    self.tell_members(each.context.path, each.attachment)
+                    yield from self.tell_members(each.context.path, each.attachment)
                 else:
                     kept.append((each.context.path, each.attachment))
             # All of it to one after the other: a poll is answered once, however many waited. Over a
@@ -353,7 +300,7 @@ class RoomSource:
             for reader in self._readers_of({path for path, _ in kept}):
                 for path, event in kept:
                     self._take(reader, path, event)
-                    yield
+                    yield None
 
     def _readers_of(self, paths: Collection[str]) -> list[_Reader]:
         """Who reads any of some rooms, each once."""

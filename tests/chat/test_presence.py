@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from cometd_chat.chat.presence import (
     COUNT_EVERY,
     GRACE,
     LEAVING_GRACE,
+    MOST_NAMED,
     SLOW_GRACE,
     SMALL_ROOM,
+    TYPING_TOLD,
     Presence,
 )
 from cometd_chat.chat.sessions import Session
+from cometd_chat.comet import CometEvent
 from tests.chat.parts import Ear, House
 
 
@@ -297,3 +303,76 @@ def test_who_lost_her_name_is_gone_with_it(
     house.clock.pump([100.0] * 10)
     assert alice.name_key is None
     assert presence.people("lobby") == []
+
+
+def heard(ears: Sequence[Ear]) -> int:
+    """How many have heard something since the last time."""
+    return sum(bool(ear.take()) for ear in ears)
+
+
+def test_typing_is_told_to_so_many(house: House, presence: Presence, alice: Session) -> None:
+    presence.hold("lobby", alice)
+    ears = [house.listen() for _ in range(TYPING_TOLD + 10)]
+    assert heard(ears) == 0
+    presence.typing("lobby", alice)
+    assert heard(ears) == TYPING_TOLD - 1
+    presence.typing("nowhere", alice)
+    assert heard(ears) == 0
+
+
+def test_typing_is_told_to_people_first(house: House, presence: Presence) -> None:
+    strangers = [house.listen() for _ in range(TYPING_TOLD)]
+    people = crowd(house, TYPING_TOLD - 2)
+    theirs: list[Any] = []
+    for person in people:
+        person.readers = holds = (house.listen(), house.listen("dev"))  # type: ignore[assignment]
+        theirs += holds
+    heard([*strangers, *theirs])
+    presence.typing("lobby", people[0])
+    assert heard(theirs) == len(people), "those in the room, and not what they hold elsewhere"
+    assert heard(strangers) == 2
+    late = crowd(house, 10, first=900)
+    heard([*strangers, *theirs])
+    presence.typing("lobby", late[0])
+    assert (heard(theirs), heard(strangers)) == (len(people), 0)
+
+
+def test_of_very_many_people_so_many_are_named(house: House, presence: Presence) -> None:
+    people = crowd(house, MOST_NAMED + 5)
+    presence.renamed(people[0], "p000")
+    assert presence.people("lobby") == people[:MOST_NAMED]
+    assert presence.count("lobby") == MOST_NAMED + 5
+
+
+def test_where_somebody_is(house: House, presence: Presence, alice: Session) -> None:
+    """Rooms that she is not in are not looked at when she goes."""
+    presence.hold("lobby", alice)
+    presence.seen("dev", alice)
+    assert list(alice.present) == ["lobby", "dev"]
+    presence.hold("lobby", alice)
+    assert list(alice.present) == ["lobby", "dev"]
+    house.advance(GRACE + 1)
+    assert list(alice.present) == ["lobby"]
+    presence.ended(alice)
+    assert list(alice.present) == presence.rooms == []
+
+
+def test_who_comes_to_a_room_of_many_readers_makes_way_for_others(
+    house: House, presence: Presence, alice: Session
+) -> None:
+    """Readers without a session are no people, so there may be thousands of them."""
+
+    class Slow(Ear):
+        def on_event(self, event: CometEvent) -> None:
+            super().on_event(event)
+            house.clock.rightNow += 0.001
+
+    context = house.room().context
+    ears = [Slow() for _ in range(400)]
+    for ear in ears:
+        context.add_handler(ear)
+    presence.hold("lobby", alice)
+    first = heard(ears)
+    assert 0 < first < 100
+    house.advance(1)
+    assert first + heard(ears) == 400

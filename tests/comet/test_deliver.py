@@ -251,3 +251,36 @@ def test_a_shutdown_from_within_a_fan_out(engine: CometEngine, clock: Clock) -> 
     assert [bool(stream.batches) for stream in streams].count(True) == 41
     assert clock.getDelayedCalls() == []
     assert not engine.delivering
+
+
+def test_a_follower_hears_everything_before_all_others(engine: CometEngine, clock: Clock) -> None:
+    order: list[str] = []
+    stream = Stream(clock)
+    stream.on_id = lambda heard: order.append(f"handler {heard}")
+    engine.register(DEV).add_handler(stream)
+    stop = engine.follow(
+        lambda told: order.extend(f"{each.context.path} {each.id}" for each in told)
+    )
+    engine.deliver([*batch(1), *batch(2, path=DEV), *batch(3, path="/nowhere")])
+    assert order == [f"{LOBBY} 1", f"{DEV} 2", "handler 2"]
+    engine.deliver(batch(4, path="/nowhere"))
+    stop()
+    engine.deliver(batch(5, path=DEV))
+    assert order[3:] == ["handler 5"]
+
+
+def test_a_follower_that_fails_stops_nobody(engine: CometEngine, clock: Clock) -> None:
+    def fail(told: Sequence[CometEvent]) -> None:
+        raise RuntimeError("this one fails")
+
+    engine.follow(fail)
+    heard: list[int | None] = []
+    engine.follow(lambda told: heard.extend(each.id for each in told))
+    stream = Stream(clock)
+    engine.register(LOBBY).add_handler(stream)
+    with capturedLogs() as logged:
+        engine.deliver(batch(1))
+        engine.deliver(batch(2))
+    assert heard == [1, 2]
+    assert stream.batches == [[1], [2]]
+    assert len([event for event in logged if "log_failure" in event]) == 2

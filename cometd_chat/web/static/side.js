@@ -18,8 +18,8 @@ export class People {
   }
 
   async refresh() {
-    const { people } = await ask("GET", `${roomPath(this.#room)}/people`);
-    this.#more = 0;
+    const { people, count } = await ask("GET", `${roomPath(this.#room)}/people`);
+    this.#more = count ?? 0;
     this.#names = new Map(people.map((/** @type {{name: string, role: string}} */ each) => [each.name, each.role]));
     this.#show();
   }
