@@ -1,6 +1,6 @@
 """A request's body that is read while it arrives, line by line.
 
-What it is: Tomcat's READ: bytes in, lines out.
+What it is: Tomcat's READ: bytes in, lines out. A last line needs no end where the body has one.
 
 What it may know: UTF-8 and line ends. Not what a line means.
 
@@ -36,8 +36,7 @@ class IncomingBody:
         self._buffer = bytearray()
         # Where a line end may be: what stands before has been looked through.
         self._searched = 0
-        self._skipping = False
-        self._size = 0
+        self._skipping = self._broken_off = False
         self.ended = False
 
     def listen(self, listener: LineListener) -> None:
@@ -65,6 +64,13 @@ class IncomingBody:
         if self._listener is not None:
             self._last()
 
+    def break_off(self) -> None:
+        """There is no more, and it did not end as its head said it would: what is left may be half
+        of a line, and is none. (RFC 9112, section 8)"""
+        if not self.ended:
+            self._broken_off = True
+            self.end()
+
     def _split(self) -> None:
         """Tell the lines that are whole. Each byte is looked at once, however few come at once."""
         whole = self._buffer.rfind(b"\n", self._searched) + 1
@@ -82,9 +88,13 @@ class IncomingBody:
         line = bytes(self._buffer)
         self._buffer.clear()
         self._searched = 0
-        self._tell(line)
-        if self._listener is not None:
-            self._listener.body_ended()
+        if self._listener is None:
+            return
+        if self._broken_off and line.strip():
+            self._listener.line_refused("the request broke off before this line's end")
+        else:
+            self._tell(line)
+        self._listener.body_ended()
 
     def _tell(self, line: bytes) -> None:
         listener = self._listener

@@ -285,7 +285,7 @@ class LimitedChannel(HTTPChannel):
             self.receipt.peer_closed()
         if self._early is not None and self._early.body is not None:
             # She has said all that she has to say and listens yet.
-            self._early.body.end()
+            self._early.body.break_off()
         else:
             # Any other peer that closes its half is gone for us.
             self.loseConnection()

@@ -58,6 +58,25 @@ def test_what_is_too_long_ends_with_its_line() -> None:
     assert len(said.refused) == 2
 
 
+def test_one_that_breaks_off_has_no_last_line() -> None:
+    for rest, refused in ((b"", 0), (b"thr", 1), (b"x" * (MAX_LINE + 1), 1)):
+        said, body = Said(), IncomingBody()
+        body.feed(b"one\ntwo\n" + rest)
+        body.listen(said)
+        body.break_off()
+        body.break_off()
+        body.end()
+        assert (said.lines, len(said.refused), said.ended) == (["one", "two"], refused, 1)
+
+
+def test_one_that_breaks_off_before_anybody_listens() -> None:
+    said, body = Said(), IncomingBody()
+    body.feed(b"one\ntw")
+    body.break_off()
+    body.listen(said)
+    assert (said.lines, len(said.refused), said.ended) == (["one"], 1, 1)
+
+
 def test_a_line_that_trickles_in_is_looked_through_once() -> None:
     pieces = {size: [b"x"] * size for size in (6_000, 60_000)}
     assert growth(lambda: read(pieces[6_000]), lambda: read(pieces[60_000])) < 30

@@ -181,17 +181,26 @@ class TestTheEndOfTheBody:
         assert duplex.response.complete
 
     @pytest.mark.parametrize("chunked", [False, True])
-    def test_half_a_connection_is_a_polite_end(
-        self, site: MemorySite, alice: str, chunked: bool
+    @pytest.mark.parametrize("rest", [b"", b"two", b" ", b"\xc3"])
+    def test_half_a_connection_is_a_polite_end_but_half_a_line_is_none(
+        self, site: MemorySite, alice: str, chunked: bool, rest: bytes
     ) -> None:
         headers = {} if chunked else {"Content-Length": "1000"}
         duplex = Duplex(site, token=alice, headers=headers)
-        duplex.send(b"one\ntwo")
+        duplex.send(b"one\n" + rest)
         duplex.connection.close()
-        assert said(site) == ["one", "two"]
-        assert duplex.texts() == ["one", "two"]
+        assert said(site) == ["one"]
+        assert duplex.texts() == ["one"]
+        told = "! the request broke off before this line's end\n" in duplex.response.text
+        assert told == bool(rest.strip())
         assert duplex.response.complete
         assert duplex.connection.closed
+
+    def test_one_that_is_reset_has_said_its_whole_lines(self, site: MemorySite, alice: str) -> None:
+        duplex = Duplex(site, token=alice)
+        duplex.send(b"one\ntwo")
+        duplex.leave()
+        assert said(site) == ["one"]
 
     def test_a_peer_that_is_gone_in_the_middle_of_a_post(
         self, site: MemorySite, alice: str
