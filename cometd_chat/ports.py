@@ -17,13 +17,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.python.failure import Failure
@@ -163,15 +164,29 @@ def listen_now(
     if not isinstance(result, Failure):
         port: IListeningPort = result
         return port
+    _remove_lock(endpoint)
     error = result.value
     cause = error.socketError if isinstance(error, CannotListenError) else error
-    if isinstance(cause, PermissionError):
+    if isinstance(cause, PermissionError) and isinstance(endpoint, UNIXServerEndpoint):
+        reason = "this user may not make it; give a path in a directory that can be written"
+    elif isinstance(cause, PermissionError):
         reason = "this user may not bind it; use a port above 1023, or a systemd socket"
     elif getattr(cause, "errno", None) == errno.EADDRINUSE or cause is None:
         reason = "it is taken; stop the program that has it, or choose another"
     else:
         reason = f"can't be bound ({getattr(cause, 'strerror', None) or cause}); choose another"
     raise CannotStart(f"{option} {description}: {reason}") from error
+
+
+def _remove_lock(endpoint: Any) -> None:
+    """Remove the lock that Twisted leaves beside a Unix socket which it could not make."""
+    if not isinstance(endpoint, UNIXServerEndpoint):
+        return
+    lock = Path(f"{endpoint._address}.lock")
+    with suppress(OSError):
+        # A link to the process that has it (`twisted.python.lockfile`).
+        if str(lock.readlink()) == str(os.getpid()):
+            lock.unlink()
 
 
 def own_addresses() -> Sequence[str]:

@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 import idna
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
@@ -37,6 +37,9 @@ ENVIRONMENT_PREFIX = "COMET_CHAT_"
 
 _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _MAX_SECONDS = 30 * 24 * 3600
+
+#: Bytes of the path of a Unix socket (unix(7)).
+MAX_SOCKET_PATH = 107
 
 
 @attrs.frozen
@@ -214,7 +217,7 @@ def parse_listen(text: str) -> str:
     if port is not None and int(port[1]) > 65535:
         raise ValueError("give a port from 0 to 65535, such as tcp:8080:interface=127.0.0.1")
     try:
-        serverFromString(reactor, text)
+        endpoint = serverFromString(reactor, text)
     except OSError as error:
         file = os.fsdecode(error.filename or "the file")
         raise ValueError(f"can't read {file} ({error.strerror}); name one that can be") from error
@@ -233,7 +236,28 @@ def parse_listen(text: str) -> str:
             "not an endpoint description; write it like tcp:8080:interface=127.0.0.1 or "
             "unix:/run/comet-chat.sock"
         ) from error
+    if isinstance(endpoint, UNIXServerEndpoint):
+        _check_socket_path(endpoint._address)
     return text
+
+
+def _check_socket_path(name: str) -> None:
+    """Refuse what no Unix socket can be made at: Twisted finds out when it has left a lock there.
+
+    :raises ValueError: it is one.
+    """
+    if not name:
+        raise ValueError("give a path, such as unix:/run/comet-chat.sock")
+    if len(os.fsencode(name)) > MAX_SOCKET_PATH:
+        raise ValueError(
+            f"a path of {MAX_SOCKET_PATH} bytes at most is needed, such as "
+            "unix:/run/comet-chat.sock"
+        )
+    path = Path(name)
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no directory {path.parent}; make it, or choose another")
+    if path.exists() and not path.is_socket():
+        raise ValueError("that is there and is no socket; choose another path")
 
 
 def parse_metrics(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -54,6 +55,15 @@ WRONG = [
     ("--listen=tcp:8080:interfase=127.0.0.1", "tcp:8080:interface=127.0.0.1"),
     ("--listen=ssl:8443:privateKey=/nowhere/key.pem", "/nowhere/key.pem"),
     ("--listen=ssl:8443:privateKey=/dev/null", "PEM"),
+    ("--listen=unix:", "such as unix:/run/comet-chat.sock"),
+    ("--listen=unix::mode=660", "such as unix:/run/comet-chat.sock"),
+    ("--listen=unix:address=", "such as unix:/run/comet-chat.sock"),
+    ("--listen=unix:/nowhere/chat.sock", "no directory /nowhere"),
+    ("--listen=unix:/dev/null", "is no socket"),
+    ("--listen=unix:.", "is no socket"),
+    ("--listen=unix:" + "x" * 108, "107 bytes"),
+    ("--listen=unix:" + "茶" * 36, "107 bytes"),
+    ("--metrics=unix:", "such as unix:/run/comet-chat.sock"),
     ("--listen=systemd:domain=INET:index=7", ".socket unit"),
     ("--host=http://chat.example.org", "such as chat.example.org"),
     ("--host=chat.example.org:8080", "such as chat.example.org"),
@@ -187,6 +197,19 @@ def test_a_wrong_value_is_named_with_its_remedy(
     sentence = refused(capfd, argument)
     assert f"{name} {value!r}: " in sentence
     assert remedy in sentence
+
+
+@pytest.mark.parametrize("value", ["unix:chat.sock", "unix:" + "x" * 107, "unix:a\\:b:mode=660"])
+def test_paths_of_unix_sockets(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse(f"--listen={value}").listen == (value,)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_socket_that_was_left_can_be_taken_again(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "s"))
+    assert parse(f"--listen=unix:{tmp_path / 's'}").listen
 
 
 def test_a_wrong_variable_is_named_as_such(capfd: pytest.CaptureFixture[str]) -> None:

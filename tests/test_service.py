@@ -7,6 +7,7 @@ import fcntl
 import gc
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 from twisted.application.service import Service
+from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -195,6 +197,23 @@ def test_when_one_port_can_not_be_had_the_others_are_closed() -> None:
     with pytest.raises(CannotStart, match="--listen tcp:2: it is taken"):
         ports.startService()
     assert closed == [1]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_unix_socket_that_is_taken_keeps_its_owner_and_gets_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "chat.sock"
+    with socket.socket(socket.AF_UNIX) as owner:
+        owner.bind(str(path))
+        owner.listen()
+        # Twisted takes a lock beside it first, and leaves it there.
+        ports = ListeningPorts([f"unix:{path}"], Factory(), reactor, print)
+        with pytest.raises(CannotStart, match="it is taken"):
+            ports.startService()
+        assert list(tmp_path.iterdir()) == [path]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+    # Of what Twisted tried to bind, it leaves the closing to the collector.
+    gc.collect()
 
 
 def test_each_port_is_prepared_once_it_is_bound() -> None:
