@@ -87,6 +87,10 @@ class MethodNotAllowed(ChatError):
         self.allow = tuple(allow)
 
 
+class RequestTimeout(ChatError):
+    status, slug, title = 408, "request-timeout", "The request did not come in time"
+
+
 class NameTaken(ChatError):
     status, slug, title = 409, "name-taken", "Somebody else has that name"
 
@@ -121,6 +125,10 @@ class TooMany(ChatError):
 
 class ShuttingDown(ChatError):
     status, slug, title = 503, "shutting-down", "The daemon is stopping"
+
+
+class MemoryShort(ChatError):
+    status, slug, title = 503, "memory-short", "The daemon has no memory to spare"
 
 
 class StorageUnavailable(ChatError):

@@ -115,7 +115,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     site = build_site(settings, chat, lambda: secret.key, reactor, embed, metrics)
     metrics_ports = ListeningPorts(
         () if settings.metrics is None else (settings.metrics,),
-        build_metrics_site(settings, metrics, reactor),
+        build_metrics_site(settings, metrics, reactor, engine.reaper),
         reactor,
         option="--metrics",
     )
@@ -310,6 +310,7 @@ def build_site(
             app.hot_routes(),
             front,
             reaper,
+            ledger.memory,
             direct_write=settings.direct_write,
             wall_clock=time.time,
             timeout=IDLE,
@@ -318,12 +319,13 @@ def build_site(
         front,
         problems.refusal,
         reactor,
+        reaper,
+        memory=ledger.memory,
         timeout=IDLE,
         reads_early=reads_early,
         direct_write=settings.direct_write,
         lane=lane,
         access_log=settings.log_level == "debug",
-        seconds=reaper.seconds,
     )
 
 
@@ -332,12 +334,15 @@ def build_metrics(settings: Settings, chat: Chat) -> Metrics:
     return Metrics(chat, Ledger(memory=MemoryBudget(memory_ceiling(settings))))
 
 
-def build_metrics_site(settings: Settings, metrics: Metrics, reactor: Any) -> ChatSite:
+def build_metrics_site(
+    settings: Settings, metrics: Metrics, reactor: Any, reaper: Reaper
+) -> ChatSite:
     """Join the parts of the site of `--metrics`."""
     make_nonce = partial(secrets.token_urlsafe, 16)
     problems = Problems(Pages(__version__), make_nonce, metrics.ledger.refused)
     port = MetricsPort(metrics, Hosts(settings.hosts), problems, SERVER)
-    return ChatSite(port, problems.refusal, reactor, timeout=IDLE)
+    memory = metrics.ledger.memory
+    return ChatSite(port, problems.refusal, reactor, reaper, memory=memory, timeout=IDLE)
 
 
 def makeService(options: Options, reactor: Any = None) -> Daemon:

@@ -19,6 +19,7 @@ from twisted.web.server import NOT_DONE_YET
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import NotFound
 from cometd_chat.transports import below
+from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.lane import HotRoute, Lane, LaneConnection
 from cometd_chat.transports.site import ChatSite
 from tests.net import MemoryNet
@@ -127,6 +128,7 @@ class Net(MemoryNet):
         super().__init__()
         self.transport_class = below.LeanServer
         self.reaper = Reaper(self.clock, 0.5)
+        self.memory = MemoryBudget()
         self.desk = Desk()
         self.general = General()
         self.now = 1000.0
@@ -137,6 +139,7 @@ class Net(MemoryNet):
             ],
             self.desk,
             self.reaper,
+            self.memory,
             direct_write=True,
             wall_clock=lambda: self.now,
             timeout=IDLE,
@@ -145,6 +148,8 @@ class Net(MemoryNet):
             self.general,
             lambda error, html: (b"text/plain", b"refused"),
             self.clock,
+            self.reaper,
+            memory=self.memory,
             timeout=IDLE,
             lane=self.lane,
             access_log=True,

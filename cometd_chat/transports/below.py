@@ -187,6 +187,29 @@ def send(transport: Any, data: bytes) -> None:
 _LATER = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
+def is_sending(transport: Any) -> bool:
+    """Whether anything waits in this process; of a transport of which `takes_bytes` is true."""
+    return bool(transport.dataBuffer or transport._tempDataLen)
+
+
+def pause_until_sent(transport: Any) -> bool:
+    """Pause the producer of a transport until what was written has left this process.
+
+    Transports pause it by themselves when that is more than 64 KiB, and only then tell it when it
+    has left.
+
+    :returns: whether it is paused: False when nothing waits, and where that can't be known.
+    """
+    tcp = _lowest(transport)
+    producer = getattr(tcp, "producer", None)
+    if producer is None or not getattr(tcp, "streamingProducer", False) or not unsent(transport):
+        return False
+    if not tcp.producerPaused:
+        tcp.producerPaused = True
+        producer.pauseProducing()
+    return True
+
+
 def install(transport: Any, protocol: Any) -> None:
     """Let another protocol have a connection from now on; it is not told of that here.
 
@@ -206,6 +229,12 @@ def observers(publisher: LogPublisher) -> list[ILogObserver]:
 def writes_to(observer: object, stream: object) -> bool:
     """Whether an observer of the log writes to just that stream."""
     return getattr(observer, "_outFile", None) is stream
+
+
+def is_of(transport: Any, protocol: Any) -> bool:
+    """Whether a connection is a protocol's, and has not ended."""
+    current = getattr(transport, "wrappedProtocol", None) or getattr(transport, "protocol", None)
+    return current is protocol
 
 
 def is_at_rest(channel: Any) -> bool:

@@ -39,6 +39,11 @@ class IncomingBody:
         self._skipping = self._broken_off = False
         self.ended = False
 
+    @property
+    def held(self) -> int:
+        """Bytes that wait for the end of their line."""
+        return len(self._buffer)
+
     def listen(self, listener: LineListener) -> None:
         """Begin to hear; what has come before comes at once."""
         self._listener = listener

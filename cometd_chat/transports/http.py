@@ -6,8 +6,9 @@ arrives, cuts a chunked one, and answers what can't be parsed.
 What it may know: Twisted's channel, some of its private names included; guarded by
 ``tests/transports/test_http.py``. Not routes, not the chat.
 
-Invariant: no more of a body than the limit is ever held, and every refusal has the one form that
-the web layer gives to errors.
+Invariant: no more of a body than the limit is ever held, no request is read before the answer to
+the one before it has left this process, and all that is held counts in the budget. Every refusal
+has the one form that the web layer gives to errors.
 """
 
 from __future__ import annotations
@@ -27,19 +28,31 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from cometd_chat.errors import BodyTooLarge, ChatError, InvalidRequest
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import (
+    BodyTooLarge,
+    ChatError,
+    InvalidRequest,
+    MemoryShort,
+    RequestTimeout,
+)
 from cometd_chat.transports import below
 from cometd_chat.transports.body import IncomingBody
+from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.held import PeerListener
 from cometd_chat.transports.lane import Lane
+from cometd_chat.transports.pace import Pace, Phase
 from cometd_chat.transports.receipt import Receipt
 
 #: The largest body that any route takes, in bytes.
 MAX_BODY = 256 * 1024
 
-#: After a refusal a peer may go on sending for so many seconds. Closing at once would reset the
-#: connection, and the reset would destroy the answer before it is read.
-LINGER = 2
+#: What a line of a head costs beside its bytes, about: an entry in a dict, a list, two strings. And
+#: what a cookie does.
+_FIELD, _COOKIE = 300, 170
+
+#: Seconds after which whoever was refused for want of memory may come again.
+_RETRY = 5
 
 
 class ChannelSite(Protocol):
@@ -48,7 +61,9 @@ class ChannelSite(Protocol):
     lane: Lane | None
     direct_write: bool
     reads_early: Callable[[bytes, bytes], bool]
-    seconds: Callable[[], float]
+    reaper: Reaper
+    memory: MemoryBudget
+    timeout: float
 
     #: The form of errors that never reach a route: of the error and whether HTML is wanted, the
     #: content type and the body.
@@ -72,7 +87,7 @@ class LimitedRequest(Request):
     def __init__(self, channel: LimitedChannel, *args: object, **settings: object) -> None:
         super().__init__(channel, *args, **settings)
         #: When its first line came, for the access log.
-        self.began = channel.site.seconds()
+        self.began = channel.site.reaper.seconds()
 
     @property
     def direct(self) -> Any:
@@ -133,21 +148,116 @@ class LimitedRequest(Request):
         elif self.content.tell() + len(data) > MAX_BODY:
             self.channel.refuse(BodyTooLarge(_too_large(MAX_BODY)), 413)
         else:
+            self.channel.body_came(len(data))
             super().handleContentChunk(data)
+
+
+class InputReader(Protocol):
+    """Who reads what comes on a connection that is no longer HTTP's."""
+
+    def data_received(self, data: bytes) -> None:
+        """Something came."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of it that wait."""
 
 
 @implementer(IHalfCloseableProtocol)
 class LimitedChannel(HTTPChannel):
-    """A channel that refuses in our own form."""
+    """A channel that refuses in our own form. A holder of the budget, see `budget.Holder`."""
 
     site: ChannelSite
     transport: ITransport
     _refused = False
     _early: LimitedRequest | None = None
-    _input: Callable[[bytes], None] | None = None
+    _input: InputReader | None = None
+    _pace: Pace
+
+    # What is held for the request that is being read or handled, and for what this channel counts:
+    # what came, and what was written and has not left.
+    _request_size = 0
+    _counted_in = 0
+    _counted_out = 0
+    _counts = False
 
     #: Of the last answer, when somebody wants to know what becomes of it.
     receipt: Receipt | None = None
+
+    # -- a connection begins and ends
+
+    def connectionMade(self) -> None:
+        self._pace = Pace(self, self.site.reaper, self.site.timeout)
+        super().connectionMade()
+        # The lane may have answered, and its peer not have taken all of that.
+        self._await_leaving()
+        self._pace.watch()
+        self._count()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._let_be()
+        if self.receipt is not None:
+            self.receipt.over(reason)
+        super().connectionLost(reason)
+
+    def _let_be(self) -> None:
+        """This connection is no longer this channel's."""
+        self._pace.stop()
+        if self._counts:
+            self._counts = False
+            memory, counted_in, counted_out = self.site.memory, self._counted_in, self._counted_out
+            self._counted_in = self._counted_out = 0
+            memory.account(-counted_out, "answers")
+            memory.remove(self, counted_in, "requests")
+
+    def _go_back(self) -> None:
+        """Give the connection back to the fast lane, when there is one and nothing is left here."""
+        lane = self.site.lane
+        if lane is None or self._refused or self._input is not None:
+            return
+        if below.is_at_rest(self):
+            self._let_be()
+            transport: Any = self.transport
+            transport.unregisterProducer()
+            lane.take(transport, self.receipt)
+
+    def loseConnection(self) -> None:
+        self._pace.enter(Phase.END)
+        super().loseConnection()
+        self._pace.watch()
+
+    # -- reading
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.receipt is not None and data:
+            self.receipt.asked()
+            self.receipt = None
+        # What a refused peer still sends is dropped; its pace is what ends it.
+        if self._refused:
+            return
+        if self._input is not None:
+            self._input.data_received(data)
+        else:
+            if self._pace.phase is Phase.IDLE:
+                self._pace.enter(Phase.HEAD)
+            super().dataReceived(data)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Nothing more comes in this turn: count what is held, and go back if that is nothing."""
+        self._go_back()
+        if below.is_of(self.transport, self):
+            self._pace.watch()
+            self._count()
+
+    def lineReceived(self, line: bytes) -> None:
+        if not self._refused:
+            super().lineReceived(line)
+
+    def headerReceived(self, line: bytes) -> bool:
+        self._request_size += len(line) + _FIELD + _COOKIE * line.count(b";")
+        received: bool = super().headerReceived(line)
+        return received
 
     def allHeadersReceived(self) -> None:
         # `length` is None for a chunked body, which is counted as it comes.
@@ -157,6 +267,7 @@ class LimitedChannel(HTTPChannel):
         elif self.length is not None and self.length > MAX_BODY:
             self.refuse(BodyTooLarge(_too_large(MAX_BODY)), 413)
         else:
+            self._pace.enter(Phase.BODY)
             super().allHeadersReceived()
 
     def _begin_early(self, request: LimitedRequest) -> None:
@@ -164,106 +275,18 @@ class LimitedChannel(HTTPChannel):
         self._early = request
         self.persistent = False
         request.responseHeaders.setRawHeaders(b"connection", [b"close"])
-        self.setTimeout(None)
+        self._pace.enter(Phase.ROUTE)
         request.body = IncomingBody()
         request.requestReceived(self._command, self._path, self._version)
 
-    def pass_input(self, receive: Callable[[bytes], None]) -> None:
-        """From here on whatever comes is for ``receive``; the connection ends with the response."""
-        self.persistent = False
-        self._input = receive
-        held_back, self._dataBuffer = self._dataBuffer, []
-        for data in held_back:
-            receive(data)
-
-    @property
-    def passes_input(self) -> bool:
-        """Whether what comes is for the request that is being answered; see `pass_input`."""
-        return self._input is not None
-
-    def requestDone(self, request: LimitedRequest) -> None:
-        early, self._early = self._early, None
-        half_read = early is not None and early.body is not None and not early.body.ended
-        if half_read or self._input is not None:
-            # It may be sending yet: let it finish, or it may lose the end of what we said.
-            del self.requests[0]
-            self._refused, self._input = True, None
-            self._linger()
-        else:
-            super().requestDone(request)
-            self._go_back()
-
-    def _go_back(self) -> None:
-        """Give the connection back to the fast lane, when there is one and nothing is left here."""
-        lane = self.site.lane
-        if lane is None or self._refused or self._input is not None:
-            return
-        if below.is_at_rest(self):
-            self.setTimeout(None)
-            transport: Any = self.transport
-            transport.unregisterProducer()
-            lane.take(transport, self.receipt)
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        if self._receivedHeaderSize > self.totalHeadersSize:
-            wrong = f"The head of a request can have {self.totalHeadersSize // 1024} KiB at most."
-        elif self._receivedHeaderCount > self.maxHeaders:
-            wrong = f"A request can have {self.maxHeaders} headers at most."
-        else:
-            wrong = "This is not a request that HTTP/1.1 allows (RFC 9112)."
-        self.refuse(InvalidRequest(wrong), 400)
-
-    def refuse(self, error: ChatError, status: int) -> None:
-        """Answer before there is a route, and let the peer finish what it is sending."""
-        if self._refused:
-            return
-        self._refused = True
-        if self._early is not None:
-            # Its response has begun: there is no other way to say it any more.
-            self.loseConnection()
-            return
-        headers = self.requests[-1].requestHeaders if self.requests else None
-        accept = (headers.getRawHeaders(b"accept") if headers is not None else None) or [b""]
-        kind, body = self.site.render_refusal(error, b"text/html" in accept[0])
-        self.transport.write(
-            b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n"
-            b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-            b"Connection: close\r\n\r\n%s" % (status, error.title.encode(), kind, len(body), body)
-        )
-        self._linger()
-
-    def _linger(self) -> None:
-        self.setTimeout(LINGER)
-        # Nothing more is produced, and what the peer sends is read again, to be dropped.
-        transport: Any = self._networkProducer
-        transport.unregisterProducer()
-        transport.resumeProducing()
-        if ITCPTransport.providedBy(self.transport) and not self.isSecure():
-            self.transport.loseWriteConnection()
-        else:
-            self.loseConnection()
-
-    def dataReceived(self, data: bytes) -> None:
-        if self.receipt is not None:
-            self.receipt.asked()
-            self.receipt = None
-        # What a refused peer still sends is dropped; `setTimeout` is what ends it.
-        if self._input is not None:
-            self._input(data)
-        elif not self._refused:
-            super().dataReceived(data)
-            self._go_back()
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self.refuse(InvalidRequest("A line of the request's head can have 16 KiB at most."), 400)
-
-    def lineReceived(self, line: bytes) -> None:
-        if not self._refused:
-            super().lineReceived(line)
+    def body_came(self, size: int) -> None:
+        """Some of a body was kept."""
+        self._request_size += size
+        self._pace.came(size)
 
     def rawDataReceived(self, data: bytes) -> None:
         if self._input is not None:
-            self._input(data)
+            self._input.data_received(data)
         elif not self._refused:
             super().rawDataReceived(data)
 
@@ -273,12 +296,16 @@ class LimitedChannel(HTTPChannel):
             self._handlingRequest = True
             self._early.body.end()
         elif not self._refused:
+            self._pace.enter(Phase.ROUTE)
             super().allContentReceived()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.receipt is not None:
-            self.receipt.over(reason)
-        super().connectionLost(reason)
+    def pass_input(self, reader: InputReader) -> None:
+        """From here on whatever comes is for ``reader``; the connection ends with the response."""
+        self.persistent = False
+        self._input = reader
+        held_back, self._dataBuffer = self._dataBuffer, []
+        for data in held_back:
+            reader.data_received(data)
 
     def readConnectionLost(self) -> None:
         if self.receipt is not None:
@@ -293,17 +320,193 @@ class LimitedChannel(HTTPChannel):
     def writeConnectionLost(self) -> None:
         """Our half is closed, after a refusal."""
 
-    # As in the base class, but for the lines in the log, which would have the peer's address.
+    # -- after an answer
 
-    def timeoutConnection(self) -> None:
-        if self.receipt is not None:
-            self.receipt.closed()
-        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
-        self.loseConnection()
+    @property
+    def passes_input(self) -> bool:
+        """Whether what comes is for the request that is being answered; see `pass_input`."""
+        return self._input is not None
 
-    def forceAbortClient(self) -> None:
-        self._abortingCall = None
+    def requestDone(self, request: LimitedRequest) -> None:
+        early, self._early = self._early, None
+        self._request_size = 0
+        half_read = early is not None and early.body is not None and not early.body.ended
+        if half_read or self._input is not None:
+            # It may be sending yet: let it finish, or it may lose the end of what we said.
+            del self.requests[0]
+            self._refused, self._input = True, None
+            self._linger()
+            return
+        # What came behind it waits as bytes. Twisted would go on reading what is here already, and
+        # answer all of that into memory though nobody takes it.
+        self.paused = True
+        super().requestDone(request)
+        if self.persistent and not self._await_leaving():
+            self._read_on()
+        self._settle()
+
+    def _await_leaving(self) -> bool:
+        """Read nothing more before what was written has left; False when it has."""
+        self.paused = below.pause_until_sent(self.transport)
+        if self.paused:
+            self._pace.enter(Phase.ANSWER)
+        return self.paused
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self.paused and self.persistent and not self._handlingRequest:
+            self.paused = False
+            self._read_on()
+            self._settle()
+
+    def _read_on(self) -> None:
+        """What has come meanwhile is the next request, or the beginning of one."""
+        self._pace.enter(Phase.HEAD if self._buffer else Phase.IDLE)
+        if self._buffer:
+            # This was sent before the answer was: whether that was read nobody will know.
+            self.receipt = None
+        super().dataReceived(b"")
+
+    # -- refusing
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self._receivedHeaderSize > self.totalHeadersSize:
+            wrong = f"The head of a request can have {self.totalHeadersSize // 1024} KiB at most."
+        elif self._receivedHeaderCount > self.maxHeaders:
+            wrong = f"A request can have {self.maxHeaders} headers at most."
+        else:
+            wrong = "This is not a request that HTTP/1.1 allows (RFC 9112)."
+        self.refuse(InvalidRequest(wrong), 400)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.refuse(InvalidRequest("A line of the request's head can have 16 KiB at most."), 400)
+
+    def refuse(self, error: ChatError, status: int) -> None:
+        """Answer before there is a route, and let the peer finish what it is sending."""
+        if self._refused:
+            return
+        self._refused = True
+        if self._early is not None:
+            # Its response has begun: there is no other way to say it any more.
+            self.loseConnection()
+            return
+        headers = self.requests[-1].requestHeaders if self.requests else None
+        accept = (headers.getRawHeaders(b"accept") if headers is not None else None) or [b""]
+        kind, body = self.site.render_refusal(error, b"text/html" in accept[0])
+        retry = b"Retry-After: %d\r\n" % error.retry_after if error.retry_after else b""
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s"
+            b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+            b"Connection: close\r\n\r\n%s"
+            % (status, error.title.encode(), kind, len(body), retry, body)
+        )
+        self._forget_request()
+        self._linger()
+
+    def _forget_request(self) -> None:
+        """Hold nothing of a request that nobody will answer."""
+        self.clearLineBuffer()
+        self._dataBuffer.clear()
+        self._request_size = 0
+        for request in self.requests:
+            if request.content is not None:
+                request.content.close()
+
+    def _linger(self) -> None:
+        self._pace.enter(Phase.LINGER)
+        # Nothing more is produced, and what the peer sends is read again, to be dropped.
+        transport: Any = self._networkProducer
+        transport.unregisterProducer()
+        transport.resumeProducing()
+        if ITCPTransport.providedBy(self.transport) and not self.isSecure():
+            self.transport.loseWriteConnection()
+        else:
+            self.loseConnection()
+        self._pace.watch()
+
+    # -- the pace; see `pace.Paced`
+
+    # Twisted's own time-out begins anew with every byte.
+
+    def setTimeout(self, period: float | None) -> None:
+        """See `Pace`."""
+
+    def resetTimeout(self) -> None:
+        """See `Pace`."""
+
+    @property
+    def unsent(self) -> int:
+        """See `Paced.unsent`."""
+        return below.unsent(self.transport)
+
+    def too_slow(self, phase: Phase) -> None:
+        """See `Paced.too_slow`."""
+        if phase in (Phase.HEAD, Phase.BODY):
+            self.refuse(RequestTimeout("The request did not come in time: send it again."), 408)
+        elif phase in (Phase.ANSWER, Phase.END):
+            self._cut()
+        else:
+            if self.receipt is not None:
+                self.receipt.closed()
+            self.loseConnection()
+
+    def _cut(self) -> None:
         cast(ITCPTransport, self.transport).abortConnection()
+
+    # -- what is held
+
+    def _count(self) -> None:
+        """Tell the budget what is held at this moment."""
+        counted_in = 0 if self._refused else self._held_of_requests()
+        # While a route is at work what it writes is its own to count.
+        phase = self._pace.phase
+        counted_out = below.behind(self.transport) if phase in (Phase.ANSWER, Phase.END) else 0
+        change_in, change_out = counted_in - self._counted_in, counted_out - self._counted_out
+        if not change_in and not change_out:
+            return
+        memory = self.site.memory
+        if not self._counts:
+            self._counts = True
+            memory.add(self)
+        # Each time any holder may be shed, this one included.
+        self._counted_out = counted_out
+        memory.account(change_out, "answers")
+        if self._counts:
+            self._counted_in = counted_in
+            memory.account(change_in, "requests")
+
+    def _held_of_requests(self) -> int:
+        size = self._request_size + len(self._buffer) + sum(map(len, self._dataBuffer))
+        if self._early is not None and self._early.body is not None:
+            size += self._early.body.held
+        if self._input is not None:
+            size += self._input.held
+        return size
+
+    @property
+    def over(self) -> bool:
+        """See `budget.Holder`."""
+        return not self._counts
+
+    def measure(self) -> int:
+        """See `budget.Holder`."""
+        self._count()
+        return self._counted_in + self._counted_out
+
+    def shed(self, size: int) -> None:
+        """See `budget.Holder`."""
+        if self._pace.phase in (Phase.HEAD, Phase.BODY):
+            self.refuse(
+                MemoryShort(
+                    "The daemon holds as much for its clients as it may: try again in a moment.",
+                    retry_after=_RETRY,
+                ),
+                503,
+            )
+            self._count()
+        else:
+            self._let_be()
+            self._cut()
 
 
 def _too_large(limit: int) -> str:

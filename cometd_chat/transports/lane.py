@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports import below
+from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.heads import (
     MAX_REMEMBERED,
     Head,
@@ -42,9 +43,6 @@ MAX_WAITING = 16 * 1024
 
 #: So many paths are remembered with their routes.
 MOST_FOUND = 1024
-
-#: Seconds after which a connection that was told to close, and whose peer takes nothing, is cut.
-CUT_AFTER = 15.0
 
 
 @attrs.frozen
@@ -98,6 +96,7 @@ class GeneralWay(Protocol):
 class Lane:
     """What all connections of the lane share.
 
+    :param memory: where what is held counts.
     :param direct_write: whether bytes may go past Twisted's buffers, see `below.send`.
     :param wall_clock: seconds since 1970, for the Date header.
     :param timeout: seconds after which an idle connection is closed.
@@ -108,6 +107,7 @@ class Lane:
         routes: Sequence[HotRoute],
         front: LaneFront,
         reaper: Reaper,
+        memory: MemoryBudget,
         *,
         direct_write: bool,
         wall_clock: Callable[[], float],
@@ -116,6 +116,7 @@ class Lane:
         self._routes = [(route.method, re.compile(route.path), route) for route in routes]
         self.front = front
         self.reaper = reaper
+        self.memory = memory
         self.direct_write = direct_write
         self.timeout = timeout
         self.general: GeneralWay
@@ -163,7 +164,10 @@ class Lane:
 
 @implementer(IHalfCloseableProtocol)
 class LaneConnection:
-    """A connection at rest, or with one request of the lane that is being answered."""
+    """A connection at rest, or with one request of the lane that is being answered.
+
+    A holder of the budget (`budget.Holder`) while bytes of further requests wait here.
+    """
 
     # A daemon holds as many of these as it has readers: no dict each.
     __slots__ = (
@@ -206,9 +210,7 @@ class LaneConnection:
     def dataReceived(self, data: bytes) -> None:
         """Answer it, or hand it on."""
         if self._request is not None:
-            self._waiting += data
-            if len(self._waiting) > MAX_WAITING:
-                self.transport.pauseProducing()
+            self._wait(data)
             return
         if self.receipt is not None:
             self.receipt.asked()
@@ -221,9 +223,8 @@ class LaneConnection:
         if line is not None:
             path, _, query = line[2].partition(b"?")
             found = self.lane.find(line[1], path)
-            # What a peer has not taken yet is a matter of back-pressure, which the general way has.
-            # And names in a query begin and end a session, which is rare.
-            if found is not None and b"name=" not in query and not below.unsent(self.transport):
+            # Names in a query begin and end a session, which is rare.
+            if found is not None and b"name=" not in query:
                 plain = read_request(data, line, self._head)
                 if plain is not None:
                     self._answer(plain, found)
@@ -233,6 +234,7 @@ class LaneConnection:
     def connectionLost(self, reason: Failure) -> None:
         """It is over."""
         self.lane.reaper.cancel(self)
+        self._take_waiting()
         request, self._request, self._head = self._request, None, None
         self.transport = None
         if self.receipt is not None:
@@ -267,15 +269,52 @@ class LaneConnection:
     def response_over(self) -> None:
         """The response is complete: read on."""
         self._request = None
+        waiting = self._take_waiting() if self._waiting else b""
+        if below.is_sending(self.transport):
+            # What a peer has not taken yet is a matter of back-pressure, which the general way has.
+            receipt, self.receipt = self.receipt, None
+            channel = self._leave()
+            channel.receipt = None if waiting else receipt
+            channel.dataReceived(waiting)
+            return
         self._idle_since = self.lane.reaper.seconds()
         if not self.due_bucket:
             self.lane.reaper.schedule(self, self.lane.timeout)
-        if self._waiting:
-            waiting, self._waiting = self._waiting, b""
+        if waiting:
             self.transport.resumeProducing()
             # This was sent before the answer was: whether that was read nobody will know.
             self.receipt = None
             self._read(waiting)
+
+    # -- what came too early
+
+    def _wait(self, data: bytes) -> None:
+        first, self._waiting = not self._waiting, self._waiting + data
+        if len(self._waiting) > MAX_WAITING:
+            self.transport.pauseProducing()
+        if first:
+            self.lane.memory.add(self)
+        self.lane.memory.account(len(data), "requests")
+
+    def _take_waiting(self) -> bytes:
+        waiting, self._waiting = self._waiting, b""
+        if waiting:
+            self.lane.memory.remove(self, len(waiting), "requests")
+        return waiting
+
+    @property
+    def over(self) -> bool:
+        """See `budget.Holder`."""
+        return not self._waiting
+
+    def measure(self) -> int:
+        """See `budget.Holder`."""
+        return len(self._waiting)
+
+    def shed(self, size: int) -> None:
+        """See `budget.Holder`."""
+        self._take_waiting()
+        self.transport.abortConnection()
 
     # -- rest, and the general way
 
@@ -302,10 +341,8 @@ class LaneConnection:
         left = self._idle_since + self.lane.timeout - now
         if left > 0:
             return left
-        if self.transport.disconnecting:
-            self.transport.abortConnection()
-            return None
         if self.receipt is not None:
             self.receipt.closed()
+        # At rest nothing waits to be sent.
         self.transport.loseConnection()
-        return CUT_AFTER
+        return None

@@ -17,7 +17,9 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
+from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.http import LimitedChannel, LimitedRequest
 from cometd_chat.transports.lane import Lane, LaneConnection
 
@@ -26,12 +28,13 @@ class ChatSite(Site):
     """A Site of our channels, with an access log that has no query strings.
 
     :param render_refusal: the form of errors that never reach a route.
+    :param reaper: the sweep that ends what is too slow.
+    :param memory: where what is held counts; by default a budget of its own.
     :param reads_early: of method and path: whether the route begins before the body has come.
     :param direct_write: whether bodies may go past Twisted's buffers, see `below.send`.
     :param timeout: seconds after which a connection without a request is closed.
     :param lane: answers the hottest requests; None to let every request go the general way.
     :param access_log: whether each response is a line in the log.
-    :param seconds: the time by the clock of the sweep; by default the reactor's.
     """
 
     _access_log = Logger()
@@ -44,13 +47,14 @@ class ChatSite(Site):
         resource: IResource,
         render_refusal: Callable[[ChatError, bool], tuple[bytes, bytes]],
         reactor: IReactorTime,
+        reaper: Reaper,
         *,
+        memory: MemoryBudget | None = None,
         reads_early: Callable[[bytes, bytes], bool] = lambda method, path: False,
         direct_write: bool = True,
         timeout: float = 60,
         lane: Lane | None = None,
         access_log: bool = False,
-        seconds: Callable[[], float] | None = None,
     ) -> None:
         super().__init__(
             resource,
@@ -65,7 +69,9 @@ class ChatSite(Site):
         self.protocol = LimitedChannel  # type: ignore[assignment]
         self.lane = lane
         self._logs_access = access_log
-        self.seconds = seconds or reactor.seconds
+        self.reaper = reaper
+        self.memory = MemoryBudget() if memory is None else memory
+        self.timeout = timeout
         if lane is not None:
             lane.general = self
 
@@ -101,5 +107,5 @@ class ChatSite(Site):
             path=request.path.decode("ascii", "replace"),
             status=request.code,
             size=request.sentLength,
-            milliseconds=(self.seconds() - request.began) * 1000,
+            milliseconds=(self.reaper.seconds() - request.began) * 1000,
         )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from base64 import b64decode
 from collections.abc import Callable
+from sys import getsizeof
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -116,7 +117,7 @@ class WebSocket:
         self._max_message = max_message
         self._connection = Connection(ConnectionType.SERVER)
         self._text: list[str] = []
-        self._size = 0
+        self._size = self._held = 0
         self._fragments = 0
         self._closing = False
         self._closed: Deferred[None] | None = None
@@ -152,7 +153,12 @@ class WebSocket:
         self._reader = reader
         self._listener = listener
         self._reaper = reaper
-        self._request.channel.pass_input(self.data_received)
+        self._request.channel.pass_input(self)
+
+    @property
+    def held(self) -> int:
+        """Bytes of a message that has not come wholly, as Python holds them."""
+        return self._held
 
     def closed(self) -> Deferred[None]:
         """Fires when the peer has answered our close frame, or has had the time to."""
@@ -206,6 +212,7 @@ class WebSocket:
             return
         self._text.append(event.data)
         self._size += len(event.data.encode())
+        self._held += getsizeof(event.data)
         self._fragments += event.frame_finished
         if self._size > self._max_message or self._fragments > MAX_FRAGMENTS:
             self._close(CloseReason.MESSAGE_TOO_BIG)
@@ -214,7 +221,7 @@ class WebSocket:
             return
         text = "".join(self._text)
         self._text.clear()
-        self._size = self._fragments = 0
+        self._size = self._held = self._fragments = 0
         if self._listener is not None:
             self._listener.message_received(text)
 

@@ -105,7 +105,8 @@ class Holder(MemoryNet):
         self.worn_at = 1e9
         self.wait: float | None = None
         self.door = Door(self._held)
-        self.factory = ChatSite(self.door, lambda error, html: (b"", b""), self.clock)
+        sweep = Reaper(self.clock)
+        self.factory = ChatSite(self.door, lambda error, html: (b"", b""), self.clock, sweep)
 
     def _held(self, request: Any) -> HeldStream | HeldPoll:
         manner = Manner(

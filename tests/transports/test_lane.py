@@ -17,7 +17,8 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from cometd_chat.errors import ChatError
 from cometd_chat.transports.heads import MAX_REMEMBERED
 from cometd_chat.transports.http import LimitedChannel
-from cometd_chat.transports.lane import CUT_AFTER, MAX_WAITING
+from cometd_chat.transports.lane import MAX_WAITING
+from cometd_chat.transports.pace import ANSWER
 from tests.lanes import HELD, IDLE, Net, in_lane
 from tests.wire import Response
 
@@ -354,9 +355,9 @@ class TestTime:
     def test_one_that_takes_nothing_is_cut(self, net: Net) -> None:
         connection = net.connect(window=100)
         connection.request("GET", "/hot/large")
-        net.advance(IDLE + 1)
+        net.advance(ANSWER - 1)
         assert not connection.closed
-        net.advance(CUT_AFTER)
+        net.advance(2)
         assert connection.socket.reset
 
     def test_one_that_is_held_is_left_alone(self, net: Net) -> None:

@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.address import UNIXAddress
 
 from cometd_chat import service
+from cometd_chat.comet.reaper import Reaper
 from cometd_chat.settings import Settings, parse_network
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.web.metrics import Metrics
@@ -86,7 +87,9 @@ class TestOnAPortOfTheirOwn:
         settings = Settings(hosts=("stats.example.org",))
         with MemoryNet() as net:
             metrics = Metrics(site.chat, Ledger())
-            net.factory = service.build_metrics_site(settings, metrics, net.clock)
+            net.factory = service.build_metrics_site(
+                settings, metrics, net.clock, Reaper(net.clock)
+            )
             yield net
 
     @pytest.mark.parametrize("host", ["127.0.0.1:9100", "192.0.2.1:9100", "stats.example.org"])
