@@ -32,6 +32,10 @@ NODE_MODULES = ROOT / "tests" / "node_modules"
 #: Seconds that a daemon may take to start or to stop, on a busy machine.
 PATIENCE = 60.0
 
+#: Starts what follows as a terminal would, where SIGINT ends a program: who runs the tests may have
+#: it ignored, as nohup and a script's `&` do, and children inherit that.
+AS_AT_A_TERMINAL = ("env", "--default-signal=INT")
+
 #: The last of the lines that it prints once it can be talked to.
 _LAST_LINE = re.compile(r"open files: \d+")
 
@@ -98,8 +102,8 @@ class Daemon:
         listen = [f"--listen=tcp:{self.port}:interface=127.0.0.1"]
         if any(option.startswith("--listen") for option in options):
             listen = []
-        self._command = [*prefix, command("twistd"), "-n", "--pidfile=", "comet-chat", *listen]
-        self._command += [f"--data={self.data}", *options]
+        self._command = [*AS_AT_A_TERMINAL, *prefix, command("twistd"), "-n", "--pidfile="]
+        self._command += ["comet-chat", *listen, f"--data={self.data}", *options]
         self._environ = environment(environ)
         self._pass_fds = tuple(pass_fds)
         self._started = 0

@@ -37,7 +37,7 @@ from cometd_chat.parts import (
 from cometd_chat.ports import Bound, ListeningPorts, own_addresses, who_reaches, with_backlog
 from cometd_chat.service import build
 from cometd_chat.settings import Settings
-from tests.support import PATIENCE
+from tests.support import AS_AT_A_TERMINAL, PATIENCE
 
 
 class Part(Service):
@@ -250,7 +250,10 @@ reactor.run()
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_before_the_reactor_runs_stops_it(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", EARLY, name], capture_output=True, text=True, timeout=PATIENCE
+        [*AS_AT_A_TERMINAL, sys.executable, "-c", EARLY, name],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")
 
