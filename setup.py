@@ -28,6 +28,7 @@ setup(
         "alembic",
         "attrs",
         "jinja2",
+        "markupsafe",
         "klein>=24.8",
         "msgspec",
         "precis-i18n",

@@ -18,16 +18,23 @@ import attrs
 
 @attrs.frozen
 class FieldError:
-    """What is wrong with one field of a request."""
+    """What is wrong with one field of a request.
+
+    :param instead: a value near to it that would do; empty when there is none.
+    """
 
     field: str
     detail: str
+    instead: str = ""
 
 
 class ChatError(Exception):
     """A refusal that the client is told about.
 
-    :param detail: what happened and what to do about it, one or two sentences.
+    :param detail: what happened and what to do about it, one or two sentences. Anybody may read it,
+        so that it names no path of the API, and no option.
+    :param hint: what to do for who writes a program, a sentence.
+    :param remedy: what to do for who runs the daemon, a sentence; it is logged.
     :param fields: the fields of the request that are at fault.
     :param retry_after: seconds after which trying again makes sense.
     """
@@ -40,11 +47,15 @@ class ChatError(Exception):
         self,
         detail: str,
         *,
+        hint: str = "",
+        remedy: str = "",
         fields: Sequence[FieldError] = (),
         retry_after: float | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.hint = hint
+        self.remedy = remedy
         self.fields = tuple(fields)
         self.retry_after = retry_after
 
@@ -82,8 +93,8 @@ class MethodNotAllowed(ChatError):
 
     status, slug, title = 405, "method-not-allowed", "The path does not take that method"
 
-    def __init__(self, detail: str, *, allow: Sequence[str]) -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, *, hint: str = "", allow: Sequence[str]) -> None:
+        super().__init__(detail, hint=hint)
         self.allow = tuple(allow)
 
 

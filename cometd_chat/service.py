@@ -253,7 +253,7 @@ def build_site(
     pages = Pages(__version__)
     metrics = build_metrics(settings, chat) if metrics is None else metrics
     ledger = metrics.ledger
-    problems = Problems(pages, make_nonce, ledger.refused)
+    problems = Problems(pages, make_nonce, ledger.refused, reaper.seconds)
     chat.timed = metrics.append_seconds.time
     origins = Origins(settings.allow_origin)
     peers = Peers(settings.trusted_proxy)
@@ -339,7 +339,7 @@ def build_metrics_site(
 ) -> ChatSite:
     """Join the parts of the site of `--metrics`."""
     make_nonce = partial(secrets.token_urlsafe, 16)
-    problems = Problems(Pages(__version__), make_nonce, metrics.ledger.refused)
+    problems = Problems(Pages(__version__), make_nonce, metrics.ledger.refused, reactor.seconds)
     port = MetricsPort(metrics, Hosts(settings.hosts), problems, SERVER)
     memory = metrics.ledger.memory
     return ChatSite(port, problems.refusal, reactor, reaper, memory=memory, timeout=IDLE)

@@ -244,7 +244,8 @@ class Chat:
             record = await self.feed.log.append(draft)
         if record.repeated and (record.text, record.context) != (draft.text, draft.context):
             raise ClientIdReused(
-                "This session has posted another text with that client_id: use a new one."
+                "This was sent before, with another text: send it once more if both are meant.",
+                hint="This session has posted another text with that client_id: use a new one.",
             )
         return self.feed.event(record), record.repeated
 
@@ -398,7 +399,11 @@ def message_text(text: object) -> str:
         raise _refused("text", f"too long: {len(text)} of {MAX_TEXT} characters")
     wrong = _UNSPEAKABLE.search(text)
     if wrong is not None:
-        raise _refused("text", f"the character U+{ord(wrong[0]):04X} can't be in a message")
+        detail = f"the character U+{ord(wrong[0]):04X} can't be in a message"
+        raise InvalidRequest(
+            "There is a character in it that can't be seen, and can't be sent.",
+            fields=[FieldError("text", detail)],
+        )
     return text
 
 

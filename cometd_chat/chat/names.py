@@ -10,6 +10,7 @@ sees it, and no name holds a character that is neither letter, digit, mark nor `
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from precis_i18n import get_profile
@@ -50,6 +51,15 @@ def room_name(text: str, field: str = "name") -> str:
     return _enforce(text, _CASE_MAPPED, "-_", MAX_ROOM, field)
 
 
+def room_instead(text: str) -> str:
+    """A name that a room can have, near to what somebody typed; empty when there is none."""
+    words = re.split(r"[^\w-]+", text)
+    try:
+        return room_name("-".join(word for word in words if word)[:MAX_ROOM].strip("-_"))
+    except InvalidRequest:
+        return ""
+
+
 def _enforce(text: str, profile: object, signs: str, longest: int, field: str) -> str:
     typed = text.strip()
     if not typed:
@@ -74,11 +84,18 @@ def _refuse_characters(name: str, signs: str, field: str) -> None:
     for each in name:
         kind = unicodedata.category(each)
         if kind[0] not in "LM" and kind != "Nd" and each not in signs:
-            shown = each if each.isprintable() and not each.isspace() else f"U+{ord(each):04X}"
             allowed = " ".join(signs)
             raise _refused(
-                field, f"{shown} can't be in a name; only letters, digits, marks and {allowed} can"
+                field,
+                f"{_in_words(each)} can't be in it, only letters, digits and {allowed}",
             )
+
+
+def _in_words(character: str) -> str:
+    """What a character is called by somebody who typed it."""
+    if character.isspace():
+        return "a space" if character in " \u00a0" else "a tab or line break"
+    return character if character.isprintable() else "a character that can't be seen"
 
 
 def _too_long(field: str, length: int, longest: int) -> InvalidRequest:

@@ -87,7 +87,10 @@ class Rooms:
             except InvalidRequest:
                 room = None
         if room is None:
-            raise RoomNotFound("There is no such room. GET /api/v1/rooms lists those there are.")
+            raise RoomNotFound(
+                "There is no such room. The page of the lobby shows those that there are.",
+                hint="GET /api/v1/rooms lists them.",
+            )
         return room
 
     def plan(self, name: str, topic: str, created_by: str) -> RoomRow:
@@ -98,7 +101,7 @@ class Rooms:
         :raises RoomExists: there is one of that name.
         :raises TooMany: there are as many as there can be.
         """
-        name = names.room_name(name)
+        name = _room_name(name)
         topic = " ".join(topic.split())
         if len(topic) > MAX_TOPIC or not topic.isprintable():
             detail = f"at most {MAX_TOPIC} characters, none of them a control character"
@@ -130,3 +133,16 @@ class Rooms:
         context = self._engine.register(path_of(row.name), self._expiration_delay)
         room = self._rooms[row.name] = Room(row.name, row.topic, context)
         return room
+
+
+def _room_name(typed: str) -> str:
+    """The name of a new room.
+
+    :raises InvalidRequest: it can't be one, perhaps with one that could.
+    """
+    try:
+        return names.room_name(typed)
+    except InvalidRequest as error:
+        instead = names.room_instead(typed)
+        fields = [attrs.evolve(each, instead=instead) for each in error.fields]
+        raise InvalidRequest(error.detail, fields=fields) from None

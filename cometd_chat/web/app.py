@@ -45,6 +45,7 @@ from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux import Bayeux
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.doors import Doors
+from cometd_chat.web.forms import RefusedForm, typed_room
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.pages import Pages
 from cometd_chat.web.peers import Peers
@@ -334,7 +335,15 @@ class ChatApp:
             return self._screens.log_in(
                 request, room, name=form.text("name"), problem=problem, status=401
             )
-        await self._chat.rename(session, form.text("name"), self._peers.address(request))
+        name = form.text("name")
+        try:
+            await self._chat.rename(session, name, self._peers.address(request))
+        except ChatError as error:
+            self._problems.begin(request, error)
+            refused = RefusedForm.of(error, name)
+            return await self._screens.room(
+                request, session, self._chat.rooms.find(room), rename=refused, status=error.status
+            )
         return answers.see_other(request, room_path(room))
 
     @app.route("/rooms", methods=["POST"])
@@ -345,9 +354,18 @@ class ChatApp:
         self._auth.check_meant(request, session, form.optional("form_token"))
         if session is None:
             raise NoSession("Your session is over: log in again, then make the room.")
-        room = await self._chat.make_room(
-            session, form.text("name"), form.text("topic"), self._peers.address(request)
-        )
+        here = self._chat.rooms.find(form.text("room", "lobby"))
+        typed, topic = form.text("name"), form.text("topic")
+        try:
+            # The second button of a form that was refused says what would do.
+            name = typed_room(form.text("instead") or typed)
+            room = await self._chat.make_room(session, name, topic, self._peers.address(request))
+        except ChatError as error:
+            self._problems.begin(request, error)
+            refused = RefusedForm.of(error, typed, topic)
+            return await self._screens.room(
+                request, session, here, new_room=refused, status=error.status
+            )
         return answers.see_other(request, room_path(room.name))
 
     @app.route("/rooms/<name>", methods=["POST"])
@@ -429,7 +447,11 @@ class ChatApp:
     def unknown(self, request: IRequest, failure: Failure) -> bytes:
         if isinstance(failure.value, KleinMethodNotAllowed):
             allow = sorted(failure.value.valid_methods or ())
-            error: ChatError = MethodNotAllowed(f"Use {' or '.join(allow)} here.", allow=allow)
+            error: ChatError = MethodNotAllowed(
+                "Nothing is to be seen at this address by itself.",
+                hint=f"Use {' or '.join(allow)} here.",
+                allow=allow,
+            )
         else:
             path = _without_slash(request)
             if path is not None:

@@ -32,6 +32,8 @@ COOKIE = "comet_session_"
 #: (RFC 6265bis, section 4.1.3.2).
 SECURE_PREFIX = "__Host-"
 
+_HOW_TO_LOG_IN = 'POST /api/v1/session with {"name": "..."}.'
+
 #: Of a form's token, bytes.
 _TOKEN_SIZE = 16
 
@@ -110,7 +112,7 @@ class Auth:
         """
         session = await self.session(request, query_token=query_token)
         if session is None:
-            raise NoSession('Log in first: POST /api/v1/session with {"name": "..."}.')
+            raise NoSession("Log in first.", hint=_HOW_TO_LOG_IN)
         return session
 
     async def reader(
@@ -125,7 +127,7 @@ class Auth:
         if session is not None:
             refuse_voiceless(session)
         elif not self.may_read(session):
-            raise NoSession("Rooms can be read after logging in: POST /api/v1/session.")
+            raise NoSession("Rooms can be read after logging in.", hint=_HOW_TO_LOG_IN)
         return session
 
     def may_read(self, session: Session | None) -> bool:
@@ -200,7 +202,8 @@ class Auth:
             return
         if session is None or form_token is None:
             raise CrossSite(
-                "With a cookie and without an Origin header, send Content-Type: application/json."
+                "This form is too old: load the page again and send it from there.",
+                hint="A program that has a cookie and sends no Origin header has to send JSON.",
             )
         if not self._is_token_of(session, form_token):
             raise CrossSite("This form is too old: load the page again and send it from there.")
@@ -217,7 +220,9 @@ class Auth:
         if query_token is not None and self._origins.includes(request):
             return
         if is_foreign(request):
-            raise CrossSite("Only pages of this server can do that; programs send a Bearer token.")
+            raise CrossSite(
+                "Only pages of this server can do that.", hint="Programs send a Bearer token."
+            )
 
     def check_script(self, request: IRequest, query_token: str | None = None) -> None:
         """Refuse a script that a page of another site loads: it would read what its visitor can.

@@ -72,7 +72,9 @@ class Hosts:
             raise InvalidRequest("The Host header is not a host.")
         if host.name != "localhost" and host.name not in self._names and host.address is None:
             raise WrongHost(
-                f"{host.name} is not served here: start the daemon with --host {host.name}."
+                f"This server does not answer to the name {host.name}.",
+                hint=f"Start the daemon with --host {host.name}.",
+                remedy=f"Somebody asked for {host.name}: is it ours, add --host {host.name}.",
             )
 
 

@@ -13,6 +13,7 @@ can forbid them all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -20,7 +21,9 @@ from typing import Any, Literal
 
 import attrs
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
+from cometd_chat.web.forms import RefusedForm
 from cometd_chat.web.static_files import static_files
 from cometd_chat.web.transcript import transcript
 
@@ -67,10 +70,27 @@ def content_security_policy(nonce: str) -> str:
     )
 
 
+#: Characters that let the letters after them run backwards (UAX 9, section 2.2).
+_OVERRIDES = re.compile("([\u202d\u202e])")
+
+
+def tamed(text: str) -> Markup:
+    """A text as markup in which it can't show its letters in another order than it has them.
+
+    Whatever turns their direction ends with the ``bdi`` around it: "gnp.exe" is not shown as
+    "exe.png". What stands in languages that run from right to left is none of it.
+    """
+    pieces = _OVERRIDES.split(text)
+    return Markup("").join(
+        Markup("<bdi>{}</bdi>").format(each) if at % 2 else escape(each)
+        for at, each in enumerate(pieces)
+    )
+
+
 @cache
 def _templates() -> Environment:
     """The templates, each compiled when it is first asked for: once in a process."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("cometd_chat.web"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -78,6 +98,8 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["tamed"] = tamed
+    return environment
 
 
 class Pages:
@@ -148,13 +170,15 @@ class Pages:
         now: datetime,
         draft: str = "",
         problem: str = "",
+        new_room: RefusedForm | None = None,
+        rename: RefusedForm | None = None,
     ) -> str:
         """The chat itself, complete; `static/room.js` makes it live.
 
         Forms: ``POST /rooms/ROOM`` (``form_token``, ``client_id``, ``text``), ``POST /rename``
-        (``form_token``, ``name``, ``room``), ``POST /rooms`` (``form_token``, ``name``, ``topic``),
-        ``POST /log-out`` (``form_token``), and without a session ``POST /log-in`` (``name``,
-        ``room``, ``text``).
+        (``form_token``, ``name``, ``room``), ``POST /rooms`` (``form_token``, ``name``, ``topic``,
+        and ``room``, where one is), ``POST /log-out`` (``form_token``), and without a session
+        ``POST /log-in`` (``name``, ``room``, ``text``).
 
         :param me: the name of the session; empty when nobody is logged in and reading is public.
         :param messages: events of type ``message``, oldest first.
@@ -163,6 +187,7 @@ class Pages:
         :param heartbeat: seconds between the heartbeats of a stream.
         :param draft: text to put into the composer.
         :param problem: why the draft was not accepted, a sentence.
+        :param new_room: the form for a room, if it was refused; as is ``rename``.
         :param base_url: scheme and host as the person reached us, for the hints.
         """
         return self._render(
@@ -177,6 +202,8 @@ class Pages:
             lines=transcript(messages, now),
             draft=draft,
             problem=problem,
+            new_room=new_room,
+            rename=rename,
             base_url=base_url,
             page_data={
                 "room": room.name,

@@ -21,6 +21,7 @@ from twisted.web.iweb import IRequest
 
 from cometd_chat.errors import (
     ChatError,
+    FieldError,
     InvalidToken,
     MethodNotAllowed,
     NoSession,
@@ -32,21 +33,29 @@ from cometd_chat.web.pages import Pages, content_security_policy
 #: Fields of our forms that are worth handing back, as pages call them.
 TYPED = ("text", "message", "name", "username", "topic")
 
+#: Seconds between two lines of the log that say the same.
+_TELL_EVERY = 60.0
+
 JSON = b"application/problem+json"
 HTML = b"text/html; charset=utf-8"
 
 
 def as_json(error: ChatError) -> bytes:
-    """The problem object of an error (RFC 9457, section 3)."""
+    """The problem object of an error (RFC 9457, section 3), for who writes programs."""
     problem: dict[str, object] = {
         "type": f"/problems/{error.slug}",
         "title": error.title,
         "status": error.status,
-        "detail": error.detail,
+        "detail": f"{error.detail} {error.hint}".rstrip(),
     }
     if error.fields:
-        problem["errors"] = [{"field": each.field, "detail": each.detail} for each in error.fields]
+        problem["errors"] = [_field(each) for each in error.fields]
     return msgspec.json.encode(problem)
+
+
+def _field(error: FieldError) -> dict[str, str]:
+    found = {"field": error.field, "detail": error.detail}
+    return found | {"instead": error.instead} if error.instead else found
 
 
 class Problems:
@@ -55,6 +64,7 @@ class Problems:
     :param pages: makes the pages.
     :param make_nonce: makes the nonce of one.
     :param count: told of each error that a client is told of.
+    :param seconds: a clock that only goes forward.
     """
 
     _log = Logger()
@@ -63,11 +73,15 @@ class Problems:
         self,
         pages: Pages,
         make_nonce: Callable[[], str],
-        count: Callable[[ChatError], None] = lambda error: None,
+        count: Callable[[ChatError], None],
+        seconds: Callable[[], float],
     ) -> None:
         self._pages = pages
         self._make_nonce = make_nonce
         self.count = count
+        self._seconds = seconds
+        #: When a remedy of each kind was last told.
+        self._told: dict[str, float] = {}
 
     def respond(self, request: IRequest, error: ChatError) -> bytes:
         """Set status and headers of a response, and give its body."""
@@ -87,6 +101,7 @@ class Problems:
     def begin(self, request: IRequest, error: ChatError) -> None:
         """Set the status of an error, and its headers; the body is the caller's."""
         self.count(error)
+        self._tell(error)
         _set_headers(request, error)
 
     def broken(self, request: IRequest, failure: Failure) -> bytes:
@@ -97,9 +112,17 @@ class Problems:
     def refusal(self, error: ChatError, wants_html: bool) -> tuple[bytes, bytes]:
         """Content type and body of a response to what never reached a route."""
         self.count(error)
+        self._tell(error)
         if wants_html:
             return HTML, self._page(error, self._make_nonce(), typed={}, back_url="/")
         return JSON, as_json(error)
+
+    def _tell(self, error: ChatError) -> None:
+        """Tell who runs the daemon what to do, at most once a minute: thousands may be refused."""
+        now = self._seconds()
+        if error.remedy and now - self._told.get(error.slug, -_TELL_EVERY) >= _TELL_EVERY:
+            self._told[error.slug] = now
+            self._log.info("{remedy}", remedy=error.remedy, slug=error.slug)
 
     def _page(self, error: ChatError, nonce: str, *, typed: dict[str, str], back_url: str) -> bytes:
         return self._pages.problem(

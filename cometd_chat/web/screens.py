@@ -21,6 +21,7 @@ from cometd_chat.chat.sessions import Session
 from cometd_chat.transports.framings import Classic
 from cometd_chat.web import answers
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.forms import RefusedForm
 from cometd_chat.web.pages import (
     CLASSIC_HEARTBEAT,
     ClassicView,
@@ -72,9 +73,14 @@ class Screens:
         draft: str = "",
         client_id: str = "",
         problem: str = "",
+        new_room: RefusedForm | None = None,
+        rename: RefusedForm | None = None,
         status: int = 200,
     ) -> bytes:
-        """The chat in one room."""
+        """The chat in one room.
+
+        :param new_room: a form of hers that was refused, as is ``rename``.
+        """
         nonce = self._make_nonce()
         self._seen(request, session, room)
         # Taken before the history is read: what is said in between comes by the stream again, and
@@ -97,6 +103,8 @@ class Screens:
             heartbeat=self._chat.heartbeat,
             draft=draft,
             problem=problem,
+            new_room=new_room,
+            rename=rename,
             base_url=_base_url(request, self._peers.is_secure(request)),
             now=self._now(),
         )

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometd_chat.chat.names import MAX_NAME, MAX_ROOM, person_key, person_name, room_name
+from cometd_chat.chat.names import (
+    MAX_NAME,
+    MAX_ROOM,
+    person_key,
+    person_name,
+    room_instead,
+    room_name,
+)
 from cometd_chat.errors import InvalidRequest
 
 
@@ -98,10 +105,32 @@ def test_a_name_needs_a_letter_or_a_digit(typed: str) -> None:
     assert "at least one letter or digit" in refusal(person_name, typed)
 
 
-def test_a_refusal_shows_the_character_if_it_can_be_seen() -> None:
-    assert refusal(person_name, "a b").startswith("U+0020 can't be in a name")
-    assert refusal(person_name, "a\u200db").startswith("U+200D can't")
+def test_a_refusal_says_in_words_which_character_it_is() -> None:
+    assert refusal(room_name, "a b").startswith("a space can't be in it")
+    assert refusal(room_name, "a\tb").startswith("a tab or line break can't")
+    assert refusal(person_name, "a\u200db").startswith("a character that can't be seen can't")
     assert refusal(person_name, "a/b").startswith("/ can't")
+
+
+@pytest.mark.parametrize(
+    ("typed", "instead"),
+    [
+        ("My Room", "my-room"),
+        ("#Cats", "cats"),
+        ("  Ada's  Tea & Cake! ", "ada-s-tea-cake"),
+        ("Кино клуб", "кино-клуб"),
+        ("茶 水間", "茶-水間"),
+        ("x" * 70, "x" * 64),
+        ("C++", "c"),
+        ("!!!", ""),
+        ("_ _", ""),
+        ("", ""),
+    ],
+)
+def test_what_a_room_could_be_called_instead(typed: str, instead: str) -> None:
+    assert room_instead(typed) == instead
+    if instead:
+        assert room_name(instead) == instead
 
 
 def test_the_length_counts_after_enforcement() -> None:

@@ -278,7 +278,7 @@ def test_the_room_has_its_forms() -> None:
     assert forms["/rooms/lobby"] == {"form_token": "T", "client_id": "C", "text": "\nkept <b>"}
     assert forms["/log-out"] == {"form_token": "T"}
     assert forms["/rename"] == {"form_token": "T", "room": "lobby", "name": "alice"}
-    assert forms["/rooms"] == {"form_token": "T", "name": "", "topic": ""}
+    assert forms["/rooms"] == {"form_token": "T", "room": "lobby", "name": "", "topic": ""}
 
 
 def test_a_reader_gets_the_log_in_where_the_composer_would_be() -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from twisted.logger import capturedLogs
 
 from cometd_chat.chat.readership import PAGE_BYTES
 from cometd_chat.errors import StorageUnavailable
@@ -371,7 +372,14 @@ def test_renaming(site: MemorySite, alice: dict[str, str]) -> None:
     site.log_in("bob")
     refused = post(site, "/rename", {**alice, **OURS}, name="Bob", room="dev")
     assert (refused.status, refused.header("content-type")) == (409, HTML)
-    assert "Bob" in refused.text
+    # In place: the same room, with the form open, what was typed and the reason in it.
+    (fields,) = [
+        fields for _, action, fields in Document(refused.text).forms if action == "/rename"
+    ]
+    assert (fields["name"], fields["room"]) == ("Bob", "dev")
+    assert '<details id="rename" open>' in refused.text
+    assert "<span>Somebody here is called Bob" in refused.text or "alert" in refused.text
+    assert 'action="/rooms/dev"' in refused.text
 
 
 def test_making_a_room(site: MemorySite, alice: dict[str, str]) -> None:
@@ -379,9 +387,68 @@ def test_making_a_room(site: MemorySite, alice: dict[str, str]) -> None:
     assert response.status == 303
     assert response.header("location") == "/rooms/" + quote("кино")
     assert "films" in site.get(response.header("location") or "").text
-    refused = post(site, "/rooms", {**alice, **OURS}, name="lobby", topic="my topic")
+    refused = post(site, "/rooms", {**alice, **OURS}, name="lobby", topic="my topic", room="dev")
     assert (refused.status, refused.header("content-type")) == (409, HTML)
-    assert "my topic" in refused.text
+    assert 'value="my topic"' in refused.text
+    assert '<details id="new-room" open>' in refused.text
+    assert 'action="/rooms/dev"' in refused.text, "in place"
+
+
+def test_a_room_as_people_type_it(site: MemorySite, alice: dict[str, str]) -> None:
+    # As pages show it.
+    made = post(site, "/rooms", {**alice, **OURS}, name=" #Cats")
+    assert made.header("location") == "/rooms/cats"
+    refused = post(site, "/rooms", {**alice, **OURS}, name="#My Room", topic="t")
+    assert refused.status == 400
+    assert "a space can&#39;t be in it" in refused.text
+    assert "U+" not in refused.text
+    assert 'name="instead" value="my-room"' in refused.text
+    (fields,) = [fields for _, action, fields in Document(refused.text).forms if action == "/rooms"]
+    made = post(site, "/rooms", alice, **{**fields, "instead": "my-room"})
+    assert made.header("location") == "/rooms/my-room"
+    assert site.get("/api/v1/rooms").json()["rooms"][-1]["topic"] == "t"
+    # For programs, too.
+    refusal = site.post("/api/v1/rooms", {"name": "Your Room"}, token=site.log_in("bob"))
+    assert problem(site, refusal, 400)["errors"][0]["instead"] == "your-room"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/rooms/nowhere", ""),
+        ("GET", "/rename", ""),
+        ("GET", "/log-in", ""),
+        ("POST", "/rooms", "name=x"),
+        ("POST", "/rooms", "name=a+b"),
+        ("POST", "/chat", "action=login&username=a%2Fb"),
+        ("POST", "/log-in", "name=a%2Fb"),
+        ("POST", "/rooms/lobby", "text=%07"),
+        ("GET", "/chat?action=openchat&cursor=!!!", ""),
+    ],
+)
+def test_no_page_names_a_path_of_the_api_or_an_option(
+    site: MemorySite, alice: dict[str, str], method: str, path: str, body: str
+) -> None:
+    for headers in ({}, alice, {**alice, **OURS}):
+        page = site.request(method, path, body=body.encode(), headers={**FORM, **headers})
+        if page.status >= 400:
+            shown = re.sub("<[^>]*>", "", page.text)
+            assert "/api/" not in shown
+            assert not re.search(r"(?<!\w)--\w", shown)
+            assert "U+" not in shown
+
+
+def test_what_the_operator_can_do_is_in_the_log(site: MemorySite) -> None:
+    with capturedLogs() as events:
+        for _ in range(3):
+            page = site.get("/", headers={"Host": "chat.example", "Accept": "text/html"})
+            assert page.status == 421
+            assert "--host" not in page.text
+        site.advance(61)
+        site.get("/", headers={"Host": "chat.example"})
+    told = [event["remedy"] for event in events if "remedy" in event]
+    assert len(told) == 2, "once a minute"
+    assert "--host chat.example" in told[0]
 
 
 def test_logging_out(site: MemorySite, alice: dict[str, str]) -> None:

@@ -5,17 +5,21 @@
  */
 
 import { newClientId } from "./comet.js";
-import { kept } from "./page.js";
+import { byId, kept } from "./page.js";
 
 /** @typedef {{clientId: string, text: string}} Unsent */
 
 /** Typing is told at most so often, ms. */
 const TYPING_EVERY = 3000;
-const touch = matchMedia("(pointer: coarse)");
+/** Code points that a message has at most, and from how many on it is told how many are left. */
+const MOST = 8000;
+const NEARLY = 7500;
 
 export class Composer {
   #form;
   #box;
+  #left;
+  #problem;
   #draftKey;
   #typedAt = 0;
 
@@ -27,10 +31,14 @@ export class Composer {
   constructor(form, room, does) {
     this.#form = form;
     this.#box = /** @type {HTMLTextAreaElement} */ (form.querySelector("textarea"));
+    this.#left = byId("left");
+    this.#problem = byId("problem");
     this.#draftKey = `draft.${room}`;
     if (!this.#box.value) this.#box.value = kept.get(this.#draftKey);
     this.#grow();
+    this.#count();
     this.#box.addEventListener("input", () => {
+      this.say("");
       this.#changed();
       if (this.#box.value.trim() && Date.now() - this.#typedAt > TYPING_EVERY) {
         this.#typedAt = Date.now();
@@ -42,6 +50,9 @@ export class Composer {
       event.preventDefault();
       const text = this.#box.value.replace(/\r\n?/g, "\n").trim();
       if (!text) return;
+      const length = lengthOf(text);
+      if (length > MOST) return this.say(`That is too long: ${counted(length)} of ${counted(MOST)} characters.`);
+      this.say("");
       this.text = "";
       this.#typedAt = 0;
       does.send(text, newClientId());
@@ -58,6 +69,19 @@ export class Composer {
     this.#changed();
   }
 
+  /** Why something could not be sent; empty takes it away. @param {string} words */
+  say(words) {
+    this.#problem.textContent = words;
+    this.#problem.hidden = !words;
+  }
+
+  /** What was refused comes back, before what has been written since. @param {string} text @param {string} why */
+  takeBack(text, why) {
+    this.text = this.text.trim() ? `${text}\n\n${this.text}` : text;
+    this.say(why);
+    this.focus();
+  }
+
   focus() {
     this.#box.focus({ preventScroll: true });
   }
@@ -65,6 +89,18 @@ export class Composer {
   #changed() {
     kept.set(this.#draftKey, this.#box.value);
     this.#grow();
+    this.#count();
+  }
+
+  /** Near the limit, say how many characters are left. */
+  #count() {
+    const text = this.#box.value;
+    const length = text.length < NEARLY ? 0 : lengthOf(text.trim());
+    const over = length > MOST;
+    const words = over ? `${counted(length - MOST)} too many` : `${MOST - length} left`;
+    this.#left.hidden = length < NEARLY;
+    this.#left.textContent = this.#left.hidden ? "" : words;
+    this.#left.classList.toggle("over", over);
   }
 
   #grow() {
@@ -78,11 +114,20 @@ export class Composer {
     // 229: some browsers say only so that an input method is at work.
     if (event.key !== "Enter" || event.isComposing || event.keyCode === 229) return;
     const always = event.ctrlKey || event.metaKey;
-    if (!always && (event.shiftKey || event.altKey || touch.matches)) return;
+    if (!always && (event.shiftKey || event.altKey)) return;
     event.preventDefault();
     this.#form.requestSubmit();
   }
 }
+
+/** Code points, as the daemon counts. @param {string} text */
+function lengthOf(text) {
+  let length = 0;
+  for (const _ of text) length++;
+  return length;
+}
+
+const counted = (/** @type {number} */ number) => number.toLocaleString();
 
 /** Messages that the daemon has not confirmed; they outlive a reload. */
 export class Unconfirmed {

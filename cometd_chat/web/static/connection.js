@@ -3,6 +3,7 @@
 
 import { DOORS } from "./doors.js";
 import { button, byId, make } from "./page.js";
+import { isOpen, whenOpening } from "./popover.js";
 
 /** @typedef {import("./comet.js").Comet} Comet */
 /** @typedef {import("./comet.js").State} State */
@@ -34,7 +35,7 @@ export class Connection {
     this.#chip.hidden = false;
     comet.on("state", () => this.show());
     setInterval(() => this.show(), 1000);
-    this.#panel.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.#build());
+    whenOpening(this.#panel, () => this.#build());
     this.show();
   }
 
@@ -49,7 +50,7 @@ export class Connection {
     const quiet = state.phase !== "away" && Date.now() - this.#brokenAt < HICCUP;
     this.#showChip(state, quiet && this.#wasLive);
     this.#showNotice(state, quiet);
-    if (this.#panel.matches(":popover-open")) this.#fill();
+    if (isOpen(this.#panel)) this.#fill();
   }
 
   /** @param {State} state @param {boolean} asIfLive */

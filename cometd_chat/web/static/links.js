@@ -61,14 +61,32 @@ function count(text, letter) {
   return found;
 }
 
+/** Characters that let the letters after them run backwards (UAX 9, section 2.2). */
+const OVERRIDES = /([\u202d\u202e])/;
+
+/**
+ * A text in which no letters are shown in another order than it has them: whatever turns their direction
+ * ends with the element around it, as in pages.py.
+ * @param {string} text
+ * @returns {(string | HTMLElement)[]}
+ */
+function tamed(text) {
+  return text.split(OVERRIDES).map((piece, at) => {
+    if (at % 2 === 0) return piece;
+    const alone = document.createElement("bdi");
+    alone.textContent = piece;
+    return alone;
+  });
+}
+
 /**
  * @param {HTMLElement} element
  * @param {string} text
  */
 export function showText(element, text) {
   element.replaceChildren(
-    ...linkify(text).map(([piece, href]) => {
-      if (!href) return piece;
+    ...linkify(text).flatMap(([piece, href]) => {
+      if (!href) return tamed(piece);
       const link = document.createElement("a");
       link.href = href;
       link.rel = "noopener noreferrer nofollow";

@@ -6,8 +6,9 @@
  * The document is the state. The order is: confirmed lines by id, then pending and failed ones.
  */
 
-import { avatar } from "./avatar.js";
-import { showText } from "./links.js";
+import { comingsLine, note } from "./comings.js";
+import { Gap } from "./gap.js";
+import { dayLine, messageLine, relabelDay } from "./message.js";
 import { button, make } from "./page.js";
 
 /** @typedef {import("./doors.js").CometEvent} CometEvent */
@@ -15,43 +16,40 @@ import { button, make } from "./page.js";
 const GROUP_WINDOW = 5 * 60 * 1000;
 /** How far from the end still counts as being there, px. */
 const NEAR = 60;
-/** Lines that are kept while one is at the end, and at most while one is not; trimmed in lumps. */
+/** Lines that are kept at the end, and so many around what is read; trimmed in lumps. */
 const KEEP = 400;
-const KEEP_READING = 1500;
+const AROUND = 150;
 const LUMP = 50;
-
-const clockForm = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
-const dayForm = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
-const momentForm = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
-
-/** @param {Date} at */
-function dayLabel(at) {
-  const today = new Date();
-  const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
-  if (at.toDateString() === today.toDateString()) return "Today";
-  if (at.toDateString() === yesterday.toDateString()) return "Yesterday";
-  return dayForm.format(at);
-}
 
 export class Messages {
   #scroller;
   #log;
+  #fetch;
+  /** Lines at which the next look is due whether there are too many. */
+  #trimAt = KEEP + LUMP;
   /** Lines that came while one was not at the end. */
   unseen = 0;
   /** The newest line is in view. Noted when it changes: to ask the document costs a layout. */
   atEnd = true;
   /** Id of the newest line. */
   lastId = 0;
+  /** Where the first new line is, seen from what is shown; empty once it has been seen. @type {"" | "above" | "below"} */
+  newIs = "";
+  /** Lines since there is a first new one. */
+  news = 0;
+  #looking = 0;
   /** Called when `unseen` or the place changes. */
   onmove = () => {};
 
   /**
    * @param {HTMLElement} scroller
-   * @param {HTMLElement} log the one wrapper of lines inside it
+   * @param {HTMLElement} log the list of lines inside it
+   * @param {import("./gap.js").Fetch} fetch
    */
-  constructor(scroller, log) {
+  constructor(scroller, log, fetch) {
     this.#scroller = scroller;
     this.#log = log;
+    this.#fetch = fetch;
     scroller.addEventListener("scroll", () => this.#moved(), { passive: true });
     this.#takeOver();
   }
@@ -67,6 +65,11 @@ export class Messages {
     }));
     this.clear();
     for (const event of events) this.#place(event);
+  }
+
+  /** The live region around the lines, and what is said in it when there are none. */
+  get #region() {
+    return /** @type {HTMLElement} */ (this.#log.parentElement);
   }
 
   /** @returns {HTMLElement[]} */
@@ -90,17 +93,48 @@ export class Messages {
     this.#moved();
   }
 
+  /** Go to the first new line. */
+  toNew() {
+    this.#new?.scrollIntoView({ block: "start" });
+    this.#moved();
+  }
+
   #moved() {
     this.atEnd = Math.abs(this.#scroller.scrollTop) < NEAR;
-    if (this.atEnd) this.unseen = 0;
+    if (this.atEnd) {
+      this.unseen = 0;
+      this.#trimAt = KEEP + LUMP;
+    }
+    this.lookForNew();
     this.onmove();
+  }
+
+  /** @returns {Element | null} */
+  get #new() {
+    return this.#log.querySelector(".new");
+  }
+
+  /** See where the first new line is; at most once a frame, since it costs a layout. */
+  lookForNew() {
+    if (!this.newIs || this.#looking) return;
+    this.#looking = requestAnimationFrame(() => {
+      this.#looking = 0;
+      if (document.hidden || !this.newIs) return;
+      const line = this.#new?.getBoundingClientRect();
+      const view = this.#scroller.getBoundingClientRect();
+      if (!line || (line.bottom > view.top && line.top < view.bottom)) this.newIs = "";
+      else this.newIs = line.bottom <= view.top ? "above" : "below";
+      this.onmove();
+    });
   }
 
   /** Take all lines away, but not those on their way. */
   clear() {
-    const away = ".message[data-id], .day, .new, .gap, .status, .older";
+    const away = ".message[data-id], .day, .new, .gap, .status";
     for (const each of this.#log.querySelectorAll(away)) each.remove();
+    this.#region.querySelector(".older")?.remove();
     this.lastId = 0;
+    this.newIs = "";
   }
 
   /** @param {CometEvent} event */
@@ -117,13 +151,15 @@ export class Messages {
     if (own && event.client_id) this.#onItsWay(event.client_id)?.remove();
     if (this.has(event)) return;
     const away = !this.atEnd && !own;
-    if (own) this.#log.querySelector(".new")?.remove();
+    if (own) this.forgetNew();
     this.#steadily(() => {
       const line = this.#place(event);
-      if ((unread || away) && !own && !this.#log.querySelector(".new")) this.#markNew(line);
-      this.#trim();
+      if ((unread || away) && !own && !this.#new) this.#markNew(line);
     });
+    this.#trim();
     if (away) this.unseen++;
+    if (this.newIs) this.news++;
+    this.lookForNew();
     this.onmove();
   }
 
@@ -133,25 +169,32 @@ export class Messages {
    */
   addOlder(events) {
     // They are not news: a screen reader need not read them out.
-    this.#log.setAttribute("aria-live", "off");
+    this.#region.setAttribute("aria-live", "off");
     for (const event of events) if (!this.has(event)) this.#place(event);
-    setTimeout(() => this.#log.setAttribute("aria-live", "polite"), 500);
+    setTimeout(() => this.#region.setAttribute("aria-live", "polite"), 500);
   }
 
   /** Put the line "New" above the first line after `id`. @param {number} id @param {string} me */
   markUnreadAfter(id, me) {
-    const first = this.#lines().find((line) => Number(line.dataset.id) > id);
-    if (first && first.dataset.from !== me) this.#markNew(first);
+    const lines = this.#lines();
+    const at = lines.findIndex((line) => Number(line.dataset.id) > id);
+    if (at < 0 || lines[at].dataset.from === me) return;
+    this.#markNew(lines[at]);
+    this.news = lines.length - at;
+    this.lookForNew();
   }
 
   forgetNew() {
-    this.#log.querySelector(".new")?.remove();
+    this.#new?.remove();
+    this.newIs = "";
   }
 
   /** @param {HTMLElement} line */
   #markNew(line) {
-    line.before(make("p", { className: "new" }, make("span", { textContent: "New" })));
+    line.before(make("li", { className: "new" }, make("span", { textContent: "New" })));
     this.#settle(line);
+    this.newIs = this.atEnd ? "above" : "below";
+    this.news = 0;
   }
 
   /**
@@ -161,7 +204,7 @@ export class Messages {
    * @param {string} text
    */
   addPending(clientId, from, text) {
-    const line = this.#make({ type: "message", from, text, at: new Date().toISOString() });
+    const line = messageLine({ type: "message", from, text, at: new Date().toISOString() });
     line.dataset.clientId = clientId;
     line.classList.add("pending");
     line.querySelector("time")?.replaceWith(make("span", { className: "state", textContent: "sending…" }));
@@ -174,10 +217,10 @@ export class Messages {
    * It was not sent.
    * @param {string} clientId
    * @param {string} why
-   * @param {() => void} again
+   * @param {[label: string, action: () => void]} again
    * @param {() => void} drop
    */
-  fail(clientId, why, again, drop) {
+  fail(clientId, why, [label, action], drop) {
     const line = this.#onItsWay(clientId);
     if (!line) return;
     const text = line.querySelector(".text")?.textContent ?? "";
@@ -188,11 +231,15 @@ export class Messages {
       line.remove();
       drop();
     });
-    const note = make("span", { className: "problem", textContent: `Not sent. ${why}` });
-    note.setAttribute("role", "alert");
-    this.#steadily(() =>
-      line.append(make("div", { className: "actions" }, note, button("Retry", again), copy, remove)),
-    );
+    const words = make("span", { className: "problem", textContent: `Not sent. ${why}` });
+    words.setAttribute("role", "alert");
+    const actions = make("div", { className: "actions" }, words, button(label, action), copy, remove);
+    this.#steadily(() => line.firstElementChild?.append(actions));
+  }
+
+  /** It goes back to where it was written. @param {string} clientId */
+  takeBack(clientId) {
+    this.#onItsWay(clientId)?.remove();
   }
 
   /** It is tried again. @param {string} clientId */
@@ -213,59 +260,61 @@ export class Messages {
   }
 
   /**
-   * Who came and went, folded into one quiet line until somebody speaks.
+   * Who came, went or has another name, folded into one quiet line until somebody speaks.
    * @param {"join" | "leave"} type
    * @param {string} name
+   * @param {string} [was] the name before
    */
-  addPresence(type, name) {
+  addPresence(type, name, was) {
     const last = this.#lastConfirmed();
-    /** @type {HTMLElement & {came?: Set<string>, left?: Set<string>}} */
-    let status = last?.matches(".status") ? last : make("p", { className: "status", dir: "auto" });
-    const came = (status.came ??= new Set());
-    const left = (status.left ??= new Set());
-    const [to, from] = type === "join" ? [came, left] : [left, came];
-    // There and back again is no news.
-    if (!from.delete(name)) to.add(name);
-    const parts = [
-      ...(came.size ? [`${names(came)} came`] : []),
-      ...(left.size ? [`${names(left)} left`] : []),
-    ];
+    const status = last?.matches(".status") ? last : comingsLine();
+    const words = note(status, type, name, was);
     this.#steadily(() => {
-      if (!parts.length) return status.remove();
-      status.textContent = parts.join(" · ");
+      if (!words) return status.remove();
+      status.textContent = words;
       if (!status.isConnected) this.#log.insertBefore(status, last?.nextSibling ?? this.#firstOnItsWay());
     });
   }
 
   /**
-   * Lines were left out here.
-   * @param {number} missing
-   * @param {boolean} atLeast there are more, and nobody has counted them
-   * @param {() => void} load
-   * @returns {(missing: number) => void} tells how many are still missing; 0 takes the note away
+   * Lines were left out before those that come now.
+   * @param {{count: number, atLeast: boolean, before: number}} missing
    */
-  addGap(missing, atLeast, load) {
-    const more = button("Load", load);
-    more.className = "link";
-    const count = make("span");
-    const note = make("p", { className: "gap" }, make("span", {}, count, " ", more));
-    /** @param {number} left */
-    const show = (left) => {
-      if (left <= 0) note.remove();
-      count.textContent = atLeast ? `${left} messages or more left out.` : `${left} messages left out.`;
-    };
-    show(missing);
-    this.#log.insertBefore(note, this.#firstOnItsWay());
-    return show;
+  addGap(missing) {
+    const gap = this.#gap({ ...missing, after: this.lastId, forward: false });
+    this.#log.insertBefore(gap.line, this.#firstOnItsWay());
+  }
+
+  /** @param {import("./gap.js").Missing} missing */
+  #gap(missing) {
+    return new Gap(missing, this.#fetch, (events) => this.addOlder(events));
+  }
+
+  /**
+   * Load what is new since `id`, where the page begins later, and go there.
+   * @param {number} id
+   * @param {string} me
+   */
+  async loadNewAfter(id, me) {
+    const before = this.firstId;
+    const page = await this.#fetch({ after: id, before });
+    if (!page) return;
+    this.addOlder(page.messages);
+    const last = page.messages.at(-1)?.id ?? 0;
+    if (page.more && last) {
+      const gap = this.#gap({ count: 0, after: last, before, forward: true });
+      document.getElementById(`m${last}`)?.after(gap.line);
+      this.#settle(document.getElementById(`m${before}`));
+    }
+    this.forgetNew();
+    this.markUnreadAfter(id, me);
+    this.trimmed = true;
+    this.toNew();
   }
 
   /** At midnight Today becomes Yesterday. */
   relabelDays() {
-    for (const day of /** @type {NodeListOf<HTMLElement>} */ (this.#log.querySelectorAll(".day"))) {
-      const label = dayLabel(new Date(day.dataset.at ?? ""));
-      const span = day.firstElementChild;
-      if (span && span.textContent !== label) span.textContent = label;
-    }
+    for (const day of /** @type {NodeListOf<HTMLElement>} */ (this.#log.querySelectorAll(".day"))) relabelDay(day);
   }
 
   #firstOnItsWay() {
@@ -294,9 +343,9 @@ export class Messages {
 
   /** Put a line where its id belongs. @param {CometEvent} event */
   #place(event) {
-    this.#log.querySelector(".empty")?.remove();
+    this.#region.querySelector(".empty")?.remove();
     const id = event.id ?? 0;
-    const line = this.#make(event);
+    const line = messageLine(event);
     line.dataset.id = String(id);
     line.id = `m${id}`;
     if (id > this.lastId) {
@@ -312,22 +361,7 @@ export class Messages {
     return line;
   }
 
-  /** @param {CometEvent} event */
-  #make(event) {
-    const at = new Date(event.at ?? 0);
-    const from = event.from ?? "";
-    const text = make("p", { className: "text", dir: "auto" });
-    showText(text, event.text ?? "");
-    const time = make("time", { dateTime: event.at ?? "", textContent: clockForm.format(at) });
-    time.title = momentForm.format(at);
-    const name = make("b", { className: "name", dir: "auto", textContent: from });
-    const line = make("div", { className: "message" }, avatar(from), name, text, time);
-    line.dataset.from = from;
-    line.dataset.at = event.at;
-    return line;
-  }
-
-  /** @param {HTMLElement} line @returns {HTMLElement | null} */
+  /** The message after something. @param {Element} line @returns {HTMLElement | null} */
   #next(line) {
     let next = line.nextElementSibling;
     while (next && !next.matches(".message")) next = next.nextElementSibling;
@@ -348,8 +382,7 @@ export class Messages {
     const earlier = before ? new Date(/** @type {HTMLElement} */ (before).dataset.at ?? "") : null;
     const newDay = at.toDateString() !== earlier?.toDateString();
     if (newDay && !day) {
-      const label = make("p", { className: "day" }, make("span", { textContent: dayLabel(at) }));
-      label.dataset.at = line.dataset.at;
+      const label = dayLine(line.dataset.at ?? "");
       const above = line.previousElementSibling;
       if (above?.matches(".new")) above.before(label);
       else line.before(label);
@@ -367,28 +400,67 @@ export class Messages {
     line.classList.toggle("first", !grouped);
   }
 
-  /** The page must not grow for ever. */
+  /**
+   * The page must not grow for ever. What is read stays, and so does a first new line that has not been
+   * seen, with what follows it. What comes after that, up to the newest, is left out until it is asked for.
+   */
   #trim() {
-    const keep = this.atEnd ? KEEP : KEEP_READING;
-    if (this.#log.childElementCount < keep + LUMP) return;
-    const first = this.#lines().at(-keep);
-    if (!first) return;
-    while (this.#log.firstElementChild && this.#log.firstElementChild !== first) {
+    if (this.#log.childElementCount < this.#trimAt) return;
+    const lines = this.#lines();
+    const { first, last } = this.#read(lines);
+    const from = last + AROUND;
+    const to = lines.length - KEEP;
+    if (to - from >= LUMP) this.#leaveOut(lines, from, to);
+    if (first - KEEP >= LUMP) this.#trimAbove(lines[first - KEEP]);
+    this.#trimAt = this.#log.childElementCount + LUMP;
+  }
+
+  /** The first and the last line that somebody reads, or still has to. @param {HTMLElement[]} lines */
+  #read(lines) {
+    const end = lines.length - 1;
+    const news = this.newIs ? this.#new : null;
+    const marked = news ? lines.findIndex((line) => line === this.#next(news)) : end;
+    if (this.atEnd) return { first: marked, last: marked };
+    const { top, bottom } = this.#scroller.getBoundingClientRect();
+    const first = lines.findIndex((line) => line.getBoundingClientRect().bottom > top);
+    const last = lines.findLastIndex((line) => line.getBoundingClientRect().top < bottom);
+    return { first: Math.min(first, marked), last: news ? Math.max(last, marked) : last };
+  }
+
+  /** Take the lines above one away. @param {HTMLElement} line */
+  #trimAbove(line) {
+    while (this.#log.firstElementChild && this.#log.firstElementChild !== line) {
       this.#log.firstElementChild.remove();
     }
-    this.#settle(first);
+    this.#settle(line);
     this.trimmed = true;
   }
 
+  /** Take lines away in the middle. @param {HTMLElement[]} lines @param {number} from @param {number} to */
+  #leaveOut(lines, from, to) {
+    const above = lines[from - 1];
+    const below = lines[to];
+    const after = Number(above.dataset.id);
+    const before = Number(below.dataset.id);
+    const gap = this.#middle?.line.previousElementSibling === above ? this.#middle : null;
+    let atLeast = false;
+    this.#steadily(() => {
+      for (let line = above.nextElementSibling; line && line !== below; line = above.nextElementSibling) {
+        atLeast ||= line !== gap?.line && line.matches(".gap");
+        line.remove();
+      }
+      if (gap) gap.widen(to - from, before, atLeast);
+      this.#middle = gap ?? this.#gap({ count: to - from, atLeast, after, before, forward: true });
+      above.after(this.#middle.line);
+      this.#settle(below);
+    });
+  }
+
+  /** What was left out while somebody read above it. @type {Gap | null} */
+  #middle = null;
+
   /** Older lines were taken away, so there are more to load. */
   trimmed = false;
-}
-
-/** @param {Set<string>} people */
-function names(people) {
-  const [first, second] = people;
-  if (people.size === 1) return first;
-  return people.size === 2 ? `${first} and ${second}` : `${first} and ${people.size - 1} others`;
 }
 
 /** `navigator.clipboard` is absent on plain http. @param {string} text */

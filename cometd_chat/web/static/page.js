@@ -88,5 +88,15 @@ export async function ask(method, path, body) {
   return answer.status === 204 ? undefined : answer.json();
 }
 
+/**
+ * Why something was refused, for who reads the page: what the daemon says to programs names its paths.
+ * @param {{status: number, detail: string}} refusal
+ */
+export function inWords({ status, detail }) {
+  if (status === 401) return "You are not logged in any more.";
+  if (status === 404) return "This room is not there any more.";
+  return detail;
+}
+
 /** @param {string} room */
 export const roomPath = (room) => `/rooms/${encodeURIComponent(room)}`;

@@ -9,7 +9,8 @@ import { PostError, connect } from "./comet.js";
 import { Composer, Unconfirmed } from "./composer.js";
 import { Connection } from "./connection.js";
 import { Messages } from "./messages.js";
-import { ask, byId, kept, make, pageData, roomPath } from "./page.js";
+import { sendInPlace } from "./forms.js";
+import { ask, byId, inWords, kept, make, pageData, roomPath } from "./page.js";
 import { People, Rooms, startDrawers } from "./side.js";
 
 /** @typedef {import("./doors.js").CometEvent} CometEvent */
@@ -27,7 +28,10 @@ let more = data.more;
 let unread = 0;
 const title = document.title;
 
-const messages = new Messages(byId("scroller"), byId("log"));
+const messages = new Messages(byId("scroller"), byId("log"), ({ after, before }) => {
+  const from = after ? `after=${after}&` : "";
+  return ask("GET", `${roomPath(room)}/messages?${from}before=${before}&limit=200`).catch(() => null);
+});
 const people = new People(room);
 const rooms = new Rooms(room);
 const unconfirmed = new Unconfirmed(room);
@@ -69,8 +73,9 @@ async function post(text, clientId) {
   } catch (problem) {
     if (!(problem instanceof PostError)) throw problem;
     if (problem.status === 401) return logInAgain(() => post(text, clientId));
+    if (problem.status === 400) return giveBack(text, clientId, problem.message);
     const wait = problem.retryAfter ? ` Try again in ${Math.ceil(problem.retryAfter)} s.` : "";
-    fail(text, clientId, `${problem.message}${wait}`);
+    fail(text, clientId, `${inWords({ status: problem.status, detail: problem.message })}${wait}`);
     if (!problem.status || problem.status >= 500) unreached.set(clientId, text);
   }
 }
@@ -88,6 +93,13 @@ comet.on("state", (/** @type {import("./comet.js").State} */ { phase }) => {
   }
 });
 
+/** It can't be said as it is: it goes back into the box. @param {string} text @param {string} clientId @param {string} why */
+function giveBack(text, clientId, why) {
+  messages.takeBack(clientId);
+  unconfirmed.remove(clientId);
+  composer?.takeBack(text, `Not sent. ${why}`);
+}
+
 /** @param {string} text @param {string} clientId @param {string} why */
 function fail(text, clientId, why) {
   const again = () => {
@@ -99,7 +111,7 @@ function fail(text, clientId, why) {
     unreached.delete(clientId);
     unconfirmed.remove(clientId);
   };
-  messages.fail(clientId, why, again, drop);
+  messages.fail(clientId, why, ["Retry", again], drop);
 }
 
 // --- a session that has ended
@@ -118,15 +130,20 @@ async function logIn(name) {
   const notice = byId("notice");
   try {
     const session = await ask("POST", "/session", { name });
-    me = session.name;
-    byId("me").textContent = me;
+    callMe(session.name);
     delete notice.dataset.taken;
     notice.replaceChildren();
     for (const then of afterLogIn.splice(0)) then();
     comet.reconnect();
   } catch (problem) {
-    askForName(name, /** @type {{detail: string}} */ (problem).detail);
+    askForName(name, inWords(/** @type {{status: number, detail: string}} */ (problem)));
   }
+}
+
+/** @param {string} name */
+function callMe(name) {
+  me = name;
+  byId("me").textContent = name;
 }
 
 /** @param {string} name @param {string} why */
@@ -173,19 +190,7 @@ async function loadOlder() {
 
 comet.on("gap", (/** @type {CometEvent} */ gap) => {
   if (gap.room !== room || !gap.missing) return;
-  let { missing, before = 0 } = gap;
-  // Too many were missing to be counted: it ends at the last line that was here before.
-  const atLeast = gap.at_least ?? false;
-  const known = messages.lastId;
-  const show = messages.addGap(missing, atLeast, async () => {
-    const limit = atLeast ? 200 : Math.min(missing, 200);
-    const page = await ask("GET", `${roomPath(room)}/messages?before=${before}&limit=${limit}`).catch(() => null);
-    if (!page) return;
-    messages.addOlder(page.messages);
-    before = page.messages[0]?.id ?? 0;
-    missing = before > known && page.more ? Math.max(missing - page.messages.length, atLeast ? 1 : 0) : 0;
-    show(missing);
-  });
+  messages.addGap({ count: gap.missing, atLeast: gap.at_least ?? false, before: gap.before ?? 0 });
 });
 
 comet.on("reset", async () => {
@@ -201,13 +206,15 @@ comet.on("reset", async () => {
 comet.on("join", (/** @type {CometEvent} */ event) => {
   if (event.room !== room || !event.from) return;
   people.join(event.from);
-  if (event.from !== me) messages.addPresence("join", event.from);
+  // In another tab, or by another program of hers.
+  if (event.was && event.was === me) callMe(event.from);
+  if (event.from !== me) messages.addPresence("join", event.from, event.was);
 });
 comet.on("leave", (/** @type {CometEvent} */ event) => {
   if (event.room !== room || !event.from) return;
   people.leave(event.from);
   stopTyping(event.from);
-  if (event.from !== me) messages.addPresence("leave", event.from);
+  if (event.from !== me && !event.now) messages.addPresence("leave", event.from);
 });
 comet.on("people", (/** @type {CometEvent} */ event) => people.count(event.count ?? 0));
 
@@ -251,14 +258,30 @@ addEventListener("pagehide", () => me && comet.leave(room));
 
 const readKey = `read.${room}`;
 const jump = byId("jump");
-jump.addEventListener("click", () => messages.toEnd());
+const toNew = byId("to-new");
+/** The page began after what was read last, so that the first new line may not be on it. */
+let behind = 0;
+
+jump.addEventListener("click", () => (messages.newIs === "below" ? messages.toNew() : messages.toEnd()));
+toNew.addEventListener("click", () => {
+  if (!behind) return messages.toNew();
+  messages.loadNewAfter(behind, me);
+  behind = 0;
+});
 messages.onmove = () => {
-  const { unseen } = messages;
+  const { unseen, news, newIs } = messages;
   jump.hidden = messages.atEnd;
-  jump.textContent = unseen ? `${unseen} new ${unseen === 1 ? "message" : "messages"} ↓` : "To the newest ↓";
+  jump.textContent = unseen ? `${counted(unseen)} ↓` : "To the newest ↓";
+  toNew.hidden = newIs !== "above" && !behind;
+  toNew.textContent = behind ? "To the first new message ↑" : `${counted(news)} ↑`;
   loadOlder();
   noteRead();
 };
+
+/** @param {number} count */
+function counted(count) {
+  return `${count} new ${count === 1 ? "message" : "messages"}`;
+}
 
 function noteRead() {
   document.title = unread ? `(${unread}) ${title}` : title;
@@ -269,7 +292,10 @@ function noteRead() {
 document.addEventListener("visibilitychange", () => {
   // What was new has been seen: the next line that comes is what is new then.
   if (document.hidden && messages.atEnd) messages.forgetNew();
-  if (!document.hidden) unread = 0;
+  if (!document.hidden) {
+    unread = 0;
+    messages.lookForNew();
+  }
   noteRead();
 });
 
@@ -287,8 +313,17 @@ addEventListener("pageshow", (event) => event.persisted && refresh());
 
 // --- begin
 
+sendInPlace(document.querySelector("#new-room form"), async ({ name, topic }) => {
+  const made = await ask("POST", "/rooms", { name: name.trim().replace(/^#/, ""), topic });
+  location.assign(roomPath(made.name));
+});
+sendInPlace(document.querySelector("#rename form"), async ({ name }) => {
+  callMe((await ask("POST", "/session", { name })).name);
+  document.querySelector("#rename")?.removeAttribute("open");
+});
 const lastRead = Number(kept.get(readKey));
-if (lastRead) messages.markUnreadAfter(lastRead, me);
+if (lastRead && more && messages.firstId > lastRead) behind = lastRead;
+else if (lastRead) messages.markUnreadAfter(lastRead, me);
 if (me) for (const { text, clientId } of unconfirmed.all()) send(text, clientId);
 if (composer && !matchMedia("(pointer: coarse)").matches) composer.focus();
 messages.toEnd();

@@ -1,16 +1,31 @@
 // @ts-check
-/** The two sides: rooms at the left, people at the right; on a phone they are drawers. */
+/** The two sides: rooms at the left, people at the right; where there is no place they are drawers. */
 
 import { ask, byId, kept, make, roomPath } from "./page.js";
+import { close, isOpen, open, startPopovers, whenOpening } from "./popover.js";
+
+/** @typedef {{name: string, topic: string, people: number, last_id: number}} Room */
 
 const SWIPE = 60;
+/** Rooms that a page of the list has, and pages that are looked at when nobody looks for a room. */
+const PAGE = 200;
+const PAGES = 3;
+/** Rooms that are shown at once; a filter finds the others. */
+const MOST_SHOWN = 200;
+/** From so many rooms on there is a filter. */
+const MANY = 12;
+
+const NUMBERED = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 export class People {
-  /** @type {Map<string, string>} */
-  #names = new Map();
+  /** @type {Set<string>} */
+  #names = new Set();
   #list = byId("people-list");
   #room;
-  #more = 0;
+  #count = 0;
+  #askedAt = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #again;
 
   /** @param {string} room */
   constructor(room) {
@@ -18,95 +33,187 @@ export class People {
   }
 
   async refresh() {
+    this.#askedAt = Date.now();
     const { people, count } = await ask("GET", `${roomPath(this.#room)}/people`);
-    this.#more = count ?? 0;
-    this.#names = new Map(people.map((/** @type {{name: string, role: string}} */ each) => [each.name, each.role]));
+    this.#names = new Set(people.map((/** @type {{name: string}} */ { name }) => name));
+    this.#count = Math.max(count ?? 0, this.#names.size);
     this.#show();
   }
 
   /** @param {string} name */
   join(name) {
-    this.#names.set(name, "guest");
+    this.#names.add(name);
+    this.#count = this.#names.size;
     this.#show();
   }
 
   /** @param {string} name */
   leave(name) {
     this.#names.delete(name);
+    this.#count = this.#names.size;
     this.#show();
   }
 
-  /** In a large room only the number is told. @param {number} count */
+  /** In a large room only the number is told; who they are is asked for. @param {number} count */
   count(count) {
-    this.#more = count;
+    this.#count = count;
     this.#show();
+    // As many ask as the answer is long, so the more there are, the more seldom.
+    const pause = Math.max(5000, count ** 2 / 10);
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => document.hidden || this.refresh().catch(() => {}), this.#askedAt + pause - Date.now());
   }
 
   #show() {
-    const total = String(Math.max(this.#more, this.#names.size));
-    byId("people-total").textContent = byId("people-count").textContent = total;
-    const names = [...this.#names.keys()].sort((one, other) => one.localeCompare(other));
+    byId("people-total").textContent = byId("people-count").textContent = String(this.#count);
+    const names = [...this.#names].sort(NUMBERED.compare);
+    const more = this.#count - names.length;
     this.#list.replaceChildren(
       ...names.map((name) => {
         const dot = make("span", { className: "dot here" });
         dot.setAttribute("aria-hidden", "true");
         return make("li", {}, dot, make("span", { dir: "auto", textContent: name }));
       }),
+      ...(more > 0 ? [make("li", { className: "soft", textContent: `and ${more} more` })] : []),
     );
   }
 }
 
 export class Rooms {
   #list = byId("room-list");
+  #filter = /** @type {HTMLInputElement} */ (byId("room-filter"));
   #current;
+  /** All that are known, by name. @type {Map<string, Room>} */
+  #rooms = new Map();
+  #complete = false;
 
   /** @param {string} current */
   constructor(current) {
     this.#current = current;
     for (const link of this.#list.querySelectorAll("a")) {
-      this.#mark(link, Number(link.dataset.lastId));
+      const name = link.dataset.room ?? "";
+      this.#rooms.set(name, { name, topic: "", people: 0, last_id: Number(link.dataset.lastId) });
     }
+    this.#filter.addEventListener("input", () => this.#find());
+    this.#filter.addEventListener("focus", () => this.#loadAll().catch(() => {}), { once: true });
+    this.#filter.addEventListener("keydown", ({ key }) => {
+      if (key === "Enter") this.#list.querySelector("a")?.click();
+    });
+    this.#show();
+    this.toCurrent();
+    whenOpening(byId("rooms"), () => requestAnimationFrame(() => this.toCurrent()));
+  }
+
+  /** Bring the current room into view. */
+  toCurrent() {
+    this.#list.querySelector("[aria-current]")?.scrollIntoView({ block: "center" });
   }
 
   /** @returns {Promise<number>} id of the newest message in the current room */
   async refresh() {
-    const { rooms } = await ask("GET", "/rooms");
-    let newest = 0;
-    this.#list.replaceChildren(
-      ...rooms.map((/** @type {{name: string, last_id: number}} */ room) => {
-        const link = make("a", { href: roomPath(room.name), dir: "auto", textContent: `#\u00a0${room.name}` });
-        link.dataset.room = room.name;
-        if (room.name === this.#current) {
-          link.setAttribute("aria-current", "page");
-          newest = room.last_id;
-        }
-        this.#mark(link, room.last_id);
-        return make("li", {}, link);
-      }),
-    );
-    return newest;
+    await this.#load(PAGES);
+    this.#show();
+    return this.#rooms.get(this.#current)?.last_id ?? 0;
   }
 
-  /** A room one has been in shows when there is something one has not read. @param {HTMLAnchorElement} link @param {number} lastId */
-  #mark(link, lastId) {
-    const room = link.dataset.room ?? "";
-    const read = Number(kept.get(`read.${room}`));
-    const unread = read > 0 && lastId > read && room !== this.#current;
-    link.classList.toggle("unread", unread);
-    link.title = unread ? "Something new" : "";
+  async #loadAll() {
+    if (!this.#complete) await this.#load(Infinity);
+    this.#find();
+  }
+
+  /** @param {number} pages at most */
+  async #load(pages) {
+    /** @type {Map<string, Room>} */
+    const found = new Map();
+    let after = "";
+    let full = true;
+    for (let page = 0; full && page < pages; page++) {
+      /** @type {{rooms: Room[]}} */
+      const { rooms } = await ask("GET", `/rooms?limit=${PAGE}${after && `&after=${encodeURIComponent(after)}`}`);
+      const known = found.size;
+      for (const room of rooms) found.set(room.name, room);
+      after = rooms.at(-1)?.name ?? "";
+      full = rooms.length === PAGE && found.size > known;
+    }
+    this.#complete = !full;
+    const current = this.#rooms.get(this.#current);
+    // What was not looked at stays as it was known.
+    this.#rooms = full ? new Map([...this.#rooms, ...found]) : found;
+    if (current && full && !this.#rooms.has(this.#current)) this.#rooms.set(this.#current, current);
+  }
+
+  #find() {
+    this.#show();
+    this.#list.scrollTop = 0;
+    if (!this.#filter.value) this.toCurrent();
+  }
+
+  /** Make the list what is known; what has not changed stays the same element, with its focus. */
+  #show() {
+    const all = [...this.#rooms.values()].sort(
+      (one, other) => Number(other.name === "lobby") - Number(one.name === "lobby") || NUMBERED.compare(one.name, other.name),
+    );
+    const wanted = this.#filter.value.trim().replace(/^#/, "").toLocaleLowerCase();
+    const found = all.filter(({ name }) => name.toLocaleLowerCase().includes(wanted));
+    const shown = found.filter((room, at) => at < MOST_SHOWN || room.name === this.#current || this.#isNews(room));
+    const links = new Map([...this.#list.querySelectorAll("a")].map((link) => [link.dataset.room, link]));
+    const lines = shown.map((room) => {
+      const link = links.get(room.name) ?? this.#make(room.name);
+      const news = this.#isNews(room);
+      link.classList.toggle("unread", news);
+      link.title = news ? "Something new" : "";
+      return /** @type {HTMLElement} */ (link.parentElement);
+    });
+    const hidden = found.length - shown.length;
+    if (hidden || !this.#complete && !wanted && all.length >= PAGE) {
+      lines.push(make("li", { className: "soft", textContent: hidden ? `${hidden} more: find them above` : "There are more: find them above" }));
+    } else if (!found.length) {
+      lines.push(make("li", { className: "soft", textContent: "No such room" }));
+    }
+    arrange(this.#list, lines);
+    this.#filter.hidden = all.length < MANY && !wanted;
+    const news = byId("news");
+    const count = all.filter((room) => this.#isNews(room)).length;
+    news.textContent = String(count);
+    news.title = "Rooms with something new";
+    news.hidden = !count;
+  }
+
+  /** @param {string} name */
+  #make(name) {
+    const link = make("a", { href: roomPath(name), dir: "auto", textContent: `#\u00a0${name}` });
+    link.dataset.room = name;
+    if (name === this.#current) link.setAttribute("aria-current", "page");
+    make("li", {}, link);
+    return link;
+  }
+
+  /** There is something in a room that one has been in and has not read. @param {Room} room */
+  #isNews({ name, last_id }) {
+    const read = Number(kept.get(`read.${name}`));
+    return read > 0 && last_id > read && name !== this.#current;
   }
 }
 
-/** Drawers open by a swipe too, and close when there is room for all three columns. */
+/** Make these the children of a list, without moving those that are at their place. @param {HTMLElement} list @param {HTMLElement[]} lines */
+function arrange(list, lines) {
+  lines.forEach((line, at) => {
+    if (list.children[at] !== line) list.insertBefore(line, list.children[at] ?? null);
+  });
+  while (list.children.length > lines.length) list.lastElementChild?.remove();
+}
+
+/** Drawers open by a swipe too, and close when there is place for them. */
 export function startDrawers() {
+  startPopovers();
   const rooms = byId("rooms");
   const people = byId("people");
-  if (!rooms.showPopover) return;
   const narrow = matchMedia("(max-width: 719.98px)");
-  narrow.addEventListener("change", () => {
-    rooms.hidePopover();
-    people.hidePopover();
-  });
+  const middle = matchMedia("(max-width: 999.98px)");
+  narrow.addEventListener("change", () => close(rooms));
+  middle.addEventListener("change", () => close(people));
+  // A form that was refused is in it.
+  if (narrow.matches && rooms.querySelector(".refused:not([hidden])")) open(rooms);
   let x = 0;
   let y = 0;
   addEventListener(
@@ -119,11 +226,10 @@ export function startDrawers() {
     (event) => {
       const dx = event.changedTouches[0].clientX - x;
       const dy = event.changedTouches[0].clientY - y;
-      if (!narrow.matches || Math.abs(dx) < SWIPE || Math.abs(dy) > Math.abs(dx) / 2) return;
-      const toShow = dx > 0 ? rooms : people;
-      const toHide = dx > 0 ? people : rooms;
-      if (toHide.matches(":popover-open")) toHide.hidePopover();
-      else if (!toShow.matches(":popover-open")) toShow.showPopover();
+      if (Math.abs(dx) < SWIPE || Math.abs(dy) > Math.abs(dx) / 2) return;
+      const [toShow, toHide] = dx > 0 ? [rooms, people] : [people, rooms];
+      if (isOpen(toHide)) close(toHide);
+      else if ((toShow === rooms ? narrow : middle).matches) open(toShow);
     },
     { passive: true },
   );

@@ -29,7 +29,8 @@
   });
   document.addEventListener("DOMContentLoaded", () => {
     const choice = document.getElementById("theme");
-    if (!choice) return;
+    // Browsers from before Chrome 123 show the light ones only.
+    if (!choice || !CSS.supports("color", "light-dark(#000, #fff)")) return;
     choice.hidden = false;
     for (const input of choice.querySelectorAll("input")) {
       input.checked = input.value === (root.dataset.theme ?? "system");

@@ -1,0 +1,55 @@
+// @ts-check
+/** One message as it is seen, and how times are said in the reader's own language and time zone. */
+
+import { avatar } from "./avatar.js";
+import { showText } from "./links.js";
+import { make } from "./page.js";
+
+/** @typedef {import("./doors.js").CometEvent} CometEvent */
+
+const clockForm = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
+const dayForm = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
+const momentForm = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+
+let numbers = 0;
+
+/** The line of a message. @param {CometEvent} event @returns {HTMLElement} */
+export function messageLine(event) {
+  const at = new Date(event.at ?? 0);
+  const from = event.from ?? "";
+  const name = make("b", { className: "name", dir: "auto", textContent: from, id: `n-${++numbers}` });
+  const text = make("p", { className: "text", dir: "auto" });
+  showText(text, event.text ?? "");
+  const time = make("time", { dateTime: event.at ?? "", textContent: clockForm.format(at) });
+  time.title = momentForm.format(at);
+  const article = make("article", {}, avatar(from), name, text, time);
+  article.setAttribute("aria-labelledby", name.id);
+  const line = make("li", { className: "message" }, article);
+  line.dataset.from = from;
+  line.dataset.at = event.at;
+  return line;
+}
+
+/** The line above the first message of a day. @param {string} at */
+export function dayLine(at) {
+  const label = make("span", { textContent: dayLabel(new Date(at)) });
+  const line = make("li", { className: "day" }, make("h2", {}, label));
+  line.dataset.at = at;
+  return line;
+}
+
+/** At midnight Today becomes Yesterday. @param {HTMLElement} line */
+export function relabelDay(line) {
+  const words = dayLabel(new Date(line.dataset.at ?? ""));
+  const label = line.querySelector("span");
+  if (label && label.textContent !== words) label.textContent = words;
+}
+
+/** @param {Date} at */
+function dayLabel(at) {
+  const today = new Date();
+  const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
+  if (at.toDateString() === today.toDateString()) return "Today";
+  if (at.toDateString() === yesterday.toDateString()) return "Yesterday";
+  return dayForm.format(at);
+}

@@ -1,0 +1,56 @@
+// @ts-check
+/**
+ * Panels that open over the page. Browsers have them since Chrome 114, Firefox 125 and Safari 17; before
+ * that, a class and the same buttons do. The stylesheet knows both.
+ */
+
+const NATIVE = "showPopover" in HTMLElement.prototype;
+const OPEN = "open";
+
+/** @param {HTMLElement} panel */
+export function isOpen(panel) {
+  return NATIVE ? panel.matches(":popover-open") : panel.classList.contains(OPEN);
+}
+
+/** @param {HTMLElement} panel */
+export function open(panel) {
+  if (isOpen(panel)) return;
+  if (NATIVE) return panel.showPopover();
+  for (const other of document.querySelectorAll(`[popover].${OPEN}`)) other.classList.remove(OPEN);
+  panel.classList.add(OPEN);
+  panel.dispatchEvent(new Event("opening"));
+}
+
+/** @param {HTMLElement} panel */
+export function close(panel) {
+  if (!isOpen(panel)) return;
+  if (NATIVE) panel.hidePopover();
+  else panel.classList.remove(OPEN);
+}
+
+/** @param {HTMLElement} panel @param {() => void} action */
+export function whenOpening(panel, action) {
+  if (!NATIVE) return panel.addEventListener("opening", action);
+  panel.addEventListener("beforetoggle", (event) => {
+    if (/** @type {ToggleEvent} */ (event).newState === "open") action();
+  });
+}
+
+/** Do what the buttons say, where the browser does not. */
+export function startPopovers() {
+  if (NATIVE) return;
+  addEventListener("click", ({ target }) => {
+    if (!(target instanceof Element)) return;
+    const button = target.closest("[popovertarget]");
+    const panel = button && document.getElementById(button.getAttribute("popovertarget") ?? "");
+    if (panel && !isOpen(panel) && button.getAttribute("popovertargetaction") !== "hide") return open(panel);
+    if (panel) return close(panel);
+    for (const each of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(`[popover].${OPEN}`))) {
+      if (!each.contains(target)) close(each);
+    }
+  });
+  addEventListener("keydown", ({ key }) => {
+    if (key !== "Escape") return;
+    for (const each of document.querySelectorAll(`[popover].${OPEN}`)) each.classList.remove(OPEN);
+  });
+}
