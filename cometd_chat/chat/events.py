@@ -57,17 +57,27 @@ def recorded(record: Record) -> Event:
     return Event(fields, record.id)
 
 
-def join(room: str, name: str, at: int, address: str | None = None) -> Event:
-    """Somebody came. ``address`` is what others may see of where from."""
+def join(room: str, name: str, at: int, address: str | None = None, *, was: str = "") -> Event:
+    """Somebody came.
+
+    :param address: what others may see of where from.
+    :param was: she did not come, but was called so until now.
+    """
     fields = {"type": "join", "room": room, "from": name, "at": timestamp(at)}
+    if was:
+        fields["was"] = was
     if address is not None:
         fields["address"] = address
     return Event(fields)
 
 
-def leave(room: str, name: str, at: int) -> Event:
-    """Somebody went."""
-    return Event({"type": "leave", "room": room, "from": name, "at": timestamp(at)})
+def leave(room: str, name: str, at: int, *, now: str = "") -> Event:
+    """Somebody went.
+
+    :param now: she did not go, but is called so from now on; her ``join`` comes next.
+    """
+    fields = {"type": "leave", "room": room, "from": name, "at": timestamp(at)}
+    return Event(fields | {"now": now} if now else fields)
 
 
 def typing(room: str, name: str, at: int) -> Event:

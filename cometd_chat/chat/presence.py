@@ -10,6 +10,7 @@ Invariant: somebody is present once, however many windows she has; a reload is n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import islice
 from typing import cast
@@ -30,6 +31,8 @@ SLOW_GRACE = 60.0
 
 #: The same after she said that she leaves: a page that is reloaded says so too.
 LEAVING_GRACE = 2.0
+
+_NUMBER = re.compile("([0-9]+)")
 
 #: Up to so many people each coming and going is told.
 SMALL_ROOM = 50
@@ -123,7 +126,7 @@ class Presence:
         """Who is in a room, by name; of very many those who have been there for the longest."""
         crowd = self._rooms.get(room)
         there = crowd.holds if crowd is not None else ()
-        return sorted(islice(there, MOST_NAMED), key=lambda session: session.name.casefold())
+        return sorted(islice(there, MOST_NAMED), key=lambda session: _numbered(session.name))
 
     def count(self, room: str) -> int:
         """How many are in a room."""
@@ -195,10 +198,12 @@ class Presence:
                 self._gone(room, session)
 
     def renamed(self, session: Session, old: str) -> None:
-        """A session has another name than ``old`` now: for others one goes and one comes."""
+        """A session has another name than ``old`` now: for others one goes and one comes, and each
+        says who the other is."""
+        now = self._now()
         for room in session.present:
-            self._tell(room, events.leave(room, old, self._now()))
-            self._tell(room, events.join(room, session.name, self._now()))
+            self._tell(room, events.leave(room, old, now, now=session.name))
+            self._tell(room, events.join(room, session.name, now, was=old))
 
     def typing(self, room: str, session: Session) -> None:
         """A session is writing. The people are told who have been there for the longest, and where
@@ -278,3 +283,9 @@ class Presence:
 
     def _now(self) -> int:
         return int(self._wall_clock() * 1000)
+
+
+def _numbered(name: str) -> list[str | int]:
+    """What names are sorted by: person-2 comes before person-10."""
+    parts = _NUMBER.split(name.casefold())
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)]

@@ -319,6 +319,15 @@ class Text(EachAlone):
         return "" if event.type == "heartbeat" else None
 
 
+def _join(event: Event) -> str:
+    name, was = event.fields["from"], event.fields.get("was")
+    return f"* {was} is now {name}" if was else f"* {name} joined"
+
+
+def _leave(event: Event) -> str | None:
+    return None if "now" in event.fields else f"* {event.fields['from']} left"
+
+
 def _people(event: Event) -> str:
     return f"* {event.fields['count']} people are here"
 
@@ -333,10 +342,10 @@ def _reset(event: Event) -> str:
 
 
 #: How the text door shows each type; a type that is not here is not shown.
-_LINES: dict[str, Callable[[Event], str]] = {
+_LINES: dict[str, Callable[[Event], str | None]] = {
     "message": lambda event: f"[{event.fields['from']}] {event.fields['text']}",
-    "join": lambda event: f"* {event.fields['from']} joined",
-    "leave": lambda event: f"* {event.fields['from']} left",
+    "join": _join,
+    "leave": _leave,
     "people": _people,
     "gap": _gap,
     "reset": _reset,
@@ -399,4 +408,4 @@ def _classic_line(event: Event) -> str | None:
     show = _LINES.get(event.type)
     if show is None or event.type == "reopen":
         return None
-    return escape(show(event).removeprefix("* "))
+    return escape((show(event) or "").removeprefix("* "))
