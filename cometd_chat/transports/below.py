@@ -237,6 +237,11 @@ def is_of(transport: Any, protocol: Any) -> bool:
     return current is protocol
 
 
+def waits_for_request(channel: Any) -> bool:
+    """Whether the next line that a channel of HTTP/1.1 reads is the first one of a request."""
+    return channel.line_mode == 1 and bool(channel._HTTPChannel__first_line)
+
+
 def is_at_rest(channel: Any) -> bool:
     """Whether a channel of HTTP/1.1 is between two requests, and nothing waits anywhere: nothing
     is lost when another protocol takes its place."""

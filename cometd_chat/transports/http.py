@@ -43,6 +43,7 @@ from cometd_chat.transports.held import PeerListener
 from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.pace import Pace, Phase
 from cometd_chat.transports.receipt import Receipt
+from cometd_chat.transports.strangers import Stranger, Strangers, bare_lf_in, stranger_at
 
 #: The largest body that any route takes, in bytes.
 MAX_BODY = 256 * 1024
@@ -64,6 +65,7 @@ class ChannelSite(Protocol):
     reaper: Reaper
     memory: MemoryBudget
     timeout: float
+    strangers: Strangers
 
     #: The form of errors that never reach a route: of the error and whether HTML is wanted, the
     #: content type and the body.
@@ -240,8 +242,27 @@ class LimitedChannel(HTTPChannel):
         else:
             if self._pace.phase is Phase.IDLE:
                 self._pace.enter(Phase.HEAD)
-            super().dataReceived(data)
+            self._parse(data)
         self._settle()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse it, unless it is no HTTP: a parser waits for the end of the line, and so does who
+        has sent what never ends in one."""
+        if below.waits_for_request(self):
+            stranger = stranger_at(self._buffer + data)
+            if stranger is not None:
+                self._send_away(stranger)
+                return
+        super().dataReceived(data)
+        # What waits while a line is at work, or behind an answer, may be a body as well.
+        if self.line_mode and not self._busyReceiving and not self.paused:
+            stranger = bare_lf_in(self._buffer)
+            if stranger is not None:
+                self._send_away(stranger)
+
+    def _send_away(self, stranger: Stranger) -> None:
+        self.site.strangers.note(stranger)
+        self.refuse(InvalidRequest(stranger.remedy), 400, Phase.AWAY)
 
     def _settle(self) -> None:
         """Nothing more comes in this turn: count what is held, and go back if that is nothing."""
@@ -365,7 +386,7 @@ class LimitedChannel(HTTPChannel):
         if self._buffer:
             # This was sent before the answer was: whether that was read nobody will know.
             self.receipt = None
-        super().dataReceived(b"")
+        self._parse(b"")
 
     # -- refusing
 
@@ -381,8 +402,11 @@ class LimitedChannel(HTTPChannel):
     def lineLengthExceeded(self, line: bytes) -> None:
         self.refuse(InvalidRequest("A line of the request's head can have 16 KiB at most."), 400)
 
-    def refuse(self, error: ChatError, status: int) -> None:
-        """Answer before there is a route, and let the peer finish what it is sending."""
+    def refuse(self, error: ChatError, status: int, then: Phase = Phase.LINGER) -> None:
+        """Answer before there is a route, and let the peer finish what it is sending.
+
+        :param then: how long it has for that.
+        """
         if self._refused:
             return
         self._refused = True
@@ -401,7 +425,7 @@ class LimitedChannel(HTTPChannel):
             % (status, error.title.encode(), kind, len(body), retry, body)
         )
         self._forget_request()
-        self._linger()
+        self._linger(then)
 
     def _forget_request(self) -> None:
         """Hold nothing of a request that nobody will answer."""
@@ -412,8 +436,8 @@ class LimitedChannel(HTTPChannel):
             if request.content is not None:
                 request.content.close()
 
-    def _linger(self) -> None:
-        self._pace.enter(Phase.LINGER)
+    def _linger(self, phase: Phase = Phase.LINGER) -> None:
+        self._pace.enter(phase)
         # Nothing more is produced, and what the peer sends is read again, to be dropped.
         transport: Any = self._networkProducer
         transport.unregisterProducer()

@@ -30,6 +30,7 @@ class Phase(Enum):
     ROUTE = auto()  #: A route has it: what that may take is its own affair.
     ANSWER = auto()  #: Before what was written has left, nothing more is read.
     LINGER = auto()  #: Refused; what the peer still sends is dropped.
+    AWAY = auto()  #: The same, of what was no HTTP.
     END = auto()  #: To be closed once all that was written has left.
 
 
@@ -53,6 +54,9 @@ HEAD, BODY, ANSWER = 20.0, 20.0, 60.0
 #: connection, and the reset would destroy the answer before it is read.
 LINGER = 2.0
 
+#: The same for what is no HTTP, which has nothing more to say.
+AWAY = 0.5
+
 #: Seconds after which a connection that is to be closed is cut.
 END = 15.0
 
@@ -61,11 +65,12 @@ _LIMITS = {
     Phase.BODY: _Limit(BODY, rated=True),
     Phase.ANSWER: _Limit(ANSWER, rated=True),
     Phase.LINGER: _Limit(LINGER),
+    Phase.AWAY: _Limit(AWAY),
     Phase.END: _Limit(END),
 }
 
 #: Those that are over sooner than what may be scheduled already.
-_SHORT = frozenset({Phase.HEAD, Phase.BODY, Phase.LINGER, Phase.END})
+_SHORT = frozenset({Phase.HEAD, Phase.BODY, Phase.LINGER, Phase.AWAY, Phase.END})
 
 
 class Paced(Protocol):

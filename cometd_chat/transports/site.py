@@ -22,6 +22,7 @@ from cometd_chat.errors import ChatError
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.http import LimitedChannel, LimitedRequest
 from cometd_chat.transports.lane import Lane, LaneConnection
+from cometd_chat.transports.strangers import Strangers
 
 
 class ChatSite(Site):
@@ -72,6 +73,7 @@ class ChatSite(Site):
         self.reaper = reaper
         self.memory = MemoryBudget() if memory is None else memory
         self.timeout = timeout
+        self.strangers = Strangers(reaper.seconds)
         if lane is not None:
             lane.general = self
 
