@@ -51,6 +51,7 @@ from cometd_chat.steady import make_steady
 from cometd_chat.systemd import Notifier
 from cometd_chat.transports import below
 from cometd_chat.transports.budget import MemoryBudget
+from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.held import Manner
 from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.ledger import Ledger
@@ -304,6 +305,9 @@ def build_site(
     )
     hosts = Hosts(settings.hosts)
     front = Front(app.app.resource(), hosts, auth, origins, problems, SERVER)
+    connections = metrics.connections = Connections(
+        settings.connections_per_address if settings.limits else None, peers.is_trusted
+    )
     lane = None
     if settings.fast_lane:
         lane = Lane(
@@ -321,6 +325,7 @@ def build_site(
         reactor,
         reaper,
         memory=ledger.memory,
+        connections=connections,
         timeout=IDLE,
         reads_early=reads_early,
         direct_write=settings.direct_write,

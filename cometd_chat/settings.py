@@ -65,6 +65,7 @@ class Settings:
     :param show_addresses: what others see of a visitor's address.
     :param limits: whether the rate limits are on.
     :param max_log: bytes past which the log takes no more.
+    :param connections_per_address: how many connections one address may have.
     :param metrics: endpoint of a port for the metrics alone; without it they are on the main port,
         for this machine.
     :param log_level: the least level of what is written to the log.
@@ -88,6 +89,7 @@ class Settings:
     show_addresses: ShowAddresses = "none"
     limits: bool = True
     max_log: int = 8 * 2**30
+    connections_per_address: int = 256
     metrics: str | None = None
     log_level: LogLevelName = "info"
     memory_ceiling: int | Percent = Percent(25)
@@ -150,6 +152,13 @@ def share_parser(least: str) -> Callable[[str], int | Percent]:
             raise ValueError(f"{error}, or a share of the memory, such as 25%") from error
 
     return parse
+
+
+def parse_count(text: str) -> int:
+    """How many of something, at least one."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text)):
+        raise ValueError("give a whole number from 1 to 9999999, such as 256")
+    return int(text)
 
 
 def parse_data(text: str) -> Path:
@@ -336,6 +345,8 @@ OPTIONS = (
     Option("limits", "on", _ON_OFF, "Rate limits: on or off", "limits"),
     Option("max-log", "8GiB", size_parser("64KiB"),
            "Size of the log past which posts are refused", "max_log"),
+    Option("connections-per-address", "256", parse_count,
+           "Connections that one address, of IPv6 one /64, may have", "connections_per_address"),
     Option("metrics", "", parse_metrics,
            "Endpoint of a port for /metrics alone, which the main port then lacks", "metrics"),
     Option("log-level", "info", _LEVELS,

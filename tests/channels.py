@@ -54,7 +54,9 @@ class Echo(Resource):
 
 def render_refusal(error: ChatError, wants_html: bool) -> tuple[bytes, bytes]:
     kind = b"text/html" if wants_html else b"application/problem+json"
-    return kind, json.dumps({"status": error.status, "detail": error.detail}).encode()
+    return kind, json.dumps(
+        {"type": error.slug, "status": error.status, "detail": error.detail}
+    ).encode()
 
 
 class Net(MemoryNet):

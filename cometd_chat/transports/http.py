@@ -35,10 +35,12 @@ from cometd_chat.errors import (
     InvalidRequest,
     MemoryShort,
     RequestTimeout,
+    TooMany,
 )
 from cometd_chat.transports import below
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.budget import MemoryBudget
+from cometd_chat.transports.connections import MOST_LINGERING, Connections
 from cometd_chat.transports.held import PeerListener
 from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.pace import Pace, Phase
@@ -64,12 +66,16 @@ class ChannelSite(Protocol):
     reads_early: Callable[[bytes, bytes], bool]
     reaper: Reaper
     memory: MemoryBudget
+    connections: Connections
     timeout: float
     strangers: Strangers
 
     #: The form of errors that never reach a route: of the error and whether HTML is wanted, the
     #: content type and the body.
     render_refusal: Callable[[ChatError, bool], tuple[bytes, bytes]]
+
+    def connection_over(self, transport: Any) -> None:
+        """A connection that was admitted is over."""
 
 
 class LimitedRequest(Request):
@@ -176,6 +182,9 @@ class LimitedChannel(HTTPChannel):
     _input: InputReader | None = None
     _pace: Pace
 
+    #: Whether its address has as many connections as it may, and this one is refused.
+    unwanted = False
+
     # What is held for the request that is being read or handled, and for what this channel counts:
     # what came, and what was written and has not left.
     _request_size = 0
@@ -195,8 +204,29 @@ class LimitedChannel(HTTPChannel):
         self._await_leaving()
         self._pace.watch()
         self._count()
+        if self.unwanted:
+            self.site.connections.lingering += 1
+            if self.site.connections.lingering > MOST_LINGERING:
+                # Too many have to be told why.
+                self._cut()
+            elif self.isSecure():
+                # TLS has nothing to say it by before it has shaken hands.
+                self._pace.enter(Phase.LINGER)
+                self._pace.watch()
+            else:
+                self._refuse_connection()
+
+    def _refuse_connection(self) -> None:
+        """Say that its address has too many connections."""
+        most = self.site.connections.most
+        error = TooMany(f"Your address has {most} connections: close one first.", retry_after=5)
+        self.refuse(error, error.status)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.unwanted:
+            self.site.connections.lingering -= 1
+        else:
+            self.site.connection_over(self.transport)
         self._let_be()
         if self.receipt is not None:
             self.receipt.over(reason)
@@ -237,7 +267,9 @@ class LimitedChannel(HTTPChannel):
         # What a refused peer still sends is dropped; its pace is what ends it.
         if self._refused:
             return
-        if self._input is not None:
+        if self.unwanted:
+            self._refuse_connection()
+        elif self._input is not None:
             self._input.data_received(data)
         else:
             if self._pace.phase is Phase.IDLE:
@@ -539,5 +571,9 @@ def _too_large(limit: int) -> str:
 
 def address_of(request: IRequest) -> str:
     """The peer's IP address; an empty string where it has none, as on a Unix socket."""
-    address = request.getClientAddress()
+    return host_of(request.getClientAddress())
+
+
+def host_of(address: object) -> str:
+    """The IP address in an address of Twisted's; an empty string where there is none."""
     return address.host if isinstance(address, (IPv4Address, IPv6Address)) else ""

@@ -92,6 +92,9 @@ class GeneralWay(Protocol):
     def log(self, request: Any) -> None:
         """Write a line of access log."""
 
+    def connection_over(self, transport: Any) -> None:
+        """A connection is over."""
+
 
 class Lane:
     """What all connections of the lane share.
@@ -233,6 +236,7 @@ class LaneConnection:
 
     def connectionLost(self, reason: Failure) -> None:
         """It is over."""
+        self.lane.general.connection_over(self.transport)
         self.lane.reaper.cancel(self)
         self._take_waiting()
         request, self._request, self._head = self._request, None, None

@@ -20,7 +20,8 @@ from twisted.web.server import Site
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
 from cometd_chat.transports.budget import MemoryBudget
-from cometd_chat.transports.http import LimitedChannel, LimitedRequest
+from cometd_chat.transports.connections import Connections
+from cometd_chat.transports.http import LimitedChannel, LimitedRequest, host_of
 from cometd_chat.transports.lane import Lane, LaneConnection
 from cometd_chat.transports.strangers import Strangers
 
@@ -31,6 +32,7 @@ class ChatSite(Site):
     :param render_refusal: the form of errors that never reach a route.
     :param reaper: the sweep that ends what is too slow.
     :param memory: where what is held counts; by default a budget of its own.
+    :param connections: their count, and how many an address may have; by default any number.
     :param reads_early: of method and path: whether the route begins before the body has come.
     :param direct_write: whether bodies may go past Twisted's buffers, see `below.send`.
     :param timeout: seconds after which a connection without a request is closed.
@@ -51,6 +53,7 @@ class ChatSite(Site):
         reaper: Reaper,
         *,
         memory: MemoryBudget | None = None,
+        connections: Connections | None = None,
         reads_early: Callable[[bytes, bytes], bool] = lambda method, path: False,
         direct_write: bool = True,
         timeout: float = 60,
@@ -72,6 +75,7 @@ class ChatSite(Site):
         self._logs_access = access_log
         self.reaper = reaper
         self.memory = MemoryBudget() if memory is None else memory
+        self.connections = Connections() if connections is None else connections
         self.timeout = timeout
         self.strangers = Strangers(reaper.seconds)
         if lane is not None:
@@ -79,7 +83,15 @@ class ChatSite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """What a connection begins with. (It stays a Site: TLS asks it for its protocols.)"""
+        if not self.connections.admit(host_of(addr)):
+            channel = self.build_channel()
+            channel.unwanted = True
+            return channel
         return self.build_channel() if self.lane is None else LaneConnection(self.lane)
+
+    def connection_over(self, transport: Any) -> None:
+        """A connection that was admitted is over."""
+        self.connections.left(host_of(transport.getPeer()))
 
     def build_channel(self) -> LimitedChannel:
         """A channel, which reads whatever HTTP/1.1 allows."""

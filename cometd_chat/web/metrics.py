@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.transports.budget import KINDS, MemoryBudget
+from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.ledger import DoorCounts, Ledger
 from cometd_chat.web.process_numbers import ProcessNumbers
 
@@ -34,6 +35,7 @@ class Metrics(Collector):
     def __init__(self, chat: Chat, ledger: Ledger) -> None:
         #: Given by whoever joins the parts.
         self.bayeux: BayeuxServer | None = None
+        self.connections = Connections()
         self._chat = chat
         self.ledger = ledger
         self._registry = CollectorRegistry()
@@ -67,6 +69,14 @@ class Metrics(Collector):
             "comet_chat_slow_readers_cut",
             "Held requests cut for being too far behind",
             value=self.ledger.slow_readers_cut,
+        )
+        yield GaugeMetricFamily(
+            "comet_chat_connections", "Connections open", value=self.connections.open
+        )
+        yield CounterMetricFamily(
+            "comet_chat_connections_refused",
+            "Connections of addresses that had too many",
+            value=self.connections.refused,
         )
         yield from _memory(self.ledger.memory)
         yield GaugeMetricFamily(

@@ -53,7 +53,7 @@ class Peers:
         stands left of it is whatever the visitor wrote there.
         """
         address = address_of(request)
-        if not self._trusted or not self._is_trusted(address):
+        if not self._trusted or not self.is_trusted(address):
             return address
         headers = request.requestHeaders.getRawHeaders("x-forwarded-for", [])
         for each in reversed(",".join(headers).rsplit(",", MOST_ADDRESSES - 1)):
@@ -61,7 +61,7 @@ class Peers:
             if forwarded is None:
                 break
             address = forwarded
-            if not self._is_trusted(address):
+            if not self.is_trusted(address):
                 break
         return address
 
@@ -72,7 +72,7 @@ class Peers:
         if not self._trusted:
             return False
         scheme = request.getHeader("x-forwarded-proto") or ""
-        return self._is_trusted(address_of(request)) and scheme.strip().lower() == "https"
+        return self.is_trusted(address_of(request)) and scheme.strip().lower() == "https"
 
     def is_local(self, request: IRequest) -> bool:
         """Whether somebody on this very machine asks by herself: the peer is on loopback or a Unix
@@ -83,7 +83,8 @@ class Peers:
         address = address_of(request)
         return names_loopback(request) and (not address or _unmapped(address).is_loopback)
 
-    def _is_trusted(self, address: str) -> bool:
+    def is_trusted(self, address: str) -> bool:
+        """Whether an address is a proxy's whose headers are believed."""
         if not address:
             return bool(self._trusted)
         parsed = _unmapped(address)

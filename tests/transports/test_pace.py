@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cometd_chat.errors import RequestTimeout
 from cometd_chat.transports.pace import ANSWER, BODY, HEAD, LEAST_RATE, LINGER
 from tests.channels import Net, refusal
 from tests.wire import Connection
@@ -39,7 +40,9 @@ class TestAHead:
         connection.send(b"GET / HTTP/1.1\r\nHost: h\r\nX: ")
         seconds = lasts(net, connection, each, lambda: connection.send(b"x"))
         assert HEAD <= seconds < HEAD + each + STEPS
-        assert "again" in refusal(response, 408)["detail"]
+        problem = refusal(response, 408)
+        assert problem["type"] == RequestTimeout.slug
+        assert "again" in problem["detail"]
         net.advance(LINGER + STEPS)
         assert connection.closed
         assert net.memory.held == 0

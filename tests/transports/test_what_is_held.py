@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cometd_chat.errors import MemoryShort
 from cometd_chat.transports.lane import MAX_WAITING
 from tests import lanes
 from tests.channels import Net, refusal
@@ -143,7 +144,9 @@ class TestAtTheCeiling:
         assert refused == [each for _, each in large[-len(refused) :]]
         assert net.memory.shed == len(refused) + last.socket.server_done
         for each in refused:
-            assert "moment" in refusal(each, 503)["detail"]
+            problem = refusal(each, 503)
+            assert problem["type"] == MemoryShort.slug
+            assert "moment" in problem["detail"]
             assert each.header("retry-after") == "5"
         small.send(b"x" * 199_000)
         assert response.text == "POST / 200000"
