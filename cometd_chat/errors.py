@@ -134,6 +134,10 @@ class TooMany(ChatError):
     status, slug, title = 429, "too-many", "Too much at once"
 
 
+class HeadTooLarge(ChatError):
+    status, slug, title = 431, "head-too-large", "The head of the request is too large"
+
+
 class ShuttingDown(ChatError):
     status, slug, title = 503, "shutting-down", "The daemon is stopping"
 

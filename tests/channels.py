@@ -11,6 +11,7 @@ Invariant: every refusal that is looked at by `refusal` has the one form of refu
 from __future__ import annotations
 
 import json
+from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
@@ -94,6 +95,8 @@ def refusal(response: Response, status: int) -> dict[str, Any]:
     assert response.complete
     assert response.header("content-type") == "application/problem+json"
     assert response.header("connection") == "close"
+    # A sender of an answer that has a clock dates it, whatever it says (RFC 9110, section 6.6.1).
+    assert parsedate_to_datetime(response.header("date") or "")
     assert response.header("cache-control") == "no-store"
     assert response.header("x-content-type-options") == "nosniff"
     problem: dict[str, Any] = response.json()

@@ -242,6 +242,12 @@ def waits_for_request(channel: Any) -> bool:
     return channel.line_mode == 1 and bool(channel._HTTPChannel__first_line)
 
 
+def line_before(channel: Any) -> bytes:
+    """The last whole line of a head, which a channel keeps until it knows that it is not folded."""
+    line: bytes = channel._HTTPChannel__header
+    return line
+
+
 def is_at_rest(channel: Any) -> bool:
     """Whether a channel of HTTP/1.1 is between two requests, and nothing waits anywhere: nothing
     is lost when another protocol takes its place."""

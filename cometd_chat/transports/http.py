@@ -13,6 +13,7 @@ has the one form that the web layer gives to errors.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
@@ -32,12 +33,13 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import (
     BodyTooLarge,
     ChatError,
+    HeadTooLarge,
     InvalidRequest,
     MemoryShort,
     RequestTimeout,
     TooMany,
 )
-from cometd_chat.transports import below
+from cometd_chat.transports import below, refusals
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import MOST_LINGERING, Connections
@@ -53,6 +55,9 @@ MAX_BODY = 256 * 1024
 #: What a line of a head costs beside its bytes, about: an entry in a dict, a list, two strings. And
 #: what a cookie does.
 _FIELD, _COOKIE = 300, 170
+
+#: A version of HTTP that is later than ours by its minor number.
+_LATER_MINOR = re.compile(rb" HTTP/1\.[2-9]\Z")
 
 #: Seconds after which whoever was refused for want of memory may come again.
 _RETRY = 5
@@ -154,7 +159,7 @@ class LimitedRequest(Request):
             if self.body.feed(data) > MAX_BODY:
                 self.channel.loseConnection()
         elif self.content.tell() + len(data) > MAX_BODY:
-            self.channel.refuse(BodyTooLarge(_too_large(MAX_BODY)), 413)
+            self.channel.refuse(BodyTooLarge(_too_large(MAX_BODY)))
         else:
             self.channel.body_came(len(data))
             super().handleContentChunk(data)
@@ -294,7 +299,7 @@ class LimitedChannel(HTTPChannel):
 
     def _send_away(self, stranger: Stranger) -> None:
         self.site.strangers.note(stranger)
-        self.refuse(InvalidRequest(stranger.remedy), 400, Phase.AWAY)
+        self.refuse(InvalidRequest(stranger.remedy), Phase.AWAY)
 
     def _settle(self) -> None:
         """Nothing more comes in this turn: count what is held, and go back if that is nothing."""
@@ -304,13 +309,29 @@ class LimitedChannel(HTTPChannel):
             self._count()
 
     def lineReceived(self, line: bytes) -> None:
-        if not self._refused:
-            super().lineReceived(line)
+        if self._refused:
+            return
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self._refuse_head(line)
+            return
+        if below.waits_for_request(self):
+            # Whoever speaks 1.1 is to answer what has a later minor number (RFC 9110, section 2.5).
+            line = _LATER_MINOR.sub(b" HTTP/1.1", line)
+        super().lineReceived(line)
 
     def headerReceived(self, line: bytes) -> bool:
         self._request_size += len(line) + _FIELD + _COOKIE * line.count(b";")
         received: bool = super().headerReceived(line)
         return received
+
+    def checkPersistence(self, request: LimitedRequest, version: bytes) -> bool:
+        # Twisted reads the first line only, and no commas.
+        lines = request.requestHeaders.getRawHeaders(b"connection", [])
+        tokens = {each.strip().lower() for each in b",".join(lines).split(b",")}
+        if version == b"HTTP/1.1" and b"close" not in tokens:
+            return True
+        request.responseHeaders.setRawHeaders(b"connection", [b"close"])
+        return False
 
     def allHeadersReceived(self) -> None:
         # `length` is None for a chunked body, which is counted as it comes.
@@ -318,7 +339,7 @@ class LimitedChannel(HTTPChannel):
             super().allHeadersReceived()
             self._begin_early(self.requests[-1])
         elif self.length is not None and self.length > MAX_BODY:
-            self.refuse(BodyTooLarge(_too_large(MAX_BODY)), 413)
+            self.refuse(BodyTooLarge(_too_large(MAX_BODY)))
         else:
             self._pace.enter(Phase.BODY)
             super().allHeadersReceived()
@@ -423,18 +444,26 @@ class LimitedChannel(HTTPChannel):
     # -- refusing
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        if self._receivedHeaderSize > self.totalHeadersSize:
-            wrong = f"The head of a request can have {self.totalHeadersSize // 1024} KiB at most."
-        elif self._receivedHeaderCount > self.maxHeaders:
-            wrong = f"A request can have {self.maxHeaders} headers at most."
+        if self._receivedHeaderCount > self.maxHeaders:
+            error: ChatError = HeadTooLarge(
+                f"A request can have {self.maxHeaders} headers at most."
+            )
         else:
-            wrong = "This is not a request that HTTP/1.1 allows (RFC 9112)."
-        self.refuse(InvalidRequest(wrong), 400)
+            error = InvalidRequest("This is not a request that HTTP/1.1 allows (RFC 9112).")
+        self.refuse(error)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self.refuse(InvalidRequest("A line of the request's head can have 16 KiB at most."), 400)
+        self._refuse_head(line)
 
-    def refuse(self, error: ChatError, status: int, then: Phase = Phase.LINGER) -> None:
+    def _refuse_head(self, line: bytes) -> None:
+        """Refuse a head that is too large with this line, which may have come in part."""
+        lines = [line, below.line_before(self)]
+        if self.requests:
+            headers = self.requests[-1].requestHeaders
+            lines += [b"cookie:" + each for each in headers.getRawHeaders(b"cookie", [])]
+        self.refuse(refusals.too_large(self.totalHeadersSize, lines))
+
+    def refuse(self, error: ChatError, then: Phase = Phase.LINGER) -> None:
         """Answer before there is a route, and let the peer finish what it is sending.
 
         :param then: how long it has for that.
@@ -449,13 +478,7 @@ class LimitedChannel(HTTPChannel):
         headers = self.requests[-1].requestHeaders if self.requests else None
         accept = (headers.getRawHeaders(b"accept") if headers is not None else None) or [b""]
         kind, body = self.site.render_refusal(error, b"text/html" in accept[0])
-        retry = b"Retry-After: %d\r\n" % error.retry_after if error.retry_after else b""
-        self.transport.write(
-            b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s"
-            b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-            b"Connection: close\r\n\r\n%s"
-            % (status, error.title.encode(), kind, len(body), retry, body)
-        )
+        self.transport.write(refusals.answer(error, kind, body))
         self._forget_request()
         self._linger(then)
 
@@ -498,7 +521,7 @@ class LimitedChannel(HTTPChannel):
     def too_slow(self, phase: Phase) -> None:
         """See `Paced.too_slow`."""
         if phase in (Phase.HEAD, Phase.BODY):
-            self.refuse(RequestTimeout("The request did not come in time: send it again."), 408)
+            self.refuse(RequestTimeout("The request did not come in time: send it again."))
         elif phase in (Phase.ANSWER, Phase.END):
             self._cut()
         else:
@@ -556,8 +579,7 @@ class LimitedChannel(HTTPChannel):
                 MemoryShort(
                     "The daemon holds as much for its clients as it may: try again in a moment.",
                     retry_after=_RETRY,
-                ),
-                503,
+                )
             )
             self._count()
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -188,20 +189,52 @@ class TestMalformedRequests:
         for piece in pieces:
             connection.send(piece)
         connection.send(b"\r\n")
-        assert "16 KiB" in refusal(response, 400)["detail"]
+        assert "16 KiB" in refusal(response, 431)["detail"]
 
     def test_a_head_of_many_lines_that_is_too_long_altogether(self, net: Net) -> None:
         connection = net.connect()
         response = connection.expect()
         lines = b"".join(b"X-%d: %s\r\n" % (number, b"y" * 900) for number in range(30))
         connection.send(b"GET / HTTP/1.1\r\nHost: h\r\n%s\r\n" % lines)
-        assert "16 KiB" in refusal(response, 400)["detail"]
+        assert "16 KiB" in refusal(response, 431)["detail"]
+
+    @pytest.mark.parametrize("size", [700, 100_000])
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            b"Cookie: %s\r\nAccept: x\r\n",
+            b"Cookie: %s\r\n",
+            b"cookie: x=1\r\nCookie:%s\r\nX-More: " + b"y" * 9000 + b"\r\n",
+        ],
+    )
+    def test_cookies_that_are_too_large_are_named(self, net: Net, lines: bytes, size: int) -> None:
+        connection = net.connect()
+        response = connection.expect()
+        cookies = b"a=1; " + b"; ".join(b"c%d=" % n + b"v" * 1000 * n for n in range(1, 9))
+        cookies = cookies[: 15 * KIB] if b"X-More" in lines else cookies
+        head = b"GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n" + lines % cookies + b"\r\n"
+        for at in range(0, len(head), size):
+            connection.send(head[at : at + size])
+        detail = refusal(response, 431)["detail"]
+        assert "16 KiB" in detail
+        assert re.search(r"c\d, c\d, c\d.* Delete those", detail), detail
+        assert "v" * 10 not in detail
+
+    def test_what_else_a_cookie_is_called_is_not_repeated(self, net: Net) -> None:
+        connection = net.connect()
+        response = connection.expect()
+        cookies = b"<b>x</b>=1; =2; " + b"n" * 65 + b"=3; good=4; \xff=5; "
+        connection.send(
+            b"GET / HTTP/1.1\r\nHost: h\r\nCookie: " + cookies + b"x" * 17 * KIB + b"\r\n\r\n"
+        )
+        detail = refusal(response, 431)["detail"]
+        assert "Cookies are in it: good. Delete" in detail
 
     def test_too_many_headers(self, net: Net) -> None:
         connection = net.connect()
         response = connection.expect()
         connection.send(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 600 + b"\r\n")
-        assert "500" in refusal(response, 400)["detail"]
+        assert "500" in refusal(response, 431)["detail"]
 
     def test_somebody_who_reads_html_gets_html(self, net: Net) -> None:
         connection = net.connect()
@@ -213,7 +246,60 @@ class TestMalformedRequests:
         assert (response.status, response.header("content-type")) == (413, "text/html")
 
 
+class TestVersions:
+    @pytest.mark.parametrize("version", [b"1.1", b"1.2", b"1.9"])
+    def test_a_later_minor_one_is_answered_as_ours(self, net: Net, version: bytes) -> None:
+        connection = net.connect()
+        for _ in range(2):
+            response = connection.expect()
+            connection.send(b"GET /a HTTP/%s\r\nHost: h\r\n\r\n" % version)
+            assert (response.version, response.text) == ("HTTP/1.1", "GET /a 0")
+        assert not connection.closed
+
+    @pytest.mark.parametrize("version", [b"2.0", b"0.9", b"1.10", b"1.", b"3"])
+    def test_others_are_none(self, net: Net, version: bytes) -> None:
+        connection = net.connect()
+        response = connection.expect()
+        connection.send(b"GET /a HTTP/%s\r\nHost: h\r\n\r\n" % version)
+        refusal(response, 400)
+
+    def test_one_before_is_answered_and_closed(self, net: Net) -> None:
+        connection = net.connect()
+        response = connection.expect()
+        connection.send(b"GET /a HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n")
+        assert response.text == "GET /a 0"
+        assert connection.closed
+
+
 class TestConnections:
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            b"Connection: close\r\n",
+            b"Connection: close, TE\r\n",
+            b"Connection: TE ,Close\r\n",
+            b"Connection: keep-alive\r\nConnection: close\r\n",
+            b"Connection: \r\nConnection: ,close\r\n",
+        ],
+    )
+    def test_one_that_is_to_be_closed_is(self, net: Net, lines: bytes) -> None:
+        connection = net.connect()
+        response = connection.expect()
+        connection.send(b"GET /a HTTP/1.1\r\nHost: h\r\n" + lines + b"\r\n")
+        assert response.text == "GET /a 0"
+        assert response.header("connection") == "close"
+        assert connection.closed
+
+    @pytest.mark.parametrize("lines", [b"", b"Connection: TE, closed\r\n", b"Connection: x\r\n"])
+    def test_one_that_is_not_is_not(self, net: Net, lines: bytes) -> None:
+        connection = net.connect()
+        for _ in range(2):
+            response = connection.expect()
+            connection.send(b"GET /a HTTP/1.1\r\nHost: h\r\n" + lines + b"\r\n")
+            assert response.text == "GET /a 0"
+            assert response.header("connection") is None
+        assert not connection.closed
+
     def test_several_requests_come_in_order_on_one(self, net: Net) -> None:
         connection = net.connect()
         for path in ("/a", "/b", "/c"):

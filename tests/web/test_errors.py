@@ -466,11 +466,17 @@ def test_origins_that_are_none(site: MemorySite, origin: str) -> None:
         b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"POST /log-in HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
     ],
 )
 def test_what_is_no_request(site: MemorySite, request_bytes: bytes) -> None:
     problem(site, send(site, request_bytes), 400, "invalid-request")
+
+
+def test_a_head_that_is_too_large_names_the_cookies_on_a_page(site: MemorySite) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nCookie: "
+    response = send(site, head + b"theirs=1; huge=" + b"x" * 20_000 + b"\r\n\r\n")
+    assert (response.status, response.header("content-type")) == (431, "text/html; charset=utf-8")
+    assert "huge, theirs" in response.text
 
 
 # -- limits, storage, the end

@@ -1,0 +1,75 @@
+"""What a channel answers before there is a route.
+
+What it is: the bytes of a refusal, and the words for a head that is too large.
+
+What it may know: errors. Not connections.
+
+Invariant: of what a client sent, a refusal repeats names of cookies and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from twisted.web.http import datetimeToString
+
+from cometd_chat.errors import ChatError, HeadTooLarge
+
+#: So many cookies are named, the largest first.
+_MOST_NAMED = 5
+
+#: The name of a cookie (RFC 6265, section 4.1.1), as long as it can be read.
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+
+
+def answer(error: ChatError, kind: bytes, body: bytes) -> bytes:
+    """A whole answer, after which the connection is closed.
+
+    :param kind: the body's content type.
+    """
+    retry = b"Retry-After: %d\r\n" % error.retry_after if error.retry_after else b""
+    return b"".join(
+        [
+            b"HTTP/1.1 %d %b\r\n" % (error.status, HTTPStatus(error.status).phrase.encode()),
+            b"Date: %b\r\n" % datetimeToString(),
+            b"Content-Type: %b\r\nContent-Length: %d\r\n%b" % (kind, len(body), retry),
+            b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+            b"Connection: close\r\n\r\n",
+            body,
+        ]
+    )
+
+
+def too_large(limit: int, lines: Iterable[bytes]) -> HeadTooLarge:
+    """The error for a head of too many bytes. Mostly it is cookies, of all that a host serves.
+
+    :param limit: in bytes.
+    :param lines: those of its lines that have come, the last one perhaps in part.
+    """
+    names = _cookies(lines)
+    most = f"The head of a request can have {limit // 1024} KiB at most."
+    if not names:
+        return HeadTooLarge(f"{most} Send a shorter address or fewer headers.")
+    shown = ", ".join(names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return HeadTooLarge(
+        f"{most} Cookies are in it: {shown}{more}. Delete those of this site in your browser, then "
+        "load the page again."
+    )
+
+
+def _cookies(lines: Iterable[bytes]) -> list[str]:
+    """Names of the cookies in a head, the largest first."""
+    sizes: dict[bytes, int] = {}
+    for line in lines:
+        field, _, value = line.partition(b":")
+        if field.strip().lower() != b"cookie":
+            continue
+        for pair in value.split(b";"):
+            name = pair.partition(b"=")[0].strip()
+            if _NAME.fullmatch(name):
+                sizes[name] = max(len(pair), sizes.get(name, 0))
+    largest = sorted(sizes, key=lambda name: -sizes[name])
+    return [name.decode("ascii") for name in largest]
