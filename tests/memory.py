@@ -102,7 +102,7 @@ class MemorySite(MemoryNet):
         self.settings = Settings(**{"limits": False, **settings})
         self.log = HeldLog() if log is None else log
         rows = [RoomRow(name, "", "", number) for number, name in enumerate(rooms)]
-        self.directory = MemoryDirectory(rows) if directory is None else directory
+        self.directory = MemoryDirectory(rows, self.log) if directory is None else directory
         self.engine = CometEngine(self.clock)
         self.chat = service.build_chat(self.settings, self.engine, self.log, self.directory)
         if tail is not None:

@@ -36,10 +36,12 @@ from cometd_chat.chat.reader import Reader, Start
 from cometd_chat.chat.readership import PAGE_BYTES, Readership, View, cut, size_of
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Holding, Session, Sessions, refuse_voiceless
+from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.errors import (
     ClientIdReused,
     FieldError,
     InvalidRequest,
+    RoomNotFound,
     ShuttingDown,
 )
 from cometd_chat.log.log import Draft, Record
@@ -97,6 +99,9 @@ class Chat:
             delay=lambda: round(random() * REOPEN_WITHIN, 2),
         )
         self._readership.ended = self._reads_no_longer
+        self._vacancies = Vacancies(
+            rooms, presence, feed.newest, feed.engine.reaper, self._room_gone
+        )
         #: Entered while an append is waited for, by whoever wants to know how long that takes.
         self.timed: Callable[[], AbstractContextManager[object]] = nullcontext
         #: Called when the daemon stops, by whoever holds clients of another protocol.
@@ -111,6 +116,7 @@ class Chat:
         self.sessions.when_gone = self.presence.gone_for_long
         self.sessions.when_forgotten = self._forgotten
         self.rooms.start()
+        self._vacancies.start()
         self.sessions.start()
 
     # -- sessions
@@ -199,10 +205,17 @@ class Chat:
         self.limits.take(ROOMS, session=session.id, address=address)
         self.limits.hold(address, MADE)
         try:
-            return await self.rooms.make(row)
+            room = await self.rooms.make(row)
         except BaseException:
             self.limits.let_go(address, MADE)
             raise
+        room.address = intern(address)
+        self._vacancies.watch(room)
+        return room
+
+    def _room_gone(self, room: Room) -> None:
+        if room.address is not None:
+            self.limits.let_go(room.address, MADE)
 
     # -- messages
 
@@ -229,6 +242,7 @@ class Chat:
         """
         self._refuse_when_stopping()
         refuse_voiceless(session)
+        _refuse_gone([room])
         draft = Draft(
             context=room.context.path,
             type="message",
@@ -299,9 +313,9 @@ class Chat:
 
         :param client: names one of her windows: its poll takes the place of the one before.
         :param most: so many such requests of hers are held at a time; the oldest gives way.
-        :raises ShuttingDown: see `admit`, which refuses the same.
+        :raises ShuttingDown, RoomNotFound: see `admit`, which refuses the same.
         """
-        self.admit(session)
+        self.admit(session, rooms)
         view = rooms[0].view if len(rooms) == 1 else View([room.context for room in rooms])
         reader = Reader(
             self._readership,
@@ -368,21 +382,30 @@ class Chat:
         self.feed.engine.shutdown()
         self.positions.stop()
 
-    def admit(self, session: Session | None = None) -> None:
+    def admit(self, session: Session | None = None, rooms: Sequence[Room] = ()) -> None:
         """Whether somebody may begin to read at this moment.
 
         :param session: who, or None for somebody who only reads.
+        :param rooms: what, as it was found a moment ago.
         :raises ShuttingDown: the daemon stops.
+        :raises RoomNotFound: one of the rooms has gone since.
         :raises InvalidToken: her session has ended since she asked.
         :raises NameTaken: somebody else has her name by now.
         """
         self._refuse_when_stopping()
         if session is not None:
             refuse_voiceless(session)
+        _refuse_gone(rooms)
 
     def _refuse_when_stopping(self) -> None:
         if self.stopping:
             raise ShuttingDown("The daemon is stopping: try again in a moment.", retry_after=1)
+
+
+def _refuse_gone(rooms: Sequence[Room]) -> None:
+    for room in rooms:
+        if room.gone:
+            raise RoomNotFound(f"The room {room.name} is gone: nobody had spoken in it.")
 
 
 def message_text(text: object) -> str:

@@ -1,14 +1,17 @@
 """The rooms there are.
 
-What it is: from a name to a room, and the making of new ones.
+What it is: from a name to a room, the making of new ones, and the end of those that were for
+nothing.
 
 What it may know: what is kept of rooms (a `Directory`), the engine's contexts. Not who is in.
 
-Invariant: each room is a context of the engine, for as long as it is there.
+Invariant: each room is a context of the engine, for as long as it is there; and what is asked here
+costs what is answered, not the number of rooms.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
 
 import attrs
@@ -25,6 +28,9 @@ MAX_TOPIC = 200
 #: Rooms that there can be: each takes memory for as long as the daemon runs.
 MOST_ROOMS = 10_000
 
+#: The room that is there from the start, and first in every list.
+LOBBY = "lobby"
+
 #: Seconds after which somebody who found no place for a room may look again.
 FULL_RETRY = 3600.0
 
@@ -33,12 +39,18 @@ FULL_RETRY = 3600.0
 class Room:
     """A room.
 
+    :param row: what is kept of it.
     :param context: where its readers are held.
+    :param address: where it was made from, as long as it counts there; see `Limits.hold`.
+    :param gone: it is there no longer; who holds this object knows a room of the past.
     """
 
     name: str
     topic: str
+    row: RoomRow
     context: CometContext
+    address: str | None = None
+    gone: bool = False
     #: What they see who read this room alone.
     view: View = attrs.field(init=False)
 
@@ -65,15 +77,35 @@ class Rooms:
         self._wall_clock = wall_clock
         self._expiration_delay = expiration_delay
         self._rooms: dict[str, Room] = {}
+        # All but the lobby, by name.
+        self._names: list[str] = []
 
     def start(self) -> None:
         """Take up the rooms that are kept."""
         for row in self._directory.rooms():
             self._open(row)
 
+    def __len__(self) -> int:
+        return len(self._rooms)
+
     def all(self) -> list[Room]:
         """All rooms, the lobby first, then by name."""
-        return sorted(self._rooms.values(), key=lambda room: (room.name != "lobby", room.name))
+        return self.page(None, len(self._rooms) + 1)[0]
+
+    def page(self, after: str | None, limit: int) -> tuple[list[Room], bool]:
+        """Some of the rooms, the lobby first, then by name; and whether there are more.
+
+        :param after: the name of the last one of the page before, which need not be there any more;
+            None for the first page.
+        :param limit: at most so many, at least 1.
+        """
+        names = self._names
+        if after is None:
+            found = [LOBBY, *names[:limit]] if LOBBY in self._rooms else names[: limit + 1]
+        else:
+            begin = 0 if after == LOBBY else bisect_right(names, after)
+            found = names[begin : begin + limit + 1]
+        return [self._rooms[name] for name in found[:limit]], len(found) > limit
 
     def find(self, name: str) -> Room:
         """The room of a name, as somebody typed it.
@@ -129,11 +161,41 @@ class Rooms:
         await self._directory.add_room(row)
         return self._open(row)
 
+    async def remove_silent(self, room: Room) -> bool:
+        """Let a room go in which nobody ever spoke.
+
+        :returns: False when somebody did, at the last moment: it stays, as another object.
+        :raises StorageUnavailable: it stays as well.
+        """
+        # Nobody finds it from now on: who speaks in it at this moment has done so before it is
+        # looked at, or is told that there is no such room.
+        self._close(room)
+        try:
+            gone = await self._directory.remove_silent_room(room.name, room.context.path)
+        except BaseException:
+            self._open_again(room)
+            raise
+        if not gone:
+            self._open_again(room)
+        return gone
+
     def _open(self, row: RoomRow) -> Room:
         context = self._engine.register(path_of(row.name), self._expiration_delay)
-        room = self._rooms[row.name] = Room(row.name, row.topic, context)
+        room = self._rooms[row.name] = Room(row.name, row.topic, row, context)
+        if row.name != LOBBY:
+            insort(self._names, row.name)
         return room
 
+    def _close(self, room: Room) -> None:
+        room.gone = True
+        del self._rooms[room.name]
+        del self._names[bisect_left(self._names, room.name)]
+        self._engine.unregister(room.context.path)
+
+    def _open_again(self, room: Room) -> None:
+        # Unless somebody made one of that name meanwhile.
+        if room.name not in self._rooms:
+            self._open(room.row).address = room.address
 
 def _room_name(typed: str) -> str:
     """The name of a new room.

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 
 from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
 from cometd_chat.log.database import Database
-from cometd_chat.log.tables import positions, rooms, sessions
+from cometd_chat.log.tables import positions, records, rooms, sessions
 
 
 @attrs.frozen
@@ -116,6 +116,13 @@ class Directory(Protocol):
         """Keep a new room.
 
         :raises RoomExists: there is one of that name.
+        """
+
+    def remove_silent_room(self, name: str, context: str) -> Deferred[bool]:
+        """Forget a room in which nothing was ever said.
+
+        :param context: to which it would have been said.
+        :returns: False when something was: the room is kept.
         """
 
     def rooms(self) -> list[RoomRow]:
@@ -218,6 +225,13 @@ class SqlDirectory:
             connection.execute(insert(rooms), attrs.asdict(row))
 
         return self._database.write(add)
+
+    def remove_silent_room(self, name: str, context: str) -> Deferred[bool]:
+        """See `Directory.remove_silent_room`."""
+        # In the writer's turn: what was said before is there, and nothing comes in between.
+        said = select(records.c.id).where(records.c.context == context)
+        silent = delete(rooms).where(rooms.c.name == name, ~said.exists())
+        return self._database.write(lambda connection: connection.execute(silent).rowcount > 0)
 
     def rooms(self) -> list[RoomRow]:
         """See `Directory.rooms`."""

@@ -123,6 +123,12 @@ class MemoryEventLog:
         named = dict.fromkeys(contexts)
         return succeed(counted(most, named, lambda each, bound: min(numbers[each], bound)))
 
+    def has(self, context: str) -> bool:
+        """Whether anything was said to a context, or is on its way."""
+        return any(record.context == context for record in self._records) or any(
+            draft.context == context for draft, _ in self._waiting
+        )
+
     def newest(self) -> Deferred[Mapping[str, int]]:
         """See `EventLog.newest`."""
         return succeed({record.context: record.id for record in self._records})
@@ -201,9 +207,11 @@ class MemoryDirectory:
     """A `Directory` in memory.
 
     :param rooms: the rooms that are there from the start.
+    :param log: what is said; None for nothing.
     """
 
-    def __init__(self, rooms: Sequence[RoomRow] = ()) -> None:
+    def __init__(self, rooms: Sequence[RoomRow] = (), log: MemoryEventLog | None = None) -> None:
+        self._log = log
         self._sessions: dict[str, SessionRow] = {}
         self._rooms = {row.name: row for row in rooms}
         self._positions: dict[str, dict[str, int]] = {}
@@ -270,6 +278,11 @@ class MemoryDirectory:
             return fail(room_exists(row.name))
         self._rooms[row.name] = row
         return succeed(None)
+
+    def remove_silent_room(self, name: str, context: str) -> Deferred[bool]:
+        """See `Directory.remove_silent_room`."""
+        said = self._log is not None and self._log.has(context)
+        return succeed(not said and self._rooms.pop(name, None) is not None)
 
     def rooms(self) -> list[RoomRow]:
         """See `Directory.rooms`."""

@@ -129,7 +129,16 @@ class ChatApp:
     @app.route("/api/v1/rooms", methods=["GET"])
     async def list_rooms(self, request: IRequest) -> bytes:
         await self._auth.reader(request)
-        return answers.json(request, {"rooms": [self._room(r) for r in self._chat.rooms.all()]})
+        asked = parameters.query(request)
+        rooms, more = self._chat.rooms.page(
+            asked.optional("after"), asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
+        )
+        return answers.json(request, {"rooms": [self._room(each) for each in rooms], "more": more})
+
+    @app.route("/api/v1/rooms/<name>", methods=["GET"])
+    async def show_room(self, request: IRequest, name: str) -> bytes:
+        await self._auth.reader(request)
+        return answers.json(request, self._room(self._chat.rooms.find(name)))
 
     @app.route("/api/v1/rooms", methods=["POST"])
     @shielded
@@ -345,6 +354,13 @@ class ChatApp:
                 request, session, self._chat.rooms.find(room), rename=refused, status=error.status
             )
         return answers.see_other(request, room_path(room))
+
+    @app.route("/rooms", methods=["GET"])
+    async def rooms_page(self, request: IRequest) -> bytes:
+        session = await self._auth.visitor(request)
+        if session is None and not self._auth.public_reading:
+            return self._screens.log_in(request, "lobby")
+        return self._screens.rooms(request, parameters.query(request).optional("after"))
 
     @app.route("/rooms", methods=["POST"])
     @shielded

@@ -366,7 +366,7 @@ class Doors:
         self, request: IRequest, framing: Framing, asked: Asked, start: Start, *, at_once: bool
     ) -> HeldRequest:
         # From here on nothing can refuse it: a handshake that is answered takes no error any more.
-        self._chat.admit(asked.session)
+        self._chat.admit(asked.session, asked.rooms)
         self._chat.limits.hold(asked.address)
         socket = WebSocket.accept(request) if framing.door == "ws" else None
         if socket is None:

@@ -114,8 +114,10 @@ class Pages:
         self._version = version
 
     def _render(self, template: str, **values: object) -> str:
-        return _templates().get_template(template).render(
-            values, version=self._version, static=static_files().folder
+        return (
+            _templates()
+            .get_template(template)
+            .render(values, version=self._version, static=static_files().folder)
         )
 
     def log_in(
@@ -160,6 +162,7 @@ class Pages:
         form_token: str,
         client_id: str,
         rooms: Sequence[RoomView],
+        more_rooms: bool = False,
         room: RoomView,
         people: Sequence[PersonView],
         messages: Sequence[Mapping[str, Any]],
@@ -181,6 +184,7 @@ class Pages:
         ``POST /log-in`` (``name``, ``room``, ``text``).
 
         :param me: the name of the session; empty when nobody is logged in and reading is public.
+        :param more_rooms: there are others than these ``rooms``, at ``/rooms``.
         :param messages: events of type ``message``, oldest first.
         :param more: there are older ones.
         :param cursor: the messages are complete up to here.
@@ -197,6 +201,7 @@ class Pages:
             form_token=form_token,
             client_id=client_id,
             rooms=rooms,
+            more_rooms=more_rooms,
             room=room,
             people=people,
             lines=transcript(messages, now),
@@ -225,6 +230,7 @@ class Pages:
         form_token: str,
         client_id: str,
         rooms: Sequence[RoomView],
+        more_rooms: bool = False,
         room: RoomView,
         people: Sequence[PersonView],
         messages: Sequence[Mapping[str, Any]],
@@ -252,6 +258,7 @@ class Pages:
             form_token=form_token,
             client_id=client_id,
             rooms=rooms,
+            more_rooms=more_rooms,
             room=room,
             people=people,
             lines=transcript(messages, now),
@@ -260,6 +267,19 @@ class Pages:
             after=after,
             draft=draft,
             problem=problem,
+        )
+
+    def rooms(
+        self, *, nonce: str, rooms: Sequence[RoomView], more: bool, first: bool, total: int
+    ) -> str:
+        """A page of the list of all rooms. Links: ``/rooms?after=NAME``, ``/rooms`` for the first.
+
+        :param more: there are others after these.
+        :param first: there are none before these.
+        :param total: how many there are in all.
+        """
+        return self._render(
+            "rooms.html", nonce=nonce, rooms=rooms, more=more, first=first, total=total
         )
 
     def classic_log_in(

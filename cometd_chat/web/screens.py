@@ -37,6 +37,9 @@ from cometd_chat.web.transcript import html_size
 NEWEST = 60
 PLAIN_NEWEST = 40
 
+#: Rooms that it lists; the others are a page away.
+ROOMS_LISTED = 100
+
 
 class Screens:
     """All pages that show the chat.
@@ -94,7 +97,8 @@ class Screens:
             me=_name(session),
             form_token=self._form_token(session),
             client_id=client_id or self._make_nonce(),
-            rooms=self._rooms(),
+            rooms=self._rooms(room),
+            more_rooms=len(self._chat.rooms) > ROOMS_LISTED,
             room=self._view(room),
             people=self._people(room),
             messages=[event.fields for event in messages],
@@ -167,7 +171,8 @@ class Screens:
             me=_name(session),
             form_token=self._form_token(session),
             client_id=client_id or self._make_nonce(),
-            rooms=self._rooms(),
+            rooms=self._rooms(room),
+            more_rooms=len(self._chat.rooms) > ROOMS_LISTED,
             room=self._view(room),
             people=self._people(room),
             messages=[event.fields for event in messages],
@@ -179,6 +184,22 @@ class Screens:
             problem=problem,
         )
         return answers.html(request, page, nonce, status)
+
+    def rooms(self, request: IRequest, after: str | None) -> bytes:
+        """A page of the list of all rooms.
+
+        :param after: the name of the last one of the page before; None for the first page.
+        """
+        nonce = self._make_nonce()
+        rooms, more = self._chat.rooms.page(after, ROOMS_LISTED)
+        page = self._pages.rooms(
+            nonce=nonce,
+            rooms=[self._view(each) for each in rooms],
+            more=more,
+            first=after is None,
+            total=len(self._chat.rooms),
+        )
+        return answers.html(request, page, nonce)
 
     # -- the classic servlet
 
@@ -285,8 +306,12 @@ class Screens:
 
     # -- what pages show
 
-    def _rooms(self) -> list[RoomView]:
-        return [self._view(room) for room in self._chat.rooms.all()]
+    def _rooms(self, current: Room) -> list[RoomView]:
+        """The rooms that a page lists: as many as fit, and always the one that it shows."""
+        rooms, _ = self._chat.rooms.page(None, ROOMS_LISTED)
+        if current not in rooms:
+            rooms.append(current)
+        return [self._view(room) for room in rooms]
 
     def _view(self, room: Room) -> RoomView:
         return RoomView(

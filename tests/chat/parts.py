@@ -101,7 +101,7 @@ class House:
         self.directory: Any = directory
         if directory is None:
             rows = [RoomRow("lobby", "", "", 0), RoomRow("dev", "", "", 1)]
-            self.directory = MemoryDirectory(rows)
+            self.directory = MemoryDirectory(rows, self.log)
         self.engine = CometEngine(self.clock)
         self.reaper = self.engine.reaper
         self._bytes_given = 0

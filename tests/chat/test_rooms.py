@@ -7,7 +7,10 @@ import pytest
 from cometd_chat.chat import rooms
 from cometd_chat.chat.rooms import MAX_TOPIC, Room
 from cometd_chat.errors import InvalidRequest, RoomExists, RoomNotFound, TooMany
+from cometd_chat.log.directory import RoomRow
+from cometd_chat.log.memory import MemoryDirectory
 from tests.chat.parts import House, begun, now
+from tests.growth import growth
 
 
 async def make(house: House, name: str, topic: str = "", *, by: str = "s1") -> Room:
@@ -25,6 +28,36 @@ def test_rooms_are_in_order(house: House) -> None:
     for name in ("zoo", "attic"):
         now(make(house, name))
     assert [room.name for room in house.rooms.all()] == ["lobby", "attic", "dev", "zoo"]
+
+
+def test_rooms_by_the_page(house: House) -> None:
+    for name in ("zoo", "attic", "m"):
+        now(make(house, name))
+
+    def page(after: str | None, limit: int) -> tuple[list[str], bool]:
+        found, more = house.rooms.page(after, limit)
+        return [room.name for room in found], more
+
+    assert page(None, 1) == (["lobby"], True)
+    assert page(None, 2) == (["lobby", "attic"], True)
+    assert page(None, 5) == (["lobby", "attic", "dev", "m", "zoo"], False)
+    assert page("lobby", 2) == (["attic", "dev"], True)
+    assert page("dev", 2) == (["m", "zoo"], False)
+    assert page("never-there", 9) == (["zoo"], False)
+    assert page("zoo", 9) == ([], False)
+
+
+def test_a_page_costs_the_same_of_however_many(house: House) -> None:
+    few, many = (
+        House(directory=MemoryDirectory([RoomRow(f"r{n:05}", "", "", 0) for n in range(count)]))
+        for count in (300, 20_000)
+    )
+
+    def ask(house: House) -> None:
+        for number in range(200):
+            house.rooms.page(f"r{number:05}", 50)
+
+    assert growth(lambda: ask(few), lambda: ask(many)) < 3
 
 
 def test_there_are_only_so_many(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

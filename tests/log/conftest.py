@@ -33,9 +33,16 @@ def log(request: pytest.FixtureRequest) -> EventLog:
 
 
 @pytest.fixture(params=["memory", "sql"])
-def directory(request: pytest.FixtureRequest) -> Directory:
+def kept(request: pytest.FixtureRequest) -> tuple[EventLog, Directory]:
+    """A log and the directory beside it."""
     if request.param == "memory":
         lobby = RoomRow("lobby", "Everybody lands here. Be kind, say hello.", "", 0)
-        return MemoryDirectory([lobby])
+        log = MemoryEventLog(epoch="e001")
+        return log, MemoryDirectory([lobby], log)
     store: Store = request.getfixturevalue("store")
-    return store.directory
+    return store.log, store.directory
+
+
+@pytest.fixture
+def directory(kept: tuple[EventLog, Directory]) -> Directory:
+    return kept[1]

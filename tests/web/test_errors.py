@@ -19,6 +19,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 ROUTES = {
     "/api/v1/session": {"POST", "DELETE"},
     "/api/v1/rooms": {"GET", "HEAD", "POST"},
+    "/api/v1/rooms/lobby": {"GET", "HEAD"},
     "/api/v1/rooms/lobby/people": {"GET", "HEAD"},
     MESSAGES: {"GET", "HEAD", "POST"},
     "/api/v1/rooms/lobby/typing": {"POST"},
@@ -30,7 +31,7 @@ ROUTES = {
     "/api/v1/events/text": {"GET", "HEAD"},
     "/rooms/lobby.txt": {"GET", "HEAD", "POST", "PUT"},
     "/": {"GET", "HEAD"},
-    "/rooms": {"POST"},
+    "/rooms": {"GET", "HEAD", "POST"},
     "/rooms/lobby": {"GET", "HEAD", "POST"},
     "/rooms/lobby/plain": {"GET", "HEAD", "POST"},
     "/log-in": {"POST"},
@@ -592,10 +593,10 @@ def test_a_page_shows_what_came_as_text(site: MemorySite) -> None:
 def test_a_defect_of_ours_is_logged_and_tells_nothing(
     site: MemorySite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
+    def broken(*args: object) -> None:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr(site.chat.rooms, "all", broken)
+    monkeypatch.setattr(site.chat.rooms, "page", broken)
     response = site.get("/api/v1/rooms")
     problem(site, response, 500, "internal-error")
     assert "secret" not in response.text

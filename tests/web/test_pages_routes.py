@@ -31,6 +31,8 @@ PAGES = [
     "/rooms/lobby/plain?after=1",
     "/rooms/%D0%BA%D0%B8%D0%BD%D0%BE",
     "/rooms/%D0%BA%D0%B8%D0%BD%D0%BE/plain",
+    "/rooms",
+    "/rooms?after=lobby",
     "/chat",
     "/chat?view=frameset",
     "/chat?action=form",
@@ -556,3 +558,42 @@ def test_the_plain_view_stays_through_the_log_in_form(make_site: MakeSite) -> No
         assert page.status in (401, 409)
         assert plain in page.text
     assert plain not in site.get("/rooms/lobby").text
+
+
+def rooms_listed(page: str) -> list[str]:
+    """Names of the rooms that a page links to, in order."""
+    paths = [urlsplit(link).path for link in Document(page).links()]
+    found = [path.removeprefix("/rooms/") for path in paths if re.fullmatch("/rooms/[^/]+", path)]
+    return list(dict.fromkeys(found))
+
+
+def test_a_page_of_many_rooms_lists_some_and_leads_to_all(make_site: MakeSite) -> None:
+    names = ["lobby", *(f"r{number:03}" for number in range(250))]
+    site = make_site(rooms=names)
+    for path in ("/rooms/r200", "/rooms/r200/plain"):
+        page = site.get(path).text
+        assert 'href="/rooms"' in page
+        assert "r099" not in page
+        assert "r200" in page
+    assert rooms_listed(site.get("/rooms/r200").text) == [*names[:100], "r200"]
+    assert rooms_listed(site.get("/rooms/r050").text) == names[:100]
+    found: list[str] = []
+    path = "/rooms"
+    while path:
+        page = site.get(path).text
+        found += rooms_listed(page)
+        more = [link for link in Document(page).links() if link.startswith("/rooms?after=")]
+        path = more[0] if more else ""
+    assert found == names
+    assert 'href="/rooms"' in page, "and back to the first"
+
+
+def test_a_page_of_few_rooms_lists_them_all(site: MemorySite) -> None:
+    for path in ("/rooms/lobby", "/rooms/lobby/plain"):
+        assert 'href="/rooms"' not in site.get(path).text
+
+
+def test_the_list_of_rooms_is_for_who_may_read(make_site: MakeSite) -> None:
+    site = make_site(rooms=("lobby", "attic"), public_reading=False)
+    assert "attic" not in site.get("/rooms").text
+    assert "attic" in site.get("/rooms", token=site.log_in("alice")).text

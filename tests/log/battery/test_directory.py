@@ -8,7 +8,8 @@ import attrs
 
 from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
 from cometd_chat.log.directory import Directory, PositionRow, RoomRow, SessionRow
-from tests.log.support import in_reactor, refused, wait
+from cometd_chat.log.log import EventLog
+from tests.log.support import draft, in_reactor, refused, wait
 
 
 def session(id: str, **fields: Any) -> SessionRow:
@@ -101,6 +102,24 @@ async def test_rooms(directory: Directory) -> None:
     await wait(directory.add_room(dev))
     assert await refused(directory.add_room(attrs.evolve(dev, topic="again")), RoomExists)
     assert directory.rooms() == [lobby, dev]
+
+
+@in_reactor
+async def test_a_room_goes_unless_something_was_said_in_it(
+    kept: tuple[EventLog, Directory],
+) -> None:
+    log, directory = kept
+    for name in ("attic", "cellar"):
+        await wait(directory.add_room(RoomRow(name, "", "s1", 5)))
+    saying = log.append(draft(context="/chat/attic"))
+    # It is asked for after that was said, and before it is stored.
+    assert not await wait(directory.remove_silent_room("attic", "/chat/attic"))
+    await wait(saying)
+    assert not await wait(directory.remove_silent_room("attic", "/chat/attic"))
+    assert await wait(directory.remove_silent_room("cellar", "/chat/cellar"))
+    assert not await wait(directory.remove_silent_room("cellar", "/chat/cellar"))
+    assert [row.name for row in directory.rooms()] == ["lobby", "attic"]
+    await wait(directory.add_room(RoomRow("cellar", "anew", "s2", 6)))
 
 
 @in_reactor
