@@ -31,6 +31,13 @@ from tests.wire import Response
 CLEARED = "comet_session_memory=; Path=/; Max-Age=0;"
 
 
+def cookie_of(response: Response) -> dict[str, str]:
+    """The header by which a browser shows the cookie that an answer gave it."""
+    pair = (response.header("set-cookie") or "").partition(";")[0]
+    assert pair.startswith("comet_session_memory=")
+    return {"Cookie": pair}
+
+
 class HeldLog(MemoryEventLog):
     """A log whose reads can be made to wait, as those of a database do, or to fail."""
 

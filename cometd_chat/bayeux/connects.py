@@ -300,7 +300,7 @@ class Connects:
         """Always complete, since some clients replace all they know by it."""
         session = connect.session
         if session.ended:
-            return {"reconnect": "none", "interval": 0}
+            return dict(session.farewell)
         advice = self.advice()
         if over:
             seconds = self._options.multi_session_interval

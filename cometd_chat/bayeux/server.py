@@ -293,6 +293,10 @@ class BayeuxServer:
         session.put(told)
         self.leave(session)
 
+    def renew(self, session: Session) -> None:
+        """See `SessionHost.renew`."""
+        self._remove(session, timed_out=True, tell=True)
+
     def leave(self, session: Session) -> None:
         """A session has ended, and its client is told."""
         self._remove(session, timed_out=False, tell=True)

@@ -10,6 +10,7 @@ Invariant: whatever reaches her goes through her queue.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import DeferredLock
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from cometd_chat.bayeux.exchange import Line
     from cometd_chat.bayeux.extensions import Extension
     from cometd_chat.bayeux.sources import ChannelSource
+
+#: What a client is advised to do whose session was ended: to stay away.
+_STAY_AWAY: Mapping[str, Any] = {"reconnect": "none", "interval": 0}
 
 #: So many replies to connects can be unconfirmed: more than a client ever has.
 _MAX_BATCHES = 64
@@ -50,6 +54,9 @@ class SessionHost(Protocol):
 
     def disconnect(self, session: Session) -> None:
         """End a session on purpose."""
+
+    def renew(self, session: Session) -> None:
+        """End a session whose client is to come back as another one."""
 
     def expired(self, session: Session, now: float) -> float | None:
         """Her time may be over; see `Due.on_due`."""
@@ -115,6 +122,8 @@ class Session:
         #: Whether her client confirms by number, see `AckExtension`.
         self.acknowledged = False
         self.ended = False
+        #: What her client is advised to do when the session has ended.
+        self.farewell = _STAY_AWAY
         #: When she last asked for something other than a connect, and was last sent something.
         self.active_at = now
         self.delivered_at = now
@@ -199,6 +208,11 @@ class Session:
     def disconnect(self) -> None:
         """End the session: her client is told not to come back by itself."""
         self._host.disconnect(self)
+
+    def renew(self, after: float) -> None:
+        """End the session: her client is told to shake hands anew, in so many seconds."""
+        self.farewell = {"reconnect": "handshake", "interval": round(after * 1000)}
+        self._host.renew(self)
 
     # -- acknowledgement by number
 

@@ -54,6 +54,9 @@ MAX_CLIENT_ID = 64
 #: When the daemon stops, readers come back within so many seconds, not all at once.
 REOPEN_WITHIN = 3.0
 
+#: Seconds after which those come back whose token is a new one; their browser has it by then.
+RENEWED_AFTER = 1.0
+
 #: Control characters other than newline and tab, and halves of surrogate pairs.
 _UNSPEAKABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -147,19 +150,26 @@ class Chat:
         if address is not None:
             self.limits.let_go(address, IN_USE)
 
-    async def rename(self, session: Session, name: str, address: str) -> None:
+    async def rename(self, session: Session, name: str, address: str) -> str | None:
         """Give somebody another name; others see one go and one come.
 
-        See `Sessions.rename`.
+        What she holds begins anew: it was opened by the token that is hers no longer. See
+        `Sessions.rename`.
 
         :param address: where from, for the limits; empty where that isn't known.
+        :returns: her new token; None when she is called as before, and keeps it.
         :raises TooMany: too many new names.
         """
         if session.name_key is None or name.strip() != session.name:
             self.limits.take(NAMES, session=session.id, address=address)
-        old = await self.sessions.rename(session, name)
-        if old != session.name:
-            self.presence.renamed(session, old)
+        token = self.sessions.new_token()
+        old = await self.sessions.rename(session, name, token)
+        if old == session.name:
+            return None
+        self.presence.renamed(session, old)
+        for each in session.readers:
+            each.come_back(RENEWED_AFTER)
+        return token
 
     async def log_out(self, session: Session) -> None:
         """End a session and whatever it holds."""

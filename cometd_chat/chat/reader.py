@@ -401,6 +401,10 @@ class Reader:
         """Let a poll go with nothing new: another one has taken its place."""
         self._finish(None)
 
+    def come_back(self, after: float) -> None:
+        """Send her away to begin anew, by what shows who she is by then."""
+        self.close(events.reopen(self.cursor, after))
+
     def finish(self) -> None:
         """End a stream that has done what it was for."""
         if self._end(expired=False):

@@ -55,6 +55,9 @@ class Holding(Protocol):
     def answer_now(self) -> None:
         """Let a poll go with nothing new."""
 
+    def come_back(self, after: float) -> None:
+        """Send it away to begin anew, in so many seconds, with what shows who it is by then."""
+
 
 @attrs.define(eq=False, weakref_slot=False)
 class Session:
@@ -137,6 +140,8 @@ class Sessions:
         self.when_forgotten: Callable[[Session], object] = lambda session: None
         self._by_token: dict[bytes, Session] = {}
         self._by_key: dict[str, Session] = {}
+        #: How many tokens have taken the place of another.
+        self._renewed = 0
 
     def __len__(self) -> int:
         return len(self._by_token)
@@ -165,7 +170,7 @@ class Sessions:
         """
         name, key = _named(name)
         self._refuse_taken(key, None)
-        token = urlsafe_b64encode(self._random_bytes(24)).decode("ascii")
+        token = self.new_token()
         row = SessionRow(
             id=self._random_bytes(12).hex(),
             token_hash=_hash(token),
@@ -189,6 +194,10 @@ class Sessions:
                 self._forget(session)
                 raise
         return session, token
+
+    def new_token(self) -> str:
+        """A token that nobody has."""
+        return urlsafe_b64encode(self._random_bytes(24)).decode("ascii")
 
     async def by_token(self, token: str) -> Session:
         """The session of a token, in use from now. See `extend`, too.
@@ -222,7 +231,11 @@ class Sessions:
         return True
 
     async def _load(self, token_hash: bytes) -> Session:
-        row = await self._directory.session_by_token(token_hash)
+        renewed = -1
+        while renewed != self._renewed:
+            # If another token takes its place while the row is read, the row is no good.
+            renewed = self._renewed
+            row = await self._directory.session_by_token(token_hash)
         # Another request with the same token may have come in while this one waited.
         session = self._by_token.get(token_hash[:_KNOWN_BY])
         if session is None:
@@ -260,9 +273,11 @@ class Sessions:
         extending.addErrback(lambda failure: self._log.failure("a session grows old", failure))
         return True
 
-    async def rename(self, session: Session, name: str) -> str:
+    async def rename(self, session: Session, name: str, token: str | None = None) -> str:
         """Give a session another name.
 
+        :param token: if the name is another one than it had, the session's own from now: whoever
+            knew the old one, and may have given it to her, is not to speak by her name.
         :returns: the name it had.
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.
@@ -271,16 +286,22 @@ class Sessions:
         self._refuse_taken(key, session)
         held_before = self._by_key.get(key)
         self._by_key[key] = session
+        token_hash = None if token is None or name == session.name else _hash(token)
         try:
             if not session.brief:
                 kept_key = None if session.passing else key
-                await self._directory.rename_session(session.id, name, kept_key)
+                await self._directory.rename_session(session.id, name, kept_key, token_hash)
         except BaseException:
             if held_before is None:
                 self._by_key.pop(key, None)
             raise
         if session.name_key is not None and session.name_key != key:
             self._by_key.pop(session.name_key, None)
+        if token_hash is not None:
+            self._renewed += 1
+            self._by_token.pop(session.known_by, None)
+            session.known_by = token_hash[:_KNOWN_BY]
+            self._by_token[session.known_by] = session
         old, session.name, session.name_key = session.name, name, key
         return old
 
@@ -368,6 +389,16 @@ def refuse_voiceless(session: Session) -> None:
             f"You were away and somebody else is {session.name} now: choose another name for "
             "this session."
         )
+
+
+def refuse_replaced(session: Session, token: bytes) -> None:
+    """Refuse somebody whose token was good when her request came in, and has been replaced since.
+
+    :param token: what it was known by then, see `Session.known_by`.
+    :raises InvalidToken: it has.
+    """
+    if session.known_by != token:
+        raise InvalidToken("That token has been replaced since: use the new one.")
 
 
 def _named(name: str) -> tuple[str, str]:

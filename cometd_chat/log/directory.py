@@ -84,9 +84,12 @@ class Directory(Protocol):
     def session_by_token(self, token_hash: bytes) -> Deferred[SessionRow | None]:
         """The session of a token; it may have expired."""
 
-    def rename_session(self, id: str, name: str, name_key: str | None) -> Deferred[None]:
+    def rename_session(
+        self, id: str, name: str, name_key: str | None, token_hash: bytes | None = None
+    ) -> Deferred[None]:
         """Give a session another name, or its own name back.
 
+        :param token_hash: of another token that it is known by from now; None to keep its own.
         :raises NameTaken: another session has that name key.
         :raises InvalidToken: there is no such session.
         """
@@ -169,12 +172,16 @@ class SqlDirectory:
 
         return self._database.read(find)
 
-    def rename_session(self, id: str, name: str, name_key: str | None) -> Deferred[None]:
+    def rename_session(
+        self, id: str, name: str, name_key: str | None, token_hash: bytes | None = None
+    ) -> Deferred[None]:
         """See `Directory.rename_session`."""
 
         def rename(connection: Connection) -> None:
             _check_name(connection, id, name, name_key)
             change = _update(id, name=name, name_key=name_key)
+            if token_hash is not None:
+                change = change.values(token_hash=token_hash)
             if connection.execute(change).rowcount == 0:
                 raise InvalidToken("This session has ended. Log in again.")
 

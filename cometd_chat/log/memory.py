@@ -228,13 +228,16 @@ class MemoryDirectory:
         found = [row for row in self._sessions.values() if row.token_hash == token_hash]
         return succeed(found[0] if found else None)
 
-    def rename_session(self, id: str, name: str, name_key: str | None) -> Deferred[None]:
+    def rename_session(
+        self, id: str, name: str, name_key: str | None, token_hash: bytes | None = None
+    ) -> Deferred[None]:
         """See `Directory.rename_session`."""
         if self._is_taken(name_key, id):
             return fail(name_taken(name))
         if id not in self._sessions:
             return fail(InvalidToken("This session has ended. Log in again."))
-        self._sessions[id] = attrs.evolve(self._sessions[id], name=name, name_key=name_key)
+        row = attrs.evolve(self._sessions[id], name=name, name_key=name_key)
+        self._sessions[id] = row if token_hash is None else attrs.evolve(row, token_hash=token_hash)
         return succeed(None)
 
     def free_name(self, id: str) -> Deferred[None]:

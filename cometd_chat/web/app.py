@@ -108,9 +108,8 @@ class ChatApp:
         self._auth.check_meant(request, session)
         name = parameters.string(parameters.json_object(request), "name")
         if session is not None:
-            await self._chat.rename(session, name, self._peers.address(request))
-            token = self._auth.request_token(request)
-            return answers.json(request, _session(session, token))
+            renewed = await self._chat.rename(session, name, self._peers.address(request))
+            return answers.json(request, _session(session, self._auth.renew(request, renewed)))
         session, token = await self._chat.log_in(name, self._peers.address(request))
         self._auth.set_cookie(request, token)
         return answers.json(request, _session(session, token), 201)
@@ -346,13 +345,14 @@ class ChatApp:
             )
         name = form.text("name")
         try:
-            await self._chat.rename(session, name, self._peers.address(request))
+            token = await self._chat.rename(session, name, self._peers.address(request))
         except ChatError as error:
             self._problems.begin(request, error)
             refused = RefusedForm.of(error, name)
             return await self._screens.room(
                 request, session, self._chat.rooms.find(room), rename=refused, status=error.status
             )
+        self._auth.renew(request, token)
         return answers.see_other(request, room_path(room))
 
     @app.route("/rooms", methods=["GET"])
@@ -506,7 +506,8 @@ class ChatApp:
     async def _logged_in(self, request: IRequest, session: Session | None, name: str) -> Session:
         """The session of somebody who gave a name; a new one, or hers renamed."""
         if session is not None:
-            await self._chat.rename(session, name, self._peers.address(request))
+            renewed = await self._chat.rename(session, name, self._peers.address(request))
+            self._auth.renew(request, renewed)
             return session
         session, token = await self._chat.log_in(name, self._peers.address(request))
         self._auth.set_cookie(request, token)

@@ -166,6 +166,18 @@ class Auth:
             f"SameSite=Lax{secure}",
         )
 
+    def renew(self, request: IRequest, token: str | None) -> str:
+        """Let a browser have the token that took the place of the one in its cookie.
+
+        :param token: the new one; None when there is none.
+        :returns: the token that is good from now.
+        """
+        if token is None:
+            return self.request_token(request)
+        if self.came_by_cookie(request):
+            self.set_cookie(request, token)
+        return token
+
     def came_by_cookie(self, request: IRequest) -> bool:
         """Whether a request brought its session in the cookie."""
         return bearer(request) is None and self._cookie(request) is not None
@@ -266,7 +278,8 @@ class Auth:
         )
 
     def _token_of(self, session: Session) -> bytes:
-        return blake2b(session.id.encode(), key=self._secret(), digest_size=_TOKEN_SIZE).digest()
+        # Of her token, not of her: who had the token that she had before her name knew this, too.
+        return blake2b(session.known_by, key=self._secret(), digest_size=_TOKEN_SIZE).digest()
 
 
 def _xor(one: bytes, other: bytes) -> bytes:

@@ -81,6 +81,10 @@ class _Client:
     def answer_now(self) -> None:
         """Its connects have their own way to be replaced."""
 
+    def come_back(self, after: float) -> None:
+        """She shakes hands anew."""
+        self.session.renew(after)
+
 
 class ChatPolicy:
     """The chat's rules for Bayeux clients.
@@ -131,7 +135,7 @@ class ChatPolicy:
         self._chat.admit()
         self._chat.limits.take(HANDSHAKES, address=peer.address)
         said = authentication(message)
-        person, token = await self._known(said, peer), None
+        person, token = await self._known(said, peer)
         if person is None:
             person, token = await self._guest(said, peer)
         refuse_voiceless(person)
@@ -141,23 +145,27 @@ class ChatPolicy:
         visitor = Visitor(person, peer.address, peer.browser or peer.offered_browser)
         return Identity(person.id, person.name, visitor, {"authentication": shown})
 
-    async def _known(self, said: Authentication, peer: Peer) -> Person | None:
-        """The person of a token; None when there is none, or only a cookie that is no good."""
+    async def _known(self, said: Authentication, peer: Peer) -> tuple[Person | None, str | None]:
+        """The person of a token, and another token that she has from now; None when there is none,
+        or only a cookie that is no good."""
         token = peer.token if said.token is None else said.token
         by_cookie = said.token is None and peer.context == Shown(by_cookie=True)
         if token is None:
-            return None
+            return None, None
         try:
             person = await self._chat.sessions.by_token(token)
         except InvalidToken:
             if by_cookie:
-                return None
+                return None, None
             raise
         self._chat.sessions.extend(person)
-        if person.name_key is None and said.name is not None:
-            # Her name was taken while she was away, and she says another one.
-            await self._chat.rename(person, said.name, peer.address)
-        return person
+        if person.name_key is not None or said.name is None:
+            return person, None
+        # Her name was taken while she was away, and she says another one.
+        if by_cookie:
+            # Her browser can't be given the token that goes with it: she is somebody else here.
+            return None, None
+        return person, await self._chat.rename(person, said.name, peer.address)
 
     async def _guest(self, said: Authentication, peer: Peer) -> tuple[Person, str | None]:
         """A new guest, and her token; or the one of this browser with that name."""

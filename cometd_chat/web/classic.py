@@ -111,7 +111,8 @@ class ClassicServlet:
         name, message, view = form.text("username"), form.text("message"), form.text("view")
         try:
             if session is not None:
-                await self._chat.rename(session, name, self._peers.address(request))
+                renewed = await self._chat.rename(session, name, self._peers.address(request))
+                self._auth.renew(request, renewed)
             else:
                 session, token = await self._chat.log_in(name, self._peers.address(request))
                 self._auth.set_cookie(request, token)

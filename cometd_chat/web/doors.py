@@ -23,7 +23,7 @@ from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE
 from cometd_chat.chat.reader import AFTER_GAP, Reader, Start, start_at, start_now
 from cometd_chat.chat.rooms import Room
-from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.sessions import Session, refuse_replaced
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, InvalidCursor, MethodNotAllowed, NotFound
 from cometd_chat.transports.framings import (
@@ -92,6 +92,7 @@ class Asked:
     """What somebody asked a door for, but from where on.
 
     :param session: who asks; None for somebody who only reads.
+    :param token: what her token was known by when it was looked at, see `refuse_replaced`.
     :param address: where from; empty where that isn't known.
     :param wait: seconds that a poll is held.
     :param client: which of her windows asks, if it says so.
@@ -100,6 +101,7 @@ class Asked:
 
     rooms: Sequence[Room]
     session: Session | None
+    token: bytes
     address: str
     backlog: int
     wait: float
@@ -342,6 +344,7 @@ class Doors:
         return Asked(
             rooms=rooms,
             session=session,
+            token=b"" if session is None else session.known_by,
             address=self._peers.address(request),
             backlog=fields.number("backlog", 0, 0, AFTER_GAP) or 0,
             wait=wait,
@@ -367,6 +370,8 @@ class Doors:
     ) -> HeldRequest:
         # From here on nothing can refuse it: a handshake that is answered takes no error any more.
         self._chat.admit(asked.session, asked.rooms)
+        if asked.session is not None:
+            refuse_replaced(asked.session, asked.token)
         self._chat.limits.hold(asked.address)
         socket = WebSocket.accept(request) if framing.door == "ws" else None
         if socket is None:
@@ -412,7 +417,7 @@ class Doors:
         session = known.asked.session
         if parts is None or parts[0] != known.around or session is None or self._chat.stopping:
             return None
-        if not self._chat.sessions.use_again(session):
+        if session.known_by != known.asked.token or not self._chat.sessions.use_again(session):
             return None
         try:
             start = start_now(self._chat.feed, parts[1])

@@ -24,7 +24,7 @@ from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.reader import Reader
 from cometd_chat.chat.rooms import Room
-from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.sessions import Session, refuse_replaced
 from cometd_chat.errors import ChatError, InvalidRequest, NoSession
 
 #: When so many wait to be posted, the peer is read no further.
@@ -60,6 +60,7 @@ class Talk:
         self._chat = chat
         self._refused = refused
         self._session = session
+        self._token = b"" if session is None else session.known_by
         self._rooms = {room.name: room for room in rooms}
         self._first = rooms[0].name
         self._reader = reader
@@ -140,6 +141,7 @@ class Talk:
                 raise InvalidRequest("Only rooms that this stream reads can be written to.")
             if self._session is None:
                 raise NoSession("Log in first, and open this stream with the session's token.")
+            refuse_replaced(self._session, self._token)
             event, repeated = await self._chat.say(
                 self._session, room, said.text, said.client_id, address=self._reader.address
             )

@@ -22,6 +22,8 @@ class Held:
 
     def answer_now(self) -> None: ...
 
+    def come_back(self, after: float) -> None: ...
+
 
 def test_the_name_is_free_as_soon_as_nothing_is_held(house: House) -> None:
     session, token = now(house.chat.log_in("alice", "", passing=True))

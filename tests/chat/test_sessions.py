@@ -63,9 +63,11 @@ class SlowDirectory(MemoryDirectory):
         change = super().session_by_token
         return self._later(lambda: change(token_hash))
 
-    def rename_session(self, id: str, name: str, name_key: str | None) -> Deferred[None]:
+    def rename_session(
+        self, id: str, name: str, name_key: str | None, token_hash: bytes | None = None
+    ) -> Deferred[None]:
         change = super().rename_session
-        return self._later(lambda: change(id, name, name_key))
+        return self._later(lambda: change(id, name, name_key, token_hash))
 
     def end_session(self, id: str) -> Deferred[None]:
         change = super().end_session

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import pytest
 
 from cometd_chat.errors import StorageUnavailable
-from tests.memory import MakeSite, MemorySite
+from tests.memory import MakeSite, MemorySite, cookie_of
 from tests.web.refusals import HTML, problem
 from tests.wire import Response
 
@@ -99,8 +99,9 @@ def test_a_name_that_is_none_is_handed_back(site: MemorySite) -> None:
 
 
 def test_logging_in_again_renames(site: MemorySite, alice: dict[str, str]) -> None:
-    assert post(site, alice, action="login", username="carol").status == 303
-    post(site, alice, action="post", message="hi")
+    renamed = post(site, alice, action="login", username="carol")
+    assert renamed.status == 303
+    post(site, {**alice, **cookie_of(renamed)}, action="post", message="hi")
     assert site.get("/api/v1/rooms/lobby/messages").json()["messages"][0]["from"] == "carol"
 
 
