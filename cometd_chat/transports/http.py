@@ -14,7 +14,7 @@ has the one form that the web layer gives to errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import BytesIO
 from typing import Any, Protocol, cast
@@ -225,7 +225,7 @@ class LimitedChannel(HTTPChannel):
         """Say that its address has too many connections."""
         most = self.site.connections.most
         error = TooMany(f"Your address has {most} connections: close one first.", retry_after=5)
-        self.refuse(error, error.status)
+        self.refuse(error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.unwanted:
@@ -457,11 +457,16 @@ class LimitedChannel(HTTPChannel):
 
     def _refuse_head(self, line: bytes) -> None:
         """Refuse a head that is too large with this line, which may have come in part."""
-        lines = [line, below.line_before(self)]
-        if self.requests:
-            headers = self.requests[-1].requestHeaders
-            lines += [b"cookie:" + each for each in headers.getRawHeaders(b"cookie", [])]
-        self.refuse(refusals.too_large(self.totalHeadersSize, lines))
+        cookies = [*self._received(b"cookie"), *refusals.values(b"cookie", line)]
+        self.refuse(refusals.too_large(self.totalHeadersSize, cookies))
+
+    def _received(self, name: bytes) -> Sequence[bytes]:
+        """The values of a header that have come so far in the head that is being read."""
+        if not self.requests:
+            return ()
+        headers = self.requests[-1].requestHeaders
+        before = refusals.values(name, below.line_before(self))
+        return (*headers.getRawHeaders(name, ()), *before)
 
     def refuse(self, error: ChatError, then: Phase = Phase.LINGER) -> None:
         """Answer before there is a route, and let the peer finish what it is sending.
@@ -475,9 +480,8 @@ class LimitedChannel(HTTPChannel):
             # Its response has begun: there is no other way to say it any more.
             self.loseConnection()
             return
-        headers = self.requests[-1].requestHeaders if self.requests else None
-        accept = (headers.getRawHeaders(b"accept") if headers is not None else None) or [b""]
-        kind, body = self.site.render_refusal(error, b"text/html" in accept[0])
+        wants_html = b"text/html" in b",".join(self._received(b"accept"))
+        kind, body = self.site.render_refusal(error, wants_html)
         self.transport.write(refusals.answer(error, kind, body))
         self._forget_request()
         self._linger(then)

@@ -10,7 +10,7 @@ Invariant: of what a client sent, a refusal repeats names of cookies and nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 from twisted.web.http import datetimeToString
@@ -42,13 +42,22 @@ def answer(error: ChatError, kind: bytes, body: bytes) -> bytes:
     )
 
 
-def too_large(limit: int, lines: Iterable[bytes]) -> HeadTooLarge:
+def values(name: bytes, line: bytes) -> Sequence[bytes]:
+    """The value in a line of a head that may have come in part; none when it is another header's.
+
+    :param name: in lower case.
+    """
+    field, colon, value = line.partition(b":")
+    return (value,) if colon and field.lower() == name else ()
+
+
+def too_large(limit: int, cookies: Iterable[bytes]) -> HeadTooLarge:
     """The error for a head of too many bytes. Mostly it is cookies, of all that a host serves.
 
     :param limit: in bytes.
-    :param lines: those of its lines that have come, the last one perhaps in part.
+    :param cookies: the values of its Cookie headers, the last one perhaps in part.
     """
-    names = _cookies(lines)
+    names = _names(cookies)
     most = f"The head of a request can have {limit // 1024} KiB at most."
     if not names:
         return HeadTooLarge(f"{most} Send a shorter address or fewer headers.")
@@ -60,13 +69,10 @@ def too_large(limit: int, lines: Iterable[bytes]) -> HeadTooLarge:
     )
 
 
-def _cookies(lines: Iterable[bytes]) -> list[str]:
-    """Names of the cookies in a head, the largest first."""
+def _names(cookies: Iterable[bytes]) -> list[str]:
+    """Names of cookies, the largest first."""
     sizes: dict[bytes, int] = {}
-    for line in lines:
-        field, _, value = line.partition(b":")
-        if field.strip().lower() != b"cookie":
-            continue
+    for value in cookies:
         for pair in value.split(b";"):
             name = pair.partition(b"=")[0].strip()
             if _NAME.fullmatch(name):
