@@ -10,7 +10,7 @@ import pytest
 from tests.bayeux_clients.conftest import MakeClient
 from tests.bayeux_clients.cutting_proxy import CuttingProxy
 from tests.bayeux_clients.stock import KINDS, Kind, once_each, texts, with_token
-from tests.daemon.talk import log_in, say
+from tests.daemon.talk import log_in, metric, say, wait_until
 from tests.support import PATIENCE, Daemon
 
 pytestmark = pytest.mark.slow
@@ -31,14 +31,20 @@ def proxy(daemon: Daemon) -> Iterator[CuttingProxy]:
 def test_a_cut_connection_is_made_again(
     kind: Kind, room: str, make_client: MakeClient, daemon: Daemon, proxy: CuttingProxy
 ) -> None:
+    def held() -> float:
+        return metric(daemon.port, f'comet_chat_held_requests{{door="bayeux-{kind.transport}"}}')
+
     bob = log_in(daemon.port, f"bob-in-{room}")
     alice = make_client(kind, port=proxy.port)
     ext = with_token(daemon.port, f"alice-in-{room}")
+    others = held()
     alice.open(proxy.port, ext=ext)
     [subscribed] = alice.subscribe(f"/chat/{room}")
     assert subscribed["successful"], subscribed
     say(daemon.port, bob, "before", room=room)
     alice.hear("before")
+    # Cut while the next poll is on its way, the daemon would not know that this one has arrived.
+    wait_until(lambda: held() > others, "her next poll")
     proxy.cut()
     say(daemon.port, bob, "meanwhile", room=room)
     alice.hear("meanwhile")
