@@ -24,7 +24,7 @@ from cometd_chat.bayeux.channels import intersects, is_meta, matches, parse_chan
 from cometd_chat.bayeux.connects import EVENTSOURCE, Connects
 from cometd_chat.bayeux.dispatch import Dispatcher, Request
 from cometd_chat.bayeux.exchange import Arrival, Exchange, Line, Peer
-from cometd_chat.bayeux.extensions import Chain, Extension
+from cometd_chat.bayeux.extensions import CONNECT, Chain, Extension
 from cometd_chat.bayeux.messages import Bounds, Message, decode, encode
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Identity, Policy
@@ -36,6 +36,10 @@ from cometd_chat.errors import NotFound, ShuttingDown
 
 #: Answers what is published to a service channel; raises a `ChatError` or a `Fault` to refuse it.
 Service = Callable[[Session, Message], "Awaitable[None] | None"]
+
+#: Seconds that clients have to say what has arrived when the server stops: as long as a socket has
+#: to answer our close.
+PART_WITHIN = 2.0
 
 #: Random bytes in a clientId, which is shown in twice as many hexadecimal digits.
 _ID_BYTES = 20
@@ -60,6 +64,26 @@ class Listeners:
     channel_added: list[Callable[[str], object]] = attrs.field(factory=list)
     channel_removed: list[Callable[[str], object]] = attrs.field(factory=list)
     dropped: list[Callable[[Session, int], object]] = attrs.field(factory=list)
+
+
+@attrs.define(eq=False)
+class _Parting:
+    """The sessions of a server that stops of which something may become known. An item of the
+    reaper.
+
+    :param part: lets one of them go.
+    """
+
+    part: Callable[[Session], None]
+    sessions: dict[Session, None] = attrs.field(factory=dict)
+    over: Deferred[None] = attrs.field(factory=Deferred)
+    due_bucket: int = 0
+
+    def on_due(self, now: float) -> float | None:
+        """They have had the time."""
+        for session in list(self.sessions):
+            self.part(session)
+        return None
 
 
 class BayeuxServer:
@@ -106,6 +130,7 @@ class BayeuxServer:
         self._services: dict[str, Service] = {}
         self._dispatcher = Dispatcher(self)
         self._dropped: dict[Session, int] = {}
+        self._parting = _Parting(self._part)
 
     # -- for transports
 
@@ -155,7 +180,10 @@ class BayeuxServer:
 
     def line_lost(self, line: Line) -> None:
         """A line is gone. What may not have arrived is sent again, by whatever comes next."""
+        session = self.connects.line_session(line)
         self.connects.line_lost(line)
+        if session is not None and session in self._parting.sessions:
+            self._part(session)
 
     def line_writable(self, line: Line) -> None:
         """A line takes more again."""
@@ -225,14 +253,50 @@ class BayeuxServer:
         found = (each for pattern, each in self._services.items() if matches(pattern, channel))
         return next(found, None)
 
-    def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         """Take no more sessions, answer all held connects and close all lines: clients come back,
-        and handshake with whoever is there then."""
+        and handshake with whoever is there then.
+
+        :returns: fires once it is known of all clients what they have, or has not become known in
+            time: a socket answers its close, a poller sends the next connect.
+        """
         self.stopping = True
         for session in list(self.sessions.values()):
             if session.held is not None:
                 self.connects.answer(session.held)
-            self._remove(session, timed_out=False, tell=False)
+            if session.queue.unconfirmed:
+                self._parting.sessions[session] = None
+            else:
+                self._remove(session, timed_out=False, tell=False)
+        self._reaper.schedule(self._parting, PART_WITHIN)
+        for session in list(self._parting.sessions):
+            self.connects.unbind(session)
+        self._look_who_parts()
+        return self._parting.over
+
+    def part(self, messages: list[Message], exchange: Exchange) -> None:
+        """A request without a line has come while the server stops. There is no reply; but a
+        connect says what its client has."""
+        session = self._session_of(messages, exchange)
+        if session is None or session not in self._parting.sessions:
+            return
+        for message in messages:
+            if message.get("channel") == CONNECT and message.get("clientId") == session.id:
+                self._guarded("an extension failed", self.pass_incoming, message, session)
+                self.connects.admit(session, message, exchange, alone=len(messages) == 1)
+        self._part(session)
+
+    def _part(self, session: Session) -> None:
+        """Nothing more will be known of a session."""
+        self._parting.sessions.pop(session, None)
+        self._remove(session, timed_out=False, tell=False)
+        self._look_who_parts()
+
+    def _look_who_parts(self) -> None:
+        parting = self._parting
+        if not parting.sessions and not parting.over.called:
+            self._reaper.cancel(parting)
+            parting.over.callback(None)
 
     # -- channels
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from sys import intern
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from cometd_chat.chat import events
@@ -107,8 +107,9 @@ class Chat:
         )
         #: Entered while an append is waited for, by whoever wants to know how long that takes.
         self.timed: Callable[[], AbstractContextManager[object]] = nullcontext
-        #: Called when the daemon stops, by whoever holds clients of another protocol.
-        self.when_stopping: Callable[[], object] = lambda: None
+        #: Called when the daemon stops, for whoever holds clients of another protocol: positions
+        #: are written once what it returns has fired.
+        self.when_stopping: Callable[[], Deferred[None]] = lambda: succeed(None)
 
     def start(self, recent: Sequence[Record]) -> None:
         """Take up what is kept, and follow the log.
@@ -385,12 +386,15 @@ class Chat:
         ending = Deferred.fromCoroutine(self.log_out(session))
         ending.addErrback(lambda failure: self._log.failure("a session stays", failure))
 
-    def stop(self) -> None:
-        """Tell all readers where to go on, and take no more."""
+    def stop(self) -> Deferred[None]:
+        """Tell all readers where to go on, and take no more.
+
+        :returns: fires once nothing more can be known of how far they have come.
+        """
         self.stopping = True
-        self.when_stopping()
+        parted = self.when_stopping()
         self.feed.engine.shutdown()
-        self.positions.stop()
+        return parted.addCallback(lambda _: self.positions.stop())
 
     def admit(self, session: Session | None = None, rooms: Sequence[Room] = ()) -> None:
         """Whether somebody may begin to read at this moment.

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from cometd_chat.bayeux import faults
 from cometd_chat.bayeux.exchange import Peer
@@ -201,9 +202,6 @@ class Bayeux:
         :param path: below ``/cometd``; clients append what kind of message it is.
         :returns: the body of what is not held.
         """
-        if self.server.stopping:
-            _cut_off(request)
-            return None
         if request.method == b"OPTIONS":
             request.setResponseCode(204)
             request.setHeader("allow", "GET, POST, OPTIONS")
@@ -211,18 +209,23 @@ class Bayeux:
         if request.method == b"POST":
             self._open_poll(request)
             return None
-        if "websocket" in (request.getHeader("upgrade") or "").lower():
+        is_socket = "websocket" in (request.getHeader("upgrade") or "").lower()
+        if not is_socket and EVENT_SOURCE.content_type not in (request.getHeader("accept") or ""):
+            return self._open_script(request)
+        if self.server.stopping:
+            _cut_off(request)
+        elif is_socket:
             self._open_socket(request)
-            return None
-        if EVENT_SOURCE.content_type in (request.getHeader("accept") or ""):
+        else:
             return self._open_event_source(request, path.rpartition("/")[2])
-        return self._open_script(request)
+        return None
 
-    def stop(self) -> None:
-        """Answer what is held, and close all lines."""
-        self.server.stop()
+    def stop(self) -> Deferred[None]:
+        """Answer what is held, and close all lines; see `BayeuxServer.stop`."""
+        stopped = self.server.stop()
         for line in list(self._lines):
             line.end()
+        return stopped
 
     # -- requests with messages
 
@@ -279,6 +282,10 @@ class Bayeux:
         cookies: bool,
         callback: str | None = None,
     ) -> None:
+        if self.server.stopping:
+            self.server.part(messages, HttpExchange(self, request, peer, callback, limited=False))
+            _cut_off(request)
+            return
         channels = [message.get("channel") for message in messages]
         if cookies and "/meta/handshake" in channels:
             peer = self._offered(peer)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.memory import MemorySite
 from tests.web.bayeux import LONG, SCRIPT, SOCKET, Client, Message
+from tests.web.talkers import PING
 from tests.wire import Connection
 
 #: How a proxy says that it is one.
@@ -172,6 +173,30 @@ class TestBehindAProxy:
         said = {"channel": "/app/x", "data": 1}
         told = alice.read(alice.post(alice.full(connect), alice.full(said)))
         assert [each["channel"] for each in told] == ["/app/x", "/meta/connect"]
+
+
+def test_what_a_socket_has_brought_is_known_a_round_trip_later(site: MemorySite) -> None:
+    alice = Client(site, SOCKET, name="alice").joined("/chat/lobby")
+    for number in range(5):
+        site.say(f"n{number}")
+        assert alice.texts[-1] == f"n{number}"
+        alice.leave()
+        alice.open_line()
+        alice.connect()
+    assert alice.texts == [f"n{number}" for number in range(5)]
+
+
+def test_one_question_at_a_time_is_asked_of_a_socket(site: MemorySite) -> None:
+    alice = Client(site, SOCKET, name="alice").joined("/chat/lobby")
+    assert alice.line is not None
+    alice.line.answers_pings = False
+    for number in range(5):
+        site.say(f"n{number}")
+    assert alice.texts == [f"n{number}" for number in range(5)]
+    assert len([opcode for opcode, _ in alice.line.frames if opcode == PING]) == 1
+    alice.line.answers_pings = True
+    alice.pump()
+    assert len([opcode for opcode, _ in alice.line.frames if opcode == PING]) == 2
 
 
 class TestPublishes:
