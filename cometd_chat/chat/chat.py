@@ -9,7 +9,6 @@ Invariant: what somebody says reaches her by the same way as everybody else, by 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from sys import intern
@@ -36,11 +35,10 @@ from cometd_chat.chat.reader import Reader, Start
 from cometd_chat.chat.readership import PAGE_BYTES, Readership, View, cut, size_of
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Holding, Session, Sessions, refuse_voiceless
+from cometd_chat.chat.texts import message_text, refused
 from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.errors import (
     ClientIdReused,
-    FieldError,
-    InvalidRequest,
     RoomNotFound,
     ShuttingDown,
 )
@@ -48,7 +46,6 @@ from cometd_chat.log.log import Draft, Record
 from cometd_chat.transports.event import Event
 from cometd_chat.transports.held import HeldRequest
 
-MAX_TEXT = 8000
 MAX_CLIENT_ID = 64
 
 #: When the daemon stops, readers come back within so many seconds, not all at once.
@@ -56,9 +53,6 @@ REOPEN_WITHIN = 3.0
 
 #: Seconds after which those come back whose token is a new one; their browser has it by then.
 RENEWED_AFTER = 1.0
-
-#: Control characters other than newline and tab, and halves of surrogate pairs.
-_UNSPEAKABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Chat:
@@ -422,38 +416,11 @@ def _refuse_gone(rooms: Sequence[Room]) -> None:
             raise RoomNotFound(f"The room {room.name} is gone: nobody had spoken in it.")
 
 
-def message_text(text: object) -> str:
-    """What somebody says, as it is kept.
-
-    :raises InvalidRequest: it can't be a message.
-    """
-    if not isinstance(text, str):
-        raise _refused("text", "a string is needed")
-    text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
-    if not text:
-        raise _refused("text", "there is nothing in it")
-    if len(text) > MAX_TEXT:
-        raise _refused("text", f"too long: {len(text)} of {MAX_TEXT} characters")
-    wrong = _UNSPEAKABLE.search(text)
-    if wrong is not None:
-        detail = f"the character U+{ord(wrong[0]):04X} can't be in a message"
-        raise InvalidRequest(
-            "There is a character in it that can't be seen, and can't be sent.",
-            fields=[FieldError("text", detail)],
-        )
-    return text
-
-
 def _client_id(client_id: object) -> str | None:
     if client_id is None:
         return None
     if not isinstance(client_id, str) or not 1 <= len(client_id) <= MAX_CLIENT_ID:
-        raise _refused("client_id", f"1 to {MAX_CLIENT_ID} characters are needed")
+        raise refused("client_id", f"1 to {MAX_CLIENT_ID} characters are needed")
     if not all(" " <= each <= "~" for each in client_id):
-        raise _refused("client_id", "only printable ASCII can be in it")
+        raise refused("client_id", "only printable ASCII can be in it")
     return client_id
-
-
-def _refused(field: str, detail: str) -> InvalidRequest:
-    sentence = detail[0].upper() + detail[1:]
-    return InvalidRequest(f"{sentence}.", fields=[FieldError(field, detail)])

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from cometd_chat.chat.chat import MAX_TEXT, message_text
 from cometd_chat.chat.limits import IN_USE, MADE
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import (
@@ -36,69 +35,6 @@ def say(
     house: House, who: Session, text: object, client_id: object = None, room: str = "lobby"
 ) -> tuple[Event, bool]:
     return now(house.chat.say(who, house.room(room), text, client_id, address=HERE))
-
-
-def refusal(text: object) -> str:
-    with pytest.raises(InvalidRequest) as raised:
-        message_text(text)
-    (field,) = raised.value.fields
-    assert field.field == "text"
-    return field.detail
-
-
-# -- texts
-
-
-@pytest.mark.parametrize(
-    ("typed", "kept"),
-    [
-        ("hi", "hi"),
-        ("  hi \n", "hi"),
-        ("a\r\nb\rc\nd", "a\nb\nc\nd"),
-        ("a\n\n\nb", "a\n\n\nb"),
-        ("a\tb", "a\tb"),
-        ("👩‍👩‍👧‍👦", "👩‍👩‍👧‍👦"),
-        ("\u202eright to left", "\u202eright to left"),
-        ("a\u2028b", "a\u2028b"),
-        ("</script>", "</script>"),
-        ("\ufffe", "\ufffe"),
-        ("e\u0301", "e\u0301"),  # a text is not normalised: it is nobody's name
-    ],
-)
-def test_texts_that_are_good(typed: str, kept: str) -> None:
-    assert message_text(typed) == kept
-
-
-@pytest.mark.parametrize("typed", ["", " ", "\n\r\n\t", "\u3000\u2003"])
-def test_nothing_is_no_message(typed: str) -> None:
-    assert refusal(typed) == "there is nothing in it"
-
-
-@pytest.mark.parametrize("typed", [None, 7, 1.5, True, [], {}, b"hi"])
-def test_what_is_no_string(typed: object) -> None:
-    assert refusal(typed) == "a string is needed"
-
-
-@pytest.mark.parametrize("code", [*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)])
-def test_control_characters(code: int) -> None:
-    if code == 0x0D:
-        assert message_text("a\rb") == "a\nb"
-    else:
-        assert f"U+{code:04X}" in refusal(f"a{chr(code)}b")
-
-
-@pytest.mark.parametrize("code", [0xD800, 0xDBFF, 0xDC00, 0xDFFF])
-def test_halves_of_surrogate_pairs(code: int) -> None:
-    assert f"U+{code:04X}" in refusal(f"a{chr(code)}b")
-
-
-def test_the_length_of_a_text() -> None:
-    assert MAX_TEXT == 8000
-    assert message_text("x") == "x"
-    assert len(message_text(" " + "😀" * 8000 + "\n")) == 8000
-    assert refusal("x" * 8001) == "too long: 8001 of 8000 characters"
-    # CR LF is one character.
-    assert len(message_text("\r\n".join("x" * 4000) + "x")) == 8000
 
 
 # -- saying
