@@ -221,6 +221,15 @@ _TEXT_LINES = {
 }
 
 
+def for_people(text: str) -> str:
+    """What people are shown of a text: not what would only change how its neighbours look."""
+    text = re.sub("[\u2028\u2029]", "\n", text)
+    hidden = "\u200e\u200f\u061c" + "".join(map(chr, range(0x202A, 0x202F)))
+    hidden += "".join(map(chr, [*range(0x2066, 0x2070), *range(0xFFF9, 0xFFFC)]))
+    hidden += "".join(map(chr, range(0xE0000, 0xE0080)))
+    return text.translate(dict.fromkeys(map(ord, hidden)))
+
+
 def read_text(body: bytes) -> list[Seen]:
     """Lines for people; one that is indented goes on with the one before."""
     whole: list[str] = []
@@ -294,7 +303,9 @@ def read_classic(body: bytes) -> list[Seen]:
     page.close()
     assert "script" not in page.tags
     found: list[Seen] = []
-    for line in page.lines:
+    for indented in page.lines:
+        line = indented.replace("\n\u00a0\u00a0", "\n")
+        assert indented == line.replace("\n", "\n\u00a0\u00a0"), "it begins as no other does"
         for kind, pattern in _CLASSIC_LINES.items():
             match = pattern.fullmatch(line)
             if match is not None:

@@ -4,8 +4,9 @@ What it is: pure functions from events to bytes. A framing is shared by all requ
 
 What it may know: `Event`. Not requests, not sockets, not the chat's rules.
 
-Invariant: whatever text an event carries, the framing's own decoder gives the same text back, and
-no text can end an event early, start another or run as code.
+Invariant: whatever text an event carries, the framing's own decoder gives the same text back (where
+it is for people, without what they can't see); and no text can end an event early, start another or
+run as code.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import attrs
 import msgspec
 
 from cometd_chat.transports.event import Event
+from cometd_chat.transports.lines import for_terminal, split, turns
 
 #: A document of which less has come is not shown, nor are its scripts run, in WebKit (Safari and
 #: every browser of iOS): 512 bytes in WebKitGTK 2.50, 1,024 in Safaris of before. What a browser
@@ -309,7 +311,7 @@ class Text(EachAlone):
             return b""
         if self._rooms and "room" in event.fields:
             line = f"#{event.fields['room']} {line}"
-        return line.replace("\n", "\n  ").encode() + b"\n"
+        return for_terminal(line).encode() + b"\n"
 
     def _position(self, event: Event) -> str | None:
         if event.type not in ("hello", "heartbeat"):
@@ -395,17 +397,22 @@ class Classic:
         return b"" if line is None else f'<p dir="auto">{line}</p>\n'.encode()
 
 
+def _apart(text: str) -> str:
+    """A text in HTML. One that would change the order of its neighbours is isolated from them."""
+    return f"<bdi>{escape(text)}</bdi>" if turns(text) else escape(text)
+
+
 def _classic_line(event: Event) -> str | None:
     fields = event.fields
     if event.type == "message":
-        text = escape(fields["text"]).replace("\n", "<br>")
-        return f"[ {escape(fields['from'])} ] {text}"
+        text = "<br>&#160;&#160;".join(map(_apart, split(fields["text"])))
+        return f"[ {_apart(fields['from'])} ] {text}"
     if event.type == "join":
         address = f" from {escape(fields['address'])}" if "address" in fields else ""
-        return f"User {escape(fields['from'])}{address} is joining the chat."
+        return f"User {_apart(fields['from'])}{address} is joining the chat."
     if event.type == "leave":
-        return f"User {escape(fields['from'])} is leaving the chat."
+        return f"User {_apart(fields['from'])} is leaving the chat."
     show = _LINES.get(event.type)
     if show is None or event.type == "reopen":
         return None
-    return escape((show(event) or "").removeprefix("* "))
+    return _apart((show(event) or "").removeprefix("* "))

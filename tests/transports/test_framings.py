@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -101,6 +102,17 @@ DOORS: dict[str, tuple[Callable[[], Framing], Callable[[bytes], list[Seen]]]] = 
 }
 
 
+#: Those made for people leave out what a person can't see.
+FOR_PEOPLE = ("text", "text of several rooms")
+
+
+def expected(door: str, text: str) -> str:
+    """A text as the door shows it."""
+    if door in FOR_PEOPLE:
+        return decoders.for_people(text)
+    return re.sub("[\u2028\u2029]", "\n", text) if door == "openchat" else text
+
+
 def through(door: str, events: Sequence[Event]) -> list[Seen]:
     """Events as the door's own decoder sees them, in one body with a begin and an end."""
     make, decode = DOORS[door]
@@ -113,7 +125,8 @@ def through(door: str, events: Sequence[Event]) -> list[Seen]:
 @pytest.mark.parametrize("door", DOORS)
 def test_hostile_text_comes_back(door: str, text: str) -> None:
     (seen,) = through(door, [message(text)])
-    assert (seen["type"], seen["from"], seen["text"]) == ("message", "alice", text)
+    assert (seen["type"], seen["from"]) == ("message", "alice")
+    assert seen["text"] == expected(door, text)
 
 
 # All doors in one test: pytest-twisted wraps a test of hypothesis once for each parameter.
@@ -121,7 +134,8 @@ def test_hostile_text_comes_back(door: str, text: str) -> None:
 def test_any_texts_come_back_as_so_many_events(said: list[str]) -> None:
     events = [message(text, id) for id, text in enumerate(said, 1)]
     for door in DOORS:
-        assert [seen["text"] for seen in through(door, events)] == said, door
+        wanted = [expected(door, text) for text in said]
+        assert [seen["text"] for seen in through(door, events)] == wanted, door
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -201,6 +215,26 @@ class TestServerSentEvents:
         assert not decoders.read_event_stream(framed[:-1]).dispatched
 
 
+class TestLinesOfTheClassicPage:
+    def line(self, text: str, name: str = "alice") -> str:
+        event = Event({**message(text).fields, "from": name}, 17)
+        return classic().frame([event]).decode()
+
+    @pytest.mark.parametrize("end", ["\n", "\u2028", "\u2029"])
+    def test_a_further_line_is_indented(self, end: str) -> None:
+        text = f"hi{end}[ bob ] I quit{end}User bob is leaving the chat."
+        assert self.line(text) == (
+            '<p dir="auto">[ alice ] hi<br>&#160;&#160;[ bob ] I quit'
+            "<br>&#160;&#160;User bob is leaving the chat.</p>\n"
+        )
+
+    def test_what_turns_the_order_turns_only_its_own(self) -> None:
+        assert self.line("\u202e<olleh>") == (
+            '<p dir="auto">[ alice ] <bdi>\u202e&lt;olleh&gt;</bdi></p>\n'
+        )
+        assert self.line("hi", name="\u05d0") == ('<p dir="auto">[ <bdi>\u05d0</bdi> ] hi</p>\n')
+
+
 class TestPoll:
     def test_says_where_to_go_on(self) -> None:
         events = [message("a", 4), Event({"type": "heartbeat", "cursor": "9.k3f9"})]
@@ -249,6 +283,33 @@ class TestText:
     def test_lines(self, fields: dict[str, Any], line: str) -> None:
         event = Event({**fields, "room": "lobby"} if "from" in fields else fields)
         assert Text().frame([event]).decode() == line
+
+    @pytest.mark.parametrize("end", ["\n", "\u2028", "\u2029"])
+    def test_no_line_of_a_message_begins_as_one_of_ours_does(self, end: str) -> None:
+        text = f"hi{end}[bob] I quit{end}* bob left{end}"
+        assert Text().frame([message(text)]).decode() == (
+            "[alice] hi\n  [bob] I quit\n  * bob left\n  \n"
+        )
+
+    @pytest.mark.parametrize(
+        "unseen",
+        [
+            *("\u061c\u200e\u200f", "\u202a\u202b\u202c\u202d\u202e", "\u2066\u2067\u2068\u2069"),
+            *("\u206a\u206f", "\ufff9\ufffa\ufffb", "\U000e0001\U000e0041\U000e007f"),
+        ],
+    )
+    def test_nothing_turns_the_order_of_what_a_terminal_shows(self, unseen: str) -> None:
+        """A message, a refusal of one, and where a name ever held it."""
+        text = unseen.join("abc")
+        assert Text().frame([message(text)]) == b"[alice] abc\n"
+        assert Text().frame([Event({"type": "error", "detail": text})]) == b"! abc\n"
+        assert Text().frame([Event({"type": "join", "from": text})]) == b"* abc joined\n"
+
+    def test_what_people_write_stays(self) -> None:
+        text = (
+            "\u0645\u0631\u062d\u0628\u0627 \U0001f469\u200d\U0001f467 a\u00adb\tc \u200c e\u0301"
+        )
+        assert Text().frame([message(text)]).decode() == f"[alice] {text}\n"
 
     def test_says_the_room_when_there_are_several(self) -> None:
         framing = Text(rooms=True)

@@ -159,7 +159,7 @@ def test_a_text_is_text(site: MemorySite, alice: dict[str, str]) -> None:
     hostile = "</p><script>alert(1)</script> & \"q\" 'q'\n{{ 7 }}"
     stream = site.get("/chat?action=openchat", headers=alice)
     post(site, alice, action="post", message=hostile)
-    assert lines(stream)[-1] == f"[ alice ] {hostile}"
+    assert lines(stream)[-1] == f"[ alice ] {hostile}".replace("\n", "\n\u00a0\u00a0")
     assert "<script>alert" not in stream.text
 
 

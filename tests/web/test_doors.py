@@ -142,7 +142,9 @@ class TestLive:
         client = Client(site, door)
         text = "</script><!--\n\ndata: x\n* bob left\u2028\n&amp; <b>"
         site.say(text)
-        assert client.texts() == [text]
+        # To people U+2028 is the end of a line like any other.
+        shown = text if door in JSON else text.replace("\u2028", "\n")
+        assert client.texts() == [shown]
 
     @pytest.mark.parametrize("door", JSON)
     def test_joins_leaves_and_typing_are_seen(self, site: MemorySite, door: str) -> None:
