@@ -31,7 +31,7 @@ from cometd_chat.bayeux.connects import MetaConnect
 from cometd_chat.bayeux.exchange import Exchange
 from cometd_chat.bayeux.extensions import CONNECT, HANDSHAKE
 from cometd_chat.bayeux.faults import Fault
-from cometd_chat.bayeux.messages import Message, extension_fields
+from cometd_chat.bayeux.messages import BadMessage, Message, extension_fields
 from cometd_chat.bayeux.published import publish_key
 from cometd_chat.bayeux.session import Session
 from cometd_chat.errors import ChatError
@@ -56,7 +56,7 @@ class _Stopped(Exception):
 class Request:
     """One payload on its way through.
 
-    :param session: of its first message; None when there is none, or she may not use it.
+    :param session: of its first message that has one which its peer may use; None when none has.
     :param size: how many messages it has.
     :param connect: the connect among them.
     :param begin: what is to begin once the replies are on their way.
@@ -145,6 +145,8 @@ class Dispatcher:
             return self._refusal(message, request.session, error)
 
     async def _handle(self, message: Message, request: Request) -> Answer:
+        if isinstance(message, BadMessage):
+            raise faults.message_invalid(message.reason)
         if not _is_scalar(message.get("id")):
             raise faults.message_id_invalid()
         channel = message.get("channel")

@@ -73,6 +73,11 @@ def channel_invalid(channel: str) -> Fault:
     return Fault(405, "channel_invalid", [channel])
 
 
+def message_invalid(reason: str) -> Fault:
+    """It is no message; those beside it are as good as without it."""
+    return Fault(400, "message_invalid", [reason])
+
+
 def message_id_invalid() -> Fault:
     return Fault(405, "message_id_invalid")
 

@@ -5,11 +5,12 @@ What it is: the decoding of what a transport brought, and the one encoding of wh
 What it may know: JSON and the envelope of Bayeux. Not what any message means.
 
 Invariant: whatever the bytes are, the result is a list of JSON objects that can be encoded again,
-or a typed refusal.
+or a typed refusal; one message that is none costs no other anything.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -43,8 +44,27 @@ class Bounds:
     max_depth: int = 64
 
 
+class BadMessage(Message):
+    """One that can't be handled: what is left of it is what the reply repeats.
+
+    :param reason: why not.
+    """
+
+    def __init__(self, content: object, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+        said = content if isinstance(content, dict) else {}
+        for field in ("channel", "id"):
+            value = said.get(field)
+            if isinstance(value, str | int) and _is_plain(value):
+                self[field] = value
+
+
 def decode(body: bytes | str, bounds: Bounds) -> list[Message]:
     """The messages of a request: an array of objects, or one bare object.
+
+    What is none, or none that could be said again, is a `BadMessage`: the others are as good as
+    without it.
 
     :param body: JSON; bytes are UTF-8.
     :raises InvalidRequest: it is something else. (Bayeux 1.0, section 3)
@@ -53,28 +73,61 @@ def decode(body: bytes | str, bounds: Bounds) -> list[Message]:
     if len(body) > bounds.max_bytes:
         raise BodyTooLarge(f"A request has at most {bounds.max_bytes} bytes: send less at once.")
     try:
-        content = _decode(body)
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        raise InvalidRequest(f"The request has to be JSON in UTF-8: {error}.") from None
-    except RecursionError:
-        raise _too_deep(bounds) from None
+        content, lenient = _decode(body), False
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        content, lenient = _decode_leniently(body, error), True
     messages = [content] if isinstance(content, dict) else content
-    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
+    is_array = isinstance(messages, list)
+    if not is_array or (messages and not any(isinstance(each, dict) for each in messages)):
         raise InvalidRequest("The request has to be an array of messages, which are JSON objects.")
     if len(messages) > bounds.max_messages:
         raise BodyTooLarge(
             f"A request has at most {bounds.max_messages} messages, not {len(messages)}."
         )
-    if _brackets(body) > bounds.max_depth and _is_deeper(messages, bounds.max_depth):
-        raise _too_deep(bounds)
-    for message in messages:
-        for field in _REPLY_FIELDS:
-            message.pop(field, None)
+    deep = _brackets(body) > bounds.max_depth
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            messages[index] = BadMessage(message, "A message is a JSON object")
+        elif deep and _is_deeper(message, bounds.max_depth - 1):
+            reason = f"Arrays and objects may be {bounds.max_depth} deep in one another"
+            messages[index] = BadMessage(message, reason)
+        elif lenient and not _is_plain(message):
+            reason = "There are halves of characters in it or numbers that are too large"
+            messages[index] = BadMessage(message, reason)
+        else:
+            for field in _REPLY_FIELDS:
+                message.pop(field, None)
     return messages
 
 
-def _too_deep(bounds: Bounds) -> InvalidRequest:
-    return InvalidRequest(f"Arrays and objects may be {bounds.max_depth} deep in one another.")
+def _decode_leniently(body: bytes | str, error: Exception) -> Any:
+    """JSON in which something may stand that can't be passed on, such as half of a character, so
+    that only the message in which it stands has to be refused.
+
+    :param error: why it could not be decoded strictly.
+    :raises InvalidRequest: it is no JSON, or so deep that nobody reads it.
+    """
+    try:
+        text = body if isinstance(body, str) else body.decode()
+        return json.loads(text, parse_constant=_refuse_constant)
+    except ValueError:
+        raise InvalidRequest(f"The request has to be JSON in UTF-8: {error}.") from None
+    except RecursionError:
+        raise InvalidRequest("Arrays and objects are too deep in one another.") from None
+
+
+def _refuse_constant(name: str) -> None:
+    """(RFC 8259, section 6, has no such numbers.)"""
+    raise ValueError(name)
+
+
+def _is_plain(content: object) -> bool:
+    """Whether something can be said as JSON in UTF-8."""
+    try:
+        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        return False
+    return True
 
 
 def _brackets(body: bytes | str) -> int:

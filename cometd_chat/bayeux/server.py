@@ -158,14 +158,14 @@ class BayeuxServer:
         await self._dispatcher.process(messages, request)
 
     def _session_of(self, messages: Sequence[Message], exchange: Exchange) -> Session | None:
-        """Whose request it is: that of its first message, if the peer may use her session."""
-        if not messages:
-            return None
-        session = self.session(messages[0].get("clientId"))
-        if session is None or not self._admits(session, exchange.peer, exchange.line):
-            return None
-        session.heard_at = self._reaper.seconds()
-        return session
+        """Whose request it is: that of its first message that has one which the peer may use. The
+        messages of others are refused."""
+        for client_id in dict.fromkeys(_client_id(each) for each in messages):
+            session = self.session(client_id)
+            if session is not None and self._admits(session, exchange.peer, exchange.line):
+                session.heard_at = self._reaper.seconds()
+                return session
+        return None
 
     def _admits(self, session: Session, peer: Peer, line: Line | None) -> bool:
         admitted = session.binding.admits(peer, None if line is None else line.opened_at)
@@ -455,3 +455,8 @@ class BayeuxServer:
             call(*arguments)
         except Exception:
             self._log.failure(text)
+
+
+def _client_id(message: Message) -> str | None:
+    client_id = message.get("clientId")
+    return client_id if isinstance(client_id, str) else None

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from cometd_chat.bayeux import faults
 from cometd_chat.bayeux.faults import Fault
 from cometd_chat.bayeux.messages import (
+    BadMessage,
     Bounds,
+    Message,
     array,
     decode,
     encode,
@@ -67,7 +69,7 @@ def test_an_empty_array_is_no_mistake() -> None:
     "body",
     [
         *(b"", b"null", b"7", b'"x"', b"true", b"[1]", b"[[]]", b"[null]", b"{", b"[{}", b"\xff"),
-        *(b'[{"a": "\\ud800"}]', b"[{}] x", '["\ud800"]', b"\xef\xbb\xbf[]", b"[{}, 1e999]"),
+        *(b"[{}] x", '["\ud800"]', b"\xef\xbb\xbf[]", b"[{}, NaN]", b'[{}, {"a": "\xff"}]'),
     ],
 )
 def test_refuses_what_is_no_request(body: bytes | str) -> None:
@@ -82,18 +84,49 @@ def test_refuses_too_much() -> None:
         decode(b"[{},{},{}]", Bounds(max_messages=2))
 
 
-@pytest.mark.parametrize("depth", [66, 1000, 100_000])
-def test_refuses_what_is_too_deep(depth: int) -> None:
-    body = b'[{"data":' + b"[" * depth + b"]" * depth + b"}]"
+GOOD: Message = {"channel": "/a", "id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("bad", "left"),
+    [
+        ("7", {}),
+        ("null", {}),
+        ('["channel", "/b"]', {}),
+        ('{"channel": "/b", "id": "2", "data": "\\ud83d"}', {"channel": "/b", "id": "2"}),
+        ('{"channel": "/\\udc00", "id": 3}', {"id": 3}),
+        ('{"channel": "/b", "data": {"\\ud83d": 1}}', {"channel": "/b"}),
+        ('{"channel": "/b", "id": {}, "data": 1e999}', {"channel": "/b"}),
+        ('{"id": "4", "data": ' + "[" * 64 + "]" * 64 + "}", {"id": "4"}),
+    ],
+)
+def test_one_that_is_no_message_leaves_the_others_alone(bad: str, left: Message) -> None:
+    good = json.dumps(GOOD)
+    first, second, third = decode(f"[{good},{bad},{good}]".encode(), BOUNDS)
+    assert first == third == GOOD
+    assert not isinstance(first, BadMessage)
+    assert not isinstance(third, BadMessage)
+    assert isinstance(second, BadMessage)
+    assert second == left
+    assert second.reason
+
+
+@pytest.mark.parametrize("depth", [64, 300])
+def test_what_is_too_deep_is_no_message(depth: int) -> None:
+    (message,) = decode(b'[{"data":' + b"[" * depth + b"]" * depth + b"}]", BOUNDS)
+    assert isinstance(message, BadMessage)
+
+
+def test_what_is_too_deep_for_anybody_is_no_request() -> None:
     with pytest.raises(InvalidRequest, match="deep"):
-        decode(body, BOUNDS)
+        decode(b'[{"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}]", BOUNDS)
 
 
 def test_counts_depth_and_not_brackets() -> None:
     wide: list[dict[str, Any]] = [{"data": [[] for _ in range(1000)]}]
     assert decode(json.dumps(wide), Bounds(max_depth=4)) == wide
-    with pytest.raises(InvalidRequest):
-        decode(json.dumps(wide), Bounds(max_depth=3))
+    (message,) = decode(json.dumps(wide), Bounds(max_depth=3))
+    assert isinstance(message, BadMessage)
 
 
 def test_what_only_a_server_says_does_not_count() -> None:

@@ -8,6 +8,7 @@ subscriptions, server-side disconnect.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.errors import NotFound
-from tests.bayeux.parts import KINDS, POLL, PUSH, STREAM, Client, FakeLine, World
+from tests.bayeux.parts import KINDS, POLL, PUSH, STREAM, Client, FakeExchange, FakeLine, World
 
 UNKNOWN = "402::session_unknown"
 
@@ -121,13 +122,33 @@ def test_another_session_can_not_be_used_in_the_middle_of_a_batch() -> None:
     assert victim.data() == [1, 4]
 
 
-def test_the_first_message_settles_whose_request_it_is() -> None:
+def test_the_first_message_of_a_session_settles_whose_request_it_is() -> None:
     world = World()
-    client = world.client()
+    client, other = world.client(), world.client()
     replies = client.ask(
-        {"channel": "/app/x", "data": 1, "clientId": "x"}, {"channel": "/app/x", "data": 2}
+        {"channel": "/app/x", "data": 1, "clientId": "x"},
+        {"channel": "/app/x", "data": 2},
+        {"channel": "/app/x", "data": 3, "clientId": other.id},
+        {"channel": "/app/x", "data": 4},
     ).messages
-    assert [each["error"] for each in replies] == [UNKNOWN, UNKNOWN]
+    assert [each.get("error") for each in replies] == [UNKNOWN, None, UNKNOWN, None]
+
+
+def test_one_bad_message_refuses_no_other() -> None:
+    client = World().client()
+    client.subscribe("/app/x")
+    body = json.dumps([{"channel": "/app/x", "clientId": client.id, "id": n} for n in range(3)])
+    for number, data in enumerate(("1", '"\\ud83d"', "3")):
+        body = body.replace(f'"id": {number}', f'"id": {number}, "data": {data}')
+    exchange = FakeExchange(client.peer)
+    client.world.server.process(client.world.server.decode(body), exchange)
+    client.world.turn()
+    good, bad, last = exchange.messages
+    assert [good["successful"], last["successful"]] == [True, True]
+    assert bad.pop("error").startswith("400:There are halves of characters in it")
+    assert bad == {"channel": "/app/x", "id": 1, "successful": False}
+    client.connect()
+    assert client.data() == [1, 3]
 
 
 # -- leaving

@@ -273,6 +273,17 @@ class TestWebSocket:
         alice.line.connection.send(frame)
         assert alice.line.close_code() == code
 
+    @pytest.mark.parametrize("bad", ["7", '{"channel": "/app/x", "data": "\\ud83d"}'])
+    def test_what_is_no_message_is_refused_alone(self, site: MemorySite, bad: str) -> None:
+        alice = Client(site, SOCKET, name="alice").joined("/app/x")
+        assert alice.line is not None
+        good = json.dumps(alice.full({"channel": "/app/x", "data": 1}))
+        alice.line.connection.send(client_frame(TEXT, f"[{bad},{good}]".encode()))
+        refused, published, delivered = alice.line.messages()[-3:]
+        assert refused["error"].endswith(":message_invalid")
+        assert published["successful"]
+        assert delivered["data"] == 1
+
     def test_a_large_message_and_bare_ones(self, site: MemorySite) -> None:
         alice = Client(site, SOCKET, name="alice").joined("/app/big")
         text = "x" * 200_000
