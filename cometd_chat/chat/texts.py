@@ -70,7 +70,13 @@ def message_text(text: object) -> str:
         raise refused("text", f"too long: {len(text)} of {MAX_TEXT} characters")
     wrong = _UNSPEAKABLE.search(text)
     if wrong is not None:
-        raise refused("text", f"the character U+{ord(wrong[0]):04X} can't be in a message")
+        # Its number is for who writes programs.
+        raise InvalidRequest(
+            "There is a character in it that can't be seen, and can't be sent.",
+            fields=[
+                FieldError("text", f"the character U+{ord(wrong[0]):04X} can't be in a message")
+            ],
+        )
     return bound_marks(text)
 
 

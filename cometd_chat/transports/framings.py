@@ -365,6 +365,7 @@ class Classic:
     :param name: hers.
     :param heartbeat: what shows that the line is alive.
     :param tail: the end of the page, from the cursor with which to go on (None: don't go on).
+    :param show: an event as HTML, empty for one that is not shown; by default the bare line.
     """
 
     door: ClassVar[str] = "openchat"
@@ -375,6 +376,7 @@ class Classic:
     name: str
     heartbeat: str
     tail: Callable[[str | None], str]
+    show: Callable[[Event], str] = attrs.field(factory=lambda: _bare_line)
     _cursor: str | None = attrs.field(init=False, default=None)
 
     def begin(self) -> bytes:
@@ -393,8 +395,7 @@ class Classic:
     def _one(self, event: Event) -> bytes:
         if event.type == "heartbeat":
             return self.heartbeat.encode()
-        line = _classic_line(event)
-        return b"" if line is None else f'<p dir="auto">{line}</p>\n'.encode()
+        return self.show(event).encode()
 
 
 def _apart(text: str) -> str:
@@ -402,17 +403,28 @@ def _apart(text: str) -> str:
     return f"<bdi>{escape(text)}</bdi>" if turns(text) else escape(text)
 
 
-def _classic_line(event: Event) -> str | None:
+def classic_line(event: Event, show: Callable[[str], str] = _apart) -> str:
+    """A line of the classic page, in HTML; empty for an event that is not shown.
+
+    :param show: a line of a message, in HTML.
+    """
     fields = event.fields
     if event.type == "message":
-        text = "<br>&#160;&#160;".join(map(_apart, split(fields["text"])))
+        text = "<br>&#160;&#160;".join(map(show, split(fields["text"])))
         return f"[ {_apart(fields['from'])} ] {text}"
+    if event.type == "join" and "was" in fields:
+        return f"User {_apart(fields['was'])} is now called {_apart(fields['from'])}."
     if event.type == "join":
         address = f" from {escape(fields['address'])}" if "address" in fields else ""
         return f"User {_apart(fields['from'])}{address} is joining the chat."
     if event.type == "leave":
-        return f"User {_apart(fields['from'])} is leaving the chat."
-    show = _LINES.get(event.type)
-    if show is None or event.type == "reopen":
-        return None
-    return _apart((show(event) or "").removeprefix("* "))
+        return "" if "now" in fields else f"User {_apart(fields['from'])} is leaving the chat."
+    line = _LINES.get(event.type)
+    if line is None or event.type == "reopen":
+        return ""
+    return _apart((line(event) or "").removeprefix("* "))
+
+
+def _bare_line(event: Event) -> str:
+    line = classic_line(event)
+    return f'<p dir="auto">{line}</p>\n' if line else ""

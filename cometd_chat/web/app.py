@@ -50,7 +50,7 @@ from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.pages import Pages
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
-from cometd_chat.web.screens import Screens
+from cometd_chat.web.screens import Screens, chat_url, fits_in_address
 from cometd_chat.web.static_files import StaticFile, static_files
 
 _DUPLEX = re.compile(rb"/rooms/[^/]+\.txt|/api/v1/events/duplex")
@@ -313,9 +313,13 @@ class ChatApp:
                 session=session,
                 plain=plain,
             )
+        # Without script the page of the room stands still; the classic one does not.
+        live = form.text("view") == "live"
+        if live and fits_in_address(text):
+            return answers.see_other(request, chat_url(room=room, message=text))
         if text:
             # Somebody wrote before she was in: it waits in the composer.
-            show = self._screens.plain if plain else self._screens.room
+            show = self._screens.plain if plain or live else self._screens.room
             return await show(request, session, self._chat.rooms.find(room), draft=text)
         view = self._new_plain() if plain else ""
         return answers.see_other(request, room_path(room) + view)

@@ -23,7 +23,7 @@ from cometd_chat.web.doors import Doors
 from cometd_chat.web.parameters import Parameters, refused
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
-from cometd_chat.web.screens import Screens, chat_url
+from cometd_chat.web.screens import Screens, chat_url, fits_in_address
 
 
 class ClassicServlet:
@@ -66,13 +66,15 @@ class ClassicServlet:
             return await self._log_in(request, session, room.name, form)
         if posted and action == "post":
             return await self._post(request, session, room, form)
-        if action not in ("", "form") or posted:
+        if action not in ("", "form", "side") or posted:
             raise refused("action", "login, post or openchat is needed")
         view, message = form.text("view"), form.text("message")
         if session is None or session.name_key is None:
             return self._screens.classic_log_in(
                 request, room.name, message=message, session=session, view=view
             )
+        if action == "side":
+            return self._screens.classic_side(request, session, room, view)
         if action == "form":
             return self._screens.classic_form(request, session, room, view=view, message=message)
         return self._screens.classic(request, session, room, view, message)
@@ -101,7 +103,8 @@ class ClassicServlet:
             if request.method == b"POST":
                 raise _log_in_first()
             return self._screens.classic_log_in(request, room.name, session=session)
-        framing = self._screens.classic_stream(request, session, room)
+        resumed = form.optional("cursor") is not None
+        framing = self._screens.classic_stream(request, session, room, resumed=resumed)
         return await self._doors.open_classic(request, session, room, framing, form)
 
     @shielded
@@ -128,7 +131,10 @@ class ClassicServlet:
                 session=session,
                 view=view,
             )
-        self._chat.arrive(session, self._chat.rooms.find(room), self._peers.address(request))
+        there = self._chat.rooms.find(room)
+        self._chat.arrive(session, there, self._peers.address(request))
+        if not fits_in_address(message):
+            return await self._screens.plain(request, session, there, draft=message)
         # Our own form says which view it wants, and gets an address that is new: links shows a page
         # that it has, whatever its headers say, and here that would be the log-in form.
         new = self._newest() if view else ""

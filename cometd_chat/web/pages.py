@@ -13,7 +13,6 @@ can forbid them all.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -21,11 +20,10 @@ from typing import Any, Literal
 
 import attrs
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from cometd_chat.web.forms import RefusedForm
 from cometd_chat.web.static_files import static_files
-from cometd_chat.web.transcript import transcript
+from cometd_chat.web.transcript import tamed, tamed_lines, transcript
 
 #: Where the form of the classic chat lives: in a frame of its own, answered by the form again, or
 #: in a frameset (links, ELinks), answered by the whole frameset because those stop every frame.
@@ -70,23 +68,6 @@ def content_security_policy(nonce: str) -> str:
     )
 
 
-#: Characters that let the letters after them run backwards (UAX 9, section 2.2).
-_OVERRIDES = re.compile("([\u202d\u202e])")
-
-
-def tamed(text: str) -> Markup:
-    """A text as markup in which it can't show its letters in another order than it has them.
-
-    Whatever turns their direction ends with the ``bdi`` around it: "gnp.exe" is not shown as
-    "exe.png". What stands in languages that run from right to left is none of it.
-    """
-    pieces = _OVERRIDES.split(text)
-    return Markup("").join(
-        Markup("<bdi>{}</bdi>").format(each) if at % 2 else escape(each)
-        for at, each in enumerate(pieces)
-    )
-
-
 @cache
 def _templates() -> Environment:
     """The templates, each compiled when it is first asked for: once in a process."""
@@ -98,7 +79,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["tamed"] = tamed
+    environment.filters |= {"tamed": tamed, "tamed_lines": tamed_lines}
     return environment
 
 
@@ -319,12 +300,15 @@ class Pages:
         room: str,
         stream_url: str,
         form_url: str,
+        side_url: str,
         frameset_url: str,
     ) -> str:
-        """The classic chat for graphic browsers without script: the stream above, the form below.
+        """The classic chat for graphic browsers without script: the stream above, the form below,
+        rooms and people beside them.
 
         :param stream_url: the endless page, see `classic_stream_head`.
         :param form_url: the page of `classic_form`.
+        :param side_url: the page of `classic_side`.
         :param frameset_url: the page of `classic_frameset`.
         """
         return self._render(
@@ -335,7 +319,33 @@ class Pages:
             room=room,
             stream_url=stream_url,
             form_url=form_url,
+            side_url=side_url,
             frameset_url=frameset_url,
+        )
+
+    def classic_side(
+        self,
+        *,
+        nonce: str,
+        room: RoomView,
+        rooms: Sequence[RoomView],
+        more_rooms: bool,
+        people: Sequence[PersonView],
+        framed: bool,
+    ) -> str:
+        """Rooms and people; it loads itself anew now and then. Its links are for the whole window.
+
+        :param more_rooms: there are more than these.
+        :param framed: it is in a frame beside the stream, so that it need not lead back there.
+        """
+        return self._render(
+            "classic_side.html",
+            nonce=nonce,
+            room=room,
+            rooms=rooms,
+            more_rooms=more_rooms,
+            people=people,
+            framed=framed,
         )
 
     def classic_frameset(self, *, room: str, stream_url: str, form_url: str) -> str:

@@ -21,6 +21,7 @@ from cometd_chat.chat.sessions import Session
 from cometd_chat.transports.framings import Classic
 from cometd_chat.web import answers
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.classic_lines import ClassicLines
 from cometd_chat.web.forms import RefusedForm
 from cometd_chat.web.pages import (
     CLASSIC_HEARTBEAT,
@@ -39,6 +40,9 @@ PLAIN_NEWEST = 40
 
 #: Rooms that it lists; the others are a page away.
 ROOMS_LISTED = 100
+
+#: Characters that an address carries at most.
+MOST_IN_ADDRESS = 1000
 
 
 class Screens:
@@ -258,6 +262,7 @@ class Screens:
                 room=room.name,
                 stream_url=stream_url,
                 form_url=chat_url(action="form", room=room.name, message=message, n=new),
+                side_url=chat_url(action="side", room=room.name, view="frames"),
                 frameset_url=chat_url(room=room.name, view="frameset"),
             )
         return answers.html(request, page, nonce)
@@ -287,8 +292,27 @@ class Screens:
         )
         return answers.html(request, page, nonce, status)
 
-    def classic_stream(self, request: IRequest, session: Session, room: Room) -> Classic:
-        """The framing of its endless page, with the page's policy set."""
+    def classic_side(self, request: IRequest, session: Session, room: Room, view: str) -> bytes:
+        """Rooms and people, beside the endless page."""
+        nonce = self._make_nonce()
+        self._seen(request, session, room)
+        page = self._pages.classic_side(
+            nonce=nonce,
+            room=self._view(room),
+            rooms=self._rooms(room),
+            more_rooms=len(self._chat.rooms) > ROOMS_LISTED,
+            people=self._people(room),
+            framed=view == "frames",
+        )
+        return answers.html(request, page, nonce)
+
+    def classic_stream(
+        self, request: IRequest, session: Session, room: Room, *, resumed: bool
+    ) -> Classic:
+        """The framing of its endless page, with the page's policy set.
+
+        :param resumed: it goes on from another one, so that nobody asks for what is older.
+        """
         nonce = self._make_nonce()
         request.setHeader("content-security-policy", content_security_policy(nonce))
         head = self._pages.classic_stream_head(
@@ -302,7 +326,8 @@ class Screens:
             next_url = chat_url(action="openchat", room=room.name, cursor=cursor)
             return self._pages.classic_stream_tail(next_url)
 
-        return Classic(head, session.name, CLASSIC_HEARTBEAT, tail)
+        lines = ClassicLines(room.name, now=self._now, older=not resumed)
+        return Classic(head, session.name, CLASSIC_HEARTBEAT, tail, lines)
 
     # -- what pages show
 
@@ -342,6 +367,12 @@ def chat_url(**query: str) -> str:
     """A path of the classic servlet."""
     fields = {name: value for name, value in query.items() if value}
     return "/chat?" + urlencode(fields) if fields else "/chat"
+
+
+def fits_in_address(text: str) -> bool:
+    """Whether a text that waits can be part of an address, which has 16 KiB at most; 12 bytes there
+    may be one character."""
+    return len(text) <= MOST_IN_ADDRESS
 
 
 def _classic_view(view: str) -> ClassicView:

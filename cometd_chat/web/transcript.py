@@ -2,7 +2,7 @@
 
 What it is: from the events of a room to lines with days, groups, links and the colour of a name.
 
-What it may know: the public form of an event; not HTML, requests or the log.
+What it may know: the public form of an event; not pages, requests or the log.
 
 Invariant: it only ever splits and labels. Put together again, the pieces of a text are that text;
 `static/links.js` and `static/avatar.js` do the same in the browser, by the same table of cases.
@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import attrs
+from markupsafe import Markup, escape
 
 from cometd_chat.transports.event import Event
 
@@ -34,6 +35,8 @@ _LINK = re.compile(
 )
 _TRAILING = ".,;:!?'*_~\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
 _BRACKETS = {")": "(", "]": "[", "}": "{", "\uff09": "\uff08"}
+#: Characters that let the letters after them run backwards (UAX 9, section 2.2).
+_OVERRIDES = re.compile("([\u202d\u202e])")
 _WORD = re.compile("[0-9A-Za-z]")
 _HOST = re.compile("https?://[^/?#@:.]", re.IGNORECASE | re.ASCII)
 _MAILBOX = re.compile("mailto:[^@?]+@[^@?]", re.IGNORECASE | re.ASCII)
@@ -64,6 +67,7 @@ class Line:
     :param moment: the full date and time, UTC.
     :param first: it begins a group, so the name stands above it.
     :param day: the label of the day line above it, or empty.
+    :param date: the label of its day.
     """
 
     id: int
@@ -74,6 +78,7 @@ class Line:
     moment: str
     first: bool
     day: str
+    date: str
     colour: int
     initials: str
 
@@ -125,6 +130,25 @@ def _without_trailing(url: str) -> str:
     return url[:end]
 
 
+def tamed(text: str) -> Markup:
+    """A text as markup in which it can't show its letters in another order than it has them.
+
+    Whatever turns their direction ends with the ``bdi`` around it: "gnp.exe" is not shown as
+    "exe.png". What stands in languages that run from right to left is none of it.
+    """
+    pieces = _OVERRIDES.split(text)
+    return Markup("").join(
+        Markup("<bdi>{}</bdi>").format(each) if at % 2 else escape(each)
+        for at, each in enumerate(pieces)
+    )
+
+
+def tamed_lines(text: str) -> Markup:
+    """The same, in lines for browsers that have no styles: a further line is indented, so that it
+    does not look like one of somebody else."""
+    return Markup("<br>&#160;&#160;").join(map(tamed, text.split("\n")))
+
+
 def colour_of(name: str) -> int:
     """Which colour of the palette a name has, the same here and in the browser."""
     value = 0
@@ -165,9 +189,10 @@ def transcript(messages: Sequence[Mapping[str, Any]], now: datetime) -> tuple[Li
                 pieces=linkify(event["text"]),
                 stamp=event["at"],
                 clock=f"{at:%H:%M}",
-                moment=f"{_full_date(at)}, {at:%H:%M} UTC",
+                moment=full_moment(at),
                 first=not grouped,
                 day=day_label(at, now) if new_day else "",
+                date=day_label(at, now),
                 colour=colour_of(author),
                 initials=initials_of(author),
             )
@@ -190,6 +215,11 @@ def day_label(at: datetime, now: datetime) -> str:
     if days == 1:
         return "Yesterday"
     return _full_date(at)
+
+
+def full_moment(at: datetime) -> str:
+    """The date and the time of day, UTC."""
+    return f"{_full_date(at)}, {at:%H:%M} UTC"
 
 
 def _full_date(at: datetime) -> str:

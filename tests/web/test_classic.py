@@ -117,7 +117,8 @@ def test_another_room(site: MemorySite) -> None:
 def test_a_message_that_waits_is_in_the_box(site: MemorySite, alice: dict[str, str]) -> None:
     page = site.get("/chat?message=my+%3Cstory%3E", headers=alice)
     urls = [unescape(url) for url in re.findall(r'<iframe[^>]* src="([^"]+)"', page.text)]
-    stream_url, form_url = urls
+    stream_url, side_url, form_url = urls
+    assert "action=side" in side_url
     assert "action=openchat" in stream_url
     assert field(site.get(form_url, headers=alice), "message") == "my <story>"
 
@@ -370,3 +371,64 @@ def test_the_view_stays_through_the_log_in_form(site: MemorySite, alice: dict[st
     assert (refused.status, field(refused, "view")) == (409, "frameset")
     over = post(site, action="post", message="hi", view="frameset")
     assert (over.status, field(over, "view")) == (401, "frameset")
+
+
+# -- what stands around its lines
+
+
+def test_a_line_has_its_day_and_its_time_and_leads_to_what_is_older(
+    site: MemorySite, alice: dict[str, str]
+) -> None:
+    site.fill(3)
+    stream = site.get("/chat?action=openchat&backlog=2", headers=alice)
+    parts = re.findall("<(h2|time|p)\\b[^>]*>(.*?)</", stream.text)
+    shown = [(tag, re.sub("<[^>]*>", "", text)) for tag, text in parts]
+    clock = r"\d\d:\d\d"
+    assert shown[0] == ("p", "Welcome alice")
+    assert shown[1] == ("p", "Older messages")
+    assert shown[2][0] == "h2"
+    assert (shown[3][0], bool(re.fullmatch(clock, shown[3][1]))) == ("time", True)
+    # Within a minute the time is said once.
+    assert shown[4:] == [("p", "[ filler ] said 2"), ("p", "[ filler ] said 3")]
+    assert 'href="/rooms/lobby/plain?before=2" target="_top"' in stream.text
+    (stamp,) = re.findall('<time datetime="([^"]+)"', stream.text)
+    assert stamp == site.get("/api/v1/rooms/lobby/messages").json()["messages"][-2]["at"]
+    # Who goes on from somewhere has seen what is older.
+    resumed = site.get(f"/chat?action=openchat&cursor={site.log.cursor(1)}", headers=alice)
+    assert "Older messages" not in resumed.text
+    assert "said 2" in resumed.text
+
+
+def test_a_line_has_its_links_and_none_looks_like_one_of_somebody_else(
+    site: MemorySite, alice: dict[str, str]
+) -> None:
+    stream = site.get("/chat?action=openchat", headers=alice)
+    text = "see https://example.org/?a=1&b <b>\n[ bob ] I quit\n\u202egnp.exe"
+    post(site, alice, action="post", message=text)
+    line = LINE.findall(stream.text)[-1]
+    assert line == (
+        '[ alice ] see <a href="https://example.org/?a=1&amp;b" rel="noopener noreferrer nofollow"'
+        ' target="_blank">https://example.org/?a=1&amp;b</a> &lt;b&gt;'
+        "<br>&#160;&#160;[ bob ] I quit"
+        "<br>&#160;&#160;<bdi><bdi>\u202e</bdi>gnp.exe</bdi>"
+    )
+
+
+def test_a_renaming_is_told_as_such(site: MemorySite, alice: dict[str, str]) -> None:
+    bob = log_in(site, "bob")
+    stream = site.get("/chat?action=openchat", headers=alice)
+    site.get("/rooms/lobby", headers=bob)
+    post(site, bob, action="login", username="robert")
+    assert lines(stream)[-1] == "User bob is now called robert."
+    assert "User bob is leaving the chat." not in lines(stream)
+
+
+def test_rooms_and_people_stand_beside_it(site: MemorySite, alice: dict[str, str]) -> None:
+    site.get("/chat?action=openchat", headers=alice)
+    side = site.get("/chat?action=side&room=lobby", headers=alice)
+    assert side.status == 200
+    assert ">alice</span>" in side.text
+    assert 'href="/chat?room=dev"' in side.text
+    assert "Back to" in side.text
+    assert "Back to" not in site.get("/chat?action=side&view=frames", headers=alice).text
+    assert "username" in site.get("/chat?action=side").text

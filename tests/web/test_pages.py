@@ -144,7 +144,14 @@ def all_pages(word: str) -> dict[str, str]:
             room=word,
             stream_url="/chat?action=openchat&room=lobby",
             form_url="/chat?action=form",
+            side_url="/chat?action=side",
             frameset_url="/chat?view=frameset",
+        ),
+        "classic_side": PAGES.classic_side(
+            nonce="N",
+            more_rooms=True,
+            framed=False,
+            **{each: around[each] for each in ("room", "rooms", "people")},
         ),
         "classic_frameset": PAGES.classic_frameset(room=word, stream_url="/a", form_url="/b"),
         "classic_form": PAGES.classic_form(
@@ -356,7 +363,10 @@ def test_log_in_keeps_what_was_typed() -> None:
         problem="That name is taken.",
         room_text="a\nb",
     )
-    assert Document(page).forms == {"/log-in": {"room": "dev", "text": "a\nb", "name": "al"}}
+    # What is in `noscript` counts for who has none: it leads to the page that is live without.
+    fields = {"room": "dev", "text": "a\nb", "name": "al", "view": "live"}
+    assert Document(page).forms == {"/log-in": fields}
+    assert '<noscript><input type="hidden" name="view" value="live"></noscript>' in page
     assert "That name is taken." in page
 
 
@@ -386,11 +396,55 @@ def test_the_classic_forms() -> None:
     assert 'target="_top"' in form
 
 
-def test_each_classic_frame_has_something_to_fall_back_on() -> None:
-    page = all_pages("x")["classic_frames"]
-    frames = re.findall(r"<iframe.*?>(.*?)</iframe>", page, re.DOTALL)
-    assert len(frames) == 2
-    assert all("<a href=" in each for each in frames)
+def test_who_has_no_frames_finds_other_pages_first() -> None:
+    document = Document(all_pages("x")["classic_frames"])
+    assert [each["href"] for each in document.named("a")] == [
+        "/rooms/x/plain",
+        "/chat?view=frameset",
+        "/chat?action=side&room=x",
+    ]
+    assert [each["name"] for each in document.named("iframe")] == ["stream", "side", "form"]
+
+
+def test_the_side_of_the_classic_page_leads_on() -> None:
+    page = PAGES.classic_side(
+        nonce="N",
+        room=RoomView("lobby", "Be kind", 2),
+        rooms=[RoomView("lobby"), RoomView("茶水間")],
+        more_rooms=False,
+        people=[PersonView("alice"), PersonView("bob")],
+        framed=True,
+    )
+    links = Document(page).named("a")
+    assert [each["href"] for each in links] == [
+        "/chat?room=%E8%8C%B6%E6%B0%B4%E9%96%93",
+        "/rooms/lobby/plain",
+        "/rooms/lobby",
+    ]
+    assert {each["target"] for each in links} == {"_top"}
+    assert '<meta http-equiv="refresh" content="30">' in page
+    assert "alice" in page
+    assert "Be kind" in page
+
+
+def test_the_newest_stands_first_on_the_plain_page_and_line_ends_are_kept() -> None:
+    spoken = [
+        message(1, "bob", "a day before", "2026-11-20T23:59:59.123Z"),
+        message(2, "bob", "first\n  line\n\nlast", "2026-11-21T19:22:00.123Z"),
+        message(3, "bob", "\u202egnp.exe\u202c", "2026-11-21T19:23:00.123Z"),
+    ]
+    page = plain_page(messages=spoken)
+    places = [page.index(each) for each in ("Today", 'id="m3"', 'id="m2"', "Yesterday", 'id="m1"')]
+    assert places == sorted(places)
+    # Indented, or they could look like lines of somebody else.
+    assert "first<br>&#160;&#160;  line<br>&#160;&#160;<br>&#160;&#160;last" in page
+    assert "<bdi>\u202e</bdi>gnp.exe" in page
+
+
+def test_no_page_without_script_says_what_only_a_script_knows() -> None:
+    for name, page in all_pages("x").items():
+        assert "onnecting" not in page, name
+        assert "hidden iframe" not in page, name
 
 
 def test_the_endless_page_is_one_wrapper_in_a_scroller_and_goes_on_by_itself() -> None:

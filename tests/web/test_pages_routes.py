@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from html import unescape
 from html.parser import HTMLParser
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urljoin, urlsplit
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -37,6 +37,8 @@ PAGES = [
     "/chat?view=frameset",
     "/chat?action=form",
     "/chat?action=form&view=frameset",
+    "/chat?action=side",
+    "/chat?action=side&view=frames",
     "/problems/not-found",
     "/nothing/here",
 ]
@@ -275,6 +277,8 @@ def test_a_page_has_little_more_than_256_kib(site: MemorySite, path: str, name: 
     assert 64 * 1024 < len(page.body) < PAGE_BYTES + 16 * 1024
     shown = [int(id) for id in re.findall(r' id="m([0-9]+)"', page.text)]
     assert 0 < len(shown) < 40
+    # The plain page has the newest first.
+    shown.sort()
     assert shown == list(range(shown[0], shown[0] + len(shown)))
     if "after" in path:
         assert shown[0] == 1
@@ -293,12 +297,28 @@ def test_logging_in(site: MemorySite) -> None:
             ({}, "/rooms/lobby"),
             ({"room": "dev"}, "/rooms/dev"),
             ({"room": "dev", "view": "plain"}, "/rooms/dev/plain"),
+            ({"room": "dev", "view": "live"}, "/chat"),
         ]
     ):
         response = post(site, "/log-in", {}, name=f"n{number}", **fields)
         assert response.status == 303
         assert urlsplit(response.header("location") or "").path == place
         assert (response.header("set-cookie") or "").startswith("comet_session_memory=")
+
+
+def test_what_was_written_before_logging_in_waits_without_script(site: MemorySite) -> None:
+    response = post(site, "/log-in", {}, name="alice", text="my <story>", view="live")
+    address = urlsplit(response.header("location") or "")
+    assert (address.path, parse_qs(address.query)["message"]) == ("/chat", ["my <story>"])
+    # What no address can carry is on a page.
+    long = "\U0001f600" * 7000
+    for path, fields in (
+        ("/log-in", {"name": "bob", "text": long, "view": "live"}),
+        ("/chat", {"action": "login", "username": "carol", "message": long, "view": "frames"}),
+    ):
+        response = post(site, path, {}, **fields)
+        assert response.status == 200
+        assert f"{long}</textarea>" in response.text
 
 
 @pytest.mark.parametrize("view", ["", "plain"])

@@ -136,10 +136,9 @@ export class Rooms {
       full = rooms.length === PAGE && found.size > known;
     }
     this.#complete = !full;
-    const current = this.#rooms.get(this.#current);
+    if (full && !found.has(this.#current)) found.set(this.#current, await ask("GET", roomPath(this.#current)));
     // What was not looked at stays as it was known.
     this.#rooms = full ? new Map([...this.#rooms, ...found]) : found;
-    if (current && full && !this.#rooms.has(this.#current)) this.#rooms.set(this.#current, current);
   }
 
   #find() {
@@ -165,8 +164,8 @@ export class Rooms {
       return /** @type {HTMLElement} */ (link.parentElement);
     });
     const hidden = found.length - shown.length;
-    if (hidden || !this.#complete && !wanted && all.length >= PAGE) {
-      lines.push(make("li", { className: "soft", textContent: hidden ? `${hidden} more: find them above` : "There are more: find them above" }));
+    if (hidden) {
+      lines.push(make("li", { className: "soft", textContent: `${hidden} more: find them above` }));
     } else if (!found.length) {
       lines.push(make("li", { className: "soft", textContent: "No such room" }));
     }
