@@ -30,9 +30,11 @@ from cometd_chat.transports import below
 from cometd_chat.transports.event import Event
 from cometd_chat.transports.framings import EachAlone
 
-#: The largest message that a peer may send, in bytes, and in how many fragments.
-MAX_MESSAGE = 64 * 1024
-MAX_FRAGMENTS = 64
+#: The largest message that a peer may send, in bytes, and in how many fragments: as much as a body
+#: has. The bound that counts is the text's own, and JSON may write each of its 8,000 code points in
+#: twelve bytes.
+MAX_MESSAGE = 256 * 1024
+MAX_FRAGMENTS = 1024
 
 #: A peer that is so many bytes behind gets no answers to its pings (RFC 6455, section 5.5.3).
 MAX_UNREAD = 64 * 1024
