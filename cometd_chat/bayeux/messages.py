@@ -18,6 +18,7 @@ import attrs
 import msgspec
 
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
+from cometd_chat.transports.body import without_mark
 
 #: One Bayeux message: a JSON object.
 Message = dict[str, Any]
@@ -60,6 +61,19 @@ class BadMessage(Message):
                 self[field] = value
 
 
+def decode_all(bodies: Sequence[bytes | str], bounds: Bounds) -> list[Message]:
+    """The messages of a request in several parts, in their order; see `decode`.
+
+    The bounds are for all of them together.
+    """
+    if sum(map(len, bodies)) > bounds.max_bytes:
+        raise _too_many_bytes(bounds)
+    messages = [message for body in bodies for message in decode(body, bounds)]
+    if len(messages) > bounds.max_messages:
+        raise _too_many(len(messages), bounds)
+    return messages
+
+
 def decode(body: bytes | str, bounds: Bounds) -> list[Message]:
     """The messages of a request: an array of objects, or one bare object.
 
@@ -71,7 +85,8 @@ def decode(body: bytes | str, bounds: Bounds) -> list[Message]:
     :raises BodyTooLarge: it is over a bound.
     """
     if len(body) > bounds.max_bytes:
-        raise BodyTooLarge(f"A request has at most {bounds.max_bytes} bytes: send less at once.")
+        raise _too_many_bytes(bounds)
+    body = without_mark(body)
     try:
         content, lenient = _decode(body), False
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -81,9 +96,7 @@ def decode(body: bytes | str, bounds: Bounds) -> list[Message]:
     if not is_array or (messages and not any(isinstance(each, dict) for each in messages)):
         raise InvalidRequest("The request has to be an array of messages, which are JSON objects.")
     if len(messages) > bounds.max_messages:
-        raise BodyTooLarge(
-            f"A request has at most {bounds.max_messages} messages, not {len(messages)}."
-        )
+        raise _too_many(len(messages), bounds)
     deep = _brackets(body) > bounds.max_depth
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
@@ -128,6 +141,14 @@ def _is_plain(content: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _too_many_bytes(bounds: Bounds) -> BodyTooLarge:
+    return BodyTooLarge(f"A request has at most {bounds.max_bytes} bytes: send less at once.")
+
+
+def _too_many(count: int, bounds: Bounds) -> BodyTooLarge:
+    return BodyTooLarge(f"A request has at most {bounds.max_messages} messages, not {count}.")
 
 
 def _brackets(body: bytes | str) -> int:

@@ -25,7 +25,7 @@ from cometd_chat.bayeux.connects import EVENTSOURCE, Connects
 from cometd_chat.bayeux.dispatch import Dispatcher, Request
 from cometd_chat.bayeux.exchange import Arrival, Exchange, Line, Peer
 from cometd_chat.bayeux.extensions import CONNECT, Chain, Extension
-from cometd_chat.bayeux.messages import Bounds, Message, decode, encode
+from cometd_chat.bayeux.messages import Bounds, Message, decode_all, encode
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Identity, Policy
 from cometd_chat.bayeux.queue import EventMessage
@@ -134,9 +134,10 @@ class BayeuxServer:
 
     # -- for transports
 
-    def decode(self, body: bytes | str) -> list[Message]:
-        """The messages of a payload; see `messages.decode`, also for what it raises."""
-        return decode(body, self.bounds)
+    def decode(self, *bodies: bytes | str) -> list[Message]:
+        """The messages of a payload, which may come in several parts; see `messages.decode_all`,
+        also for what it raises."""
+        return decode_all(bodies, self.bounds)
 
     def new_browser_id(self) -> str:
         """A value for the BAYEUX_BROWSER cookie of a browser that has none."""

@@ -2,17 +2,33 @@
 
 What it is: Tomcat's READ: bytes in, lines out. A last line needs no end where the body has one.
 
-What it may know: UTF-8 and line ends. Not what a line means.
+What it may know: UTF-8, its mark, and line ends. Not what a line means.
 
 Invariant: no more than one line's limit is ever held, and a line that is refused ends with itself.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 #: The longest line, in bytes: what 8,000 code points can take, and some.
 MAX_LINE = 64 * 1024
+
+
+#: What programs on Windows put before their UTF-8. It is no part of the text, and who reads it may
+#: leave it out (RFC 8259, section 8.1).
+BYTE_ORDER_MARK = "\ufeff"
+
+_MARK = BYTE_ORDER_MARK.encode()
+
+Text = TypeVar("Text", bound="bytes | str")
+
+
+def without_mark(data: Text) -> Text:
+    """What came, without a byte order mark at its beginning."""
+    mark: Any = BYTE_ORDER_MARK if isinstance(data, str) else _MARK
+    # A subclass of either would not stay one, but none comes here.
+    return cast(Text, data.removeprefix(mark))
 
 
 class LineListener(Protocol):
@@ -36,7 +52,7 @@ class IncomingBody:
         self._buffer = bytearray()
         # Where a line end may be: what stands before has been looked through.
         self._searched = 0
-        self._skipping = self._broken_off = False
+        self._begun = self._skipping = self._broken_off = False
         self.ended = False
 
     @property
@@ -105,6 +121,8 @@ class IncomingBody:
         listener = self._listener
         if listener is None:
             return
+        if not self._begun:
+            self._begun, line = True, without_mark(line)
         if self._skipping or len(line) > MAX_LINE:
             self._skipping = False
             listener.line_refused(f"too long: more than {MAX_LINE} bytes")

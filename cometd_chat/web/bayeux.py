@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -58,6 +58,14 @@ _BROWSER = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 #: Encodings in which old clients may send JSON; all else is UTF-8 (RFC 8259, section 8.1).
 _CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d|utf-?16(le|be)?", re.I)
+
+#: The parameter in which messages come (Bayeux 1.0, sections 6.1 and 6.2), each one or an array.
+_MESSAGE = "message"
+
+_IN_FORM = b"message="
+
+#: What no form begins with.
+_JSON_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]")
 
 _FORMS = ("application/x-www-form-urlencoded", "text/plain", "")
 _JSON = ("application/json", "text/json", "text/plain", "")
@@ -231,9 +239,9 @@ class Bayeux:
 
     def _open_poll(self, request: Any) -> None:
         lines = _remembered(request, _Lines, lambda: _lines(request))
-        body, is_form = _payload(request, lines)
+        bodies, is_form = _payload(request, lines)
         transport = CROSS_ORIGIN if is_form and lines.foreign else LONG_POLLING
-        messages = self.server.decode(body)
+        messages = self.server.decode(*bodies)
         peer = _remembered(
             request,
             (Peer, transport),
@@ -242,9 +250,9 @@ class Bayeux:
         self._process(request, messages, peer, cookies=lines.cookies)
 
     def _open_script(self, request: Any) -> bytes | None:
-        fields = parameters.query(request)
-        text = fields.optional("message")
-        if text is None:
+        fields = parameters.query(request, several=[_MESSAGE])
+        texts = fields.all(_MESSAGE)
+        if not texts:
             raise InvalidRequest(
                 f"This is a Bayeux server: POST an array of messages to {PATH}, or GET with "
                 "message= and jsonp=."
@@ -257,7 +265,7 @@ class Bayeux:
             return b""
         # Any page can load a script, with its reader's cookies: they must not count here.
         peer = self._peer(request, CALLBACK_POLLING, cookies=False)
-        messages = self.server.decode(text)
+        messages = self.server.decode(*texts)
         self._process(request, messages, peer, cookies=False, callback=callback)
         return None
 
@@ -433,27 +441,19 @@ def _lines(request: Any) -> _Lines:
     return _Lines(kind, charset, foreign, cookies=meant and not foreign)
 
 
-def _payload(request: Any, lines: _Lines) -> tuple[bytes | str, bool]:
-    """The JSON of a request's body, and whether it came as a form.
+def _payload(request: Any, lines: _Lines) -> tuple[Sequence[bytes | str], bool]:
+    """The JSON of a request's body, and whether it came as a form, perhaps in several fields.
 
     :raises NotJson: it is of a kind that can't be one.
     """
     body = parameters.body(request)
-    if lines.kind in _FORMS and body.startswith(b"message="):
-        return _form_message(body), True
+    if lines.kind in _FORMS and _IN_FORM in body and not _JSON_BEGINS.match(body):
+        messages = parameters.parse_form(body, several=[_MESSAGE]).all(_MESSAGE)
+        if messages:
+            return messages, True
     if lines.kind not in _JSON:
         raise NotJson("Send an array of messages as application/json.")
-    return _decoded(body, lines.charset), False
-
-
-def _form_message(body: bytes) -> str:
-    try:
-        fields = parse_qsl(
-            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=16
-        )
-    except ValueError:
-        raise InvalidRequest("The form has to be message= and JSON in UTF-8.") from None
-    return next(value for name, value in fields if name == "message")
+    return [_decoded(body, lines.charset)], False
 
 
 def _decoded(body: bytes, charset: str) -> bytes | str:

@@ -18,6 +18,7 @@ import msgspec
 from twisted.web.iweb import IRequest
 
 from cometd_chat.errors import FieldError, InvalidRequest, NotJson
+from cometd_chat.transports.body import without_mark
 
 MAX_FIELDS = 100
 
@@ -31,10 +32,20 @@ def refused(field: str, detail: str) -> InvalidRequest:
 
 
 class Parameters:
-    """The fields of a query or a form; each can be given once."""
+    """The fields of a query or a form; each can be given once, but for those that may be more.
 
-    def __init__(self, fields: Mapping[str, str]) -> None:
+    :param several: the values of these, in their order.
+    """
+
+    def __init__(
+        self, fields: Mapping[str, str], several: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self._fields = fields
+        self._several = several or {}
+
+    def all(self, name: str) -> Sequence[str]:
+        """All values of a field that may be given several times."""
+        return self._several.get(name, ())
 
     def text(self, name: str, default: str = "") -> str:
         """A field, or the default when it is missing."""
@@ -74,28 +85,35 @@ class Parameters:
         return min(float(text), most) if len(text) <= 30 else most
 
 
-def query(request: IRequest) -> Parameters:
+def query(request: IRequest, several: Sequence[str] = ()) -> Parameters:
     """The query's fields.
 
+    :param several: names of fields that may be given several times, see `Parameters.all`.
     :raises InvalidRequest: it isn't UTF-8, or a field is given twice.
     """
     _, _, encoded = request.uri.partition(b"?")
-    return _parse(encoded)
+    return _parse(encoded, several)
 
 
 def form(request: IRequest) -> Parameters:
-    """The fields of a form in the body.
+    """The fields of a form in the body, which says that it is one, or nothing.
 
     :raises InvalidRequest: it isn't a form.
     """
     kind = content_type(request)
     if kind not in ("application/x-www-form-urlencoded", ""):
         raise InvalidRequest("A form is needed here (application/x-www-form-urlencoded).")
-    return _parse(body(request))
+    return parse_form(body(request))
 
 
-def _parse(encoded: bytes) -> Parameters:
+def parse_form(encoded: bytes, several: Sequence[str] = ()) -> Parameters:
+    """The fields of a form, however it came; see `query`."""
+    return _parse(without_mark(encoded), several)
+
+
+def _parse(encoded: bytes, several: Sequence[str]) -> Parameters:
     fields: dict[str, str] = {}
+    lists: dict[str, list[str]] = {}
     pairs: Iterable[Sequence[str]]
     try:
         if encoded.isascii() and not _ESCAPED.search(encoded):
@@ -116,10 +134,13 @@ def _parse(encoded: bytes) -> Parameters:
     except ValueError as error:
         raise InvalidRequest(f"At most {MAX_FIELDS} fields can be sent.") from error
     for name, value in pairs:
+        if name in several:
+            lists.setdefault(name, []).append(value)
+            continue
         if name in fields:
             raise refused(name, "it is given twice")
         fields[name] = value
-    return Parameters(fields)
+    return Parameters(fields, lists)
 
 
 def body(request: IRequest) -> bytes:
@@ -145,7 +166,7 @@ def json_object(request: IRequest) -> dict[str, Any]:
     if content_type(request) != "application/json":
         raise NotJson("Send a JSON object, with the header Content-Type: application/json.")
     try:
-        value = msgspec.json.decode(body(request))
+        value = msgspec.json.decode(without_mark(body(request)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The body is not JSON: {error}.") from error
     if not isinstance(value, dict):

@@ -26,6 +26,7 @@ from cometd_chat.chat.reader import Reader
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session, refuse_replaced
 from cometd_chat.errors import ChatError, InvalidRequest, NoSession
+from cometd_chat.transports.body import without_mark
 
 #: When so many wait to be posted, the peer is read no further.
 MOST_WAITING = 16
@@ -92,7 +93,7 @@ class Talk:
     def message_received(self, text: str) -> None:
         """A JSON object, as a post."""
         try:
-            fields = msgspec.json.decode(text)
+            fields = msgspec.json.decode(without_mark(text))
         except (msgspec.DecodeError, RecursionError):
             self._add(InvalidRequest("That is not JSON."))
             return

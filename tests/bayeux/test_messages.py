@@ -61,15 +61,16 @@ def test_takes_a_bare_object() -> None:
     assert decode(b'{"channel": "/a"}', BOUNDS) == [{"channel": "/a"}]
 
 
-def test_an_empty_array_is_no_mistake() -> None:
-    assert decode(b"[]", BOUNDS) == []
+@pytest.mark.parametrize("body", [b"[]", b"\xef\xbb\xbf[]", "\ufeff[]"])
+def test_an_empty_array_is_no_mistake(body: bytes | str) -> None:
+    assert decode(body, BOUNDS) == []
 
 
 @pytest.mark.parametrize(
     "body",
     [
         *(b"", b"null", b"7", b'"x"', b"true", b"[1]", b"[[]]", b"[null]", b"{", b"[{}", b"\xff"),
-        *(b"[{}] x", '["\ud800"]', b"\xef\xbb\xbf[]", b"[{}, NaN]", b'[{}, {"a": "\xff"}]'),
+        *(b"[{}] x", '["\ud800"]', b"[]\xef\xbb\xbf", b"[{}, NaN]", b'[{}, {"a": "\xff"}]'),
     ],
 )
 def test_refuses_what_is_no_request(body: bytes | str) -> None:

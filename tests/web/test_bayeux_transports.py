@@ -125,6 +125,42 @@ class TestLongPolling:
         response = site.request("POST", "/cometd", headers=headers, body=body)
         assert response.json()[0]["id"] == "\u2603"
 
+    @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", None])
+    def test_several_messages_in_a_form(self, site: MemorySite, kind: str | None) -> None:
+        headers = {} if kind is None else {"Content-Type": kind}
+        shake = '{"channel": "/meta/handshake", "id": "%s"}'
+        parts = [shake % "1", f"[{shake % 2}, {shake % 3}]", "[]", shake % "4"]
+        body = "_=17&" + "&".join(f"message={quote(part)}" for part in parts) + "&other=&x=1&"
+        response = site.request("POST", "/cometd", headers=headers, body=body.encode())
+        assert [each["id"] for each in response.json()] == ["1", "2", "3", "4"]
+
+    def test_several_messages_together_have_the_bounds_of_one(self, site: MemorySite) -> None:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        for part in ("[" + "{}," * 2999 + "{}]", '["' + "x" * 140_000 + '"]'):
+            body = f"message={part}&message={part}".encode()
+            response = site.request("POST", "/cometd", headers=headers, body=body)
+            assert response.status == 413, response.text
+        body = b"message=[]&message=nonsense"
+        assert site.request("POST", "/cometd", headers=headers, body=body).status == 400
+
+    @pytest.mark.parametrize(
+        ("kind", "before"),
+        [
+            ("application/json", ""),
+            ("text/plain", ""),
+            ("application/x-www-form-urlencoded", "message="),
+            ("text/plain", "message="),
+            ("application/x-www-form-urlencoded", "message=%EF%BB%BF"),
+        ],
+    )
+    def test_a_byte_order_mark_is_no_part_of_it(
+        self, site: MemorySite, kind: str, before: str
+    ) -> None:
+        mark = "" if "%" in before else "\ufeff"
+        body = (mark + before + '{"channel":"/meta/handshake"}').encode()
+        response = site.request("POST", "/cometd", headers={"Content-Type": kind}, body=body)
+        assert response.json()[0]["successful"] is True
+
     def test_a_later_reply_that_waits_repeats_no_earlier_one(self, site: MemorySite) -> None:
         alice = Client(site, name="alice").joined("/chat/lobby")
         connect = alice.full({"channel": "/meta/connect", "connectionType": LONG})
