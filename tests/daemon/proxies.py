@@ -127,10 +127,10 @@ class Proxy:
         ours = ["--cacert", str(self.certificate.chain), "--resolve", resolve]
         return ["curl", "-sN", *ours, *options, self.url + path]
 
-    def duplex(self, name: str, version: str) -> list[str]:
-        """The command that talks in the lobby."""
+    def duplex(self, room: str, name: str, version: str) -> list[str]:
+        """The command that talks in a room."""
         more = self.without_expect if version == "--http1.1" else ()
-        return self.curl(f"/rooms/lobby.txt?name={name}", version, "-T.", *more)
+        return self.curl(f"/rooms/{room}.txt?name={name}", version, "-T.", *more)
 
     def tls(self) -> ssl.SSLContext:
         """A client's context that trusts its certificate."""

@@ -18,6 +18,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPResponse
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,6 +30,8 @@ from tests.support import PATIENCE
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+
+_rooms = count(1)
 
 
 @attrs.frozen
@@ -106,6 +109,15 @@ def log_in_by_cookie(port: int, name: str) -> tuple[str, str]:
     return cookie, token
 
 
+def make_room(port: int) -> str:
+    """A room that nobody has used: what the guests of another test do when they leave is not heard
+    there."""
+    name = f"room-{next(_rooms)}"
+    token = log_in(port, f"maker-of-{name}")
+    assert once(port, "POST", "/api/v1/rooms", token=token, body={"name": name}).status == 201
+    return name
+
+
 def say(
     port: int, token: str, text: str, *, client_id: str | None = None, room: str = "lobby"
 ) -> Answer:
@@ -123,6 +135,19 @@ def history(port: int, room: str = "lobby") -> list[dict[str, Any]]:
         found += page["messages"]
         if not page["more"]:
             return found
+
+
+def people(port: int, room: str = "lobby") -> set[str]:
+    """The names of those who are in a room."""
+    answer = once(port, "GET", f"/api/v1/rooms/{room}/people")
+    return {each["name"] for each in answer.json["people"]}
+
+
+def held(port: int) -> Mapping[str, int]:
+    """How many requests each door holds; doors that hold none are left out."""
+    text = once(port, "GET", "/metrics").text
+    found = re.findall(r'^comet_chat_held_requests\{door="([\w-]+)"\} (\d+)\.0$', text, re.M)
+    return {door: int(count) for door, count in found if int(count)}
 
 
 def metric(port: int, name: str) -> float:

@@ -20,12 +20,12 @@ from urllib.parse import quote
 import attrs
 import pytest
 
-from tests.daemon.talk import history, log_in, once, wait_until
-from tests.daemon.test_vanished import held, people
+from tests.daemon.talk import held, history, log_in, once, people, wait_until
 from tests.daemon.tls import certificate
 from tests.support import Daemon, free_port, read_until
 
-HEARTBEAT, EXPIRATION_DELAY = 0.5, 4.0
+#: Nobody waits until somebody expires.
+HEARTBEAT, EXPIRATION_DELAY = 0.5, 3600.0
 
 #: Past what the lane and the general way keep of what follows a request.
 TOO_MUCH = 17_500
@@ -162,13 +162,6 @@ def test_they_are_let_go(daemon: Daemon, way: Way) -> None:
             go(peer, how, stack)
         wait_until(lambda: held(daemon.port) == {}, "none is held")
         wait_until(lambda: open_files(daemon) <= before, "no descriptor is open")
-    # Not by waiting until they expire.
-    expired = [
-        line
-        for line in once(daemon.port, "GET", "/metrics").text.splitlines()
-        if line.startswith("comet_chat_expired_total{") and not line.endswith(" 0.0")
-    ]
-    assert expired == []
     wait_until(lambda: not people(daemon.port), "no name is left")
 
 
@@ -200,7 +193,8 @@ def test_a_socket_is_read_to_its_end(daemon: Daemon, way: Way) -> None:
     for number in range(200):
         text = json.dumps({"type": "message", "text": f"said {number}"}).encode()
         peer.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
-    peer.close() if way.name == "tls" else peer.shutdown(socket.SHUT_WR)
+    # Closed wholly it would be reset, since not all is read that came: what was sent may be lost.
+    socket.socket.shutdown(peer, socket.SHUT_WR)
     wait_until(lambda: held(daemon.port) == {}, "it is not held")
     peer.close()
     wait_until(lambda: said_by("alice", daemon.port) == 200, "all is said")

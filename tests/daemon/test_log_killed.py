@@ -14,7 +14,7 @@ import pytest
 import cometd_chat
 from tests.log.support import LOBBY, PATIENCE, in_reactor, opener, wait
 
-KILLS = 12
+KILLS = 6
 
 APPENDER = Path(__file__).with_name("appender.py")
 

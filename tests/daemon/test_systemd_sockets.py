@@ -19,9 +19,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def daemon_on(
-    listener: socket.socket, directory: Path, endpoint: str, **environ: str
-) -> Daemon:
+def daemon_on(listener: socket.socket, directory: Path, endpoint: str, **environ: str) -> Daemon:
     handed = listener.fileno()
     prefix = [sys.executable, "-c", HAND_OVER, str(handed)]
     return Daemon(
