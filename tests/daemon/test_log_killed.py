@@ -7,12 +7,13 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import cometd_chat
-from tests.log.support import LOBBY, PATIENCE, in_reactor, opener, wait
+from tests.log.support import LOBBY, PATIENCE, Opener, in_reactor, opener, wait
 
 KILLS = 6
 
@@ -35,9 +36,15 @@ def append_and_die(path: Path, acknowledged: int) -> list[tuple[int, str]]:
     return [(int(id), text) for id, text in pairs]
 
 
+@pytest.fixture
+def open_store(tmp_path: Path) -> Iterator[Opener]:
+    with opener(tmp_path) as open:
+        yield open
+
+
 @pytest.mark.slow
 @in_reactor
-async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, open_store: Opener) -> None:
     chance = random.Random(26)
     path = tmp_path / "chat.sqlite"
     known: dict[int, str] = {}
@@ -46,12 +53,11 @@ async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         assert acknowledged
         assert known.keys().isdisjoint(id for id, _ in acknowledged)
         known.update(acknowledged)
-    with opener(tmp_path) as open_store:
-        log = open_store(path.name).log
-        stored = await wait(log.read([LOBBY], limit=10**6))
-        assert [record.id for record in stored] == list(range(1, log.last_id + 1))
-        texts = {record.id: record.text for record in stored}
-        assert {id: texts.get(id) for id in known} == known
-        assert len(set(texts.values())) == len(texts)
-        assert len({record.epoch for record in stored}) == KILLS
-        assert [log.position(log.cursor(id)) for id in known] == list(known)
+    log = open_store(path.name).log
+    stored = await wait(log.read([LOBBY], limit=10**6))
+    assert [record.id for record in stored] == list(range(1, log.last_id + 1))
+    texts = {record.id: record.text for record in stored}
+    assert {id: texts.get(id) for id in known} == known
+    assert len(set(texts.values())) == len(texts)
+    assert len({record.epoch for record in stored}) == KILLS
+    assert [log.position(log.cursor(id)) for id in known] == list(known)
