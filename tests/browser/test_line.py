@@ -20,7 +20,7 @@ async ([door, signs, silence]) => {
   const { Line } = await import("/static/line.js");
   let now = Date.UTC(2026, 10, 21);
   const start = now;
-  Date.now = () => now;
+  performance.now = () => now - start + 1000;
   DOORS[door].open = () => ({ close() {}, alive: () => true });
   const line = new Line(door, ["lobby"]);
   line.open({});
@@ -35,7 +35,7 @@ async ([door, signs, silence]) => {
     pass(after);
     const at = typeof what === "number" ? new Date(start + what * 1000).toISOString() : undefined;
     line.heard(at ? { type: "message", at } : { type: what });
-    line.openedAt ||= now;
+    line.openedAt ||= performance.now();
     verdict ??= line.judge(15000, 6000);
   }
   pass(silence);

@@ -18,6 +18,7 @@
  */
 
 import { DOORS, authorization } from "./doors.js";
+import { watch } from "./hints.js";
 import { Shared, canShare } from "./leader.js";
 import { Outbox, newClientId } from "./outbox.js";
 import { Stream } from "./stream.js";
@@ -62,8 +63,6 @@ export { PostError, newClientId } from "./outbox.js";
  * @property {boolean} leading this tab holds the request; false when another one does for it
  */
 
-const SECOND = 1000;
-
 /**
  * Start to listen. The first request waits until the page has loaded: any sooner, and the browser
  * would show it as loading for ever.
@@ -93,7 +92,7 @@ export class Comet {
     this.#rooms = rooms;
     this.#origin = new URL(url || "/", location.href).origin;
     this.#token = token;
-    this.#outbox = new Outbox(this.#origin, token);
+    this.#outbox = new Outbox(this.#origin, token, () => this.check());
     this.#doors = (doors ?? Object.keys(DOORS)).filter((name) => DOORS[name] && (token || !DOORS[name].byToken));
     const place = { cursor, lastId: 0 };
     const client = newClientId();
@@ -109,14 +108,12 @@ export class Comet {
   #listen() {
     const { signal } = this.#listening;
     const source = this.#source;
-    const tick = setInterval(() => source.tick(), SECOND);
-    signal.addEventListener("abort", () => clearInterval(tick));
+    const hints = { tick: () => source.tick(), wake: () => source.wake(), check: () => source.check() };
+    watch(hints, signal);
     addEventListener("pagehide", () => source.stop(), { signal });
     addEventListener("pageshow", ({ persisted }) => persisted && this.state.phase === "closed" && source.start(), {
       signal,
     });
-    addEventListener("online", () => source.wake(), { signal });
-    document.addEventListener("visibilitychange", () => document.hidden || source.wake(), { signal });
     const start = () => setTimeout(() => signal.aborted || source.start(), 0);
     if (document.readyState === "complete") start();
     else addEventListener("load", start, { signal });
@@ -182,7 +179,7 @@ export class Comet {
   #tell(room, what) {
     const headers = { "Content-Type": "application/json", ...authorization(this.#token) };
     // Best effort: whoever misses it sees the message, or the leaving, a little later.
-    fetch(this.#address(room, what), { method: "POST", headers, body: "{}", keepalive: true }).catch(() => {});
+    fetch(this.#address(room, what), { method: "POST", headers, body: "{}", keepalive: true }).catch(() => this.check());
   }
 
   /** @param {string} room @param {string} what */
@@ -211,6 +208,15 @@ export class Comet {
    */
   expect(id) {
     this.#source.expect(id);
+  }
+
+  /**
+   * Look whether the line is alive, though it seems so: call it when a request of your own to the
+   * daemon got no answer. Another line is opened beside the present one, and takes its place; when
+   * neither gives a sign of life, the state is no longer `live` within about a second.
+   */
+  check() {
+    this.#source.check();
   }
 
   /** Stop for good. */

@@ -29,7 +29,10 @@
 
 /** @typedef {Record<string, string | number>} Parameters */
 
-/** @typedef {{status: number, detail: string, retryAfter: number}} Refusal */
+/**
+ * Why something was refused; status 0 when there was no answer, `problem` as the daemon told it.
+ * @typedef {{status: number, detail: string, retryAfter: number, problem?: any}} Refusal
+ */
 
 /**
  * What a door gives back.
@@ -314,7 +317,7 @@ export function authorization(token) {
 /**
  * What an answer that is not 2xx says.
  * @param {Response} answer
- * @returns {Promise<Refusal & {problem: any}>}
+ * @returns {Promise<Refusal>}
  */
 export async function refusalOf(answer) {
   const problem = await answer.json().catch(() => ({}));
@@ -324,6 +327,14 @@ export async function refusalOf(answer) {
     retryAfter: Number(answer.headers.get("Retry-After")) || 0,
     problem,
   };
+}
+
+/**
+ * Whether a refusal says that nobody is there: no answer, or a proxy's own. The daemon's has a type.
+ * @param {Pick<Refusal, "status" | "problem">} refusal
+ */
+export function isUnreached({ status, problem }) {
+  return !status || (status >= 502 && !problem?.type);
 }
 
 /** In order of preference. A further door is a further entry. @type {Record<string, Door>} */

@@ -14,6 +14,7 @@ import { LAST_GRACE, SILENT_HEARTBEATS } from "./line.js";
 import { ECHO_TIME, Stream, advance } from "./stream.js";
 
 /** @typedef {import("./doors.js").CometEvent} CometEvent */
+/** @typedef {import("./doors.js").Refusal} Refusal */
 /** @typedef {import("./comet.js").State} State */
 /** @typedef {import("./stream.js").Settings} Settings */
 /** @typedef {import("./stream.js").Hears} Hears */
@@ -33,7 +34,7 @@ import { ECHO_TIME, Stream, advance } from "./stream.js";
  *   | {kind: "lead", tab: string, n: number, state: State, heartbeat: number, carried: string[],
  *      tabs: [string, string[]][]}
  *   | {kind: "event", tab: string, n: number, event: CometEvent}
- *   | {kind: "do", what: "use" | "reconnect" | "expect" | "wake", with: any}} Word
+ *   | {kind: "do", what: "use" | "reconnect" | "expect" | "wake" | "check", with: any}} Word
  */
 
 const SECOND = 1000;
@@ -84,7 +85,7 @@ export class Shared {
   #current = false;
   /** What comes while it catches up; null while it does not. @type {CometEvent[] | null} */
   #meanwhile = null;
-  #caughtAt = 0;
+  #caughtAt = -Infinity;
   #requests = 0;
 
   /** @param {string} name @param {Settings} settings @param {Hears} hears */
@@ -125,7 +126,7 @@ export class Shared {
     channel.addEventListener("message", ({ data }) => this.#hear(data));
     this.#channel = channel;
     this.#tabs.clear();
-    this.#heardAt = Date.now();
+    this.#heardAt = performance.now();
     this.#leaderState = { ...this.#leaderState, phase: "connecting" };
     this.#sayHere(true);
     this.#election.join();
@@ -151,6 +152,12 @@ export class Shared {
 
   wake() {
     this.#do("wake", null);
+    this.#question();
+  }
+
+  check() {
+    this.#do("check", null);
+    this.#question();
   }
 
   /** @param {string} door */
@@ -178,8 +185,8 @@ export class Shared {
       this.#callRoll();
     } else {
       this.#watchLeader();
-      if (this.#current || Date.now() - this.#caughtAt < CATCH_UP_AGAIN) return;
-      this.#caughtAt = Date.now();
+      if (this.#current || performance.now() - this.#caughtAt < CATCH_UP_AGAIN) return;
+      this.#caughtAt = performance.now();
       this.#sayHere();
     }
   }
@@ -193,13 +200,13 @@ export class Shared {
     this.#say({ kind: "here", tab: this.#tab, rooms: this.#settings.rooms, fresh });
   }
 
-  /** @param {"use" | "reconnect" | "expect" | "wake"} what @param {any} value */
+  /** @param {"use" | "reconnect" | "expect" | "wake" | "check"} what @param {any} value */
   #do(what, value) {
     if (this.#stream) this.#obey(what, value);
     else this.#say({ kind: "do", what, with: value });
   }
 
-  /** @param {"use" | "reconnect" | "expect" | "wake"} what @param {any} value */
+  /** @param {"use" | "reconnect" | "expect" | "wake" | "check"} what @param {any} value */
   #obey(what, value) {
     const stream = this.#stream;
     if (what === "use") stream?.use(value);
@@ -229,7 +236,7 @@ export class Shared {
 
   /** @param {string} tab @param {string[]} rooms @param {boolean} fresh */
   #noteHere(tab, rooms, fresh) {
-    this.#tabs.set(tab, { rooms, at: Date.now() });
+    this.#tabs.set(tab, { rooms, at: performance.now() });
     if (!this.#stream) return;
     this.#election.renew();
     this.#stream.read(this.#wanted);
@@ -251,7 +258,7 @@ export class Shared {
   }
 
   #callRoll() {
-    const now = Date.now();
+    const now = performance.now();
     if (now - this.#calledAt < ROLL_CALL) return;
     this.#calledAt = now;
     for (const [tab, { at }] of this.#tabs) if (now - at > FORGOTTEN) this.#noteGone(tab);
@@ -275,7 +282,7 @@ export class Shared {
       },
     });
     this.#stream = stream;
-    this.#calledAt = Date.now();
+    this.#calledAt = performance.now();
     this.#say({ kind: "who" });
     if (this.#leader) stream.succeed(this.#leaderState);
     else stream.start();
@@ -286,7 +293,7 @@ export class Shared {
     this.#leaderState = this.#stream?.state ?? this.#leaderState;
     this.#quit();
     this.#leader = "";
-    this.#heardAt = Date.now();
+    this.#heardAt = performance.now();
     this.#lose();
     this.#sayHere();
     this.#hears.state();
@@ -331,7 +338,7 @@ export class Shared {
     if (word.tab !== this.#leader || word.n !== this.#heard + 1) this.#lose();
     this.#leader = word.tab;
     this.#heard = word.n;
-    this.#heardAt = Date.now();
+    this.#heardAt = performance.now();
     this.#askedAt = 0;
     if (word.kind === "event") this.#take(word.event);
     else this.#noteLead(word);
@@ -343,7 +350,7 @@ export class Shared {
     this.#heartbeat = heartbeat;
     for (const [each, rooms] of [...tabs, [tab, []]]) {
       if (each !== this.#tab && !this.#tabs.has(/** @type {string} */ (each))) {
-        this.#tabs.set(/** @type {string} */ (each), { rooms: /** @type {string[]} */ (rooms), at: Date.now() });
+        this.#tabs.set(/** @type {string} */ (each), { rooms: /** @type {string[]} */ (rooms), at: performance.now() });
       }
     }
     const complete = this.#settings.rooms.every((room) => carried.includes(room));
@@ -384,7 +391,7 @@ export class Shared {
   async #catchUp() {
     /** @type {CometEvent[]} */
     const meanwhile = (this.#meanwhile = []);
-    this.#caughtAt = Date.now();
+    this.#caughtAt = performance.now();
     try {
       for (let more = true; more; ) {
         const { events, cursor } = await this.#poll();
@@ -396,8 +403,10 @@ export class Shared {
     } catch (problem) {
       if (this.#meanwhile !== meanwhile) return;
       this.#lose();
-      if (/** @type {any} */ (problem)?.status === 400 && this.#place.cursor) {
-        this.#deliver({ type: "reset", reason: /** @type {any} */ (problem).detail });
+      const { status } = /** @type {Refusal} */ (problem);
+      if (!status) this.check();
+      if (status === 400 && this.#place.cursor) {
+        this.#deliver({ type: "reset", reason: /** @type {Refusal} */ (problem).detail });
       }
       return;
     }
@@ -424,22 +433,24 @@ export class Shared {
     return answer.json();
   }
 
-  /** A leader who does not answer is no leader. */
+  /** Does the leader answer? Whoever does not is no leader. */
+  #question() {
+    if (this.#stream || this.#askedAt || !this.#channel) return;
+    this.#askedAt = performance.now();
+    this.#sayHere();
+  }
+
   #watchLeader() {
-    const now = Date.now();
+    const now = performance.now();
     const { phase } = this.#leaderState;
     const silence = now - this.#heardAt;
     const long = Math.max(SILENT_HEARTBEATS * this.#heartbeat, LONGEST_POLL);
-    const doubtful = this.#election.stale() || (phase === "live" ? silence > long : silence > FORGOTTEN);
-    if (!doubtful) {
-      this.#askedAt = 0;
-    } else if (!this.#askedAt) {
-      this.#askedAt = now;
-      this.#sayHere();
-    } else if (now - this.#askedAt > LAST_GRACE) {
+    if (this.#askedAt && now - this.#askedAt > LAST_GRACE) {
       this.#askedAt = 0;
       this.#heardAt = now;
       this.#election.depose();
+    } else if (this.#election.stale() || (phase === "live" ? silence > long : silence > FORGOTTEN)) {
+      this.#question();
     }
   }
 }

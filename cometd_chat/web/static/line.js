@@ -28,8 +28,9 @@ const LUMP_MEMORY = 120 * SECOND;
 
 /** @typedef {{why: string, heldBack: boolean}} Verdict why it is given up, and whether the door is to blame */
 
+/** Times are in ms, by the clock that nobody sets. */
 export class Line {
-  startedAt = Date.now();
+  startedAt = performance.now();
   /** 0 until the first sign of life. */
   openedAt = 0;
   heardAt = this.startedAt;
@@ -67,7 +68,7 @@ export class Line {
 
   /** Something came. @param {CometEvent} [event] */
   heard(event) {
-    const now = Date.now();
+    const now = performance.now();
     if (event) this.#noteLump(event, now);
     if (this.openedAt && now - this.openedAt > AT_ONCE) this.proven = true;
     this.heardAt = now;
@@ -97,8 +98,9 @@ export class Line {
    * @returns {Verdict | null}
    */
   judge(heartbeat, patience) {
-    const now = Date.now();
+    const now = performance.now();
     if (!this.openedAt) {
+      if (!this.#held?.alive()) return { why: "nobody answered", heldBack: false };
       if (now - this.startedAt <= patience) return null;
       return { why: "nothing came through", heldBack: true };
     }
@@ -113,7 +115,7 @@ export class Line {
 
   /** It has grown large, and a new one should take its place. */
   get worn() {
-    const much = this.count >= ROTATE_EVENTS || Date.now() >= this.rotateAt;
+    const much = this.count >= ROTATE_EVENTS || performance.now() >= this.rotateAt;
     return DOORS[this.door].rotates && much;
   }
 }

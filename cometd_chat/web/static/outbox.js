@@ -4,7 +4,7 @@
  * order, each with a key, so that it can be sent again without being said twice.
  */
 
-import { authorization, refusalOf } from "./doors.js";
+import { authorization, isUnreached, refusalOf } from "./doors.js";
 
 /** @typedef {import("./doors.js").CometEvent} CometEvent */
 /** @typedef {import("./doors.js").Refusal} Refusal */
@@ -21,7 +21,7 @@ const PASSING = [0, 429, 502, 503, 504];
 /** A message was not accepted, or nobody knows whether it was; the same `clientId` may be used again. */
 export class PostError extends Error {
   /**
-   * @param {Refusal & {problem?: any}} refusal status 0 when there was no answer
+   * @param {Refusal} refusal status 0 when there was no answer
    * @param {Post} post
    */
   constructor(refusal, post) {
@@ -47,13 +47,19 @@ export function newClientId() {
 export class Outbox {
   #url;
   #token;
+  #unreached;
   /** @type {Promise<unknown>} */
   #last = Promise.resolve();
 
-  /** @param {string} url @param {string} token */
-  constructor(url, token) {
+  /**
+   * @param {string} url
+   * @param {string} token
+   * @param {() => void} unreached called each time when nobody seems to be there
+   */
+  constructor(url, token, unreached) {
     this.#url = url;
     this.#token = token;
+    this.#unreached = unreached;
   }
 
   /**
@@ -73,6 +79,7 @@ export class Outbox {
       const result = await this.#send(post);
       if ("event" in result) return result.event;
       const { refusal } = result;
+      if (isUnreached(refusal)) this.#unreached();
       const wait = (refusal.retryAfter || attempt) * SECOND;
       if (!PASSING.includes(refusal.status) || attempt === TRIES || wait > PATIENCE) {
         throw new PostError(refusal, post);
@@ -83,7 +90,7 @@ export class Outbox {
 
   /**
    * @param {Post} post
-   * @returns {Promise<{event: CometEvent} | {refusal: Refusal & {problem?: any}}>}
+   * @returns {Promise<{event: CometEvent} | {refusal: Refusal}>}
    */
   async #send({ room, text, clientId }) {
     try {

@@ -8,7 +8,7 @@
  */
 
 import { DoorMemory } from "./choice.js";
-import { DOORS, authorization, refusalOf } from "./doors.js";
+import { DOORS, authorization, isUnreached, refusalOf } from "./doors.js";
 import { Line } from "./line.js";
 
 /** @typedef {import("./doors.js").CometEvent} CometEvent */
@@ -35,19 +35,23 @@ import { Line } from "./line.js";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
-/** How long the first sign of life may take; for the next door, when one was held back. */
+/** How long the first sign of life may take at least; for the next door, when one was held back. */
 const FIRST_SIGN = 6 * SECOND;
 const NEXT_SIGN = 2.5 * SECOND;
-/** So many times as long as a short request takes is enough, too. */
+/** So many times as long as a short request takes, where that is more: some networks are slow. */
 const TRIPS = 5;
+/** After a hint that it is dead, a line that gives no sign of life for so long is not called live. */
+const DOUBT = 0.8 * SECOND;
 /** A stream that ended sooner has not really lived. */
 const SHORT_LIFE = 5 * SECOND;
 /** The first wait is at most so long; each further one twice that. */
 const SHORTEST_WAIT = SECOND / 2;
 const LONGEST_WAIT = 30 * SECOND;
+/** Tries that a whole round through the doors in vain counts for. */
+const TRIES_A_ROUND = 3;
 const RETURN_TO_BETTER = 10 * MINUTE;
 /** How long the question may take whether the daemon is there. */
-const PROBE_TIMEOUT = 10 * SECOND;
+const PROBE_TIMEOUT = 20 * SECOND;
 /** What was posted has to come back within this time. */
 export const ECHO_TIME = 4 * SECOND;
 /** A line for other rooms that could not be opened is tried again after this. */
@@ -68,7 +72,9 @@ export class Stream {
   #line = null;
   /** Opened to take the place of `#line`. @type {Line | null} */
   #spare = null;
-  #spareAt = 0;
+  #spareAt = -Infinity;
+  /** The line may be dead: the spare will tell. */
+  #doubtful = false;
   /** @type {State["phase"]} */
   #phase = "connecting";
   #reason = "";
@@ -76,8 +82,11 @@ export class Stream {
   #nextAt = 0;
   #heardAt = 0;
   #heartbeat = 15 * SECOND;
-  #patience = FIRST_SIGN;
+  #patience = firstPatience();
   #tries = 0;
+  /** Doors given up since one of them last worked. */
+  #passed = 0;
+  #triedAt = 0;
   /** Deaths of the present door that were its own fault, without and with a first sign of life. */
   #stillborn = 0;
   #shortLived = 0;
@@ -157,7 +166,7 @@ export class Stream {
   /** Try again at once: the wait is cut short, and so is being sent away. */
   reconnect() {
     if (this.#phase === "live" || this.#phase === "closed") return;
-    this.#tries = 0;
+    this.#tries = this.#passed = 0;
     this.#open();
   }
 
@@ -178,6 +187,8 @@ export class Stream {
   /** An event with this id is in the log: it has to come in a moment. @param {number} id */
   expect(id) {
     const line = this.#line;
+    // Whoever took it is there: no need to wait any longer.
+    if (this.#phase === "waiting") return this.#open();
     setTimeout(() => {
       if (!line?.openedAt || line !== this.#line || this.#place.lastId >= id) return;
       this.#died(line, { why: "what was said did not come back", heldBack: !line.proven });
@@ -192,20 +203,39 @@ export class Stream {
     }
     const line = this.#line;
     if (!line?.openedAt || this.#spare) return;
-    if (this.#door !== this.#preferred && Date.now() - this.#detourAt > RETURN_TO_BETTER) {
+    // Either way: somebody may have set the clock.
+    const detour = Math.abs(Date.now() - this.#detourAt);
+    if (this.#door !== this.#preferred && detour > RETURN_TO_BETTER) {
       this.#replace(this.#preferred);
     } else if (line.worn) {
       line.count = 0;
       this.#replace(line.door);
-    } else if (!same(line.rooms, this.#rooms) && Date.now() - this.#spareAt > ROOMS_AGAIN) {
+    } else if (!same(line.rooms, this.#rooms) && performance.now() - this.#spareAt > ROOMS_AGAIN) {
       this.#replace(line.door);
     }
   }
 
-  /** The page is looked at again, or the network is back: do not wait for timers that were slowed. */
+  /** The page is looked at again, or the network is back: what waits, or hangs, begins anew. */
   wake() {
-    if (this.#phase === "waiting") this.reconnect();
+    const hangs = this.#phase === "connecting" && performance.now() - this.#triedAt > DOUBT;
+    if (this.#phase === "waiting" || hangs) this.reconnect();
     else this.tick();
+  }
+
+  /**
+   * Something hints that the line is dead, though it does not show. Another one is opened beside it,
+   * from the same cursor, and takes its place; if it finds nobody either, both are given up.
+   */
+  check() {
+    const line = this.#line;
+    if (this.#phase !== "live" || this.#doubtful || !line) return;
+    this.#replace(this.#door);
+    this.#doubtful = true;
+    const since = performance.now();
+    setTimeout(() => {
+      if (!this.#doubtful || line !== this.#line || line.heardAt > since) return;
+      this.#become("connecting", { reason: "no sign of life" });
+    }, DOUBT);
   }
 
   /** @param {State["phase"]} phase @param {{reason?: string, status?: number, nextAt?: number}} [more] */
@@ -255,10 +285,12 @@ export class Stream {
     clearTimeout(this.#timer);
     this.#drop(this.#spare);
     this.#drop(this.#line);
+    this.#doubtful = false;
   }
 
   #open() {
     this.#halt();
+    this.#triedAt = performance.now();
     this.#line = this.#hold(this.#door);
     this.#become("connecting", { reason: this.#reason });
   }
@@ -266,7 +298,7 @@ export class Stream {
   /** Open another line beside the present one, which goes when the other has come. @param {string} door */
   #replace(door) {
     this.#drop(this.#spare);
-    this.#spareAt = Date.now();
+    this.#spareAt = performance.now();
     this.#spare = this.#hold(door);
   }
 
@@ -274,15 +306,20 @@ export class Stream {
   #opened(line) {
     if (line.over) return;
     line.heard();
-    if (line.openedAt) return;
+    if (line.openedAt) {
+      // It was given up too early.
+      if (line === this.#line && this.#phase === "connecting") this.#become("live");
+      return;
+    }
     line.openedAt = line.heardAt;
     if (line === this.#spare) {
       this.#spare = null;
+      this.#doubtful = false;
       this.#drop(this.#line);
       this.#line = line;
     }
     this.#door = line.door;
-    this.#patience = FIRST_SIGN;
+    this.#patience = firstPatience();
     if (this.#door === this.#preferred) this.#detour = "";
     this.#memory.save({
       door: this.#door,
@@ -299,7 +336,7 @@ export class Stream {
     this.#heardAt = Date.now();
     line.heard(event);
     if (event.type === "error" && event.status && event.status >= 400 && !event.client_id) {
-      line.refusal = { status: event.status, detail: event.detail ?? "", retryAfter: 0 };
+      line.refusal = { status: event.status, detail: event.detail ?? "", retryAfter: 0, problem: event };
     } else if (event.type !== "bye") {
       this.#opened(line);
     }
@@ -340,7 +377,7 @@ export class Stream {
   /** This stream ends on purpose. @param {Line} line @param {CometEvent} event */
   #reopen(line, event) {
     this.#place.cursor = event.cursor || this.#place.cursor;
-    const lived = Date.now() - line.openedAt;
+    const lived = performance.now() - line.openedAt;
     this.#drop(line);
     this.#tries = 0;
     const after = (event.after ?? 0) * SECOND;
@@ -356,24 +393,49 @@ export class Stream {
   #died(line, { why, heldBack }, refused) {
     if (line.over) return;
     const refusal = refused ?? line.refusal;
-    const now = Date.now();
     const spare = line === this.#spare;
     this.#drop(line);
-    if (spare) {
-      // The old line goes on; another time.
-      if (this.#line) this.#line.rotateAt = now + MINUTE;
-      this.#detourAt = now;
-      return;
-    }
+    if (spare) return this.#spareDied(why, refusal);
+    const now = performance.now();
     const lived = line.openedAt && now - line.openedAt > SHORT_LIFE;
     if (heldBack) this.#heldBack = true;
-    else if (lived) this.#tries = this.#stillborn = this.#shortLived = 0;
+    else if (lived) this.#tries = this.#passed = this.#stillborn = this.#shortLived = 0;
     else if (line.openedAt) this.#shortLived++;
     else this.#stillborn++;
     if (refusal && this.#isFinal(refusal)) return;
+    if (this.#spare) return this.#promote(why);
     const least = (refusal?.retryAfter || (refusal?.status === 429 ? 5 : 0)) * SECOND;
-    if (heldBack && !refusal) this.#wait(why, 0);
+    const atOnce = heldBack && !refusal && this.#passed < this.#settings.doors.length;
+    if (atOnce) this.#wait(why, 0);
     else this.#backOff(refusal?.detail || why, least);
+  }
+
+  /** What was to take the line's place did not come. @param {string} why @param {Refusal | null} refusal */
+  #spareDied(why, refusal) {
+    const doubtful = this.#doubtful;
+    this.#doubtful = false;
+    if (doubtful && refusal && this.#isFinal(refusal)) {
+      this.#halt();
+    } else if (doubtful && (!refusal || isUnreached(refusal))) {
+      // Nobody answers. Whether that is the door's fault is asked before the next try.
+      this.#halt();
+      this.#wait(why, 0);
+    } else {
+      // The old line goes on; another time.
+      if (this.#line) this.#line.rotateAt = performance.now() + MINUTE;
+      this.#detourAt = Date.now();
+      if (this.#phase !== "live") this.#become("live");
+    }
+  }
+
+  /** The line is dead, but another one is on its way already. @param {string} why */
+  #promote(why) {
+    this.#line = this.#spare;
+    this.#spare = null;
+    this.#doubtful = false;
+    this.#door = this.#line?.door ?? this.#door;
+    this.#triedAt = performance.now();
+    this.#become("connecting", { reason: why });
   }
 
   /** A refusal that trying again would not change. @param {Refusal} refusal */
@@ -408,9 +470,9 @@ export class Stream {
    * were refused; this can.
    */
   async #retry() {
+    this.#triedAt = performance.now();
     this.#become("connecting", { reason: this.#reason });
     const mine = (this.#timer = setTimeout(() => {}, 0));
-    const askedAt = Date.now();
     const refusal = await this.#probe();
     if (mine !== this.#timer || this.#phase !== "connecting" || this.#line) return;
     if (refusal && this.#isFinal(refusal)) return;
@@ -421,7 +483,7 @@ export class Stream {
     }
     if (this.#heldBack || this.#stillborn >= 2 || this.#shortLived >= 3) {
       this.#goOn();
-      this.#patience = Math.min(FIRST_SIGN, Math.max(NEXT_SIGN, TRIPS * (Date.now() - askedAt)));
+      this.#patience = Math.max(NEXT_SIGN, TRIPS * (performance.now() - this.#triedAt));
     }
     this.#open();
   }
@@ -452,12 +514,20 @@ export class Stream {
     }
     this.#door = doors[(doors.indexOf(this.#door) + 1) % doors.length];
     this.#forgive();
+    // Each door begins with short waits, unless all have been tried in vain.
+    this.#tries = TRIES_A_ROUND * Math.floor(++this.#passed / doors.length);
   }
 
   #forgive() {
     this.#stillborn = this.#shortLived = 0;
     this.#heldBack = false;
   }
+}
+
+/** How long the first sign of life may take, by how long the page itself took to begin. */
+function firstPatience() {
+  const [page] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
+  return Math.max(FIRST_SIGN, TRIPS * (page ? page.responseStart - page.fetchStart : 0));
 }
 
 /**
