@@ -34,7 +34,8 @@ class Post:
 
     def refuse(self, status: int) -> None:
         """Answer each as the daemon would that can't."""
-        problem = json.dumps({"detail": "The log can't be reached just now.", "status": status})
+        detail = "The log can't be reached just now."
+        problem = json.dumps({"type": "/problems/x", "detail": detail, "status": status})
         headers = {"Retry-After": "60"}
         kind = "application/problem+json"
         self._page.route(

@@ -134,7 +134,10 @@ def test_an_open_page_outlives_the_daemon(
     daemon.stop(how)
     ada.say("during the outage")
     expect(ada.page.locator(".pending .text, .failed .text")).to_have_text("during the outage")
-    expect(ada.page.locator("#chip-state")).to_have_text("reconnecting")
+    # What she does shows her, too, that nobody is there.
+    grace.page.type("#text", "is it only me?")
+    for visitor in (ada, grace):
+        expect(visitor.page.locator("#chip-state")).to_have_text("reconnecting")
     expect(ada.page.locator("#notice")).to_contain_text("econnecting")
     # The box goes on working.
     ada.page.fill("#text", "a draft")

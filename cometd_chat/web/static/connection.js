@@ -9,7 +9,7 @@ import { isOpen, whenOpening } from "./popover.js";
 /** @typedef {import("./comet.js").State} State */
 
 /** A hiccup shorter than this is not worth a word, ms. */
-const HICCUP = 2000;
+const HICCUP = 1500;
 /** @type {Record<string, string>} */
 const FAREWELLS = {
   "logged out": "You are logged out.",
@@ -23,10 +23,12 @@ export class Connection {
   #chip = byId("chip");
   #panel = byId("connection");
   #notice = byId("notice");
-  /** When it stopped being live, ms; 0 while it is. */
-  #brokenAt = Date.now();
+  /** When it stopped being live, ms as in performance.now(); 0 while it is. */
+  #brokenAt = performance.now();
   #wasLive = false;
   #announced = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
 
   /** @param {Comet} comet */
   constructor(comet) {
@@ -45,9 +47,12 @@ export class Connection {
       this.#brokenAt = 0;
       this.#wasLive = true;
     } else {
-      this.#brokenAt ||= Date.now();
+      this.#brokenAt ||= performance.now();
     }
-    const quiet = state.phase !== "away" && Date.now() - this.#brokenAt < HICCUP;
+    const left = this.#brokenAt + HICCUP - performance.now();
+    const quiet = state.phase !== "away" && left > 0;
+    clearTimeout(this.#timer);
+    if (quiet) this.#timer = setTimeout(() => this.show(), left);
     this.#showChip(state, quiet && this.#wasLive);
     this.#showNotice(state, quiet);
     if (isOpen(this.#panel)) this.#fill();
@@ -64,6 +69,8 @@ export class Connection {
     byId("chip-state").textContent = live ? "live" : this.#wasLive && state.phase === "connecting" ? "reconnecting" : words[state.phase];
     byId("chip-door").textContent = live ? DOORS[state.door].label : "";
     this.#chip.title = "The connection";
+    // Who is there is not known while nothing comes.
+    byId("people").classList.toggle("stale", lost);
     this.#announce(live ? (this.#announced ? "Live again." : "") : lost ? "The connection is lost." : "");
   }
 

@@ -1,7 +1,7 @@
 // @ts-check
 /** What the parts of the page share: its data, its elements, its storage, the plain requests. */
 
-import { refusalOf } from "./doors.js";
+import { isUnreached, refusalOf } from "./doors.js";
 
 /**
  * @typedef {{room: string, me: string, cursor: string, heartbeat: number, more: boolean,
@@ -64,6 +64,9 @@ export const kept = {
   },
 };
 
+/** Called when a request of the page's gets no answer. @type {Set<() => void>} */
+export const unanswered = new Set();
+
 /**
  * Ask the daemon something.
  * @param {string} method
@@ -72,6 +75,16 @@ export const kept = {
  * @returns {Promise<any>} rejected with a `Refusal`; status 0 when there was no answer
  */
 export async function ask(method, path, body) {
+  try {
+    return await answered(method, path, body);
+  } catch (refusal) {
+    if (isUnreached(/** @type {import("./doors.js").Refusal} */ (refusal))) unanswered.forEach((tell) => tell());
+    throw refusal;
+  }
+}
+
+/** @param {string} method @param {string} path @param {unknown} body @returns {Promise<any>} */
+async function answered(method, path, body) {
   /** @type {Response} */
   let answer;
   try {

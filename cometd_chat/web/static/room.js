@@ -5,12 +5,14 @@
  * the conversation (messages.js), the box (composer.js), the sides (side.js).
  */
 
+import { Again } from "./again.js";
 import { PostError, connect } from "./comet.js";
 import { Composer, Unconfirmed } from "./composer.js";
 import { Connection } from "./connection.js";
-import { Messages } from "./messages.js";
+import { isUnreached } from "./doors.js";
 import { sendInPlace } from "./forms.js";
-import { ask, byId, inWords, kept, make, pageData, roomPath } from "./page.js";
+import { Messages } from "./messages.js";
+import { ask, byId, inWords, kept, make, pageData, roomPath, unanswered } from "./page.js";
 import { People, Rooms, startDrawers } from "./side.js";
 
 /** @typedef {import("./doors.js").CometEvent} CometEvent */
@@ -38,6 +40,8 @@ const unconfirmed = new Unconfirmed(room);
 // All tabs of a session hold one request.
 const comet = connect({ rooms: [room], cursor: data.cursor, share: me || "reader" });
 new Connection(comet);
+// A request of the page's own that nobody answered says that there may be nobody.
+unanswered.add(() => comet.check());
 const form = /** @type {HTMLFormElement | null} */ (document.querySelector("form#composer"));
 const composer = form && new Composer(form, room, { send, typing: tellTyping });
 startDrawers();
@@ -53,7 +57,10 @@ comet.on("message", (/** @type {CometEvent} */ event) => {
 /** @param {CometEvent} event */
 function hear(event) {
   const own = event.from === me;
-  if (own && event.client_id) unconfirmed.remove(event.client_id);
+  if (own && event.client_id) {
+    unconfirmed.remove(event.client_id);
+    again.drop(event.client_id);
+  }
   if (document.hidden && !own && !messages.has(event)) unread++;
   messages.add(event, { own, unread: document.hidden });
   noteRead();
@@ -76,42 +83,36 @@ async function post(text, clientId) {
     if (problem.status === 400) return giveBack(text, clientId, problem.message);
     const wait = problem.retryAfter ? ` Try again in ${Math.ceil(problem.retryAfter)} s.` : "";
     fail(text, clientId, `${inWords({ status: problem.status, detail: problem.message })}${wait}`);
-    if (!problem.status || problem.status >= 500) unreached.set(clientId, text);
+    if (!problem.status || problem.status >= 500) again.add(clientId, text, !isUnreached(problem));
   }
 }
 
-/** What failed only because nobody was there; sent again when somebody is. @type {Map<string, string>} */
-const unreached = new Map();
-
-comet.on("state", (/** @type {import("./comet.js").State} */ { phase }) => {
-  if (phase !== "live") return;
-  const those = [...unreached];
-  unreached.clear();
-  for (const [clientId, text] of those) {
-    messages.retry(clientId);
-    post(text, clientId);
-  }
+const again = new Again((clientId, text) => {
+  messages.retry(clientId);
+  post(text, clientId);
 });
+comet.on("state", (/** @type {import("./comet.js").State} */ { phase }) => again.note(phase === "live"));
 
 /** It can't be said as it is: it goes back into the box. @param {string} text @param {string} clientId @param {string} why */
 function giveBack(text, clientId, why) {
   messages.takeBack(clientId);
+  again.drop(clientId);
   unconfirmed.remove(clientId);
   composer?.takeBack(text, `Not sent. ${why}`);
 }
 
 /** @param {string} text @param {string} clientId @param {string} why */
 function fail(text, clientId, why) {
-  const again = () => {
-    unreached.delete(clientId);
+  const retry = () => {
+    again.hold(clientId);
     messages.retry(clientId);
     post(text, clientId);
   };
   const drop = () => {
-    unreached.delete(clientId);
+    again.drop(clientId);
     unconfirmed.remove(clientId);
   };
-  messages.fail(clientId, why, ["Retry", again], drop);
+  messages.fail(clientId, why, ["Retry", retry], drop);
 }
 
 // --- a session that has ended
