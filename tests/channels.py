@@ -22,6 +22,7 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
 from cometd_chat.transports.budget import LIMIT, MemoryBudget
 from cometd_chat.transports.lane import Lane
+from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.site import ChatSite
 from tests.net import MemoryNet
 from tests.wire import Response
@@ -38,8 +39,10 @@ class Echo(Resource):
         self.held: list[Any] = []
         self.lost = 0
         self.bodies: list[bytes] = []
+        self.requests: list[Any] = []
 
     def render(self, request: Any) -> Any:
+        self.requests.append(request)
         self.bodies.append(request.content.read())
         if request.path == b"/held":
             self.held.append(request)
@@ -53,11 +56,10 @@ class Echo(Resource):
         self.lost += 1
 
 
-def render_refusal(error: ChatError, wants_html: bool) -> tuple[bytes, bytes]:
-    kind = b"text/html" if wants_html else b"application/problem+json"
-    return kind, json.dumps(
-        {"type": error.slug, "status": error.status, "detail": error.detail}
-    ).encode()
+def render_refusal(error: ChatError, wants_html: bool) -> Form:
+    told = {"type": error.slug, "status": error.status, "detail": error.detail}
+    body = json.dumps(told).encode()
+    return Form(b"text/html", body) if wants_html else Form(b"application/problem+json", body)
 
 
 class Net(MemoryNet):

@@ -21,6 +21,7 @@ from cometd_chat.errors import NotFound
 from cometd_chat.transports import below
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.lane import HotRoute, Lane, LaneConnection
+from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.site import ChatSite
 from tests.net import MemoryNet
 from tests.wire import Connection
@@ -146,7 +147,7 @@ class Net(MemoryNet):
         )
         self.factory = ChatSite(
             self.general,
-            lambda error, html: (b"text/plain", b"refused"),
+            lambda error, html: Form(b"text/plain", b"refused"),
             self.clock,
             self.reaper,
             memory=self.memory,

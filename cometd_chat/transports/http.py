@@ -26,6 +26,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
 from twisted.web.server import Request
 from zope.interface import implementer
 
@@ -48,6 +49,7 @@ from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.pace import Pace, Phase
 from cometd_chat.transports.receipt import Receipt
 from cometd_chat.transports.strangers import Stranger, Strangers, bare_lf_in, stranger_at
+from cometd_chat.transports.targets import read_target
 
 #: The largest body that any route takes, in bytes.
 MAX_BODY = 256 * 1024
@@ -58,6 +60,9 @@ _FIELD, _COOKIE = 300, 170
 
 #: A version of HTTP that is later than ours by its minor number.
 _LATER_MINOR = re.compile(rb" HTTP/1\.[2-9]\Z")
+
+#: Digits of a Content-Length that are read: more than any body has.
+_MOST_DIGITS = 18
 
 #: Seconds after which whoever was refused for want of memory may come again.
 _RETRY = 5
@@ -75,9 +80,11 @@ class ChannelSite(Protocol):
     timeout: float
     strangers: Strangers
 
-    #: The form of errors that never reach a route: of the error and whether HTML is wanted, the
-    #: content type and the body.
-    render_refusal: Callable[[ChatError, bool], tuple[bytes, bytes]]
+    #: The form of errors that never reach a route: of the error and whether HTML is wanted.
+    render_refusal: Callable[[ChatError, bool], refusals.Form]
+
+    #: What answers all requests.
+    resource: IResource
 
     def connection_over(self, transport: Any) -> None:
         """A connection that was admitted is over."""
@@ -149,6 +156,10 @@ class LimitedRequest(Request):
         """Drop the connection: the response gets no proper end, and Klein must not give it one,
         which is cancelled by the loss of the connection, in a later turn of the reactor."""
         cast(ITCPTransport, self.transport).abortConnection()
+
+    def _handleStar(self) -> None:
+        # Twisted would answer ``OPTIONS *`` by itself, whatever the host.
+        self.render(self.channel.site.resource)
 
     def gotLength(self, length: int | None) -> None:
         # Twisted would put a large body into a file, and the reactor would wait for the disk.
@@ -334,6 +345,13 @@ class LimitedChannel(HTTPChannel):
         return False
 
     def allHeadersReceived(self) -> None:
+        target = read_target(self._command, self._path)
+        if target is None:
+            self.refuse(InvalidRequest("The target of a request is a path, such as /rooms/lobby."))
+            return
+        self._path = target.path
+        if target.authority is not None:
+            self._take_host(self.requests[-1], target.authority)
         # `length` is None for a chunked body, which is counted as it comes.
         if self.site.reads_early(self._command, self._path):
             super().allHeadersReceived()
@@ -343,6 +361,21 @@ class LimitedChannel(HTTPChannel):
         else:
             self._pace.enter(Phase.BODY)
             super().allHeadersReceived()
+
+    def _take_host(self, request: LimitedRequest, authority: bytes) -> None:
+        """The host in a target counts, whatever Host says (RFC 9112, section 3.2.2); there has to
+        be one all the same."""
+        hosts = request.requestHeaders.getRawHeaders(b"host", [])
+        if len(hosts) == 1 or (not hosts and self._version != b"HTTP/1.1"):
+            request.requestHeaders.setRawHeaders(b"host", [authority])
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        # Twisted takes both: a number that Python won't read, and a coding that was taken out of
+        # HTTP since servers and proxies differed about it (RFC 9112, section 6.1).
+        endless = header == b"Content-Length" and len(data) > _MOST_DIGITS
+        if endless or (header == b"Transfer-Encoding" and data.lower() == b"identity"):
+            return bool(self._failChooseTransferDecoder())
+        return bool(super()._maybeChooseTransferDecoder(header, data))
 
     def _begin_early(self, request: LimitedRequest) -> None:
         """Let the route begin while the body arrives; the connection ends with the response."""
@@ -481,8 +514,8 @@ class LimitedChannel(HTTPChannel):
             self.loseConnection()
             return
         wants_html = b"text/html" in b",".join(self._received(b"accept"))
-        kind, body = self.site.render_refusal(error, wants_html)
-        self.transport.write(refusals.answer(error, kind, body))
+        form = self.site.render_refusal(error, wants_html)
+        self.transport.write(refusals.answer(error, form))
         self._forget_request()
         self._linger(then)
 

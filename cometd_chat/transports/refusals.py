@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
+import attrs
 from twisted.web.http import datetimeToString
 
 from cometd_chat.errors import ChatError, HeadTooLarge
@@ -24,20 +25,31 @@ _MOST_NAMED = 5
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 
 
-def answer(error: ChatError, kind: bytes, body: bytes) -> bytes:
-    """A whole answer, after which the connection is closed.
+@attrs.frozen
+class Form:
+    """What an error looks like to whoever is refused.
 
     :param kind: the body's content type.
+    :param policy: the Content-Security-Policy of a page; None for what is none.
     """
+
+    kind: bytes
+    body: bytes
+    policy: bytes | None = None
+
+
+def answer(error: ChatError, form: Form) -> bytes:
+    """A whole answer, after which the connection is closed."""
+    policy = b"" if form.policy is None else b"Content-Security-Policy: %b\r\n" % form.policy
     retry = b"Retry-After: %d\r\n" % error.retry_after if error.retry_after else b""
     return b"".join(
         [
             b"HTTP/1.1 %d %b\r\n" % (error.status, HTTPStatus(error.status).phrase.encode()),
             b"Date: %b\r\n" % datetimeToString(),
-            b"Content-Type: %b\r\nContent-Length: %d\r\n%b" % (kind, len(body), retry),
+            b"Content-Type: %b\r\nContent-Length: %d\r\n" % (form.kind, len(form.body)),
             b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
-            b"Connection: close\r\n\r\n",
-            body,
+            b"%b%bConnection: close\r\n\r\n" % (retry, policy),
+            form.body,
         ]
     )
 

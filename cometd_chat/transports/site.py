@@ -23,6 +23,7 @@ from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.http import LimitedChannel, LimitedRequest, host_of
 from cometd_chat.transports.lane import Lane, LaneConnection
+from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.strangers import Strangers
 
 
@@ -48,7 +49,7 @@ class ChatSite(Site):
     def __init__(
         self,
         resource: IResource,
-        render_refusal: Callable[[ChatError, bool], tuple[bytes, bytes]],
+        render_refusal: Callable[[ChatError, bool], Form],
         reactor: IReactorTime,
         reaper: Reaper,
         *,

@@ -18,6 +18,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 
 from cometd_chat.errors import ChatError, InvalidRequest, NotFound
+from cometd_chat.transports.targets import ALL
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.hosts import Hosts
 from cometd_chat.web.origins import Origins
@@ -83,6 +84,8 @@ class Front(Resource):
             self._hosts.check(request)
             _check_method(request)
             _check_path(request)
+            if request.path == ALL:
+                return _answer_all(request)
             if self._origins.is_preflight(request):
                 return self._origins.answer_preflight(request)
             if request.method not in _SAFE and not self._origins.includes(request):
@@ -110,6 +113,13 @@ def _decode_headers(request: Any) -> None:
         except UnicodeDecodeError:
             values = [value.decode("iso-8859-1") for value in values]
             request.requestHeaders.setRawHeaders(name.decode("iso-8859-1"), values)
+
+
+def _answer_all(request: IRequest) -> bytes:
+    """What the server as a whole takes: ``OPTIONS *`` (RFC 9110, section 9.3.7)."""
+    request.setResponseCode(204)
+    request.setHeader("allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS")
+    return b""
 
 
 def _check_method(request: IRequest) -> None:

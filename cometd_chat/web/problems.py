@@ -27,6 +27,7 @@ from cometd_chat.errors import (
     NoSession,
     UpgradeRequired,
 )
+from cometd_chat.transports.refusals import Form
 from cometd_chat.web import compression, parameters
 from cometd_chat.web.pages import Pages, content_security_policy
 
@@ -109,13 +110,15 @@ class Problems:
         self._log.failure("a request failed", failure)
         return self.respond(request, ChatError("It is in the log. Trying again may help."))
 
-    def refusal(self, error: ChatError, wants_html: bool) -> tuple[bytes, bytes]:
-        """Content type and body of a response to what never reached a route."""
+    def refusal(self, error: ChatError, wants_html: bool) -> Form:
+        """The form of a response to what never reached a route."""
         self.count(error)
         self._tell(error)
-        if wants_html:
-            return HTML, self._page(error, self._make_nonce(), typed={}, back_url="/")
-        return JSON, as_json(error)
+        if not wants_html:
+            return Form(JSON, as_json(error))
+        nonce = self._make_nonce()
+        page = self._page(error, nonce, typed={}, back_url="/")
+        return Form(HTML, page, content_security_policy(nonce).encode("ascii"))
 
     def _tell(self, error: ChatError) -> None:
         """Tell who runs the daemon what to do, at most once a minute: thousands may be refused."""

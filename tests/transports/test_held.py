@@ -26,6 +26,7 @@ from cometd_chat.transports.held import (
     WearingStream,
 )
 from cometd_chat.transports.ledger import Ledger
+from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.site import ChatSite
 from tests.net import MemoryNet, fake_kernel
 from tests.wire import Connection, Response
@@ -106,7 +107,7 @@ class Holder(MemoryNet):
         self.wait: float | None = None
         self.door = Door(self._held)
         sweep = Reaper(self.clock)
-        self.factory = ChatSite(self.door, lambda error, html: (b"", b""), self.clock, sweep)
+        self.factory = ChatSite(self.door, lambda error, html: Form(b"", b""), self.clock, sweep)
 
     def _held(self, request: Any) -> HeldStream | HeldPoll:
         manner = Manner(

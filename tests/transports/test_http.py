@@ -9,6 +9,7 @@ from io import BytesIO
 import pytest
 from twisted.logger import LogLevel
 from twisted.web.http import HTTPChannel
+from twisted.web.server import Request
 
 from cometd_chat.transports.http import MAX_BODY, LimitedChannel
 from cometd_chat.transports.pace import LINGER
@@ -149,9 +150,69 @@ MALFORMED = {
     "a length and chunks": (
         b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     ),
+    "a length of more digits than Python reads": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: " + b"9" * 4301 + b"\r\n\r\n"
+    ),
+    "a length of many noughts": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: " + b"0" * 4301 + b"2\r\n\r\nhi"
+    ),
+    "a length of digits of another script": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \xd9\xa2\r\n\r\nhi"
+    ),
+    "the identity encoding": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n"
+    ),
+    "the identity encoding, and a length": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Identity\r\nContent-Length: 2\r\n\r\nhi"
+    ),
+    "a target without a slash": b"GET x HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a target of another scheme": b"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a target without a host": b"GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n",
+    "an authority": b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a star that isn't asked for its options": b"GET * HTTP/1.1\r\nHost: h\r\n\r\n",
     "an unknown encoding": b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
     "a chunk without a length": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nhi",
 }
+
+
+class TestTargets:
+    @pytest.mark.parametrize(
+        ("target", "path"),
+        [
+            (b"http://h", b"/"),
+            (b"http://h/", b"/"),
+            (b"HTTPS://h:80/a/b?c=d", b"/a/b?c=d"),
+            (b"http://h?c=d", b"/?c=d"),
+            (b"http://h//x", b"//x"),
+            (b"http://h/http://i/", b"/http://i/"),
+        ],
+    )
+    def test_one_that_is_a_uri_is_its_path_and_its_host(
+        self, net: Net, target: bytes, path: bytes
+    ) -> None:
+        connection = net.connect()
+        response = connection.expect()
+        connection.send(b"GET %b HTTP/1.1\r\nHost: other\r\n\r\n" % target)
+        assert response.body == b"GET %b 0" % path.partition(b"?")[0]
+        (request,) = net.resource.requests
+        assert request.uri == path
+        (host,) = request.requestHeaders.getRawHeaders(b"host")
+        assert host == target.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+
+    @pytest.mark.parametrize("lines", [b"", b"Host: a\r\nHost: b\r\n"])
+    def test_that_is_no_reason_to_have_no_host_or_two(self, net: Net, lines: bytes) -> None:
+        connection = net.connect()
+        connection.expect()
+        connection.send(b"GET http://h/ HTTP/1.1\r\n%b\r\n" % lines)
+        (request,) = net.resource.requests
+        assert b"h" not in request.requestHeaders.getRawHeaders(b"host", [])
+
+    @pytest.mark.parametrize("target", [b"*", b"http://h"])
+    def test_all_there_is_is_asked_for_its_options(self, net: Net, target: bytes) -> None:
+        connection = net.connect()
+        response = connection.expect("OPTIONS")
+        connection.send(b"OPTIONS %b HTTP/1.1\r\nHost: h\r\n\r\n" % target)
+        assert response.body == b"OPTIONS * 0"
 
 
 class TestMalformedRequests:
@@ -404,7 +465,10 @@ def test_the_private_names_are_there() -> None:
         "_abortingCall",
         "length",
         "persistent",
+        "_maybeChooseTransferDecoder",
+        "_failChooseTransferDecoder",
     ):
         assert hasattr(HTTPChannel, name), name
+    assert hasattr(Request, "_handleStar")
     channel = LimitedChannel()
     assert (channel.requests, channel._dataBuffer, channel._handlingRequest) == ([], [], False)

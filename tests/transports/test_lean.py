@@ -20,6 +20,7 @@ from twisted.web.resource import Resource
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports import below
+from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.site import ChatSite
 from tests.net import MemoryNet
 from tests.servers import MUCH, Servers, reactor, shake_hands, spin_until, take, tls_context
@@ -62,7 +63,7 @@ class TestSwapping:
     def channel(self) -> Iterator[Any]:
         """A channel that has answered a request, on a connection in memory."""
         clock = MemoryReactorClock()
-        site = ChatSite(Nothing(), lambda error, html: (b"", b""), clock, Reaper(clock))
+        site = ChatSite(Nothing(), lambda error, html: Form(b"", b""), clock, Reaper(clock))
         with MemoryNet(site) as net:
             connection = net.connect()
             response = connection.request("GET", "/")

@@ -3,6 +3,7 @@ the log."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -97,6 +98,72 @@ def test_a_path_that_is_not_there(site: MemorySite, method: str) -> None:
     assert response.status == 404
     if method != "HEAD":
         problem(site, response, 404, "not-found")
+
+
+# -- targets
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost:8080/healthz", "127.0.0.1", 200),
+        ("HTTP://LOCALHOST/healthz", "localhost", 200),
+        ("https://127.0.0.1/api/v1/events/poll?wait=0", "127.0.0.1", 200),
+        ("http://localhost", "localhost", 200),
+        # That of the target counts, whatever Host says.
+        ("http://localhost/healthz", "evil.example", 200),
+        ("http://evil.example/healthz", "localhost", 421),
+        ("http://evil.example/api/v1/events/poll?wait=0", "localhost", 421),
+        ("http://user@localhost/healthz", "localhost", 400),
+        ("http://localhost../healthz", "localhost", 400),
+        ("http://localhost//healthz", "localhost", 404),
+        ("http:///healthz", "localhost", 400),
+        ("localhost:8080", "localhost", 400),
+        ("healthz", "localhost", 400),
+    ],
+)
+def test_targets(site: MemorySite, target: str, host: str, status: int) -> None:
+    response = site.get(target, headers={"Host": host})
+    assert response.status == status, response.text
+    if status != 200:
+        assert response.header("content-type") == "application/problem+json"
+
+
+def test_a_post_may_have_a_uri_for_its_target(site: MemorySite) -> None:
+    path = "http://127.0.0.1:8080/api/v1/rooms/lobby/messages"
+    token = site.log_in("alice")
+    assert site.post(path, {"text": "hi"}, token=token).status == 201
+    # Its Origin is compared with the host in the target.
+    headers = {"Host": "evil.example", "Origin": "http://evil.example"}
+    problem(site, site.post(path, {"text": "hi"}, headers=headers), 403, "cross-site")
+    body = site.request(
+        "POST", "http://127.0.0.1:8080/rooms/lobby.txt", body=b"a whole body", token=token
+    )
+    assert body.complete
+    assert site.log.last_id == 2
+
+
+def test_what_the_server_as_a_whole_takes(site: MemorySite) -> None:
+    for target in ("*", "http://localhost"):
+        response = site.request("OPTIONS", target, headers={"Host": "localhost"})
+        assert (response.status, response.body) == (204, b"")
+        assert response.header("allow") == "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+        assert (response.header("server") or "").startswith("comet-chat/")
+    refused = site.request("OPTIONS", "*", headers={"Host": "evil.example"})
+    problem(site, refused, 421, "wrong-host")
+    problem(site, site.get("*", headers={"Host": "localhost"}), 400, "invalid-request")
+
+
+def test_a_page_that_no_route_makes_has_its_policy(site: MemorySite) -> None:
+    connection = site.connect()
+    response = connection.expect()
+    connection.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nA B: c\r\n\r\n")
+    assert (response.status, response.header("content-type")) == (400, HTML)
+    policy = response.header("content-security-policy") or ""
+    (nonce,) = re.findall("script-src 'nonce-([^']+)'", policy)
+    assert set(re.findall('nonce="([^"]*)"', response.text)) <= {nonce}
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'self'" in policy
 
 
 # -- paths
