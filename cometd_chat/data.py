@@ -4,14 +4,17 @@ What it is: two parts of the daemon, started before all others.
 
 What it may know: files. Not what others put there.
 
-Invariant: one daemon a directory, and nobody else can read what is in it.
+Invariant: one daemon a directory, and nobody else can read what is in it, or say which file is
+meant by a name in it.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,10 +41,11 @@ class DataDirectory(Service):
     def startService(self) -> None:
         """Make and lock the directory.
 
-        :raises CannotStart: it can't be used, or another daemon uses it.
+        :raises CannotStart: it can't be used, others can look into it, or another daemon uses it.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._refuse_open()
             self._lock = self._take_lock()
         except (FileExistsError, NotADirectoryError) as error:
             raise CannotStart(
@@ -54,8 +58,18 @@ class DataDirectory(Service):
             ) from error
         super().startService()
 
+    def _refuse_open(self) -> None:
+        """Refuse a directory that others may read, or put files into. It was made by somebody else:
+        what is in it is not necessarily ours, so that it is not for us to close it."""
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise CannotStart(
+                f"--data {self.path}: others than this user can look into it (mode {mode:o}), and "
+                f"everything that is said is kept there; run: chmod 700 {self.path}"
+            )
+
     def _take_lock(self) -> int:
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = open_own(self.path / "lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -80,6 +94,31 @@ class DataDirectory(Service):
         super().stopService()
 
 
+def open_own(path: Path, flags: int) -> int:
+    """Open a file of ours; never what a link leads to, nor a device.
+
+    :param flags: of open(2).
+    :returns: a descriptor.
+    :raises CannotStart: it is no plain file.
+    :raises OSError: it can't be opened.
+    """
+    more = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        file = os.open(path, flags | more, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        raise _no_file(path) from error
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise _no_file(path)
+    return file
+
+
+def _no_file(path: Path) -> CannotStart:
+    return CannotStart(f"{path}: a link, or no file at all; put the file itself in its place")
+
+
 class SecretFile(Service):
     """A key that is made once and kept in a file of its own.
 
@@ -93,8 +132,11 @@ class SecretFile(Service):
         self.key = b""
 
     def startService(self) -> None:
-        """Read the key, or make it."""
-        if not self._path.exists():
+        """Read the key, or make it.
+
+        :raises CannotStart: it is none.
+        """
+        if not os.path.lexists(self._path):
             # Whole or not at all: a kill in between must not leave a short key behind.
             fresh = self._path.with_suffix(".new")
             with suppress(FileNotFoundError):
@@ -103,7 +145,8 @@ class SecretFile(Service):
             with os.fdopen(file, "wb") as writing:
                 writing.write(secrets.token_bytes(SECRET_BYTES))
             fresh.replace(self._path)
-        self.key = self._path.read_bytes()
+        with os.fdopen(open_own(self._path, os.O_RDONLY), "rb") as reading:
+            self.key = reading.read(SECRET_BYTES + 1)
         if len(self.key) != SECRET_BYTES:
             raise CannotStart(f"{self._path}: not a key of {SECRET_BYTES} bytes; remove the file")
         super().startService()
