@@ -15,9 +15,6 @@ from collections.abc import Callable
 
 from cometd_chat.addresses import limit_key
 
-#: So many who were refused are listened to for a moment, so that they read why. Others are cut.
-MOST_LINGERING = 1024
-
 
 class Connections:
     """All connections of a site.

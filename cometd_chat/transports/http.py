@@ -38,12 +38,11 @@ from cometd_chat.errors import (
     InvalidRequest,
     MemoryShort,
     RequestTimeout,
-    TooMany,
 )
 from cometd_chat.transports import below, refusals
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.budget import MemoryBudget
-from cometd_chat.transports.connections import MOST_LINGERING, Connections
+from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.held import PeerListener
 from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.pace import Pace, Phase
@@ -63,6 +62,10 @@ _LATER_MINOR = re.compile(rb" HTTP/1\.[2-9]\Z")
 
 #: Digits of a Content-Length that are read: more than any body has.
 _MOST_DIGITS = 18
+
+#: Who has sent so many bytes of a body is told that it took too long. Who trickles is no client
+#: that waits for an answer: that would be one more thing to be left unread.
+_WORTH_AN_ANSWER = 1024
 
 #: Seconds after which whoever was refused for want of memory may come again.
 _RETRY = 5
@@ -191,15 +194,13 @@ class InputReader(Protocol):
 class LimitedChannel(HTTPChannel):
     """A channel that refuses in our own form. A holder of the budget, see `budget.Holder`."""
 
+    requestFactory: Any = LimitedRequest
     site: ChannelSite
     transport: ITransport
     _refused = False
     _early: LimitedRequest | None = None
     _input: InputReader | None = None
     _pace: Pace
-
-    #: Whether its address has as many connections as it may, and this one is refused.
-    unwanted = False
 
     # What is held for the request that is being read or handled, and for what this channel counts:
     # what came, and what was written and has not left.
@@ -220,33 +221,16 @@ class LimitedChannel(HTTPChannel):
         self._await_leaving()
         self._pace.watch()
         self._count()
-        if self.unwanted:
-            self.site.connections.lingering += 1
-            if self.site.connections.lingering > MOST_LINGERING:
-                # Too many have to be told why.
-                self._cut()
-            elif self.isSecure():
-                # TLS has nothing to say it by before it has shaken hands.
-                self._pace.enter(Phase.LINGER)
-                self._pace.watch()
-            else:
-                self._refuse_connection()
-
-    def _refuse_connection(self) -> None:
-        """Say that its address has too many connections."""
-        most = self.site.connections.most
-        error = TooMany(f"Your address has {most} connections: close one first.", retry_after=5)
-        self.refuse(error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.unwanted:
-            self.site.connections.lingering -= 1
-        else:
-            self.site.connection_over(self.transport)
+        self._leave_site()
         self._let_be()
         if self.receipt is not None:
             self.receipt.over(reason)
         super().connectionLost(reason)
+
+    def _leave_site(self) -> None:
+        self.site.connection_over(self.transport)
 
     def _let_be(self) -> None:
         """This connection is no longer this channel's."""
@@ -283,9 +267,7 @@ class LimitedChannel(HTTPChannel):
         # What a refused peer still sends is dropped; its pace is what ends it.
         if self._refused:
             return
-        if self.unwanted:
-            self._refuse_connection()
-        elif self._input is not None:
+        if self._input is not None:
             self._input.data_received(data)
         else:
             if self._pace.phase is Phase.IDLE:
@@ -557,7 +539,7 @@ class LimitedChannel(HTTPChannel):
 
     def too_slow(self, phase: Phase) -> None:
         """See `Paced.too_slow`."""
-        if phase in (Phase.HEAD, Phase.BODY):
+        if phase is Phase.BODY and self._pace.came_so_far >= _WORTH_AN_ANSWER:
             self.refuse(RequestTimeout("The request did not come in time: send it again."))
         elif phase in (Phase.ANSWER, Phase.END):
             self._cut()

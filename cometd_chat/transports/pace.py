@@ -113,6 +113,11 @@ class Pace:
         """So many bytes have come."""
         self._done += size
 
+    @property
+    def came_so_far(self) -> int:
+        """Bytes that have come in this phase."""
+        return self._done
+
     def watch(self) -> None:
         """Nothing more happens in this turn: see to it that the phase's end is looked at."""
         if self.phase is not Phase.ROUTE and (not self.due_bucket or self.phase in _SHORT):

@@ -21,10 +21,11 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.http import LimitedChannel, LimitedRequest, host_of
+from cometd_chat.transports.http import LimitedChannel, host_of
 from cometd_chat.transports.lane import Lane, LaneConnection
 from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.strangers import Strangers
+from cometd_chat.transports.unwanted import UnwantedChannel
 
 
 class ChatSite(Site):
@@ -63,7 +64,6 @@ class ChatSite(Site):
     ) -> None:
         super().__init__(
             resource,
-            requestFactory=LimitedRequest,
             timeout=timeout,
             parsePOSTFormSubmission=False,
             reactor=reactor,
@@ -71,7 +71,6 @@ class ChatSite(Site):
         self.render_refusal = render_refusal
         self.reads_early = reads_early
         self.direct_write = direct_write
-        self.protocol = LimitedChannel  # type: ignore[assignment]
         self.lane = lane
         self._logs_access = access_log
         self.reaper = reaper
@@ -85,9 +84,7 @@ class ChatSite(Site):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """What a connection begins with. (It stays a Site: TLS asks it for its protocols.)"""
         if not self.connections.admit(host_of(addr)):
-            channel = self.build_channel()
-            channel.unwanted = True
-            return channel
+            return self._build(UnwantedChannel)
         return self.build_channel() if self.lane is None else LaneConnection(self.lane)
 
     def connection_over(self, transport: Any) -> None:
@@ -96,7 +93,12 @@ class ChatSite(Site):
 
     def build_channel(self) -> LimitedChannel:
         """A channel, which reads whatever HTTP/1.1 allows."""
+        return self._build(LimitedChannel)
+
+    def _build(self, kind: type[LimitedChannel]) -> LimitedChannel:
+        self.protocol = kind  # type: ignore[assignment]
         channel: LimitedChannel = super().buildProtocol(None)
+        channel.requestFactory = kind.requestFactory
         return channel
 
     def acceptableProtocols(self) -> list[bytes]:

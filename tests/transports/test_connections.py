@@ -13,14 +13,12 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.transports import below
-from cometd_chat.transports import connections as connections_module
+from cometd_chat.transports import below, unwanted
 from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.pace import LINGER
+from cometd_chat.transports.pace import HEAD, LINGER
 from cometd_chat.transports.site import ChatSite
 from tests.channels import Echo, Net, refusal, render_refusal
 from tests.servers import Servers, reactor, shake_hands, spin_until, tls_context
-from tests.wire import Response
 
 MOST = 3
 ONE, OTHER = "192.0.2.7", "192.0.2.8"
@@ -79,8 +77,7 @@ class TestOneMore:
     def test_is_told_so_and_closed(self, net: Net) -> None:
         there = [net.connect() for _ in range(MOST)]
         refused = net.connect()
-        response = Response("GET")
-        response.read(bytearray(refused.surplus))
+        response = refused.request("POST", "/", body=b"x" * 1000)
         assert f"{MOST} connections" in refusal(response, 429)["detail"]
         assert response.header("retry-after") == "5"
         for _ in range(10):
@@ -93,6 +90,30 @@ class TestOneMore:
         for each in there:
             assert each.request("GET", "/").text == "GET / 0"
         assert net.connect(OTHER).request("GET", "/").text == "GET / 0"
+
+    @pytest.mark.parametrize(
+        ("sent", "then"),
+        [
+            (b"", b""),
+            (b"GET / HTTP/1.1\r\nX: ", b"x"),
+            (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n", b"x" * 50_000),
+            (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        ],
+    )
+    def test_who_does_not_ask_in_time_is_closed_without_a_word(
+        self, net: Net, sent: bytes, then: bytes
+    ) -> None:
+        for _ in range(MOST):
+            net.connect()
+        refused = net.connect()
+        refused.send(sent)
+        for _ in range(int(LINGER) + 1):
+            assert not refused.socket.reset
+            net.advance(1)
+            refused.send(then)
+            assert net.memory.held < 2000
+        assert refused.closed
+        assert refused.surplus == b""
 
     @pytest.mark.parametrize("way", ["closes", "resets", "is idle", "asks to close"])
     def test_one_that_ends_makes_room(self, net: Net, way: str) -> None:
@@ -112,14 +133,13 @@ class TestOneMore:
     def test_all_are_forgotten_in_the_end(self, net: Net) -> None:
         for _ in range(2 * MOST):
             net.connect().send(b"GET")
-        net.advance(30)
+        net.advance(2 * HEAD)
         connections = net.factory.connections
         assert (connections.open, connections.lingering) == (0, 0)
         assert connections.refused == MOST
 
     def test_too_many_who_linger_are_cut(self, net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("cometd_chat.transports.http.MOST_LINGERING", 5)
-        assert connections_module.MOST_LINGERING == 1024
+        monkeypatch.setattr(unwanted, "MOST_LINGERING", 5)
         refused = [net.connect() for _ in range(MOST + 10)][MOST:]
         assert [each.socket.reset for each in refused] == [False] * 5 + [True] * 5
         net.advance(LINGER + 2)
