@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from cometd_chat import __version__
 from cometd_chat.data import DataDirectory
 from cometd_chat.parts import CannotStart
+from cometd_chat.tls import as_intermediate
 from cometd_chat.transports import below
 
 #: Open files that are no connections: database, logs, the reactor's own.
@@ -103,6 +104,8 @@ class ListeningPorts(Service):
         self._option = option
         self._prepare = prepare
         self._endpoints = [(each, serverFromString(reactor, with_backlog(each))) for each in listen]
+        for _, endpoint in self._endpoints:
+            as_intermediate(endpoint)
         self._factory = factory
         self._announce = announce
         self._ports: list[IListeningPort] = []

@@ -37,6 +37,7 @@ ROOF = {
     "log_output",
     "parts",
     "steady",
+    "tls",
     "data",
     "ports",
     "settings",
