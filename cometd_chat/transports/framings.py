@@ -180,7 +180,8 @@ class ServerSentEvents(EachAlone):
         self._retry = retry
 
     def begin(self) -> bytes:
-        return b"retry: %d\n\n" % self._retry()
+        # It belongs to the first event: of a block of its own some libraries make an empty message.
+        return b"retry: %d\n" % self._retry()
 
     def one(self, event: Event) -> bytes:
         id = b"id: %s\n" % event.cursor.encode("ascii") if event.cursor is not None else b""

@@ -51,11 +51,10 @@ class LineFraming:
 
     door: str
     content_type: str
-    first: bytes = b""
     one_shot: ClassVar[bool] = False
 
     def begin(self) -> bytes:
-        return self.first
+        return b""
 
     def end(self) -> bytes:
         return b""
@@ -76,7 +75,7 @@ class LineFraming:
 
 
 SOCKET = LineFraming("bayeux-websocket", "application/json")
-EVENT_SOURCE = LineFraming("bayeux-eventsource", "text/event-stream", b"retry: %d\n\n" % RETRY)
+EVENT_SOURCE = LineFraming("bayeux-eventsource", "text/event-stream")
 
 _NOTHING = Batch([])
 
@@ -416,6 +415,8 @@ class EventSourceLine(HeldLine):
         when_over: Callable[[HeldLine], None],
     ) -> None:
         super().__init__(server, request, EVENT_SOURCE, manner, context, when_over)
+        # It belongs to the first event: of a block of its own some libraries make an empty message.
+        self._first = b"retry: %d\n" % RETRY
 
     def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
         """See `Line.push`: an event each, whose id comes back as ``Last-Event-ID``."""
@@ -424,7 +425,8 @@ class EventSourceLine(HeldLine):
             self._confirm(self._pushed)
         self._pushed = messages[-1][0]
         events = [b"id: %d\ndata: %b\n\n" % (number, array([json])) for number, json in messages]
-        self._send(b"".join(events), len(events))
+        first, self._first = self._first, b""
+        self._send(b"".join([first, *events]), len(events))
 
     def on_silence(self) -> Batch:
         """A comment. (HTML, section 9.2.7)"""
