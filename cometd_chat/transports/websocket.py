@@ -11,6 +11,7 @@ a close frame whose code says whether to come back.
 
 from __future__ import annotations
 
+import re
 import struct
 from base64 import b64decode
 from collections.abc import Callable
@@ -35,6 +36,12 @@ from cometd_chat.transports.framings import EachAlone
 #: twelve bytes.
 MAX_MESSAGE = 256 * 1024
 MAX_FRAGMENTS = 1024
+
+#: What we call that which we speak, where a peer wants a name for it.
+SUBPROTOCOL = "comet.v1"
+
+#: (RFC 9110, section 5.6.2), as long as anybody calls a protocol.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 
 #: A peer that is so many bytes behind gets no answers to its pings (RFC 6455, section 5.5.3).
 MAX_UNREAD = 64 * 1024
@@ -138,6 +145,9 @@ class WebSocket:
         :param max_message: the largest message that the peer may send, in bytes.
         """
         token = generate_accept_token(request.getHeader(b"sec-websocket-key"))
+        protocol = _subprotocol(request)
+        if protocol is not None:
+            headers += b"Sec-WebSocket-Protocol: %s\r\n" % protocol.encode("ascii")
         # Twisted has no way to say 101; from here on it only passes bytes through.
         request.startedWriting = 1
         request.chunked = 0
@@ -260,22 +270,40 @@ def require_upgrade(request: Any) -> None:
     """
     if "websocket" not in _tokens(request, "upgrade"):
         raise UpgradeRequired("This door is for WebSocket clients (RFC 6455); scripts can use sse.")
-    if request.clientproto != b"HTTP/1.1":
-        raise InvalidRequest("A WebSocket needs HTTP/1.1.")
+    if request.method != b"GET" or request.clientproto != b"HTTP/1.1":
+        raise InvalidRequest("A WebSocket begins with a GET of HTTP/1.1.")
     if "upgrade" not in _tokens(request, "connection"):
         raise UpgradeRequired("A WebSocket's handshake has the header Connection: Upgrade.")
-    if request.getHeader("sec-websocket-version") != "13":
+    if _lines(request, "sec-websocket-version") != ["13"]:
         raise UpgradeRequired("This door speaks version 13 of WebSocket (RFC 6455) only.")
-    key = request.getHeader(b"sec-websocket-key") or b""
+    keys = _lines(request, "sec-websocket-key")
     try:
-        nonce = b64decode(key, validate=True)
+        nonce = b64decode("".join(keys), validate=True)
     except ValueError:
         nonce = b""
-    if len(nonce) != 16:
-        raise InvalidRequest("Sec-WebSocket-Key has to be 16 bytes in base64.")
+    if len(keys) != 1 or len(nonce) != 16:
+        raise InvalidRequest("Sec-WebSocket-Key has to be there once, 16 bytes in base64.")
+
+
+def _subprotocol(request: Any) -> str | None:
+    """The subprotocol to agree upon: ours if it is offered, or else the first that is.
+
+    Whoever offers some and is told none has failed (WebSockets standard, section 3), and all that
+    we would say by any of them is the same.
+    """
+    offered = [
+        each.strip() for each in ",".join(_lines(request, "sec-websocket-protocol")).split(",")
+    ]
+    names = [each for each in offered if _TOKEN.fullmatch(each)]
+    return SUBPROTOCOL if SUBPROTOCOL in names else next(iter(names), None)
+
+
+def _lines(request: Any, header: str) -> list[str]:
+    """All values of a header."""
+    found: list[str] = list(request.requestHeaders.getRawHeaders(header, []))
+    return found
 
 
 def _tokens(request: Any, header: str) -> list[str]:
     """The members of a header that is a list, in lower case."""
-    lines: list[str] = request.requestHeaders.getRawHeaders(header, [])
-    return [each.strip().lower() for each in ",".join(lines).split(",")]
+    return [each.strip().lower() for each in ",".join(_lines(request, header)).split(",")]

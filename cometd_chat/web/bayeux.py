@@ -319,10 +319,6 @@ class Bayeux:
         if peer.offered_browser is not None:
             cookie = self._browser_cookie(SOCKET_COOKIE, request, peer)
             headers += b"Set-Cookie: %b\r\n" % cookie.encode()
-        # Clients that ask for subprotocols fail without one (WebSockets standard, section 3).
-        wanted = re.match(r"[\w.-]{1,64}", request.getHeader("sec-websocket-protocol") or "")
-        if wanted is not None:
-            headers += b"Sec-WebSocket-Protocol: %b\r\n" % wanted[0].encode("ascii", "ignore")
         size = self.server.bounds.max_bytes
         socket = WebSocket.accept(request, headers=headers, max_message=size)
         line = SocketLine(

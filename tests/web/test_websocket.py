@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -41,6 +42,15 @@ def shake(site: MemorySite, *, method: str = "GET", path: str = WS, **headers: s
     changed = {name.replace("_", "-"): value for name, value in headers.items()}
     lines = {name: value for name, value in {**HANDSHAKE, **changed}.items() if value}
     return site.request(method, path, headers=lines)
+
+
+def shaken_raw(site: MemorySite, method: str, line: str) -> Response:
+    """What is answered to a handshake with one more line in its head."""
+    connection = site.connect()
+    response = connection.expect(method)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
+    connection.send(f"{method} {WS} HTTP/1.1\r\n{lines}{line}\r\n\r\n".encode())
+    return response
 
 
 class TestHandshake:
@@ -97,6 +107,45 @@ class TestHandshake:
     def test_a_key_that_is_none(self, site: MemorySite, key: str) -> None:
         """Sixteen bytes in base64 (RFC 6455, section 4.1)."""
         problem(site, shake(site, Sec_WebSocket_Key=key), 400, "invalid-request")
+
+    @pytest.mark.parametrize(
+        "line", [f"Sec-WebSocket-Key: {HANDSHAKE['Sec-WebSocket-Key']}", "sec-websocket-key: x"]
+    )
+    def test_a_doubled_key(self, site: MemorySite, line: str) -> None:
+        problem(site, shaken_raw(site, "GET", line), 400, "invalid-request")
+
+    def test_a_doubled_version(self, site: MemorySite) -> None:
+        response = shaken_raw(site, "GET", "Sec-WebSocket-Version: 13")
+        problem(site, response, 426, "upgrade-required")
+
+    @pytest.mark.parametrize("path", [WS, "/cometd"])
+    def test_head_opens_none(self, site: MemorySite, path: str) -> None:
+        response = shake(site, method="HEAD", path=path)
+        assert (response.status, response.body, response.complete) == (400, b"", True)
+        assert 'door="ws"} 1' not in site.metrics
+
+    @pytest.mark.parametrize(
+        ("offered", "named"),
+        [
+            ("comet.v1", "comet.v1"),
+            ("chat, comet.v1", "comet.v1"),
+            ("chat,superchat", "chat"),
+            (" , a b, graphql-ws", "graphql-ws"),
+            ("chat\r\nSec-WebSocket-Protocol: comet.v1", "comet.v1"),
+            (",", None),
+            ("x" * 65, None),
+        ],
+    )
+    def test_a_subprotocol_that_is_offered(
+        self, site: MemorySite, offered: str, named: str | None
+    ) -> None:
+        socket = Socket(site, headers={"Sec-WebSocket-Protocol": offered})
+        found = re.findall(r"(?mi)^sec-websocket-protocol: (.*?)\r?$", socket.head)
+        assert found == ([] if named is None else [named])
+        assert socket.events()[0]["type"] == "hello"
+
+    def test_none_is_named_to_who_offers_none(self, site: MemorySite) -> None:
+        assert "sec-websocket-protocol" not in Socket(site).head.lower()
 
     def test_http_1_0_has_none(self, site: MemorySite) -> None:
         response = site.request("GET", WS, headers=HANDSHAKE, version="HTTP/1.0")
