@@ -6,12 +6,12 @@ and the way of a message to everybody who is to have it.
 What it may know: sessions and event messages. Not transports, not who may do what.
 
 Invariant: a message reaches each session once, whatever patterns of hers match; it carries no id,
-no clientId and nothing else that its publisher could forge.
+no clientId and nothing else that its publisher could forge, but for what is relayed of its ``ext``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -87,19 +87,28 @@ class Broadcast:
         passed = self._chain.outgoing(self._extensions, message, None, None)
         return None if passed is None else EventMessage(message["channel"], passed)
 
-    def publish(self, channel: str, data: object, publisher: Session | None, lazy: bool) -> bool:
+    def publish(
+        self,
+        channel: str,
+        data: object,
+        publisher: Session | None,
+        lazy: bool,
+        ext: Mapping[str, Any],
+    ) -> bool:
         """Send a message to all who subscribed.
 
         :param publisher: None for the server itself.
+        :param ext: goes with it, unless it is empty.
         :param lazy: it may wait for others to go with.
         :returns: False when a listener stopped it.
         """
         settled = list(self._settled(channel))
-        message = {"channel": channel, "data": data}
+        fields = {"ext": ext} if ext else {}
+        message = {"channel": channel, "data": data, **fields}
         for listener in [listener for each in settled for listener in each.listeners]:
             if listener(publisher, message) is False:
                 return False
-        event = self.event(channel, data)
+        event = self.event(channel, data, **fields)
         if event is None:
             return False
         wait = self._lazy_wait(settled, lazy)

@@ -354,7 +354,9 @@ class Dispatcher:
         for source in server.sources_of(channel)[:1]:
             await source.publish(session, message, key)
             return
-        if not server.broadcast.publish(channel, message["data"], session, False):
+        said = extension_fields(message)
+        ext = {field: said[field] for field in said if field in server.relayed_ext}
+        if not server.broadcast.publish(channel, message["data"], session, False, ext):
             raise faults.message_deleted()
 
 

@@ -45,6 +45,8 @@ class BayeuxOptions:
         was lost, is not published again.
     :param max_resends: so many publishes of a session are remembered for that.
     :param broadcast_to_publisher: whether who publishes hears it too.
+    :param relayed_ext: fields of a message's ``ext`` that go to all who hear it, on free channels;
+        others stay here, where applications put secrets. CometD's binary extension needs its own.
     """
 
     timeout: float = 25.0
@@ -64,4 +66,5 @@ class BayeuxOptions:
     resend_window: float = 90.0
     max_resends: int = 128
     broadcast_to_publisher: bool = True
+    relayed_ext: tuple[str, ...] = ("binary",)
     connection_types: tuple[str, ...] = CONNECTION_TYPES

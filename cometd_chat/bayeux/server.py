@@ -11,7 +11,7 @@ goes wrong takes no other with it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -118,6 +118,8 @@ class BayeuxServer:
         self.policy = policy
         self.extensions: list[Extension] = list(extensions)
         self.listeners = Listeners()
+        #: See `BayeuxOptions.relayed_ext`; an embedder may add to it.
+        self.relayed_ext = set(self.options.relayed_ext)
         self.sessions: dict[str, Session] = {}
         self.stopping = False
         self.chain = Chain()
@@ -229,13 +231,21 @@ class BayeuxServer:
         """Settle something for a channel or a pattern: laziness, listeners; see `Channel`."""
         return self.broadcast.channel(name)
 
-    def publish(self, channel: str, data: object, *, lazy: bool = False) -> bool:
+    def publish(
+        self,
+        channel: str,
+        data: object,
+        *,
+        lazy: bool = False,
+        ext: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Publish in the server's name.
 
+        :param ext: the message's, for extensions of the clients.
         :returns: False when a listener or an extension stopped it.
         :raises InvalidChannel: that is no channel.
         """
-        return self.broadcast.publish(parse_channel(channel), data, None, lazy)
+        return self.broadcast.publish(parse_channel(channel), data, None, lazy, ext or {})
 
     def event(self, channel: str, data: object, **fields: Any) -> EventMessage | None:
         """Make an event message, for `Session.put` and `Session.feed`; once for all whom it is for.

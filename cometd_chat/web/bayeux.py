@@ -391,9 +391,22 @@ class Bayeux:
         return attrs.evolve(peer, offered_browser=self.server.new_browser_id())
 
     def _browser_cookie(self, name: bytes, request: Any, peer: Peer) -> str:
-        secure = "; Secure" if self._peers.is_secure(request) else ""
-        value = f"{name.decode()}={peer.offered_browser}"
-        return f"{value}; Path={PATH}; HttpOnly; SameSite=Lax{secure}"
+        cookie = f"{name.decode()}={peer.offered_browser}; Path={PATH}; HttpOnly"
+        if _may_be_browser(request):
+            cookie += "; SameSite=Lax"
+        return f"{cookie}; Secure" if self._peers.is_secure(request) else cookie
+
+
+def _may_be_browser(request: Any) -> bool:
+    """Whether a browser may have sent a request: then its cookie says which sites it goes to.
+
+    Programs have one site, and the cookie library of Faye's Ruby client refuses an attribute that
+    it does not know (which RFC 6265, section 5.2, says to ignore). Every browser calls itself
+    Mozilla, says its page's origin with a POST and with a WebSocket, or what it fetches for; a page
+    can't leave all of that out.
+    """
+    says = any(request.getHeader(each) for each in ("origin", "sec-fetch-site", "sec-fetch-mode"))
+    return says or (request.getHeader("user-agent") or "").startswith("Mozilla/")
 
 
 class _Forgotten:

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from cometd_chat.bayeux.exchange import Peer
-from cometd_chat.bayeux.messages import Message, encode
+from cometd_chat.bayeux.messages import Message, encode, extension_fields
 from cometd_chat.bayeux.policy import Authentication, Identity, authentication
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.bayeux.session import Session
@@ -200,5 +200,10 @@ class ChatPolicy:
         visitor = visitor_of(session)
         refuse_voiceless(visitor.person)
         if not message["channel"].startswith("/chat/"):
-            amounts = [(MESSAGES, 1), (TEXT, len(encode(message["data"])))]
+            amounts = [(MESSAGES, 1), (TEXT, _size(message))]
             self._chat.limits.take_all(amounts, session=visitor.person.id, address=visitor.address)
+
+
+def _size(message: Message) -> int:
+    """How much somebody publishes, in bytes."""
+    return len(encode([message["data"], extension_fields(message)]))

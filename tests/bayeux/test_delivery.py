@@ -56,6 +56,26 @@ def test_a_message_has_a_channel_and_data_and_nothing_that_its_publisher_could_f
 
 
 @kinds
+def test_of_ext_only_what_is_named_goes_with_a_message(kind: str) -> None:
+    world = World()
+    alice = world.client(kind)
+    alice.subscribe("/app/x")
+    alice.connect()
+    world.server.relayed_ext.add("mine")
+    alice.publish("/app/x", 1, ext={"binary": {}, "secret": 7, "mine": [None]})
+    alice.publish("/app/x", 2, ext={"secret": 7})
+    alice.publish("/app/x", 3, ext="binary")
+    world.server.publish("/app/x", 4, ext={"any": 1})
+    world.turn()
+    assert alice.deliveries() == [
+        {"channel": "/app/x", "data": 1, "ext": {"binary": {}, "mine": [None]}},
+        {"channel": "/app/x", "data": 2},
+        {"channel": "/app/x", "data": 3},
+        {"channel": "/app/x", "data": 4, "ext": {"any": 1}},
+    ]
+
+
+@kinds
 @pytest.mark.parametrize("data", [None, 0, 1.5, False, "", "é☃😀", [], {}, {"a": [None]}])
 def test_any_json_is_data(kind: str, data: Any) -> None:
     world = World()

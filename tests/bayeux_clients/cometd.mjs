@@ -28,6 +28,7 @@ class CometdClient {
     });
     const made = {
       ack: () => new library.AckExtension(),
+      binary: () => new library.BinaryExtension(),
       reload: () => new library.ReloadExtension(),
       timesync: () => new library.TimeSyncExtension(),
       timestamp: () => new library.TimeStampExtension(),
@@ -45,8 +46,11 @@ class CometdClient {
   }
 
   #listen(channel, whenDone) {
-    const hear = ({ channel: from, data, timestamp, ext }) =>
+    const hear = ({ channel: from, data, timestamp, ext }) => {
+      // Bytes go out of here as an array of numbers.
+      if (data?.data instanceof ArrayBuffer) data = { ...data, data: [...new Uint8Array(data.data)] };
       this.diary.add(this.diary.heard, { subscription: channel, channel: from, data, timestamp, ext });
+    };
     this.#subscriptions.set(channel, this.#cometd.subscribe(channel, hear, whenDone));
   }
 
@@ -67,6 +71,12 @@ class CometdClient {
 
   async publish(channel, data) {
     return plain(await new Promise((resolve) => this.#cometd.publish(channel, data, resolve)));
+  }
+
+  /** @param bytes an array of numbers */
+  async publishBinary(channel, bytes, meta) {
+    const { buffer } = new Uint8Array(bytes);
+    return plain(await new Promise((resolve) => this.#cometd.publishBinary(channel, buffer, true, meta, {}, resolve)));
   }
 
   /** In one batch, which is one frame or request. */

@@ -72,10 +72,11 @@ class Places:
         :param port: whose pages pages are, of the daemon or of a proxy before it.
         :param who: nobody else's cookies are there.
         """
-        # In Python each client has cookies of its own.
+        # In Python and in Ruby each client has cookies of its own.
         keys: dict[str, tuple[str, ...]] = {
             "node": ("node", who),
             "python": ("python",),
+            "ruby": ("ruby",),
             "chromium": ("chromium", str(port), who),
             "elsewhere": ("elsewhere", who),
         }
@@ -90,6 +91,8 @@ class Places:
             return self._run("node", str(HERE / "node.mjs"), log=log)
         if kind.place == "python":
             return self._run(sys.executable, str(HERE / "aio.py"), log=log)
+        if kind.place == "ruby":
+            return self._run("ruby", str(HERE / "faye.rb"), log=log)
         context = self._chromium.new_context(bypass_csp=True)
         self.stack.callback(context.close)
         own = f"http://127.0.0.1:{port}/healthz"

@@ -60,8 +60,8 @@ export class Diary {
   }
 }
 
-/** Is it what is waited for? What was said has a `text`, who came and went a `type`. */
-const says = (data, wanted) => data?.text === wanted || data?.type === wanted;
+/** Is it what is waited for? What was said has a `text`, bytes one in `meta`, who came and went a `type`. */
+const says = (data, wanted) => [data?.text, data?.type, data?.meta?.text].includes(wanted);
 
 export class Driver {
   #makers;
@@ -100,6 +100,10 @@ export class Driver {
 
   async _publish(client, { channel, data }) {
     return await client.publish(channel, data);
+  }
+
+  async _publishBinary(client, { channel, bytes, meta }) {
+    return await client.publishBinary(channel, bytes, meta);
   }
 
   /** Publish many at once; the replies. */

@@ -34,8 +34,8 @@ Json = dict[str, Any]
 
 @attrs.frozen
 class Kind:
-    """Which library, by which transport, where: `node`, `python`, `chromium` in a page of the
-    daemon's, `elsewhere` in one of another site."""
+    """Which library, by which transport, where: `node`, `python`, `ruby`, `chromium` in a page of
+    the daemon's, `elsewhere` in one of another site."""
 
     library: str
     transport: str
@@ -75,7 +75,9 @@ KINDS = (
     Kind("faye", "long-polling", "chromium"),
     Kind("cometd", "websocket", "elsewhere"),
     Kind("cometd", "callback-polling", "elsewhere"),
+    Kind("faye", "long-polling", "ruby"),
     Kind("faye", "websocket", "elsewhere"),
+    Kind("faye", "websocket", "ruby"),
 )
 
 
@@ -255,6 +257,15 @@ class StockClient:
 
     def publish(self, channel: str, data: object) -> Json:
         reply: Json = self._call("publish", channel=channel, data=data)
+        return reply
+
+    def publish_binary(self, channel: str, data: bytes, text: str) -> Json:
+        """Publish bytes by the extension ``binary`` of the library ``cometd``.
+
+        :param text: goes with them, so that they can be waited for.
+        """
+        meta = {"text": text}
+        reply: Json = self._call("publishBinary", channel=channel, bytes=list(data), meta=meta)
         return reply
 
     def publish_all(self, channel: str, all: Sequence[object]) -> list[Json]:

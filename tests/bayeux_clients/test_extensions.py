@@ -47,6 +47,21 @@ def test_ack_timesync_timestamp(kind: Kind, make_client: MakeClient, daemon: Dae
     assert abs(alice.facts()["offset"]) < 1000
 
 
+@pytest.mark.parametrize("kind", COMETD, ids=str)
+def test_binary(kind: Kind, make_client: MakeClient, daemon: Daemon) -> None:
+    channel = f"/app/binary{next(_numbers)}"
+    alice, bob = make_client(kind, "alice"), make_client(kind, "bob")
+    for client in (alice, bob):
+        assert client.open(daemon.port, extensions=["binary"])["successful"]
+        assert client.subscribe(channel)[0]["successful"]
+    data = bytes(range(256)) + b"odd"
+    assert alice.publish_binary(channel, data, "these")["successful"]
+    for client in (alice, bob):
+        [heard] = client.hear("these")
+        assert bytes(heard["data"]["data"]) == data
+        assert heard["data"]["last"] is True
+
+
 @pytest.mark.parametrize("kind", RELOADED, ids=str)
 def test_a_page_that_is_loaded_again_goes_on(
     kind: Kind, make_client: MakeClient, places: Places, daemon: Daemon

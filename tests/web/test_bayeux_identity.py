@@ -212,11 +212,26 @@ class TestBinding:
             alice.jar.clear()
             assert alice.say("hi")["successful"]
 
-    def test_the_cookie(self, site: MemorySite) -> None:
-        response = site.post("/cometd", {"channel": "/meta/handshake"})
+    @pytest.mark.parametrize(
+        ("headers", "attributes"),
+        [
+            # Ruby's: its cookie library takes no attribute that it does not know.
+            ({"User-Agent": "EventMachine HttpClient"}, ""),
+            ({}, ""),
+            ({"User-Agent": "Mozilla/5.0 (X11; Linux)"}, "; SameSite=Lax"),
+            ({"Origin": "http://127.0.0.1:8080"}, "; SameSite=Lax"),
+            ({"Sec-Fetch-Site": "same-origin"}, "; SameSite=Lax"),
+            ({"Sec-Fetch-Mode": "cors"}, "; SameSite=Lax"),
+        ],
+    )
+    def test_the_cookie(
+        self, site: MemorySite, headers: dict[str, str], attributes: str
+    ) -> None:
+        handshake = {"channel": "/meta/handshake"}
+        response = site.post("/cometd", handshake, headers=headers)
         (cookie,) = response.headers["set-cookie"]
         assert cookie.startswith("BAYEUX_BROWSER=")
-        assert cookie.endswith("; Path=/cometd; HttpOnly; SameSite=Lax")
+        assert cookie.endswith(f"; Path=/cometd; HttpOnly{attributes}")
         response = site.post("/cometd", {"channel": "/meta/connect"})
         assert "set-cookie" not in response.headers
 
