@@ -14,6 +14,7 @@ import os
 import resource
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
@@ -34,9 +35,14 @@ from cometd_chat.data import DataDirectory
 from cometd_chat.parts import CannotStart
 from cometd_chat.tls import as_intermediate
 from cometd_chat.transports import below
+from cometd_chat.transports.listener import Shortage, keep_back
 
-#: Open files that are no connections: database, logs, the reactor's own.
+#: Open files that are no connections: database, logs, the reactor's own. Half of them are open once
+#: the daemon runs.
 SPARE_FILES = 64
+
+#: So many of them are kept back from connections, for what is opened later.
+KEPT_BACK = 32
 
 #: How many new connections may wait for us; Twisted's 50 is short for readers who all come back
 #: at once after a restart.
@@ -102,6 +108,7 @@ class ListeningPorts(Service):
     ) -> None:
         self.name = f"ports of {option}"
         self._option = option
+        self._reactor = reactor
         self._prepare = prepare
         self._endpoints = [(each, serverFromString(reactor, with_backlog(each))) for each in listen]
         for _, endpoint in self._endpoints:
@@ -116,11 +123,14 @@ class ListeningPorts(Service):
 
         :raises CannotStart: one of them can't be had.
         """
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        shortage = Shortage(time.monotonic, files)
         try:
             for description, endpoint in self._endpoints:
                 port = listen_now(self._option, description, endpoint, self._factory)
                 self._ports.append(port)
                 below.accept_few(port)
+                keep_back(port, self._reactor, max(files - KEPT_BACK, files // 2), shortage)
                 if self._prepare is not None:
                     self._prepare(port)
         except CannotStart:

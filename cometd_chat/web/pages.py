@@ -70,7 +70,7 @@ def content_security_policy(nonce: str) -> str:
 
 @cache
 def _templates() -> Environment:
-    """The templates, each compiled when it is first asked for: once in a process."""
+    """The templates, all of them read and compiled at the start: once in a process."""
     environment = Environment(
         loader=PackageLoader("cometd_chat.web"),
         autoescape=True,
@@ -78,8 +78,12 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,
+        cache_size=-1,
     )
     environment.filters |= {"tamed": tamed, "tamed_lines": tamed_lines}
+    for name in environment.list_templates(extensions=["html"]):
+        environment.get_template(name)
     return environment
 
 
@@ -93,13 +97,11 @@ class Pages:
 
     def __init__(self, version: str) -> None:
         self._version = version
+        self._templates = _templates()
 
     def _render(self, template: str, **values: object) -> str:
-        return (
-            _templates()
-            .get_template(template)
-            .render(values, version=self._version, static=static_files().folder)
-        )
+        found = self._templates.get_template(template)
+        return found.render(values, version=self._version, static=static_files().folder)
 
     def log_in(
         self,
