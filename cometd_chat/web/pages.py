@@ -335,10 +335,11 @@ class Pages:
         people: Sequence[PersonView],
         framed: bool,
     ) -> str:
-        """Rooms and people; it loads itself anew now and then. Its links are for the whole window.
+        """Rooms and people. Its links are for the whole window.
 
         :param more_rooms: there are more than these.
-        :param framed: it is in a frame beside the stream, so that it need not lead back there.
+        :param framed: it is in a frame beside the stream, so that it need not lead back there, and
+            loads itself anew now and then.
         """
         return self._render(
             "classic_side.html",

@@ -1,0 +1,94 @@
+"""What people with a screen reader, or with few colours, find on the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.visits import Room, Visits
+from tests.support import NODE_MODULES
+
+pytestmark = pytest.mark.slow
+
+AXE = (NODE_MODULES / "axe-core/axe.min.js").read_text("utf-8")
+
+
+def findings(page: Page) -> list[str]:
+    """What axe finds wrong on a page."""
+    page.evaluate(AXE)
+    results: dict[str, Any] = page.evaluate("axe.run({ iframes: false })")
+    return [
+        f"{each['id']}: {each['help']}: {node['html'][:120]}"
+        for each in results["violations"]
+        for node in each["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 768, 360])
+def test_axe_finds_nothing(visits: Visits, room: Room, width: int, colours: Any) -> None:
+    room.say("Grace", "see https://example.org/\nand more")
+    room.say("דוד", "שלום לכולם")
+    ada = visits.enter("Ada", viewport={"width": width, "height": 800}, color_scheme=colours)
+    ada.say("my own")
+    ada.hears("my own")
+    visits.enter("Linus")
+    expect(ada.page.locator(".status")).to_be_visible()
+    assert findings(ada.page) == []
+    if width < 1000:
+        ada.page.locator(".people-button").click()
+        assert findings(ada.page) == []
+        ada.page.keyboard.press("Escape")
+    if width < 720:
+        ada.page.get_by_role("button", name="Rooms").click()
+        assert findings(ada.page) == []
+        ada.page.keyboard.press("Escape")
+    ada.page.locator("#chip").click()
+    assert findings(ada.page) == []
+
+
+STILL = ["/", "/rooms", "/chat", "/chat?action=side", "/chat?action=form", "/rooms/lobby/plain"]
+
+
+@pytest.mark.parametrize("path", STILL)
+def test_axe_finds_nothing_on_pages_without_script(visits: Visits, path: str) -> None:
+    for who in ("Ada", ""):
+        visitor = visits.come(who or "Nobody")
+        if not who:
+            visitor.window.context.clear_cookies()
+        visitor.page.goto(visitor.room.daemon.url + path, wait_until="commit")
+        expect(visitor.page.locator("body")).to_be_visible()
+        visitor.page.wait_for_timeout(300)
+        assert findings(visitor.page) == []
+
+
+def test_messages_are_a_list_of_articles_with_days_as_headings(visits: Visits, room: Room) -> None:
+    room.say("Grace", "first")
+    room.say("Grace", "second")
+    ada = visits.enter("Ada")
+    log = ada.page.get_by_role("log")
+    assert log.get_by_role("list").count() == 1
+    articles = log.get_by_role("listitem").get_by_role("article", name="Grace")
+    expect(articles).to_have_count(2)
+    expect(log.get_by_role("heading", name="Today", level=2)).to_be_visible()
+    # Who comes is no news that is read out; what is said is.
+    visits.enter("Linus")
+    expect(ada.page.locator(".status")).to_have_attribute("aria-live", "off")
+    expect(log).to_have_attribute("aria-live", "polite")
+    link = "see https://example.org/"
+    room.say("Grace", link)
+    ada.hears(link)
+    line = ada.page.locator(".message .text a")
+    expect(line).to_have_css("text-decoration-line", "underline")
+
+
+def test_few_colours_keep_dots_and_the_current_room(visits: Visits) -> None:
+    ada = visits.enter("Ada", forced_colors="active")
+    back = "each => getComputedStyle(each).backgroundColor"
+    for dot in ("#chip .dot", "#people-list .dot"):
+        place = ada.page.locator(dot).first
+        assert place.evaluate(back) != ada.page.locator("body").evaluate(back)
+        expect(place).to_have_css("border-style", "solid")
+    expect(ada.page.locator("#room-list a[aria-current]")).to_have_css("outline-style", "solid")
