@@ -2,7 +2,7 @@
 /** The two sides: rooms at the left, people at the right; where there is no place they are drawers. */
 
 import { ask, byId, kept, make, roomPath } from "./page.js";
-import { close, isOpen, open, startPopovers, whenOpening } from "./popover.js";
+import { close, isOpen, open, startPopovers } from "./popover.js";
 
 /** @typedef {{name: string, topic: string, people: number, last_id: number}} Room */
 
@@ -100,8 +100,8 @@ export class Rooms {
       if (key === "Enter") this.#list.querySelector("a")?.click();
     });
     this.#show();
-    this.toCurrent();
-    whenOpening(byId("rooms"), () => requestAnimationFrame(() => this.toCurrent()));
+    // At first, when the drawer opens, and when what is below it takes more place.
+    new ResizeObserver(() => this.#filter.value || this.toCurrent()).observe(this.#list);
   }
 
   /** Bring the current room into view. */
@@ -173,7 +173,7 @@ export class Rooms {
     this.#filter.hidden = all.length < MANY && !wanted;
     const news = byId("news");
     const count = all.filter((room) => this.#isNews(room)).length;
-    news.textContent = String(count);
+    news.textContent = count ? String(count) : "";
     news.title = "Rooms with something new";
     news.hidden = !count;
   }

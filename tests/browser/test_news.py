@@ -1,0 +1,156 @@
+"""What is new comes first, what is read stays, and a renaming is told as such."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_reading import hide, numbers, place, scroll_up
+from tests.browser.visits import Room, Visits
+from tests.daemon.talk import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def test_two_thousand_new_lines_begin_at_the_first(visits: Visits, room: Room) -> None:
+    room.say_all("Grace", [f"line {n}" for n in range(40)])
+    ada = visits.enter("Ada")
+    ada.page.keyboard.press("Tab")
+    scroll_up(ada, 600)
+    read = ada.page.get_by_text("line 20", exact=True)
+    before = place(read)
+    for start in range(40, 2040, 500):
+        room.say_all("Grace", [f"line {n}" for n in range(start, start + 500)])
+        ada.hears(f"line {start + 499}")
+    # What is read is not trimmed away, nor moved.
+    assert place(read) == pytest.approx(before, abs=2)
+    jump, new = ada.page.locator("#jump"), ada.page.locator(".new")
+    expect(jump).to_have_text("2000 new messages ↓")
+    jump.click()
+    expect(new).to_be_in_viewport()
+    expect(ada.page.locator(".new + .message .text")).to_have_text("line 40")
+    expect(ada.page.get_by_text("line 41", exact=True)).to_be_in_viewport()
+    # The page has not grown by all of them: what was left out is said, and comes when asked for.
+    shown = numbers(ada.lines())
+    assert len(shown) < 1000
+    assert shown == sorted(set(shown))
+    assert shown[-1] == 2039
+    gap = ada.page.locator(".gap")
+    missing = 2040 - len(shown)
+    expect(gap).to_contain_text(f"{missing} messages left out.")
+    gap.get_by_role("button", name="Load").click()
+    expect(gap).to_contain_text(f"{missing - 200} messages left out.")
+    more = numbers(ada.lines())
+    assert more == sorted(set(more))
+    assert len(more) == len(shown) + 200
+    # They follow upon those above the gap.
+    first = next(at for at, n in enumerate(more) if n != at)
+    assert first == next(at for at, n in enumerate(shown) if n != at) + 200
+    # The second time it leads to the newest.
+    expect(jump).to_contain_text("↓")
+    jump.click()
+    expect(ada.page.get_by_text("line 2039", exact=True)).to_be_in_viewport()
+    expect(jump).to_be_hidden()
+
+
+def test_who_was_away_at_the_end_is_led_back_to_the_first(visits: Visits, room: Room) -> None:
+    room.say("Grace", "line 0")
+    ada = visits.enter("Ada")
+    ada.hears("line 0")
+    hide(ada, True)
+    for start in range(1, 801, 200):
+        room.say_all("Grace", [f"line {n}" for n in range(start, start + 200)])
+        ada.hears(f"line {start + 199}")
+    hide(ada, False)
+    to_new = ada.page.locator("#to-new")
+    expect(to_new).to_have_text("800 new messages ↑")
+    to_new.click()
+    expect(ada.page.locator(".new + .message .text")).to_have_text("line 1")
+    expect(ada.page.locator(".new")).to_be_in_viewport()
+    expect(to_new).to_be_hidden()
+    ada.page.locator("#jump").click()
+    expect(ada.page.get_by_text("line 800", exact=True)).to_be_in_viewport()
+
+
+def test_what_is_new_may_begin_before_the_page(visits: Visits, room: Room) -> None:
+    room.say("Grace", "line 0")
+    ada = visits.enter("Ada")
+    ada.hears("line 0")
+    ada.go("about:blank")
+    room.say_all("Grace", [f"line {n}" for n in range(1, 401)])
+    ada.go(room.url)
+    ada.is_live()
+    assert 0 < len(ada.lines()) < 100
+    expect(ada.page.locator(".new")).to_have_count(0)
+    ada.page.get_by_role("button", name="To the first new message").click()
+    expect(ada.page.locator(".new + .message .text")).to_have_text("line 1")
+    expect(ada.page.locator(".new")).to_be_in_viewport()
+
+    gap = ada.page.locator(".gap")
+
+    def all_come() -> bool:
+        if gap.count():
+            gap.get_by_role("button", name="Load").click()
+            ada.page.wait_for_timeout(200)
+        return numbers(ada.lines())[-400:] == list(range(1, 401))
+
+    wait_until(all_come, "all lines")
+
+
+def test_a_renaming_is_told_as_such(visits: Visits, room: Room) -> None:
+    ada, grace = visits.enter("Ada"), visits.enter("Grace")
+    ada.page.get_by_text("Rename").click()
+    form = ada.page.locator("#rename")
+    form.locator("input[name=name]").fill("Grace")
+    form.get_by_role("button", name="Take this name").click()
+    # In place, and in words.
+    expect(form.locator(".refused")).to_contain_text("has that name")
+    expect(form.locator("input[name=name]")).to_have_value("Grace")
+    assert ada.page.url == room.url
+    ada.forgive()
+    form.locator("input[name=name]").fill("Countess")
+    form.get_by_role("button", name="Take this name").click()
+    expect(ada.page.locator("#me")).to_have_text("Countess")
+    status = grace.page.locator(".status")
+    expect(status).to_have_text("Ada is now Countess")
+    expect(grace.page.locator("#people-list li")).to_have_text(["Countess", "Grace"])
+    form.locator("summary").click()
+    form.locator("input[name=name]").fill("Lady")
+    form.get_by_role("button", name="Take this name").click()
+    expect(status).to_have_text("Ada is now Lady")
+    ada.say("as Lady")
+    grace.hears("as Lady")
+    expect(ada.page.locator(".message .name")).to_have_text(["Lady"])
+
+
+def test_a_text_that_is_too_long_stays_in_the_box(visits: Visits) -> None:
+    ada = visits.enter("Ada")
+    box, left, why = (ada.page.locator(each) for each in ("#text", "#left", "#problem"))
+    expect(left).to_be_hidden()
+    box.fill("😀" * 7600)
+    expect(left).to_have_text("400 left")
+    box.fill("x" * 9000)
+    expect(left).to_have_text("1,000 too many")
+    box.press("Enter")
+    expect(why).to_have_text("That is too long: 9,000 of 8,000 characters.")
+    expect(box).to_have_value("x" * 9000)
+    expect(ada.page.locator(".message")).to_have_count(0)
+    box.fill("x" * 8000)
+    expect(why).to_be_hidden()
+    box.press("Enter")
+    ada.hears("x" * 8000)
+    expect(left).to_be_hidden()
+
+
+def test_a_text_that_is_refused_comes_back_into_the_box(visits: Visits) -> None:
+    ada = visits.enter("Ada")
+    box = ada.page.locator("#text")
+    box.fill("rings \x07 a bell")
+    box.press("Enter")
+    expect(ada.page.locator("#problem")).to_contain_text("There is a character in it")
+    expect(box).to_have_value("rings \x07 a bell")
+    expect(ada.page.locator(".failed, .pending")).to_have_count(0)
+    ada.forgive()
+    box.fill("rings a bell")
+    box.press("Enter")
+    ada.hears("rings a bell")
