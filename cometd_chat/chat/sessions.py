@@ -31,6 +31,9 @@ TOKEN_LIFETIME = 30 * 86400.0
 #: A token's life is written down again when it has been used and so many seconds have gone by.
 _EXTEND_AFTER = 86400.0
 
+#: Seconds between two looks for sessions that have expired.
+_DROP_EVERY = 3600.0
+
 GUEST = "guest"
 
 #: Bytes by which a token's hash is known in memory: 120 bits are as hard to meet as all 256 would
@@ -106,7 +109,8 @@ class Session:
 
 
 class Sessions:
-    """All sessions that have a name or were used lately.
+    """All sessions that have a name or were used lately. An item of the reaper: it looks for those
+    that have expired.
 
     :param reaper: its sweep frees the names of guests who are gone.
     :param wall_clock: seconds since 1970, for when sessions began.
@@ -142,6 +146,7 @@ class Sessions:
         self._by_key: dict[str, Session] = {}
         #: How many tokens have taken the place of another.
         self._renewed = 0
+        self.due_bucket = 0
 
     def __len__(self) -> int:
         return len(self._by_token)
@@ -155,6 +160,22 @@ class Sessions:
         for row in self._directory.named_sessions():
             if row.expires_at / 1000 > now:
                 self._remember(self._session(row))
+        self._drop_expired(now)
+        self._reaper.schedule(self, _DROP_EVERY)
+
+    def on_due(self, now: float) -> float | None:
+        """Let go of what has expired; see `Reaper.schedule`."""
+        today = self._lasting.seconds()
+        for session in list(self._by_token.values()):
+            if session.readers:
+                self.extend(session)  # Whoever holds something uses it.
+            elif session.expires_at <= today and not session.brief:
+                session.ended = True
+                self._forget(session)
+        self._drop_expired(today)
+        return _DROP_EVERY
+
+    def _drop_expired(self, now: float) -> None:
         dropping = self._directory.drop_expired(int(now * 1000))
         dropping.addErrback(lambda failure: self._log.failure("expired sessions stay", failure))
 

@@ -23,6 +23,7 @@ from cometd_chat.errors import (
 from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.memory import MemoryDirectory
 from tests.chat.parts import House, begun, now
+from tests.chat.test_passing_guests import Held
 
 
 class SlowDirectory(MemoryDirectory):
@@ -505,6 +506,37 @@ def test_a_start_drops_what_has_expired(
     again = restarted(house)
     assert [row.name for row in rows(directory)] == ["bob"]
     now(again.start_guest("alice"))
+
+
+def test_what_expires_leaves_the_disk_while_the_daemon_runs(
+    house: House, sessions: Sessions, directory: SlowDirectory
+) -> None:
+    sessions.start()
+    _, token = now(sessions.start_guest("alice"))
+    house.clock.advance(86400)
+    now(sessions.start_guest("bob"))
+    house.clock.advance(TOKEN_LIFETIME - 86400 - 5)
+    house.advance(2)
+    assert {row.name for row in rows(directory)} == {"alice", "bob"}
+    house.clock.advance(3600)
+    house.advance(2)
+    assert [row.name for row in rows(directory)] == ["bob"]
+    with pytest.raises(InvalidToken):
+        now(sessions.by_token(token))
+    now(sessions.start_guest("alice"))
+
+
+def test_who_holds_something_never_expires(
+    house: House, sessions: Sessions, directory: SlowDirectory
+) -> None:
+    sessions.start()
+    alice, token = now(sessions.start_guest("alice"))
+    alice.readers = (Held(),)
+    for _ in range(40):
+        house.clock.advance(86400)
+        house.advance(2)
+    assert now(sessions.by_token(token)) is alice
+    assert [row.name for row in rows(directory)] == ["alice"]
 
 
 # -- the system's clock is set
