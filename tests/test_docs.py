@@ -40,8 +40,8 @@ def test_the_table_of_events() -> None:
     record = Record(1, "e", "/chat/lobby", "message", "s", "ann", "hi", "c", 0)
     made = [
         events.recorded(record),
-        events.join("lobby", "ann", 0, "192.0.2.0/24"),
-        events.leave("lobby", "ann", 0),
+        events.join("lobby", "ann", 0, "192.0.2.0/24", was="bob"),
+        events.leave("lobby", "ann", 0, now="bob"),
         events.typing("lobby", "ann", 0),
         events.people("lobby", 60),
         events.hello("0.e", 15, "comet-chat"),
