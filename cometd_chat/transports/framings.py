@@ -179,9 +179,13 @@ class ServerSentEvents(EachAlone):
     def __init__(self, retry: Callable[[], int]) -> None:
         self._retry = retry
 
-    def begin(self) -> bytes:
+    def begin(self, least: float = 0) -> bytes:
+        """See `Framing.begin`.
+
+        :param least: seconds after which a browser comes back, at least.
+        """
         # It belongs to the first event: of a block of its own some libraries make an empty message.
-        return b"retry: %d\n" % self._retry()
+        return b"retry: %d\n" % max(self._retry(), round(least * 1000))
 
     def one(self, event: Event) -> bytes:
         id = b"id: %s\n" % event.cursor.encode("ascii") if event.cursor is not None else b""

@@ -250,7 +250,7 @@ class Bayeux:
         self._process(request, messages, peer, cookies=lines.cookies)
 
     def _open_script(self, request: Any) -> bytes | None:
-        fields = parameters.query(request, several=[_MESSAGE])
+        fields = parameters.query(request, strict=False)
         texts = fields.all(_MESSAGE)
         if not texts:
             raise InvalidRequest(
@@ -342,7 +342,7 @@ class Bayeux:
         if request.method == b"HEAD":
             return b""
         peer = self._peer(request, EVENTSOURCE, cookies=not foreign)
-        last = request.getHeader("last-event-id") or ""
+        last = parameters.last_event_id(request, parameters.query(request, strict=False)) or ""
         number = int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None
         held = cast(HoldableRequest, request)
         line = EventSourceLine(self.server, held, self._manner, self._context, self._line_over)
@@ -457,7 +457,7 @@ def _payload(request: Any, lines: _Lines) -> tuple[Sequence[bytes | str], bool]:
     """
     body = parameters.body(request)
     if lines.kind in _FORMS and _IN_FORM in body and not _JSON_BEGINS.match(body):
-        messages = parameters.parse_form(body, several=[_MESSAGE]).all(_MESSAGE)
+        messages = parameters.parse_form(body, strict=False).all(_MESSAGE)
         if messages:
             return messages, True
     if lines.kind not in _JSON:

@@ -16,6 +16,8 @@ from itertools import product
 from typing import Any, cast
 
 import attrs
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from cometd_chat.chat import events
@@ -50,7 +52,7 @@ from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.ledger import Ledger
 from cometd_chat.transports.websocket import WebSocket, WebSocketFrames, require_upgrade
 from cometd_chat.web.auth import Auth
-from cometd_chat.web.parameters import Parameters, query, refused
+from cometd_chat.web.parameters import Parameters, last_event_id, query, refused
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.talk import Talk
@@ -60,6 +62,14 @@ MAX_CLIENT = 64
 
 #: Milliseconds after which a browser opens a broken event stream again, at least.
 SSE_RETRY = 1500
+
+#: Refusals after which an event stream does not come back: until its user acts, it would be refused
+#: again.
+_FOR_GOOD = frozenset({401, 403, 404})
+
+#: Seconds after which one comes back whose address has a mistake in it: a page, or a script that
+#: stands in for EventSource, may be mended meanwhile.
+_AFTER_MISTAKE = 60.0
 
 #: Requests that a session may hold: a browser opens six connections to a host and needs some for
 #: other things; a program has no such bound.
@@ -201,7 +211,8 @@ class Doors:
         if framing is None:
             raise NotFound(f"There is no door {door}: those there are are {self.names}.")
         try:
-            fields = query(request)
+            # What a door doesn't know, scripts add, and add again: it ends no stream.
+            fields = query(request, strict=False)
             if door == "ws":
                 require_upgrade(request)
                 self._auth.check_origin(request, fields.optional("token"))
@@ -210,6 +221,13 @@ class Doors:
             return await self._open(request, framing, fields, _room_names(fields))
         except ChatError as error:
             return self._refuse(request, framing, error)
+        except CancelledError:
+            raise
+        except Exception:
+            if cast(HoldableRequest, request).sentLength:
+                # It has begun: there is no other way to say it any more.
+                raise
+            return self._refuse(request, framing, self._problems.defect(Failure()))
 
     @property
     def names(self) -> str:
@@ -221,7 +239,7 @@ class Doors:
 
         :param room: its name, as somebody typed it.
         """
-        fields = query(request)
+        fields = query(request, strict=False)
         framing = self._texts["text", False, False, False]
         # To a browser it is a page like any other: a cookie that is no good is cleared.
         await self._auth.visitor(request, query_token=fields.optional("token"))
@@ -232,7 +250,7 @@ class Doors:
 
         :param room: the one of the path, or None to read and write where the query says.
         """
-        fields = query(request)
+        fields = query(request, strict=False)
         rooms = _room_names(fields) if room is None else [room]
         framing: Framing = self._duplex_lines
         if "application/x-ndjson" not in (request.getHeader("accept") or ""):
@@ -484,17 +502,21 @@ class Doors:
 
         :raises ChatError: the error itself, to be answered as everywhere.
         """
-        by_script = framing.door in ("frame", "jsonp")
-        # A browser that gets such a status for an event stream never comes back by itself.
-        comes_back = framing.door == "sse" and error.status in (429, 503)
-        if not by_script and not comes_back:
+        told = events.error(error.status, error.detail)
+        for_good = error.status in _FOR_GOOD or isinstance(error, InvalidCursor)
+        if isinstance(framing, ServerSentEvents) and not for_good:
+            # A browser that gets another status for an event stream never comes back by itself.
+            after = _AFTER_MISTAKE if error.status < 429 else error.retry_after or 0
+            begin = framing.begin(after)
+        elif framing.door in ("frame", "jsonp"):
+            begin = framing.begin()
+        else:
             raise error
         self._problems.begin(request, error)
         self._set_headers(request, framing)
         if framing.door != "frame":
             request.setResponseCode(200)
-        told = events.error(error.status, error.detail)
-        return framing.begin() + framing.frame([told]) + framing.end()
+        return begin + framing.frame([told]) + framing.end()
 
 
 def _room_names(fields: Parameters) -> list[str]:
@@ -518,7 +540,7 @@ def _cursor(request: IRequest, framing: Framing, fields: Parameters) -> str | No
     cursor = fields.optional("cursor")
     if framing.door == "sse":
         # What a browser sends by itself when it comes back; its URL is as old as the page.
-        return request.getHeader("last-event-id") or cursor
+        return last_event_id(request, fields) or cursor
     return cursor
 
 

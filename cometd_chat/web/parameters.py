@@ -10,7 +10,7 @@ Invariant: whatever is wrong is a 400 or 415 that names the field and says what 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -22,6 +22,10 @@ from cometd_chat.transports.body import without_mark
 
 MAX_FIELDS = 100
 
+#: Where scripts that stand in for EventSource say what a browser says by the header Last-Event-ID:
+#: Yaffle's, its older forms and those of others, and amvtek's.
+LAST_EVENT_ID = frozenset({"lastEventId", "lastEventID", "Last-Event-ID", "evs_last_event_id"})
+
 #: What stands for something else in a query.
 _ESCAPED = re.compile(rb"[%+]")
 
@@ -32,35 +36,53 @@ def refused(field: str, detail: str) -> InvalidRequest:
 
 
 class Parameters:
-    """The fields of a query or a form; each can be given once, but for those that may be more.
+    """The fields of a query or a form. What is asked for has to be there once at most, unless it is
+    asked for by `all` or `last`.
 
-    :param several: the values of these, in their order.
+    :param pairs: names and values, in their order.
     """
 
-    def __init__(
-        self, fields: Mapping[str, str], several: Mapping[str, Sequence[str]] | None = None
-    ) -> None:
-        self._fields = fields
-        self._several = several or {}
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self._pairs = pairs
+        self._fields = dict(pairs)
+
+    def check(self) -> None:
+        """Refuse fields that are given twice.
+
+        :raises InvalidRequest: one is.
+        """
+        if len(self._fields) < len(self._pairs):
+            for name, _ in self._pairs:
+                self._get(name)
+
+    def _get(self, name: str) -> str | None:
+        if len(self._fields) < len(self._pairs) and len(self.all(name)) > 1:
+            raise refused(name, "it is given twice")
+        return self._fields.get(name)
 
     def all(self, name: str) -> Sequence[str]:
-        """All values of a field that may be given several times."""
-        return self._several.get(name, ())
+        """All values of a field that may be given several times, in their order."""
+        return [value for each, value in self._pairs if each == name]
+
+    def last(self, names: Container[str]) -> str | None:
+        """The last value of any of some fields; None when none is there."""
+        return next((value for each, value in reversed(self._pairs) if each in names), None)
 
     def text(self, name: str, default: str = "") -> str:
         """A field, or the default when it is missing."""
-        return self._fields.get(name, default)
+        value = self._get(name)
+        return default if value is None else value
 
     def optional(self, name: str) -> str | None:
         """A field, or None when it is missing."""
-        return self._fields.get(name)
+        return self._get(name)
 
     def number(self, name: str, default: int | None, least: int, most: int) -> int | None:
         """A whole number; one over its maximum is cut down to it.
 
         :raises InvalidRequest: it is no number, or under its minimum.
         """
-        text = self._fields.get(name)
+        text = self._get(name)
         if text is None:
             return default
         if not (text.isascii() and text.isdigit()):
@@ -76,7 +98,7 @@ class Parameters:
 
         :raises InvalidRequest: it is no such number.
         """
-        text = self._fields.get(name)
+        text = self._get(name)
         if text is None:
             return default
         whole, _, fraction = text.partition(".")
@@ -85,14 +107,25 @@ class Parameters:
         return min(float(text), most) if len(text) <= 30 else most
 
 
-def query(request: IRequest, several: Sequence[str] = ()) -> Parameters:
+def query(request: IRequest, *, strict: bool = True) -> Parameters:
     """The query's fields.
 
-    :param several: names of fields that may be given several times, see `Parameters.all`.
+    :param strict: no field may be given twice; else none that is asked for.
     :raises InvalidRequest: it isn't UTF-8, or a field is given twice.
     """
     _, _, encoded = request.uri.partition(b"?")
-    return _parse(encoded, several)
+    return _parse(encoded, strict)
+
+
+def last_event_id(request: IRequest, fields: Parameters) -> str | None:
+    """How far an EventSource has come (HTML, section 9.2); None when it doesn't say.
+
+    :param fields: of its query. Scripts that stand in for it can't send the header to other sites,
+        or to ours in old browsers. They add to the URL, whether something of the kind is there or
+        not, so that the last one counts.
+    """
+    told: str | None = request.getHeader("last-event-id") or fields.last(LAST_EVENT_ID)
+    return told or None
 
 
 def form(request: IRequest) -> Parameters:
@@ -106,20 +139,18 @@ def form(request: IRequest) -> Parameters:
     return parse_form(body(request))
 
 
-def parse_form(encoded: bytes, several: Sequence[str] = ()) -> Parameters:
+def parse_form(encoded: bytes, *, strict: bool = True) -> Parameters:
     """The fields of a form, however it came; see `query`."""
-    return _parse(without_mark(encoded), several)
+    return _parse(without_mark(encoded), strict)
 
 
-def _parse(encoded: bytes, several: Sequence[str]) -> Parameters:
-    fields: dict[str, str] = {}
-    lists: dict[str, list[str]] = {}
-    pairs: Iterable[Sequence[str]]
+def _parse(encoded: bytes, strict: bool) -> Parameters:
     try:
         if encoded.isascii() and not _ESCAPED.search(encoded):
             # As most are, and then they are read in a tenth of the time.
             text = encoded.decode("ascii")
-            pairs = [each.partition("=")[::2] for each in text.split("&") if each]
+            parts = [each.partition("=") for each in text.split("&") if each]
+            pairs = [(name, value) for name, _, value in parts]
             if len(pairs) > MAX_FIELDS:
                 raise ValueError
         else:
@@ -133,14 +164,10 @@ def _parse(encoded: bytes, several: Sequence[str]) -> Parameters:
         raise InvalidRequest("What was sent is not UTF-8.") from error
     except ValueError as error:
         raise InvalidRequest(f"At most {MAX_FIELDS} fields can be sent.") from error
-    for name, value in pairs:
-        if name in several:
-            lists.setdefault(name, []).append(value)
-            continue
-        if name in fields:
-            raise refused(name, "it is given twice")
-        fields[name] = value
-    return Parameters(fields, lists)
+    fields = Parameters(pairs)
+    if strict:
+        fields.check()
+    return fields
 
 
 def body(request: IRequest) -> bytes:

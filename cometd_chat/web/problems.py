@@ -107,8 +107,12 @@ class Problems:
 
     def broken(self, request: IRequest, failure: Failure) -> bytes:
         """Answer a defect of ours: it is in the log, and nothing of it in the body."""
+        return self.respond(request, self.defect(failure))
+
+    def defect(self, failure: Failure) -> ChatError:
+        """Log a defect of ours; the error to be told in its place."""
         self._log.failure("a request failed", failure)
-        return self.respond(request, ChatError("It is in the log. Trying again may help."))
+        return ChatError("It is in the log. Trying again may help.")
 
     def refusal(self, error: ChatError, wants_html: bool) -> Form:
         """The form of a response to what never reached a route."""

@@ -435,6 +435,18 @@ class TestEventSource:
         site.turn()
         assert alice.texts == ["one", "two", "two"]
 
+    def test_a_script_that_stands_in_for_it_says_it_in_the_address(self, site: MemorySite) -> None:
+        alice = Client(site, STREAM, name="alice").joined("/chat/lobby")
+        site.say("one")
+        site.say("two")
+        alice.leave()
+        path = f"/cometd/{alice.id}?lastEventId=0&lastEventId=1"
+        cookie = f"BAYEUX_BROWSER={alice.jar['BAYEUX_BROWSER']}"
+        response = site.get(path, headers={"Accept": "text/event-stream", "Cookie": cookie})
+        alice.connect()
+        assert '"two"' in response.text
+        assert '"one"' not in response.text
+
     def test_an_unknown_client_is_told_to_shake_hands(self, site: MemorySite) -> None:
         response = site.get("/cometd/nobody", headers={"Accept": "text/event-stream"})
         assert response.complete

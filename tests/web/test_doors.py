@@ -19,6 +19,7 @@ from tests.web.doors import (
     door_path,
     headers_of,
 )
+from tests.wire import Response
 
 #: A tail of this many events makes a reader ask the log for the rest.
 SHORT = 10
@@ -27,6 +28,11 @@ SHORT = 10
 def said(first: int, last: int) -> list[str]:
     """What `MemorySite.fill` says, by id."""
     return [f"said {id}" for id in range(first, last + 1)]
+
+
+def ids(response: Response) -> list[int]:
+    """Of the messages that an event stream brought."""
+    return [event["id"] for event in decoders.read_sse(response.body) if "id" in event]
 
 
 class TestBeginning:
@@ -294,6 +300,28 @@ class TestResuming:
         for event in client.of("message"):
             again = Client(site, door, cursor=event["cursor"])
             assert again.texts() == said(event["id"] + 1, 5)
+
+    @pytest.mark.parametrize(
+        "name", ["lastEventId", "lastEventID", "Last-Event-ID", "evs_last_event_id"]
+    )
+    def test_scripts_that_stand_in_for_it_say_so_in_the_address(
+        self, site: MemorySite, name: str
+    ) -> None:
+        site.fill(10)
+        first, later, last = (site.log.cursor(id) for id in (2, 5, 7))
+        path = f"/api/v1/events/sse?cursor={first}&{name}={later}"
+        assert ids(site.get(path)) == [6, 7, 8, 9, 10]
+        # The page's own, and what the script adds to it each time, by whatever name.
+        assert ids(site.get(f"{path}&{name}={last}")) == [8, 9, 10]
+        assert ids(site.get(f"{path}&lastEventId={last}&x=1")) == [8, 9, 10]
+        # The header is newer than any address.
+        header = {"Last-Event-ID": site.log.cursor(9)}
+        assert ids(site.get(f"{path}&{name}={last}", headers=header)) == [10]
+        # It says nothing yet.
+        assert ids(site.get(f"/api/v1/events/sse?cursor={first}&{name}=")) == list(range(3, 11))
+        # At other doors it is one of those that nobody knows.
+        response = site.get(f"/api/v1/events/poll?wait=0&cursor={first}&{name}={last}")
+        assert len(response.json()["events"]) == 8
 
     def test_the_browsers_last_event_id_wins_over_the_address(self, site: MemorySite) -> None:
         site.fill(10)

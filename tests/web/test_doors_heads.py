@@ -166,9 +166,20 @@ class TestUnknown:
     @pytest.mark.parametrize("door", ["stream", "frame", "sse"])
     def test_a_parameter_given_twice_is_400(self, site: MemorySite, door: str) -> None:
         response = site.get(f"/api/v1/events/{door}?cursor=1.abcd&cursor=2.abcd")
+        if door == "sse":
+            comes_back(response, 400, least=60_000)
+            return
         assert response.status == 400
         if door == "frame":
             assert error_of(response)["status"] == 400
+
+    @pytest.mark.parametrize("door", ["stream", "frame", "sse", "poll"])
+    def test_one_that_nobody_knows_may_be_there_as_often_as_it_likes(
+        self, site: MemorySite, door: str
+    ) -> None:
+        response = site.get(f"/api/v1/events/{door}?_=1&_=2&evs_preamble=2056&heartbeatTimeout=9")
+        assert response.status == 200
+        assert b"error" not in response.body
 
 
 def error_of(response: Response) -> dict[str, Any]:
@@ -243,7 +254,7 @@ class TestRefusals:
         path = door_path("stream", backlog=50)
         assert site.get(path).status == 503
         assert site.get(path).header("retry-after") == "2"
-        comes_back(site.get(door_path("sse", backlog=50)), 503)
+        comes_back(site.get(door_path("sse", backlog=50)), 503, least=2000)
         assert error_of(site.get(door_path("frame", backlog=50)))["status"] == 503
 
     def test_a_traceback_is_in_no_body(self, site: MemorySite) -> None:
@@ -255,14 +266,34 @@ class TestRefusals:
         (failure,) = site.take_failures()
         assert failure["log_failure"].check(TypeError)
 
+    @pytest.mark.parametrize("door", ["sse", "frame", "jsonp"])
+    def test_a_defect_of_ours_is_told_to_who_sees_no_status(
+        self, site: MemorySite, door: str
+    ) -> None:
+        """An EventSource would never come back."""
+        site.chat.rooms.find = None  # type: ignore[method-assign, assignment]
+        response = site.get(door_path(door), headers=OUR_SCRIPT)
+        assert "NoneType" not in response.text
+        if door == "sse":
+            comes_back(response, 500)
+        elif door == "frame":
+            assert error_of(response)["status"] == 500
+        else:
+            assert [each["status"] for each in read_answer(door, response)["events"]] == [500]
+        (failure,) = site.take_failures()
+        assert failure["log_failure"].check(TypeError)
 
-def comes_back(response: Response, status: int) -> None:
-    """A refusal after which an EventSource opens its stream again."""
+
+def comes_back(response: Response, status: int, least: int = 1000) -> None:
+    """A refusal after which an EventSource opens its stream again.
+
+    :param least: after so many milliseconds, at least.
+    """
     assert (response.status, response.complete) == (200, True)
     assert response.header("content-type") == "text/event-stream"
     stream = decoders.read_event_stream(response.body)
     assert stream.retry is not None
-    assert stream.retry >= 1000
+    assert stream.retry >= least
     (event,) = decoders.read_sse(response.body)
     assert (event["type"], event["status"]) == ("error", status)
     assert event["last_event_id"] == ""
