@@ -10,6 +10,7 @@ Pages and files are compressed for who takes that, answers to programs are not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -29,6 +30,9 @@ from cometd_chat.web.static_files import StaticFile
 
 _log = Logger()
 
+#: Entity tags in a list of them, without what makes them weak (RFC 9110, section 8.8.3).
+_TAGS = re.compile('"[^"]*"')
+
 #: Seconds that a file is good for at an address that always means the same: a year.
 _FOR_EVER = 31_536_000
 
@@ -40,6 +44,12 @@ Body = TypeVar("Body")
 def json(request: IRequest, value: object, status: int = 200) -> bytes:
     """A JSON object."""
     return _complete(request, "application/json", msgspec.json.encode(value), status)
+
+
+def created(request: IRequest, value: object, path: str) -> bytes:
+    """A JSON object that was made, and is at a path from now on (RFC 9110, section 15.3.2)."""
+    request.setHeader("location", path)
+    return json(request, value, 201)
 
 
 def event(request: IRequest, event: Event, status: int = 200) -> bytes:
@@ -63,13 +73,24 @@ def file(request: IRequest, file: StaticFile, *, lasting: bool) -> bytes:
     if file.packed is not None and compression.may_pack(request):
         body = file.packed
         request.setHeader("content-encoding", "gzip")
-    request.setHeader("content-type", file.kind)
     age = f"public, max-age={_FOR_EVER}, immutable" if lasting else "no-cache"
     request.setHeader("cache-control", age)
-    if request.setETag(body.etag):
+    request.setHeader("etag", body.etag)
+    if _has_already(request, body.etag):
+        # Without what is about a body (RFC 9110, section 15.4.5).
+        request.responseHeaders.removeHeader("content-encoding")
+        request.setResponseCode(304)
         return b""
+    request.setHeader("content-type", file.kind)
     request.setHeader("content-length", str(len(body.data)))
     return body.data
+
+
+def _has_already(request: IRequest, etag: bytes) -> bool:
+    """Whether a client says that it has what has this tag. Weak or strong makes no difference, as
+    caches make weak what they compress (RFC 9110, section 13.1.2)."""
+    said = ",".join(request.requestHeaders.getRawHeaders("if-none-match", []))
+    return said.strip() == "*" or etag.decode("ascii") in _TAGS.findall(said)
 
 
 def text(request: IRequest, text: str, kind: str = "text/plain; charset=utf-8") -> bytes:
@@ -93,6 +114,12 @@ def moved(request: IRequest, path: bytes) -> bytes:
     """It is at another path of ours (RFC 9110, section 15.4.9)."""
     request.setHeader("location", path)
     return _complete(request, "text/plain; charset=utf-8", b"", 308)
+
+
+def api_path(room: str, message: int | None = None) -> str:
+    """The path of a room in the API, or of a message in it."""
+    path = f"/api/v1/rooms/{quote(room, safe='')}"
+    return path if message is None else f"{path}/messages/{message}"
 
 
 def room_path(room: str) -> str:

@@ -40,7 +40,7 @@ from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.lane import HotRoute
 from cometd_chat.web import answers, parameters
-from cometd_chat.web.answers import room_path, shielded
+from cometd_chat.web.answers import api_path, room_path, shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux import Bayeux
 from cometd_chat.web.classic import ClassicServlet
@@ -112,7 +112,12 @@ class ChatApp:
             return answers.json(request, _session(session, self._auth.renew(request, renewed)))
         session, token = await self._chat.log_in(name, self._peers.address(request))
         self._auth.set_cookie(request, token)
-        return answers.json(request, _session(session, token), 201)
+        return answers.created(request, _session(session, token), "/api/v1/session")
+
+    @app.route("/api/v1/session", methods=["GET"])
+    async def show_session(self, request: IRequest) -> bytes:
+        session = await self._auth.speaker(request)
+        return answers.json(request, {"name": session.name, "role": session.role})
 
     @app.route("/api/v1/session", methods=["DELETE"])
     @shielded
@@ -151,7 +156,7 @@ class ChatApp:
             parameters.string(fields, "topic", ""),
             self._peers.address(request),
         )
-        return answers.json(request, self._room(room), 201)
+        return answers.created(request, self._room(room), api_path(room.name))
 
     @app.route("/api/v1/rooms/<name>/people", methods=["GET"])
     async def list_people(self, request: IRequest, name: str) -> bytes:
@@ -194,7 +199,18 @@ class ChatApp:
         event, repeated = await self._say(
             request, session, room, fields.get("text"), fields.get("client_id")
         )
-        return answers.json(request, event.fields, 200 if repeated else 201)
+        if repeated:
+            return answers.json(request, event.fields)
+        return answers.created(request, event.fields, api_path(room.name, event.id))
+
+    @app.route("/api/v1/rooms/<name>/messages/<id>", methods=["GET"])
+    async def show_message(self, request: IRequest, name: str, id: str) -> bytes:
+        room = await self._asked_room(request, name)
+        number = int(id) if id.isascii() and id.isdigit() and len(id) < 20 else 0
+        messages, _ = await self._chat.history(room, before=number + 1, after=number - 1, limit=1)
+        if not messages or number < 1:
+            raise NotFound("There is no such message in this room.")
+        return answers.event(request, messages[0])
 
     @app.route("/api/v1/rooms/<name>/typing", methods=["POST"])
     async def typing(self, request: IRequest, name: str) -> bytes:

@@ -18,7 +18,13 @@ from twisted.web.iweb import IRequest
 REMEMBERED = 86400
 
 _METHODS = "GET, HEAD, POST, PUT, DELETE"
-_HEADERS = "authorization, content-type, last-event-id, pragma"
+_HEADERS = (
+    *("authorization", "cache-control", "content-type", "last-event-id", "pragma"),
+    "x-requested-with",
+)
+
+#: The name of a header (RFC 9110, section 5.6.2).
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 #: Clients of Bayeux send their requests with credentials, and browsers then want to be told that
 #: they may, whatever counts of them here.
@@ -45,7 +51,7 @@ class Origins:
         request.setHeader("vary", "Origin")
         if self.includes(request):
             request.setHeader("access-control-allow-origin", request.getHeader("origin") or "")
-            request.setHeader("access-control-expose-headers", "retry-after")
+            request.setHeader("access-control-expose-headers", "location, retry-after")
             if _WITH_CREDENTIALS.fullmatch(request.path):
                 request.setHeader("access-control-allow-credentials", "true")
 
@@ -55,9 +61,12 @@ class Origins:
         return request.method == b"OPTIONS" and asks and self.includes(request)
 
     def answer_preflight(self, request: IRequest) -> bytes:
-        """Say what a page may send."""
+        """Say what a page may send: any header, whatever its libraries add."""
+        asked = request.getHeader("access-control-request-headers") or ""
+        wanted = [name.strip().lower() for name in asked.split(",")]
+        names = dict.fromkeys([*_HEADERS, *filter(_NAME.fullmatch, wanted)])
         request.setResponseCode(204)
         request.setHeader("access-control-allow-methods", _METHODS)
-        request.setHeader("access-control-allow-headers", _HEADERS)
+        request.setHeader("access-control-allow-headers", ", ".join(names))
         request.setHeader("access-control-max-age", str(REMEMBERED))
         return b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -57,6 +58,34 @@ def test_the_same_name_again_is_the_same_session(site: MemorySite, alice: str) -
     again = answer(site.post(SESSION, {"name": "alice"}, token=alice))
     assert again == {"name": "alice", "role": "guest", "token": alice}
     assert len(site.chat.sessions) == 1
+
+
+def test_what_was_made_is_somewhere(site: MemorySite) -> None:
+    """A Location is a path of ours, at which it can be had (RFC 9110, section 15.3.2)."""
+    response = site.post(SESSION, {"name": "alice"})
+    token = answer(response, 201)["token"]
+    assert response.header("location") == SESSION
+    me = answer(site.get(SESSION, token=token))
+    assert me == {"name": "alice", "role": "guest"}
+    problem(site, site.get(SESSION), 401, "no-session")
+    response = site.post(ROOMS, {"name": "Кино"}, token=token)
+    room = answer(response, 201)
+    assert response.header("location") == "/api/v1/rooms/" + quote("кино")
+    assert answer(site.get(response.header("location") or "")) == room
+    said = f"{response.header('location')}/messages"
+    for _ in range(2):
+        response = site.post(said, {"text": "hi", "client_id": "c-1"}, token=token)
+        assert response.header("location") in (f"{said}/1", None)
+    assert response.status == 200, "the second one made nothing"
+    event = response.json()
+    assert answer(site.get(f"{said}/1")) == event
+
+
+@pytest.mark.parametrize("id", ["0", "2", "3", "-1", "x", "1.k3f9", "9" * 19, "9" * 5000, "١"])
+def test_a_message_that_is_not_there(site: MemorySite, id: str) -> None:
+    site.say("in the lobby")
+    site.say("elsewhere", "dev")
+    problem(site, site.get(f"{MESSAGES}/{quote(id)}"), 404, "not-found")
 
 
 def test_another_name_renames_it(site: MemorySite, alice: str) -> None:

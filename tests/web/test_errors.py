@@ -18,11 +18,12 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 #: Every path there is, and the methods that it takes.
 ROUTES = {
-    "/api/v1/session": {"POST", "DELETE"},
+    "/api/v1/session": {"GET", "HEAD", "POST", "DELETE"},
     "/api/v1/rooms": {"GET", "HEAD", "POST"},
     "/api/v1/rooms/lobby": {"GET", "HEAD"},
     "/api/v1/rooms/lobby/people": {"GET", "HEAD"},
     MESSAGES: {"GET", "HEAD", "POST"},
+    f"{MESSAGES}/1": {"GET", "HEAD"},
     "/api/v1/rooms/lobby/typing": {"POST"},
     "/api/v1/rooms/lobby/leave": {"POST"},
     "/api/v1/events/stream": {"GET", "HEAD"},

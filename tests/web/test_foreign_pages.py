@@ -307,6 +307,23 @@ class TestFetch:
         assert response.header("access-control-allow-credentials") is None
         assert response.header("vary") == "Origin"
 
+    def test_any_header_may_be_sent(self, site: MemorySite) -> None:
+        """Libraries add what they like, and an answer says no more for it."""
+        asks = {**self.PREFLIGHT, "Origin": GOOD}
+        always = {"authorization", "cache-control", "content-type", "last-event-id"}
+        always |= {"pragma", "x-requested-with"}
+        for wanted, more in (
+            ("x-requested-with", set()),
+            ("X-Trace-Id, cache-control,x-a", {"x-trace-id", "x-a"}),
+            ("", set()),
+            ("a b, \u00e9, x:y, , x-good,<script>", {"x-good"}),
+        ):
+            headers = {**asks, "Access-Control-Request-Headers": wanted}
+            response = site.request("OPTIONS", MESSAGES, headers=headers)
+            allowed = (response.header("access-control-allow-headers") or "").split(", ")
+            assert set(allowed) == always | more
+            assert len(allowed) == len(set(allowed))
+
     @pytest.mark.parametrize(
         "origin", ["https://evil.example", "null", GOOD + ".evil.example", "http://good.example"]
     )

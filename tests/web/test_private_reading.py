@@ -27,11 +27,12 @@ def by_path() -> Iterator[Ask]:
     for rule in ChatApp.app.url_map.iter_rules():
         if "<name>" not in rule.rule or rule.rule.startswith("/static/"):
             continue
+        path = rule.rule.replace("<name>", "ROOM").replace("<id>", "1")
         for method in sorted(rule.methods or ()):
             for kind in (FORM, JSON) if method in ("POST", "PUT") else ({},):
                 body = {"POST": b"text=hi", "PUT": b"hi\n"}.get(method, b"")
                 body = b'{"text": "hi"}' if kind is JSON else body
-                yield method, rule.rule.replace("<name>", "ROOM"), {**kind, **OUR_SCRIPT}, body
+                yield method, path, {**kind, **OUR_SCRIPT}, body
 
 
 def by_query() -> Iterator[Ask]:

@@ -141,12 +141,17 @@ def test_files(site: MemorySite, name: str, folder: str, packed: bool) -> None:
     etag = response.header("etag") or ""
     assert re.fullmatch('"[0-9a-f]{20}"', etag)
     assert etag != site.get(path, headers={} if packed else GZIP).header("etag")
-    for tags in (etag, f'"other", {etag}', "*"):
+    weak = f"W/{etag}"
+    for tags in (etag, f'"other", {etag}', "*", " * ", weak, f'W/"other",{weak}', f'"a b",{weak}'):
         unchanged = site.get(path, headers={"If-None-Match": tags, **asks})
         assert (unchanged.status, unchanged.body) == (304, b"")
         assert unchanged.header("etag") == etag
-    changed = site.get(path, headers={"If-None-Match": '"other"', **asks})
-    assert changed.body == response.body
+        assert unchanged.header("cache-control") == response.header("cache-control")
+        for name in ("content-type", "content-encoding", "content-length"):
+            assert unchanged.header(name) is None, "there is no content"
+    for tags in ('"other"', "", etag.strip('"'), f'"{etag}"', etag[:-1], '"*"', 'W/"*"'):
+        changed = site.get(path, headers={"If-None-Match": tags, **asks})
+        assert (changed.status, changed.body) == (200, response.body), tags
 
 
 def test_the_client_library_stays_where_it_is(site: MemorySite) -> None:
