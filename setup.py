@@ -46,6 +46,7 @@ setup(
         ],
         "test": [
             "aiocometd-ng",
+            "aiosfstream-ng",
             "hypothesis",
             "mypy",
             "mypy-zope",

@@ -24,7 +24,7 @@ from twisted.logger import globalLogPublisher
 
 from cometd_chat import __version__
 from cometd_chat.addresses import shown_address
-from cometd_chat.bayeux.extensions import AckExtension, TimesyncExtension
+from cometd_chat.bayeux.extensions import AckExtension, ReplayExtension, TimesyncExtension
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
@@ -216,7 +216,7 @@ def build_bayeux(
         policy,
         free=settings.bayeux_channels,
         sources=[rooms, members],
-        extensions=[AckExtension(), TimesyncExtension(time.time)],
+        extensions=[AckExtension(), TimesyncExtension(time.time), ReplayExtension()],
         options=BayeuxOptions(
             timeout=settings.poll_timeout, max_interval=settings.expiration_delay
         ),

@@ -20,7 +20,7 @@ from cometd_chat.bayeux.channels import SubscriptionIndex, parse_channel, parse_
 from cometd_chat.bayeux.extensions import Chain, Extension
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
-from cometd_chat.bayeux.queue import EventMessage
+from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.session import Session
 
 #: Hears what a session (None for the server) publishes; False stops it.
@@ -76,16 +76,19 @@ class Broadcast:
                 if settled is not None:
                     yield settled
 
-    def event(self, channel: str, data: object, **fields: Any) -> EventMessage | None:
+    def event(
+        self, channel: str, data: object, kept: Kept | None = None, **fields: Any
+    ) -> EventMessage | None:
         """An event message, made once for all whom it is for.
 
+        :param kept: its place, when it is kept.
         :param fields: more of its top level, such as the id of a remote call.
         :returns: None when an extension drops it.
         :raises InvalidChannel: that is no channel.
         """
         message = {"channel": parse_channel(channel), "data": data, **fields}
         passed = self._chain.outgoing(self._extensions, message, None, None)
-        return None if passed is None else EventMessage(message["channel"], passed)
+        return None if passed is None else EventMessage(message["channel"], passed, kept)
 
     def publish(
         self,
@@ -103,7 +106,7 @@ class Broadcast:
         :returns: False when a listener stopped it.
         """
         settled = list(self._settled(channel))
-        fields = {"ext": ext} if ext else {}
+        fields: dict[str, Any] = {"ext": ext} if ext else {}
         message = {"channel": channel, "data": data, **fields}
         for listener in [listener for each in settled for listener in each.listeners]:
             if listener(publisher, message) is False:

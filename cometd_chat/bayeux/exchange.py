@@ -30,6 +30,8 @@ class Peer:
         it shows none, or one that may not be believed (JSONP, a foreign origin).
     :param forwarded: whether a proxy stands between: what is known of a connection is then known of
         the proxy's.
+    :param replays: whether the clients that come this way want the place of messages that are kept,
+        see `ReplayExtension`.
     :param address: where from, for limits.
     :param context: the edge's own, for its policy.
     """
@@ -39,6 +41,7 @@ class Peer:
     offered_browser: str | None = attrs.field(default=None, repr=False)
     token: str | None = attrs.field(default=None, repr=False)
     forwarded: bool = False
+    replays: bool = False
     address: str = attrs.field(default="", repr=False)
     context: object = attrs.field(default=None, repr=False)
 

@@ -1,7 +1,7 @@
 """Extensions: what may look at every message on its way in and on its way out.
 
-What it is: the `Extension` protocol, and those that stock clients know: ack, timesync, timestamp,
-activity. (Reload is the client's alone; it needs what the server does for everybody.)
+What it is: the `Extension` protocol, and those that stock clients know: ack, timesync, replay,
+timestamp, activity. (Reload is the client's alone; it needs what the server does for everybody.)
 
 What it may know: messages and sessions.
 
@@ -11,7 +11,7 @@ message passes the server's extensions once, however many it is for; those of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HANDSHAKE = "/meta/handshake"
 CONNECT = "/meta/connect"
+SUBSCRIBE = "/meta/subscribe"
 
 
 class Extension(Protocol):
@@ -133,6 +134,49 @@ class AckExtension(Passing):
         if message["channel"] == CONNECT and session.acknowledged:
             return _set_ext(message, "ack", session.close_batch())
         return message
+
+
+#: Where a client that replays begins: with what comes after it has subscribed, or with all that is
+#: kept.
+REPLAY_NEW, REPLAY_ALL = -1, -2
+
+
+class ReplayExtension(Passing):
+    """Salesforce's message replay: a message that is kept has its id and time in ``data.event``,
+    and a subscribe may say after which id to begin. (Salesforce, Streaming API, message durability)
+
+    Clients ask for it in the handshake, by what they say when they subscribe, or by the address
+    that they come to. Where to begin is up to the source of a channel, see `replay_after`.
+    """
+
+    def incoming(self, message: Message, session: Session | None) -> Message | None:
+        """A subscribe that says where to begin asks for it."""
+        if session is not None and message["channel"] == SUBSCRIBE:
+            session.replays = session.replays or "replay" in extension_fields(message)
+        return message
+
+    def outgoing(
+        self, message: Message, session: Session | None, request: Message | None
+    ) -> Message | None:
+        """Agree in the handshake."""
+        if session is None or request is None or message.get("successful") is not True:
+            return message
+        if message["channel"] == HANDSHAKE and extension_fields(request).get("replay"):
+            session.replays = True
+            return _set_ext(message, "replay", True)
+        return message
+
+
+def replay_after(pattern: str, ext: Mapping[str, Any]) -> object:
+    """After which id a client wants to begin, as it says; None when it says nothing.
+
+    :param pattern: what it subscribes to.
+    :param ext: of its subscribe message: ``{"replay": {CHANNEL: ID}}``.
+    """
+    wanted = ext.get("replay")
+    if not isinstance(wanted, dict):
+        return None
+    return wanted.get(pattern, wanted.get(pattern + "/"))
 
 
 @attrs.frozen

@@ -27,20 +27,47 @@ if TYPE_CHECKING:
 _OVERHEAD = 200
 
 
+@attrs.frozen
+class Kept:
+    """Where a message stands in the log that keeps it.
+
+    :param id: grows in its channel.
+    :param at: when it was said, as ISO 8601 has it.
+    """
+
+    id: int
+    at: str
+
+
 @attrs.define(eq=False)
 class EventMessage:
     """A message as it is delivered, shared by all whom it is for.
 
     :param channel: where it was published.
     :param fields: the whole JSON object; never changed again.
+    :param kept: its place, when it is kept.
     """
 
     channel: str
     fields: Mapping[str, Any]
+    kept: Kept | None = None
     json: bytes = attrs.field(init=False)
+    _replayed: EventMessage | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self.json = encode(self.fields)
+
+    @property
+    def replayed(self) -> EventMessage:
+        """The same for clients that replay, which want its place in its data; made once."""
+        if self.kept is None:
+            return self
+        if self._replayed is None:
+            data = self.fields["data"]
+            place = {"replayId": self.kept.id, "createdDate": self.kept.at}
+            shown = {**(data if isinstance(data, dict) else {"payload": data}), "event": place}
+            self._replayed = EventMessage(self.channel, {**self.fields, "data": shown})
+        return self._replayed
 
 
 @attrs.define(eq=False)

@@ -28,7 +28,7 @@ from cometd_chat.bayeux.extensions import CONNECT, Chain, Extension
 from cometd_chat.bayeux.messages import Bounds, Message, decode_all, encode
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Identity, Policy
-from cometd_chat.bayeux.queue import EventMessage
+from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.session import Session
 from cometd_chat.bayeux.sources import ChannelSource
 from cometd_chat.comet.reaper import Reaper
@@ -247,12 +247,15 @@ class BayeuxServer:
         """
         return self.broadcast.publish(parse_channel(channel), data, None, lazy, ext or {})
 
-    def event(self, channel: str, data: object, **fields: Any) -> EventMessage | None:
+    def event(
+        self, channel: str, data: object, kept: Kept | None = None, **fields: Any
+    ) -> EventMessage | None:
         """Make an event message, for `Session.put` and `Session.feed`; once for all whom it is for.
 
+        :param kept: its place, when it is kept: for clients that replay.
         :returns: None when an extension drops it.
         """
-        return self.broadcast.event(channel, data, **fields)
+        return self.broadcast.event(channel, data, kept, **fields)
 
     def add_service(self, channel: str, service: Service) -> None:
         """Let a function answer what is published to a channel below ``/service``, or to all that
@@ -354,6 +357,7 @@ class BayeuxServer:
         now = self._reaper.seconds()
         id = self._random_bytes(_ID_BYTES).hex()
         session = Session(id, identity, Binding(peer, now), self, self.options, now)
+        session.replays = peer.replays
         self.sessions[id] = session
         # From birth: one who never connects must not stay.
         self._reaper.schedule(session, session.patience)

@@ -121,6 +121,8 @@ class Session:
         self.broadcast_to_publisher = options.broadcast_to_publisher
         #: Whether her client confirms by number, see `AckExtension`.
         self.acknowledged = False
+        #: Whether her client asks for the place of messages that are kept, see `ReplayExtension`.
+        self.replays = False
         self.ended = False
         #: What her client is advised to do when the session has ended.
         self.farewell = _STAY_AWAY
@@ -182,6 +184,8 @@ class Session:
             return True
         if source in self.choked:
             return False
+        if self.replays:
+            event = event.replayed
         json = self._host.refine(self, event) if self.extensions else event.json
         if json is None:
             return True

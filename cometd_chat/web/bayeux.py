@@ -54,6 +54,9 @@ BROWSER_COOKIE = b"BAYEUX_BROWSER"
 #: session is bound to that.
 SOCKET_COOKIE = b"BAYEUX_SOCKET"
 
+#: Where clients of Salesforce look for a server: its own version in the path.
+_SALESFORCE = re.compile(rb"/cometd/\d{1,3}\.\d(/|$)")
+
 _BROWSER = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 #: Encodings in which old clients may send JSON; all else is UTF-8 (RFC 8259, section 8.1).
@@ -295,8 +298,9 @@ class Bayeux:
             _cut_off(request)
             return
         channels = [message.get("channel") for message in messages]
-        if cookies and "/meta/handshake" in channels:
-            peer = self._offered(peer)
+        if "/meta/handshake" in channels:
+            peer = self._offered(peer) if cookies else peer
+            peer = attrs.evolve(peer, replays=_replays(request))
         if peer.offered_browser is not None:
             request.setHeader("set-cookie", self._browser_cookie(BROWSER_COOKIE, request, peer))
         limited = "/meta/connect" in channels
@@ -312,6 +316,7 @@ class Bayeux:
             self._auth.check_origin(request)
         cookies = not is_foreign(request)
         peer = self._peer(request, WEBSOCKET, cookies=cookies)
+        peer = attrs.evolve(peer, replays=_replays(request))
         if cookies:
             peer = self._offered(peer)
         self.limits.hold(peer.address)
@@ -395,6 +400,12 @@ class Bayeux:
         if _may_be_browser(request):
             cookie += "; SameSite=Lax"
         return f"{cookie}; Secure" if self._peers.is_secure(request) else cookie
+
+
+def _replays(request: Any) -> bool:
+    """Whether who sent it is a client of Salesforce's, which replay though not all of them say so
+    before they have something to go on from."""
+    return _SALESFORCE.match(request.path) is not None
 
 
 def _may_be_browser(request: Any) -> bool:

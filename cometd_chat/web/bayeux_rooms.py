@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.bayeux.messages import Message
-from cometd_chat.bayeux.queue import EventMessage
+from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.bayeux.session import Session
 from cometd_chat.chat import events
@@ -35,9 +35,10 @@ from cometd_chat.chat.readership import PAGE_BYTES
 from cometd_chat.chat.rooms import Room
 from cometd_chat.comet import CometEvent
 from cometd_chat.comet.slices import Slices, Soon
-from cometd_chat.errors import InvalidCursor, InvalidRequest, RoomNotFound, StorageUnavailable
+from cometd_chat.errors import InvalidRequest, RoomNotFound, StorageUnavailable
 from cometd_chat.log.log import Count
 from cometd_chat.transports.event import Event
+from cometd_chat.web.bayeux_begin import wanted_position
 from cometd_chat.web.bayeux_policy import Visitor, visitor_of
 
 CHAT = "/chat/"
@@ -151,12 +152,12 @@ class RoomSource:
     async def open(
         self, session: Session, pattern: str, ext: Mapping[str, Any]
     ) -> Callable[[], None]:
-        """See `ChannelSource.open`. A cursor in ``ext.cursor`` says where to begin."""
+        """See `ChannelSource.open`. What it says of where to begin is for `wanted_position`."""
         now = self._feed.last_id
         visitor = visitor_of(session)
         self._chat.admit(visitor.person)
         room = None if pattern.endswith("*") else room_of(self._chat, pattern)
-        wanted = self._wanted(ext)
+        wanted = wanted_position(self._feed, pattern, ext)
         reader = self._readers.get(session)
         if reader is None:
             reader = self._readers[session] = _Reader(self, session, visitor)
@@ -231,17 +232,6 @@ class RoomSource:
             self._chat.positions.leave(place.mark, returns=returns)
 
     # -- places
-
-    def _wanted(self, ext: Mapping[str, Any]) -> int | None:
-        cursor = ext.get("cursor")
-        if cursor is None:
-            return None
-        if not isinstance(cursor, str):
-            raise InvalidCursor("A cursor is a string: hand one back as you got it.")
-        position = self._feed.log.position(cursor)
-        if position is None:
-            raise InvalidCursor("This log never gave that cursor out: subscribe without one.")
-        return position
 
     async def _placed(self, mark: Mark, key: str) -> _Place:
         """The place of a mark: after it, or among the newest when it is too far behind."""
@@ -334,7 +324,7 @@ class RoomSource:
         if place.missing is not None and message is not None:
             least = {"at_least": True} if place.missing.at_least else {}
             ext = {**message.fields["ext"], "missing": place.missing.number, **least}
-            message = EventMessage(message.channel, {**message.fields, "ext": ext})
+            message = EventMessage(message.channel, {**message.fields, "ext": ext}, message.kept)
         if message is not None and not reader.session.feed(message, self, id):
             return False
         place.position, place.missing = id, None
@@ -346,7 +336,8 @@ class RoomSource:
         if id not in self._made:
             data = {name: event.fields[name] for name in ("id", "room", "from", "text", "at")}
             channel = CHAT + segment_of(event.fields["room"])
-            self._made[id] = self.server.event(channel, data, ext={"cursor": event.cursor})
+            kept = Kept(id, event.fields["at"])
+            self._made[id] = self.server.event(channel, data, kept, ext={"cursor": event.cursor})
             if len(self._made) > _MOST_MADE:
                 self._made.popitem(last=False)
         return self._made[id]

@@ -101,8 +101,8 @@ def test_a_thousand_messages_and_two_restarts(own_daemon: Daemon, make_client: M
     each_says("is back")
     hear_all(clients, said)
 
-    # Who does not is told again what she may not have had; it has the same ids. A socket's answer to
-    # our close says that she has had everything.
+    # Who does not is told again what she may not have had; it has the same ids. By a socket she has
+    # had everything: its answer to our close says so.
     sockets = [client for client in clients if client.kind.transport == "websocket"]
     for client in clients:
         client.keep_place(False)
