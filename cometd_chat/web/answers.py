@@ -59,7 +59,8 @@ def event(request: IRequest, event: Event, status: int = 200) -> bytes:
 
 def html(request: IRequest, page: str, nonce: str, status: int = 200) -> bytes:
     """A page, with the policy that its nonce is for."""
-    request.setHeader("content-security-policy", content_security_policy(nonce))
+    policy = content_security_policy(nonce, request.getHeader("host") or "")
+    request.setHeader("content-security-policy", policy)
     body = compression.pack(request, page.encode())
     return _complete(request, "text/html; charset=utf-8", body, status)
 

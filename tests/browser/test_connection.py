@@ -204,3 +204,22 @@ def test_who_logs_out_elsewhere_is_told(visits: Visits) -> None:
     assert ada.lines() == ["still here", "she does not hear it"]
     ada.token = ada.window.context.cookies()[0]["value"]
     ada.forgive()
+
+
+def test_the_library_beside_the_page(visits: Visits) -> None:
+    """As somebody tries it in the browser's console, on a page that has a copy of its own."""
+    ada = visits.enter("Ada")
+    heard = ada.page.evaluate_handle(
+        """async (room) => {
+          const { connect } = await import("/static/comet.js");
+          const heard = [];
+          const comet = connect({ rooms: [room], doors: ["frame"] });
+          comet.on("message", ({ text }) => heard.push(text));
+          await new Promise((resolve) => comet.on("hello", resolve));
+          return heard;
+        }""",
+        visits.room.name,
+    )
+    visits.room.say("Grace", "to both copies")
+    ada.hears("to both copies")
+    ada.page.wait_for_function("(heard) => heard.length === 1", arg=heard)

@@ -194,6 +194,13 @@ def test_policy_names_the_nonce_and_forbids_the_rest() -> None:
     assert "base-uri 'none'" in policy
 
 
+def test_policy_lets_scripts_in_from_their_folder_alone() -> None:
+    policy = content_security_policy("abc", "chat.example.org:8080")
+    assert "script-src 'nonce-abc' chat.example.org:8080/static/;" in policy
+    # No policy can name an IPv6 literal.
+    assert "script-src 'nonce-abc';" in content_security_policy("abc", "[::1]:8080")
+
+
 def test_every_static_file_that_is_named_exists() -> None:
     named = {
         name

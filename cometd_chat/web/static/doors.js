@@ -60,18 +60,19 @@ const PLAIN_PAUSE = 3;
 /** The frames that are open now, each with what takes its events. @type {Map<HTMLIFrameElement, Call>} */
 const frames = new Map();
 
+let installed = false;
+
 /**
  * Frames call `parent.comet.receive(EVENT)`. Which one called is told by the event itself: an object
- * belongs to the window that made it. So two streams can overlap and nobody confuses them.
+ * belongs to the window that made it. So two streams can overlap and nobody confuses them. What is
+ * not for us is for whoever was there before: the page itself, or another copy of this script.
  */
 function installReceiver() {
-  const page = /** @type {{comet?: {receive?: (event: CometEvent) => void, installed?: boolean}}} */ (
-    /** @type {unknown} */ (window)
-  );
+  if (installed) return;
+  installed = true;
+  const page = /** @type {{comet?: {receive?: (event: CometEvent) => void}}} */ (/** @type {unknown} */ (window));
   const target = (page.comet ??= {});
-  if (target.installed) return;
   const others = target.receive;
-  target.installed = true;
   target.receive = (event) => {
     for (const [frame, call] of frames) {
       if (maker(frame) === Object.getPrototypeOf(event)) {
