@@ -57,9 +57,11 @@ lint:
 types:
 	$(BIN)/mypy
 
-# The page's scripts, as tests/tsconfig.json says.
+# The page's scripts: their types as tests/tsconfig.json says, and what old browsers have as
+# tests/eslint.config.js says.
 scripts:
 	tests/node_modules/.bin/tsc --project tests
+	tests/node_modules/.bin/eslint --config tests/eslint.config.js cometd_chat/web/static
 
 # Tests that start daemons, clients or browsers; all others are in memory (tests/test_layers.py).
 REAL := tests/browser tests/bayeux_clients tests/clients tests/daemon tests/faults tests/shown tests/test_packaging.py

@@ -184,13 +184,14 @@ function openStream(call) {
       cache: "no-store",
     });
     if (!answer.ok || !answer.body) throw await refusalOf(answer);
-    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    const reader = answer.body.getReader();
+    const decoder = new TextDecoder();
     // What is read ends anywhere; a line is an event only once its end has come.
     let rest = "";
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return call.died("the stream ended");
-      const lines = (rest + value).split("\n");
+      const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) if (line) call.receive(JSON.parse(line));
     }
@@ -235,23 +236,31 @@ function openWebSocket(call) {
  * @returns {Held}
  */
 function openPolling(call, ask, { wait, pause }) {
-  const stop = new AbortController();
+  let asking = new AbortController();
+  let closed = false;
 
   async function run() {
     // The first answer comes at once, so that it is soon known whether this door works.
-    for (let hold = 0; !stop.signal.aborted; hold = wait) {
-      const late = AbortSignal.timeout((hold + POLL_GRACE) * 1000);
-      const { events, cursor } = await ask(hold, AbortSignal.any([stop.signal, late]));
-      if (stop.signal.aborted) return;
+    for (let hold = 0; !closed; hold = wait) {
+      const mine = (asking = new AbortController());
+      const late = setTimeout(() => mine.abort(), (hold + POLL_GRACE) * 1000);
+      const { events, cursor } = await ask(hold, mine.signal).finally(() => clearTimeout(late));
+      if (closed) return;
       call.opened();
       for (const event of events) call.receive(event);
-      if (cursor && !stop.signal.aborted) call.receive({ type: "heartbeat", cursor });
+      if (cursor && !closed) call.receive({ type: "heartbeat", cursor });
       if (pause) await new Promise((resolve) => setTimeout(resolve, pause * 1000));
     }
   }
 
   run().catch((problem) => give(call, problem, "the poll broke off"));
-  return { close: () => stop.abort(), alive: () => true };
+  return {
+    close() {
+      closed = true;
+      asking.abort();
+    },
+    alive: () => true,
+  };
 }
 
 /** @param {Call} call */
@@ -275,7 +284,7 @@ const askByScript = (call) => (/** @type {number} */ wait, /** @type {AbortSigna
   const answered = new Promise((resolve, reject) => {
     page[callback] = resolve;
     script.addEventListener("error", () => reject(new Error("The script could not be loaded.")));
-    signal.addEventListener("abort", () => reject(signal.reason));
+    signal.addEventListener("abort", () => reject(new Error("It was given up.")));
   });
   const own = { ...credential(call), wait, client: call.client, callback };
   script.src = call.address("jsonp", own);
@@ -313,6 +322,13 @@ const credential = ({ token }) => (token ? { token } : {});
  */
 export function authorization(token) {
   return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+/** A signal that gives a request up after so long. `AbortSignal.timeout` is newer. @param {number} ms */
+export function within(ms) {
+  const late = new AbortController();
+  setTimeout(() => late.abort(), ms);
+  return late.signal;
 }
 
 /**

@@ -8,7 +8,7 @@
  * has missed one, catches up by itself, by polls from its own cursor, once the stream carries its rooms.
  */
 
-import { authorization, refusalOf } from "./doors.js";
+import { authorization, refusalOf, within } from "./doors.js";
 import { election } from "./election.js";
 import { LAST_GRACE, SILENT_HEARTBEATS } from "./line.js";
 import { ECHO_TIME, Stream, advance } from "./stream.js";
@@ -427,7 +427,7 @@ export class Shared {
     const answer = await fetch(`${origin}/api/v1/events/poll?rooms=${names}&${from}&wait=0&n=${unique}`, {
       headers: authorization(token),
       cache: "no-store",
-      signal: AbortSignal.timeout(CATCH_UP_TIMEOUT),
+      signal: within(CATCH_UP_TIMEOUT),
     });
     if (!answer.ok) throw await refusalOf(answer);
     return answer.json();

@@ -4,7 +4,7 @@
  * order, each with a key, so that it can be sent again without being said twice.
  */
 
-import { authorization, isUnreached, refusalOf } from "./doors.js";
+import { authorization, isUnreached, refusalOf, within } from "./doors.js";
 
 /** @typedef {import("./doors.js").CometEvent} CometEvent */
 /** @typedef {import("./doors.js").Refusal} Refusal */
@@ -98,7 +98,7 @@ export class Outbox {
         method: "POST",
         headers: { "Content-Type": "application/json", ...authorization(this.#token) },
         body: JSON.stringify({ text, client_id: clientId }),
-        signal: AbortSignal.timeout(TIMEOUT),
+        signal: within(TIMEOUT),
       });
       return answer.ok ? { event: await answer.json() } : { refusal: await refusalOf(answer) };
     } catch {

@@ -1,7 +1,7 @@
 // @ts-check
 /** What the parts of the page share: its data, its elements, its storage, the plain requests. */
 
-import { isUnreached, refusalOf } from "./doors.js";
+import { isUnreached, refusalOf, within } from "./doors.js";
 
 /**
  * @typedef {{room: string, me: string, cursor: string, heartbeat: number, more: boolean,
@@ -92,7 +92,7 @@ async function answered(method, path, body) {
       method,
       headers: { "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(10_000),
+      signal: within(10_000),
     });
   } catch {
     throw { status: 0, detail: "The server can't be reached just now.", retryAfter: 0 };

@@ -8,7 +8,7 @@
  */
 
 import { DoorMemory } from "./choice.js";
-import { DOORS, authorization, isUnreached, refusalOf } from "./doors.js";
+import { DOORS, authorization, isUnreached, refusalOf, within } from "./doors.js";
 import { Line } from "./line.js";
 
 /** @typedef {import("./doors.js").CometEvent} CometEvent */
@@ -494,7 +494,7 @@ export class Stream {
       const answer = await fetch(this.#address("poll", { wait: 0 }), {
         headers: authorization(this.#settings.token),
         cache: "no-store",
-        signal: AbortSignal.timeout(PROBE_TIMEOUT),
+        signal: within(PROBE_TIMEOUT),
       });
       if (!answer.ok) return await refusalOf(answer);
       // Only the status counts; an answer that nobody reads would go on using a connection.
