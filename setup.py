@@ -20,6 +20,7 @@ setup(
     package_data={
         "cometd_chat": ["py.typed"],
         "cometd_chat.log": ["schema/*", "schema/**/*"],
+        "cometd_chat.lookalikes": ["data/*"],
         "cometd_chat.web": ["templates/*", "templates/**/*", "static/*", "static/**/*"],
     },
     exclude_package_data={"": ["*.pyc"]},

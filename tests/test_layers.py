@@ -1,7 +1,7 @@
 """The shape of the house, kept by reading every import: they only go down, without circles.
 
-service > web > bayeux, chat > transports, log > comet > errors. The test shows that it can fail,
-on trees with one planted fault each.
+service > web > bayeux, chat > transports, log > comet, lookalikes > errors. The test shows that it
+can fail, on trees with one planted fault each.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ NAME = "cometd_chat"
 #: What each room may import of ours, besides itself and the ground floor.
 ROOMS = {
     "comet": set[str](),
-    "log": {"comet"},
+    "lookalikes": set[str](),
+    "log": {"comet", "lookalikes"},
     "transports": {"comet"},
-    "chat": {"comet", "log", "transports"},
+    "chat": {"comet", "log", "lookalikes", "transports"},
     "bayeux": {"comet", "log", "transports"},
     "web": {"comet", "log", "transports", "chat", "bayeux"},
 }
