@@ -209,8 +209,8 @@ def read_lines(body: bytes) -> list[Seen]:
 
 _TEXT_LINES = {
     "message": re.compile(r"\[(?P<from>[^\]]+)\] (?P<text>.*)", re.DOTALL),
-    "join": re.compile(r"\* (?P<from>\S+) joined"),
-    "leave": re.compile(r"\* (?P<from>\S+) left"),
+    "join": re.compile(r"\* (?P<from>.+) joined"),
+    "leave": re.compile(r"\* (?P<from>.+) left"),
     "gap": re.compile(r"\* (?:at least )?(?P<missing>[0-9]+) messages left out"),
     # A browser gets a first line of what takes no room.
     "heartbeat": re.compile(r"\u200b*|\* cursor (?P<cursor>\S+)"),
@@ -286,10 +286,10 @@ class _Paragraphs(HTMLParser):
 
 
 _CLASSIC_LINES = {
-    "message": re.compile(r"\[ (?P<from>\S+) \] (?P<text>.*)", re.DOTALL),
-    "hello": re.compile(r"Welcome (?P<name>\S+)"),
-    "join": re.compile(r"User (?P<from>\S+)(?: from (?P<address>\S+))? is joining the chat\."),
-    "leave": re.compile(r"User (?P<from>\S+) is leaving the chat\."),
+    "message": re.compile(r"\[ (?P<from>[^\]]+) \] (?P<text>.*)", re.DOTALL),
+    "hello": re.compile(r"Welcome (?P<name>.+)"),
+    "join": re.compile(r"User (?P<from>.+?)(?: from (?P<address>\S+))? is joining the chat\."),
+    "leave": re.compile(r"User (?P<from>.+) is leaving the chat\."),
     "gap": re.compile(r"(?:at least )?(?P<missing>[0-9]+) messages left out"),
     "bye": re.compile(r"the stream ends here: (?P<reason>.+)"),
     "reset": re.compile(r".*from here on with cursor=(?P<cursor>\S+)"),

@@ -1,11 +1,13 @@
 """Names of people and rooms.
 
-What it is: pure functions from what somebody typed to the name that is kept, and to its key.
+What it is: pure functions from what somebody typed to the name that is kept.
 
-What it may know: PRECIS (RFC 8264, RFC 8265) and Unicode. Nothing of who has which name.
+What it may know: PRECIS (RFC 8264 to 8266), Unicode and what looks like what. Nothing of who has
+which name.
 
-Invariant: two names that a person would take for the same have the same key as far as PRECIS
-sees it, and no name holds a character that is neither letter, digit, mark nor ``- _ .``.
+Invariant: no name holds a character that is neither letter, digit, mark nor one of a few signs, nor
+letters of scripts that are mixed to deceive; and what is typed costs no more than a name may be
+long.
 """
 
 from __future__ import annotations
@@ -15,40 +17,80 @@ import unicodedata
 
 from precis_i18n import get_profile
 
+from cometd_chat.chat.texts import bound_marks
 from cometd_chat.errors import FieldError, InvalidRequest
+from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
+from cometd_chat.lookalikes.scripts import has_mixed_digits, is_highly_restrictive
 
 MAX_NAME = 32
 MAX_ROOM = 64
 
+#: Marks that may be put on one character of a name (UTS #39, section 5.4).
+MAX_MARKS = 4
+
 #: What is this many times too long as it was typed is too long after enforcement, too, which puts a
-#: few characters together at most; enforcing a whole body's worth of them would take too long.
+#: few characters together at most; looking at a whole body's worth of them would take too long.
 _HOPELESS = 10
 
-_CASE_PRESERVED = get_profile("UsernameCasePreserved")
+_NICKNAME = get_profile("NicknameCasePreserved")
 _CASE_MAPPED = get_profile("UsernameCaseMapped")
+
+_PERSON_SIGNS = "-_.' "
+_ROOM_SIGNS = "-_"
+
+#: A mark that stands on nothing, or on a sign.
+_LOOSE_MARK = re.compile("(?:^|[-_.' ])(.)")
+
+
+def new_person(text: str) -> tuple[str, NameKeys]:
+    """The name that somebody wants to have, and what it is compared by.
+
+    :raises InvalidRequest: it can't be a name, or nobody can have it.
+    """
+    name = person_name(text)
+    keys = name_keys(name)
+    if is_reserved(keys):
+        raise _refused("name", "it is kept for those who run this place, so that nobody is misled")
+    # One object where they are the same, as for most: thousands are kept.
+    folded = name if keys.folded == name else keys.folded
+    return name, NameKeys(folded, folded if keys.looks == folded else keys.looks)
 
 
 def person_name(text: str, field: str = "name") -> str:
-    """The name of a person as it is kept and shown.
+    """The name of a person as it is kept and shown (RFC 8266, section 2).
 
     :param field: the field that it came in, for the error.
     :raises InvalidRequest: it can't be a name.
     """
-    return _enforce(text, _CASE_PRESERVED, "-_.", MAX_NAME, field)
-
-
-def person_key(name: str) -> str:
-    """What a person's name is compared by."""
-    key: str = _CASE_MAPPED.enforce(name)
-    return key
+    typed = unicodedata.normalize("NFKC", _typed(text, MAX_NAME, field))
+    # Phones write this one for an apostrophe.
+    typed = re.sub(" +", " ", typed.replace("\u2019", "'"))
+    name = _enforce(bound_marks(typed, MAX_MARKS), _NICKNAME, _PERSON_SIGNS, MAX_NAME, field)
+    refuse_mixed(name, field)
+    return name
 
 
 def room_name(text: str, field: str = "name") -> str:
-    """The name of a room as it is kept, shown and compared.
+    """The name of a room as it is kept, shown and compared (RFC 8265, section 3.3).
 
     :raises InvalidRequest: it can't be a name.
     """
-    return _enforce(text, _CASE_MAPPED, "-_", MAX_ROOM, field)
+    typed = _typed(text, MAX_ROOM, field)
+    return _enforce(typed, _CASE_MAPPED, _ROOM_SIGNS, MAX_ROOM, field)
+
+
+def refuse_mixed(name: str, field: str = "name") -> None:
+    """Refuse a new name that is mixed of scripts or digits as nobody writes them.
+
+    :raises InvalidRequest: it is less than highly restrictive (UTS #39, section 5.2), or has digits
+        of several systems (section 5.3).
+    """
+    if not is_highly_restrictive(name):
+        raise _refused(
+            field, "it mixes letters of different scripts, and could be taken for another name"
+        )
+    if has_mixed_digits(name):
+        raise _refused(field, "it mixes digits of different scripts")
 
 
 def room_instead(text: str) -> str:
@@ -60,12 +102,23 @@ def room_instead(text: str) -> str:
         return ""
 
 
-def _enforce(text: str, profile: object, signs: str, longest: int, field: str) -> str:
+def _typed(text: str, longest: int, field: str) -> str:
+    """What was typed, without white space around it, if it is not far too long."""
     typed = text.strip()
     if not typed:
         raise _refused(field, "a name is needed")
     if len(typed) > _HOPELESS * longest:
         raise _too_long(field, len(typed), longest)
+    return typed
+
+
+def _enforce(typed: str, profile: object, signs: str, longest: int, field: str) -> str:
+    # PRECIS looks through the whole text for each of some characters, so it is given no long one.
+    # What is several characters in compatibility form is either refused by it or counts as these.
+    length = len(unicodedata.normalize("NFKC", typed))
+    if length > longest:
+        _refuse_characters(typed, signs, field)
+        raise _too_long(field, length, longest)
     try:
         name: str = profile.enforce(typed)  # type: ignore[attr-defined]
     except UnicodeError:
@@ -77,6 +130,8 @@ def _enforce(text: str, profile: object, signs: str, longest: int, field: str) -
         raise _too_long(field, len(name), longest)
     if not any(unicodedata.category(each)[0] in "LN" for each in name):
         raise _refused(field, "a name needs at least one letter or digit")
+    if any(unicodedata.category(each)[0] == "M" for each in _LOOSE_MARK.findall(name)):
+        raise _refused(field, "a mark in it stands on no letter")
     return name
 
 
@@ -84,7 +139,7 @@ def _refuse_characters(name: str, signs: str, field: str) -> None:
     for each in name:
         kind = unicodedata.category(each)
         if kind[0] not in "LM" and kind != "Nd" and each not in signs:
-            allowed = " ".join(signs)
+            allowed = " ".join(signs.replace(" ", "")) + (" and spaces" if " " in signs else "")
             raise _refused(
                 field,
                 f"{_in_words(each)} can't be in it, only letters, digits and {allowed}",

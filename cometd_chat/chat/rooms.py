@@ -22,6 +22,7 @@ from cometd_chat.chat.readership import View
 from cometd_chat.comet import CometContext, CometEngine
 from cometd_chat.errors import FieldError, InvalidRequest, RoomExists, RoomNotFound, TooMany
 from cometd_chat.log.directory import Directory, RoomRow
+from cometd_chat.lookalikes.skeletons import skeleton
 
 MAX_TOPIC = 200
 
@@ -79,6 +80,8 @@ class Rooms:
         self._rooms: dict[str, Room] = {}
         # All but the lobby, by name.
         self._names: list[str] = []
+        # One of those that look the same, by what they look like.
+        self._looks: dict[str, str] = {}
 
     def start(self) -> None:
         """Take up the rooms that are kept."""
@@ -130,7 +133,7 @@ class Rooms:
 
         :param created_by: permanent id of the session that makes it.
         :raises InvalidRequest: that can't be its name or topic.
-        :raises RoomExists: there is one of that name.
+        :raises RoomExists: there is one of that name, or one that looks like it.
         :raises TooMany: there are as many as there can be.
         """
         name = _room_name(name)
@@ -142,6 +145,10 @@ class Rooms:
             )
         if name in self._rooms:
             raise RoomExists(f"There is a room {name} already.")
+        like = self._looks.get(skeleton(name), name)
+        # Within ASCII people look twice: modem may stand beside modern.
+        if like != name and not (like + name).isascii():
+            raise RoomExists(f"There is a room {like} already, and {name} looks the same.")
         if len(self._rooms) >= MOST_ROOMS:
             raise TooMany(
                 f"There are {MOST_ROOMS} rooms, as many as there can be.", retry_after=FULL_RETRY
@@ -182,6 +189,7 @@ class Rooms:
     def _open(self, row: RoomRow) -> Room:
         context = self._engine.register(path_of(row.name), self._expiration_delay)
         room = self._rooms[row.name] = Room(row.name, row.topic, row, context)
+        self._looks.setdefault(skeleton(row.name), row.name)
         if row.name != LOBBY:
             insort(self._names, row.name)
         return room
@@ -190,6 +198,9 @@ class Rooms:
         room.gone = True
         del self._rooms[room.name]
         del self._names[bisect_left(self._names, room.name)]
+        looks = skeleton(room.name)
+        if self._looks.get(looks) == room.name:
+            del self._looks[looks]
         self._engine.unregister(room.context.path)
 
     def _open_again(self, room: Room) -> None:
@@ -197,13 +208,16 @@ class Rooms:
         if room.name not in self._rooms:
             self._open(room.row).address = room.address
 
+
 def _room_name(typed: str) -> str:
     """The name of a new room.
 
     :raises InvalidRequest: it can't be one, perhaps with one that could.
     """
     try:
-        return names.room_name(typed)
+        name = names.room_name(typed)
+        names.refuse_mixed(name)
+        return name
     except InvalidRequest as error:
         instead = names.room_instead(typed)
         fields = [attrs.evolve(each, instead=instead) for each in error.fields]

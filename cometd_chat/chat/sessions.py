@@ -23,6 +23,7 @@ from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidToken, NameTaken
 from cometd_chat.log.directory import Directory, SessionRow
+from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
 from cometd_chat.transports.event import Event
 
 #: How long a token is good after it was last used, in seconds.
@@ -70,6 +71,7 @@ class Session:
     :param known_by: the beginning of her token's hash, see `_KNOWN_BY`.
     :param name: hers as long as `name_key` is set.
     :param name_key: what the name is compared by, or None when the name was freed.
+    :param name_looks: the same for how it looks; mostly it is the same object.
     :param seen_at: when she last asked for something, in the clock's seconds.
     :param readers: what she holds, the oldest first.
     :param home: whose sweep looks after her name; None for one that is brief.
@@ -82,6 +84,7 @@ class Session:
     known_by: bytes
     name: str
     name_key: str | None
+    name_looks: str | None
     role: str
     expires_at: float
     seen_at: float
@@ -189,20 +192,21 @@ class Sessions:
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.
         """
-        name, key = _named(name)
-        self._refuse_taken(key, None)
+        name, keys = names.new_person(name)
+        self._refuse_taken(keys, None)
         token = self.new_token()
         row = SessionRow(
             id=self._random_bytes(12).hex(),
             token_hash=_hash(token),
             name=name,
-            name_key=None if passing else key,
+            name_key=None if passing else keys.folded,
             role=GUEST,
             created_at=int(self._wall_clock() * 1000),
             expires_at=int((self._lasting.seconds() + TOKEN_LIFETIME) * 1000),
+            name_looks=None if passing else keys.looks,
         )
         session = self._session(row)
-        session.name_key = key
+        session.name_key, session.name_looks = keys
         session.passing = passing
         if brief:
             session.home = None
@@ -263,9 +267,9 @@ class Sessions:
             if row is None:
                 raise InvalidToken("No session has that token: log in again.")
             session = self._session(row)
-            if session.name_key is not None and session.name_key in self._by_key:
+            if any(key in self._by_key for key in _claims(session)):
                 # Its name was freed and taken by another after the row was read.
-                session.name_key = None
+                session.name_key = session.name_looks = None
             # Remembered before anything else waits, so that there is one object a session.
             self._remember(session)
         return session
@@ -275,7 +279,11 @@ class Sessions:
         # Whoever asked may leave, and is not waited for; the change goes on, and if nobody wrote
         # down here that it came through, the name would be taken for ever by nobody.
         taken: Deferred[str] = Deferred()
-        Deferred.fromCoroutine(self.rename(session, session.name)).chainDeferred(taken)
+        # What can't be a name any more may well be one that somebody has had since before.
+        keys = name_keys(session.name)
+        if is_reserved(keys):
+            return
+        Deferred.fromCoroutine(self._give(session, session.name, keys)).chainDeferred(taken)
         try:
             await taken
         except NameTaken:
@@ -303,32 +311,48 @@ class Sessions:
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.
         """
-        name, key = _named(name)
-        self._refuse_taken(key, session)
-        held_before = self._by_key.get(key)
-        self._by_key[key] = session
+        name, keys = names.new_person(name)
+        return await self._give(session, name, keys, token)
+
+    async def _give(
+        self, session: Session, name: str, keys: NameKeys, token: str | None = None
+    ) -> str:
+        """Give a session a name that can be one; see `rename`."""
+        self._refuse_taken(keys, session)
+        new = [key for key in set(keys) if key not in self._by_key]
+        for key in new:
+            self._by_key[key] = session
         token_hash = None if token is None or name == session.name else _hash(token)
         try:
             if not session.brief:
-                kept_key = None if session.passing else key
-                await self._directory.rename_session(session.id, name, kept_key, token_hash)
+                passing = session.passing
+                await self._directory.rename_session(
+                    session.id,
+                    name,
+                    None if passing else keys.folded,
+                    None if passing else keys.looks,
+                    token_hash,
+                )
         except BaseException:
-            if held_before is None:
+            for key in new:
                 self._by_key.pop(key, None)
             raise
-        if session.name_key is not None and session.name_key != key:
-            self._by_key.pop(session.name_key, None)
+        for key in _claims(session) - set(keys):
+            self._by_key.pop(key, None)
         if token_hash is not None:
             self._renewed += 1
             self._by_token.pop(session.known_by, None)
             session.known_by = token_hash[:_KNOWN_BY]
             self._by_token[session.known_by] = session
-        old, session.name, session.name_key = session.name, name, key
+        old, session.name = session.name, name
+        session.name_key, session.name_looks = keys
         return old
 
-    def _refuse_taken(self, key: str, session: Session | None) -> None:
-        if self._by_key.get(key, session) is not session:
-            raise NameTaken("Somebody here has that name: choose another one.")
+    def _refuse_taken(self, keys: NameKeys, session: Session | None) -> None:
+        if any(self._by_key.get(key, session) is not session for key in keys):
+            raise NameTaken(
+                "Somebody here has that name, or one that looks like it: choose another one."
+            )
 
     async def end(self, session: Session) -> None:
         """End a session; its name is free and its token is worth nothing from now on.
@@ -350,6 +374,10 @@ class Sessions:
             known_by=row.token_hash[:_KNOWN_BY],
             name=row.name,
             name_key=row.name if row.name_key == row.name else row.name_key,
+            name_looks=next(
+                (each for each in (row.name, row.name_key) if each == row.name_looks),
+                row.name_looks,
+            ),
             role=row.role,
             expires_at=row.expires_at / 1000,
             seen_at=self._reaper.moment(),
@@ -358,16 +386,17 @@ class Sessions:
 
     def _remember(self, session: Session) -> None:
         self._by_token[session.known_by] = session
-        if session.name_key is not None:
-            self._by_key[session.name_key] = session
+        for key in _claims(session):
+            self._by_key[key] = session
         if not session.brief:
             self._reaper.schedule(session, self._guest_timeout)
 
     def _forget(self, session: Session) -> None:
         self._by_token.pop(session.known_by, None)
         self.when_forgotten(session)
-        if session.name_key is not None and self._by_key.get(session.name_key) is session:
-            del self._by_key[session.name_key]
+        for key in _claims(session):
+            if self._by_key.get(key) is session:
+                del self._by_key[key]
 
     def check_timeout(self, session: Session, now: float) -> float | None:
         """Free the name of a guest who is gone.
@@ -391,7 +420,7 @@ class Sessions:
         self.when_gone(session)
         if session.name_key is None:
             return
-        session.name_key = None
+        session.name_key = session.name_looks = None
         if not session.passing:
             freeing = self._directory.free_name(session.id)
             freeing.addErrback(lambda failure: self._log.failure("a name stays taken", failure))
@@ -401,13 +430,13 @@ def refuse_voiceless(session: Session) -> None:
     """Refuse somebody who can't speak, though she could when her request came in.
 
     :raises InvalidToken: her session has ended.
-    :raises NameTaken: she was away, and somebody else has her name now.
+    :raises NameTaken: she was away, and somebody else has her name now, or nobody can.
     """
     if session.ended:
         raise InvalidToken("That session is over: log in again.")
     if session.name_key is None:
         raise NameTaken(
-            f"You were away and somebody else is {session.name} now: choose another name for "
+            f"You were away, and the name {session.name} is taken now: choose another one for "
             "this session."
         )
 
@@ -422,14 +451,9 @@ def refuse_replaced(session: Session, token: bytes) -> None:
         raise InvalidToken("That token has been replaced since: use the new one.")
 
 
-def _named(name: str) -> tuple[str, str]:
-    """A name as it is shown and as it is compared; one object where they are the same.
-
-    :raises InvalidRequest: that can't be a name.
-    """
-    name = names.person_name(name)
-    key = names.person_key(name)
-    return name, name if key == name else key
+def _claims(session: Session) -> set[str]:
+    """The keys that are a session's as long as its name is."""
+    return {key for key in (session.name_key, session.name_looks) if key is not None}
 
 
 def _hash(token: str) -> bytes:

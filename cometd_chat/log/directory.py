@@ -5,7 +5,8 @@ keeps them in the log's database.
 
 What it may know: its tables. Not what a name, a token or a role means; that is for the chat.
 
-Invariant: a name key belongs to one session at most, and a room's name to one room.
+Invariant: each of the two keys of a name belongs to one session at most, and a room's name to one
+room.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class SessionRow:
     :param role: what she may do.
     :param created_at: milliseconds since 1970-01-01T00:00Z, like all times here.
     :param expires_at: when the session ends by itself, in milliseconds by its owner's clock.
+    :param name_looks: what the name looks like, by which it is compared as well; None with
+        ``name_key``.
     """
 
     id: str
@@ -43,6 +46,7 @@ class SessionRow:
     role: str
     created_at: int
     expires_at: int
+    name_looks: str | None = None
 
 
 @attrs.frozen
@@ -78,19 +82,25 @@ class Directory(Protocol):
     def add_session(self, row: SessionRow) -> Deferred[None]:
         """Keep a new session.
 
-        :raises NameTaken: another session has that name key.
+        :raises NameTaken: another session has one of its two keys.
         """
 
     def session_by_token(self, token_hash: bytes) -> Deferred[SessionRow | None]:
         """The session of a token; it may have expired."""
 
     def rename_session(
-        self, id: str, name: str, name_key: str | None, token_hash: bytes | None = None
+        self,
+        id: str,
+        name: str,
+        name_key: str | None,
+        name_looks: str | None,
+        token_hash: bytes | None = None,
     ) -> Deferred[None]:
         """Give a session another name, or its own name back.
 
+        :param name_key: see `SessionRow`, also for ``name_looks``.
         :param token_hash: of another token that it is known by from now; None to keep its own.
-        :raises NameTaken: another session has that name key.
+        :raises NameTaken: another session has one of the two keys.
         :raises InvalidToken: there is no such session.
         """
 
@@ -157,7 +167,7 @@ class SqlDirectory:
         """See `Directory.add_session`."""
 
         def add(connection: Connection) -> None:
-            _check_name(connection, row.id, row.name, row.name_key)
+            _check_name(connection, row.id, row.name, row.name_key, row.name_looks)
             connection.execute(insert(sessions), attrs.asdict(row))
 
         return self._database.write(add)
@@ -173,13 +183,18 @@ class SqlDirectory:
         return self._database.read(find)
 
     def rename_session(
-        self, id: str, name: str, name_key: str | None, token_hash: bytes | None = None
+        self,
+        id: str,
+        name: str,
+        name_key: str | None,
+        name_looks: str | None,
+        token_hash: bytes | None = None,
     ) -> Deferred[None]:
         """See `Directory.rename_session`."""
 
         def rename(connection: Connection) -> None:
-            _check_name(connection, id, name, name_key)
-            change = _update(id, name=name, name_key=name_key)
+            _check_name(connection, id, name, name_key, name_looks)
+            change = _update(id, name=name, name_key=name_key, name_looks=name_looks)
             if token_hash is not None:
                 change = change.values(token_hash=token_hash)
             if connection.execute(change).rowcount == 0:
@@ -189,7 +204,7 @@ class SqlDirectory:
 
     def free_name(self, id: str) -> Deferred[None]:
         """See `Directory.free_name`."""
-        return self._update(id, name_key=None)
+        return self._update(id, name_key=None, name_looks=None)
 
     def extend_session(self, id: str, expires_at: int) -> Deferred[None]:
         """See `Directory.extend_session`."""
@@ -280,7 +295,9 @@ class SqlDirectory:
 
 def name_taken(name: str) -> NameTaken:
     """The refusal of a name that another session has."""
-    return NameTaken(f"Somebody else is called {name} just now. Choose another name.")
+    return NameTaken(
+        f"Somebody else is called {name} just now, or looks as if. Choose another name."
+    )
 
 
 def room_exists(name: str) -> RoomExists:
@@ -288,14 +305,15 @@ def room_exists(name: str) -> RoomExists:
     return RoomExists(f"There is a room {name} already. Join it, or choose another name.")
 
 
-def _check_name(connection: Connection, id: str, name: str, name_key: str | None) -> None:
+def _check_name(
+    connection: Connection, id: str, name: str, name_key: str | None, name_looks: str | None
+) -> None:
     """Refuse a name that another session has. There is one writer, so it can't be taken between
-    this look and the change; the index would refuse it even then."""
-    query = select(sessions.c.id).where(
-        sessions.c.name_key == name_key, sessions.c.name_key.is_not(None), sessions.c.id != id
-    )
-    if name_key is not None and connection.execute(query).first():
-        raise name_taken(name)
+    this look and the change; the indexes would refuse it even then."""
+    for column, key in ((sessions.c.name_key, name_key), (sessions.c.name_looks, name_looks)):
+        query = select(sessions.c.id).where(column == key, column.is_not(None), sessions.c.id != id)
+        if key is not None and connection.execute(query).first():
+            raise name_taken(name)
 
 
 def _drop_position(session: str, room: str) -> Delete:

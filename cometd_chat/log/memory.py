@@ -218,7 +218,7 @@ class MemoryDirectory:
 
     def add_session(self, row: SessionRow) -> Deferred[None]:
         """See `Directory.add_session`."""
-        if self._is_taken(row.name_key, row.id):
+        if self._is_taken(row.name_key, row.name_looks, row.id):
             return fail(name_taken(row.name))
         self._sessions[row.id] = row
         return succeed(None)
@@ -229,21 +229,27 @@ class MemoryDirectory:
         return succeed(found[0] if found else None)
 
     def rename_session(
-        self, id: str, name: str, name_key: str | None, token_hash: bytes | None = None
+        self,
+        id: str,
+        name: str,
+        name_key: str | None,
+        name_looks: str | None,
+        token_hash: bytes | None = None,
     ) -> Deferred[None]:
         """See `Directory.rename_session`."""
-        if self._is_taken(name_key, id):
+        if self._is_taken(name_key, name_looks, id):
             return fail(name_taken(name))
         if id not in self._sessions:
             return fail(InvalidToken("This session has ended. Log in again."))
-        row = attrs.evolve(self._sessions[id], name=name, name_key=name_key)
+        row = attrs.evolve(self._sessions[id], name=name, name_key=name_key, name_looks=name_looks)
         self._sessions[id] = row if token_hash is None else attrs.evolve(row, token_hash=token_hash)
         return succeed(None)
 
     def free_name(self, id: str) -> Deferred[None]:
         """See `Directory.free_name`."""
         if id in self._sessions:
-            self._sessions[id] = attrs.evolve(self._sessions[id], name_key=None)
+            free = attrs.evolve(self._sessions[id], name_key=None, name_looks=None)
+            self._sessions[id] = free
         return succeed(None)
 
     def extend_session(self, id: str, expires_at: int) -> Deferred[None]:
@@ -307,7 +313,10 @@ class MemoryDirectory:
                 rooms[row.room] = row.position
         return succeed(None)
 
-    def _is_taken(self, name_key: str | None, id: str) -> bool:
-        return name_key is not None and any(
-            row.name_key == name_key and row.id != id for row in self._sessions.values()
+    def _is_taken(self, name_key: str | None, name_looks: str | None, id: str) -> bool:
+        return any(
+            (row.name_key is not None and row.name_key == name_key)
+            or (row.name_looks is not None and row.name_looks == name_looks)
+            for row in self._sessions.values()
+            if row.id != id
         )

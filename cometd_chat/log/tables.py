@@ -61,7 +61,8 @@ epochs = Table(
     UniqueConstraint("epoch", name="epochs_by_name"),
 )
 
-#: Who may speak. `name_key` is the name as it is compared, or null while the name is free.
+#: Who may speak. `name_key` and `name_looks` are what the name is compared by, or null while the
+#: name is free.
 sessions = Table(
     "sessions",
     metadata,
@@ -72,6 +73,7 @@ sessions = Table(
     Column("role", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("name_looks", Text),
     UniqueConstraint("token_hash", name="sessions_by_token"),
 )
 Index(
@@ -80,6 +82,13 @@ Index(
     unique=True,
     sqlite_where=sessions.c.name_key.is_not(None),
     postgresql_where=sessions.c.name_key.is_not(None),
+)
+Index(
+    "sessions_by_looks",
+    sessions.c.name_looks,
+    unique=True,
+    sqlite_where=sessions.c.name_looks.is_not(None),
+    postgresql_where=sessions.c.name_looks.is_not(None),
 )
 Index("sessions_by_expiry", sessions.c.expires_at)
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogEvent
 
 from cometd_chat.chat.lasting import MOST_AWAY
-from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, refuse_voiceless
 from cometd_chat.errors import (
     ChatError,
     InvalidRequest,
@@ -65,10 +65,15 @@ class SlowDirectory(MemoryDirectory):
         return self._later(lambda: change(token_hash))
 
     def rename_session(
-        self, id: str, name: str, name_key: str | None, token_hash: bytes | None = None
+        self,
+        id: str,
+        name: str,
+        name_key: str | None,
+        name_looks: str | None,
+        token_hash: bytes | None = None,
     ) -> Deferred[None]:
         change = super().rename_session
-        return self._later(lambda: change(id, name, name_key, token_hash))
+        return self._later(lambda: change(id, name, name_key, name_looks, token_hash))
 
     def end_session(self, id: str) -> Deferred[None]:
         change = super().end_session
@@ -140,7 +145,7 @@ def test_each_session_has_an_id_of_its_own(sessions: Sessions) -> None:
 
 def test_a_name_that_is_none(sessions: Sessions, directory: SlowDirectory) -> None:
     with pytest.raises(InvalidRequest):
-        now(sessions.start_guest("a b"))
+        now(sessions.start_guest("a/b"))
     assert not rows(directory)
     assert len(sessions) == 0
 
@@ -359,6 +364,63 @@ def test_a_name_that_somebody_took_is_gone(house: House, sessions: Sessions) -> 
     assert now(sessions.by_token(token)).name_key == "carol"
     with pytest.raises(NameTaken):
         now(sessions.start_guest("alice"))
+
+
+def test_a_name_that_looks_like_one_in_use(house: House, sessions: Sessions) -> None:
+    first, token = now(sessions.start_guest("Ivan"))
+    for other in ("ivan", "lvan", "1VAN", "IVAN"):
+        with pytest.raises(NameTaken, match="looks like it"):
+            now(sessions.start_guest(other))
+    bob, _ = now(sessions.start_guest("bob"))
+    with pytest.raises(NameTaken):
+        now(sessions.rename(bob, "lvan"))
+    # Either key is free with the name.
+    now(sessions.rename(first, "carol"))
+    now(sessions.rename(bob, "lvan"))
+    with pytest.raises(NameTaken):
+        now(sessions.rename(first, "Ivan"))
+    now(sessions.end(bob))
+    now(sessions.rename(first, "Ivan"))
+    house.advance(902)
+    now(sessions.start_guest("lvan"))
+    assert now(sessions.by_token(token)).name_key is None
+
+
+def test_a_rename_that_fails_takes_nothing(sessions: Sessions, directory: SlowDirectory) -> None:
+    bob, _ = now(sessions.start_guest("bob"))
+    directory.failure = StorageUnavailable("The disk is full.")
+    with pytest.raises(StorageUnavailable):
+        now(sessions.rename(bob, "Ivan"))
+    directory.failure = None
+    now(sessions.start_guest("lvan"))
+    now(sessions.start_guest("ivan"))
+
+
+def kept_before(name: str) -> SessionRow:
+    """A session from a release that allowed the name, which has been away since."""
+    token_hash = hashlib.sha256(b"old").digest()
+    return SessionRow("0a" * 12, token_hash, name, None, "guest", 0, 10**15)
+
+
+def test_a_name_from_before_is_taken_back(sessions: Sessions, directory: SlowDirectory) -> None:
+    """Though it mixes scripts as no new name may."""
+    name = "\u044e\u0437\u0435\u0440-x"
+    now(directory.add_session(kept_before(name)))
+    assert now(sessions.by_token("old")).name_key is not None
+    with pytest.raises(InvalidRequest):
+        now(sessions.start_guest(name))
+
+
+def test_a_name_from_before_that_is_reserved_now_is_not(
+    sessions: Sessions, directory: SlowDirectory
+) -> None:
+    now(directory.add_session(kept_before("Admin")))
+    session = now(sessions.by_token("old"))
+    assert session.name_key is None
+    with pytest.raises(NameTaken, match="choose another one"):
+        refuse_voiceless(session)
+    now(sessions.rename(session, "carol"))
+    assert now(sessions.by_token("old")).name_key == "carol"
 
 
 def test_a_nameless_session_takes_its_name_back_as_soon_as_it_is_free(

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from twisted.internet.defer import CancelledError
 
 import cometd_chat.log
-from cometd_chat.errors import ShuttingDown, StorageUnavailable
+from cometd_chat.errors import NameTaken, ShuttingDown, StorageUnavailable
 from cometd_chat.log.migrations import SchemaTooNew
 from cometd_chat.log.tables import metadata
 from tests.log.support import (
@@ -32,24 +32,40 @@ from tests.log.support import (
     wait_all,
 )
 
-SECOND = """
+SCHEMA = Path(cometd_chat.log.__file__).parent / "schema"
+
+#: Our newest revision, and the one that comes after it.
+HEAD = max(path.name[1:5] for path in SCHEMA.glob("versions/r*.py"))
+NEXT = f"{int(HEAD) + 1:04}"
+
+SECOND = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0003", "0002"
+revision, down_revision = "{NEXT}", "{HEAD}"
 branch_labels = depends_on = None
 
 def upgrade():
     op.add_column("rooms", sa.Column("closed", sa.Integer))
-    {then}
+    {{then}}
 """
 
 
 def newer_schema(folder: Path, then: str = "pass") -> str:
     """Our migrations and one more, in a folder of their own."""
     schema = folder / "100% newer"
-    shutil.copytree(Path(cometd_chat.log.__file__).parent / "schema", schema, dirs_exist_ok=True)
-    (schema / "versions" / "r0003_third.py").write_text(SECOND.format(then=then))
+    shutil.copytree(SCHEMA, schema, dirs_exist_ok=True)
+    (schema / "versions" / f"r{NEXT}_next.py").write_text(SECOND.format(then=then))
+    return str(schema)
+
+
+def older_schema(folder: Path, revision: str) -> str:
+    """Our migrations up to one of them, in a folder of their own."""
+    schema = folder / f"until {revision}"
+    shutil.copytree(SCHEMA, schema)
+    for path in (schema / "versions").glob("r*.py"):
+        if path.name[1:5] > revision:
+            path.unlink()
     return str(schema)
 
 
@@ -111,21 +127,21 @@ async def test_an_older_file_is_copied_before_it_is_migrated(
         second = open_store(schema=schema)
         assert [record.text for record in await wait(second.log.read([LOBBY], limit=5))] == ["kept"]
         await second.close()
-    assert backups(tmp_path) == ["chat.sqlite.backup-0002"]
-    copy = tmp_path / "chat.sqlite.backup-0002"
+    assert backups(tmp_path) == [f"chat.sqlite.backup-{HEAD}"]
+    copy = tmp_path / f"chat.sqlite.backup-{HEAD}"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert query(copy, "SELECT text FROM records") == [("kept",)]
-    assert query(copy, "SELECT version_num FROM alembic_version") == [("0002",)]
-    assert query(first.database.path, "SELECT version_num FROM alembic_version") == [("0003",)]
+    assert query(copy, "SELECT version_num FROM alembic_version") == [(HEAD,)]
+    assert query(first.database.path, "SELECT version_num FROM alembic_version") == [(NEXT,)]
 
 
 @in_reactor
 async def test_copies_are_kept(tmp_path: Path, open_store: Opener) -> None:
     await open_store().close()
-    (tmp_path / "chat.sqlite.backup-0002").write_text("an earlier one")
+    (tmp_path / f"chat.sqlite.backup-{HEAD}").write_text("an earlier one")
     await open_store(schema=newer_schema(tmp_path)).close()
-    assert backups(tmp_path) == ["chat.sqlite.backup-0002", "chat.sqlite.backup-0002-2"]
-    assert (tmp_path / "chat.sqlite.backup-0002").read_text() == "an earlier one"
+    assert backups(tmp_path) == [f"chat.sqlite.backup-{HEAD}", f"chat.sqlite.backup-{HEAD}-2"]
+    assert (tmp_path / f"chat.sqlite.backup-{HEAD}").read_text() == "an earlier one"
 
 
 @in_reactor
@@ -137,9 +153,60 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_was(
     schema = newer_schema(tmp_path, then="op.execute('SELECT * FROM missing')")
     with pytest.raises(StorageUnavailable, match="no such table"):
         open_store(schema=schema)
-    assert query(first.database.path, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert query(first.database.path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
     assert "closed" not in str(query(first.database.path, "SELECT sql FROM sqlite_schema"))
     await wait(open_store().log.append(draft()))
+
+
+@in_reactor
+async def test_names_that_look_the_same_are_one_from_the_third_revision_on(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    """The one who came first keeps it; nothing is lost but the name of the other."""
+    names = [
+        ("alice", "alice"),
+        ("\u0430lice", "\u0430lice"),  # Cyrillic a
+        ("Ivan", "ivan"),
+        ("lvan", "lvan"),
+        ("modern", "modern"),
+        ("modem", "modem"),
+        ("\u0410\u043d\u043d\u0430", "\u0430\u043d\u043d\u0430"),
+        ("\u044e\u0437\u0435\u0440-x", "\u044e\u0437\u0435\u0440-x"),  # would be refused today
+        ("Admin", "admin"),
+        ("adm\u0131n", "adm\u0131n"),  # an i without a dot
+        ("away", None),
+        ("bob", "bob"),
+    ]
+    first = open_store(schema=older_schema(tmp_path, "0002"))
+    await first.close()
+    rows = [
+        (f"s{at:02}", f"t{at}".encode(), name, key, "guest", 1000 + at, 10**15)
+        for at, (name, key) in enumerate(names)
+    ]
+    with closing(sqlite3.connect(first.database.path)) as old, old:
+        old.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        # Who came first is not who comes first in the file.
+        old.execute("UPDATE sessions SET created_at = 1 WHERE id IN ('s03', 's11')")
+    store = open_store()
+    kept = {row.name: (row.name_key, row.name_looks) for row in store.directory.named_sessions()}
+    assert kept == {
+        "alice": ("alice", "alice"),
+        "lvan": ("lvan", "lvan"),
+        "modern": ("rnodern", "rnodern"),
+        "\u0410\u043d\u043d\u0430": kept["\u0410\u043d\u043d\u0430"],
+        "\u044e\u0437\u0435\u0440-x": kept["\u044e\u0437\u0435\u0440-x"],
+        "bob": ("bob", "bob"),
+    }
+    for at, (name, _) in enumerate(names):
+        row = await wait(store.directory.session_by_token(f"t{at}".encode()))
+        assert row is not None
+        assert (row.id, row.name) == (f"s{at:02}", name)
+        assert (row.name_key, row.name_looks) == kept.get(name, (None, None))
+    assert "chat.sqlite.backup-0002" in backups(tmp_path)
+    # They are compared by both keys from now on.
+    await refused(store.directory.rename_session("s01", "x", "alice", "x"), NameTaken)
+    await refused(store.directory.rename_session("s01", "x", "x", "alice"), NameTaken)
+    await wait(store.directory.rename_session("s01", "x", "x", "x"))
 
 
 @in_reactor
@@ -150,7 +217,7 @@ async def test_a_newer_schema_is_refused_in_a_sentence(tmp_path: Path, open_stor
     with pytest.raises(SchemaTooNew) as refusal:
         open_store()
     assert "newer release" in refusal.value.detail
-    assert "0003" in refusal.value.detail
+    assert NEXT in refusal.value.detail
     assert "\n" not in refusal.value.detail
     assert store.database.path.read_bytes() == before
 

@@ -114,7 +114,7 @@ def test_a_name_in_use(site: MemorySite, alice: str, name: str) -> None:
     problem(site, site.post(SESSION, {"name": name}, token=bob), 409, "name-taken")
 
 
-@pytest.mark.parametrize("name", ["", "a b", "..", "x" * 33, "😀", "a\0b", "a/b"])
+@pytest.mark.parametrize("name", ["", "..", "x" * 33, "😀", "a\0b", "a/b"])
 def test_a_name_that_is_none(site: MemorySite, name: str) -> None:
     found = problem(site, site.post(SESSION, {"name": name}), 400, "invalid-request")
     assert fields(found) == ["name"]
@@ -460,9 +460,14 @@ class SlowDirectory(MemoryDirectory):
         return self._later(super().end_session(id))
 
     def rename_session(
-        self, id: str, name: str, name_key: str | None, token_hash: bytes | None = None
+        self,
+        id: str,
+        name: str,
+        name_key: str | None,
+        name_looks: str | None,
+        token_hash: bytes | None = None,
     ) -> Deferred[None]:
-        return self._later(super().rename_session(id, name, name_key, token_hash))
+        return self._later(super().rename_session(id, name, name_key, name_looks, token_hash))
 
 
 @pytest.mark.parametrize(

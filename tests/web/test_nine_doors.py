@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cometd_chat.chat.texts import bound_marks, is_visible
 from tests import decoders
 from tests.decoders import Seen, for_people
 from tests.doors import NAMES
@@ -27,11 +28,12 @@ from tests.web.talkers import MORE, TEXT, Duplex, Socket, client_frame
 #: Doors that show an event wholly, as JSON.
 WHOLE = ("frame", "poll", "stream", "sse", "jsonp", "multipart", "ws", "duplex as lines")
 
-#: What a message can hold: see `cometd_chat.chat.chat`; it neither begins nor ends with blanks.
+#: What a message can hold: see `cometd_chat.chat.texts`; it neither begins nor ends with blanks.
 texts = (
     st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t"), min_size=1)
     .map(str.strip)
-    .filter(bool)
+    .map(bound_marks)
+    .filter(is_visible)
 )
 
 #: The same as one line, as it is typed into a body.

@@ -14,6 +14,7 @@ from tests.log.support import draft, in_reactor, refused, wait
 
 def session(id: str, **fields: Any) -> SessionRow:
     known = {"name": id, "name_key": id, "role": "guest", "created_at": 1, "expires_at": 100}
+    known["name_looks"] = fields.get("name_key", id)
     return SessionRow(id, id.encode(), **{**known, **fields})
 
 
@@ -30,20 +31,34 @@ async def test_a_name_in_use_is_refused(directory: Directory) -> None:
     assert await refused(directory.add_session(session("s2", name_key="alice")), NameTaken)
     assert await wait(directory.session_by_token(b"s2")) is None
     await wait(directory.add_session(session("s3")))
-    assert await refused(directory.rename_session("s3", "Alice", "alice"), NameTaken)
+    assert await refused(directory.rename_session("s3", "Alice", "alice", "alice"), NameTaken)
     assert await wait(directory.session_by_token(b"s3")) == session("s3")
+
+
+@in_reactor
+async def test_a_name_that_looks_like_one_in_use_is_refused(directory: Directory) -> None:
+    await wait(directory.add_session(session("s1", name_key="ivan", name_looks="lvan")))
+    same = session("s2", name_key="lvan", name_looks="lvan")
+    assert await refused(directory.add_session(same), NameTaken)
+    await wait(directory.add_session(session("s2")))
+    assert await refused(directory.rename_session("s2", "lvan", "lvan", "lvan"), NameTaken)
+    await wait(directory.free_name("s1"))
+    await wait(directory.rename_session("s2", "lvan", "lvan", "lvan"))
+    found = await wait(directory.session_by_token(b"s1"))
+    assert found is not None
+    assert (found.name_key, found.name_looks) == (None, None)
 
 
 @in_reactor
 async def test_a_session_may_be_renamed_to_what_it_is_called(directory: Directory) -> None:
     await wait(directory.add_session(session("s1")))
-    await wait(directory.rename_session("s1", "S1", "s1"))
+    await wait(directory.rename_session("s1", "S1", "s1", "s1"))
     assert await wait(directory.session_by_token(b"s1")) == session("s1", name="S1")
 
 
 @in_reactor
 async def test_a_session_that_is_gone_can_not_be_renamed(directory: Directory) -> None:
-    assert await refused(directory.rename_session("s1", "S1", "s1"), InvalidToken)
+    assert await refused(directory.rename_session("s1", "S1", "s1", "s1"), InvalidToken)
 
 
 @in_reactor
@@ -56,9 +71,9 @@ async def test_a_freed_name_can_be_taken_and_is_then_refused_to_the_first(
         "s1", name="alice", name_key=None
     )
     await wait(directory.add_session(session("s2", name_key="alice")))
-    assert await refused(directory.rename_session("s1", "alice", "alice"), NameTaken)
+    assert await refused(directory.rename_session("s1", "alice", "alice", "alice"), NameTaken)
     await wait(directory.end_session("s2"))
-    await wait(directory.rename_session("s1", "alice", "alice"))
+    await wait(directory.rename_session("s1", "alice", "alice", "alice"))
 
 
 @in_reactor
