@@ -83,6 +83,9 @@ class HeldLog(MemoryEventLog):
         answer.callback(records)
 
 
+_AS_MANY_AS_IT_TAKES = {"limits": False, "connections_per_address": 1_000_000}
+
+
 class MemorySite(MemoryNet):
     """The site in memory: ``with MemorySite() as site: ...``.
 
@@ -91,7 +94,8 @@ class MemorySite(MemoryNet):
     :param max_behind: who is further behind gets a gap; the daemon's number by default.
     :param log: by default a fresh `HeldLog` that holds nothing back.
     :param clock: by default one that stands still until it is moved.
-    :param settings: see `Settings`. The rate limits are off unless they are asked for.
+    :param settings: see `Settings`. There are no rate limits unless they are asked for, and an
+        address may have any number of connections.
     """
 
     def __init__(
@@ -106,7 +110,7 @@ class MemorySite(MemoryNet):
         **settings: Any,
     ) -> None:
         super().__init__(clock=clock)
-        self.settings = Settings(**{"limits": False, **settings})
+        self.settings = Settings(**{**_AS_MANY_AS_IT_TAKES, **settings})
         self.log = HeldLog() if log is None else log
         rows = [RoomRow(name, "", "", number) for number, name in enumerate(rooms)]
         self.directory = MemoryDirectory(rows, self.log) if directory is None else directory
