@@ -9,7 +9,10 @@ Invariant: no more than one line's limit is ever held, and a line that is refuse
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
+
+from cometd_chat.transports.intake import Intake
 
 #: The longest line, in bytes: what 8,000 code points can take, and some.
 MAX_LINE = 64 * 1024
@@ -34,6 +37,10 @@ def without_mark(data: Text) -> Text:
 class LineListener(Protocol):
     """Who hears the lines."""
 
+    @property
+    def held(self) -> int:
+        """Bytes of them that wait there."""
+
     def line_received(self, line: str) -> None:
         """A line, without its end."""
 
@@ -44,37 +51,37 @@ class LineListener(Protocol):
         """There are no more."""
 
 
-class IncomingBody:
-    """The body of one request."""
+class IncomingBody(Intake):
+    """The body of one request. For its parameters see `Intake`."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: Any, soon: Callable[[Callable[[], None]], object]) -> None:
+        super().__init__(transport, soon)
         self._listener: LineListener | None = None
         self._buffer = bytearray()
         # Where a line end may be: what stands before has been looked through.
         self._searched = 0
         self._begun = self._skipping = self._broken_off = False
-        self.ended = False
+        self.ended = self._over = False
 
     @property
     def held(self) -> int:
-        """Bytes that wait for the end of their line."""
-        return len(self._buffer)
+        """Bytes that wait: for the end of their line, or to be wanted."""
+        waiting = 0 if self._listener is None else self._listener.held
+        return len(self._buffer) + waiting
 
     def listen(self, listener: LineListener) -> None:
         """Begin to hear; what has come before comes at once."""
         self._listener = listener
-        self._split()
-        if self.ended:
-            self._last()
+        self._go_on()
 
     def feed(self, data: bytes) -> int:
         """Some more of the body.
 
-        :returns: bytes that are held.
+        :returns: bytes that are held here.
         """
         self._buffer += data
         if self._listener is not None:
-            self._split()
+            self._go_on()
         return len(self._buffer)
 
     def end(self) -> None:
@@ -83,7 +90,7 @@ class IncomingBody:
             return
         self.ended = True
         if self._listener is not None:
-            self._last()
+            self._go_on()
 
     def break_off(self) -> None:
         """There is no more, and it did not end as its head said it would: what is left may be half
@@ -92,23 +99,28 @@ class IncomingBody:
             self._broken_off = True
             self.end()
 
-    def _split(self) -> None:
-        """Tell the lines that are whole. Each byte is looked at once, however few come at once."""
-        whole = self._buffer.rfind(b"\n", self._searched) + 1
-        lines = bytes(self._buffer[:whole]).split(b"\n")[:-1]
-        del self._buffer[:whole]
-        self._searched = len(self._buffer)
-        for line in lines:
-            self._tell(line)
-        if len(self._buffer) > MAX_LINE:
-            self._skipping = True
-            self._buffer.clear()
-            self._searched = 0
+    def _read_one(self) -> bool:
+        """Tell the next line. Each byte is looked at once, however few come at once."""
+        end = self._buffer.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(self._buffer)
+            if self._searched > MAX_LINE:
+                self._skipping = True
+                self._buffer.clear()
+                self._searched = 0
+            if self.ended and not self._over:
+                self._over = True
+                self._last()
+            return False
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._searched = 0
+        self._tell(line)
+        return True
 
     def _last(self) -> None:
         line = bytes(self._buffer)
         self._buffer.clear()
-        self._searched = 0
         if self._listener is None:
             return
         if self._broken_off and line.strip():

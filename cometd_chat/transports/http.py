@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from typing import Any, Protocol, cast
 
@@ -365,7 +366,7 @@ class LimitedChannel(HTTPChannel):
         self.persistent = False
         request.responseHeaders.setRawHeaders(b"connection", [b"close"])
         self._pace.enter(Phase.ROUTE)
-        request.body = IncomingBody()
+        request.body = IncomingBody(self.transport, partial(self.callLater, 0))
         request.requestReceived(self._command, self._path, self._version)
 
     def body_came(self, size: int) -> None:

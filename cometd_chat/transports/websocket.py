@@ -15,6 +15,7 @@ import re
 import struct
 from base64 import b64decode
 from collections.abc import Callable
+from functools import partial
 from sys import getsizeof
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ from cometd_chat.errors import InvalidRequest, UpgradeRequired
 from cometd_chat.transports import below
 from cometd_chat.transports.event import Event
 from cometd_chat.transports.framings import EachAlone
+from cometd_chat.transports.intake import Intake
 
 #: The largest message that a peer may send, in bytes, and in how many fragments: as much as a body
 #: has. The bound that counts is the text's own, and JSON may write each of its 8,000 code points in
@@ -97,6 +99,10 @@ class WebSocketFrames(EachAlone):
 class WebSocketListener(Protocol):
     """Who hears what a peer says."""
 
+    @property
+    def held(self) -> int:
+        """Bytes of it that wait there."""
+
     def message_received(self, text: str) -> None:
         """A whole text message."""
 
@@ -111,13 +117,14 @@ class SocketReader(Protocol):
         """The peer has closed: nothing more is written."""
 
 
-class WebSocket:
+class WebSocket(Intake):
     """The incoming half of one connection.
 
     Made by `accept`; what goes out is written by the held stream on the same request.
     """
 
     def __init__(self, request: Any, max_message: int = MAX_MESSAGE) -> None:
+        super().__init__(request.transport, partial(request.channel.callLater, 0))
         #: Told what an answer to a ping of ours carries.
         self.when_answered: Callable[[bytes], None] = lambda payload: None
         #: Told when the peer has answered our close frame: it has read all before that.
@@ -126,7 +133,7 @@ class WebSocket:
         self._max_message = max_message
         self._connection = Connection(ConnectionType.SERVER)
         self._text: list[str] = []
-        self._size = self._held = 0
+        self._size = self._held = self._unread = 0
         self._fragments = 0
         self._closing = False
         self._closed: Deferred[None] | None = None
@@ -169,8 +176,10 @@ class WebSocket:
 
     @property
     def held(self) -> int:
-        """Bytes of a message that has not come wholly, as Python holds them."""
-        return self._held
+        """Bytes that wait: of a message that has not come wholly, as Python holds them, of what is
+        not read yet, and with who hears it."""
+        waiting = 0 if self._listener is None else self._listener.held
+        return self._held + self._unread + waiting
 
     def closed(self) -> Deferred[None]:
         """Fires when the peer has answered our close frame, or has had the time to."""
@@ -191,15 +200,26 @@ class WebSocket:
             return
         if self._reader is not None:
             self._reader.on_progress()
+        self._unread += len(data)
+        self._connection.receive_data(data)
+        self._go_on()
+
+    def _read_one(self) -> bool:
+        """Handle the next frame."""
+        if self._closing:
+            return False
         try:
-            self._connection.receive_data(data)
-            for event in self._connection.events():
-                if not self._closing:
-                    self._handle(event)
+            event = next(self._connection.events(), None)
         except RemoteProtocolError as error:
             hint = error.event_hint
             code = hint.code if isinstance(hint, CloseConnection) else CloseReason.PROTOCOL_ERROR
             self._close(code)
+            return False
+        if event is None:
+            self._unread = 0
+            return False
+        self._handle(event)
+        return True
 
     def _handle(self, event: object) -> None:
         if isinstance(event, TextMessage):
@@ -252,6 +272,8 @@ class WebSocket:
 
     def _finish(self) -> None:
         self._closing = True
+        self._text.clear()
+        self._held = self._unread = 0
         closed, self._closed = self._closed, None
         if self._reaper is not None:
             self._reaper.cancel(self)

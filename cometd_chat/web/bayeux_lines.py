@@ -11,13 +11,13 @@ Invariant: what a peer has not taken is bounded, and the core hears once of each
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 from twisted.internet.defer import Deferred
 
 from cometd_chat.bayeux.exchange import Peer
-from cometd_chat.bayeux.messages import array
+from cometd_chat.bayeux.messages import array, weight
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.comet import CometContext, CometEvent, Reaper
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
@@ -34,6 +34,9 @@ NORMAL, NOT_JSON, TOO_BIG = 1000, 1007, 1009
 
 #: When so many frames of a peer are being handled, it is read no further.
 MOST_PENDING = 16
+
+#: Or so many bytes of messages, as Python holds them. One frame, however large, always fits.
+MOST_HELD = 256 * 1024
 
 #: Seconds after which a socket's peer is asked whether it has the replies to what it sent.
 ASK_AFTER = 1.0
@@ -247,13 +250,14 @@ class SocketLine(HeldLine):
         self.frames = self.frames_read = 0
         #: Whether it ended in order, by close frames.
         self.closed = False
-        self._transport: Any = request.transport
         self._reaper = reaper
         self._asked: _Asked | None = None
         self._questions = 0
         self._ending = False
         self._socket: WebSocket | None = None
         self._pending = 0
+        #: Bytes of the messages that are being handled, as Python holds them.
+        self.held = 0
         self.due_bucket = 0
 
     def listen(self, socket: WebSocket) -> None:
@@ -372,16 +376,22 @@ class SocketLine(HeldLine):
         except BodyTooLarge as error:
             self._finish(close_frame(TOO_BIG, error.detail))
             return
+        size = weight(text)
         self._pending += 1
-        if self._pending >= MOST_PENDING:
-            # Each time: the channel resumes it, too, when its own buffer is empty.
-            self._transport.pauseProducing()
-        self._server.process(messages, _SocketExchange(self)).addCallback(self._handled)
+        self.held += size
+        if self._is_full() and self._socket is not None:
+            self._socket.pause()
+        self._server.process(messages, _SocketExchange(self)).addCallback(self._handled, size)
 
-    def _handled(self, result: None) -> None:
+    def _handled(self, result: None, size: int) -> None:
+        was_full = self._is_full()
         self._pending -= 1
-        if self._pending == MOST_PENDING - 1 and not self._over:
-            self._transport.resumeProducing()
+        self.held -= size
+        if was_full and not self._is_full() and not self._over and self._socket is not None:
+            self._socket.resume()
+
+    def _is_full(self) -> bool:
+        return self._pending >= MOST_PENDING or self.held > MOST_HELD
 
 
 class _SocketExchange:

@@ -449,15 +449,13 @@ class Doors:
         self, request: IRequest, reader: Reader, asked: Asked, socket: WebSocket | None
     ) -> None:
         """Take what the peer says, where the door lets it."""
-        if not isinstance(request, LimitedRequest) or (socket is None and request.body is None):
+        if not isinstance(request, LimitedRequest):
+            return
+        source = request.body if socket is None else socket
+        if source is None:
             return
         talk = Talk(
-            self._chat,
-            asked.session,
-            asked.rooms,
-            reader,
-            request.transport,
-            self._problems.count,
+            self._chat, asked.session, asked.rooms, reader, source, self._problems.count
         )
         if socket is not None:
             request.closing = socket.closed

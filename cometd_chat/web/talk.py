@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from sys import getsizeof
 
 import attrs
 import msgspec
@@ -27,14 +27,23 @@ from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session, refuse_replaced
 from cometd_chat.errors import ChatError, InvalidRequest, NoSession
 from cometd_chat.transports.body import without_mark
+from cometd_chat.transports.intake import Intake
 
-#: When so many wait to be posted, the peer is read no further.
+#: When so many wait to be posted, or so many bytes of them, the peer is read no further.
 MOST_WAITING = 16
+MOST_BYTES = 64 * 1024
+
+
+#: Stands for what is no string, however much of it there was: nothing of it can be said.
+_NO_STRING = False
+
+#: What it costs to wait, beside the strings, about, in bytes.
+_WAITING = 300
 
 
 @attrs.frozen
 class _Said:
-    room: str
+    room: object
     text: object
     client_id: object
 
@@ -44,7 +53,7 @@ class Talk:
 
     :param session: who; None for somebody who may only read.
     :param rooms: what she reads; only there can she speak, by default in the first.
-    :param transport: read no further while she is ahead of us.
+    :param source: read no further while she is ahead of us.
     """
 
     _log = Logger()
@@ -55,7 +64,7 @@ class Talk:
         session: Session | None,
         rooms: Sequence[Room],
         reader: Reader,
-        transport: Any,
+        source: Intake,
         refused: Callable[[ChatError], None],
     ) -> None:
         self._chat = chat
@@ -65,8 +74,10 @@ class Talk:
         self._rooms = {room.name: room for room in rooms}
         self._first = rooms[0].name
         self._reader = reader
-        self._transport = transport
+        self._source = source
         self._waiting: deque[_Said | ChatError] = deque()
+        #: Bytes of what waits, as Python holds it.
+        self.held = 0
         self._posting = False
         self._paused = False
         self._over = False
@@ -100,18 +111,23 @@ class Talk:
         if not isinstance(fields, dict) or fields.get("type") != "message":
             self._add(InvalidRequest('Send {"type": "message", "room": "...", "text": "..."}.'))
             return
-        room = fields.get("room", self._first)
-        self._add(_Said(room, fields.get("text"), fields.get("client_id")))
+        parts = (fields.get("room", self._first), fields.get("text"), fields.get("client_id"))
+        self._add(
+            _Said(*(each if isinstance(each, str | None) else _NO_STRING for each in parts))
+        )
 
     # -- posting
 
     def _add(self, said: _Said | ChatError) -> None:
         self._waiting.append(said)
-        if len(self._waiting) >= MOST_WAITING:
-            # Each time: the channel resumes it, too, when its own buffer is empty.
+        self.held += _size(said)
+        if self._is_full():
             self._paused = True
-            self._transport.pauseProducing()
+            self._source.pause()
         self._post_next()
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= MOST_WAITING or self.held > MOST_BYTES
 
     def _post_next(self) -> None:
         if self._posting:
@@ -123,13 +139,14 @@ class Talk:
     async def _post_all(self) -> None:
         while self._waiting:
             said = self._waiting.popleft()
+            self.held -= _size(said)
             if isinstance(said, ChatError):
                 self._tell(said, None)
             else:
                 await self._post(said)
-            if self._paused and len(self._waiting) < MOST_WAITING:
+            if self._paused and not self._is_full():
                 self._paused = False
-                self._transport.resumeProducing()
+                self._source.resume()
         self._posting = False
         if self._over:
             await self._reader.reached(self._last_id)
@@ -163,3 +180,10 @@ class Talk:
         why = error.fields[0].detail if error.fields else error.detail
         shown = client_id if isinstance(client_id, str) else None
         self._reader.tell(events.error(error.status, why, shown))
+
+
+def _size(said: _Said | ChatError) -> int:
+    """Bytes of something that waits, as Python holds it."""
+    if isinstance(said, ChatError):
+        return _WAITING
+    return _WAITING + getsizeof(said.text) + getsizeof(said.client_id) + getsizeof(said.room)

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cometd_chat.transports.body import MAX_LINE, IncomingBody
+from cometd_chat.transports.intake import MOST_A_TURN
 from tests.growth import growth
+
+
+class Transport:
+    """What is read from."""
+
+    connected = True
+    reading = True
+
+    def pauseProducing(self) -> None:
+        self.reading = False
+
+    def resumeProducing(self) -> None:
+        self.reading = True
+
+
+#: What is to be done after this turn.
+later: list[Callable[[], None]] = []
+
+
+def incoming() -> IncomingBody:
+    later.clear()
+    return IncomingBody(Transport(), later.append)
+
+
+def turns() -> int:
+    """Do what is to be done later, until there is nothing; how many turns that took."""
+    count = 0
+    while later:
+        count += 1
+        later.pop(0)()
+    return count
 
 
 class Said:
@@ -15,7 +49,7 @@ class Said:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.refused: list[str] = []
-        self.ended = 0
+        self.ended = self.held = 0
 
     def line_received(self, line: str) -> None:
         self.lines.append(line)
@@ -30,7 +64,7 @@ class Said:
 def read(pieces: list[bytes], listen_after: int = 0) -> Said:
     """What is heard of a body that comes in pieces."""
     said = Said()
-    body = IncomingBody()
+    body = incoming()
     for number, piece in enumerate(pieces):
         if number == listen_after:
             body.listen(said)
@@ -38,6 +72,7 @@ def read(pieces: list[bytes], listen_after: int = 0) -> Said:
     if len(pieces) <= listen_after:
         body.listen(said)
     body.end()
+    turns()
     return said
 
 
@@ -60,7 +95,7 @@ def test_what_is_too_long_ends_with_its_line() -> None:
 
 def test_one_that_breaks_off_has_no_last_line() -> None:
     for rest, refused in ((b"", 0), (b"thr", 1), (b"x" * (MAX_LINE + 1), 1)):
-        said, body = Said(), IncomingBody()
+        said, body = Said(), incoming()
         body.feed(b"one\ntwo\n" + rest)
         body.listen(said)
         body.break_off()
@@ -70,7 +105,7 @@ def test_one_that_breaks_off_has_no_last_line() -> None:
 
 
 def test_one_that_breaks_off_before_anybody_listens() -> None:
-    said, body = Said(), IncomingBody()
+    said, body = Said(), incoming()
     body.feed(b"one\ntw")
     body.break_off()
     body.listen(said)
@@ -80,3 +115,65 @@ def test_one_that_breaks_off_before_anybody_listens() -> None:
 def test_a_line_that_trickles_in_is_looked_through_once() -> None:
     pieces = {size: [b"x"] * size for size in (6_000, 60_000)}
     assert growth(lambda: read(pieces[6_000]), lambda: read(pieces[60_000])) < 30
+
+
+class TestPace:
+    """No more is made of what has come than is wanted."""
+
+    def test_a_few_lines_a_turn(self) -> None:
+        said, body = Said(), incoming()
+        body.listen(said)
+        body.feed(b"x\n" * 1000)
+        assert len(said.lines) == MOST_A_TURN
+        assert body.held == 2 * (1000 - MOST_A_TURN)
+        assert not body._transport.reading
+        body.end()
+        assert said.ended == 0, "before what came before it"
+        assert turns() == 1000 // MOST_A_TURN
+        assert len(said.lines) == 1000
+        assert said.ended == 1
+        assert body._transport.reading
+
+    def test_none_while_none_is_wanted(self) -> None:
+        said, body = Said(), incoming()
+        body.listen(said)
+        body.pause()
+        body.feed(b"one\ntwo\n")
+        assert not body._transport.reading
+        body._transport.resumeProducing()
+        body.feed(b"thr")
+        assert not body._transport.reading, "whoever has let it be read meanwhile"
+        body.end()
+        assert not turns()
+        assert said.lines == []
+        said.held = 100
+        assert body.held == 111
+        body.resume()
+        assert said.lines == ["one", "two", "thr"]
+        assert said.ended == 1
+
+    def test_who_has_enough_in_the_middle(self) -> None:
+        body = incoming()
+
+        class Full(Said):
+            def line_received(self, line: str) -> None:
+                super().line_received(line)
+                body.pause()
+
+        said = Full()
+        body.listen(said)
+        body.feed(b"1\n2\n3\n")
+        for number in range(1, 4):
+            assert len(said.lines) == number
+            assert not body._transport.reading
+            body.resume()
+        assert body._transport.reading
+
+    def test_a_connection_that_is_gone_is_left_alone(self) -> None:
+        said, body = Said(), incoming()
+        body.listen(said)
+        body._transport.connected = False
+        body.feed(b"x\n" * 100)
+        turns()
+        assert len(said.lines) == 100
+        assert body._transport.reading
