@@ -229,3 +229,22 @@ def test_enter_in_an_input_method_does_not_send(visits: Visits) -> None:
     box.press("Enter")
     ada.hears("日本")
     assert ada.lines() == ["日本"]
+
+
+def test_typing_is_told_though_the_clock_was_set_back(visits: Visits) -> None:
+    ada = visits.enter("Ada")
+    told: list[Request] = []
+
+    def note(request: Request) -> None:
+        if urlsplit(request.url).path.endswith("/typing"):
+            told.append(request)
+
+    ada.page.on("request", note)
+    ada.page.clock.install()
+    with ada.page.expect_request("**/typing"):
+        ada.page.type("#text", "a")
+    ada.page.evaluate("() => { const now = Date.now; Date.now = () => now() - 7_200_000; }")
+    ada.page.clock.fast_forward(4000)
+    with ada.page.expect_request("**/typing"):
+        ada.page.type("#text", "b")
+    assert len(told) == 2

@@ -21,7 +21,8 @@ export class Composer {
   #left;
   #problem;
   #draftKey;
-  #typedAt = 0;
+  /** When others were last told, ms as in performance.now(). */
+  #typedAt = -Infinity;
 
   /**
    * @param {HTMLFormElement} form
@@ -40,8 +41,8 @@ export class Composer {
     this.#box.addEventListener("input", () => {
       this.say("");
       this.#changed();
-      if (this.#box.value.trim() && Date.now() - this.#typedAt > TYPING_EVERY) {
-        this.#typedAt = Date.now();
+      if (this.#box.value.trim() && performance.now() - this.#typedAt > TYPING_EVERY) {
+        this.#typedAt = performance.now();
         does.typing();
       }
     });
@@ -54,7 +55,7 @@ export class Composer {
       if (length > MOST) return this.say(`That is too long: ${counted(length)} of ${counted(MOST)} characters.`);
       this.say("");
       this.text = "";
-      this.#typedAt = 0;
+      this.#typedAt = -Infinity;
       does.send(text, newClientId());
       this.focus();
     });

@@ -23,7 +23,7 @@ export class People {
   #list = byId("people-list");
   #room;
   #count = 0;
-  #askedAt = 0;
+  #askedAt = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #again;
 
@@ -33,7 +33,7 @@ export class People {
   }
 
   async refresh() {
-    this.#askedAt = Date.now();
+    this.#askedAt = performance.now();
     const { people, count } = await ask("GET", `${roomPath(this.#room)}/people`);
     this.#names = new Set(people.map((/** @type {{name: string}} */ { name }) => name));
     this.#count = Math.max(count ?? 0, this.#names.size);
@@ -61,7 +61,7 @@ export class People {
     // As many ask as the answer is long, so the more there are, the more seldom.
     const pause = Math.max(5000, count ** 2 / 10);
     clearTimeout(this.#again);
-    this.#again = setTimeout(() => document.hidden || this.refresh().catch(() => {}), this.#askedAt + pause - Date.now());
+    this.#again = setTimeout(() => document.hidden || this.refresh().catch(() => {}), this.#askedAt + pause - performance.now());
   }
 
   #show() {
