@@ -11,6 +11,7 @@ here a moment ago need not shake hands from the beginning.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from OpenSSL import SSL
@@ -46,3 +47,23 @@ def as_intermediate(endpoint: Any) -> None:
         options.enableSessions = True
         options._cipherString = ":".join(CIPHERS)
         options._options = options._options & ~SSL.OP_CIPHER_SERVER_PREFERENCE | _IGNORE_EOF
+        if not openssl_calls_back():
+            options._contextFactory = _AgreesOnNothing
+
+
+@cache
+def openssl_calls_back() -> bool:
+    """Whether OpenSSL can ask Python what to agree upon. That takes memory that is both written and
+    executed, which systemd's MemoryDenyWriteExecute refuses."""
+    try:
+        SSL.Context(SSL.TLS_METHOD).set_alpn_select_callback(lambda connection, offered: offered[0])
+    except MemoryError:
+        return False
+    return True
+
+
+class _AgreesOnNothing(SSL.Context):
+    """Without ALPN clients speak HTTP/1.1, as they do with it: it is all that we offer."""
+
+    def set_alpn_select_callback(self, callback: object) -> None:
+        """Not asked."""

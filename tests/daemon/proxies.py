@@ -210,7 +210,8 @@ class Nginx(Proxy):
         # Run as root, its workers would be somebody who may not look into the test's directory.
         user = "user root root;\n" if os.geteuid() == 0 else ""
         (self.directory / "main.conf").write_text(
-            f"{user}daemon off; pid {self.directory / 'nginx.pid'};\nevents {{}}\nhttp {{\n"
+            f"{user}daemon off; pid {self.directory / 'nginx.pid'};\n"
+            "events { worker_connections 2048; }\nhttp {\n"
             f"{temporary}access_log off; gzip on; gzip_min_length 1; gzip_types *;\n"
             f"include {self.directory / self.file};\n}}\n"
         )

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -240,6 +240,46 @@ def test_plain_http_goes_to_tls_and_the_numbers_stay_private(proxy: Proxy) -> No
         _, answer, _ = run(*proxy.curl(path, "--path-as-is", "-L", "-w", "%{http_code}"))
         assert "comet_chat" not in answer, path
         assert answer.endswith(("404", "400")), path
+
+
+def test_browsers_are_told_to_come_by_tls_alone(proxy: Proxy) -> None:
+    for path in ("/", "/nothing", "/metrics"):
+        _, answer, _ = run(*proxy.curl(path, "-o", "/dev/null", "-D", "-"))
+        assert "strict-transport-security: max-age=31536000\n" in answer.lower(), path
+
+
+def test_a_body_that_is_too_large_ends_at_the_proxy(proxy: Proxy, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * (257 * 1024))
+    options = ("--data-binary", f"@{large}", "-w", "%{http_code}")
+    _, answer, _ = run(*proxy.curl("/api/v1/rooms/lobby/messages", *options))
+    assert answer.endswith("413")
+
+
+@pytest.mark.parametrize("proxy", ["haproxy"], indirect=True)
+def test_an_address_has_so_many_connections_by_haproxy(proxy: Proxy) -> None:
+    where = ("127.0.0.1", proxy.plain_port)
+    with ExitStack() as stack:
+        for _ in range(256):
+            stack.enter_context(socket.create_connection(where, PATIENCE))
+        one_more = stack.enter_context(socket.create_connection(where, PATIENCE))
+        with suppress(ConnectionResetError):
+            assert one_more.recv(1) == b""
+
+
+@pytest.mark.parametrize("proxy", ["nginx"], indirect=True)
+def test_an_address_has_so_many_requests_by_nginx(proxy: Proxy) -> None:
+    context = proxy.tls()
+    asked = f"GET {EVENTS}stream HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        for number in range(257):
+            plain = stack.enter_context(
+                socket.create_connection(("127.0.0.1", proxy.port), PATIENCE)
+            )
+            tls = stack.enter_context(context.wrap_socket(plain, server_hostname=HOST))
+            tls.sendall(asked)
+            status = tls.recv(100).split()[1]
+            assert status == (b"200" if number < 256 else b"429"), number
 
 
 def post_through(proxy: Proxy, token: str, room: str, text: str) -> None:
