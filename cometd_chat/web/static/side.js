@@ -7,8 +7,7 @@ import { close, isOpen, open, startPopovers } from "./popover.js";
 /** @typedef {{name: string, topic: string, people: number, last_id: number}} Room */
 
 const SWIPE = 60;
-/** Rooms that a page of the list has, and pages that are looked at when nobody looks for a room. */
-const PAGE = 200;
+/** Pages of the list that are looked at when nobody looks for a room; each has 200. */
 const PAGES = 3;
 /** Rooms that are shown at once; a filter finds the others. */
 const MOST_SHOWN = 200;
@@ -126,19 +125,18 @@ export class Rooms {
     /** @type {Map<string, Room>} */
     const found = new Map();
     let after = "";
-    let full = true;
-    for (let page = 0; full && page < pages; page++) {
-      /** @type {{rooms: Room[]}} */
-      const { rooms } = await ask("GET", `/rooms?limit=${PAGE}${after && `&after=${encodeURIComponent(after)}`}`);
-      const known = found.size;
-      for (const room of rooms) found.set(room.name, room);
-      after = rooms.at(-1)?.name ?? "";
-      full = rooms.length === PAGE && found.size > known;
+    let more = true;
+    for (let page = 0; more && page < pages; page++) {
+      /** @type {{rooms: Room[], more: boolean}} */
+      const answer = await ask("GET", `/rooms${after && `?after=${encodeURIComponent(after)}`}`);
+      for (const room of answer.rooms) found.set(room.name, room);
+      after = answer.rooms.at(-1)?.name ?? "";
+      more = answer.more;
     }
-    this.#complete = !full;
-    if (full && !found.has(this.#current)) found.set(this.#current, await ask("GET", roomPath(this.#current)));
+    this.#complete = !more;
+    if (more && !found.has(this.#current)) found.set(this.#current, await ask("GET", roomPath(this.#current)));
     // What was not looked at stays as it was known.
-    this.#rooms = full ? new Map([...this.#rooms, ...found]) : found;
+    this.#rooms = more ? new Map([...this.#rooms, ...found]) : found;
   }
 
   #find() {
