@@ -220,6 +220,7 @@ def build_bayeux(
         options=BayeuxOptions(
             timeout=settings.poll_timeout, max_interval=settings.expiration_delay
         ),
+        log=chat.feed.log,
     )
     rooms.server = members.server = server
     rooms.tell_members = members.told

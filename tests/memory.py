@@ -94,6 +94,7 @@ class MemorySite(MemoryNet):
     :param max_behind: who is further behind gets a gap; the daemon's number by default.
     :param log: by default a fresh `HeldLog` that holds nothing back.
     :param clock: by default one that stands still until it is moved.
+    :param embed: see `service.build`.
     :param settings: see `Settings`. There are no rate limits unless they are asked for, and an
         address may have any number of connections.
     """
@@ -107,6 +108,7 @@ class MemorySite(MemoryNet):
         log: HeldLog | None = None,
         directory: MemoryDirectory | None = None,
         clock: MemoryReactorClock | None = None,
+        embed: service.Embed | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(clock=clock)
@@ -120,7 +122,9 @@ class MemorySite(MemoryNet):
             self.chat.feed.tail.max_items = tail
         if max_behind is not None:
             self.chat.feed.max_behind = max_behind
-        self.factory = service.build_site(self.settings, self.chat, lambda: b"k" * 32, self.clock)
+        self.factory = service.build_site(
+            self.settings, self.chat, lambda: b"k" * 32, self.clock, embed
+        )
         if self.settings.fast_lane:
             self.transport_class = below.LeanServer
         self.chat.start(self.log.recent(*service.TAIL))

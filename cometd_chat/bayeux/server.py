@@ -30,7 +30,7 @@ from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Identity, Policy
 from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.session import Session
-from cometd_chat.bayeux.sources import ChannelSource
+from cometd_chat.bayeux.sources import ChannelSource, Places
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import NotFound, ShuttingDown
 
@@ -95,6 +95,7 @@ class BayeuxServer:
     :param policy: who may do what.
     :param free: trees of channels that are free for publishing, such as ``/app/**``.
     :param sources: who keeps other trees.
+    :param log: the one that they keep them in, for the server's own code; None when there is none.
     :raises InvalidChannel: a free tree is no pattern.
     """
 
@@ -112,7 +113,9 @@ class BayeuxServer:
         extensions: Sequence[Extension] = (),
         options: BayeuxOptions | None = None,
         bounds: Bounds | None = None,
+        log: Places | None = None,
     ) -> None:
+        self.log = log
         self.options = BayeuxOptions() if options is None else options
         self.bounds = Bounds() if bounds is None else bounds
         self.policy = policy

@@ -1,7 +1,7 @@
 """Channels that somebody else keeps: rooms in a log, people who are present.
 
-What it is: the `ChannelSource` protocol. A source owns a tree of channels: it is asked when
-somebody subscribes or publishes there, and feeds sessions in its own order.
+What it is: the `ChannelSource` protocol, and `Places` of a log. A source owns a tree of channels:
+it is asked when somebody subscribes or publishes there, and feeds sessions in its own order.
 
 What it may know: sessions and event messages. Not where a source has its messages from.
 
@@ -18,6 +18,24 @@ from cometd_chat.bayeux.messages import Message
 
 if TYPE_CHECKING:
     from cometd_chat.bayeux.session import Session
+
+
+class Places(Protocol):
+    """The log behind channels that are kept, as far as one has to know it to say where one stands.
+    """
+
+    @property
+    def last_id(self) -> int:
+        """Id of the newest message that is told of; 0 when there is none."""
+
+    def cursor(self, id: int) -> str:
+        """The cursor of a client that has everything up to ``id``."""
+
+    def position(self, cursor: str) -> int | None:
+        """The id in a cursor, or None when this log never gave that cursor out.
+
+        :raises InvalidCursor: it can't be a cursor.
+        """
 
 
 class ChannelSource(Protocol):

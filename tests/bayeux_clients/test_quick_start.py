@@ -46,3 +46,29 @@ def test_in_python(tmp_path: Path, daemon: Daemon) -> None:
     path.write_text(program("python", daemon))
     with Running(sys.executable, str(path)) as python:
         talks(python, "Python", daemon)
+
+
+def test_in_ruby(tmp_path: Path, daemon: Daemon) -> None:
+    path = tmp_path / "quick_start.rb"
+    path.write_text(program("ruby", daemon))
+    with Running("ruby", str(path)) as ruby:
+        talks(ruby, "Ruby", daemon)
+
+
+def test_in_python_the_listener_is_there_first(tmp_path: Path, daemon: Daemon) -> None:
+    """The library reads no replies while too many messages wait for whoever listens."""
+    path = tmp_path / "quick_start.py"
+    late = program("python", daemon).replace(
+        '        await client.publish("/chat/lobby"',
+        '        print("ready", flush=True)\n'
+        "        await asyncio.to_thread(input)\n"
+        '        await client.publish("/chat/lobby"',
+    )
+    path.write_text(late)
+    bob = log_in(daemon.port, "somebody-with-much-to-say")
+    with Running(sys.executable, "-u", str(path), keyboard=True) as python:
+        python.until("ready")
+        for number in range(150):
+            say(daemon.port, bob, f"line {number}")
+        python.write("")
+        python.until("says hello from Python")
