@@ -22,6 +22,7 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from tests.browser.scripted import ScriptedPage
 from tests.support import PATIENCE
 
 _LISTENING = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
@@ -131,7 +132,7 @@ class Firefox:
             self._process.stderr.close()
 
 
-class FirefoxPage:
+class FirefoxPage(ScriptedPage):
     """A tab.
 
     :param context: its browsing context.
@@ -142,17 +143,23 @@ class FirefoxPage:
         self._context = context
 
     def go(self, url: str) -> None:
-        """Go to a page, and wait until it has loaded."""
         self._firefox.call(
             "browsingContext.navigate", context=self._context, url=url, wait="complete"
         )
 
+    def back(self) -> None:
+        self._go_by(-1)
+
+    def forward(self) -> None:
+        self._go_by(1)
+
+    def _go_by(self, pages: int) -> None:
+        self._firefox.call("browsingContext.traverseHistory", context=self._context, delta=pages)
+
     def close(self) -> None:
-        """Close the tab."""
         self._firefox.call("browsingContext.close", context=self._context)
 
     def evaluate(self, expression: str, *arguments: str) -> Any:
-        """The value of an expression, as JSON; ``arguments`` are in ``args``."""
         result = self._firefox.call(
             "script.callFunction",
             functionDeclaration=f"async (...args) => JSON.stringify(await ({expression}) ?? null)",
@@ -163,29 +170,7 @@ class FirefoxPage:
         assert result["type"] == "success", result
         return json.loads(result["result"]["value"])
 
-    def wait(self, expression: str, *arguments: str) -> None:
-        """Wait until an expression is true."""
-        deadline = time.monotonic() + PATIENCE
-        while not self.evaluate(expression, *arguments):
-            assert time.monotonic() < deadline, f"never true: {expression} {arguments}"
-            time.sleep(0.05)
-
-    def texts(self, selector: str) -> list[str]:
-        """The text of each element that there is."""
-        found = "[...document.querySelectorAll(args[0])].map((each) => each.textContent)"
-        return [str(each) for each in self.evaluate(found, selector)]
-
-    def text(self, selector: str) -> str:
-        """The text of the one element."""
-        (text,) = self.texts(selector)
-        return text
-
-    def wait_text(self, selector: str, text: str) -> None:
-        """Wait until an element has this text."""
-        self.wait("document.querySelector(args[0])?.textContent === args[1]", selector, text)
-
     def click(self, selector: str) -> None:
-        """Click an element with the mouse."""
         node = self._node(selector)
         origin = {"type": "element", "element": {"sharedId": node}}
         steps: list[dict[str, Any]] = [
@@ -196,7 +181,6 @@ class FirefoxPage:
         self._perform({"type": "pointer", "id": "mouse", "actions": steps})
 
     def write(self, text: str) -> None:
-        """Press the keys of a text; ``\\ue007`` is Enter, ``\\ue00c`` Escape."""
         steps: list[dict[str, Any]] = []
         for key in text:
             steps += [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]

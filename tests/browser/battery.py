@@ -1,0 +1,141 @@
+"""What holds in every browser, whatever its engine.
+
+What it is: `Battery`, tests of the page and its doors; who inherits it says in which browser.
+
+What it may know: the page, and `ScriptedPage`. Nothing of any one browser.
+
+Invariant: each test leaves the page as it found it, live by its first door.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pytest
+
+from tests.browser.scripted import ENTER, ESCAPE, ScriptedPage
+from tests.browser.tabs import LABELS, held
+from tests.daemon.talk import say, wait_until
+from tests.support import Daemon
+
+#: More than the connections that a browser opens to a host.
+TABS = 8
+
+#: Documents that never end, and what is in them at once.
+ENDLESS = {
+    "/api/v1/events/frame": "Comet",
+    "/rooms/lobby.txt?backlog=1": "shown while it lasts",
+    "/chat?action=openchat&backlog=1": "shown while it lasts",
+}
+
+
+class Driven(Protocol):
+    """A browser that is driven from outside."""
+
+    def open(self, url: str) -> ScriptedPage:
+        """A new tab with a page that has loaded."""
+
+
+class Battery:
+    """Inherit it, and give a fixture ``browser``, once for all."""
+
+    @pytest.mark.parametrize("door", LABELS)
+    def test_a_door_hears(
+        self, door: str, rita: ScriptedPage, own_daemon: Daemon, grace: str
+    ) -> None:
+        choose(rita, door)
+        if door != "plain":
+            wait_until(lambda: held(own_daemon, door) == 1, f"a held {door}")
+        said = [f"{door}: hello", f"{door}: hello, Grace"]
+        say(own_daemon.port, grace, said[0])
+        hears(rita, said[0])
+        rita.click("#text")
+        rita.write(said[1] + ENTER)
+        hears(rita, said[1])
+        assert [line for line in lines(rita) if line.startswith(door)] == said
+
+    @pytest.mark.parametrize("door", ["frame", "stream", "ws", "poll"])
+    def test_a_door_goes_on_after_a_restart(
+        self, door: str, rita: ScriptedPage, own_daemon: Daemon, grace: str
+    ) -> None:
+        choose(rita, door)
+        wait_until(lambda: held(own_daemon, door) == 1, f"a held {door}")
+        own_daemon.restart()
+        # Before the rita is back.
+        say(own_daemon.port, grace, f"{door}: again")
+        hears(rita, f"{door}: again")
+        rita.wait_text("#chip-door", LABELS[door])
+
+    def test_tabs_share_one_request_and_hand_it_on(
+        self, browser: Driven, rita: ScriptedPage, own_daemon: Daemon, grace: str
+    ) -> None:
+        choose(rita, "frame")
+        tabs = [browser.open(f"{own_daemon.url}/") for _ in range(TABS - 1)]
+        for tab in tabs:
+            tab.wait_text("#chip-door", LABELS["frame"])
+        assert held(own_daemon, "frame") == 1
+        say(own_daemon.port, grace, "to all tabs")
+        for tab in (rita, *tabs):
+            hears(tab, "to all tabs")
+        # The first tab leads: it goes away for a moment.
+        rita.go(f"{own_daemon.url}/problems/no-session")
+        say(own_daemon.port, grace, "to those that are left")
+        for tab in tabs:
+            hears(tab, "to those that are left")
+        wait_until(lambda: held(own_daemon, "frame") == 1, "a new leader")
+        for tab in tabs:
+            tab.close()
+        rita.go(f"{own_daemon.url}/")
+        rita.wait_text("#chip-door", LABELS["frame"])
+        assert lines(rita)[-2:] == ["to all tabs", "to those that are left"]
+
+    def test_back_and_forward(self, rita: ScriptedPage, own_daemon: Daemon, grace: str) -> None:
+        choose(rita, "frame")
+        rita.go(f"{own_daemon.url}/problems/no-session")
+        say(own_daemon.port, grace, "while she is elsewhere")
+        rita.back()
+        # Whether the browser kept the rita or loads it again.
+        rita.wait_text("#chip-state", "live")
+        hears(rita, "while she is elsewhere")
+        say(own_daemon.port, grace, "when she is back")
+        hears(rita, "when she is back")
+        assert lines(rita)[-2:] == ["while she is elsewhere", "when she is back"]
+        rita.forward()
+        rita.wait("document.querySelector('#chip-state') === null")
+        rita.back()
+        rita.wait_text("#chip-state", "live")
+        wait_until(lambda: held(own_daemon, "frame") == 1, "one request")
+
+    @pytest.mark.parametrize("path", ENDLESS)
+    def test_what_never_ends_is_shown_at_once(
+        self, path: str, rita: ScriptedPage, own_daemon: Daemon, grace: str
+    ) -> None:
+        say(own_daemon.port, grace, "shown while it lasts")
+        rita.evaluate(
+            "document.body.append(Object.assign(document.createElement('iframe'),"
+            " { id: 'shown', src: args[0], width: 400, height: 300 }))",
+            path,
+        )
+        # Its heartbeats are 15 s apart: there is nothing yet that would bring it to more bytes.
+        inside = "document.querySelector('#shown').contentDocument"
+        rita.wait(f"{inside}?.documentElement?.textContent.includes(args[0])", ENDLESS[path])
+        rita.evaluate("document.querySelector('#shown').remove()")
+
+
+def choose(page: ScriptedPage, door: str) -> None:
+    """Take a door by the menu behind the chip."""
+    page.click("#chip")
+    page.click(f"#connection input[value={door}]")
+    page.write(ESCAPE)
+    page.wait_text("#chip-door", LABELS[door])
+
+
+def hears(page: ScriptedPage, text: str) -> None:
+    """Wait until somebody's confirmed message is there."""
+    texts = "[...document.querySelectorAll('.message[data-id] .text')]"
+    page.wait(f"{texts}.some((each) => each.textContent === args[0])", text)
+
+
+def lines(page: ScriptedPage) -> list[str]:
+    """All confirmed messages."""
+    return page.texts(".message[data-id] .text")

@@ -1,0 +1,32 @@
+"""The chat in a Chromium of spring 2023, which has neither popovers nor `light-dark()`, nor much of
+what scripts have today."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.battery import Battery
+from tests.browser.old_chromium import OldChromium, unpack
+from tests.browser.scripted import ScriptedPage
+from tests.chromium import ARGUMENTS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Browser) -> Iterator[OldChromium]:
+    old = chromium.browser_type.launch(executable_path=unpack(), args=ARGUMENTS)
+    running = OldChromium(old)
+    yield running
+    # It tells each page with a popover that there will be such a thing.
+    assert [each for each in running.window.errors if "Found a 'popover'" not in each] == []
+    old.close()
+
+
+class TestOldChromium(Battery):
+    def test_it_is_old(self, rita: ScriptedPage) -> None:
+        assert "Chrome/112." in rita.evaluate("navigator.userAgent")
+        assert rita.evaluate("typeof AbortSignal.any") == "undefined"

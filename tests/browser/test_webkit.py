@@ -1,0 +1,25 @@
+"""The chat in WebKit, the engine of Safari."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser.battery import Battery
+from tests.browser.webkit import WebKit, WebKitPage
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebKit]:
+    with WebKit(tmp_path_factory.mktemp("webkit")) as running:
+        yield running
+
+
+class TestWebKit(Battery):
+    @pytest.fixture(autouse=True)
+    def _nothing_fails(self, rita: WebKitPage) -> Iterator[None]:
+        yield
+        assert rita.problems == []
