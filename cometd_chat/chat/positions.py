@@ -6,11 +6,13 @@ written down: at most once a second, and at the end.
 What it may know: ids of sessions and of the log, names of rooms. Not how anybody reads.
 
 Invariant: what is kept for a session and a room is never ahead of a reader of hers who may come
-back; so nothing is lost, and what was not confirmed in time may be shown again.
+back; so nothing is lost, and what was not confirmed in time may be shown again. A look costs what
+has changed, not how many sessions there are.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 import attrs
@@ -37,6 +39,11 @@ MAY_RETURN = 600.0
 #: Seconds between looks for what nobody needs any more.
 LOOK_EVERY = 60.0
 
+#: So many parts of so many rows are written, and so many readers who are over forgotten, before
+#: others have their turn.
+PARTS_AT_ONCE = 2
+MOST_FORGOTTEN = 1000
+
 
 @attrs.define(eq=False)
 class Mark:
@@ -59,11 +66,13 @@ class _Book:
     """What is known of one session.
 
     :param kept: by room, as it was read or written last.
+    :param unwritten: of so many rooms something has to be written.
     """
 
     kept: dict[str, int] = attrs.field(factory=dict)
     marks: dict[str, list[Mark]] = attrs.field(factory=dict)
     loaded: bool = False
+    unwritten: int = 0
 
 
 class Positions:
@@ -79,7 +88,12 @@ class Positions:
         self._reaper = reaper
         self._books: dict[str, _Book] = {}
         # What has to be looked at when the next rows are written.
-        self._changed: dict[tuple[str, str], None] = {}
+        self._changed: OrderedDict[tuple[str, str], None] = OrderedDict()
+        # Marks of who has left, in that order; those of them that are over already; and sessions
+        # that may have no marks any more. So the sweep looks at what has changed, and at no others.
+        self._left: OrderedDict[Mark, None] = OrderedDict()
+        self._over: deque[Mark] = deque()
+        self._idle: OrderedDict[str, None] = OrderedDict()
         self._failing = False
         self.due_bucket = 0
 
@@ -91,6 +105,7 @@ class Positions:
         :raises StorageUnavailable: that can't be read or kept just now.
         """
         book = self._books.setdefault(session, _Book())
+        self._idle[session] = None
         if not book.loaded:
             found = await self._directory.positions(session)
             book = self._books.setdefault(session, book)
@@ -102,6 +117,8 @@ class Positions:
         if before is not None:
             # The new one may well be the same client, who came back before we knew she had gone.
             before.counts = False
+            if before.left_at is not None:
+                self._over.append(before)
         mark = Mark(session, room, now if stood is None else min(stood, now))
         if wanted is not None:
             mark.position = wanted
@@ -136,6 +153,10 @@ class Positions:
             # Once the row is settled by it, in case that she was the last.
             self._settle(mark)
             self._remove(mark)
+        elif mark.counts:
+            self._left[mark] = None
+        else:
+            self._over.append(mark)
 
     def forget(self, mark: Mark) -> None:
         """Somebody doesn't want the room any more: the next time she begins anew."""
@@ -147,23 +168,40 @@ class Positions:
 
     def stop(self) -> None:
         """Write down what is not yet."""
-        self._write()
+        for _ in range(0, len(self._changed), MOST_ROWS):
+            self._write()
 
     # -- for the sweep
 
     def on_due(self, now: float) -> float | None:
-        """Write, and forget what nobody needs; see `Reaper.schedule`."""
-        self._write()
-        for session, book in list(self._books.items()):
-            for room in list(book.marks):
-                for mark in book.marks[room][:]:
-                    if self._is_over(mark):
-                        self._remove(mark)
-            if not book.marks:
-                del self._books[session]
-        if self._changed:
+        """Write, and forget what nobody needs, so much at a time; see `Reaper.schedule`."""
+        for _ in range(PARTS_AT_ONCE):
+            self._write()
+        forgotten = 0
+        while forgotten < MOST_FORGOTTEN and (mark := self._next_over()) is not None:
+            self._remove(mark)
+            forgotten += 1
+        self._forget_books()
+        if self._changed and self._failing:
             return RETRY_AFTER
+        if self._changed or forgotten == MOST_FORGOTTEN or self._idle:
+            return 0.0
         return LOOK_EVERY if self._books else None
+
+    def _next_over(self) -> Mark | None:
+        """A mark that nobody needs any more, if there is one."""
+        if self._over:
+            return self._over.popleft()
+        mark = next(iter(self._left), None)
+        return mark if mark is not None and self._is_over(mark) else None
+
+    def _forget_books(self) -> None:
+        for _ in range(min(MOST_FORGOTTEN, len(self._idle))):
+            session, _ = self._idle.popitem(last=False)
+            book = self._books.get(session)
+            # What has to be written yet comes back to it.
+            if book is not None and not book.marks and not book.unwritten:
+                del self._books[session]
 
     # -- inside
 
@@ -177,17 +215,22 @@ class Positions:
         return not mark.counts or self._reaper.seconds() - mark.left_at > MAY_RETURN
 
     def _remove(self, mark: Mark) -> None:
+        self._left.pop(mark, None)
         marks = self._books[mark.session].marks
         there = marks.get(mark.room, [])
         if mark in there:
             there.remove(mark)
         if not there:
             marks.pop(mark.room, None)
+        if not marks:
+            self._idle[mark.session] = None
 
     def _change(self, mark: Mark) -> None:
         if not self._changed:
             self._reaper.schedule(self, RETRY_AFTER if self._failing else WRITE_AFTER)
-        self._changed[mark.session, mark.room] = None
+        if (mark.session, mark.room) not in self._changed:
+            self._changed[mark.session, mark.room] = None
+            self._books[mark.session].unwritten += 1
 
     def _settle(self, mark: Mark) -> int | None:
         """What is to be kept of a room, noted in the book."""
@@ -198,15 +241,18 @@ class Positions:
         return book.kept.get(mark.room)
 
     def _write(self) -> None:
-        changed, self._changed = self._changed, {}
-        rows = [
-            PositionRow(session, room, self._settle(Mark(session, room, 0)))
-            for session, room in changed
-        ]
-        for begin in range(0, len(rows), MOST_ROWS):
-            part = rows[begin : begin + MOST_ROWS]
-            writing = self._directory.put_positions(part)
-            writing.addCallbacks(self._written, self._not_written, errbackArgs=(part,))
+        """Write what has changed, as much as is written at once."""
+        rows = []
+        for _ in range(min(MOST_ROWS, len(self._changed))):
+            (session, room), _ = self._changed.popitem(last=False)
+            rows.append(PositionRow(session, room, self._settle(Mark(session, room, 0))))
+            book = self._books[session]
+            book.unwritten -= 1
+            if not book.marks:
+                self._idle[session] = None
+        if rows:
+            writing = self._directory.put_positions(rows)
+            writing.addCallbacks(self._written, self._not_written, errbackArgs=(rows,))
 
     def _written(self, result: None) -> None:
         self._failing = False
@@ -218,5 +264,8 @@ class Positions:
             self._log.warn("positions can't be written: {reason}", reason=failure.value)
         self._failing = True
         for row in rows:
-            self._books.setdefault(row.session, _Book())
+            book = self._books.setdefault(row.session, _Book())
+            if row.position is not None:
+                # It may have been forgotten since: then it is to be written as it was.
+                book.kept.setdefault(row.room, row.position)
             self._change(Mark(row.session, row.room, 0))

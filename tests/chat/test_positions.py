@@ -9,12 +9,20 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from cometd_chat.chat.positions import LOOK_EVERY, MAY_RETURN, MOST_ROWS, Mark, Positions
+from cometd_chat.chat.positions import (
+    LOOK_EVERY,
+    MAY_RETURN,
+    MOST_FORGOTTEN,
+    MOST_ROWS,
+    Mark,
+    Positions,
+)
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, ShuttingDown, StorageUnavailable
 from cometd_chat.log.directory import PositionRow, SessionRow
 from cometd_chat.log.memory import MemoryDirectory
 from tests.chat.parts import begun, now
+from tests.growth import growth
 
 
 class Shelf(MemoryDirectory):
@@ -225,3 +233,52 @@ def test_too_late_is_too_late(desk: Desk) -> None:
     with capturedLogs() as logged:
         desk.positions.stop()
     assert logged == []
+
+
+def test_what_could_not_be_written_of_who_is_forgotten_is_not_lost(desk: Desk) -> None:
+    mark = desk.open()
+    desk.pass_time(2)
+    desk.positions.confirm(mark, 150)
+    desk.positions.leave(mark, returns=False)
+    writing: Deferred[None] = Deferred()
+    desk.shelf.slow = writing
+    desk.pass_time(2)
+    assert desk.positions._books == {}
+    desk.shelf.slow = None
+    with capturedLogs():
+        writing.errback(StorageUnavailable("Not now."))
+    desk.pass_time(6)
+    assert desk.shelf.kept == {"lobby": 150}
+
+
+def test_a_look_costs_what_has_changed_and_not_how_many_there_are() -> None:
+    def crowd(size: int) -> Desk:
+        desk = Desk()
+        for number in range(size):
+            now(desk.positions.open(f"s{number}", "lobby", now=100, wanted=1))
+        desk.pass_time(10)
+        return desk
+
+    few, many = crowd(50), crowd(5000)
+    positions = iter(range(101, 10**6))
+
+    def look(desk: Desk) -> None:
+        mark = desk.positions._books["s7"].marks["lobby"][0]
+        for _ in range(20):
+            desk.positions.confirm(mark, next(positions))
+            desk.positions.on_due(desk.clock.seconds())
+
+    assert growth(lambda: look(few), lambda: look(many)) < 4
+
+
+def test_many_who_leave_are_forgotten_a_few_at_a_time(desk: Desk) -> None:
+    for number in range(3 * MOST_FORGOTTEN):
+        mark = now(desk.positions.open(f"s{number}", "lobby", now=100, wanted=1))
+        desk.positions.leave(mark, returns=True)
+    desk.clock.pump([0.1] * 50)
+    assert not desk.positions._changed
+    assert len(desk.positions._books) == 3 * MOST_FORGOTTEN
+    desk.clock.advance(MAY_RETURN + LOOK_EVERY)
+    assert len(desk.positions._books) == 2 * MOST_FORGOTTEN
+    desk.clock.pump([0.1] * 10)
+    assert desk.positions._books == {}
