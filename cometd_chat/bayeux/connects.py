@@ -154,7 +154,7 @@ class Connects:
         """
         connect = MetaConnect(self, session, message, exchange, alone)
         session.newest = connect
-        session.numbering.note(message.get("id"))
+        session.habits.note(message.get("id"), hurried=connect.hurried)
         if connect.hurried:
             session.published.begin_anew()
         if session.held is not None:
@@ -531,5 +531,5 @@ def _has_arrived(session: Session, last: MetaConnect, connect: MetaConnect) -> b
     arrival = last.exchange.delivery.arrival()
     if arrival is not Arrival.UNKNOWN:
         return arrival not in _NOT_ARRIVED
-    again = session.numbering.counts and connect.message.get("id") == last.message.get("id")
-    return not again and not (connect.hurried and not last.hurried)
+    again = session.habits.counts and connect.message.get("id") == last.message.get("id")
+    return not again and not session.habits.failed

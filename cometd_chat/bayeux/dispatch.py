@@ -319,7 +319,7 @@ class Dispatcher:
             partial(self._carry_out, session, message),
             self._server.seconds(),
             request.exchange,
-            counts=session.numbering.counts,
+            counts=session.habits.counts,
         )
         return _ready(Deferred.fromCoroutine(self._published(done, message, session)))
 

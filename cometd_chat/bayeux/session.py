@@ -36,8 +36,9 @@ _MAX_BATCHES = 64
 
 
 #: So many times in a row a client has to give its next connect another id than the last to be taken
-#: for one that does so always, and so many times it may send the same again and be it still.
-_CHANGES, _REPEATS = 2, 3
+#: for one that does so always, and so many times it may send the same again, or want an answer at
+#: once, and be the same still.
+_CHANGES, _REPEATS = 2, 6
 
 
 class SessionHost(Protocol):
@@ -65,24 +66,35 @@ class SessionHost(Protocol):
         """The JSON of an event as her own extensions want it; None when they drop it."""
 
 
-class Numbering:
-    """Whether a client gives each connect an id of its own, as far as it has shown: then one that
-    comes with the id of the last is that, sent again."""
+class Habits:
+    """What a client's connects mean, as far as it has shown: whether it gives each an id of its
+    own, so that one with the id of the last is that, sent again; and whether it waits for answers,
+    so that it wants one at once only when it has lost the last."""
 
     def __init__(self) -> None:
         self._last: object = None
         self._changes = self._repeats = 0
+        self._waits = False
+        self._hurries = 0
 
     @property
     def counts(self) -> bool:
         """Whether it does."""
         return self._changes >= _CHANGES
 
-    def note(self, id: object) -> None:
+    @property
+    def failed(self) -> bool:
+        """Whether the newest wants its answer at once since the last got none."""
+        return self._waits and 0 < self._hurries <= _REPEATS
+
+    def note(self, id: object, *, hurried: bool) -> None:
         """The next connect has come.
 
         :param id: of it; None when it has none.
+        :param hurried: whether it wants its answer at once.
         """
+        self._hurries = self._hurries + 1 if hurried else 0
+        self._waits = self._waits or not hurried
         if id == self._last:
             self._repeats += 1
             if self._repeats > _REPEATS:
@@ -131,7 +143,7 @@ class Session:
         self.delivered_at = now
         #: The transport that her last connect came by.
         self.transport = ""
-        self.numbering = Numbering()
+        self.habits = Habits()
         # Of `Connects`: the newest connect, the one that is held, the one last answered; her line,
         # and whether her last connect came by it or named it.
         self.newest: MetaConnect | None = None

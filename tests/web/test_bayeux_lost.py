@@ -24,10 +24,16 @@ def site(request: pytest.FixtureRequest) -> Iterator[MemorySite]:
 
 
 class Poller(Client):
-    """A client that sends each connect by a connection of its own, which the test has in hand."""
+    """A client that sends each connect by a connection of its own, which the test has in hand.
 
-    def __init__(self, site: MemorySite, kind: str = LONG, **options: Any) -> None:
+    :param always: the advice of all its connects.
+    """
+
+    def __init__(
+        self, site: MemorySite, kind: str = LONG, *, always: object = None, **options: Any
+    ) -> None:
         super().__init__(site, kind, name="alice", start=False, **options)
+        self.always = {} if always is None else {"advice": always}
         self.poll = self.connection
         self.handshake()
         self.connect()
@@ -35,7 +41,7 @@ class Poller(Client):
 
     def connect(self, **fields: Any) -> None:
         self.poll = self.site.connect()
-        message = {"channel": "/meta/connect", "connectionType": self.kind, **fields}
+        message = {"channel": "/meta/connect", "connectionType": self.kind, **self.always, **fields}
         self.held = self.post(self.full(message), connection=self.poll)
 
     def heard(self) -> list[str]:
@@ -139,7 +145,7 @@ class TestBehindAProxy:
     def test_the_client_tells(
         self, site: MemorySite, first: Message, second: Message, again: bool
     ) -> None:
-        alice = Poller(site, headers=PROXIED)
+        alice = Poller(site, headers=PROXIED, always=first.get("advice"))
         for _ in range(2):
             alice.connect()
         if "advice" in first:
@@ -154,6 +160,23 @@ class TestBehindAProxy:
         assert alice.held is not None
         told = alice.heard() if alice.held.complete else []
         assert told == (["one"] if again else [])
+
+    @pytest.mark.parametrize(
+        "again", [{"id": "8"}, {"advice": {"timeout": 0}}], ids=["faye", "cometd"]
+    )
+    def test_several_in_a_row_may_be_lost(self, site: MemorySite, again: Message) -> None:
+        alice = Poller(site, headers=PROXIED)
+        for _ in range(3):
+            alice.connect()
+        alice.connect(**({"id": "8"} if "id" in again else {}))
+        site.say("one")
+        for _ in range(5):
+            assert alice.heard() == ["one"]
+            alice.connect(**again)
+        assert alice.heard() == ["one"]
+        alice.connect()
+        assert alice.held is not None
+        assert not alice.held.complete
 
     def test_one_id_for_all_tells_nothing(self, site: MemorySite) -> None:
         alice = Poller(site, headers=PROXIED)
