@@ -236,6 +236,17 @@ def test_older_lines_load_without_a_jump(visits: Visits, room: Room) -> None:
     assert numbers(ada.lines()) == list(range(230))
 
 
+def test_a_page_of_large_messages_is_filled_up(visits: Visits, room: Room) -> None:
+    """The server's page holds 256 KiB of messages, which is some 30 of these."""
+    for number in range(61):
+        room.say("Bob", f"{number} {'x' * 7990}")
+    ada = visits.enter("Ada")
+    expect(ada.page.locator(".message[data-id]").nth(59)).to_be_attached()
+    lines = ada.lines()
+    assert [int(line.split()[0]) for line in lines] == list(range(61 - len(lines), 61))
+    assert ada.page.evaluate("document.getElementById('scroller').scrollTop") == 0
+
+
 def test_the_title_counts_what_is_unread(visits: Visits, room: Room) -> None:
     ada = visits.enter("Ada")
     room.say("Grace", "seen")

@@ -81,6 +81,10 @@ export class Messages {
     return Number(this.#lines()[0]?.dataset.id ?? 0);
   }
 
+  /** How many messages are shown. */
+  get count() {
+    return this.#lines().length;
+  }
 
   /** px that are left above */
   get above() {

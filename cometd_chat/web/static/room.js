@@ -18,6 +18,8 @@ import { People, Rooms, startDrawers } from "./side.js";
 /** @typedef {import("./doors.js").CometEvent} CometEvent */
 
 const HISTORY_PAGE = 50;
+/** So many messages are there from the beginning; a page is bounded in bytes and may bring fewer. */
+const FIRST_MESSAGES = 60;
 /** How near the top, px, older lines are fetched. */
 const NEAR_TOP = 600;
 const REFRESH = 15_000;
@@ -171,7 +173,8 @@ comet.on("state", (/** @type {import("./comet.js").State} */ state) => {
 let loading = false;
 
 async function loadOlder() {
-  if (loading || !(more || messages.trimmed) || messages.above > NEAR_TOP) return;
+  const enough = messages.count >= FIRST_MESSAGES && messages.above > NEAR_TOP;
+  if (loading || enough || !(more || messages.trimmed)) return;
   loading = true;
   try {
     const before = messages.firstId || data.lastId + 1;
@@ -328,3 +331,4 @@ else if (lastRead) messages.markUnreadAfter(lastRead, me);
 if (me) for (const { text, clientId } of unconfirmed.all()) send(text, clientId);
 if (composer && !matchMedia("(pointer: coarse)").matches) composer.focus();
 messages.toEnd();
+if (messages.count < FIRST_MESSAGES) loadOlder();
