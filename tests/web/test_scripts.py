@@ -10,6 +10,7 @@ from typing import Any
 from tests.support import ROOT
 
 STATIC = ROOT / "cometd_chat/web/static"
+BROWSERS = ROOT / "docs/browsers.md"
 
 
 def table() -> list[dict[str, Any]]:
@@ -34,6 +35,13 @@ def test_the_library_is_one_row_and_its_browsers_the_oldest() -> None:
     for row in rows:
         for browser, version in row["oldest"].items():
             assert float(version) >= float(library["oldest"][browser.removesuffix("_ios")])
+
+
+def test_the_page_on_browsers_has_the_same_table() -> None:
+    shown = re.findall(r"\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", BROWSERS.read_text(), re.M)
+    rows = [row["oldest"] for row in table() if "safari" in row["oldest"]]
+    names = ("chrome", "firefox", "safari")
+    assert sorted(shown) == sorted(tuple(str(row[name]) for name in names) for row in rows)
 
 
 def test_each_row_is_about_files_that_there_are() -> None:
