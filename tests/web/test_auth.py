@@ -108,6 +108,27 @@ def test_another_site_changes_nothing(
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=CHANGE_NAMES)
+@pytest.mark.parametrize("site_says", [{}, {"Sec-Fetch-Site": "cross-site"}], ids=str)
+def test_a_page_of_an_allowed_origin_changes_nothing_without_a_token(
+    make_site: MakeSite, change: tuple[str, str, bytes, dict[str, str]], site_says: dict[str, str]
+) -> None:
+    """The front lets its requests pass, since only a route knows of tokens: each has to look."""
+    site = make_site(allow_origin=("https://good.example",))
+    method, path, body, kind = change
+    token = site.log_in("alice")
+    before = state(site)
+    for credentials in ({}, cookie(token), cookie("no-such-token")):
+        sent = {**kind, "Origin": "https://good.example", **site_says, **credentials}
+        response = site.request(method, path, body=body, headers=sent)
+        assert response.status in (401, 403), response.text
+        assert (response.header("set-cookie") or CLEARED).startswith(CLEARED)
+        assert state(site) == before
+    sent = {**kind, "Origin": "https://good.example", **site_says}
+    response = site.request(method, path, body=body, headers=sent, token=token)
+    assert response.status in (200, 201, 204, 303), response.text
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=CHANGE_NAMES)
 @pytest.mark.parametrize("headers", OURS, ids=str)
 def test_our_own_pages_change_things(
     site: MemorySite, change: tuple[str, str, bytes, dict[str, str]], headers: dict[str, str]
