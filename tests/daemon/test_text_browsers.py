@@ -24,6 +24,9 @@ class Terminal:
         self._tmux = ["tmux", "-S", str(directory / "terminal"), "-f", "/dev/null"]
         self._environ = environment({"HOME": str(directory), "TERM": "screen", "LANG": "C.UTF-8"})
         self._environ |= {"EDITOR": str(directory / "editor")}
+        # pytest-xdist says how large a terminal it has itself, and lynx believes it.
+        for size in ("COLUMNS", "LINES"):
+            self._environ.pop(size, None)
         self._run("new-session", "-d", "-x", "100", "-y", "40", *arguments)
 
     def _run(self, *arguments: str) -> str:

@@ -31,13 +31,11 @@ from tests.faults.decoding import (
 )
 from tests.faults.lines import CurlLine, Line, MakeSocket, Request, SocketLine
 from tests.faults.troubles import LINK, PROXY, Troubles
+from tests.support import PATIENCE
 
 #: Seconds of silence after which a stream is taken for dead: the heartbeat is half a second, and
 #: the machine may be busy.
-SILENCE = 4.0
-
-#: Seconds within which the daemon cuts who doesn't read.
-STALL = 20.0
+SILENCE = 20.0
 
 #: Bytes that the kernel takes for who doesn't read.
 SMALL_WINDOW = 4096
@@ -195,20 +193,21 @@ class Reader(Thread):
         except BaseException as error:
             self.error = error
 
-    def read_to(self, done: Callable[[], bool], door: str, timeout: float) -> None:
+    def read_to(self, done: Callable[[], bool], door: str) -> None:
         """Read by one door, undisturbed, until all is there or time is over."""
         self._number += 1
+        self._heard_at = time.monotonic()
         calm = Plan.draw("calm", {"fin": 1})
         plan = attrs.evolve(
             calm,
             door=door,
-            seconds=timeout,
+            seconds=PATIENCE,
             wait=0.3,
             by_curl=door in FOR_PEOPLE,
             says=0,
             old=False,
         )
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         while not done() and time.monotonic() < deadline:
             self.visit(plan, done)
 
@@ -336,7 +335,7 @@ class Reader(Thread):
         """She has had enough."""
         if plan.cut == "stall":
             assert isinstance(line, SocketLine)
-            deadline = time.monotonic() + STALL
+            deadline = time.monotonic() + PATIENCE
             while not line.is_cut(0.2) and self.world.troubles.since(began) is None:
                 if self.over.is_set():
                     return "fin"  # Nothing is said any more that she could be behind of.
@@ -378,7 +377,7 @@ class Reader(Thread):
     def finish(self) -> None:
         """Go for good."""
         self.over.set()
-        self.join(60)
+        self.join(PATIENCE)
         if self.error is not None:
             with suppress(AttributeError):
                 self.error.add_note(str(self.visits[-1]))

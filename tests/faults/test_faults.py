@@ -206,7 +206,7 @@ def bring_home(readers: Sequence[Reader], kept: Sequence[dict[str, object]]) -> 
         def is_there(reader: Reader = reader, last: dict[str, object] = last) -> bool:
             return bool(reader.accepted) and reader.accepted[-1]["text"] == last["text"]
 
-        reader.read_to(is_there, NAMES[number % len(NAMES)], 20)
+        reader.read_to(is_there, NAMES[number % len(NAMES)])
 
 
 def check_log(

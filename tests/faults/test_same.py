@@ -77,7 +77,7 @@ def read(conversation: Conversation, door: str) -> list[Seen]:
     def is_there() -> bool:
         return bool(reader.accepted) and reader.accepted[-1]["text"] == last["text"]
 
-    reader.read_to(is_there, door, 30)
+    reader.read_to(is_there, door)
     return reader.accepted
 
 
