@@ -1,6 +1,6 @@
 """Helpers that several tests share: a free port, and the real daemon as a user would start it.
 
-What it is: `Daemon` starts ``twistd`` of the running Python as a process of its own.
+What it is: `Daemon` runs ``twistd`` of the running Python in a process of its own.
 
 What it may know: the command line and what the daemon prints. Nothing of its inside.
 
@@ -23,6 +23,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
+
+from tests.starter import Forked, Starter
 
 ROOT = Path(__file__).parent.parent
 
@@ -82,7 +85,11 @@ class Daemon:
     :param environ: more variables.
     :param prefix: what to put in front of the command, such as a shell that limits something.
     :param pass_fds: open files that the daemon inherits.
+    :param fresh: it starts as for a user, by a command that imports everything. Otherwise it is
+        forked from a process that has imported most of it, in a quarter of the time.
     """
+
+    _starter: ClassVar[Starter | None] = None
 
     def __init__(
         self,
@@ -92,20 +99,23 @@ class Daemon:
         environ: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         pass_fds: Sequence[int] = (),
+        fresh: bool = False,
     ) -> None:
         self.port = free_port() if port is None else port
         self.directory = directory
         self.data = directory / "data"
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = ""
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         listen = [f"--listen=tcp:{self.port}:interface=127.0.0.1"]
         if any(option.startswith("--listen") for option in options):
             listen = []
-        self._command = [*AS_AT_A_TERMINAL, *prefix, command("twistd"), "-n", "--pidfile="]
-        self._command += ["comet-chat", *listen, f"--data={self.data}", *options]
+        self._prefix = (*AS_AT_A_TERMINAL, *prefix)
+        self._command = [command("twistd"), "-n", "--pidfile=", "comet-chat", *listen]
+        self._command += [f"--data={self.data}", *options]
         self._environ = environment(environ)
         self._pass_fds = tuple(pass_fds)
+        self._fresh = fresh or bool(prefix or pass_fds) or "PYTHONPATH" in (environ or {})
         self._started = 0
         self._log = directory / "daemon.log"
 
@@ -130,8 +140,11 @@ class Daemon:
         # Into a file, not a pipe: nobody has to read it for the daemon to go on.
         with self._log.open("ab") as log:
             self._started = log.tell()
+            if not self._fresh:
+                self.process = self._fork()
+                return
             self.process = subprocess.Popen(
-                self._command,
+                [*self._prefix, *self._command],
                 cwd=self.directory,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
@@ -139,6 +152,11 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 pass_fds=self._pass_fds,
             )
+
+    def _fork(self) -> Forked:
+        if Daemon._starter is None:
+            Daemon._starter = Starter(environment())
+        return Daemon._starter.start(self._command, self.directory, self._environ, self._log)
 
     def wait_until_ready(self) -> None:
         """Wait for the last of the first lines."""

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from threading import Event, Thread
-from types import TracebackType
 from typing import Any
 
 from tests.daemon.talk import Held, ask, connect, history, log_in, once, wait_until
-from tests.support import PATIENCE, environment, free_port
+from tests.support import PATIENCE, Daemon
 
 KILLS = 30
 POSTERS = 8
@@ -161,81 +157,8 @@ class PollReader(Reader):
                 self.cursor = answer.json["cursor"]
 
 
-class WarmDaemon:
-    """A daemon that starts in a tenth of the time, see ``warm.py``."""
-
-    def __init__(self, directory: Path, *options: str) -> None:
-        self.port = free_port()
-        self.data = directory / "data"
-        self._log = directory / "daemon.log"
-        listen = f"--listen=tcp:{self.port}:interface=127.0.0.1"
-        twistd = ["-n", "--pidfile=", "comet-chat", listen, f"--data={self.data}", *options]
-        self._starter = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "warm.py"), str(self._log), *twistd],
-            cwd=directory,
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._pid = 0
-
-    def begin(self) -> None:
-        """Start without waiting."""
-        assert self._starter.stdin is not None
-        assert self._starter.stdout is not None
-        self._starter.stdin.write("start\n")
-        self._starter.stdin.flush()
-        self._pid = int(self._starter.stdout.readline())
-
-    def wait_until_ready(self) -> None:
-        """Wait until it can be talked to."""
-        wait_until(self._listens, "the daemon listens")
-
-    def _listens(self) -> bool:
-        assert self._is_alive(), f"The daemon did not start:\n{self.log[-5000:]}"
-        try:
-            return once(self.port, "GET", "/readyz").status == 200
-        except BROKEN:
-            return False
-
-    def _is_alive(self) -> bool:
-        # A process that has ended stays for as long as nobody waits for it; the starter does.
-        return Path(f"/proc/{self._pid}").exists()
-
-    def kill(self) -> None:
-        """SIGKILL, and wait."""
-        assert self._starter.stdout is not None
-        pid, self._pid = self._pid, 0
-        if pid:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            assert self._starter.stdout.readline() == "ended\n"
-
-    @property
-    def log(self) -> str:
-        """All that it printed, over all its starts."""
-        return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
-
-    def __enter__(self) -> WarmDaemon:
-        self.begin()
-        self.wait_until_ready()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.kill()
-        self._starter.communicate()
-        if error is not None:
-            print(f"--- the daemon on port {self.port} said:\n{self.log}")
-
-
 def kill_again_and_again(
-    daemon: WarmDaemon, posters: Sequence[Poster], moments: random.Random
+    daemon: Daemon, posters: Sequence[Poster], moments: random.Random
 ) -> None:
     """Kill and start the daemon: some of the times before it is ready, else while they post."""
     took = 0.1
@@ -295,7 +218,7 @@ def read_all_by_poll(port: int, cursor: str) -> list[dict[str, Any]]:
 def test_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     seed = int(os.environ.get("KILL_SEED") or random.randrange(2**32))
     print(f"KILL_SEED={seed} kills at the same moments again")
-    with WarmDaemon(tmp_path, "--limits=off") as daemon:
+    with Daemon(tmp_path, "--limits=off") as daemon:
         start = once(daemon.port, "GET", "/api/v1/events/poll").json["cursor"]
         posters = [Poster(daemon.port, f"poster{n}", seed + n) for n in range(POSTERS)]
         readers = [StreamReader(daemon.port, start), PollReader(daemon.port, start)]

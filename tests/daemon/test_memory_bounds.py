@@ -55,7 +55,7 @@ def ids_in(path: Path) -> list[int]:
 
 
 def test_who_never_reads_is_cut_and_costs_nobody(tmp_path: Path) -> None:
-    with Daemon(tmp_path, "--limits=off") as daemon:
+    with Daemon(tmp_path, "--limits=off", fresh=True) as daemon:
         port, alice = daemon.port, log_in(daemon.port, "alice")
         # The newest 16 MB are kept in memory for everybody: once they are there, it stays so.
         flow(port, alice)
@@ -89,7 +89,8 @@ def many_files() -> Iterator[None]:
 
 
 def test_a_thousand_idle_streams(tmp_path: Path) -> None:
-    with many_files(), Daemon(tmp_path, "--limits=off") as daemon, ExitStack() as streams:
+    daemon = Daemon(tmp_path, "--limits=off", fresh=True)
+    with many_files(), daemon, ExitStack() as streams:
         port, alice = daemon.port, log_in(daemon.port, "alice")
         streams.enter_context(open_stream(port))
         before = resident(daemon.pid)

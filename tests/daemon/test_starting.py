@@ -49,7 +49,7 @@ def refusal(
 
 
 def test_the_first_lines_say_where_and_how(tmp_path: Path) -> None:
-    with Daemon(tmp_path, "--listen=tcp:0:interface=127.0.0.1") as daemon:
+    with Daemon(tmp_path, "--listen=tcp:0:interface=127.0.0.1", fresh=True) as daemon:
         lines = daemon.output.splitlines()
         start = next(n for n, line in enumerate(lines) if line.startswith("Comet Chat "))
         version, browser, others, curl, files = lines[start : start + 5]
@@ -72,7 +72,7 @@ def test_the_limit_on_open_files_is_raised(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_cleanly(tmp_path: Path, how: signal.Signals) -> None:
-    daemon = Daemon(tmp_path)
+    daemon = Daemon(tmp_path, fresh=True)
     daemon.start()
     assert healthy(daemon.url)
     status = daemon.stop(how)
@@ -169,7 +169,7 @@ def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
 
 
 def test_a_second_daemon_on_the_same_data(tmp_path: Path) -> None:
-    with Daemon(tmp_path) as daemon:
+    with Daemon(tmp_path, fresh=True) as daemon:
         port = f"--listen=tcp:{free_port()}:interface=127.0.0.1"
         said = refusal(tmp_path, port, f"--data={daemon.data}")
         assert f"another daemon (process {daemon.pid}) uses this directory" in said
@@ -243,7 +243,7 @@ def test_help_is_twistds_own(tmp_path: Path) -> None:
 
 
 def test_the_data_directory_is_private(tmp_path: Path) -> None:
-    with Daemon(tmp_path) as daemon:
+    with Daemon(tmp_path, fresh=True) as daemon:
         assert stat.S_IMODE(daemon.data.stat().st_mode) == 0o700
         for path in daemon.data.rglob("*"):
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path

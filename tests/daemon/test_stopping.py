@@ -26,7 +26,7 @@ def hold(daemon: Daemon, target: str) -> socket.socket:
 def test_every_held_request_is_told_where_to_go_on_and_is_finished(
     tmp_path: Path, how: signal.Signals
 ) -> None:
-    daemon = Daemon(tmp_path)
+    daemon = Daemon(tmp_path, fresh=True)
     daemon.start()
     try:
         with contextlib.ExitStack() as streams:
@@ -46,7 +46,7 @@ def test_every_held_request_is_told_where_to_go_on_and_is_finished(
 
 
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path)
+    daemon = Daemon(tmp_path, fresh=True)
     with daemon:
         pass
     (database,) = daemon.data.glob("*.sqlite")

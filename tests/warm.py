@@ -1,0 +1,94 @@
+"""Starts daemons without importing everything again and again: a program for `tests.starter`.
+
+What it is: a process that has imported most of what the daemon imports, which is nearly all of the
+second that a start takes. For each line on stdin, a JSON object, it forks, and the child runs
+``twistd``. It prints ``began PID``, and ``ended PID STATUS`` when that has ended. It ends with its
+stdin, and its daemons with it.
+
+What it may know: how twistd is run.
+
+Invariant: nothing of the daemon runs before the fork, and no reactor is there yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Any
+
+# Where this program is are tests, which a daemon must not find.
+sys.path.pop(0)
+
+from twisted.scripts import twistd
+
+#: What takes the time. Klein is not in it: importing it makes a reactor.
+IMPORTED = (
+    "cometd_chat.bayeux.server",
+    "cometd_chat.chat.chat",
+    "cometd_chat.log.sql",
+    "cometd_chat.settings",
+    "cometd_chat.transports.http",
+    "jinja2",
+    "prometheus_client",
+    "sqlalchemy.dialects.sqlite",
+    "werkzeug.routing",
+)
+
+running: set[int] = set()
+
+
+def tell(*words: object) -> None:
+    # Not by print, which must not be interrupted by itself.
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+def reap(*_: object) -> None:
+    """Tell of those that have ended."""
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        running.discard(pid)
+        tell("ended", pid, os.waitstatus_to_exitcode(status))
+
+
+def be_the_daemon(asked: dict[str, Any]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # As at a terminal, whatever started the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with open(os.devnull) as nothing, open(asked["log"], "ab") as output:  # noqa: PTH123
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    os.chdir(asked["directory"])
+    os.environ.clear()
+    os.environ.update(asked["environ"])
+    sys.argv = asked["arguments"]
+    twistd.run()
+
+
+def main() -> None:
+    for module in IMPORTED:
+        import_module(module)
+    assert "twisted.internet.reactor" not in sys.modules
+    signal.signal(signal.SIGCHLD, reap)
+    for line in sys.stdin:
+        # Its end is told of after its beginning.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        child = os.fork()
+        if child == 0:
+            be_the_daemon(json.loads(line))
+        running.add(child)
+        tell("began", child)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
