@@ -23,13 +23,6 @@ from cometd_chat.transports.receipt import Fate, Receipt
 #: 4.2.3.2), and the way.
 ACKNOWLEDGED_WITHIN = 1.0
 
-_ARRIVALS = {
-    Fate.OPEN: Arrival.UNKNOWN,
-    Fate.ASKED: Arrival.READ,
-    Fate.CLOSED: Arrival.CLOSED,
-    Fate.LOST: Arrival.LOST,
-}
-
 
 @attrs.define(eq=False)
 class ResponseDelivery:
@@ -55,12 +48,15 @@ class ResponseDelivery:
         receipt = self._receipt
         if receipt is None:
             return Arrival.LOST if self.lost else Arrival.WAITING
+        fate = receipt.fate
+        if fate is Fate.ASKED:
+            # The hot path: a client that keeps its connection. The kernel need not be asked.
+            return Arrival.UNKNOWN if self.forwarded else Arrival.READ
         if receipt.waiting or (receipt.unacknowledged and self._is_late()):
             return Arrival.UNDER_WAY
-        arrival = _ARRIVALS[receipt.fate]
-        if self.forwarded and arrival is not Arrival.LOST:
-            return Arrival.UNKNOWN
-        return arrival
+        if fate is Fate.LOST:
+            return Arrival.LOST
+        return Arrival.CLOSED if fate is Fate.CLOSED and not self.forwarded else Arrival.UNKNOWN
 
     def _is_late(self) -> bool:
         return self.seconds() - self._written_at > ACKNOWLEDGED_WITHIN
