@@ -541,6 +541,12 @@ def test_what_is_no_request(site: MemorySite, request_bytes: bytes) -> None:
     problem(site, send(site, request_bytes), 400, "invalid-request")
 
 
+def test_a_head_that_is_too_large(site: MemorySite) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: theirs=1; huge=" + b"x" * 20_000
+    found = problem(site, send(site, head + b"\r\n\r\n"), 431, "head-too-large")
+    assert "huge, theirs" in found["detail"]
+
+
 def test_a_head_that_is_too_large_names_the_cookies_on_a_page(site: MemorySite) -> None:
     head = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\nCookie: "
     response = send(site, head + b"theirs=1; huge=" + b"x" * 20_000 + b"\r\n\r\n")
