@@ -248,6 +248,36 @@ def line_before(channel: Any) -> bytes:
     return line
 
 
+class _Forgetful(list[bytearray]):
+    """Takes what is of use to nobody."""
+
+    def append(self, line: bytearray) -> None:
+        """Keep nothing of it."""
+
+
+def keep_no_trailers(channel: Any) -> None:
+    """Drop what stands behind the last chunk of the body that ``channel`` begins to read.
+
+    Nobody asks for it, and Twisted would keep 64 KiB of short lines as 1 MiB of objects.
+    """
+    if hasattr(channel._transferDecoder, "_trailerHeaders"):
+        channel._transferDecoder._trailerHeaders = _Forgetful()
+
+
+def undecoded(channel: Any) -> int:
+    """Bytes of a body in chunks that are here, and are neither body nor dropped yet."""
+    return len(getattr(channel._transferDecoder, "_buffer", b""))
+
+
+def forget_body(channel: Any) -> None:
+    """Let go of what reads the body.
+
+    It and ``channel`` refer to each other, so that what it holds would stay until Python looks for
+    such circles, which is seldom (`cometd_chat.collector`).
+    """
+    channel._transferDecoder = None
+
+
 def is_at_rest(channel: Any) -> bool:
     """Whether a channel of HTTP/1.1 is between two requests, and nothing waits anywhere: nothing
     is lost when another protocol takes its place."""

@@ -229,6 +229,7 @@ class LimitedChannel(HTTPChannel):
         if self.receipt is not None:
             self.receipt.over(reason)
         super().connectionLost(reason)
+        below.forget_body(self)
 
     def _leave_site(self) -> None:
         self.site.connection_over(self.transport)
@@ -358,7 +359,9 @@ class LimitedChannel(HTTPChannel):
         endless = header == b"Content-Length" and len(data) > _MOST_DIGITS
         if endless or (header == b"Transfer-Encoding" and data.lower() == b"identity"):
             return bool(self._failChooseTransferDecoder())
-        return bool(super()._maybeChooseTransferDecoder(header, data))
+        chosen = bool(super()._maybeChooseTransferDecoder(header, data))
+        below.keep_no_trailers(self)
+        return chosen
 
     def _begin_early(self, request: LimitedRequest) -> None:
         """Let the route begin while the body arrives; the connection ends with the response."""
@@ -505,6 +508,7 @@ class LimitedChannel(HTTPChannel):
     def _forget_request(self) -> None:
         """Hold nothing of a request that nobody will answer."""
         self.clearLineBuffer()
+        below.forget_body(self)
         self._dataBuffer.clear()
         self._request_size = 0
         for request in self.requests:
@@ -576,6 +580,7 @@ class LimitedChannel(HTTPChannel):
 
     def _held_of_requests(self) -> int:
         size = self._request_size + len(self._buffer) + sum(map(len, self._dataBuffer))
+        size += below.undecoded(self)
         if self._early is not None and self._early.body is not None:
             size += self._early.body.held
         if self._input is not None:

@@ -3,7 +3,9 @@ nobody takes; that it is bounded, counted, and let go."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -215,3 +217,50 @@ class TestInTheLane:
         assert response.complete
         assert lanes.in_lane(connection)
         assert lane.memory.held == 0
+
+
+#: The head of a request whose body comes in chunks, and the last one of them.
+CHUNKS = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+
+
+def held_by_python(send: Callable[[], object]) -> int:
+    """Bytes that are there after ``send``, without Python's looking for garbage in circles."""
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        send()
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+
+class TestTrailers:
+    """What stands behind the last chunk (RFC 9112, section 7.1.2), which nobody asks for."""
+
+    def test_they_are_dropped_as_they_come(self, net: Net) -> None:
+        connection = net.connect()
+        response = connection.expect("POST")
+        connection.send(CHUNKS)
+        assert held_by_python(lambda: connection.send(b"X: a\r\n" * 10_000)) < 200 * KIB
+        connection.send(b"\r\n")
+        assert response.text == "POST / 1"
+        assert connection.request("GET", "/").text == "GET / 0"
+
+    def test_too_many_leave_nothing_behind(self, net: Net) -> None:
+        def send() -> None:
+            for _ in range(5):
+                connection = net.connect()
+                response = connection.expect("POST")
+                connection.send(CHUNKS + b"X: a\r\n" * 11_000)
+                refusal(response, 400)
+                connection.close()
+
+        assert held_by_python(send) < 1000 * KIB
+        assert net.memory.held == 0
+
+    def test_half_a_line_counts(self, net: Net) -> None:
+        connection = net.connect()
+        connection.send(CHUNKS + b"x" * 60 * KIB)
+        assert net.memory.held > 60 * KIB
