@@ -35,6 +35,7 @@ from cometd_chat.web.auth import Auth, bearer, is_foreign
 from cometd_chat.web.bayeux_delivery import ResponseDelivery
 from cometd_chat.web.bayeux_lines import EVENT_SOURCE, EventSourceLine, HeldLine, SocketLine
 from cometd_chat.web.bayeux_policy import Shown
+from cometd_chat.web.hosts import names_loopback
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.parameters import refused
 from cometd_chat.web.peers import Peers, is_forwarded
@@ -275,13 +276,18 @@ class Bayeux:
     def _check_script(self, request: Any) -> None:
         """Refuse a script that a page of another site loads.
 
+        Over plain HTTP to another host than this machine browsers say nothing of the page, if that
+        wants it so: then it counts as another site's. Elsewhere who says nothing is no browser.
+
         :raises CrossSite: it does, as far as its browser says.
         """
         page = urlsplit(request.getHeader("referer") or "")
         if f"{page.scheme}://{page.netloc}" in self._origins.allowed:
             return
         host = request.getHeader("host")
-        if is_foreign(request) or (page.netloc and page.netloc != host):
+        says_where = page.netloc or request.getHeader("sec-fetch-site")
+        may_hide = not (says_where or names_loopback(request) or self._peers.is_secure(request))
+        if is_foreign(request) or may_hide or (page.netloc and page.netloc != host):
             raise CrossSite("Only pages of this server, and of --allow-origin, can do that.")
 
     def _process(

@@ -268,6 +268,11 @@ class TestCallbackPolling:
             ({"Sec-Fetch-Site": "cross-site"}, 403),
             ({"Sec-Fetch-Site": "cross-site", "Referer": "https://evil.example/"}, 403),
             ({"Referer": "https://evil.example/"}, 403),
+            # A page that asks for no Referer, over plain HTTP, where browsers say nothing else.
+            ({"Host": "192.0.2.1:8080"}, 403),
+            ({"Host": "192.0.2.1:8080", "Referer": "http://192.0.2.1:8080/"}, 200),
+            ({"Host": "192.0.2.1:8080", "Sec-Fetch-Site": "same-origin"}, 200),
+            ({"Host": "localhost:8080"}, 200),
         ],
     )
     def test_pages_of_other_sites(
