@@ -83,7 +83,7 @@ SERVER = f"comet-chat/{__version__}"
 TAIL = (10_000, 16 * 2**20)
 
 #: A share of the memory is never less, in bytes.
-LEAST_MEMORY = 4 * 2**20
+LEAST_MEMORY = 16 * 2**20
 
 #: Seconds after which a connection without a request is closed.
 IDLE = 60
@@ -221,6 +221,7 @@ def build_bayeux(
             timeout=settings.poll_timeout, max_interval=settings.expiration_delay
         ),
         log=chat.feed.log,
+        memory=ledger.memory,
     )
     rooms.server = members.server = server
     rooms.tell_members = members.told

@@ -352,7 +352,7 @@ OPTIONS = (
     Option("log-level", "info", _LEVELS,
            "Least level of what is logged: debug (a line a request), info, warn, error or critical",
            "log_level"),
-    Option("memory-ceiling", "25%", share_parser("4MiB"),
+    Option("memory-ceiling", "25%", share_parser("16MiB"),
            "Memory that all connections may hold, a size or a share of it", "memory_ceiling"),
     Option("trusted-proxy", "", parse_network,
            "Address or network of a proxy whose X-Forwarded-For is believed", "trusted_proxy",

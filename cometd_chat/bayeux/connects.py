@@ -69,12 +69,13 @@ class MetaConnect:
     sent: int | None = None
     carried: bool = False
     due_bucket: int = 0
+    #: Whether the client wants it answered at once. CometD does when it begins, when a page is
+    #: loaded again, and after a connect that failed; Faye when it sends other messages with it.
+    hurried: bool = attrs.field(init=False)
 
-    @property
-    def hurried(self) -> bool:
-        """Whether the client wants it answered at once. CometD does when it begins, when a page is
-        loaded again, and after a connect that failed; Faye when it sends other messages with it."""
-        return self.alone and milliseconds(self.message.get("advice"), "timeout") == 0
+    def __attrs_post_init__(self) -> None:
+        timeout = milliseconds(self.message.get("advice"), "timeout")
+        self.hurried = self.alone and timeout == 0
 
     def on_due(self, now: float) -> float | None:
         """It was held for as long as it may be."""
@@ -284,6 +285,9 @@ class Connects:
         finished = self._outgoing.finish_reply(reply, session, connect.message)
         if finished is not None:
             parts.append(finished)
+        # It stays until the next one has come, and what came with it may be large.
+        connect.message = {"id": connect.message.get("id")}
+        connect.others = ()
         self._reply(connect, parts)
 
     def _reply(self, connect: MetaConnect, parts: Sequence[bytes]) -> None:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 VERSION = "1.0"
 
+#: Characters of a message's id, at most: those of a connect are kept until the next one comes.
+MAX_ID = 256
+
 #: A reply that is ready; one that comes later; or none, as for a connect.
 Answer = bytes | None | Deferred[bytes | None]
 
@@ -369,7 +372,9 @@ def _ready(reply: Deferred[bytes | None]) -> Answer:
 
 
 def _is_scalar(id: object) -> bool:
-    return id is None or isinstance(id, str | int | float)
+    if isinstance(id, str):
+        return len(id) <= MAX_ID
+    return id is None or isinstance(id, int | float)
 
 
 def _check_version(message: Message) -> None:

@@ -13,12 +13,12 @@ source can give it again, else the oldest messages that nobody can give again ar
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from cometd_chat.bayeux.messages import encode
+from cometd_chat.bayeux.messages import encode, weight
 
 if TYPE_CHECKING:
     from cometd_chat.bayeux.sources import ChannelSource
@@ -53,6 +53,8 @@ class EventMessage:
     kept: Kept | None = None
     json: bytes = attrs.field(init=False)
     _replayed: EventMessage | None = attrs.field(init=False, default=None)
+    #: In how many queues it is, of those that send it as it is.
+    holders: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self.json = encode(self.fields)
@@ -68,6 +70,11 @@ class EventMessage:
             shown = {**(data if isinstance(data, dict) else {"payload": data}), "event": place}
             self._replayed = EventMessage(self.channel, {**self.fields, "data": shown})
         return self._replayed
+
+    @property
+    def weight(self) -> int:
+        """About as many bytes as it takes while anybody keeps it."""
+        return len(self.json) + weight(self.json)
 
 
 @attrs.define(eq=False)
@@ -102,11 +109,20 @@ class SessionQueue:
 
     :param max_messages: waiting and unconfirmed together.
     :param max_bytes: the same, in about as many bytes of memory.
+    :param account: told how many bytes more, or fewer, this queue makes the process keep: what is
+        in others as well is kept once.
     """
 
-    def __init__(self, max_messages: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        max_messages: int,
+        max_bytes: int,
+        account: Callable[[int], object] = lambda change: None,
+    ) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
+        self._account = account
+        self._counts = True
         self._sent: deque[Queued] = deque()
         self._waiting: deque[Queued] = deque()
         self._bytes = 0
@@ -140,6 +156,11 @@ class SessionQueue:
         return self._waiting[0].number - 1 if self._waiting else self._last_number
 
     @property
+    def size(self) -> int:
+        """Bytes in it, as if nobody else had them."""
+        return self._bytes
+
+    @property
     def has_room(self) -> bool:
         """Whether it is at most half full: a source that was refused may go on."""
         return len(self) * 2 <= self._max_messages and self._bytes * 2 <= self._max_bytes
@@ -167,6 +188,8 @@ class SessionQueue:
         self._waiting.append(queued)
         self._bytes += queued.size
         self._urgent += not lazy
+        if self._counts:
+            self._account(_kept(queued))
         return True
 
     def _fits(self, queued: Queued) -> bool:
@@ -191,7 +214,26 @@ class SessionQueue:
             self._sent = deque(each for each in self._sent if each.number not in gone)
             self._waiting = deque(each for each in self._waiting if each.number not in gone)
             self._urgent = sum(not each.lazy for each in self._waiting)
+            self._forget(dropping)
         return True
+
+    def clear(self) -> None:
+        """Drop everything."""
+        everything = [*self._sent, *self._waiting]
+        self.dropped += len(self._waiting)
+        self._sent.clear()
+        self._waiting.clear()
+        self._bytes = self._urgent = 0
+        self._forget(everything)
+
+    def retire(self) -> None:
+        """Its session has ended: from now it counts for nothing, though it may yet be confirmed."""
+        self._forget([*self._sent, *self._waiting])
+        self._counts = False
+
+    def _forget(self, gone: Sequence[Queued]) -> None:
+        if self._counts and gone:
+            self._account(-sum(map(_forgotten, gone)))
 
     def take(self, max_messages: int, max_bytes: int) -> list[Queued]:
         """The next messages to send, lazy ones too; they stay until they are confirmed.
@@ -241,11 +283,31 @@ class SessionQueue:
         confirmed: Confirmed = {}
         put_back = list(_pop_until(self._waiting, number))
         self._urgent -= len(put_back)  # which are never lazy
-        for queued in [*_pop_until(self._sent, number), *put_back]:
+        gone = [*_pop_until(self._sent, number), *put_back]
+        for queued in gone:
             self._bytes -= queued.size
             if queued.source is not None:
                 confirmed[queued.source, queued.event.channel] = queued.position
+        self._forget(gone)
         return confirmed
+
+
+def _kept(queued: Queued) -> int:
+    """Bytes that are kept for a message since it is in a queue now."""
+    event = queued.event
+    if queued.json is not event.json:
+        return queued.size
+    event.holders += 1
+    return _OVERHEAD + event.weight if event.holders == 1 else _OVERHEAD
+
+
+def _forgotten(queued: Queued) -> int:
+    """Bytes that are kept no longer since it has left."""
+    event = queued.event
+    if queued.json is not event.json:
+        return queued.size
+    event.holders -= 1
+    return _OVERHEAD if event.holders else _OVERHEAD + event.weight
 
 
 def _pop_until(items: deque[Queued], number: int) -> Iterator[Queued]:

@@ -12,6 +12,7 @@ goes wrong takes no other with it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -29,10 +30,11 @@ from cometd_chat.bayeux.messages import Bounds, Message, decode_all, encode
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Identity, Policy
 from cometd_chat.bayeux.queue import EventMessage, Kept
-from cometd_chat.bayeux.session import Session
+from cometd_chat.bayeux.session import PATTERN, SESSION, Session
 from cometd_chat.bayeux.sources import ChannelSource, Places
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import NotFound, ShuttingDown
+from cometd_chat.transports.budget import MemoryBudget
 
 #: Answers what is published to a service channel; raises a `ChatError` or a `Fault` to refuse it.
 Service = Callable[[Session, Message], "Awaitable[None] | None"]
@@ -40,6 +42,9 @@ Service = Callable[[Session, Message], "Awaitable[None] | None"]
 #: Seconds that clients have to say what has arrived when the server stops: as long as a socket has
 #: to answer our close.
 PART_WITHIN = 2.0
+
+#: Seconds after which a client whose session had to go shakes hands anew.
+RENEW_AFTER = 5.0
 
 #: Random bytes in a clientId, which is shown in twice as many hexadecimal digits.
 _ID_BYTES = 20
@@ -96,6 +101,7 @@ class BayeuxServer:
     :param free: trees of channels that are free for publishing, such as ``/app/**``.
     :param sources: who keeps other trees.
     :param log: the one that they keep them in, for the server's own code; None when there is none.
+    :param memory: where what is kept for sessions counts; by default a budget of its own.
     :raises InvalidChannel: a free tree is no pattern.
     """
 
@@ -114,10 +120,12 @@ class BayeuxServer:
         options: BayeuxOptions | None = None,
         bounds: Bounds | None = None,
         log: Places | None = None,
+        memory: MemoryBudget | None = None,
     ) -> None:
         self.log = log
         self.options = BayeuxOptions() if options is None else options
         self.bounds = Bounds() if bounds is None else bounds
+        self.memory = MemoryBudget() if memory is None else memory
         self.policy = policy
         self.extensions: list[Extension] = list(extensions)
         self.listeners = Listeners()
@@ -129,6 +137,7 @@ class BayeuxServer:
         self.broadcast = Broadcast(self.options, self.extensions, self.chain)
         self.connects = Connects(reaper, soon, self.options, self, self.confirm)
         self._reaper = reaper
+        self._soon = soon
         self._random_bytes = random_bytes
         self._free = [parse_pattern(each) for each in free]
         self._sources = list(sources)
@@ -329,6 +338,7 @@ class BayeuxServer:
         """A session subscribed."""
         new = pattern not in self.broadcast.subscriptions
         session.subscriptions[pattern] = None
+        self._count_pattern(session, PATTERN + len(pattern))
         self.broadcast.subscriptions.add(pattern, session)
         if new:
             self._tell(self.listeners.channel_added, pattern)
@@ -339,12 +349,17 @@ class BayeuxServer:
         if pattern not in session.subscriptions:
             return
         del session.subscriptions[pattern]
+        self._count_pattern(session, -PATTERN - len(pattern))
         self.broadcast.subscriptions.remove(pattern, session)
         for source in self.sources_of(pattern):
             self._guarded("closing a source failed", source.close, session, pattern)
         self._tell(self.listeners.unsubscribed, session, pattern)
         if pattern not in self.broadcast.subscriptions:
             self._tell(self.listeners.channel_removed, pattern)
+
+    def _count_pattern(self, session: Session, change: int) -> None:
+        session.patterns_size += change
+        self.account(change)
 
     # -- sessions
 
@@ -362,6 +377,8 @@ class BayeuxServer:
         session = Session(id, identity, Binding(peer, now), self, self.options, now)
         session.replays = peer.replays
         self.sessions[id] = session
+        self.memory.add(session)
+        self.account(SESSION)
         # From birth: one who never connects must not stay.
         self._reaper.schedule(session, session.patience)
         self._tell(self.listeners.session_added, session)
@@ -407,6 +424,8 @@ class BayeuxServer:
         self.connects.forget(session, wait=tell)
         for pattern in list(session.subscriptions):
             self.unsubscribe(session, pattern)
+        session.queue.retire()
+        self.memory.remove(session, SESSION, "bayeux")
         self._dropped.pop(session, None)
         self._tell(self.listeners.session_removed, session, timed_out)
 
@@ -430,6 +449,15 @@ class BayeuxServer:
             choked, session.choked = session.choked, {}
             for source in choked:
                 self._guarded("resuming a source failed", source.resume, session)
+
+    def account(self, change: int) -> None:
+        """See `SessionHost.account`."""
+        self.memory.account(change, "bayeux")
+
+    def shed(self, session: Session) -> None:
+        """See `SessionHost.shed`."""
+        # She may be in the middle of a broadcast, or of a request of hers.
+        self._soon(partial(session.renew, RENEW_AFTER))
 
     def refine(self, session: Session, event: EventMessage) -> bytes | None:
         """See `SessionHost.refine`."""

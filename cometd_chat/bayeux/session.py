@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: What a client is advised to do whose session was ended: to stay away.
 _STAY_AWAY: Mapping[str, Any] = {"reconnect": "none", "interval": 0}
 
+#: What a session costs, about, and each pattern of its subscriptions beside its text, in bytes.
+SESSION, PATTERN = 4096, 500
+
 #: So many replies to connects can be unconfirmed: more than a client ever has.
 _MAX_BATCHES = 64
 
@@ -64,6 +67,12 @@ class SessionHost(Protocol):
 
     def refine(self, session: Session, event: EventMessage) -> bytes | None:
         """The JSON of an event as her own extensions want it; None when they drop it."""
+
+    def account(self, change: int) -> None:
+        """So many bytes more, or fewer, are kept for sessions."""
+
+    def shed(self, session: Session) -> None:
+        """So much is kept for all that this session has to go."""
 
 
 class Habits:
@@ -125,17 +134,21 @@ class Session:
         self.id = id
         self.identity = identity
         self.binding = binding
-        self.queue = SessionQueue(options.max_queue_messages, options.max_queue_bytes)
+        self.queue = SessionQueue(
+            options.max_queue_messages, options.max_queue_bytes, host.account
+        )
         #: For the server's own code, such as a service's notes on her.
         self.attributes: dict[str, object] = {}
         self.extensions: list[Extension] = []
         self.subscriptions: dict[str, None] = {}
+        #: Bytes that are kept for these.
+        self.patterns_size = 0
         self.broadcast_to_publisher = options.broadcast_to_publisher
         #: Whether her client confirms by number, see `AckExtension`.
         self.acknowledged = False
         #: Whether her client asks for the place of messages that are kept, see `ReplayExtension`.
         self.replays = False
-        self.ended = False
+        self.ended = self.is_shed = False
         #: What her client is advised to do when the session has ended.
         self.farewell = _STAY_AWAY
         #: When she last asked for something other than a connect, and was last sent something.
@@ -192,7 +205,7 @@ class Session:
         :param position: of the event in its channel; grows.
         :returns: False when there is no room: `ChannelSource.resume` will say when there is.
         """
-        if self.ended:
+        if self.over:
             return True
         if source in self.choked:
             return False
@@ -213,7 +226,7 @@ class Session:
         :param lazy: seconds that it may wait for others; None for no waiting.
         :returns: False when it was dropped.
         """
-        if self.ended:
+        if self.over:
             return False
         json = self._host.refine(self, event) if self.extensions else event.json
         if json is None or not self.queue.append(event, json, lazy=lazy is not None):
@@ -249,6 +262,23 @@ class Session:
             _, sent = self._batches.popitem(last=False)
         if sent:
             self._host.confirm(self, sent)
+
+    # -- a holder of the budget; see `budget.Holder`
+
+    @property
+    def over(self) -> bool:
+        """Whether she has ended, or is about to for want of memory."""
+        return self.ended or self.is_shed
+
+    def measure(self) -> int:
+        """How many bytes are kept for her, as if for her alone."""
+        return SESSION + self.queue.size + self.patterns_size
+
+    def shed(self, size: int) -> None:
+        """Forget what waits for her. What was said in rooms she can have again."""
+        self.is_shed = True
+        self.queue.clear()
+        self._host.shed(self)
 
     # -- Due
 

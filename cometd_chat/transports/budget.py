@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from cometd_chat.errors import MemoryShort
+
 #: Bytes, where nothing else is said.
 LIMIT = 256 * 1024 * 1024
 
@@ -21,6 +23,9 @@ LIMIT = 256 * 1024 * 1024
 #: of Bayeux sessions.
 Kind = Literal["streams", "answers", "requests", "bayeux"]
 KINDS: tuple[Kind, ...] = ("streams", "answers", "requests", "bayeux")
+
+#: Seconds after which whoever was refused may come again.
+_RETRY = 5
 
 #: So many that are over may stay in the list, however few others there are.
 _KEEP_OVER = 8
@@ -41,6 +46,14 @@ class Holder(Protocol):
     @property
     def over(self) -> bool:
         """Whether it has ended, and is counted no longer."""
+
+
+def memory_short() -> MemoryShort:
+    """The error for somebody whose request is refused for want of memory."""
+    return MemoryShort(
+        "The daemon holds as much for its clients as it may: try again in a moment.",
+        retry_after=_RETRY,
+    )
 
 
 class MemoryBudget:
@@ -93,6 +106,16 @@ class MemoryBudget:
             self.relieve()
         elif change < 0 and self.held <= self.limit:
             self.trigger = self.limit
+
+    def require(self, size: int) -> None:
+        """See that there is room for something that can't be shed once it is there.
+
+        :raises MemoryShort: there is none, and nobody is left to make it.
+        """
+        if self.held + size > self.limit:
+            self.relieve()
+        if self.held + size > self.limit:
+            raise memory_short()
 
     def relieve(self) -> None:
         """Measure all, and shed those for whom most is held until there is some room again."""

@@ -37,12 +37,11 @@ from cometd_chat.errors import (
     ChatError,
     HeadTooLarge,
     InvalidRequest,
-    MemoryShort,
     RequestTimeout,
 )
 from cometd_chat.transports import below, refusals
 from cometd_chat.transports.body import IncomingBody
-from cometd_chat.transports.budget import MemoryBudget
+from cometd_chat.transports.budget import MemoryBudget, memory_short
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.held import PeerListener
 from cometd_chat.transports.lane import Lane
@@ -67,9 +66,6 @@ _MOST_DIGITS = 18
 #: Who has sent so many bytes of a body is told that it took too long. Who trickles is no client
 #: that waits for an answer: that would be one more thing to be left unread.
 _WORTH_AN_ANSWER = 1024
-
-#: Seconds after which whoever was refused for want of memory may come again.
-_RETRY = 5
 
 
 class ChannelSite(Protocol):
@@ -600,12 +596,7 @@ class LimitedChannel(HTTPChannel):
     def shed(self, size: int) -> None:
         """See `budget.Holder`."""
         if self._pace.phase in (Phase.HEAD, Phase.BODY):
-            self.refuse(
-                MemoryShort(
-                    "The daemon holds as much for its clients as it may: try again in a moment.",
-                    retry_after=_RETRY,
-                )
-            )
+            self.refuse(memory_short())
             self._count()
         else:
             self._let_be()

@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 
 from cometd_chat.bayeux import faults
 from cometd_chat.bayeux.exchange import Peer
-from cometd_chat.bayeux.messages import Message, array, encode
+from cometd_chat.bayeux.messages import Message, array, encode, weight
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.limits import Limits
 from cometd_chat.comet import CometContext, Reaper
@@ -43,6 +43,9 @@ from cometd_chat.web.peers import Peers, is_forwarded
 _Found = TypeVar("_Found")
 
 PATH = "/cometd"
+
+#: Messages of so many bytes are not counted while they are handled or held, as most are not.
+FEW = 512
 
 LONG_POLLING, CROSS_ORIGIN = "long-polling", "cross-origin-long-polling"
 CALLBACK_POLLING = "callback-polling"
@@ -111,6 +114,7 @@ class HttpExchange:
 
     :param callback: the function that a script calls with the reply; None for plain JSON.
     :param limited: whether it counts among the requests that its address may hold.
+    :param size: bytes of its messages, as Python holds them; 0 for so few that nobody counts them.
     """
 
     line = None
@@ -122,6 +126,7 @@ class HttpExchange:
         peer: Peer,
         callback: str | None,
         limited: bool,
+        size: int,
     ) -> None:
         self.peer = peer
         self._bayeux = bayeux
@@ -129,8 +134,9 @@ class HttpExchange:
         self._request = request
         self._callback = callback
         self._limited = limited
+        self._size = size
         self._counts = bayeux.ledger.door(f"bayeux-{peer.transport}")
-        self._held = self._over = False
+        self._held = self._over = self._is_handled = False
 
     def begin(self) -> None:
         """Count it, and watch its peer.
@@ -139,6 +145,10 @@ class HttpExchange:
         """
         if self._limited:
             self._bayeux.limits.hold(self.peer.address)
+        if self._size:
+            memory = self._bayeux.ledger.memory
+            memory.add(self)
+            memory.account(self._size, "requests")
         self._request.hold(self)
 
     def hold(self, seconds: float) -> None:
@@ -163,6 +173,33 @@ class HttpExchange:
         self.delivery.written(self._request.receipt())
         self._request.release()
 
+    def handled(self, result: None) -> None:
+        """Its messages are handled, or one of them is a connect that is held."""
+        self._is_handled = True
+        self._forget_messages()
+
+    def _forget_messages(self) -> None:
+        """Count its messages no longer, once nobody has them."""
+        if self._size and self._over and self._is_handled:
+            size, self._size = self._size, 0
+            self._bayeux.ledger.memory.remove(self, size, "requests")
+
+    # -- a holder of the budget, see `budget.Holder`
+
+    @property
+    def over(self) -> bool:
+        """Whether it is answered, or its peer gone. Messages that are being handled stay."""
+        return self._over
+
+    def measure(self) -> int:
+        """See `budget.Holder`."""
+        return self._size
+
+    def shed(self, size: int) -> None:
+        """See `budget.Holder`."""
+        self.lost()
+        self._request.cut()
+
     def lost(self) -> None:
         """The peer is gone."""
         if self._end():
@@ -175,6 +212,7 @@ class HttpExchange:
             self._counts.held -= 1
         if first and self._limited:
             self._bayeux.limits.let_go(self.peer.address)
+        self._forget_messages()
         return first
 
 
@@ -245,13 +283,14 @@ class Bayeux:
         lines = _remembered(request, _Lines, lambda: _lines(request))
         bodies, is_form = _payload(request, lines)
         transport = CROSS_ORIGIN if is_form and lines.foreign else LONG_POLLING
+        size = self._room_for(bodies)
         messages = self.server.decode(*bodies)
         peer = _remembered(
             request,
             (Peer, transport),
             lambda: self._peer(request, transport, cookies=lines.cookies),
         )
-        self._process(request, messages, peer, cookies=lines.cookies)
+        self._process(request, messages, peer, cookies=lines.cookies, size=size)
 
     def _open_script(self, request: Any) -> bytes | None:
         fields = parameters.query(request, strict=False)
@@ -269,8 +308,9 @@ class Bayeux:
             return b""
         # Any page can load a script, with its reader's cookies: they must not count here.
         peer = self._peer(request, CALLBACK_POLLING, cookies=False)
+        size = self._room_for(texts)
         messages = self.server.decode(*texts)
-        self._process(request, messages, peer, cookies=False, callback=callback)
+        self._process(request, messages, peer, cookies=False, size=size, callback=callback)
         return None
 
     def _check_script(self, request: Any) -> None:
@@ -290,6 +330,17 @@ class Bayeux:
         if is_foreign(request) or may_hide or (page.netloc and page.netloc != host):
             raise CrossSite("Only pages of this server, and of --allow-origin, can do that.")
 
+    def _room_for(self, bodies: Sequence[bytes | str]) -> int:
+        """Bytes of some messages, as Python will hold them.
+
+        :raises MemoryShort: there is no room for them.
+        """
+        if sum(map(len, bodies)) <= FEW:
+            return 0
+        size = sum(map(weight, bodies))
+        self.ledger.memory.require(size)
+        return size
+
     def _process(
         self,
         request: Any,
@@ -297,10 +348,12 @@ class Bayeux:
         peer: Peer,
         *,
         cookies: bool,
+        size: int,
         callback: str | None = None,
     ) -> None:
         if self.server.stopping:
-            self.server.part(messages, HttpExchange(self, request, peer, callback, limited=False))
+            exchange = HttpExchange(self, request, peer, callback, limited=False, size=0)
+            self.server.part(messages, exchange)
             _cut_off(request)
             return
         channels = [message.get("channel") for message in messages]
@@ -310,9 +363,11 @@ class Bayeux:
         if peer.offered_browser is not None:
             request.setHeader("set-cookie", self._browser_cookie(BROWSER_COOKIE, request, peer))
         limited = "/meta/connect" in channels
-        exchange = HttpExchange(self, request, peer, callback, limited)
+        exchange = HttpExchange(self, request, peer, callback, limited, size)
         exchange.begin()
-        self.server.process(messages, exchange)
+        handling = self.server.process(messages, exchange)
+        if size:
+            handling.addCallback(exchange.handled)
 
     # -- lines
 

@@ -30,6 +30,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.bayeux.session import Session
 from cometd_chat.bayeux.sources import ChannelSource
 from cometd_chat.comet.reaper import Reaper
+from cometd_chat.transports.budget import LIMIT, MemoryBudget
 
 POLL, PUSH, STREAM = "long-polling", "websocket", "eventsource"
 KINDS = (POLL, PUSH, STREAM)
@@ -110,8 +111,10 @@ class World:
         free: Sequence[str] = ("/app/**",),
         sources: Sequence[ChannelSource] = (),
         extensions: Sequence[Extension] | None = None,
+        limit: int = LIMIT,
     ) -> None:
         self.clock = Clock()
+        self.memory = MemoryBudget(limit)
         self.reaper = Reaper(self.clock)
         self._random = itertools.count(1)
         self.server = BayeuxServer(
@@ -123,6 +126,7 @@ class World:
             sources=sources,
             extensions=[AckExtension()] if extensions is None else extensions,
             options=options,
+            memory=self.memory,
         )
 
     def turn(self) -> None:

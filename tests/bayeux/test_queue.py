@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cometd_chat.bayeux.queue import EventMessage, SessionQueue
+from cometd_chat.bayeux.queue import _OVERHEAD, EventMessage, SessionQueue
 from cometd_chat.bayeux.sources import ChannelSource
 
 LOG = cast(ChannelSource, "the log")  # told apart by identity only
@@ -159,10 +159,14 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = SessionQueue(6, 10_000)
+        self.accounted = 0
+        self.queue = SessionQueue(6, 10_000, self.account)
         self.sent: list[int] = []
         self.waiting: list[int] = []
         self.next = 1
+
+    def account(self, change: int) -> None:
+        self.accounted += change
 
     @rule(lazy=st.booleans())
     def append(self, lazy: bool) -> None:
@@ -196,6 +200,62 @@ class Model(RuleBasedStateMachine):
         assert self.queue.unconfirmed == len(self.sent)
         if self.sent:
             assert self.queue.last_sent == self.sent[-1]
+        assert (self.accounted > 0) is bool(self.sent or self.waiting)
+        everything = [*self.queue._sent, *self.queue._waiting]
+        assert self.accounted == sum(each.event.weight + _OVERHEAD for each in everything)
+        assert all(each.event.holders == 1 for each in everything)
+
+    @rule(retired=st.booleans())
+    @precondition(lambda self: len(self.queue) == 6)
+    def clear(self, retired: bool) -> None:
+        if retired:
+            self.queue.retire()
+            assert self.accounted == 0
+            self.queue.clear()
+            self.queue._counts = True
+        else:
+            self.queue.clear()
+        self.sent, self.waiting = [], []
+
+
+def test_what_is_shared_is_kept_once() -> None:
+    """Ten sessions with the same hundred messages keep those once, and a place for each."""
+    kept = [0]
+
+    def account(change: int) -> None:
+        kept[0] += change
+
+    shared = [event("x" * 1000) for _ in range(100)]
+    queues = [SessionQueue(1000, 2**20, account) for _ in range(10)]
+    for each in shared:
+        for queue in queues:
+            queue.append(each)
+    weights = sum(each.weight for each in shared)
+    assert kept[0] == weights + 10 * 100 * _OVERHEAD
+    own = b'{"its":"own"}'
+    queues[0].append(shared[0], own)
+    assert kept[0] == weights + 10 * 100 * _OVERHEAD + len(own) + _OVERHEAD
+    for queue in queues:
+        queue.take(1000, 2**20)
+        queue.confirm(50)
+    assert kept[0] == weights // 2 + 10 * 50 * _OVERHEAD + len(own) + _OVERHEAD
+    for queue in queues:
+        queue.clear()
+    assert kept[0] == 0
+
+
+def test_what_is_dropped_for_want_of_room_is_kept_no_longer() -> None:
+    kept = [0]
+
+    def account(change: int) -> None:
+        kept[0] += change
+
+    queue = SessionQueue(8, 2**20, account)
+    for number in range(100):
+        queue.append(event(number))
+    assert queue.dropped
+    everything = [*queue._sent, *queue._waiting]
+    assert kept[0] == sum(each.event.weight + _OVERHEAD for each in everything)
 
 
 def test_model() -> None:

@@ -387,6 +387,24 @@ def test_a_client_that_takes_nothing_is_paused_and_misses_nothing(make_site: Mak
     assert [each["data"]["id"] for each in alice.delivered] == list(range(1, 5001))
 
 
+def test_one_for_whom_too_much_waits_has_to_go_and_misses_nothing(make_site: MakeSite) -> None:
+    """At the ceiling its session is let go of; the log has what it had."""
+    site = make_site(memory_ceiling=4 * 2**20)
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    bob = Client(site, name="bob").joined("/chat/dev")
+    for room, count in (("lobby", 148), ("dev", 140)):
+        site.fill(count, room, text="y" * 7000 + "{}")
+    memory = site.factory.memory
+    assert memory.shed == 1
+    assert memory.of("bayeux") < memory.limit * 3 // 4
+    told = alice.ask("/meta/connect", connectionType=alice.kind)
+    assert told["error"].startswith("402")
+    assert told["advice"]["reconnect"] == "handshake"
+    assert [text.removeprefix("y" * 7000) for text in bob.texts] == list(map(str, range(149, 289)))
+    back = Client(site, token=alice.token).joined("/chat/lobby")
+    assert [text.removeprefix("y" * 7000) for text in back.texts] == list(map(str, range(1, 149)))
+
+
 # -- who is there
 
 
