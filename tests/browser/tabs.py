@@ -10,6 +10,8 @@ policy, or a request that failed, is kept until the test looks.
 
 from __future__ import annotations
 
+from time import monotonic
+
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, expect
 
 from tests.daemon.talk import metric
@@ -90,11 +92,37 @@ class Window:
             self.failures.append(f"{request.failure} {request.url}")
 
 
+#: Seconds of a page's time in which none of its short requests is taken for lost.
+STEP = 0.5
+
+
 class Tab:
     """One page of the chat."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        self._unanswered: set[Request] = set()
+        page.on("request", self._note_asked)
+        page.on("requestfinished", self._note_answered)
+        page.on("requestfailed", self._note_answered)
+
+    def _note_asked(self, request: Request) -> None:
+        # Those for events are answered for as long as they are held.
+        if "/api/v1/events/" not in request.url:
+            self._unanswered.add(request)
+
+    def _note_answered(self, request: Request) -> None:
+        self._unanswered.discard(request)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass on the page's clock, no faster than its requests are answered: a page that
+        waits in vain for an answer has reason to doubt its line."""
+        for _ in range(round(seconds / STEP)):
+            self.page.clock.run_for(round(STEP * 1000))
+            deadline = monotonic() + PATIENCE / 1000
+            while self._unanswered:
+                assert monotonic() < deadline, f"no answer to {self._unanswered}"
+                self.page.wait_for_timeout(10)
 
     def is_live(self, door: str | None = None) -> None:
         """Wait until it is live, by a door."""

@@ -158,9 +158,9 @@ def test_a_quiet_room_keeps_its_stream(make_window: MakeWindow, tmp_path: Path) 
         ada.page.reload()
         ada.is_live("frame")
         # The page looks now and then whether there is something that did not come.
-        with ada.page.expect_response("**/api/v1/rooms?*"):
-            ada.page.clock.run_for(15_500)
-        ada.page.clock.run_for(8_000)
+        with ada.page.expect_response("**/api/v1/rooms"):
+            ada.pass_time(15.5)
+        ada.pass_time(8)
         say(daemon.port, log_in(daemon.port, "Heidi"), "at last")
         ada.hears("at last")
         ada.is_live("frame")
