@@ -134,9 +134,7 @@ class Session:
         self.id = id
         self.identity = identity
         self.binding = binding
-        self.queue = SessionQueue(
-            options.max_queue_messages, options.max_queue_bytes, host.account
-        )
+        self.queue = SessionQueue(options.max_queue_messages, options.max_queue_bytes, host.account)
         #: For the server's own code, such as a service's notes on her.
         self.attributes: dict[str, object] = {}
         self.extensions: list[Extension] = []

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 
 class Places(Protocol):
-    """The log behind channels that are kept, as far as one has to know it to say where one stands.
-    """
+    """The log behind channels that are kept, as far as it takes to say where one stands."""
 
     @property
     def last_id(self) -> int:

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 PAGE_EVENTS = 200
 PAGE_BYTES = 256 * 1024
 
-#: So many pages of the tail are kept, for clients who come back with equal cursors.
+#: So many pages of the tail are kept, for clients who come back with equal cursors, and so many
+#: bytes of events in them. What is made of them for each door is kept as well, and counted nowhere
+#: else: at most two dozen times that.
 _PAGES = 64
+_PAGES_BYTES = 1024 * 1024
 
 
 class View:
@@ -69,6 +72,7 @@ class Readership:
         self._last_words: tuple[Batch | None, str, Batch | None] = (None, "", None)
         self._pages: dict[tuple[int, tuple[str, ...]], tuple[Batch | None, bool]] = {}
         self._pages_until = 0
+        self._pages_bytes = 0
 
     def batch(self, told: Sequence[CometEvent]) -> Batch:
         """What the engine tells, as it is written. In a fan-out all are told the same object."""
@@ -109,9 +113,14 @@ class Readership:
         """
         if position >= self.feed.last_id:
             return None, True
-        if self._pages_until != self.feed.last_id or len(self._pages) >= _PAGES:
+        if (
+            self._pages_until != self.feed.last_id
+            or len(self._pages) >= _PAGES
+            or self._pages_bytes >= _PAGES_BYTES
+        ):
             self._pages.clear()
             self._pages_until = self.feed.last_id
+            self._pages_bytes = 0
         key = (position, view.paths)
         page = self._pages.get(key)
         if page is None:
@@ -121,6 +130,7 @@ class Readership:
             shown = cut(found)
             page = (Batch(shown) if shown else None, len(shown) == len(found))
             self._pages[key] = page
+            self._pages_bytes += sum(map(size_of, shown))
         return page
 
 

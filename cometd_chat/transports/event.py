@@ -50,6 +50,14 @@ class Event:
 class Framed(Protocol):
     """What makes bytes of events; see `framings.Framing`."""
 
+    @property
+    def one_shot(self) -> bool:
+        """Whether the first events finish the response, which then has a length and no chunks."""
+
+    @property
+    def personal(self) -> bool:
+        """Whether clients have framings of their own at this door."""
+
     def frame(self, events: Sequence[Event]) -> bytes:
         """A batch of events, oldest first."""
 
@@ -72,6 +80,8 @@ class Batch:
     #: For each framing its bytes in a body, the same as a chunk (RFC 9112, section 7.1), and how
     #: many bytes of body that is: one number for all readers is one less to make for each.
     made: dict[Framed, tuple[bytes, bytes, int]] = attrs.field(init=False, factory=dict)
+    #: The last personal one of them. Others are forgotten: there are as many as clients like.
+    _personal: Framed | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         ids = [event.id for event in self.events if event.id is not None]
@@ -88,11 +98,16 @@ class Batch:
         return Batch(rest) if rest else None
 
     def make(self, framing: Framed) -> tuple[bytes, bytes, int]:
-        """See `made`; both are empty when there is nothing to say."""
+        """See `made`. Where nothing is said both are empty; of what is `one_shot` the chunk is."""
         made = self.made.get(framing)
         if made is None:
             data = framing.frame(self.events)
-            made = self.made[framing] = (data, chunk(data) if data else b"", len(data))
+            chunked = chunk(data) if data and not framing.one_shot else b""
+            if framing.personal:
+                if self._personal is not None:
+                    del self.made[self._personal]
+                self._personal = framing
+            made = self.made[framing] = (data, chunked, len(data))
         return made
 
     def framed(self, framing: Framed) -> bytes:

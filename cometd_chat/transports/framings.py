@@ -53,6 +53,10 @@ class Framing(Protocol):
     def one_shot(self) -> bool:
         """Whether the first events finish the response, as they do in polling."""
 
+    @property
+    def personal(self) -> bool:
+        """Whether clients have framings of their own at this door."""
+
     def begin(self) -> bytes:
         """What stands before the first event."""
 
@@ -67,6 +71,7 @@ class EachAlone(ABC):
     """A framing in which a batch is its events one after the other."""
 
     one_shot = False
+    personal = False
 
     def begin(self) -> bytes:
         return b""
@@ -226,6 +231,7 @@ class Poll:
     door = "poll"
     content_type = "application/json"
     one_shot = True
+    personal = False
 
     #: Events that only say where the client stands: `cursor` says it too.
     _positions = frozenset({"hello", "heartbeat"})
@@ -253,6 +259,7 @@ class Jsonp:
     door: ClassVar[str] = "jsonp"
     content_type: ClassVar[str] = "text/javascript; charset=utf-8"
     one_shot: ClassVar[bool] = True
+    personal: ClassVar[bool] = True
 
     #: Names with dots between, 64 characters at most, and nothing else: never a program of its own,
     #: nor a file of another kind.
@@ -376,6 +383,7 @@ class Classic:
     door: ClassVar[str] = "openchat"
     content_type: ClassVar[str] = "text/html; charset=utf-8"
     one_shot: ClassVar[bool] = False
+    personal: ClassVar[bool] = True
 
     head: str
     name: str

@@ -41,8 +41,9 @@ from cometd_chat.transports.receipt import Receipt
 #: general way's own number.
 MAX_WAITING = 16 * 1024
 
-#: So many paths are remembered with their routes.
+#: So many paths are remembered with their routes, and of so many bytes at most.
 MOST_FOUND = 1024
+LONGEST_FOUND = 512
 
 
 @attrs.frozen
@@ -132,7 +133,8 @@ class Lane:
         found = self._found.get((method, path))
         if found is None:
             found = self._look_for(method, path)
-            if found is not None and len(self._found) < MOST_FOUND:
+            remember = len(path) <= LONGEST_FOUND and len(self._found) < MOST_FOUND
+            if found is not None and remember:
                 self._found[method, path] = found
         return found
 

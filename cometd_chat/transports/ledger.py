@@ -66,6 +66,4 @@ class Ledger:
     def cut_slow(self, name: str, behind: int) -> None:
         """A reader of a door was cut, which was so many bytes behind."""
         self.slow_readers_cut += 1
-        self._log.info(
-            "cut a slow reader: {door}, {behind} bytes behind", door=name, behind=behind
-        )
+        self._log.info("cut a slow reader: {door}, {behind} bytes behind", door=name, behind=behind)

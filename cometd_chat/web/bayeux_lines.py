@@ -55,6 +55,7 @@ class LineFraming:
     door: str
     content_type: str
     one_shot: ClassVar[bool] = False
+    personal: ClassVar[bool] = False
 
     def begin(self) -> bytes:
         return b""

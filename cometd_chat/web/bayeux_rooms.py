@@ -51,6 +51,7 @@ PAGE = 200
 
 #: So many of the newest events are kept as messages, which are the same for all.
 _MOST_MADE = 2048
+_MOST_MADE_BYTES = 8 * 1024 * 1024
 
 _PLAIN = re.compile(r"[a-z0-9_-]+")
 
@@ -142,6 +143,7 @@ class RoomSource:
         self._readers: dict[Session, _Reader] = {}
         self._by_path: dict[str, dict[_Reader, None]] = {}
         self._made: OrderedDict[int, EventMessage | None] = OrderedDict()
+        self._made_bytes = 0
         # What was said and is on its way, and whether somebody is being told.
         self._said: list[CometEvent] = []
         self._telling = False
@@ -337,9 +339,13 @@ class RoomSource:
             data = {name: event.fields[name] for name in ("id", "room", "from", "text", "at")}
             channel = CHAT + segment_of(event.fields["room"])
             kept = Kept(id, event.fields["at"])
-            self._made[id] = self.server.event(channel, data, kept, ext={"cursor": event.cursor})
-            if len(self._made) > _MOST_MADE:
-                self._made.popitem(last=False)
+            made = self.server.event(channel, data, kept, ext={"cursor": event.cursor})
+            self._made[id] = made
+            self._made_bytes += _weight(made)
+            while len(self._made) > _MOST_MADE or self._made_bytes > _MOST_MADE_BYTES:
+                _, oldest = self._made.popitem(last=False)
+                self._made_bytes -= _weight(oldest)
+            return made
         return self._made[id]
 
     # -- what was said before
@@ -413,3 +419,7 @@ class RoomSource:
             if not self._put(reader, place, event):
                 return False
         return not reader.session.ended
+
+
+def _weight(message: EventMessage | None) -> int:
+    return 0 if message is None else message.weight

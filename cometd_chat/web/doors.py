@@ -454,9 +454,7 @@ class Doors:
         source = request.body if socket is None else socket
         if source is None:
             return
-        talk = Talk(
-            self._chat, asked.session, asked.rooms, reader, source, self._problems.count
-        )
+        talk = Talk(self._chat, asked.session, asked.rooms, reader, source, self._problems.count)
         if socket is not None:
             request.closing = socket.closed
             socket.listen(reader, talk, self._reaper)

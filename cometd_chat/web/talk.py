@@ -112,9 +112,7 @@ class Talk:
             self._add(InvalidRequest('Send {"type": "message", "room": "...", "text": "..."}.'))
             return
         parts = (fields.get("room", self._first), fields.get("text"), fields.get("client_id"))
-        self._add(
-            _Said(*(each if isinstance(each, str | None) else _NO_STRING for each in parts))
-        )
+        self._add(_Said(*(each if isinstance(each, str | None) else _NO_STRING for each in parts)))
 
     # -- posting
 
