@@ -30,8 +30,9 @@ Network = IPv4Network | IPv6Network
 
 #: Headers that proxies add, and programs on this machine have no reason to.
 _PROXYS = re.compile(
-    rb"forwarded|via|x-forwarded-.*|x-original-.*|x-proxy.*|x-envoy-.*|x-real-ip|x-client-ip"
-    rb"|x-cluster-client-ip|client-ip|true-client-ip|cf-.*|fastly-.*|cdn-loop|max-forwards",
+    rb"forwarded|via|x-forwarded(-.*)?|x-original-.*|x-proxy.*|x-envoy-.*|x-real-ip|x-client-ip"
+    rb"|x-cluster-client-ip|client-ip|true-client-ip|cf-.*|fastly-.*|fly-.*|x-amzn-.*|cdn-loop"
+    rb"|max-forwards",
     re.IGNORECASE,
 )
 

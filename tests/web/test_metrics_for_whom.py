@@ -26,6 +26,7 @@ OF_PROXIES = (
     *("Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "CF-Ray"),
     *("X-Envoy-External-Address", "Fastly-Client-IP", "X-Original-URI", "X-ProxyUser-Ip"),
     *("x-forwarded-for", "X-Cluster-Client-Ip", "Client-IP", "CDN-Loop", "Max-Forwards"),
+    *("X-Forwarded", "Fly-Client-IP", "X-Amzn-Trace-Id"),
 )
 
 
