@@ -11,10 +11,11 @@ import re
 from email import message_from_bytes
 from email.message import Message
 from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cometd_chat.chat.texts import bound_marks, is_visible
@@ -55,6 +56,11 @@ def shown(event: Seen) -> tuple[str, ...]:
     return event["room"], event["from"], event["text"]
 
 
+def as_shown(door: str, texts: Sequence[str]) -> list[str]:
+    """Texts as a door shows them."""
+    return [for_people(each) if door in ("text", "duplex") else each for each in texts]
+
+
 class TestTheSameConversation:
     def converse(self, site: MemorySite) -> None:
         """Three rooms' worth of words that are hard on one decoder or another."""
@@ -89,9 +95,9 @@ class TestTheSameConversation:
         wanted = [(each.context[6:], each.author, each.text.strip()) for each in recorded(site)]
         assert len(wanted) == {"before": 12, "after": 12, "between": 24}[when]
         for door, reader in readers.items():
-            as_shown = for_people if door in ("text", "duplex") else str
+            texts = as_shown(door, [text for _, _, text in wanted])
             assert [shown(each) for each in reader.of("message")] == [
-                (room, author, as_shown(text)) for room, author, text in wanted
+                (room, author, text) for (room, author, _), text in zip(wanted, texts, strict=True)
             ], door
 
     def test_event_by_event_where_they_are_json(self, site: MemorySite) -> None:
@@ -234,6 +240,7 @@ def in_pieces(data: bytes, places: list[int]) -> list[bytes]:
     return [data[begin:end] for begin, end in pairwise(cuts)] or [b""]
 
 
+@example(["a\u202eb\u2028c\U000e0041d"], [])
 @settings(max_examples=60)
 @given(st.lists(texts, min_size=1, max_size=4), st.lists(st.integers(0, 10**4), max_size=6))
 def test_any_text_said_by_a_socket_is_read_through_every_door(
@@ -252,10 +259,11 @@ def test_any_text_said_by_a_socket_is_read_through_every_door(
             for piece in in_pieces(data, places[::-1]):
                 socket.connection.send(piece)
         for door, reader in readers.items():
-            assert reader.texts() == said, door
+            assert reader.texts() == as_shown(door, said), door
         assert socket.texts() == said
 
 
+@example(["a\u202eb\u2028c\U000e0041d"], [], "\n", True)
 @settings(max_examples=60)
 @given(
     st.lists(lines, min_size=1, max_size=4),
@@ -276,6 +284,6 @@ def test_any_line_of_a_body_is_read_through_every_door(
                 talker.send(piece)
         talker.end()
         for door, reader in readers.items():
-            assert reader.texts() == said, door
-        assert talker.texts() == said
+            assert reader.texts() == as_shown(door, said), door
+        assert talker.texts() == as_shown("duplex", said)
         assert talker.response.complete
