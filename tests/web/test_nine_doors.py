@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from email import message_from_bytes
 from email.message import Message
 from itertools import pairwise
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
