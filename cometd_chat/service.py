@@ -24,6 +24,7 @@ from twisted.logger import globalLogPublisher
 
 from cometd_chat import __version__
 from cometd_chat.addresses import shown_address
+from cometd_chat.allocator import Allocator
 from cometd_chat.bayeux.extensions import AckExtension, ReplayExtension, TimesyncExtension
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.server import BayeuxServer
@@ -113,6 +114,8 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     log = SqlEventLog(database)
     chat = build_chat(settings, engine, log, SqlDirectory(database))
     metrics = build_metrics(settings, chat)
+    allocator = Allocator(reactor)
+    metrics.ledger.memory.when_shed = allocator.give_back_soon
     site = build_site(settings, chat, lambda: secret.key, reactor, embed, metrics)
     metrics_ports = ListeningPorts(
         () if settings.metrics is None else (settings.metrics,),
@@ -131,6 +134,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     return Daemon(
         [
             LogOutput.of_process(settings.log_level, globalLogPublisher, os.environ),
+            Lifetime("allocator", begin=allocator.begin),
             data,
             secret,
             Lifetime("open files", begin=raise_open_file_limit),

@@ -34,6 +34,7 @@ ROOMS = {
 #: The modules beside the rooms that join things; they may import everything, and each other.
 ROOF = {
     "service",
+    "allocator",
     "collector",
     "log_output",
     "parts",

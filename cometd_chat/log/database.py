@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, DeferredSemaphore, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -39,6 +39,10 @@ BUSY_TIMEOUT = 2.0
 
 #: How many reads run at once.
 READERS = 4
+
+#: How many are under way: those that run, and those whose results the reactor has not taken. While
+#: it is busy the threads would go on, and leave the results of all that wait in memory.
+UNDER_WAY = 2 * READERS
 
 #: Bytes that an idle write-ahead log keeps on the disk after a long reader has let it grow.
 WAL_KEPT = 16 * 1024 * 1024
@@ -107,6 +111,7 @@ class Database:
         self._writer: Writer | None = None
         self._readers = _Readers(0, READERS, name="comet-chat-readers")
         self._reading = 0
+        self._under_way = DeferredSemaphore(UNDER_WAY)
         self._closed: Deferred[None] | None = None
 
     def attach(self, appender: Appender) -> None:
@@ -151,8 +156,16 @@ class Database:
     def close(self) -> Deferred[None]:
         """Take nothing more; fires when all that was taken is stored and all threads are gone."""
         if self._closed is None:
+            self._hand_out_all()
             self._closed = succeed(None) if self._writer is None else self._writer.stop()
         return self._closed
+
+    def _hand_out_all(self) -> None:
+        """Let no read wait for its turn: the threads end when they have done what they have."""
+        waiting = len(self._under_way.waiting)
+        self._under_way.limit += waiting
+        for _ in range(waiting):
+            self._under_way.release()
 
     def append(self, draft: Draft) -> Deferred[Record]:
         """See `Writer.append`."""
@@ -179,7 +192,9 @@ class Database:
                 )
             )
         self._reading += 1
-        reading = deferToThreadPool(self._reactor, self._readers, self.read_now, query)
+        reading: Deferred[T] = self._under_way.run(
+            deferToThreadPool, self._reactor, self._readers, self.read_now, query
+        )
         # Who asked may leave and cancel what she waits for; her read runs on and counts until it
         # is done.
         shown: Deferred[T] = Deferred()

@@ -278,6 +278,22 @@ def forget_body(channel: Any) -> None:
     channel._transferDecoder = None
 
 
+def forget_unsent(transport: Any) -> None:
+    """Let go of what a connection that has ended was yet to send.
+
+    Nobody will send it. What refers to the connection may stay for a while: requests, in circles
+    with what handled them, for which Python looks seldom (`cometd_chat.collector`), and the sweep,
+    which forgets in its own time.
+    """
+    if hasattr(transport, "_tlsConnection"):
+        transport._appSendBuffer = []
+        getattr(getattr(transport, "_aggregator", None), "_buffer", []).clear()
+    tcp = _lowest(transport)
+    if hasattr(tcp, "dataBuffer"):
+        tcp.dataBuffer, tcp.offset = b"", 0
+        tcp._tempDataBuffer, tcp._tempDataLen = [], 0
+
+
 def is_at_rest(channel: Any) -> bool:
     """Whether a channel of HTTP/1.1 is between two requests, and nothing waits anywhere: nothing
     is lost when another protocol takes its place."""

@@ -11,6 +11,7 @@ is held pay for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from cometd_chat.errors import MemoryShort
@@ -79,6 +80,8 @@ class MemoryBudget:
         self._relieving = False
         #: How many holders had to let go.
         self.shed = 0
+        #: Told when some had to.
+        self.when_shed: Callable[[], object] = lambda: None
 
     def of(self, kind: Kind) -> int:
         """How many bytes of a kind are held, at most."""
@@ -121,7 +124,7 @@ class MemoryBudget:
         """Measure all, and shed those for whom most is held until there is some room again."""
         if self._relieving:
             return
-        self._relieving = True
+        self._relieving, before = True, self.shed
         try:
             measured = sorted(
                 (
@@ -141,3 +144,5 @@ class MemoryBudget:
             self._relieving = False
             # Looking at all in vain at each write would be worse than being over.
             self.trigger = max(self.limit, self.held + self.limit // 8)
+        if self.shed > before:
+            self.when_shed()

@@ -226,6 +226,7 @@ class LimitedChannel(HTTPChannel):
             self.receipt.over(reason)
         super().connectionLost(reason)
         below.forget_body(self)
+        below.forget_unsent(self.transport)
 
     def _leave_site(self) -> None:
         self.site.connection_over(self.transport)
@@ -599,8 +600,12 @@ class LimitedChannel(HTTPChannel):
             self.refuse(memory_short())
             self._count()
         else:
+            if self.receipt is not None:
+                self.receipt.closed()
             self._let_be()
             self._cut()
+            # At once: until the reactor's next turn there may be more of the kind.
+            below.forget_unsent(self.transport)
 
 
 def _too_large(limit: int) -> str:

@@ -242,11 +242,12 @@ class LaneConnection:
         self.lane.reaper.cancel(self)
         self._take_waiting()
         request, self._request, self._head = self._request, None, None
-        self.transport = None
+        transport, self.transport = self.transport, None
         if self.receipt is not None:
             self.receipt.over(reason)
         if request is not None:
             request.lost()
+        below.forget_unsent(transport)
 
     def readConnectionLost(self) -> None:
         """A peer that closes its half is gone for us."""

@@ -18,6 +18,7 @@ from twisted.internet.defer import CancelledError
 
 import cometd_chat.log
 from cometd_chat.errors import NameTaken, ShuttingDown, StorageUnavailable
+from cometd_chat.log.database import UNDER_WAY
 from cometd_chat.log.migrations import SchemaTooNew
 from cometd_chat.log.tables import metadata
 from tests.log.support import (
@@ -329,6 +330,18 @@ async def test_a_read_that_nobody_waits_for_counts_until_it_is_done(open_store: 
     while store.database._reading:
         await wait(store.database.write(lambda _: None))
     assert await wait(store.log.newest()) == {}
+
+
+@in_reactor
+async def test_few_results_wait_for_the_reactor(open_store: Opener) -> None:
+    """While it is busy the threads would fill the memory with the results of all that wait."""
+    store = open_store()
+    done: list[int] = []
+    reads = [store.database.read(lambda _: done.append(1)) for _ in range(5 * UNDER_WAY)]
+    # The reactor takes no result here, so that no other read has its turn.
+    assert len(store.database._under_way.waiting) == 4 * UNDER_WAY
+    await wait_all(reads)
+    assert len(done) == 5 * UNDER_WAY
 
 
 @in_reactor

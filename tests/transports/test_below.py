@@ -73,6 +73,18 @@ class TestTcp:
         assert 0 < there < 2**20
         assert below.behind(transport) == unsent + unacknowledged
 
+    def test_what_was_not_sent_is_let_go(self, tcp: tuple[Any, socket.socket]) -> None:
+        transport, _ = tcp
+        transport.write(b"x" * MUCH)
+        spin_until(lambda: below.unacknowledged(transport) > 0)
+        transport.write(b"y" * 1000)
+        transport.abortConnection()
+        below.forget_unsent(transport)
+        assert below.unsent(transport) == 0
+        assert not transport.dataBuffer
+        assert not transport._tempDataBuffer
+        spin_until(lambda: not transport.connected)
+
     def test_reading_brings_it_down_to_nothing(self, tcp: tuple[Any, socket.socket]) -> None:
         transport, client = tcp
         transport.write(b"x" * MUCH)
@@ -164,6 +176,15 @@ class TestTls:
 
         spin_until(all_taken)
         spin_until(lambda: below.behind(transport) == 0)
+
+    def test_what_was_not_sent_is_let_go(self, tls: tuple[Any, ssl.SSLSocket]) -> None:
+        transport, _ = tls
+        transport.write(b"x" * 1000)
+        reactor.iterate(0)
+        transport.write(b"y" * 1000)
+        transport.abortConnection()
+        below.forget_unsent(transport)
+        assert below.unsent(transport) == 0
 
     def test_what_tls_gathers_and_holds_back_counts(self, tls: tuple[Any, ssl.SSLSocket]) -> None:
         """Small writes wait for the reactor's next turn, and all for the end of the handshake."""

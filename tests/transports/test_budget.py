@@ -88,3 +88,16 @@ def test_one_that_has_ended_counts_no_longer() -> None:
     assert memory.held == 0
     memory.remove(stream, 0)
     assert memory.held == 0
+
+
+def test_who_wants_to_know_is_told_once_of_each_shedding() -> None:
+    cut: list[Stream] = []
+    told: list[int] = []
+    memory = MemoryBudget(1000)
+    memory.when_shed = lambda: told.append(memory.held)
+    streams = [Stream(memory, cut) for _ in range(11)]
+    for stream in streams[:10]:
+        stream.write(100)
+    assert told == []
+    streams[10].write(100)
+    assert told == [700]
