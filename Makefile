@@ -66,10 +66,6 @@ scripts:
 # Tests that start daemons, clients or browsers; all others are in memory (tests/test_layers.py).
 REAL := tests/browser tests/bayeux_clients tests/clients tests/daemon tests/faults tests/shown tests/test_packaging.py
 
-# What measures the machine's memory runs alone, and so does lynx, which shows nothing when a worker
-# of pytest-xdist starts it; all else real runs four files at a time, in the order of tests/conftest.py.
-ALONE := tests/faults tests/daemon/test_text_browsers.py
-
 # The pytest command, unlike `python -m pytest`, leaves the checkout out of sys.path. What it makes
 # of a test file before it runs is kept, whatever the caller thinks of such files.
 PYTEST := env -u PYTHONPATH -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -ra
@@ -92,9 +88,10 @@ memory-doors:
 memory-rest:
 	$(PYTEST) --ignore tests/web $(REAL:%=--ignore %)
 
+# They wait much, so that twice as many run as there are processors; who has nothing left to do takes
+# of what is another's. The order is that of tests/conftest.py.
 real:
-	$(PYTEST) --numprocesses 4 --dist loadfile --no-loadscope-reorder $(filter-out $(ALONE),$(REAL)) $(ALONE:%=--ignore %)
-	$(PYTEST) $(ALONE)
+	$(PYTEST) --numprocesses $(shell echo $$((2 * $$(nproc)))) --dist worksteal $(REAL)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -21,15 +21,19 @@ pytest_plugins = ["tests.chromium"]
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "") == "true"
 
-#: Slower tests, in the order in which they run after the others: the file that takes longest
-#: first, or all other workers would wait for the one that has it.
+#: Slower tests, in the order in which they run after the others: those that take longest alone come
+#: first, since no other worker can take a part of one.
 LATER = (
-    "browser/test_leader.py",
+    "faults/test_faults.py",
+    "daemon/test_kill.py",
+    "daemon/test_memory_bounds.py",
+    "daemon/test_vanished.py",
+    "bayeux_clients/test_together.py",
     "browser",
     "bayeux_clients",
+    "shown",
     "daemon",
     "clients",
-    "shown",
     "faults",
 )
 

@@ -118,13 +118,14 @@ class Visits:
         return visitor
 
     def close(self) -> None:
-        """All leave.
+        """All leave, and so do those who said something, so that their names are free.
 
         :raises AssertionError: something in their windows failed.
         """
         for visitor in self.visitors:
             visitor.window.close()
             visitor.log_out_elsewhere()
+        self.room.clear()
         for visitor in self.visitors:
             assert visitor.window.errors == []
             assert visitor.window.failures == []
