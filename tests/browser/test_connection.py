@@ -165,7 +165,8 @@ def test_a_door_that_is_blocked_gives_way_and_comes_back(visits: Visits) -> None
     ada.go(room.url)
     ada.is_live("stream")
     assert ada.fact("Door") == "fetch stream, for the time being"
-    assert ada.fact("Instead of") == "hidden iframe: the stream ended"
+    # Its error page or the silence is noticed first; which one is a matter of milliseconds.
+    assert ada.fact("Instead of").startswith("hidden iframe: ")
     room.say("Grace", "by the next door")
     ada.hears("by the next door")
     # The choice holds for the tab, and so does that it is a detour.
