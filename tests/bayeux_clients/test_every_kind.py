@@ -67,7 +67,7 @@ def test_wildcards(kind: Kind, channel: str, make_client: MakeClient, daemon: Da
     assert [each["successful"] for each in replies] == [True, True, True]
     for leaf in ("a", "a/b", "c"):
         assert alice.publish(f"{channel}/{leaf}", {"text": leaf})["successful"]
-    # A library tells its listeners one after the other: what is told after that shows that all were.
+    # A library tells its listeners one after the other: this one is told when all others were.
     alice.subscribe(f"{channel}-end")
     assert alice.publish(f"{channel}-end", {"text": "end"})["successful"]
     heard = [each for each in alice.hear("end") if each["data"]["text"] != "end"]
