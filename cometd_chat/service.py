@@ -24,7 +24,6 @@ from twisted.logger import globalLogPublisher
 
 from cometd_chat import __version__
 from cometd_chat.addresses import shown_address
-from cometd_chat.allocator import Allocator
 from cometd_chat.bayeux.extensions import AckExtension, ReplayExtension, TimesyncExtension
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.server import BayeuxServer
@@ -36,35 +35,34 @@ from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rooms import Rooms
 from cometd_chat.chat.sessions import Sessions
-from cometd_chat.collector import RareCollections
 from cometd_chat.comet import CometEngine, Reaper
-from cometd_chat.data import DataDirectory, SecretFile
+from cometd_chat.daemon.allocator import Allocator
+from cometd_chat.daemon.data_directory import DataDirectory, SecretFile
+from cometd_chat.daemon.gc_tuning import RareCollections
+from cometd_chat.daemon.lifecycle import Daemon, Lifetime, stop_by_signals
+from cometd_chat.daemon.log_output import LogOutput
+from cometd_chat.daemon.machine import memory_limit
+from cometd_chat.daemon.ports import ListeningPorts, announce, raise_open_file_limit
+from cometd_chat.daemon.settings import Options, Percent, Settings
+from cometd_chat.daemon.steady_clock import make_steady
+from cometd_chat.daemon.systemd import Notifier
+from cometd_chat.fastlane.connection import Lane
+from cometd_chat.gateways.bayeux_members import MemberSource
+from cometd_chat.gateways.bayeux_policy import ChatPolicy
+from cometd_chat.gateways.bayeux_rooms import RoomSource
 from cometd_chat.log.database import Database
 from cometd_chat.log.directory import Directory, SqlDirectory
 from cometd_chat.log.log import EventLog, Tail
 from cometd_chat.log.sql import SqlEventLog
-from cometd_chat.log_output import LogOutput
-from cometd_chat.machine import memory_limit
-from cometd_chat.parts import Daemon, Lifetime, stop_by_signals
-from cometd_chat.ports import ListeningPorts, announce, raise_open_file_limit
-from cometd_chat.settings import Options, Percent, Settings
-from cometd_chat.steady import make_steady
-from cometd_chat.systemd import Notifier
-from cometd_chat.transports import below
+from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.held import Manner
-from cometd_chat.transports.lane import Lane
-from cometd_chat.transports.ledger import Ledger
-from cometd_chat.transports.site import ChatSite
+from cometd_chat.transports.stats import Ledger
 from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
-from cometd_chat.web.bayeux import Bayeux
-from cometd_chat.web.bayeux_members import MemberSource
-from cometd_chat.web.bayeux_policy import ChatPolicy
-from cometd_chat.web.bayeux_rooms import RoomSource
+from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
-from cometd_chat.web.doors import Doors, Holding
 from cometd_chat.web.front import Front
 from cometd_chat.web.hosts import Hosts
 from cometd_chat.web.metrics import Metrics
@@ -74,6 +72,8 @@ from cometd_chat.web.pages import Pages
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens
+from cometd_chat.web.site import ChatSite
+from cometd_chat.web.transports import Doors, Holding
 
 __all__ = ["Options", "Settings", "build", "makeService"]
 
@@ -128,7 +128,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
         site,
         reactor,
         partial(announce, data, metrics_ports),
-        prepare=partial(below.make_lean, factory=site) if settings.fast_lane else None,
+        prepare=partial(twisted_internals.make_lean, factory=site) if settings.fast_lane else None,
     )
     collections = RareCollections()
     return Daemon(

@@ -20,10 +20,10 @@ from twisted.web.server import NOT_DONE_YET
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
+from cometd_chat.fastlane.connection import Lane
 from cometd_chat.transports.budget import LIMIT, MemoryBudget
-from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.refusals import Form
-from cometd_chat.transports.site import ChatSite
+from cometd_chat.web.site import ChatSite
 from tests.net import MemoryNet
 from tests.wire import Response
 

@@ -18,11 +18,11 @@ from twisted.web.server import NOT_DONE_YET
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import NotFound
-from cometd_chat.transports import below
+from cometd_chat.fastlane.connection import HotRoute, Lane, LaneConnection
+from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
-from cometd_chat.transports.lane import HotRoute, Lane, LaneConnection
 from cometd_chat.transports.refusals import Form
-from cometd_chat.transports.site import ChatSite
+from cometd_chat.web.site import ChatSite
 from tests.net import MemoryNet
 from tests.wire import Connection
 
@@ -127,7 +127,7 @@ class Net(MemoryNet):
 
     def __init__(self) -> None:
         super().__init__()
-        self.transport_class = below.LeanServer
+        self.transport_class = twisted_internals.LeanServer
         self.reaper = Reaper(self.clock, 0.5)
         self.memory = MemoryBudget()
         self.desk = Desk()

@@ -18,12 +18,12 @@ from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat import service
 from cometd_chat.comet import CometEngine
+from cometd_chat.daemon.settings import Settings
 from cometd_chat.errors import ChatError
+from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.directory import RoomRow
-from cometd_chat.log.log import Draft, Record
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
-from cometd_chat.settings import Settings
-from cometd_chat.transports import below
+from cometd_chat.transports import twisted_internals
 from tests.net import MemoryNet
 from tests.wire import Response
 
@@ -126,7 +126,7 @@ class MemorySite(MemoryNet):
             self.settings, self.chat, lambda: b"k" * 32, self.clock, embed
         )
         if self.settings.fast_lane:
-            self.transport_class = below.LeanServer
+            self.transport_class = twisted_internals.LeanServer
         self.chat.start(self.log.recent(*service.TAIL))
         self._tokens: dict[str, str] = {}
 

@@ -21,7 +21,7 @@ from twisted.internet import tcp
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
-from cometd_chat.transports import below
+from cometd_chat.transports import twisted_internals
 from tests.wire import Connection, Response
 
 #: Where a client is by default: an address for documentation (RFC 5737).
@@ -164,4 +164,4 @@ def fake_kernel(monkeypatch: pytest.MonkeyPatch, net: MemoryNet) -> None:
         found = [each.socket for each in net.connections if each.socket.fileno() == fd]
         return found[0].unacknowledged.to_bytes(4, "little")
 
-    monkeypatch.setattr(below, "ioctl", ioctl)
+    monkeypatch.setattr(twisted_internals, "ioctl", ioctl)

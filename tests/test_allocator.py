@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from cometd_chat.allocator import LARGE, SOON, Allocator
+from cometd_chat.daemon.allocator import LARGE, SOON, Allocator
 
 
 class Library:

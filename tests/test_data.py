@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.data import SECRET_BYTES, DataDirectory, SecretFile
-from cometd_chat.parts import CannotStart
+from cometd_chat.daemon.data_directory import SECRET_BYTES, DataDirectory, SecretFile
+from cometd_chat.daemon.lifecycle import CannotStart
 
 
 def mode(path: Path) -> int:

@@ -1,6 +1,7 @@
 """The shape of the house, kept by reading every import: they only go down, without circles.
 
-service > web > bayeux, chat > transports, log > comet, lookalikes > errors. The test shows that it
+service > daemon | web > gateways > bayeux, chat > transports, log > events, comet, lookalikes >
+errors. The test shows that it
 can fail, on trees with one planted fault each.
 """
 
@@ -22,31 +23,21 @@ NAME = "cometd_chat"
 
 #: What each room may import of ours, besides itself and the ground floor.
 ROOMS = {
+    "events": set[str](),
     "comet": set[str](),
     "lookalikes": set[str](),
-    "log": {"comet", "lookalikes"},
-    "transports": {"comet"},
-    "chat": {"comet", "log", "lookalikes", "transports"},
-    "bayeux": {"comet", "log", "transports"},
-    "web": {"comet", "log", "transports", "chat", "bayeux"},
+    "log": {"events", "comet", "lookalikes"},
+    "transports": {"events", "comet"},
+    "fastlane": {"events", "comet", "transports"},
+    "chat": {"events", "comet", "log", "lookalikes", "transports"},
+    "bayeux": {"events", "comet", "log", "transports"},
+    "gateways": {"events", "comet", "log", "transports", "chat", "bayeux"},
+    "web": {"events", "comet", "log", "transports", "fastlane", "chat", "bayeux", "gateways"},
+    "daemon": {"transports", "bayeux"},
 }
 
 #: The modules beside the rooms that join things; they may import everything, and each other.
-ROOF = {
-    "service",
-    "allocator",
-    "collector",
-    "log_output",
-    "parts",
-    "steady",
-    "tls",
-    "data",
-    "ports",
-    "settings",
-    "systemd",
-    "__main__",
-    "cli",
-}
+ROOF = {"service", "__main__"}
 
 # Every other module beside the rooms (errors, say) is ground floor: all may import it, and it may
 # import nothing of ours that isn't ground floor, too.
@@ -84,8 +75,8 @@ KNOWN_CIRCLES = {
     "comet.engine": {"comet.events", "comet.handler"},
     "comet.events": {"comet.engine"},
     "comet.handler": {"comet.events"},
-    "transports.lane": {"transports.lane_request"},
-    "transports.lane_request": {"transports.lane"},
+    "fastlane.connection": {"fastlane.request"},
+    "fastlane.request": {"fastlane.connection"},
 }
 
 
@@ -267,7 +258,7 @@ FAULTY = [
     ("chat/rooms.py", "from cometd_chat.bayeux import meta", "chat imports"),
     ("bayeux/meta.py", "from cometd_chat.chat import rooms", "bayeux imports"),
     ("web/app.py", "from cometd_chat.service import Settings", "web imports"),
-    ("web/app.py", "from cometd_chat.settings import Settings", "web imports"),
+    ("web/app.py", "from cometd_chat.daemon.settings import Settings", "web imports"),
     ("errors.py", "from cometd_chat.comet import CometEngine", "ground floor imports"),
     ("__init__.py", "from .service import makeService", "ground floor imports"),
     ("chat/rooms.py", "import sqlalchemy.orm", "whose place is log"),

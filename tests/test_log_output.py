@@ -17,7 +17,7 @@ from twisted.logger import (
 )
 from twisted.python.failure import Failure
 
-from cometd_chat.log_output import LogOutput, as_journal_lines, reaches_journal
+from cometd_chat.daemon.log_output import LogOutput, as_journal_lines, reaches_journal
 
 
 class Log:

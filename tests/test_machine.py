@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.machine import memory_limit
+from cometd_chat.daemon.machine import memory_limit
 
 MIB = 2**20
 PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from cometd_chat.settings import OPTIONS, Options, Percent, Settings
+from cometd_chat.daemon.settings import OPTIONS, Options, Percent, Settings
 
 #: A good value of each option at least, and the setting that it becomes.
 GOOD: list[tuple[str, str, object]] = [

@@ -25,18 +25,18 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 
-from cometd_chat.collector import THRESHOLDS
-from cometd_chat.data import DataDirectory
-from cometd_chat.parts import (
+from cometd_chat.daemon.data_directory import DataDirectory
+from cometd_chat.daemon.gc_tuning import THRESHOLDS
+from cometd_chat.daemon.lifecycle import (
     STOP_TIMEOUT,
     CannotStart,
     Lifetime,
     OrderedServices,
     stop_by_signals,
 )
-from cometd_chat.ports import Bound, ListeningPorts, own_addresses, who_reaches, with_backlog
+from cometd_chat.daemon.ports import Bound, ListeningPorts, own_addresses, who_reaches, with_backlog
+from cometd_chat.daemon.settings import Settings
 from cometd_chat.service import build
-from cometd_chat.settings import Settings
 from tests.support import AS_AT_A_TERMINAL, PATIENCE
 
 
@@ -239,7 +239,7 @@ def test_backlog() -> None:
 EARLY = """
 import os, signal, sys
 from twisted.internet import reactor
-from cometd_chat.parts import stop_by_signals
+from cometd_chat.daemon.lifecycle import stop_by_signals
 stop_by_signals(reactor)
 os.kill(os.getpid(), signal.Signals[sys.argv[1]])
 reactor.addSystemEventTrigger("during", "shutdown", print, "stopped")

@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from cometd_chat.steady import make_steady
+from cometd_chat.daemon.steady_clock import make_steady
 
 YEAR = 365 * 86400.0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from cometd_chat.systemd import Notifier
+from cometd_chat.daemon.systemd import Notifier
 from tests.support import ROOT, command, run
 
 

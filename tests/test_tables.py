@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cometd_chat import errors
-from cometd_chat.settings import OPTIONS
+from cometd_chat.daemon.settings import OPTIONS
 from tests import doors
 from tests.documents import PROTOCOL, TRANSPORTS, code, rows
 from tests.memory import MemorySite

@@ -12,8 +12,8 @@ import pytest
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
-from cometd_chat.ports import ListeningPorts
-from cometd_chat.tls import CIPHERS, as_intermediate
+from cometd_chat.daemon.ports import ListeningPorts
+from cometd_chat.daemon.tls import CIPHERS, as_intermediate
 from tests.daemon.tls import certificate
 from tests.servers import reactor, spin_until
 

@@ -29,7 +29,7 @@ IMPORTED = (
     "cometd_chat.bayeux.server",
     "cometd_chat.chat.chat",
     "cometd_chat.log.sql",
-    "cometd_chat.settings",
+    "cometd_chat.daemon.settings",
     "cometd_chat.transports.http",
     "jinja2",
     "prometheus_client",

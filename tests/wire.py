@@ -21,7 +21,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
-from cometd_chat.transports import below
+from cometd_chat.transports import twisted_internals
 
 
 class Net(Protocol):
@@ -334,7 +334,7 @@ class Connection:
     @property
     def buffered(self) -> int:
         """Bytes that wait in the server's process."""
-        return below.unsent(self.transport)
+        return twisted_internals.unsent(self.transport)
 
     @property
     def surplus(self) -> bytes:

@@ -16,7 +16,6 @@ from sys import intern
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from cometd_chat.chat import events
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import (
     IN_USE,
@@ -42,8 +41,9 @@ from cometd_chat.errors import (
     RoomNotFound,
     ShuttingDown,
 )
-from cometd_chat.log.log import Draft, Record
-from cometd_chat.transports.event import Event
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
+from cometd_chat.events.record import Draft, Record
 from cometd_chat.transports.held import HeldRequest
 
 MAX_CLIENT_ID = 64
@@ -174,7 +174,7 @@ class Chat:
     def dismiss(self, session: Session, reason: str) -> None:
         """Close all that a session holds, with a ``bye``; it is gone from all rooms."""
         for reader in session.readers:
-            reader.close(events.bye(reason))
+            reader.close(kinds.bye(reason))
         self.presence.ended(session)
 
     def arrive(self, session: Session, room: Room, address: str, grace: float = SLOW_GRACE) -> None:
@@ -293,7 +293,7 @@ class Chat:
             newest=newest,
             max_bytes=PAGE_BYTES,
         )
-        found = [events.recorded(record) for record in records]
+        found = [kinds.recorded(record) for record in records]
         # Where it is cut to size, the end that was not asked for is left out.
         page = cut(found[::-1] if newest else found, limit, size_of)
         return page[::-1] if newest else page, len(page) < len(found)
@@ -365,7 +365,7 @@ class Chat:
                     each.answer_now()
         alike = [each for each in session.readers if each.most == newest.most]
         if newest.most is not None and len(alike) > newest.most:
-            alike[0].close(events.bye("replaced"))
+            alike[0].close(kinds.bye("replaced"))
 
     def _reads_no_longer(self, reader: Reader) -> None:
         session = reader.session

@@ -15,10 +15,11 @@ from collections.abc import Callable, Collection, Sequence
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from cometd_chat.chat import events
 from cometd_chat.comet import CometEngine, Delivery
-from cometd_chat.log.log import EventLog, Record, Tail
-from cometd_chat.transports.event import Event
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
+from cometd_chat.events.record import Record
+from cometd_chat.log.log import EventLog, Tail
 
 #: What an event costs in memory, about: so many bytes, and so many times its JSON, for it is kept
 #: as JSON, as fields, and as each framing wrote it.
@@ -83,7 +84,7 @@ class Feed:
             self._stop = None
 
     def _remember(self, records: Sequence[Record]) -> list[Event]:
-        made = [events.recorded(record) for record in records]
+        made = [kinds.recorded(record) for record in records]
         for record, event in zip(records, made, strict=True):
             self.newest[record.context] = record.id
             size = _COPIES * len(event.json) + _OVERHEAD
@@ -103,7 +104,7 @@ class Feed:
 
     def event(self, record: Record) -> Event:
         """The event of a record; of one that was just told the very event."""
-        return self._told.get(record.id) or events.recorded(record)
+        return self._told.get(record.id) or kinds.recorded(record)
 
     def after(self, position: int, paths: Collection[str] | None, limit: int) -> list[Event] | None:
         """Events of some contexts after ``position``, or None when the tail doesn't reach back.

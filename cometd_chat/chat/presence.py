@@ -17,11 +17,11 @@ from typing import cast
 
 import attrs
 
-from cometd_chat.chat import events
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine, CometHandler, Delivery
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.transports.event import Event
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
 
 #: Seconds that somebody is present after she asked anything about a room, or let go of it.
 GRACE = 10.0
@@ -202,17 +202,17 @@ class Presence:
         says who the other is."""
         now = self._now()
         for room in session.present:
-            self._tell(room, events.leave(room, old, now, now=session.name))
-            self._tell(room, events.join(room, session.name, now, was=old))
+            self._tell(room, kinds.leave(room, old, now, now=session.name))
+            self._tell(room, kinds.join(room, session.name, now, was=old))
 
     def typing(self, room: str, session: Session) -> None:
         """A session is writing. The people are told who have been there for the longest, and where
         they are few, those who only read; for each sign of it costs as much as a message."""
-        context = self._engine.context(events.path_of(room))
+        context = self._engine.context(kinds.path_of(room))
         crowd = self._rooms.get(room)
         if context is None or crowd is None:
             return
-        event = events.typing(room, session.name, self._now())
+        event = kinds.typing(room, session.name, self._now())
         told = list(islice(crowd.holds, TYPING_TOLD))
         # What they hold in other rooms, or is no handler, hears nothing by it.
         theirs = {id(each): cast(CometHandler, each) for person in told for each in person.readers}
@@ -238,7 +238,7 @@ class Presence:
             del self._counts[count.room]
             return False
         count.told = now
-        self._notify(count.room, events.people(count.room, now))
+        self._notify(count.room, kinds.people(count.room, now))
         return True
 
     # -- inside
@@ -253,7 +253,7 @@ class Presence:
         else:
             crowd.holds[session] = held
             session.present = (*session.present, room) if session.present else crowd.alone
-            self._tell(room, events.join(room, session.name, self._now(), address))
+            self._tell(room, kinds.join(room, session.name, self._now(), address))
         return crowd
 
     def _gone(self, room: str, session: Session) -> None:
@@ -265,7 +265,7 @@ class Presence:
             self._reaper.cancel(fading)
         if not crowd.holds:
             del self._rooms[room]
-        self._tell(room, events.leave(room, session.name, self._now()))
+        self._tell(room, kinds.leave(room, session.name, self._now()))
 
     def _tell(self, room: str, event: Event) -> None:
         """Tell of a coming or going, or in a full room that the count changes."""
@@ -279,7 +279,7 @@ class Presence:
     def _notify(self, room: str, event: Event) -> None:
         # As what is committed goes, a slice at a time: a room of few people may have thousands who
         # only read.
-        self._engine.deliver([Delivery(events.path_of(room), event)])
+        self._engine.deliver([Delivery(kinds.path_of(room), event)])
 
     def _now(self) -> int:
         return int(self._wall_clock() * 1000)

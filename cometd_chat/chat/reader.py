@@ -19,13 +19,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cometd_chat.chat import events
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.readership import PAGE_BYTES, PAGE_EVENTS, Readership, View, cut
 from cometd_chat.comet import CometEvent, Reason
 from cometd_chat.errors import StorageUnavailable
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Batch, Event
 from cometd_chat.log.log import Count
-from cometd_chat.transports.event import Batch, Event
 from cometd_chat.transports.held import HeldRequest
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def start_now(feed: Feed, cursor: str) -> Start | None:
         now = feed.log.cursor(feed.last_id)
         # Until she has been told, she stands where she was: a connection that is lost in between
         # must not lose the reset.
-        return Start(feed.last_id, cursor, (events.reset(now),))
+        return Start(feed.last_id, cursor, (kinds.reset(now),))
     return Start(known, cursor) if feed.last_id - known <= feed.max_behind else None
 
 
@@ -93,7 +93,7 @@ async def _start_behind(feed: Feed, paths: Sequence[str], known: int, cursor: st
     if behind is None:
         return Start(known, cursor)
     gaps = tuple(
-        events.gap(events.room_of(path), count.number, behind.before, at_least=count.at_least)
+        kinds.gap(kinds.room_of(path), count.number, behind.before, at_least=count.at_least)
         for path, count in behind.missing.items()
     )
     return Start(behind.before - 1, cursor, gaps)
@@ -280,7 +280,7 @@ class Reader:
             # Nothing of hers up to where the tail began when the log was asked.
             self._position = max(self._position, floor)
             return None, False
-        return Batch(cut([events.recorded(record) for record in records])), False
+        return Batch(cut([kinds.recorded(record) for record in records])), False
 
     def _go_live(self, rest: Batch | None) -> None:
         self._live = True
@@ -367,9 +367,9 @@ class Reader:
         cursor = self.cursor
         self._end(expired=False)
         if event.attachment is Reason.SHUTDOWN:
-            self._held.end(Batch([events.reopen(cursor, self._readership.delay())]))
+            self._held.end(Batch([kinds.reopen(cursor, self._readership.delay())]))
         elif event.attachment is Reason.UNREGISTERED:
-            self._held.end(Batch([events.bye("the room is gone")]))
+            self._held.end(Batch([kinds.bye("the room is gone")]))
         else:
             self._held.cut()
 
@@ -385,7 +385,7 @@ class Reader:
 
     def on_worn(self) -> None:
         """Her stream has grown long enough: the next one goes on from here."""
-        self.close(events.reopen(self.cursor, 0))
+        self.close(kinds.reopen(self.cursor, 0))
 
     def on_overdue(self) -> None:
         """Her poll was held for as long as it may be."""
@@ -403,7 +403,7 @@ class Reader:
 
     def come_back(self, after: float) -> None:
         """Send her away to begin anew, by what shows who she is by then."""
-        self.close(events.reopen(self.cursor, after))
+        self.close(kinds.reopen(self.cursor, after))
 
     def finish(self) -> None:
         """End a stream that has done what it was for."""
@@ -459,7 +459,7 @@ class Reader:
         cursor = self.cursor
         if failure.check(StorageUnavailable):
             self._log.warn("a reader waits for the log: {reason}", reason=failure.value)
-            self.close(events.reopen(cursor, STORAGE_DELAY + self._readership.delay()))
+            self.close(kinds.reopen(cursor, STORAGE_DELAY + self._readership.delay()))
         elif self._end(expired=False):
             self._log.failure("a reader could not be brought up to date", failure)
             self._held.cut()

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cometd_chat.chat import events
 from cometd_chat.chat.feed import Feed
 from cometd_chat.comet import CometContext, CometEvent
-from cometd_chat.transports.event import Batch, Event
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Batch, Event
 
 if TYPE_CHECKING:
     from cometd_chat.chat.reader import Reader
@@ -44,7 +44,7 @@ class View:
         self.contexts = tuple(contexts)
         self.paths = tuple(context.path for context in contexts)
         #: The rooms' names.
-        self.rooms = tuple(events.room_of(path) for path in self.paths)
+        self.rooms = tuple(kinds.room_of(path) for path in self.paths)
 
 
 class Readership:
@@ -84,7 +84,7 @@ class Readership:
         """A stream is complete up to a cursor; most are at the same one."""
         shown, batch = self._heartbeat
         if batch is None or shown != cursor:
-            batch = Batch([events.heartbeat(cursor)])
+            batch = Batch([kinds.heartbeat(cursor)])
             self._heartbeat = (cursor, batch)
         return batch
 
@@ -92,7 +92,7 @@ class Readership:
         """The first event of a stream that begins after a cursor."""
         shown, batch = self._hello
         if batch is None or shown != cursor:
-            batch = Batch([events.hello(cursor, self._heartbeat_seconds, self._server)])
+            batch = Batch([kinds.hello(cursor, self._heartbeat_seconds, self._server)])
             self._hello = (cursor, batch)
         return batch
 
@@ -101,7 +101,7 @@ class Readership:
         last, shown, batch = self._last_words
         if batch is None or last is not said or shown != cursor:
             found = said.events if said is not None else ()
-            batch = Batch([*found, events.heartbeat(cursor)])
+            batch = Batch([*found, kinds.heartbeat(cursor)])
             self._last_words = (said, cursor, batch)
         return batch
 

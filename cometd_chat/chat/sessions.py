@@ -22,9 +22,9 @@ from cometd_chat.chat import names
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidToken, NameTaken
+from cometd_chat.events.event import Event
 from cometd_chat.log.directory import Directory, SessionRow
 from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
-from cometd_chat.transports.event import Event
 
 #: How long a token is good after it was last used, in seconds.
 TOKEN_LIFETIME = 30 * 86400.0

@@ -29,8 +29,9 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from cometd_chat.errors import ShuttingDown, StorageUnavailable
+from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.epochs import random_epoch
-from cometd_chat.log.log import Draft, Record, Usage
+from cometd_chat.log.log import Usage
 from cometd_chat.log.migrations import SCHEMA, migrate
 from cometd_chat.log.writer import RETRY_BUSY, RETRY_FAILED, Appender, Writer, cause
 

@@ -18,6 +18,7 @@ import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 
 from cometd_chat.errors import ChatError, InvalidToken
+from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.directory import (
     PositionRow,
     RoomRow,
@@ -29,10 +30,8 @@ from cometd_chat.log.epochs import Epochs, random_epoch
 from cometd_chat.log.log import (
     EVERY,
     Count,
-    Draft,
     Followers,
     LogListener,
-    Record,
     Usage,
     check_unicode,
     counted,

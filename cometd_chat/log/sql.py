@@ -24,15 +24,14 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
 from cometd_chat.errors import LogFull
+from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.database import Database
 from cometd_chat.log.epochs import Epochs
 from cometd_chat.log.log import (
     EVERY,
     Count,
-    Draft,
     Followers,
     LogListener,
-    Record,
     Usage,
     check_unicode,
     counted,

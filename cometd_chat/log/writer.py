@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.errors import ShuttingDown, StorageUnavailable
-from cometd_chat.log.log import Draft, Record
+from cometd_chat.events.record import Draft, Record
 
 #: How much shares one commit at most. It bounds how long the first one waits for the last.
 MAX_BATCH = 1000

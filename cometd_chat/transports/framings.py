@@ -21,7 +21,7 @@ from typing import ClassVar, Protocol
 import attrs
 import msgspec
 
-from cometd_chat.transports.event import Event
+from cometd_chat.events.event import Event
 from cometd_chat.transports.lines import for_terminal, split, turns
 
 #: A document of which less has come is not shown, nor are its scripts run, in WebKit (Safari and

@@ -20,12 +20,12 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.transports import below
+from cometd_chat.events.event import Batch
+from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
-from cometd_chat.transports.event import Batch
 from cometd_chat.transports.framings import Framing
-from cometd_chat.transports.ledger import Ledger
 from cometd_chat.transports.receipt import Receipt
+from cometd_chat.transports.stats import Ledger
 
 #: Seconds that a reader may be over its budget without its TCP acknowledging anything.
 STALLED_AFTER = 2.0
@@ -78,8 +78,8 @@ class HoldableRequest(Protocol):
 
     @property
     def direct(self) -> Any:
-        """The same transport where `below.send` may write the body to it, past the request; else
-        None. Asked for once the head is written."""
+        """The same transport where `twisted_internals.send` may write the body to it, past the
+        request; else None. Asked for once the head is written."""
 
     @property
     def chunked(self) -> object:
@@ -368,7 +368,7 @@ class HeldStream(_Held):
         if direct is None:
             self._request.write(made[0])
         else:
-            below.send(direct, made[self._chunked])
+            twisted_internals.send(direct, made[self._chunked])
         if self._unmeasured > manner.budget:
             self._judge()
         if manner.memory.held > manner.memory.trigger:
@@ -396,7 +396,7 @@ class HeldStream(_Held):
         if self._direct is None:
             self._request.write(made[0])
         else:
-            below.send(self._direct, made[self._chunked])
+            twisted_internals.send(self._direct, made[self._chunked])
         return size
 
     def _account(self, size: int, now: float) -> None:
@@ -523,9 +523,9 @@ class HeldStream(_Held):
     def measure(self) -> int:
         """How far the reader is behind, in bytes; tells the listener of its progress."""
         transport = self._request.transport
-        behind = below.behind(transport)
+        behind = twisted_internals.behind(transport)
         taken = self._unmeasured - behind
-        if taken > 0 and below.is_broken(transport):
+        if taken > 0 and twisted_internals.is_broken(transport):
             # What waits for a peer that is gone is counted no longer; that is no progress.
             return self._unmeasured
         # It can be more behind than was written: what frames the body is measured as well.
@@ -536,7 +536,7 @@ class HeldStream(_Held):
             reaper = self._manner.reaper
             self._acknowledged_at = reaper.moment()
             if self._listener is not None:
-                ago = below.acknowledged_ago(transport)
+                ago = twisted_internals.acknowledged_ago(transport)
                 self._listener.on_progress(reaper.past_moment(ago))
         return behind
 

@@ -39,12 +39,11 @@ from cometd_chat.errors import (
     InvalidRequest,
     RequestTimeout,
 )
-from cometd_chat.transports import below, refusals
+from cometd_chat.transports import refusals, twisted_internals
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.budget import MemoryBudget, memory_short
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.held import PeerListener
-from cometd_chat.transports.lane import Lane
 from cometd_chat.transports.pace import Pace, Phase
 from cometd_chat.transports.receipt import Receipt
 from cometd_chat.transports.strangers import Stranger, Strangers, bare_lf_in, stranger_at
@@ -68,10 +67,20 @@ _MOST_DIGITS = 18
 _WORTH_AN_ANSWER = 1024
 
 
-class ChannelSite(Protocol):
-    """What channels have in common; see `site.ChatSite`, also for what is not said here."""
+class FastLane(Protocol):
+    """Where a connection goes that has nothing under way; see `cometd_chat.fastlane`."""
 
-    lane: Lane | None
+    def take(self, transport: Any, receipt: Receipt | None) -> None:
+        """Take a connection.
+
+        :param receipt: of its last answer, when somebody wants to know about that.
+        """
+
+
+class ChannelSite(Protocol):
+    """What channels have in common; see `ChatSite`, also for what is not said here."""
+
+    lane: FastLane | None
     direct_write: bool
     reads_early: Callable[[bytes, bytes], bool]
     reaper: Reaper
@@ -114,7 +123,7 @@ class LimitedRequest(Request):
         """See `HoldableRequest.direct`."""
         transport = self.transport
         allowed = type(self.channel) is LimitedChannel and self.channel.site.direct_write
-        return transport if allowed and below.takes_bytes(transport) else None
+        return transport if allowed and twisted_internals.takes_bytes(transport) else None
 
     def hold(self, held: PeerListener) -> None:
         """From here on ``held.lost`` is called when the peer goes."""
@@ -140,7 +149,7 @@ class LimitedRequest(Request):
     def notice_end(self) -> bool:
         """See `HoldableRequest.notice_end`."""
         reads_on = self.body is not None or self.channel.passes_input
-        return below.notice_end(self.transport, reads_on=reads_on)
+        return twisted_internals.notice_end(self.transport, reads_on=reads_on)
 
     def receipt(self) -> Receipt:
         """See `HoldableRequest.receipt`."""
@@ -225,8 +234,8 @@ class LimitedChannel(HTTPChannel):
         if self.receipt is not None:
             self.receipt.over(reason)
         super().connectionLost(reason)
-        below.forget_body(self)
-        below.forget_unsent(self.transport)
+        twisted_internals.forget_body(self)
+        twisted_internals.forget_unsent(self.transport)
 
     def _leave_site(self) -> None:
         self.site.connection_over(self.transport)
@@ -246,7 +255,7 @@ class LimitedChannel(HTTPChannel):
         lane = self.site.lane
         if lane is None or self._refused or self._input is not None:
             return
-        if below.is_at_rest(self):
+        if twisted_internals.is_at_rest(self):
             self._let_be()
             transport: Any = self.transport
             transport.unregisterProducer()
@@ -277,7 +286,7 @@ class LimitedChannel(HTTPChannel):
     def _parse(self, data: bytes) -> None:
         """Parse it, unless it is no HTTP: a parser waits for the end of the line, and so does who
         has sent what never ends in one."""
-        if below.waits_for_request(self):
+        if twisted_internals.waits_for_request(self):
             stranger = stranger_at(self._buffer + data)
             if stranger is not None:
                 self._send_away(stranger)
@@ -296,7 +305,7 @@ class LimitedChannel(HTTPChannel):
     def _settle(self) -> None:
         """Nothing more comes in this turn: count what is held, and go back if that is nothing."""
         self._go_back()
-        if below.is_of(self.transport, self):
+        if twisted_internals.is_of(self.transport, self):
             self._pace.watch()
             self._count()
 
@@ -306,7 +315,7 @@ class LimitedChannel(HTTPChannel):
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
             self._refuse_head(line)
             return
-        if below.waits_for_request(self):
+        if twisted_internals.waits_for_request(self):
             # Whoever speaks 1.1 is to answer what has a later minor number (RFC 9110, section 2.5).
             line = _LATER_MINOR.sub(b" HTTP/1.1", line)
         super().lineReceived(line)
@@ -357,7 +366,7 @@ class LimitedChannel(HTTPChannel):
         if endless or (header == b"Transfer-Encoding" and data.lower() == b"identity"):
             return bool(self._failChooseTransferDecoder())
         chosen = bool(super()._maybeChooseTransferDecoder(header, data))
-        below.keep_no_trailers(self)
+        twisted_internals.keep_no_trailers(self)
         return chosen
 
     def _begin_early(self, request: LimitedRequest) -> None:
@@ -437,7 +446,7 @@ class LimitedChannel(HTTPChannel):
 
     def _await_leaving(self) -> bool:
         """Read nothing more before what was written has left; False when it has."""
-        self.paused = below.pause_until_sent(self.transport)
+        self.paused = twisted_internals.pause_until_sent(self.transport)
         if self.paused:
             self._pace.enter(Phase.ANSWER)
         return self.paused
@@ -481,7 +490,7 @@ class LimitedChannel(HTTPChannel):
         if not self.requests:
             return ()
         headers = self.requests[-1].requestHeaders
-        before = refusals.values(name, below.line_before(self))
+        before = refusals.values(name, twisted_internals.line_before(self))
         return (*headers.getRawHeaders(name, ()), *before)
 
     def refuse(self, error: ChatError, then: Phase = Phase.LINGER) -> None:
@@ -505,7 +514,7 @@ class LimitedChannel(HTTPChannel):
     def _forget_request(self) -> None:
         """Hold nothing of a request that nobody will answer."""
         self.clearLineBuffer()
-        below.forget_body(self)
+        twisted_internals.forget_body(self)
         self._dataBuffer.clear()
         self._request_size = 0
         for request in self.requests:
@@ -537,7 +546,7 @@ class LimitedChannel(HTTPChannel):
     @property
     def unsent(self) -> int:
         """See `Paced.unsent`."""
-        return below.unsent(self.transport)
+        return twisted_internals.unsent(self.transport)
 
     def too_slow(self, phase: Phase) -> None:
         """See `Paced.too_slow`."""
@@ -560,7 +569,9 @@ class LimitedChannel(HTTPChannel):
         counted_in = 0 if self._refused else self._held_of_requests()
         # While a route is at work what it writes is its own to count.
         phase = self._pace.phase
-        counted_out = below.behind(self.transport) if phase in (Phase.ANSWER, Phase.END) else 0
+        counted_out = (
+            twisted_internals.behind(self.transport) if phase in (Phase.ANSWER, Phase.END) else 0
+        )
         change_in, change_out = counted_in - self._counted_in, counted_out - self._counted_out
         if not change_in and not change_out:
             return
@@ -577,7 +588,7 @@ class LimitedChannel(HTTPChannel):
 
     def _held_of_requests(self) -> int:
         size = self._request_size + len(self._buffer) + sum(map(len, self._dataBuffer))
-        size += below.undecoded(self)
+        size += twisted_internals.undecoded(self)
         if self._early is not None and self._early.body is not None:
             size += self._early.body.held
         if self._input is not None:
@@ -605,7 +616,7 @@ class LimitedChannel(HTTPChannel):
             self._let_be()
             self._cut()
             # At once: until the reactor's next turn there may be more of the kind.
-            below.forget_unsent(self.transport)
+            twisted_internals.forget_unsent(self.transport)
 
 
 def _too_large(limit: int) -> str:

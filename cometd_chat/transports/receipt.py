@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from cometd_chat.transports import below
+from cometd_chat.transports import twisted_internals
 
 
 class Fate(Enum):
@@ -49,7 +49,7 @@ class Receipt:
     @property
     def fate(self) -> Fate:
         """What has happened since."""
-        if self._transport is not None and below.is_broken(self._transport):
+        if self._transport is not None and twisted_internals.is_broken(self._transport):
             # The reactor has not heard of it yet.
             return Fate.LOST
         return self._fate
@@ -57,12 +57,12 @@ class Receipt:
     @property
     def waiting(self) -> int:
         """Bytes that the kernel has not taken; 0 when the connection is over."""
-        return 0 if self._transport is None else below.unsent(self._transport)
+        return 0 if self._transport is None else twisted_internals.unsent(self._transport)
 
     @property
     def unacknowledged(self) -> int:
         """Bytes that the peer's TCP has not acknowledged. It may take half a second to."""
-        return 0 if self._transport is None else below.unacknowledged(self._transport)
+        return 0 if self._transport is None else twisted_internals.unacknowledged(self._transport)
 
     def asked(self) -> None:
         """The peer has sent something after the answer."""
@@ -71,7 +71,7 @@ class Receipt:
     def closed(self) -> None:
         """The peer has closed its half, or we are about to close an idle connection. With that its
         TCP acknowledges what it has; the rest will never be read."""
-        if self._transport is not None and below.behind(self._transport):
+        if self._transport is not None and twisted_internals.behind(self._transport):
             self._settle(Fate.LOST)
 
     def peer_closed(self) -> None:

@@ -28,8 +28,8 @@ from wsproto.utilities import RemoteProtocolError, generate_accept_token
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidRequest, UpgradeRequired
-from cometd_chat.transports import below
-from cometd_chat.transports.event import Event
+from cometd_chat.events.event import Event
+from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.framings import EachAlone
 from cometd_chat.transports.intake import Intake
 
@@ -235,7 +235,7 @@ class WebSocket(Intake):
 
     def _answer_ping(self, event: Ping) -> None:
         # Who reads no answers gets no more of them: they are in nobody's budget.
-        if self._closed is None and below.unsent(self._request.transport) <= MAX_UNREAD:
+        if self._closed is None and twisted_internals.unsent(self._request.transport) <= MAX_UNREAD:
             self._request.write(self._connection.send(event.response()))
 
     def _collect(self, event: TextMessage) -> None:

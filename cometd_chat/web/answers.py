@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from cometd_chat.errors import ChatError
-from cometd_chat.transports.event import Event
+from cometd_chat.events.event import Event
 from cometd_chat.web import compression
 from cometd_chat.web.pages import content_security_policy
 from cometd_chat.web.static_files import StaticFile

@@ -35,16 +35,15 @@ from cometd_chat.errors import (
     NoSession,
     NotFound,
 )
-from cometd_chat.transports.event import Event
+from cometd_chat.events.event import Event
+from cometd_chat.fastlane.connection import HotRoute
 from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.http import LimitedRequest
-from cometd_chat.transports.lane import HotRoute
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import api_path, room_path, shielded
 from cometd_chat.web.auth import Auth
-from cometd_chat.web.bayeux import Bayeux
+from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
-from cometd_chat.web.doors import Doors
 from cometd_chat.web.forms import RefusedForm, typed_room
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.pages import Pages
@@ -52,6 +51,7 @@ from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens, chat_url, fits_in_address
 from cometd_chat.web.static_files import StaticFile, static_files
+from cometd_chat.web.transports import Doors
 
 _DUPLEX = re.compile(rb"/rooms/[^/]+\.txt|/api/v1/events/duplex")
 

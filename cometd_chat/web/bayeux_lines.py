@@ -21,7 +21,7 @@ from cometd_chat.bayeux.messages import array, weight
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.comet import CometContext, CometEvent, Reaper
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
-from cometd_chat.transports.event import Batch, Event, chunk
+from cometd_chat.events.event import Batch, Event, chunk
 from cometd_chat.transports.held import HeldStream, HoldableRequest, Manner
 from cometd_chat.transports.websocket import COME_BACK, WebSocket, close_frame, frame
 from cometd_chat.web.bayeux_delivery import SocketDelivery

@@ -19,11 +19,11 @@ from cometd_chat.transports.held import HeldRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
-from cometd_chat.web.doors import Doors
 from cometd_chat.web.parameters import Parameters, refused
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens, chat_url, fits_in_address
+from cometd_chat.web.transports import Doors
 
 
 class ClassicServlet:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from cometd_chat.transports.event import Event
+from cometd_chat.events.event import Event
 from cometd_chat.transports.framings import classic_line
 from cometd_chat.transports.lines import turns
 from cometd_chat.web.transcript import Piece, day_label, full_moment, linkify, moment_of, tamed

@@ -20,7 +20,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.transports.budget import KINDS, MemoryBudget
 from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.ledger import DoorCounts, Ledger
+from cometd_chat.transports.stats import DoorCounts, Ledger
 from cometd_chat.web.process_numbers import ProcessNumbers
 
 #: Of the text.

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 from markupsafe import Markup, escape
 
-from cometd_chat.transports.event import Event
+from cometd_chat.events.event import Event
 
 #: Lines of one author stand under one name as long as they follow each other this closely.
 GROUP_WINDOW = timedelta(minutes=5)

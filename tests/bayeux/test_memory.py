@@ -114,8 +114,13 @@ def test_an_id_is_kept_until_the_next_connect_and_so_it_is_short() -> None:
     client = world.client()
     for length, fine in ((MAX_ID, True), (MAX_ID + 1, False)):
         reply = world.reply(
-            {"channel": "/meta/connect", "clientId": client.id, "id": "x" * length,
-             "connectionType": POLL, "advice": {"timeout": 0}}
+            {
+                "channel": "/meta/connect",
+                "clientId": client.id,
+                "id": "x" * length,
+                "connectionType": POLL,
+                "advice": {"timeout": 0},
+            }
         )
         assert reply["successful"] is fine
 

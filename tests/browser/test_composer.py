@@ -164,9 +164,7 @@ def test_a_lost_session_keeps_the_text_and_comes_back(visits: Visits, cookie: st
     ada.is_live()
     expect(ada.page.locator(".failed, .pending")).to_have_count(0)
     expect(ada.page.locator("#notice")).to_be_hidden()
-    ada.token = next(
-        each["value"] for each in ada.window.context.cookies() if each["name"] == name
-    )
+    ada.token = next(each["value"] for each in ada.window.context.cookies() if each["name"] == name)
     assert all(each.startswith("401 ") for each in ada.window.failures)
     ada.forgive()
 

@@ -156,9 +156,7 @@ def all_are_shown(lobby_visits: Visits, ada: Visitor) -> None:
     people = ada.page.locator("#people-list li")
     expect(people).to_have_text(["Ada", *(f"person-{number}" for number in range(1, 61))])
     expect(ada.page.locator("#people-total")).to_have_text("61")
-    answer = once(
-        ada.room.daemon.port, "GET", "/api/v1/rooms/lobby/people", token=ada.token
-    )
+    answer = once(ada.room.daemon.port, "GET", "/api/v1/rooms/lobby/people", token=ada.token)
     names = [each["name"] for each in answer.json["people"]]
     assert names == ["Ada", *(f"person-{number}" for number in range(1, 61))]
     last = people.last

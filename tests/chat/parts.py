@@ -18,7 +18,6 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.events import path_of
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.limits import Limits
@@ -27,10 +26,11 @@ from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Session, Sessions
 from cometd_chat.comet import CometEngine, CometEvent
+from cometd_chat.events.event import Event
+from cometd_chat.events.kinds import path_of
 from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.log.log import Tail
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
-from cometd_chat.transports.event import Event
 
 Result = TypeVar("Result")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cometd_chat.chat.reader import start_at
-from cometd_chat.log.log import Draft
+from cometd_chat.events.record import Draft
 from tests.chat.parts import House, begun, now
 from tests.memory import HeldLog
 

@@ -18,7 +18,7 @@ from cometd_chat.errors import (
     StorageUnavailable,
     TooMany,
 )
-from cometd_chat.transports.event import Event
+from cometd_chat.events.event import Event
 from tests.chat.parts import House, begun, now
 
 

@@ -1,4 +1,4 @@
-"""The chat's events, each as clients see it."""
+"""The chat's kinds, each as clients see it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from cometd_chat.chat import events
-from cometd_chat.log.log import Record
-from cometd_chat.transports.event import Event
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
+from cometd_chat.events.record import Record
 
 RECORD = Record(17, "k3f9", "/chat/lobby", "message", "s1", "alice", "hi", "c-1", 1_795_288_980_123)
 
 
 def test_a_message_is_the_event_of_the_interface() -> None:
-    event = events.recorded(RECORD)
+    event = kinds.recorded(RECORD)
     assert json.loads(event.json) == {
         "id": 17,
         "cursor": "17.k3f9",
@@ -29,12 +29,12 @@ def test_a_message_is_the_event_of_the_interface() -> None:
 
 
 def test_the_sender_is_nobodys_business() -> None:
-    assert b"s1" not in events.recorded(RECORD).json
+    assert b"s1" not in kinds.recorded(RECORD).json
 
 
 def test_a_message_without_client_id_has_none() -> None:
     without = Record(1, "e", "/chat/lobby", "message", "s1", "alice", "hi", None, 0)
-    assert "client_id" not in events.recorded(without).fields
+    assert "client_id" not in kinds.recorded(without).fields
 
 
 @pytest.mark.parametrize(
@@ -47,31 +47,31 @@ def test_a_message_without_client_id_has_none() -> None:
     ],
 )
 def test_times(at: int, shown: str) -> None:
-    assert events.timestamp(at) == shown
+    assert kinds.timestamp(at) == shown
 
 
 @pytest.mark.parametrize("room", ["lobby", "кино", "a_b-c"])
 def test_a_room_has_a_path_and_a_path_has_a_room(room: str) -> None:
-    assert events.path_of(room) == f"/chat/{room}"
-    assert events.room_of(events.path_of(room)) == room
+    assert kinds.path_of(room) == f"/chat/{room}"
+    assert kinds.room_of(kinds.path_of(room)) == room
 
 
 @pytest.mark.parametrize(
     ("event", "fields"),
     [
-        (events.join("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
-        (events.join("lobby", "alice", 0, "192.0.2.7"), {"address": "192.0.2.7"}),
-        (events.leave("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
-        (events.typing("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
-        (events.people("lobby", 51), {"room": "lobby", "count": 51}),
-        (events.hello("1.e", 15, "us"), {"cursor": "1.e", "heartbeat": 15, "server": "us"}),
-        (events.heartbeat("1.e"), {"cursor": "1.e"}),
-        (events.reset("1.e"), {"cursor": "1.e", "reason": "this log never gave that cursor out"}),
-        (events.gap("lobby", 12, 90), {"room": "lobby", "missing": 12, "before": 90}),
-        (events.reopen("1.e", 2.5), {"cursor": "1.e", "after": 2.5}),
-        (events.bye("logged out"), {"reason": "logged out"}),
-        (events.error(409, "no"), {"status": 409, "detail": "no"}),
-        (events.error(409, "no", "c-1"), {"client_id": "c-1"}),
+        (kinds.join("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
+        (kinds.join("lobby", "alice", 0, "192.0.2.7"), {"address": "192.0.2.7"}),
+        (kinds.leave("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
+        (kinds.typing("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
+        (kinds.people("lobby", 51), {"room": "lobby", "count": 51}),
+        (kinds.hello("1.e", 15, "us"), {"cursor": "1.e", "heartbeat": 15, "server": "us"}),
+        (kinds.heartbeat("1.e"), {"cursor": "1.e"}),
+        (kinds.reset("1.e"), {"cursor": "1.e", "reason": "this log never gave that cursor out"}),
+        (kinds.gap("lobby", 12, 90), {"room": "lobby", "missing": 12, "before": 90}),
+        (kinds.reopen("1.e", 2.5), {"cursor": "1.e", "after": 2.5}),
+        (kinds.bye("logged out"), {"reason": "logged out"}),
+        (kinds.error(409, "no"), {"status": 409, "detail": "no"}),
+        (kinds.error(409, "no", "c-1"), {"client_id": "c-1"}),
     ],
     ids=lambda value: value.type if hasattr(value, "type") else "",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cometd_chat.errors import NameTaken
-from cometd_chat.transports.event import Event
+from cometd_chat.events.event import Event
 from tests.chat.parts import House, now
 
 

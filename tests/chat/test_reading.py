@@ -16,9 +16,10 @@ from cometd_chat.chat.readership import PAGE_EVENTS
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine
 from cometd_chat.errors import InvalidCursor
-from cometd_chat.log.log import Draft, Tail
+from cometd_chat.events.event import Batch, Event
+from cometd_chat.events.record import Draft
+from cometd_chat.log.log import Tail
 from cometd_chat.log.memory import MemoryEventLog
-from cometd_chat.transports.event import Batch, Event
 from tests.chat.parts import House, now
 
 PATHS = ["/chat/lobby"]
@@ -337,9 +338,7 @@ def test_who_logs_out_hears_bye_and_is_gone(house: House) -> None:
 def test_who_reads_is_there_and_gone_after_her_grace(house: House) -> None:
     alice = house.log_in("alice")
     held = Held()
-    reader = house.chat.read(
-        alice, [house.room()], held, Start(0, "0.x"), on_end=unheard, grace=60
-    )
+    reader = house.chat.read(alice, [house.room()], held, Start(0, "0.x"), on_end=unheard, grace=60)
     assert house.presence.people("lobby") == [alice]
     reader.on_lost()
     house.advance(59)

@@ -13,8 +13,8 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.database import Database
-from cometd_chat.log.log import Draft, Record
 from cometd_chat.log.sql import SqlEventLog
 
 

@@ -157,9 +157,7 @@ class PollReader(Reader):
                 self.cursor = answer.json["cursor"]
 
 
-def kill_again_and_again(
-    daemon: Daemon, posters: Sequence[Poster], moments: random.Random
-) -> None:
+def kill_again_and_again(daemon: Daemon, posters: Sequence[Poster], moments: random.Random) -> None:
     """Kill and start the daemon: some of the times before it is ready, else while they post."""
     took = 0.1
 

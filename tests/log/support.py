@@ -21,9 +21,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
+from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.database import Database
 from cometd_chat.log.directory import Directory, SqlDirectory
-from cometd_chat.log.log import Draft, EventLog, Record
+from cometd_chat.log.log import EventLog
 from cometd_chat.log.sql import SqlEventLog
 
 #: Seconds that anything here may take, on a busy machine.

@@ -20,7 +20,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from cometd_chat.transports import below
+from cometd_chat.transports import twisted_internals
 from tests.servers import MUCH, Servers, reactor, shake_hands, spin_until, take, tls_context
 
 
@@ -44,7 +44,7 @@ def tcp(servers: Servers) -> tuple[Any, socket.socket]:
 
 class TestTcp:
     def test_nothing_written_is_nothing_behind(self, tcp: tuple[Any, socket.socket]) -> None:
-        assert below.behind(tcp[0]) == 0
+        assert twisted_internals.behind(tcp[0]) == 0
 
     def test_what_was_just_written_waits_in_the_process(
         self, tcp: tuple[Any, socket.socket]
@@ -52,35 +52,38 @@ class TestTcp:
         transport, _ = tcp
         transport.write(b"x" * 1000)
         transport.writeSequence([b"y" * 500, b"z" * 500])
-        assert below.unsent(transport) == 2000
-        assert below.unacknowledged(transport) == 0
+        assert twisted_internals.unsent(transport) == 2000
+        assert twisted_internals.unacknowledged(transport) == 0
 
     def test_every_byte_is_here_or_in_the_kernel_or_at_the_peer(
         self, tcp: tuple[Any, socket.socket]
     ) -> None:
         transport, _ = tcp
         transport.write(b"x" * MUCH)
-        spin_until(lambda: below.unacknowledged(transport) > 0)
+        spin_until(lambda: twisted_internals.unacknowledged(transport) > 0)
         for _ in range(20):
             reactor.iterate(0.001)
         # Twisted keeps what it sent of a large buffer until it is done: `offset` counts that.
         transport.write(b"y" * 1000)
-        unsent, unacknowledged = below.unsent(transport), below.unacknowledged(transport)
+        unsent, unacknowledged = (
+            twisted_internals.unsent(transport),
+            twisted_internals.unacknowledged(transport),
+        )
         assert 0 < unacknowledged < MUCH
         assert 0 < unsent < MUCH + 1000
         # The peer's kernel has acknowledged the rest, which nobody has read.
         there = MUCH + 1000 - unsent - unacknowledged
         assert 0 < there < 2**20
-        assert below.behind(transport) == unsent + unacknowledged
+        assert twisted_internals.behind(transport) == unsent + unacknowledged
 
     def test_what_was_not_sent_is_let_go(self, tcp: tuple[Any, socket.socket]) -> None:
         transport, _ = tcp
         transport.write(b"x" * MUCH)
-        spin_until(lambda: below.unacknowledged(transport) > 0)
+        spin_until(lambda: twisted_internals.unacknowledged(transport) > 0)
         transport.write(b"y" * 1000)
         transport.abortConnection()
-        below.forget_unsent(transport)
-        assert below.unsent(transport) == 0
+        twisted_internals.forget_unsent(transport)
+        assert twisted_internals.unsent(transport) == 0
         assert not transport.dataBuffer
         assert not transport._tempDataBuffer
         spin_until(lambda: not transport.connected)
@@ -93,29 +96,29 @@ class TestTcp:
         def all_taken() -> bool:
             nonlocal taken
             taken += take(client, MUCH)
-            assert below.behind(transport) <= MUCH - taken
+            assert twisted_internals.behind(transport) <= MUCH - taken
             return taken == MUCH
 
         spin_until(all_taken)
-        spin_until(lambda: below.behind(transport) == 0)
+        spin_until(lambda: twisted_internals.behind(transport) == 0)
 
     def test_a_closed_connection_is_not_behind(self, tcp: tuple[Any, socket.socket]) -> None:
         transport, _ = tcp
         transport.abortConnection()
         spin_until(lambda: not transport.connected)
-        assert below.unacknowledged(transport) == 0
-        assert not below.is_broken(transport)
-        assert not below.notice_end(transport)
-        assert below.acknowledged_ago(transport) == 0
+        assert twisted_internals.unacknowledged(transport) == 0
+        assert not twisted_internals.is_broken(transport)
+        assert not twisted_internals.notice_end(transport)
+        assert twisted_internals.acknowledged_ago(transport) == 0
 
     def test_how_long_ago_anything_was_acknowledged(self, tcp: tuple[Any, socket.socket]) -> None:
         transport, client = tcp
         began = time.monotonic()
-        spin_until(lambda: below.acknowledged_ago(transport) >= 0.05)
-        assert below.acknowledged_ago(transport) <= time.monotonic() - began + 1
+        spin_until(lambda: twisted_internals.acknowledged_ago(transport) >= 0.05)
+        assert twisted_internals.acknowledged_ago(transport) <= time.monotonic() - began + 1
         transport.write(b"x")
         spin_until(lambda: take(client, 1))
-        spin_until(lambda: below.acknowledged_ago(transport) < 0.05)
+        spin_until(lambda: twisted_internals.acknowledged_ago(transport) < 0.05)
 
 
 class TestUnix:
@@ -124,13 +127,13 @@ class TestUnix:
         port = reactor.listenUNIX(path, servers.factory())
         client = socket.socket(socket.AF_UNIX)
         transport = servers.connected(port, client, path)
-        assert below.behind(transport) == 0
+        assert twisted_internals.behind(transport) == 0
         transport.write(b"x" * MUCH)
-        assert below.unsent(transport) == MUCH
-        spin_until(lambda: below.unsent(transport) < MUCH)
+        assert twisted_internals.unsent(transport) == MUCH
+        spin_until(lambda: twisted_internals.unsent(transport) < MUCH)
         # The kernel counts its own overhead here, too: more than what was sent, less than double.
-        sent = MUCH - below.unsent(transport)
-        assert sent <= below.unacknowledged(transport) <= 4 * sent
+        sent = MUCH - twisted_internals.unsent(transport)
+        assert sent <= twisted_internals.unacknowledged(transport) <= 4 * sent
         taken = 0
 
         def all_taken() -> bool:
@@ -139,7 +142,7 @@ class TestUnix:
             return taken == MUCH
 
         spin_until(all_taken)
-        spin_until(lambda: below.behind(transport) == 0)
+        spin_until(lambda: twisted_internals.behind(transport) == 0)
 
 
 @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
@@ -159,14 +162,14 @@ class TestTls:
     def test_numbers_are_sane(self, tls: tuple[Any, ssl.SSLSocket]) -> None:
         transport, client = tls
         shake_hands(client)
-        spin_until(lambda: below.behind(transport) == 0)
+        spin_until(lambda: twisted_internals.behind(transport) == 0)
         transport.write(b"x" * MUCH)
         # Once here, once encrypted: nothing is counted twice and nothing is forgotten.
-        assert MUCH <= below.behind(transport) < MUCH * 1.1
+        assert MUCH <= twisted_internals.behind(transport) < MUCH * 1.1
         for _ in range(20):
             reactor.iterate(0.001)
-        assert below.unacknowledged(transport) > 0
-        assert MUCH // 2 < below.behind(transport) < MUCH * 1.1
+        assert twisted_internals.unacknowledged(transport) > 0
+        assert MUCH // 2 < twisted_internals.behind(transport) < MUCH * 1.1
         taken = 0
 
         def all_taken() -> bool:
@@ -175,7 +178,7 @@ class TestTls:
             return taken == MUCH
 
         spin_until(all_taken)
-        spin_until(lambda: below.behind(transport) == 0)
+        spin_until(lambda: twisted_internals.behind(transport) == 0)
 
     def test_what_was_not_sent_is_let_go(self, tls: tuple[Any, ssl.SSLSocket]) -> None:
         transport, _ = tls
@@ -183,43 +186,43 @@ class TestTls:
         reactor.iterate(0)
         transport.write(b"y" * 1000)
         transport.abortConnection()
-        below.forget_unsent(transport)
-        assert below.unsent(transport) == 0
+        twisted_internals.forget_unsent(transport)
+        assert twisted_internals.unsent(transport) == 0
 
     def test_what_tls_gathers_and_holds_back_counts(self, tls: tuple[Any, ssl.SSLSocket]) -> None:
         """Small writes wait for the reactor's next turn, and all for the end of the handshake."""
         transport, client = tls
         transport.write(b"x" * 1000)
         assert transport._aggregator._buffer
-        assert below.unsent(transport) == 1000
+        assert twisted_internals.unsent(transport) == 1000
         reactor.iterate(0)
         assert transport._appSendBuffer
-        assert below.unsent(transport) == 1000
+        assert twisted_internals.unsent(transport) == 1000
         transport.write(b"y" * 1000)
-        assert below.unsent(transport) == 2000
+        assert twisted_internals.unsent(transport) == 2000
         shake_hands(client)
         spin_until(lambda: take(client, 2000) == 2000)
-        spin_until(lambda: below.behind(transport) == 0)
+        spin_until(lambda: twisted_internals.behind(transport) == 0)
 
 
 class TestWhatIsNotKnown:
     def test_is_nothing(self) -> None:
-        assert below.behind(StringTransport()) == 0
-        assert below.behind(object()) == 0
+        assert twisted_internals.behind(StringTransport()) == 0
+        assert twisted_internals.behind(object()) == 0
         for nothing in (StringTransport(), object()):
-            assert not below.is_broken(nothing)
-            assert not below.notice_end(nothing)
-            assert below.acknowledged_ago(nothing) == 0
+            assert not twisted_internals.is_broken(nothing)
+            assert not twisted_internals.notice_end(nothing)
+            assert twisted_internals.acknowledged_ago(nothing) == 0
 
     def test_is_nothing_where_the_system_does_not_tell(
         self, tcp: tuple[Any, socket.socket], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(below, "ioctl", None)
-        monkeypatch.setattr(below, "_TCP_INFO", None)
+        monkeypatch.setattr(twisted_internals, "ioctl", None)
+        monkeypatch.setattr(twisted_internals, "_TCP_INFO", None)
         tcp[0].write(b"x")
-        assert below.behind(tcp[0]) == 1
-        spin_until(lambda: below.behind(tcp[0]) == 0)
-        assert below.acknowledged_ago(tcp[0]) == 0
+        assert twisted_internals.behind(tcp[0]) == 1
+        spin_until(lambda: twisted_internals.behind(tcp[0]) == 0)
+        assert twisted_internals.acknowledged_ago(tcp[0]) == 0
 
 
 class Told(Protocol):
@@ -289,8 +292,8 @@ class TestAPeerThatGoesWhileItIsNotRead:
         transport, client = plain
         told = told_by(transport)
         client.sendall(b"x" * 1000)
-        assert not below.notice_end(transport)
-        assert not below.is_broken(transport)
+        assert not twisted_internals.notice_end(transport)
+        assert not twisted_internals.is_broken(transport)
         spin()
         assert told == []
 
@@ -299,16 +302,16 @@ class TestAPeerThatGoesWhileItIsNotRead:
         told = told_by(transport)
         client.sendall(b"x" * 1000)
         client.shutdown(socket.SHUT_WR)
-        spin_until(lambda: below.notice_end(transport))
+        spin_until(lambda: twisted_internals.notice_end(transport))
         assert told == ["half"]
-        assert not below.is_broken(transport), "it may be listening yet"
+        assert not twisted_internals.is_broken(transport), "it may be listening yet"
 
     def test_is_lost_where_halves_are_nothing(self, plain: tuple[Any, socket.socket]) -> None:
         transport, client = plain
         told = told_by(transport, Told)
         client.sendall(b"x" * 1000)
         client.shutdown(socket.SHUT_WR)
-        spin_until(lambda: below.notice_end(transport))
+        spin_until(lambda: twisted_internals.notice_end(transport))
         assert told == ["lost"]
 
     def test_keeps_what_will_be_read(self, plain: tuple[Any, socket.socket]) -> None:
@@ -317,7 +320,7 @@ class TestAPeerThatGoesWhileItIsNotRead:
         client.sendall(b"x" * 1000)
         client.shutdown(socket.SHUT_WR)
         spin()
-        assert not below.notice_end(transport, reads_on=True)
+        assert not twisted_internals.notice_end(transport, reads_on=True)
         assert told == []
 
     @pytest.mark.parametrize("reads_on", [False, True])
@@ -326,8 +329,8 @@ class TestAPeerThatGoesWhileItIsNotRead:
         told = told_by(transport)
         client.sendall(b"x" * 1000)
         reset(client)
-        spin_until(lambda: below.is_broken(transport))
-        assert below.notice_end(transport, reads_on=reads_on)
+        spin_until(lambda: twisted_internals.is_broken(transport))
+        assert twisted_internals.notice_end(transport, reads_on=reads_on)
         assert told == [], "whoever looks may be in the middle of something"
         spin_until(lambda: told == ["lost"])
 
@@ -335,9 +338,9 @@ class TestAPeerThatGoesWhileItIsNotRead:
         transport, client = plain
         told = told_by(transport)
         reset(client)
-        spin_until(lambda: below.is_broken(transport))
-        below.send(transport, b"x")
-        below.send(transport, b"y")
+        spin_until(lambda: twisted_internals.is_broken(transport))
+        twisted_internals.send(transport, b"x")
+        twisted_internals.send(transport, b"y")
         assert told == []
         spin_until(lambda: told == ["lost"])
 
@@ -355,9 +358,9 @@ class TestAPeerThatGoesWhileItIsNotRead:
         transport.wrappedProtocol = Told(told)
         transport.pauseProducing()
         client.send(b"x" * 1000)
-        assert not below.notice_end(transport)
+        assert not twisted_internals.notice_end(transport)
         client.close()
-        spin_until(lambda: below.notice_end(transport))
+        spin_until(lambda: twisted_internals.notice_end(transport))
         spin_until(lambda: told == ["lost"])
 
     def test_what_the_kernel_can_not_take_just_now_waits(
@@ -371,8 +374,8 @@ class TestAPeerThatGoesWhileItIsNotRead:
 
         with monkeypatch.context() as patched:
             patched.setattr(transport, "socket", Full())
-            below.send(transport, b"xyz")
-        assert below.unsent(transport) == 3
+            twisted_internals.send(transport, b"xyz")
+        assert twisted_internals.unsent(transport) == 3
         spin_until(lambda: take(client, 3) == 3)
 
 
@@ -386,7 +389,7 @@ class TestAccepting:
 
         factory = Factory.forProtocol(Counted)
         port = reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=200)
-        below.accept_few(port)
+        twisted_internals.accept_few(port)
         where = ("127.0.0.1", port.getHost().port)
         clients = [socket.create_connection(where) for _ in range(100)]
         try:
@@ -395,7 +398,7 @@ class TestAccepting:
                 before = len(accepted)
                 port.doRead()
                 turns.append(len(accepted) - before)
-            assert max(turns) == below.ACCEPTS
+            assert max(turns) == twisted_internals.ACCEPTS
         finally:
             for client in clients:
                 client.close()
@@ -404,5 +407,5 @@ class TestAccepting:
 
     def test_what_is_no_port_of_tcp_stays_as_it_is(self) -> None:
         port = object()
-        below.accept_few(port)
+        twisted_internals.accept_few(port)
         assert not hasattr(port, "doRead")

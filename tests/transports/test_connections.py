@@ -13,10 +13,10 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.transports import below, unwanted
+from cometd_chat.transports import twisted_internals, unwanted
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.pace import HEAD, LINGER
-from cometd_chat.transports.site import ChatSite
+from cometd_chat.web.site import ChatSite
 from tests.channels import Echo, Net, refusal, render_refusal
 from tests.servers import Servers, reactor, shake_hands, spin_until, tls_context
 
@@ -151,9 +151,7 @@ class TestRealOnes:
     def site(self) -> ChatSite:
         clock = MemoryReactorClock()
         connections = Connections(MOST)
-        return ChatSite(
-            Echo(), render_refusal, clock, Reaper(clock), connections=connections
-        )
+        return ChatSite(Echo(), render_refusal, clock, Reaper(clock), connections=connections)
 
     @pytest.fixture
     def servers(self) -> Iterator[Servers]:
@@ -178,7 +176,7 @@ class TestRealOnes:
         else:
             port = reactor.listenUNIX(str(tmp_path / "s"), site)
             address = str(tmp_path / "s")
-        below.make_lean(port, site)
+        twisted_internals.make_lean(port, site)
         servers.closing.append(port.stopListening)
         clients = [self.connect(servers, address) for _ in range(2 * MOST)]
         admitted = MOST if kind == "tcp" else 2 * MOST

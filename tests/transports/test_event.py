@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cometd_chat.transports.event import Batch, Event
+from cometd_chat.events.event import Batch, Event
 from cometd_chat.transports.framings import JsonLines, Jsonp, Poll
 
 

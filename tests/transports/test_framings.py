@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometd_chat.transports.event import Batch, Event
+from cometd_chat.events.event import Batch, Event
 from cometd_chat.transports.framings import (
     Classic,
     Frame,

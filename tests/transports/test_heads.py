@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometd_chat.transports import heads
-from cometd_chat.transports.heads import Head, PlainRequest, read_line, read_request
+from cometd_chat.fastlane import heads
+from cometd_chat.fastlane.heads import Head, PlainRequest, read_line, read_request
 
 HOST = b"Host: chat.example.org\r\n"
 

@@ -12,9 +12,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.transports import below
+from cometd_chat.events.event import Batch, Event
+from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
-from cometd_chat.transports.event import Batch, Event
 from cometd_chat.transports.framings import JsonLines, Poll
 from cometd_chat.transports.held import (
     HOPELESS,
@@ -25,9 +25,9 @@ from cometd_chat.transports.held import (
     Wear,
     WearingStream,
 )
-from cometd_chat.transports.ledger import Ledger
 from cometd_chat.transports.refusals import Form
-from cometd_chat.transports.site import ChatSite
+from cometd_chat.transports.stats import Ledger
+from cometd_chat.web.site import ChatSite
 from tests.net import MemoryNet, fake_kernel
 from tests.wire import Connection, Response
 
@@ -237,7 +237,7 @@ class TestHeartbeats:
         holder.send(held, [message(1000)])
         behind = held.measure()
         connection.socket.unacknowledged = 0
-        monkeypatch.setattr(below, "is_broken", lambda transport: True)
+        monkeypatch.setattr(twisted_internals, "is_broken", lambda transport: True)
         holder.listener.told.clear()
         assert held.measure() == behind > 1000
         assert holder.listener.told == []

@@ -159,9 +159,7 @@ MALFORMED = {
     "a length of digits of another script": (
         b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \xd9\xa2\r\n\r\nhi"
     ),
-    "the identity encoding": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n"
-    ),
+    "the identity encoding": (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n"),
     "the identity encoding, and a length": (
         b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Identity\r\nContent-Length: 2\r\n\r\nhi"
     ),

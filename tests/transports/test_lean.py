@@ -19,9 +19,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.web.resource import Resource
 
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.transports import below
+from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.refusals import Form
-from cometd_chat.transports.site import ChatSite
+from cometd_chat.web.site import ChatSite
 from tests.net import MemoryNet
 from tests.servers import MUCH, Servers, reactor, shake_hands, spin_until, take, tls_context
 
@@ -68,7 +68,7 @@ class TestSwapping:
             connection = net.connect()
             response = connection.request("GET", "/")
             assert response.complete
-            assert below.is_at_rest(connection.channel)
+            assert twisted_internals.is_at_rest(connection.channel)
             yield connection.channel
 
     @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ class TestSwapping:
         # That the name is there at all is what a new Twisted could change.
         before = getattr(channel, name)
         setattr(channel, name, value)
-        assert not below.is_at_rest(channel)
+        assert not twisted_internals.is_at_rest(channel)
         setattr(channel, name, before)
-        assert below.is_at_rest(channel)
+        assert twisted_internals.is_at_rest(channel)
 
     @pytest.mark.parametrize(
         ("data", "at_rest"),
@@ -112,18 +112,18 @@ class TestSwapping:
     )
     def test_a_real_one_is(self, channel: Any, data: bytes, at_rest: bool) -> None:
         channel.dataReceived(data)
-        assert not below.is_at_rest(channel), "an answer has yet to leave"
+        assert not twisted_internals.is_at_rest(channel), "an answer has yet to leave"
         while channel.transport.dataBuffer or channel.transport._tempDataLen:
             channel.transport.doWrite()
-        assert below.is_at_rest(channel) is at_rest
+        assert twisted_internals.is_at_rest(channel) is at_rest
 
     def test_not_when_it_closes_or_is_another(self, channel: Any) -> None:
         transport = channel.transport
-        below.install(transport, object())
-        assert not below.is_at_rest(channel)
-        below.install(transport, channel)
+        twisted_internals.install(transport, object())
+        assert not twisted_internals.is_at_rest(channel)
+        twisted_internals.install(transport, channel)
         channel.loseConnection()
-        assert not below.is_at_rest(channel)
+        assert not twisted_internals.is_at_rest(channel)
 
     def test_what_is_installed_gets_what_comes(self, servers: Servers) -> None:
         port = reactor.listenTCP(0, servers.factory(), interface="127.0.0.1")
@@ -132,7 +132,7 @@ class TestSwapping:
         got: list[bytes] = []
         protocol: Any = Protocol()
         protocol.dataReceived = got.append
-        below.install(transport, protocol)
+        twisted_internals.install(transport, protocol)
         client.send(b"hi")
         spin_until(lambda: got)
         assert got == [b"hi"]
@@ -149,11 +149,11 @@ class TestSwapping:
         got: list[bytes] = []
         protocol: Any = Protocol()
         protocol.dataReceived = got.append
-        below.install(transport, protocol)
+        twisted_internals.install(transport, protocol)
         client.send(b"hi")
         spin_until(lambda: got)
         assert got == [b"hi"]
-        assert not below.takes_bytes(transport)
+        assert not twisted_internals.takes_bytes(transport)
 
 
 class TestLean:
@@ -171,19 +171,19 @@ class TestLean:
         else:
             port = reactor.listenUNIX(str(tmp_path / "s"), factory)
             client, address = socket.socket(socket.AF_UNIX), str(tmp_path / "s")
-        below.make_lean(port, factory)
+        twisted_internals.make_lean(port, factory)
         return servers.connected(port, client, address), client
 
     def test_has_no_dict(self, lean: tuple[Any, socket.socket]) -> None:
         transport, client = lean
-        assert type(transport) in (below.LeanServer, below.LeanUnixServer)
+        assert type(transport) in (twisted_internals.LeanServer, twisted_internals.LeanUnixServer)
         client.send(b"x")
         transport.write(b"y" * 1000)
         transport.registerProducer(Producer(), True)
         transport.unregisterProducer()
         spin_until(lambda: take(client, 1000) == 1000)
         assert vars(transport) == {}
-        assert below.takes_bytes(transport)
+        assert twisted_internals.takes_bytes(transport)
 
     def test_tells_who_is_there(self, lean: tuple[Any, socket.socket]) -> None:
         transport, client = lean
@@ -211,7 +211,7 @@ class TestLean:
 
         spin_until(all_taken)
         spin_until(lambda: producer.told == ["pause", "resume"])
-        assert below.behind(transport) == 0
+        assert twisted_internals.behind(transport) == 0
 
     @pytest.mark.parametrize("way", ["loseConnection", "abortConnection"])
     def test_closes(self, lean: tuple[Any, socket.socket], way: str) -> None:
@@ -243,6 +243,6 @@ class TestLean:
     def test_a_port_of_another_factory_stays_what_it_is(self, servers: Servers) -> None:
         port = reactor.listenTCP(0, servers.factory(), interface="127.0.0.1")
         servers.closing.append(port.stopListening)
-        below.make_lean(port, object())
+        twisted_internals.make_lean(port, object())
         assert port.transport is twisted_tcp.Server
-        below.make_lean(object(), object())
+        twisted_internals.make_lean(object(), object())

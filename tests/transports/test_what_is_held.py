@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cometd_chat.errors import MemoryShort
-from cometd_chat.transports.lane import MAX_WAITING
+from cometd_chat.fastlane.connection import MAX_WAITING
 from tests import lanes
 from tests.channels import Net, refusal
 from tests.wire import Connection, Response

@@ -224,9 +224,7 @@ class TestBinding:
             ({"Sec-Fetch-Mode": "cors"}, "; SameSite=Lax"),
         ],
     )
-    def test_the_cookie(
-        self, site: MemorySite, headers: dict[str, str], attributes: str
-    ) -> None:
+    def test_the_cookie(self, site: MemorySite, headers: dict[str, str], attributes: str) -> None:
         handshake = {"channel": "/meta/handshake"}
         response = site.post("/cometd", handshake, headers=headers)
         (cookie,) = response.headers["set-cookie"]

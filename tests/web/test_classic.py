@@ -24,7 +24,10 @@ def alice(site: MemorySite) -> dict[str, str]:
 
 
 def log_in(site: MemorySite, name: str) -> dict[str, str]:
-    return {"Cookie": f"comet_session_memory={site.log_in(name)}", "Origin": "http://127.0.0.1:8080"}
+    return {
+        "Cookie": f"comet_session_memory={site.log_in(name)}",
+        "Origin": "http://127.0.0.1:8080",
+    }
 
 
 def post(site: MemorySite, headers: dict[str, str] | None = None, **fields: str) -> Response:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cometd_chat.events.event import Event
+from cometd_chat.gateways.posting import MOST_WAITING
 from cometd_chat.transports.body import MAX_LINE
-from cometd_chat.transports.event import Event
 from cometd_chat.transports.http import MAX_BODY
-from cometd_chat.web.talk import MOST_WAITING
 from tests.memory import MakeSite, MemorySite
 from tests.net import fake_kernel
 from tests.web.refusals import problem

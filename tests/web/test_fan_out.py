@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat.comet import CometEvent
-from cometd_chat.transports.event import Batch
+from cometd_chat.events.event import Batch
 from cometd_chat.transports.held import HeldStream
 from tests.memory import MakeSite, MemorySite
 from tests.web.doors import JSON, STREAMS, Client, door_path

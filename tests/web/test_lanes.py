@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cometd_chat.transports.lane import LaneConnection
+from cometd_chat.fastlane.connection import LaneConnection
 from tests.memory import MemorySite
 from tests.web.raw import DIFFERENT, HOT, POLL, POST, SMUGGLED, SMUGGLING, get, post
 from tests.wire import Connection

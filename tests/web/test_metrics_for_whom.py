@@ -10,8 +10,8 @@ from twisted.internet.address import UNIXAddress
 
 from cometd_chat import service
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.settings import Settings, parse_network
-from cometd_chat.transports.ledger import Ledger
+from cometd_chat.daemon.settings import Settings, parse_network
+from cometd_chat.transports.stats import Ledger
 from cometd_chat.web.metrics import Metrics
 from tests.memory import MakeSite, MemorySite
 from tests.net import MemoryNet

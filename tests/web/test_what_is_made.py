@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.readership import _PAGES_BYTES, PAGE_BYTES, size_of
-from cometd_chat.web.bayeux_rooms import _MOST_MADE_BYTES, RoomSource
+from cometd_chat.gateways.bayeux_rooms import _MOST_MADE_BYTES, RoomSource
 from tests.memory import MakeSite, MemorySite
 from tests.web.bayeux import Client
 

@@ -10,7 +10,8 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import capturedLogs
 
 from cometd_chat.errors import InvalidCursor
-from cometd_chat.log.log import COUNT_OF_OTHERS, EVERY, Count, EventLog, Record
+from cometd_chat.events.record import Record
+from cometd_chat.log.log import COUNT_OF_OTHERS, EVERY, Count, EventLog
 from tests.log.support import DEV, LOBBY, block, draft, heard, in_reactor, refused, wait, wait_all
 
 

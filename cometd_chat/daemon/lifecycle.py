@@ -23,8 +23,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cometd_chat.daemon.settings import print_sentence
 from cometd_chat.errors import ChatError
-from cometd_chat.settings import print_sentence
 
 #: Seconds that a part may take to stop before the next one has its turn.
 STOP_TIMEOUT = 20.0

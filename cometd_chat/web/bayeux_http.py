@@ -26,15 +26,15 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.limits import Limits
 from cometd_chat.comet import CometContext, Reaper
 from cometd_chat.errors import CrossSite, InvalidRequest, NotFound, NotJson
+from cometd_chat.gateways.bayeux_policy import Shown
 from cometd_chat.transports.framings import Jsonp, for_script
 from cometd_chat.transports.held import HoldableRequest, Manner
-from cometd_chat.transports.ledger import Ledger
+from cometd_chat.transports.stats import Ledger
 from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
 from cometd_chat.web.auth import Auth, bearer, is_foreign
 from cometd_chat.web.bayeux_delivery import ResponseDelivery
 from cometd_chat.web.bayeux_lines import EVENT_SOURCE, EventSourceLine, HeldLine, SocketLine
-from cometd_chat.web.bayeux_policy import Shown
 from cometd_chat.web.hosts import names_loopback
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.parameters import refused

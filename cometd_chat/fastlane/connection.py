@@ -25,16 +25,16 @@ from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.transports import below
-from cometd_chat.transports.budget import MemoryBudget
-from cometd_chat.transports.heads import (
+from cometd_chat.fastlane.heads import (
     MAX_REMEMBERED,
     Head,
     PlainRequest,
     read_line,
     read_request,
 )
-from cometd_chat.transports.lane_request import Answer, LaneRequest
+from cometd_chat.fastlane.request import Answer, LaneRequest
+from cometd_chat.transports import twisted_internals
+from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.receipt import Receipt
 
 #: Bytes of further requests that wait while one is answered; past it nothing more is read. The
@@ -101,7 +101,7 @@ class Lane:
     """What all connections of the lane share.
 
     :param memory: where what is held counts.
-    :param direct_write: whether bytes may go past Twisted's buffers, see `below.send`.
+    :param direct_write: whether bytes may go past Twisted's buffers, see `twisted_internals.send`.
     :param wall_clock: seconds since 1970, for the Date header.
     :param timeout: seconds after which an idle connection is closed.
     """
@@ -163,7 +163,7 @@ class Lane:
         """
         connection = LaneConnection(self)
         connection.receipt = receipt
-        below.install(transport, connection)
+        twisted_internals.install(transport, connection)
         connection.rest(transport)
 
 
@@ -203,7 +203,7 @@ class LaneConnection:
 
     def makeConnection(self, transport: Any) -> None:
         """It is accepted."""
-        if below.takes_bytes(transport):
+        if twisted_internals.takes_bytes(transport):
             # Nothing happens on a Unix socket.
             transport.setTcpNoDelay(True)
             self.rest(transport)
@@ -247,7 +247,7 @@ class LaneConnection:
             self.receipt.over(reason)
         if request is not None:
             request.lost()
-        below.forget_unsent(transport)
+        twisted_internals.forget_unsent(transport)
 
     def readConnectionLost(self) -> None:
         """A peer that closes its half is gone for us."""
@@ -277,7 +277,7 @@ class LaneConnection:
         """The response is complete: read on."""
         self._request = None
         waiting = self._take_waiting() if self._waiting else b""
-        if below.is_sending(self.transport):
+        if twisted_internals.is_sending(self.transport):
             # What a peer has not taken yet is a matter of back-pressure, which the general way has.
             receipt, self.receipt = self.receipt, None
             channel = self._leave()
@@ -336,7 +336,7 @@ class LaneConnection:
         transport, self.transport = self.transport, None
         self.lane.reaper.cancel(self)
         channel = self.lane.general.build_channel()
-        below.install(transport, channel)
+        twisted_internals.install(transport, channel)
         channel.makeConnection(transport)
         return channel
 

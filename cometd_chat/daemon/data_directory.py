@@ -20,7 +20,7 @@ from pathlib import Path
 
 from twisted.application.service import Service
 
-from cometd_chat.parts import CannotStart
+from cometd_chat.daemon.lifecycle import CannotStart
 
 #: Length of the key of the forms' hidden tokens.
 SECRET_BYTES = 32

@@ -29,7 +29,7 @@ from twisted.logger import (
     eventAsText,
 )
 
-from cometd_chat.transports import below
+from cometd_chat.transports import twisted_internals
 
 #: Levels by their syslog numbers (syslog(3)), as journald takes them from the start of a line.
 _PRIORITIES = {
@@ -70,7 +70,7 @@ class LogOutput(Service):
         return cls(level, publisher, journal=reaches_journal(stdout, environ), stdout=stdout)
 
     def startService(self) -> None:
-        for observer in below.observers(self._publisher):
+        for observer in twisted_internals.observers(self._publisher):
             chosen = FilteringLogObserver(
                 self._told_level(observer),
                 [LogLevelFilterPredicate(defaultLogLevel=self._level)],
@@ -92,7 +92,11 @@ class LogOutput(Service):
 
     def _told_level(self, observer: ILogObserver) -> ILogObserver:
         """The observer, but one that says each line's level where journald reads it."""
-        if self._journal and self._stdout is not None and below.writes_to(observer, self._stdout):
+        if (
+            self._journal
+            and self._stdout is not None
+            and twisted_internals.writes_to(observer, self._stdout)
+        ):
             return FileLogObserver(self._stdout, as_journal_lines)
         return observer
 

@@ -20,12 +20,12 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.reader import Reader
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session, refuse_replaced
 from cometd_chat.errors import ChatError, InvalidRequest, NoSession
+from cometd_chat.events import kinds
 from cometd_chat.transports.body import without_mark
 from cometd_chat.transports.intake import Intake
 
@@ -177,7 +177,7 @@ class Talk:
         self._refused(error)
         why = error.fields[0].detail if error.fields else error.detail
         shown = client_id if isinstance(client_id, str) else None
-        self._reader.tell(events.error(error.status, why, shown))
+        self._reader.tell(kinds.error(error.status, why, shown))
 
 
 def _size(said: _Said | ChatError) -> int:

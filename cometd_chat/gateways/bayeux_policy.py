@@ -25,7 +25,7 @@ from cometd_chat.chat.limits import HANDSHAKES, MESSAGES, TEXT
 from cometd_chat.chat.sessions import Session as Person
 from cometd_chat.chat.sessions import refuse_voiceless
 from cometd_chat.errors import InvalidToken, NameTaken
-from cometd_chat.transports.event import Event
+from cometd_chat.events.event import Event
 
 #: Names are made up so often before it is given up.
 _TRIES = 5

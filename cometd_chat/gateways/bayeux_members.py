@@ -18,14 +18,14 @@ import attrs
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.bayeux.session import Session
-from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import SMALL_ROOM
 from cometd_chat.comet.slices import Slices, Soon
 from cometd_chat.errors import InvalidRequest
-from cometd_chat.transports.event import Event
-from cometd_chat.web.bayeux_policy import visitor_of
-from cometd_chat.web.bayeux_rooms import room_of, segment_of
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
+from cometd_chat.gateways.bayeux_policy import visitor_of
+from cometd_chat.gateways.bayeux_rooms import room_of, segment_of
 
 MEMBERS = "/members/"
 
@@ -97,7 +97,7 @@ class MemberSource:
         session."""
         if event.type not in _TOLD:
             return
-        room = events.room_of(path)
+        room = kinds.room_of(path)
         readers = {**self._by_room.get(room, {}), **self._by_room.get(None, {})}
         message = self.server.event(MEMBERS + segment_of(room), event.fields) if readers else None
         if message is not None:

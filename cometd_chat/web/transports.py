@@ -20,7 +20,6 @@ from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
-from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE
 from cometd_chat.chat.reader import AFTER_GAP, Reader, Start, start_at, start_now
@@ -28,6 +27,8 @@ from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session, refuse_replaced
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, InvalidCursor, MethodNotAllowed, NotFound
+from cometd_chat.events import kinds
+from cometd_chat.gateways.posting import Talk
 from cometd_chat.transports.framings import (
     Classic,
     Frame,
@@ -49,13 +50,12 @@ from cometd_chat.transports.held import (
     WearingStream,
 )
 from cometd_chat.transports.http import LimitedRequest
-from cometd_chat.transports.ledger import Ledger
+from cometd_chat.transports.stats import Ledger
 from cometd_chat.transports.websocket import WebSocket, WebSocketFrames, require_upgrade
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.parameters import Parameters, last_event_id, query, refused
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
-from cometd_chat.web.talk import Talk
 
 MAX_ROOMS = 50
 MAX_CLIENT = 64
@@ -498,7 +498,7 @@ class Doors:
 
         :raises ChatError: the error itself, to be answered as everywhere.
         """
-        told = events.error(error.status, error.detail)
+        told = kinds.error(error.status, error.detail)
         for_good = error.status in _FOR_GOOD or isinstance(error, InvalidCursor)
         if isinstance(framing, ServerSentEvents) and not for_good:
             # A browser that gets another status for an event stream never comes back by itself.

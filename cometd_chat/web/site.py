@@ -19,10 +19,10 @@ from twisted.web.server import Site
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
+from cometd_chat.fastlane.connection import Lane, LaneConnection
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.http import LimitedChannel, host_of
-from cometd_chat.transports.lane import Lane, LaneConnection
 from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.strangers import Strangers
 from cometd_chat.transports.unwanted import UnwantedChannel

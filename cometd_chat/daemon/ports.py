@@ -31,10 +31,10 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.python.failure import Failure
 
 from cometd_chat import __version__
-from cometd_chat.data import DataDirectory
-from cometd_chat.parts import CannotStart
-from cometd_chat.tls import as_intermediate
-from cometd_chat.transports import below
+from cometd_chat.daemon.data_directory import DataDirectory
+from cometd_chat.daemon.lifecycle import CannotStart
+from cometd_chat.daemon.tls import as_intermediate
+from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.listener import Shortage, keep_back
 
 #: Open files that are no connections: database, logs, the reactor's own. Half of them are open once
@@ -129,7 +129,7 @@ class ListeningPorts(Service):
             for description, endpoint in self._endpoints:
                 port = listen_now(self._option, description, endpoint, self._factory)
                 self._ports.append(port)
-                below.accept_few(port)
+                twisted_internals.accept_few(port)
                 keep_back(port, self._reactor, max(files - KEPT_BACK, files // 2), shortage)
                 if self._prepare is not None:
                     self._prepare(port)

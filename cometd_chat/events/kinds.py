@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
-from cometd_chat.log.log import Record
-from cometd_chat.transports.event import Event
+from cometd_chat.events.event import Event
+from cometd_chat.events.record import Record
 
 PATH_PREFIX = "/chat/"
 

@@ -27,7 +27,6 @@ from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.bayeux.session import Session
-from cometd_chat.chat import events
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.positions import Mark
 from cometd_chat.chat.reader import STORAGE_DELAY, far_behind
@@ -36,10 +35,11 @@ from cometd_chat.chat.rooms import Room
 from cometd_chat.comet import CometEvent
 from cometd_chat.comet.slices import Slices, Soon
 from cometd_chat.errors import InvalidRequest, RoomNotFound, StorageUnavailable
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
+from cometd_chat.gateways.bayeux_policy import Visitor, visitor_of
+from cometd_chat.gateways.bayeux_start import wanted_position
 from cometd_chat.log.log import Count
-from cometd_chat.transports.event import Event
-from cometd_chat.web.bayeux_begin import wanted_position
-from cometd_chat.web.bayeux_policy import Visitor, visitor_of
 
 CHAT = "/chat/"
 
@@ -260,7 +260,7 @@ class RoomSource:
         if not readers:
             del self._by_path[key]
         if key != ALL:
-            self._chat.presence.release(events.room_of(key), reader.visitor.person)
+            self._chat.presence.release(kinds.room_of(key), reader.visitor.person)
 
     def _begin(self, reader: _Reader, place: _Place) -> None:
         place.begun = True
@@ -388,7 +388,7 @@ class RoomSource:
                 records = await self._feed.read(
                     paths, after=position, limit=PAGE, max_bytes=PAGE_BYTES
                 )
-                found = [events.recorded(record) for record in records]
+                found = [kinds.recorded(record) for record in records]
                 reached = found[-1].id or 0 if found else floor
             else:
                 found = found[:PAGE]
@@ -411,7 +411,7 @@ class RoomSource:
     ) -> bool:
         """Feed a page; False when her queue is full before its end, or she has gone."""
         for event in found:
-            path = events.path_of(event.fields["room"])
+            path = kinds.path_of(event.fields["room"])
             key = path if path in reader.places else ALL
             place = reader.places.get(key)
             if place is None or behind.get(key) is not place:

@@ -273,7 +273,7 @@ def forget_body(channel: Any) -> None:
     """Let go of what reads the body.
 
     It and ``channel`` refer to each other, so that what it holds would stay until Python looks for
-    such circles, which is seldom (`cometd_chat.collector`).
+    such circles, which is seldom (`cometd_chat.daemon.gc_tuning`).
     """
     channel._transferDecoder = None
 
@@ -282,8 +282,8 @@ def forget_unsent(transport: Any) -> None:
     """Let go of what a connection that has ended was yet to send.
 
     Nobody will send it. What refers to the connection may stay for a while: requests, in circles
-    with what handled them, for which Python looks seldom (`cometd_chat.collector`), and the sweep,
-    which forgets in its own time.
+    with what handled them, for which Python looks seldom (`cometd_chat.daemon.gc_tuning`), and the
+    sweep, which forgets in its own time.
     """
     if hasattr(transport, "_tlsConnection"):
         transport._appSendBuffer = []

@@ -22,14 +22,14 @@ from twisted.web.http import NO_BODY_CODES, RESPONSES
 from twisted.web.http_headers import Headers
 
 from cometd_chat.errors import ChatError
-from cometd_chat.transports import below
-from cometd_chat.transports.event import chunk
-from cometd_chat.transports.heads import PlainRequest
+from cometd_chat.events.event import chunk
+from cometd_chat.fastlane.heads import PlainRequest
+from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.held import PeerListener
 from cometd_chat.transports.receipt import Receipt
 
 if TYPE_CHECKING:
-    from cometd_chat.transports.lane import HotRoute, LaneConnection
+    from cometd_chat.fastlane.connection import HotRoute, LaneConnection
 
 #: RFC 9112, section 7.1.
 LAST_CHUNK = b"0\r\n\r\n"
@@ -290,7 +290,7 @@ class LaneRequest:
 
     def _send(self, data: bytes) -> None:
         if self._connection.lane.direct_write:
-            below.send(self.transport, data)
+            twisted_internals.send(self.transport, data)
         else:
             self.transport.write(data)
 
@@ -318,7 +318,7 @@ class LaneRequest:
 
     def notice_end(self) -> bool:
         """See `HoldableRequest.notice_end`."""
-        return below.notice_end(self.transport)
+        return twisted_internals.notice_end(self.transport)
 
     def receipt(self) -> Receipt:
         """See `HoldableRequest.receipt`."""
