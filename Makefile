@@ -72,18 +72,18 @@ PYTEST := env -u PYTHONPATH -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -ra
 
 # Each part in a process of its own, beside each other: for tests that take a few milliseconds,
 # pytest-xdist takes as long to say which one is next.
-MEMORY := memory-web memory-doors memory-rest
+MEMORY := memory-web memory-transports memory-rest
 WEB := $(wildcard tests/web/test_*.py)
-DOORS := $(filter $(addprefix tests/web/test_,caps% doors% duplex% fan% foreign% lane% nine% websocket%),$(WEB))
+TRANSPORTS := $(filter $(addprefix tests/web/test_,caps% transports% duplex% fan% foreign% lane% nine% websocket%),$(WEB))
 
 .PHONY: $(MEMORY)
 memory: $(MEMORY)
 
 memory-web:
-	$(PYTEST) $(filter-out $(DOORS),$(WEB))
+	$(PYTEST) $(filter-out $(TRANSPORTS),$(WEB))
 
-memory-doors:
-	$(PYTEST) $(DOORS)
+memory-transports:
+	$(PYTEST) $(TRANSPORTS)
 
 memory-rest:
 	$(PYTEST) --ignore tests/web $(REAL:%=--ignore %)

@@ -140,18 +140,18 @@ GOALS = [
     ),
     *(
         Goal(
-            f"memory of an idle `{door}` with its session",
+            f"memory of an idle `{transport}` with its session",
             "bytes",
-            own("memory", "bytes", door=door),
+            own("memory", "bytes", transport=transport),
             2048,
             1024,
         )
-        for door in ("frame", "stream", "sse")
+        for transport in ("frame", "stream", "sse")
     ),
     Goal(
         "memory of an idle `sse` with its session, of Nchan's",
         "x",
-        against("memory", "bytes", "nchan", door="sse"),
+        against("memory", "bytes", "nchan", transport="sse"),
         1.0,
     ),
     *(

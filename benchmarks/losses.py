@@ -53,7 +53,7 @@ COMPARISONS = [
     Comparison(
         "flood", "deliveries_s", ("size",), "deliveries a second to {:,} streams", more=True
     ),
-    Comparison("memory", "bytes", ("door",), "memory of an idle `{}`"),
+    Comparison("memory", "bytes", ("transport",), "memory of an idle `{}`"),
     Comparison("heartbeat", "percent", ("streams",), "CPU of heartbeats for {:,} streams"),
     Comparison("poll", "fast_cycle_us", ("size",), "CPU a poll cycle, {:,} clients"),
     Comparison("poll", "cycle_us", ("size",), "the same at leisure, {:,} clients"),

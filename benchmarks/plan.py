@@ -55,14 +55,14 @@ class Plan:
         """A line of progress, on stderr."""
         print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
-    def comet(self, door: str = "sse") -> Comet:
+    def comet(self, transport: str = "sse") -> Comet:
         """Our daemon as it is by default, or with the options that were asked for."""
-        return Comet(door, self.options)
+        return Comet(transport, self.options)
 
-    def comets(self, door: str = "sse") -> list[Server]:
+    def comets(self, transport: str = "sse") -> list[Server]:
         """The same, and beside it the one without short cuts, if it has any."""
-        both_off = [Comet(door, [*self.options, *PLAIN], BOTH_OFF)] if has_short_cuts() else []
-        return [self.comet(door), *both_off]
+        both_off = [Comet(transport, [*self.options, *PLAIN], BOTH_OFF)] if has_short_cuts() else []
+        return [self.comet(transport), *both_off]
 
 
 @attrs.frozen

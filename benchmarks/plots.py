@@ -60,7 +60,9 @@ def draw(cases: Cases, directory: Path) -> None:
     if "flood" in cases:
         bars(cases, "flood", "deliveries_s", "size", "deliveries a second", directory / "flood.svg")
     if "memory" in cases:
-        bars(cases, "memory", "bytes", "door", "bytes an idle reader", directory / "memory.svg")
+        bars(
+            cases, "memory", "bytes", "transport", "bytes an idle reader", directory / "memory.svg"
+        )
     if "poll" in cases:
         bars(cases, "poll", "fast_cycle_us", "size", "CPU a poll cycle, µs", directory / "poll.svg")
     if "posts" in cases:

@@ -67,7 +67,7 @@ COLUMNS: dict[str, tuple[dict[str, str], list[Column]]] = {
         ],
     ),
     "memory": (
-        {"door": "door"},
+        {"transport": "transport"},
         [
             ("bytes a reader", "bytes", 1),
             ("without its session", "bytes_without_session", 1),

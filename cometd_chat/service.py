@@ -73,7 +73,7 @@ from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens
 from cometd_chat.web.site import ChatSite
-from cometd_chat.web.transports import Doors, Holding
+from cometd_chat.web.transports import Holding, Transports
 
 __all__ = ["Options", "Settings", "build", "makeService"]
 
@@ -278,7 +278,7 @@ def build_site(
         poll_timeout=settings.poll_timeout,
         reader_budget=settings.reader_budget,
     )
-    doors = Doors(
+    transports = Transports(
         chat,
         auth,
         peers,
@@ -299,10 +299,10 @@ def build_site(
     app = ChatApp(
         chat=chat,
         auth=auth,
-        doors=doors,
+        transports=transports,
         bayeux=bayeux,
         screens=screens,
-        classic=ClassicServlet(chat, auth, peers, doors, screens, problems),
+        classic=ClassicServlet(chat, auth, peers, transports, screens, problems),
         pages=pages,
         problems=problems,
         metrics=metrics if settings.metrics is None else None,

@@ -1,7 +1,7 @@
-"""Readers of what the doors write, each made from its standard and not from our writer.
+"""Readers of what the transports write, each made from its standard and not from our writer.
 
-What it is: bytes of a response's body in, events out as plain dicts; what a door does not show of
-an event is not in its dict.
+What it is: bytes of a response's body in, events out as plain dicts; what a transport does not show
+of an event is not in its dict.
 
 What it may know: the HTML standard, JSON, the interface's rules for text. Nothing of `framings`.
 
@@ -252,7 +252,7 @@ def _read_line(line: str) -> Seen:
         if found is not None:
             fields = {name: value for name, value in found.groupdict().items() if value is not None}
             return {**event, "type": kind, **fields}
-    raise AssertionError(f"no line of the text door: {line!r}")
+    raise AssertionError(f"no line of the text transport: {line!r}")
 
 
 # -- openchat: HTML without scripts

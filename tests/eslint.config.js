@@ -13,8 +13,8 @@ const STATIC = "cometd_chat/web/static";
 export const TABLE = [
   { files: ["*"], oldest: { chrome: 110, firefox: 115, safari: "16.0" } },
   {
-    // The library, and with it the doors for the worst networks.
-    files: ["choice", "comet", "doors", "election", "hints", "leader", "line", "outbox", "stream"],
+    // The library, and with it the transports for the worst networks.
+    files: ["choice", "comet", "transports", "election", "hints", "leader", "line", "outbox", "stream"],
     oldest: { chrome: 90, firefox: 96, safari: 15.4 },
   },
   // It looks first whether the browser has popovers, and does without where not.

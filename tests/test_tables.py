@@ -1,4 +1,5 @@
-"""What the code has tables of, tests and documents have wholly: doors, errors, metrics, options.
+"""What the code has tables of, tests and documents have wholly: transports, errors, metrics,
+options.
 
 Each table is asked of the code, so that a new row fails here until it is tested and told of. That
 options, errors, events and metrics are in the documents is a matter of `tests.test_docs`.
@@ -15,15 +16,15 @@ import pytest
 
 from cometd_chat import errors
 from cometd_chat.daemon.settings import OPTIONS
-from tests import doors
+from tests import transport_paths as transports
 from tests.documents import PROTOCOL, TRANSPORTS, code, rows
 from tests.memory import MemorySite
 from tests.support import ROOT
 from tests.test_options import GOOD, WRONG
 
 
-def door_names() -> list[str]:
-    """All doors, as whoever asks for another one is told."""
+def transport_names() -> list[str]:
+    """All transports, as whoever asks for another one is told."""
     with MemorySite() as site:
         detail = site.get("/api/v1/events/trapdoor").json()["detail"]
     return re.findall(r"[\w-]+", detail.partition("are ")[2].rpartition("are ")[2])
@@ -42,14 +43,14 @@ def sources() -> str:
     return "".join(path.read_text() for path in files if left_out.isdisjoint(path.parts))
 
 
-def test_the_tests_know_every_door() -> None:
-    assert sorted(doors.NAMES) == sorted(door_names())
+def test_the_tests_know_every_transport() -> None:
+    assert sorted(transports.NAMES) == sorted(transport_names())
 
 
-def test_the_documents_tell_of_every_door() -> None:
-    short = [code(row[0])[0] for row in rows(PROTOCOL, "door")]
-    long = [re.findall(r"\[(\w+)\]", row[0])[0] for row in rows(TRANSPORTS, "door")]
-    assert sorted(short) == sorted(long) == sorted(door_names())
+def test_the_documents_tell_of_every_transport() -> None:
+    short = [code(row[0])[0] for row in rows(PROTOCOL, "transport")]
+    long = [re.findall(r"\[(\w+)\]", row[0])[0] for row in rows(TRANSPORTS, "transport")]
+    assert sorted(short) == sorted(long) == sorted(transport_names())
 
 
 def test_every_option_is_given_and_given_wrong() -> None:

@@ -62,7 +62,7 @@ def twistd() -> str:
 class Comet:
     """The daemon.
 
-    :param door: the held request that `subscribe` opens.
+    :param transport: the held request that `subscribe` opens.
     :param options: more options of the daemon.
     :param name: what it is called in results.
     :param launcher: what to start instead of twistd, with the same arguments.
@@ -70,13 +70,13 @@ class Comet:
 
     def __init__(
         self,
-        door: str = "sse",
+        transport: str = "sse",
         options: Sequence[str] = (),
         name: str = "comet",
         launcher: Sequence[str] = (),
     ) -> None:
         self.name = name
-        self.door = door
+        self.transport = transport
         self.ready = b"hello"
         self.cookie = ""
         self._options = list(options)
@@ -107,8 +107,8 @@ class Comet:
         running.stop(signal.SIGKILL)
 
     def subscribe(self) -> bytes:
-        """Open the door; the first time as the publisher, who so is present all the time."""
-        path = f"{EVENTS}/{self.door}"
+        """Open the transport; the first time as the publisher, who so is present all the time."""
+        path = f"{EVENTS}/{self.transport}"
         if self._subscribed:
             return get(path)
         self._subscribed = True
@@ -123,9 +123,9 @@ class Comet:
         return post(POSTS.format(QUIET), message(), cookie(self.cookie))
 
     def sample(self, address: Address) -> bytes:
-        """What one message looks like on the door, with all its framing."""
+        """What one message looks like on the transport, with all its framing."""
         with connect(address) as reader:
-            reader.sendall(get(f"{EVENTS}/{self.door}"))
+            reader.sendall(get(f"{EVENTS}/{self.transport}"))
             head = b""
             while self.ready not in head:
                 head += reader.recv(65536)

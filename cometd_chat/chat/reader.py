@@ -223,9 +223,9 @@ class Reader:
             Deferred.fromCoroutine(self._catch_up()).addErrback(self._failed)
 
     @property
-    def door(self) -> str:
-        """By which door she reads."""
-        return self._held.door
+    def transport(self) -> str:
+        """By which transport she reads."""
+        return self._held.transport
 
     @property
     def rooms(self) -> Sequence[str]:

@@ -26,8 +26,8 @@ PAGE_EVENTS = 200
 PAGE_BYTES = 256 * 1024
 
 #: So many pages of the tail are kept, for clients who come back with equal cursors, and so many
-#: bytes of events in them. What is made of them for each door is kept as well, and counted nowhere
-#: else: at most two dozen times that.
+#: bytes of events in them. What is made of them for each transport is kept as well, and counted
+#: nowhere else: at most two dozen times that.
 _PAGES = 64
 _PAGES_BYTES = 1024 * 1024
 

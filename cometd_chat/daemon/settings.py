@@ -71,7 +71,7 @@ class Settings:
     :param log_level: the least level of what is written to the log.
     :param memory_ceiling: bytes that may be held for all connections together.
     :param trusted_proxy: proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
-    :param allow_origin: foreign origins whose pages may use the API and doors with a token.
+    :param allow_origin: foreign origins whose pages may use the API and transports with a token.
     :param bayeux_channels: trees of Bayeux channels that are free for other programs.
     :param direct_write: whether streams are written past Twisted's buffers.
     :param fast_lane: whether the hottest requests take a way of their own.
@@ -358,7 +358,7 @@ OPTIONS = (
            "Address or network of a proxy whose X-Forwarded-For is believed", "trusted_proxy",
            repeatable=True),
     Option("allow-origin", "", parse_origin,
-           "Foreign origin that may use the API and doors with a token", "allow_origin",
+           "Foreign origin that may use the API and transports with a token", "allow_origin",
            repeatable=True),
     Option("bayeux-channels", "", parse_channels,
            "Tree of Bayeux channels for other programs, such as /app/**", "bayeux_channels",

@@ -1,6 +1,6 @@
 """An event as clients see it, and events that go out together.
 
-What it is: the one object that every door shows in its own way, and what is written at once.
+What it is: the one object that every transport shows in its own way, and what is written at once.
 
 What it may know: JSON. Not the log, not rooms, not requests.
 
@@ -56,7 +56,7 @@ class Framed(Protocol):
 
     @property
     def personal(self) -> bool:
-        """Whether clients have framings of their own at this door."""
+        """Whether clients have framings of their own at this transport."""
 
     def frame(self, events: Sequence[Event]) -> bytes:
         """A batch of events, oldest first."""

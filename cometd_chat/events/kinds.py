@@ -4,7 +4,7 @@ What it is: the table of what clients can be told (interface, section 3).
 
 What it may know: the shape of events. Not who hears them.
 
-Invariant: the same thing is the same JSON, whichever door and process it comes from.
+Invariant: the same thing is the same JSON, whichever transport and process it comes from.
 """
 
 from __future__ import annotations

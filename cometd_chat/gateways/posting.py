@@ -1,7 +1,7 @@
-"""What somebody says through a door that she also reads by.
+"""What somebody says through a transport that she also reads by.
 
 What it is: a queue of what came in, posted one after the other; what is refused is told her by the
-same door, and the talk goes on.
+same transport, and the talk goes on.
 
 What it may know: the chat, one reader. Not how lines or messages are framed.
 

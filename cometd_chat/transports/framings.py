@@ -1,4 +1,4 @@
-"""How events look on the wire, a few lines a door.
+"""How events look on the wire, a few lines a transport.
 
 What it is: pure functions from events to bytes. A framing is shared by all requests that it serves.
 
@@ -42,8 +42,8 @@ class Framing(Protocol):
     """One way of putting events into a response body."""
 
     @property
-    def door(self) -> str:
-        """The door's name, as in its path and in the metrics."""
+    def transport(self) -> str:
+        """The transport's name, as in its path and in the metrics."""
 
     @property
     def content_type(self) -> str:
@@ -55,7 +55,7 @@ class Framing(Protocol):
 
     @property
     def personal(self) -> bool:
-        """Whether clients have framings of their own at this door."""
+        """Whether clients have framings of their own at this transport."""
 
     def begin(self) -> bytes:
         """What stands before the first event."""
@@ -104,7 +104,7 @@ class Frame(EachAlone):
         as a string of JSON: it can't be called.
     """
 
-    door = "frame"
+    transport = "frame"
     # Without the charset in this header Firefox runs nothing before the page has ended.
     content_type = "text/html; charset=utf-8"
 
@@ -157,13 +157,13 @@ def for_script(json: bytes) -> bytes:
 class JsonLines(EachAlone):
     """HTTP streaming: an event a line (NDJSON).
 
-    :param door: ``stream``, or ``duplex`` where the request's body is read meanwhile.
+    :param transport: ``stream``, or ``duplex`` where the request's body is read meanwhile.
     """
 
     content_type = "application/x-ndjson"
 
-    def __init__(self, door: str = "stream") -> None:
-        self.door = door
+    def __init__(self, transport: str = "stream") -> None:
+        self.transport = transport
 
     def one(self, event: Event) -> bytes:
         return event.json + b"\n"
@@ -178,7 +178,7 @@ class ServerSentEvents(EachAlone):
         another number for each, so that a restart doesn't bring all back in one moment.
     """
 
-    door = "sse"
+    transport = "sse"
     content_type = "text/event-stream"
 
     def __init__(self, retry: Callable[[], int]) -> None:
@@ -207,7 +207,7 @@ class Multipart(EachAlone):
     :param boundary: unguessable, so that no event can hold it.
     """
 
-    door = "multipart"
+    transport = "multipart"
 
     def __init__(self, boundary: str) -> None:
         self.content_type = f'multipart/x-mixed-replace; boundary="{boundary}"'
@@ -228,7 +228,7 @@ class Multipart(EachAlone):
 class Poll:
     """Long polling: one complete JSON object with the events and where to go on."""
 
-    door = "poll"
+    transport = "poll"
     content_type = "application/json"
     one_shot = True
     personal = False
@@ -256,7 +256,7 @@ class Jsonp:
     :param callback: the function's name, as `CALLBACK` allows.
     """
 
-    door: ClassVar[str] = "jsonp"
+    transport: ClassVar[str] = "jsonp"
     content_type: ClassVar[str] = "text/javascript; charset=utf-8"
     one_shot: ClassVar[bool] = True
     personal: ClassVar[bool] = True
@@ -295,7 +295,7 @@ class Text(EachAlone):
     :param rooms: whether to say which room an event is from.
     :param cursors: whether a heartbeat shows the cursor rather than an empty line.
     :param shown: whether a browser shows it. It begins with a line that has no width then.
-    :param door: ``text``, or ``duplex`` where the request's body is read meanwhile.
+    :param transport: ``text``, or ``duplex`` where the request's body is read meanwhile.
     """
 
     content_type = "text/plain; charset=utf-8"
@@ -306,9 +306,9 @@ class Text(EachAlone):
         rooms: bool = False,
         cursors: bool = False,
         shown: bool = False,
-        door: str = "text",
+        transport: str = "text",
     ) -> None:
-        self.door = door
+        self.transport = transport
         self._rooms = rooms
         self._cursors = cursors
         self._begin = _NO_WIDTH if shown else b""
@@ -355,7 +355,7 @@ def _reset(event: Event) -> str:
     return f"* {event.fields['reason']}; from here on with cursor={event.cursor}"
 
 
-#: How the text door shows each type; a type that is not here is not shown.
+#: How the text transport shows each type; a type that is not here is not shown.
 _LINES: dict[str, Callable[[Event], str | None]] = {
     "message": lambda event: f"[{event.fields['from']}] {event.fields['text']}",
     "join": _join,
@@ -380,7 +380,7 @@ class Classic:
     :param show: an event as HTML, empty for one that is not shown; by default the bare line.
     """
 
-    door: ClassVar[str] = "openchat"
+    transport: ClassVar[str] = "openchat"
     content_type: ClassVar[str] = "text/html; charset=utf-8"
     one_shot: ClassVar[bool] = False
     personal: ClassVar[bool] = True

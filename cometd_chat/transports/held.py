@@ -121,8 +121,8 @@ class HeldRequest(Protocol):
     """An unfinished request that we go on writing to."""
 
     @property
-    def door(self) -> str:
-        """The name of its door."""
+    def transport(self) -> str:
+        """The name of its transport."""
 
     @property
     def one_shot(self) -> bool:
@@ -169,7 +169,7 @@ class Wear:
 
 @attrs.frozen
 class Manner:
-    """How requests are held at a door; one object for all of them.
+    """How requests are held at a transport; one object for all of them.
 
     :param heartbeat: seconds of silence after which a heartbeat is written.
     :param budget: bytes that a reader may be behind, see the option ``--reader-budget``.
@@ -198,14 +198,14 @@ class _Held(ABC):
         self._request = request
         self._framing = framing
         self._manner = manner
-        self._counts = manner.ledger.door(framing.door)
+        self._counts = manner.ledger.transport(framing.transport)
         # There is one from the beginning to the end.
         self._listener: HeldListener | None = None
         self.due_bucket = 0
 
     @property
-    def door(self) -> str:
-        return self._framing.door
+    def transport(self) -> str:
+        return self._framing.transport
 
     @property
     def one_shot(self) -> bool:
@@ -564,7 +564,7 @@ class HeldStream(_Held):
 
     def shed(self, size: int) -> None:
         """Drop a reader that is so many bytes behind; see `budget.Holder`, too."""
-        self._manner.ledger.cut_slow(self._framing.door, size)
+        self._manner.ledger.cut_slow(self._framing.transport, size)
         self.cut()
 
 

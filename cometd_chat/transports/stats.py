@@ -1,4 +1,4 @@
-"""Plain counts of what the doors do.
+"""Plain counts of what the transports do.
 
 What it is: numbers that the hot path adds to and that the metrics page reads; what is rare, and
 tells of trouble, has a line in the log as well.
@@ -21,8 +21,8 @@ from cometd_chat.transports.budget import MemoryBudget
 
 
 @attrs.define
-class DoorCounts:
-    """What one door has done since the start, and what it does now.
+class TransportCounts:
+    """What one transport has done since the start, and what it does now.
 
     :param held: requests that it holds now.
     :param delivered: events that it wrote; only kept ones, to compare with those appended.
@@ -38,7 +38,7 @@ class DoorCounts:
 
 @attrs.define
 class Ledger:
-    """What all doors have done since the start, and the bound that they share.
+    """What all transports have done since the start, and the bound that they share.
 
     :param refusals: how often a client was refused, by the slug of the error.
     """
@@ -47,23 +47,25 @@ class Ledger:
 
     slow_readers_cut: int = 0
     memory: MemoryBudget = attrs.field(factory=MemoryBudget)
-    doors: dict[str, DoorCounts] = attrs.field(factory=dict)
+    transports: dict[str, TransportCounts] = attrs.field(factory=dict)
     refusals: Counter[str] = attrs.field(factory=Counter)
 
-    def door(self, name: str) -> DoorCounts:
-        """The counts of one door."""
-        return self.doors.setdefault(name, DoorCounts())
+    def transport(self, name: str) -> TransportCounts:
+        """The counts of one transport."""
+        return self.transports.setdefault(name, TransportCounts())
 
     def refused(self, error: ChatError) -> None:
         """A client was told of an error."""
         self.refusals[error.slug] += 1
 
     def expire(self, name: str) -> None:
-        """A request that a door held has expired."""
-        self.door(name).expired += 1
-        self._log.info("a held request expired: {door}", door=name)
+        """A request that a transport held has expired."""
+        self.transport(name).expired += 1
+        self._log.info("a held request expired: {transport}", transport=name)
 
     def cut_slow(self, name: str, behind: int) -> None:
-        """A reader of a door was cut, which was so many bytes behind."""
+        """A reader of a transport was cut, which was so many bytes behind."""
         self.slow_readers_cut += 1
-        self._log.info("cut a slow reader: {door}, {behind} bytes behind", door=name, behind=behind)
+        self._log.info(
+            "cut a slow reader: {transport}, {behind} bytes behind", transport=name, behind=behind
+        )

@@ -1,7 +1,8 @@
 """WebSocket (RFC 6455): the same held stream, with frames for chunks and an ear for the peer.
 
 What it is: the framing of what goes out, and `WebSocket`, which reads what comes in. What goes out
-is framed once and shared like at every other door; only answers to pings and closes are its own.
+is framed once and shared like at every other transport; only answers to pings and closes are its
+own.
 
 What it may know: wsproto, our channel. Not what a message means.
 
@@ -81,7 +82,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
 class WebSocketFrames(EachAlone):
     """Each event a text message; the last one is followed by the close frame that it means."""
 
-    door = "ws"
+    transport = "ws"
     content_type = "application/json"
 
     def one(self, event: Event) -> bytes:
@@ -291,13 +292,15 @@ def require_upgrade(request: Any) -> None:
     :raises InvalidRequest: it asks in a way that can't be answered.
     """
     if "websocket" not in _tokens(request, "upgrade"):
-        raise UpgradeRequired("This door is for WebSocket clients (RFC 6455); scripts can use sse.")
+        raise UpgradeRequired(
+            "This transport is for WebSocket clients (RFC 6455); scripts can use sse."
+        )
     if request.method != b"GET" or request.clientproto != b"HTTP/1.1":
         raise InvalidRequest("A WebSocket begins with a GET of HTTP/1.1.")
     if "upgrade" not in _tokens(request, "connection"):
         raise UpgradeRequired("A WebSocket's handshake has the header Connection: Upgrade.")
     if _lines(request, "sec-websocket-version") != ["13"]:
-        raise UpgradeRequired("This door speaks version 13 of WebSocket (RFC 6455) only.")
+        raise UpgradeRequired("This transport speaks version 13 of WebSocket (RFC 6455) only.")
     keys = _lines(request, "sec-websocket-key")
     try:
         nonce = b64decode("".join(keys), validate=True)

@@ -51,7 +51,7 @@ from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens, chat_url, fits_in_address
 from cometd_chat.web.static_files import StaticFile, static_files
-from cometd_chat.web.transports import Doors
+from cometd_chat.web.transports import Transports
 
 _DUPLEX = re.compile(rb"/rooms/[^/]+\.txt|/api/v1/events/duplex")
 
@@ -76,7 +76,7 @@ class ChatApp:
         *,
         chat: Chat,
         auth: Auth,
-        doors: Doors,
+        transports: Transports,
         bayeux: Bayeux,
         screens: Screens,
         classic: ClassicServlet,
@@ -89,7 +89,7 @@ class ChatApp:
         self._peers = peers
         self._chat = chat
         self._auth = auth
-        self._doors = doors
+        self._transports = transports
         self._bayeux = bayeux
         self._screens = screens
         self._classic = classic
@@ -227,26 +227,26 @@ class ChatApp:
         self._chat.presence.leave(self._chat.rooms.find(name).name, session)
         return answers.nothing(request)
 
-    # -- doors
+    # -- transports
 
-    @app.route("/api/v1/events/<door>", methods=["GET"])
-    async def open_door(self, request: IRequest, door: str) -> bytes | None:
-        return await _complete(request, await self._doors.open(request, door))
+    @app.route("/api/v1/events/<transport>", methods=["GET"])
+    async def open_transport(self, request: IRequest, transport: str) -> bytes | None:
+        return await _complete(request, await self._transports.open(request, transport))
 
     @app.route("/rooms/<name>.txt", methods=["GET"])
     async def open_text(self, request: IRequest, name: str) -> bytes | None:
         return await _complete(request, await self._open_text(request, name))
 
     async def _open_text(self, request: IRequest, name: str) -> bytes | HeldRequest:
-        return await self._doors.open_text(request, name)
+        return await self._transports.open_text(request, name)
 
     @app.route("/api/v1/events/duplex", methods=["POST", "PUT"])
     async def open_duplex(self, request: IRequest) -> bytes | None:
-        return await _complete(request, await self._doors.open_duplex(request))
+        return await _complete(request, await self._transports.open_duplex(request))
 
     @app.route("/rooms/<name>.txt", methods=["POST", "PUT"])
     async def open_duplex_text(self, request: IRequest, name: str) -> bytes | None:
-        return await _complete(request, await self._doors.open_duplex(request, name))
+        return await _complete(request, await self._transports.open_duplex(request, name))
 
     # -- Bayeux
 
@@ -267,9 +267,9 @@ class ChatApp:
         A path stands for itself alone; written in another way, it is Klein's.
         """
         room = rb"((?:[A-Za-z0-9_-]|%[0-9A-Fa-f]{2})+)"
-        doors = rb"(poll|stream|sse|frame|jsonp|multipart|text)"
+        transports = rb"(poll|stream|sse|frame|jsonp|multipart|text)"
         return (
-            HotRoute(b"GET", rb"/api/v1/events/" + doors, self._doors.open),
+            HotRoute(b"GET", rb"/api/v1/events/" + transports, self._transports.open),
             HotRoute(b"GET", rb"/rooms/" + room + rb"\.txt", self._open_text),
             HotRoute(
                 b"POST", rb"/api/v1/rooms/" + room + rb"/messages", self._post_message, writes=True
@@ -605,9 +605,9 @@ def _session(session: Session, token: str) -> dict[str, str]:
 
 
 def reads_early(method: bytes, path: bytes) -> bool:
-    """Whether a route begins before the request's body has come: those of the door `duplex`.
+    """Whether a route begins before the request's body has come: those of the transport `duplex`.
 
-    However the path is spelt: what the router takes for that door has to be read early.
+    However the path is spelt: what the router takes for that transport has to be read early.
     """
     spelt = unquote_to_bytes(path.partition(b"?")[0])
     return method in (b"POST", b"PUT") and _DUPLEX.fullmatch(spelt) is not None

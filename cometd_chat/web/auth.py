@@ -46,7 +46,7 @@ class Auth:
     :param secret: gives the key of the forms' hidden tokens, 32 bytes.
     :param installation: gives an id of this installation, letters and digits.
     :param public_reading: whether rooms can be read without a session.
-    :param origins: foreign pages that may use the doors with a token.
+    :param origins: foreign pages that may use the transports with a token.
     :param peers: whether a request came over TLS.
     :param random_bytes: so many, which nobody can foresee.
     """

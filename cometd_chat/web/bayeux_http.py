@@ -135,7 +135,7 @@ class HttpExchange:
         self._callback = callback
         self._limited = limited
         self._size = size
-        self._counts = bayeux.ledger.door(f"bayeux-{peer.transport}")
+        self._counts = bayeux.ledger.transport(f"bayeux-{peer.transport}")
         self._held = self._over = self._is_handled = False
 
     def begin(self) -> None:

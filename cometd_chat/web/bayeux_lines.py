@@ -1,7 +1,7 @@
 """Bayeux by WebSocket and by EventSource: connections on which messages are pushed.
 
-What it is: lines of the Bayeux core on the held streams that all doors have, with the same bound,
-heartbeat and end.
+What it is: lines of the Bayeux core on the held streams that all transports have, with the same
+bound, heartbeat and end.
 
 What it may know: the core, held streams, the engine, wsproto's half. Not what a message means.
 
@@ -52,7 +52,7 @@ RETRY = 2000
 class LineFraming:
     """What `HeldStream` has to know of a line, whose bytes are made here."""
 
-    door: str
+    transport: str
     content_type: str
     one_shot: ClassVar[bool] = False
     personal: ClassVar[bool] = False
@@ -207,7 +207,7 @@ class HeldLine:
     def on_interrupt(self, event: CometEvent) -> None:
         """The peer has taken and said nothing for too long."""
         if self._set_over():
-            self._manner.ledger.expire(self._framing.door)
+            self._manner.ledger.expire(self._framing.transport)
             self._held.cut()
 
     def on_terminate(self, event: CometEvent) -> None:

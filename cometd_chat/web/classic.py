@@ -2,7 +2,7 @@
 
 What it is: what `/chat` does, for browsers without script.
 
-What it may know: the chat, screens, doors. Not other routes.
+What it may know: the chat, screens, transports. Not other routes.
 
 Invariant: every action ends in a page from which the talk goes on, with what was typed in it.
 """
@@ -23,7 +23,7 @@ from cometd_chat.web.parameters import Parameters, refused
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.screens import Screens, chat_url, fits_in_address
-from cometd_chat.web.transports import Doors
+from cometd_chat.web.transports import Transports
 
 
 class ClassicServlet:
@@ -34,7 +34,7 @@ class ClassicServlet:
         chat: Chat,
         auth: Auth,
         peers: Peers,
-        doors: Doors,
+        transports: Transports,
         screens: Screens,
         problems: Problems,
     ) -> None:
@@ -42,7 +42,7 @@ class ClassicServlet:
         self._peers = peers
         self._chat = chat
         self._auth = auth
-        self._doors = doors
+        self._transports = transports
         self._screens = screens
 
     async def respond(self, request: IRequest) -> bytes | HeldRequest:
@@ -105,7 +105,7 @@ class ClassicServlet:
             return self._screens.classic_log_in(request, room.name, session=session)
         resumed = form.optional("cursor") is not None
         framing = self._screens.classic_stream(request, session, room, resumed=resumed)
-        return await self._doors.open_classic(request, session, room, framing, form)
+        return await self._transports.open_classic(request, session, room, framing, form)
 
     @shielded
     async def _log_in(

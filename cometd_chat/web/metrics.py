@@ -20,7 +20,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.transports.budget import KINDS, MemoryBudget
 from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.stats import DoorCounts, Ledger
+from cometd_chat.transports.stats import Ledger, TransportCounts
 from cometd_chat.web.process_numbers import ProcessNumbers
 
 #: Of the text.
@@ -55,10 +55,12 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Any]:
         """The numbers as they are now; called by the registry."""
-        yield self._by_door(GaugeMetricFamily, "held_requests", "Requests held", "held")
-        yield self._by_door(CounterMetricFamily, "events_delivered", "Events written", "delivered")
-        yield self._by_door(CounterMetricFamily, "bytes_sent", "Bytes written", "bytes_sent")
-        yield self._by_door(CounterMetricFamily, "expired", "Held requests expired", "expired")
+        yield self._by_transport(GaugeMetricFamily, "held_requests", "Requests held", "held")
+        yield self._by_transport(
+            CounterMetricFamily, "events_delivered", "Events written", "delivered"
+        )
+        yield self._by_transport(CounterMetricFamily, "bytes_sent", "Bytes written", "bytes_sent")
+        yield self._by_transport(CounterMetricFamily, "expired", "Held requests expired", "expired")
         yield GaugeMetricFamily(
             "comet_chat_sessions", "Sessions in use", value=len(self._chat.sessions)
         )
@@ -98,10 +100,10 @@ class Metrics(Collector):
         if self.bayeux is not None:
             yield from _bayeux(self.bayeux)
 
-    def _by_door(self, family: Any, name: str, help: str, count: str) -> Any:
-        metric = family(f"comet_chat_{name}", help, labels=["door"])
-        for door, counts in self.ledger.doors.items():
-            metric.add_metric([door], _value(counts, count))
+    def _by_transport(self, family: Any, name: str, help: str, count: str) -> Any:
+        metric = family(f"comet_chat_{name}", help, labels=["transport"])
+        for transport, counts in self.ledger.transports.items():
+            metric.add_metric([transport], _value(counts, count))
         return metric
 
 
@@ -138,6 +140,6 @@ def _bayeux(server: BayeuxServer) -> Iterator[Any]:
     )
 
 
-def _value(counts: DoorCounts, name: str) -> float:
+def _value(counts: TransportCounts, name: str) -> float:
     value: int = getattr(counts, name)
     return value

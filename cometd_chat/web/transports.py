@@ -1,13 +1,12 @@
-"""The doors: requests that are held.
+"""The transports: requests that are held.
 
-What it is: from a request for a door to a reader on a held request, and the refusals that clients
-which can't see a status need.
+What it is: from a request for a transport to a reader on a held request, and the refusals that
+clients which can't see a status need.
 
 What it may know: requests, framings, the chat. Not how bytes are written.
 
-Invariant: a door is checked wholly before anything is held, and what it holds is counted for as
-long as it is held.
-"""
+Invariant: a transport is checked wholly before anything is held, and what it holds is counted for
+as long as it is held."""
 
 from __future__ import annotations
 
@@ -99,7 +98,7 @@ class Holding:
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """What somebody asked a door for, but from where on.
+    """What somebody asked a transport for, but from where on.
 
     :param session: who asks; None for somebody who only reads.
     :param token: what her token was known by when it was looked at, see `refuse_replaced`.
@@ -132,8 +131,8 @@ class Known:
     asked: Asked
 
 
-class Doors:
-    """All doors.
+class Transports:
+    """All transports.
 
     :param nonce: the frames' one nonce, another one each start. They hold nothing but our own
         scripts, so that one can be shared: what is framed once is right for all.
@@ -174,10 +173,10 @@ class Doors:
         self._frame_manner = attrs.evolve(self._manner, wear=Wear(FRAME_EVENTS, FRAME_BYTES))
         self._on_end = self._count_out  # One bound method for all of them.
         self._texts = {
-            (door, rooms, cursors, shown): Text(
-                rooms=rooms, cursors=cursors, shown=shown, door=door
+            (transport, rooms, cursors, shown): Text(
+                rooms=rooms, cursors=cursors, shown=shown, transport=transport
             )
-            for door in ("text", "duplex")
+            for transport in ("text", "duplex")
             for rooms, cursors, shown in product((False, True), repeat=3)
         }
         self._duplex_lines = JsonLines("duplex")
@@ -193,27 +192,27 @@ class Doors:
             self._texts["text", False, False, False],
             WebSocketFrames(),
         )
-        self._framings = {framing.door: framing for framing in framings}
+        self._framings = {framing.transport: framing for framing in framings}
 
     # -- opening
 
-    async def open(self, request: IRequest, door: str) -> bytes | HeldRequest:
-        """Hold a request for a door, until it ends.
+    async def open(self, request: IRequest, transport: str) -> bytes | HeldRequest:
+        """Hold a request for a transport, until it ends.
 
         :returns: the body when it isn't held; else what is held, which goes on by itself.
         """
         again = self._again(request)
         if again is not None:
             return again
-        framing = self._framings.get(door)
-        if door == "duplex":
+        framing = self._framings.get(transport)
+        if transport == "duplex":
             raise MethodNotAllowed("Use POST or PUT here.", allow=["POST", "PUT"])
         if framing is None:
-            raise NotFound(f"There is no door {door}: those there are are {self.names}.")
+            raise NotFound(f"There is no transport {transport}: those there are are {self.names}.")
         try:
-            # What a door doesn't know, scripts add, and add again: it ends no stream.
+            # What a transport doesn't know, scripts add, and add again: it ends no stream.
             fields = query(request, strict=False)
-            if door == "ws":
+            if transport == "ws":
                 require_upgrade(request)
                 self._auth.check_origin(request, fields.optional("token"))
             # First of all: what is refused after it is told as the client can hear it.
@@ -231,7 +230,7 @@ class Doors:
 
     @property
     def names(self) -> str:
-        """The doors there are, for people."""
+        """The transports there are, for people."""
         return ", ".join([*self._framings, "duplex"])
 
     async def open_text(self, request: IRequest, room: str) -> bytes | HeldRequest:
@@ -284,11 +283,11 @@ class Doors:
         :param names: of the rooms; whoever may not read is not told whether they are there.
         """
         self._chat.admit()
-        if framing.door == "jsonp":
+        if framing.transport == "jsonp":
             self._auth.check_script(request, fields.optional("token"))
         if self._auth.may_read(None):
             self._find(names)
-        name = fields.optional("name") if framing.door in ("text", "duplex") else None
+        name = fields.optional("name") if framing.transport in ("text", "duplex") else None
         if name is None:
             session = await self._who(request, framing, fields.optional("token"))
             return await self._open_as(request, framing, fields, names, session)
@@ -314,16 +313,18 @@ class Doors:
         rooms = self._find(names)
         if isinstance(framing, Text):
             cursors = fields.text("cursors") == "1"
-            framing = self._texts[framing.door, len(rooms) > 1, cursors, _is_shown(request)]
+            framing = self._texts[framing.transport, len(rooms) > 1, cursors, _is_shown(request)]
         asked = self._asked(request, framing, fields, rooms, session)
         self._remember(request, framing, asked)
         return await self._hold(request, framing, asked, _cursor(request, framing, fields))
 
     async def _who(self, request: IRequest, framing: Framing, token: str | None) -> Session | None:
-        if framing.door == "duplex":
+        if framing.transport == "duplex":
             return await self._auth.speaker(request, query_token=token)
         # Any page can load a script, with its reader's cookie: that must not count here.
-        return await self._auth.reader(request, query_token=token, cookie=framing.door != "jsonp")
+        return await self._auth.reader(
+            request, query_token=token, cookie=framing.transport != "jsonp"
+        )
 
     # -- what is asked for
 
@@ -332,12 +333,12 @@ class Doors:
 
     def _chosen(self, framing: Framing, fields: Parameters) -> Framing:
         """The framing as the query wants it."""
-        if framing.door == "jsonp":
+        if framing.transport == "jsonp":
             callback = fields.text("callback")
             if Jsonp.CALLBACK.fullmatch(callback) is None:
                 raise refused("callback", "the name of a function is needed, 64 characters at most")
             return Jsonp(callback)
-        target = fields.optional("target") if framing.door == "frame" else None
+        target = fields.optional("target") if framing.transport == "frame" else None
         if target is None:
             return framing
         foreign = self._foreign_frames.get(target)
@@ -391,7 +392,7 @@ class Doors:
         if asked.session is not None:
             refuse_replaced(asked.session, asked.token)
         self._chat.limits.hold(asked.address)
-        socket = WebSocket.accept(request) if framing.door == "ws" else None
+        socket = WebSocket.accept(request) if framing.transport == "ws" else None
         if socket is None:
             self._set_headers(request, framing)
         held = self._held(cast(HoldableRequest, request), framing, asked.wait)
@@ -415,7 +416,7 @@ class Doors:
     def _remember(self, request: IRequest, framing: Framing, asked: Asked) -> None:
         """Keep what a poll was found to ask for, for the next one on its connection."""
         memory: dict[object, Any] | None = getattr(request, "memory", None)
-        if memory is None or framing.door != "poll" or asked.session is None:
+        if memory is None or framing.transport != "poll" or asked.session is None:
             return
         parts = _around_cursor(request.uri)
         if parts is not None:
@@ -448,7 +449,7 @@ class Doors:
     def _listen(
         self, request: IRequest, reader: Reader, asked: Asked, socket: WebSocket | None
     ) -> None:
-        """Take what the peer says, where the door lets it."""
+        """Take what the peer says, where the transport lets it."""
         if not isinstance(request, LimitedRequest):
             return
         source = request.body if socket is None else socket
@@ -464,7 +465,7 @@ class Doors:
     def _held(self, request: HoldableRequest, framing: Framing, wait: float) -> HeldRequest:
         if framing.one_shot:
             return HeldPoll(request, framing, self._manner, wait=wait)
-        if framing.door != "frame":
+        if framing.transport != "frame":
             return HeldStream(request, framing, self._manner)
         least, most = FRAME_SECONDS
         lasts = least + (most - least) * self._random()
@@ -475,7 +476,7 @@ class Doors:
         """Count it no longer."""
         self._chat.limits.let_go(reader.address)
         if expired:
-            self._ledger.expire(reader.door)
+            self._ledger.expire(reader.transport)
 
     # -- heads and refusals
 
@@ -504,13 +505,13 @@ class Doors:
             # A browser that gets another status for an event stream never comes back by itself.
             after = _AFTER_MISTAKE if error.status < 429 else error.retry_after or 0
             begin = framing.begin(after)
-        elif framing.door in ("frame", "jsonp"):
+        elif framing.transport in ("frame", "jsonp"):
             begin = framing.begin()
         else:
             raise error
         self._problems.begin(request, error)
         self._set_headers(request, framing)
-        if framing.door != "frame":
+        if framing.transport != "frame":
             request.setResponseCode(200)
         return begin + framing.frame([told]) + framing.end()
 
@@ -532,9 +533,9 @@ def _is_shown(request: IRequest) -> bool:
 
 
 def _cursor(request: IRequest, framing: Framing, fields: Parameters) -> str | None:
-    """Where somebody who asks a door wants to go on."""
+    """Where somebody who asks a transport wants to go on."""
     cursor = fields.optional("cursor")
-    if framing.door == "sse":
+    if framing.transport == "sse":
         # What a browser sends by itself when it comes back; its URL is as old as the page.
         return last_event_id(request, fields) or cursor
     return cursor

@@ -32,7 +32,9 @@ def test_a_cut_connection_is_made_again(
     kind: Kind, room: str, make_client: MakeClient, daemon: Daemon, proxy: CuttingProxy
 ) -> None:
     def held() -> float:
-        return metric(daemon.port, f'comet_chat_held_requests{{door="bayeux-{kind.transport}"}}')
+        return metric(
+            daemon.port, f'comet_chat_held_requests{{transport="bayeux-{kind.transport}"}}'
+        )
 
     bob = log_in(daemon.port, f"bob-in-{room}")
     alice = make_client(kind, port=proxy.port)

@@ -95,8 +95,8 @@ def test_many_subscriptions(
     assert heard == ["to 0", f"to {MANY // 2}", f"to {MANY - 1}"]
 
 
-def test_other_doors(kind: Kind, room: str, make_client: MakeClient, daemon: Daemon) -> None:
-    """What is said through one door is heard through the other, as the same event."""
+def test_other_transports(kind: Kind, room: str, make_client: MakeClient, daemon: Daemon) -> None:
+    """What is said through one transport is heard through the other, as the same event."""
     alice = make_client(kind)
     alice.open(daemon.port, ext=with_token(daemon.port, f"alice-in-{room}"))
     assert alice.subscribe(f"/chat/{room}")[0]["successful"]

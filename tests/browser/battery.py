@@ -1,10 +1,10 @@
 """What holds in every browser, whatever its engine.
 
-What it is: `Battery`, tests of the page and its doors; who inherits it says in which browser.
+What it is: `Battery`, tests of the page and its transports; who inherits it says in which browser.
 
 What it may know: the page, and `ScriptedPage`. Nothing of any one browser.
 
-Invariant: each test leaves the page as it found it, live by its first door.
+Invariant: each test leaves the page as it found it, live by its first transport.
 """
 
 from __future__ import annotations
@@ -39,32 +39,32 @@ class Driven(Protocol):
 class Battery:
     """Inherit it, and give a fixture ``browser``, once for all."""
 
-    @pytest.mark.parametrize("door", LABELS)
-    def test_a_door_hears(
-        self, door: str, rita: ScriptedPage, own_daemon: Daemon, grace: str
+    @pytest.mark.parametrize("transport", LABELS)
+    def test_a_transport_hears(
+        self, transport: str, rita: ScriptedPage, own_daemon: Daemon, grace: str
     ) -> None:
-        choose(rita, door)
-        if door != "plain":
-            wait_until(lambda: held(own_daemon, door) == 1, f"a held {door}")
-        said = [f"{door}: hello", f"{door}: hello, Grace"]
+        choose(rita, transport)
+        if transport != "plain":
+            wait_until(lambda: held(own_daemon, transport) == 1, f"a held {transport}")
+        said = [f"{transport}: hello", f"{transport}: hello, Grace"]
         say(own_daemon.port, grace, said[0])
         hears(rita, said[0])
         rita.click("#text")
         rita.write(said[1] + ENTER)
         hears(rita, said[1])
-        assert [line for line in lines(rita) if line.startswith(door)] == said
+        assert [line for line in lines(rita) if line.startswith(transport)] == said
 
-    @pytest.mark.parametrize("door", ["frame", "stream", "ws", "poll"])
-    def test_a_door_goes_on_after_a_restart(
-        self, door: str, rita: ScriptedPage, own_daemon: Daemon, grace: str
+    @pytest.mark.parametrize("transport", ["frame", "stream", "ws", "poll"])
+    def test_a_transport_goes_on_after_a_restart(
+        self, transport: str, rita: ScriptedPage, own_daemon: Daemon, grace: str
     ) -> None:
-        choose(rita, door)
-        wait_until(lambda: held(own_daemon, door) == 1, f"a held {door}")
+        choose(rita, transport)
+        wait_until(lambda: held(own_daemon, transport) == 1, f"a held {transport}")
         own_daemon.restart()
         # Before the rita is back.
-        say(own_daemon.port, grace, f"{door}: again")
-        hears(rita, f"{door}: again")
-        rita.wait_text("#chip-door", LABELS[door])
+        say(own_daemon.port, grace, f"{transport}: again")
+        hears(rita, f"{transport}: again")
+        rita.wait_text("#chip-transport", LABELS[transport])
 
     def test_tabs_share_one_request_and_hand_it_on(
         self, browser: Driven, rita: ScriptedPage, own_daemon: Daemon, grace: str
@@ -72,7 +72,7 @@ class Battery:
         choose(rita, "frame")
         tabs = [browser.open(f"{own_daemon.url}/") for _ in range(TABS - 1)]
         for tab in tabs:
-            tab.wait_text("#chip-door", LABELS["frame"])
+            tab.wait_text("#chip-transport", LABELS["frame"])
         assert held(own_daemon, "frame") == 1
         say(own_daemon.port, grace, "to all tabs")
         for tab in (rita, *tabs):
@@ -86,7 +86,7 @@ class Battery:
         for tab in tabs:
             tab.close()
         rita.go(f"{own_daemon.url}/")
-        rita.wait_text("#chip-door", LABELS["frame"])
+        rita.wait_text("#chip-transport", LABELS["frame"])
         assert lines(rita)[-2:] == ["to all tabs", "to those that are left"]
 
     def test_back_and_forward(self, rita: ScriptedPage, own_daemon: Daemon, grace: str) -> None:
@@ -122,12 +122,12 @@ class Battery:
         rita.evaluate("document.querySelector('#shown').remove()")
 
 
-def choose(page: ScriptedPage, door: str) -> None:
-    """Take a door by the menu behind the chip."""
+def choose(page: ScriptedPage, transport: str) -> None:
+    """Take a transport by the menu behind the chip."""
     page.click("#chip")
-    page.click(f"#connection input[value={door}]")
+    page.click(f"#connection input[value={transport}]")
     page.write(ESCAPE)
-    page.wait_text("#chip-door", LABELS[door])
+    page.wait_text("#chip-transport", LABELS[transport])
 
 
 def hears(page: ScriptedPage, text: str) -> None:

@@ -32,9 +32,9 @@ LABELS = {
 expect.set_options(timeout=PATIENCE)
 
 
-def held(daemon: Daemon, door: str) -> int:
-    """How many requests the daemon holds at a door."""
-    return int(metric(daemon.port, f'comet_chat_held_requests{{door="{door}"}}'))
+def held(daemon: Daemon, transport: str) -> int:
+    """How many requests the daemon holds at a transport."""
+    return int(metric(daemon.port, f'comet_chat_held_requests{{transport="{transport}"}}'))
 
 
 class Window:
@@ -124,18 +124,18 @@ class Tab:
                 assert monotonic() < deadline, f"no answer to {self._unanswered}"
                 self.page.wait_for_timeout(10)
 
-    def is_live(self, door: str | None = None) -> None:
-        """Wait until it is live, by a door."""
+    def is_live(self, transport: str | None = None) -> None:
+        """Wait until it is live, by a transport."""
         expect(self.page.locator("#chip-state")).to_have_text("live")
-        if door is not None:
-            expect(self.page.locator("#chip-door")).to_have_text(LABELS[door])
+        if transport is not None:
+            expect(self.page.locator("#chip-transport")).to_have_text(LABELS[transport])
 
-    def choose(self, door: str) -> None:
-        """Take a door by the menu behind the chip."""
+    def choose(self, transport: str) -> None:
+        """Take a transport by the menu behind the chip."""
         self._open_chip()
-        self.page.check(f"#connection input[value={door}]")
+        self.page.check(f"#connection input[value={transport}]")
         self.page.keyboard.press("Escape")
-        self.is_live(door)
+        self.is_live(transport)
 
     def fact(self, term: str) -> str:
         """What the panel behind the chip says."""

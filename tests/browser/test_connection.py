@@ -158,17 +158,17 @@ def test_an_open_page_outlives_the_daemon(
     expect(ada.page.locator("#text")).to_have_value("a draft")
 
 
-def test_a_door_that_is_blocked_gives_way_and_comes_back(visits: Visits) -> None:
+def test_a_transport_that_is_blocked_gives_way_and_comes_back(visits: Visits) -> None:
     room = visits.room
     ada = visits.come("Ada")
     ada.page.route("**/api/v1/events/frame?**", lambda route: route.abort())
     ada.go(room.url)
     ada.is_live("stream")
-    assert ada.fact("Door") == "fetch stream, for the time being"
+    assert ada.fact("Transport") == "fetch stream, for the time being"
     # Its error page or the silence is noticed first; which one is a matter of milliseconds.
     assert ada.fact("Instead of").startswith("hidden iframe: ")
-    room.say("Grace", "by the next door")
-    ada.hears("by the next door")
+    room.say("Grace", "by the next transport")
+    ada.hears("by the next transport")
     # The choice holds for the tab, and so does that it is a detour.
     ada.page.reload()
     ada.is_live("stream")
@@ -180,7 +180,7 @@ def test_a_door_that_is_blocked_gives_way_and_comes_back(visits: Visits) -> None
     ada.is_live("frame")
     room.say("Grace", "by the frame")
     ada.hears("by the frame")
-    assert ada.lines() == ["by the next door", "by the frame"]
+    assert ada.lines() == ["by the next transport", "by the frame"]
     assert ada.fact("Instead of") == ""
     ada.forgive()
 
@@ -214,7 +214,7 @@ def test_the_library_beside_the_page(visits: Visits) -> None:
         """async (room) => {
           const { connect } = await import("/static/comet.js");
           const heard = [];
-          const comet = connect({ rooms: [room], doors: ["frame"] });
+          const comet = connect({ rooms: [room], transports: ["frame"] });
           comet.on("message", ({ text }) => heard.push(text));
           await new Promise((resolve) => comet.on("hello", resolve));
           return heard;

@@ -1,4 +1,4 @@
-"""A page of another site with the chat in it: the example, from another port, by each door."""
+"""A page of another site with the chat in it: the example, from another port, by each transport."""
 
 from __future__ import annotations
 
@@ -49,32 +49,32 @@ def grace(friend: Daemon) -> str:
     return log_in(friend.port, "Grace")
 
 
-def embedded(window: Window, origin: str, daemon: Daemon, token: str, door: str) -> Page:
+def embedded(window: Window, origin: str, daemon: Daemon, token: str, transport: str) -> Page:
     page = window.page()
-    page.goto(f"{origin}/embed.html#url={daemon.url}&token={token}&doors={door}")
+    page.goto(f"{origin}/embed.html#url={daemon.url}&token={token}&transports={transport}")
     return page
 
 
-@pytest.mark.parametrize(("door", "label"), [*LABELS.items(), ("jsonp", "callback polling")])
-def test_a_door_works_from_another_site(
-    door: str, label: str, make_window: MakeWindow, origin: str, friend: Daemon, grace: str
+@pytest.mark.parametrize(("transport", "label"), [*LABELS.items(), ("jsonp", "callback polling")])
+def test_a_transport_works_from_another_site(
+    transport: str, label: str, make_window: MakeWindow, origin: str, friend: Daemon, grace: str
 ) -> None:
-    token = log_in(friend.port, f"guest-{door}")
-    page = embedded(make_window(), origin, friend, token, door)
+    token = log_in(friend.port, f"guest-{transport}")
+    page = embedded(make_window(), origin, friend, token, transport)
     expect(page.locator("#state")).to_have_text(f"live by {label}")
-    if door != "plain":
-        wait_until(lambda: held(friend, door) == 1, f"a held {door}")
-    text = f"to {door} \u2028 </script> \N{SLIGHTLY SMILING FACE}"
+    if transport != "plain":
+        wait_until(lambda: held(friend, transport) == 1, f"a held {transport}")
+    text = f"to {transport} \u2028 </script> \N{SLIGHTLY SMILING FACE}"
     say(friend.port, grace, text)
     expect(page.locator("#log").get_by_text(f"Grace: {text}", exact=True)).to_have_count(1)
     # She is there under the token's name.
     people = once(friend.port, "GET", "/api/v1/rooms/lobby/people").json["people"]
-    assert f"guest-{door}" in [each["name"] for each in people]
-    page.fill("input[name=text]", f"by {door}")
+    assert f"guest-{transport}" in [each["name"] for each in people]
+    page.fill("input[name=text]", f"by {transport}")
     page.press("input[name=text]", "Enter")
-    mine = page.locator("#log").get_by_text(f"guest-{door}: by {door}", exact=True)
+    mine = page.locator("#log").get_by_text(f"guest-{transport}: by {transport}", exact=True)
     expect(mine).to_have_count(1)
-    assert history(friend.port)[-1]["text"] == f"by {door}"
+    assert history(friend.port)[-1]["text"] == f"by {transport}"
 
 
 def test_a_message_from_elsewhere_is_no_event(

@@ -80,7 +80,7 @@ def test_eight_tabs_hold_one_request(site: Site) -> None:
         tab.hears("from the eighth")
     assert tabs[0].fact("Held by") == THIS_TAB
     assert {tab.fact("Held by") for tab in tabs[1:]} == {OTHER_TAB}
-    # The door is that of all, and each can change it.
+    # The transport is that of all, and each can change it.
     tabs[3].choose("sse")
     for tab in tabs:
         tab.is_live("sse")

@@ -15,14 +15,14 @@ Signs = list[tuple[float, str | float]]
 
 #: Moves a clock by hand, lets things come, and gives the verdict of each moment, the last one kept.
 JUDGE = """
-async ([door, signs, silence]) => {
-  const { DOORS } = await import("/static/doors.js");
+async ([transport, signs, silence]) => {
+  const { TRANSPORTS } = await import("/static/transports.js");
   const { Line } = await import("/static/line.js");
   let now = Date.UTC(2026, 10, 21);
   const start = now;
   performance.now = () => now - start + 1000;
-  DOORS[door].open = () => ({ close() {}, alive: () => true });
-  const line = new Line(door, ["lobby"]);
+  TRANSPORTS[transport].open = () => ({ close() {}, alive: () => true });
+  const line = new Line(transport, ["lobby"]);
   line.open({});
   let verdict = null;
   const pass = (seconds) => {
@@ -72,14 +72,14 @@ HELD_BACK: dict[str, Signs] = {
 
 
 def judge(
-    make_window: MakeWindow, daemon: Daemon, signs: Signs, silence: float, door: str = "frame"
+    make_window: MakeWindow, daemon: Daemon, signs: Signs, silence: float, transport: str = "frame"
 ) -> tuple[dict[str, Any] | None, float]:
     page = make_window().page()
     # A page of the same origin without a policy, so that the test may load modules in it.
     blank = f"{daemon.url}/blank"
     page.route(blank, lambda route: route.fulfill(content_type="text/html", body=""))
     page.goto(blank)
-    verdict, seconds = page.evaluate(JUDGE, [door, signs, silence])
+    verdict, seconds = page.evaluate(JUDGE, [transport, signs, silence])
     return verdict, seconds
 
 
@@ -109,4 +109,4 @@ def test_a_dead_line_is_found_in_time(make_window: MakeWindow, shared_daemon: Da
 
 @pytest.mark.slow
 def test_silence_of_a_poll_is_no_sign(make_window: MakeWindow, shared_daemon: Daemon) -> None:
-    assert judge(make_window, shared_daemon, [(0.1, "hello")], 300, door="poll")[0] is None
+    assert judge(make_window, shared_daemon, [(0.1, "hello")], 300, transport="poll")[0] is None

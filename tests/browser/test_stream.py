@@ -1,5 +1,5 @@
-"""What a stream makes of hints, deaths and refusals: doors that the test holds, and a clock that it
-moves."""
+"""What a stream makes of hints, deaths and refusals: transports that the test holds, and a clock
+that it moves."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from tests.support import Daemon
 
 pytestmark = pytest.mark.slow
 
-#: A stream through doors that do nothing by themselves. `there` says whether the daemon answers.
+#: A stream through transports that do nothing by themselves. `there` says whether the daemon
+#: answers.
 START = """
 async () => {
   sessionStorage.clear();
-  const { DOORS } = await import("/static/doors.js");
+  const { TRANSPORTS } = await import("/static/transports.js");
   const { Stream } = await import("/static/stream.js");
   Object.assign(window, { lines: [], phases: [], there: true, trip: 0 });
   Math.random = () => 1;
@@ -27,16 +28,16 @@ async () => {
     if (!there) throw new TypeError("nobody");
     return new Response("{}");
   };
-  for (const [name, door] of Object.entries(DOORS)) {
-    door.open = (call) => {
+  for (const [name, transport] of Object.entries(TRANSPORTS)) {
+    transport.open = (call) => {
       const line = { name, call, closed: false, alive: true };
       lines.push(line);
       return { close: () => (line.closed = true), alive: () => line.alive };
     };
   }
-  const doors = ["frame", "stream", "sse"];
+  const transports = ["frame", "stream", "sse"];
   const place = { cursor: "1.abcdef", lastId: 1 };
-  const own = { rooms: ["lobby"], place, backlog: 0, doors };
+  const own = { rooms: ["lobby"], place, backlog: 0, transports };
   const settings = { ...own, origin: location.origin, token: "", client: "" };
   const hears = { event() {}, state: () => phases.push(stream.state.phase) };
   window.stream = new Stream(settings, hears);
@@ -65,7 +66,7 @@ class Played:
         return self
 
     def die(self, line: int, refusal: str = "undefined") -> None:
-        """Let a line's door say that it is over."""
+        """Let a line's transport say that it is over."""
         self.ask(f"void lines[{line}].call.died('it broke off', {refusal})")
 
     def pass_time(self, seconds: float) -> None:
@@ -93,7 +94,7 @@ class Played:
         return float(self.ask("(stream.state.nextAt - Date.now()) / 1000"))
 
     @property
-    def door(self) -> str:
+    def transport(self) -> str:
         """The one that was opened last."""
         return str(self.ask("lines.at(-1).name"))
 
@@ -169,9 +170,9 @@ class TestAHint:
         assert stream.ask("stream.state.reason") == "the server can't be reached"
         stream.ask("void (there = true)")
         stream.pass_time(1)
-        # The door is not to blame.
+        # The transport is not to blame.
         assert stream.open == [2]
-        assert stream.door == "frame"
+        assert stream.transport == "frame"
 
     def test_ends_with_any_answer_of_the_daemon(self, stream: Played) -> None:
         stream.live().ask("void stream.check()")
@@ -233,11 +234,11 @@ class TestWaking:
         assert stream.open == [1]
 
 
-def test_waits_begin_anew_at_each_door_but_not_in_each_round(stream: Played) -> None:
+def test_waits_begin_anew_at_each_transport_but_not_in_each_round(stream: Played) -> None:
     waits = []
     for _ in range(8):
         stream.die(len(stream.ask("lines")) - 1)
-        waits.append((stream.door, stream.wait))
+        waits.append((stream.transport, stream.wait))
         stream.pass_time(stream.wait + 0.1)
     assert waits == [
         *(("frame", 0.5), ("frame", 1)),
@@ -249,9 +250,9 @@ def test_waits_begin_anew_at_each_door_but_not_in_each_round(stream: Played) -> 
 
 def test_a_slow_network_gets_more_time(stream: Played) -> None:
     stream.ask("void (trip = 4000)")
-    # Nothing came by the first door; then it is asked whether there is a daemon, for 4 s.
+    # Nothing came by the first transport; then it is asked whether there is a daemon, for 4 s.
     stream.pass_time(12)
-    assert stream.door == "stream"
+    assert stream.transport == "stream"
     stream.pass_time(18)
     assert stream.open == [1]
     stream.tell(1, '{ type: "hello" }')

@@ -34,7 +34,7 @@ class Held:
     def __init__(self, *, one_shot: bool = False) -> None:
         self.one_shot = one_shot
         self.strained = False
-        self.door = "stream"
+        self.transport = "stream"
         self.batches: list[list[Event]] = []
         self.ended = self.was_cut = False
 

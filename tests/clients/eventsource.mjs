@@ -1,4 +1,4 @@
-// Reads a door with the npm package "eventsource" and prints what it hears, a line of JSON each.
+// Reads a transport with the npm package "eventsource" and prints what it hears, a line of JSON each.
 // It is never told a cursor after the first: coming back is the package's own doing.
 //
 //   node eventsource.mjs URL

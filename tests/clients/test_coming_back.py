@@ -36,16 +36,16 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 class Client:
     """A stock client that prints what it hears.
 
-    :param door: by which it reads.
+    :param transport: by which it reads.
     :param decode: one of its lines in, the message's text out, or None.
     """
 
     def __init__(
-        self, running: Running, daemon: Daemon, door: str, decode: Callable[[str], str | None]
+        self, running: Running, daemon: Daemon, transport: str, decode: Callable[[str], str | None]
     ) -> None:
         self.running = running
         self.daemon = daemon
-        self._held = f'comet_chat_held_requests{{door="{door}"}}'
+        self._held = f'comet_chat_held_requests{{transport="{transport}"}}'
         self._decode = decode
 
     def wait_until_held(self) -> None:

@@ -144,15 +144,15 @@ def people(port: int, room: str = "lobby") -> set[str]:
 
 
 def held(port: int) -> Mapping[str, int]:
-    """How many requests each door holds; doors that hold none are left out."""
+    """How many requests each transport holds; transports that hold none are left out."""
     text = once(port, "GET", "/metrics").text
-    found = re.findall(r'^comet_chat_held_requests\{door="([\w-]+)"\} (\d+)\.0$', text, re.M)
-    return {door: int(count) for door, count in found if int(count)}
+    found = re.findall(r'^comet_chat_held_requests\{transport="([\w-]+)"\} (\d+)\.0$', text, re.M)
+    return {transport: int(count) for transport, count in found if int(count)}
 
 
 def metric(port: int, name: str) -> float:
-    """One of the daemon's numbers, such as ``comet_chat_held_requests{door="frame"}``; 0 when it
-    isn't there."""
+    """One of the daemon's numbers, such as ``comet_chat_held_requests{transport="frame"}``; 0 when
+    it isn't there."""
     found = re.search(rf"^{re.escape(name)} (\S+)$", once(port, "GET", "/metrics").text, re.M)
     return 0.0 if found is None else float(found[1])
 
@@ -223,8 +223,8 @@ class Held:
         return self.read
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The events of the door ``stream``, one a line, as they come, to the clean end. Heartbeats
-        alone are not waited for without end."""
+        """The events of the transport ``stream``, one a line, as they come, to the clean end.
+        Heartbeats alone are not waited for without end."""
         rest, last = b"", time.monotonic()
         while data := self.more():
             self.read = b""

@@ -105,7 +105,7 @@ def test_it_is_set_while_the_daemon_runs(machine: Machine, jump: float) -> None:
             wait_until(machine.beats, "the watchdog is told")
             assert once(port, "GET", f"/api/v1/rooms/lobby/people?token={token}").status == 200
         assert [each["name"] for each in _people(port)] == ["ada"]
-    assert metric(port, 'comet_chat_expired_total{door="stream"}') == 0
+    assert metric(port, 'comet_chat_expired_total{transport="stream"}') == 0
     assert once(port, "DELETE", "/api/v1/session", token=token).status == 204
 
 

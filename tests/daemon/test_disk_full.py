@@ -81,7 +81,7 @@ def test_posting_stops_and_reading_goes_on(daemon: Daemon) -> None:
             kept = history(port)
             assert kept[0] == before
             assert "again" not in ids(port)
-            # Other doors open and show what there is; only what writes is refused.
+            # Other transports open and show what there is; only what writes is refused.
             polled = once(port, "GET", f"/api/v1/events/poll?cursor={before['cursor']}&wait=0").json
             assert polled["events"] == kept[1:]
             page = once(port, "GET", "/rooms/lobby/plain")

@@ -33,9 +33,12 @@ TOO_MUCH = 17_500
 TOKEN = "?token={token}"
 EVENTS = "/api/v1/events/"
 
-#: Requests that are held, by door, and what of a request each is.
+#: Requests that are held, by transport, and what of a request each is.
 REQUESTS = {
-    **{door: f"GET {EVENTS}{door}{TOKEN}" for door in ("frame", "stream", "sse", "multipart")},
+    **{
+        transport: f"GET {EVENTS}{transport}{TOKEN}"
+        for transport in ("frame", "stream", "sse", "multipart")
+    },
     "text": f"GET /rooms/lobby.txt{TOKEN}",
     "openchat": f"GET /chat{TOKEN}&action=openchat",
     "bayeux-eventsource": "GET /cometd/{client}",
@@ -116,16 +119,16 @@ def bayeux_client(port: int) -> tuple[str, str]:
     return shaken.json[0]["clientId"], shaken.headers["set-cookie"].partition(";")[0]
 
 
-def held_by(way: Way, daemon: Daemon, door: str, name: str) -> socket.socket:
+def held_by(way: Way, daemon: Daemon, transport: str, name: str) -> socket.socket:
     """A connection with a request that is held, and with more behind it than is kept."""
     token = client = cookie = ""
     more = ""
-    if door.startswith("bayeux"):
+    if transport.startswith("bayeux"):
         client, cookie = bayeux_client(daemon.port)
         more = f"Accept: text/event-stream\r\nCookie: {cookie}\r\n"
     else:
         token = log_in(daemon.port, name)
-    asked = REQUESTS[door].format(token=quote(token), client=client)
+    asked = REQUESTS[transport].format(token=quote(token), client=client)
     peer = way.connect(daemon)
     peer.sendall(f"{asked} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode())
     assert read_until(peer, b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
@@ -152,9 +155,9 @@ def test_they_are_let_go(daemon: Daemon, way: Way) -> None:
     once(daemon.port, "GET", "/metrics")
     before = open_files(daemon)
     peers = [
-        (how, held_by(way, daemon, door, f"{door}{number}"))
+        (how, held_by(way, daemon, transport, f"{transport}{number}"))
         for number, how in enumerate((CLOSE, RESET, HALF))
-        for door in REQUESTS
+        for transport in REQUESTS
     ]
     wait_until(lambda: held(daemon.port) == dict.fromkeys(REQUESTS, 3), "all are held")
     with ExitStack() as stack:

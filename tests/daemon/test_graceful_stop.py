@@ -1,4 +1,4 @@
-"""SIGTERM with readers at every door and posts in flight: all are told, nothing is lost."""
+"""SIGTERM with readers at every transport and posts in flight: all are told, nothing is lost."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ import attrs
 from tests.daemon.talk import Answer, Held, history, log_in, metric, once, say, wait_until
 from tests.support import Daemon
 
-#: A cursor, as each door shows it to whoever reads its last words.
+#: A cursor, as each transport shows it to whoever reads its last words.
 CURSOR = rb"([0-9]+\.[0-9A-Za-z_-]+)"
 
 
 @attrs.frozen
-class Door:
-    """A door, and how its last words are read.
+class Transport:
+    """A transport, and how its last words are read.
 
     :param path: where it is.
     :param last: what it ends with, the cursor in a group.
@@ -35,30 +35,32 @@ class Door:
     last: bytes
 
 
-DOORS = {
-    "frame": Door(
+TRANSPORTS = {
+    "frame": Transport(
         "/api/v1/events/frame",
         rb'parent\.comet\.receive\(\{"type":"reopen","cursor":"' + CURSOR + rb'"[^<]*</script>\s*'
         rb"</body></html>\s*$",
     ),
-    "stream": Door(
+    "stream": Transport(
         "/api/v1/events/stream", rb'\{"type":"reopen","cursor":"' + CURSOR + rb'".*\}\n$'
     ),
-    "sse": Door(
+    "sse": Transport(
         "/api/v1/events/sse",
         rb"id: " + CURSOR + rb'\ndata: \{"type":"reopen".*\}\n\n$',
     ),
-    "text": Door(
+    "text": Transport(
         "/rooms/lobby.txt",
         rb"\n\* the stream ends here, go on with cursor=" + CURSOR + rb"\n$",
     ),
-    "poll": Door("/api/v1/events/poll", rb'"cursor":"' + CURSOR + rb'"\}\n$'),
-    "openchat": Door("/chat?action=openchat", rb'<a href="[^"]*cursor=' + CURSOR + rb'[^"]*">'),
+    "poll": Transport("/api/v1/events/poll", rb'"cursor":"' + CURSOR + rb'"\}\n$'),
+    "openchat": Transport(
+        "/chat?action=openchat", rb'<a href="[^"]*cursor=' + CURSOR + rb'[^"]*">'
+    ),
 }
 
 
-def url(door: Door, cursor: str) -> str:
-    return f"{door.path}{'&' if '?' in door.path else '?'}cursor={cursor}"
+def url(transport: Transport, cursor: str) -> str:
+    return f"{transport.path}{'&' if '?' in transport.path else '?'}cursor={cursor}"
 
 
 def refuses(port: int) -> bool:
@@ -70,12 +72,12 @@ def refuses(port: int) -> bool:
 
 
 def lines(read: bytes) -> list[int]:
-    """The numbers of the messages in what a door sent, in order."""
+    """The numbers of the messages in what a transport sent, in order."""
     return [int(number) for number in re.findall(rb"message-(\d+)\.", read)]
 
 
-def is_held(port: int, door: str) -> bool:
-    return metric(port, f'comet_chat_held_requests{{door="{door}"}}') == 1
+def is_held(port: int, transport: str) -> bool:
+    return metric(port, f'comet_chat_held_requests{{transport="{transport}"}}') == 1
 
 
 def signalled(daemon: Daemon) -> None:
@@ -97,11 +99,11 @@ def test_every_reader_is_told_where_to_go_on_and_does(tmp_path: Path) -> None:
         start = once(daemon.port, "GET", "/api/v1/events/poll").json["cursor"]
         said = [say(daemon.port, alice, f"message-{number}.").json for number in range(3)]
         # The poll has it all, so that it is held; the others come from the start.
-        cursors = dict.fromkeys(DOORS, start) | {"poll": said[-1]["cursor"]}
+        cursors = dict.fromkeys(TRANSPORTS, start) | {"poll": said[-1]["cursor"]}
         last = stop_with_readers(daemon, alice, cursors)
-        for name, door in DOORS.items():
+        for name, transport in TRANSPORTS.items():
             assert lines(last[name]) == ([] if name == "poll" else [0, 1, 2]), name
-            found = re.search(door.last, last[name])
+            found = re.search(transport.last, last[name])
             assert found is not None, last[name][-300:]
             cursors[name] = found[1].decode()
         for name in ("frame", "stream"):
@@ -110,27 +112,29 @@ def test_every_reader_is_told_where_to_go_on_and_does(tmp_path: Path) -> None:
         daemon.start()
         for number in range(3, 5):
             say(daemon.port, alice, f"message-{number}.")
-        for name, door in DOORS.items():
-            with Held(daemon.port, url(door, cursors[name]), headers=head(name, alice)) as reader:
+        for name, transport in TRANSPORTS.items():
+            with Held(
+                daemon.port, url(transport, cursors[name]), headers=head(name, alice)
+            ) as reader:
                 reader.until(b"message-4.")
                 assert lines(reader.read) == [3, 4], name
 
 
-def head(door: str, token: str) -> dict[str, str]:
+def head(transport: str, token: str) -> dict[str, str]:
     """The classic page is for those who are logged in."""
-    return {"Authorization": f"Bearer {token}"} if door == "openchat" else {}
+    return {"Authorization": f"Bearer {token}"} if transport == "openchat" else {}
 
 
 def stop_with_readers(daemon: Daemon, token: str, cursors: Mapping[str, str]) -> dict[str, bytes]:
-    """Hold a request at each door, stop the daemon, and read what each was told to its end."""
+    """Hold a request at each transport, stop the daemon, and read what each was told to its end."""
     with ExitStack() as stack:
         readers = {
             name: stack.enter_context(
-                Held(daemon.port, url(door, cursors[name]), headers=head(name, token))
+                Held(daemon.port, url(transport, cursors[name]), headers=head(name, token))
             )
-            for name, door in DOORS.items()
+            for name, transport in TRANSPORTS.items()
         }
-        for name in DOORS:
+        for name in TRANSPORTS:
             wait_until(partial(is_held, daemon.port, name), f"{name} is held")
         signalled(daemon)
         last = {name: reader.to_end() for name, reader in readers.items()}

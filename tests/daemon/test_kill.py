@@ -107,7 +107,7 @@ class Poster(Worker):
 
 
 class Reader(Worker):
-    """Reads all the time by one door, and comes back with its cursor.
+    """Reads all the time by one transport, and comes back with its cursor.
 
     :param cursor: where it begins.
     """

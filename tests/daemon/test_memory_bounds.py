@@ -22,7 +22,7 @@ FLOW = 20 * MIB // (4 * len(TEXT))
 STREAMS = 1000
 
 MESSAGE = b'"type":"message"'
-STREAM = 'comet_chat_held_requests{door="stream"}'
+STREAM = 'comet_chat_held_requests{transport="stream"}'
 CUT = "comet_chat_slow_readers_cut_total"
 
 

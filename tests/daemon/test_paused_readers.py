@@ -13,8 +13,8 @@ from tests.daemon.talk import log_in, metric, say, wait_until
 from tests.support import Daemon, read_until
 
 EXPIRATION_DELAY = 4.0
-EXPIRED = 'comet_chat_expired_total{door="stream"}'
-HELD = 'comet_chat_held_requests{door="stream"}'
+EXPIRED = 'comet_chat_expired_total{transport="stream"}'
+HELD = 'comet_chat_held_requests{transport="stream"}'
 
 
 @pytest.mark.parametrize("option", ["--fast-lane=on", "--fast-lane=off", "--direct-write=off"])

@@ -21,8 +21,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.daemon.proxies import HOST, PROXIES, Nginx, Proxy, Typing
 from tests.daemon.talk import Held, Running, log_in, once, people, say, wait_until
-from tests.doors import STREAMS
 from tests.support import PATIENCE, Daemon, run
+from tests.transport_paths import STREAMS
 
 EVENTS = "/api/v1/events/"
 VERSIONS = ("--http1.1", "--http2")
@@ -88,12 +88,12 @@ def last_cursor(daemon: Daemon) -> str:
 def open_streams(
     stack: ExitStack, proxy: Proxy, daemon: Daemon, room: str
 ) -> Mapping[str, Running]:
-    """Every endless door, in both versions of HTTP, by somebody of that name who is there."""
+    """Every endless transport, in both versions of HTTP, by somebody of that name who is there."""
     opened: dict[str, Running] = {}
     for version in VERSIONS:
-        for door in STREAMS:
-            name = f"{door}-{version[-1]}-{room}"
-            path = f"{EVENTS}{door}?rooms={room}&token={log_in(daemon.port, name)}"
+        for transport in STREAMS:
+            name = f"{transport}-{version[-1]}-{room}"
+            path = f"{EVENTS}{transport}?rooms={room}&token={log_in(daemon.port, name)}"
             opened[name] = stack.enter_context(Running(*proxy.curl(path, version)))
         name = f"duplex-{version[-1]}-{room}"
         opened[name] = stack.enter_context(Typing(*proxy.duplex(room, name, version)))
@@ -130,20 +130,20 @@ def test_every_stream_comes_through_at_once_and_in_order(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("door", ["poll", "jsonp"])
+@pytest.mark.parametrize("transport", ["poll", "jsonp"])
 def test_a_poll_is_answered_when_something_is_said(
-    proxy: Proxy, daemon: Daemon, room: str, door: str, version: str
+    proxy: Proxy, daemon: Daemon, room: str, transport: str, version: str
 ) -> None:
-    name = f"{door}-{room}"
+    name = f"{transport}-{room}"
     token = log_in(daemon.port, name)
     query = f"callback=heard&cursor={last_cursor(daemon)}&rooms={room}&token={token}"
     # What she hears first is that she is there herself.
-    with Running(*proxy.curl(f"{EVENTS}{door}?{query}", version)) as poll:
+    with Running(*proxy.curl(f"{EVENTS}{transport}?{query}", version)) as poll:
         wait_until(lambda: people(daemon.port, room) == {name}, "it is held")
-        event = say(daemon.port, token, f"for {door}", room=room).json
+        event = say(daemon.port, token, f"for {transport}", room=room).json
         read = poll.until(event["cursor"], timeout=PROMPT)
-        assert f"for {door}" in read
-        assert read.startswith("/**/heard(") is (door == "jsonp")
+        assert f"for {transport}" in read
+        assert read.startswith("/**/heard(") is (transport == "jsonp")
         poll.to_end()
 
 

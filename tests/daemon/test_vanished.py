@@ -18,8 +18,8 @@ import attrs
 import pytest
 
 from tests.daemon.talk import Running, held, log_in, once, people, wait_until
-from tests.doors import BOTH_WAYS, STREAMS
 from tests.support import PATIENCE, Daemon, free_port, run
+from tests.transport_paths import BOTH_WAYS, STREAMS
 
 HEARTBEAT, POLL_TIMEOUT, EXPIRATION_DELAY = 2.0, 2.0, 4.0
 
@@ -115,12 +115,13 @@ def daemon(tmp_path: Path, elsewhere: Elsewhere) -> Iterator[Daemon]:
         yield running
 
 
-def curl(elsewhere: Elsewhere, daemon: Daemon, door: str) -> list[str]:
-    """The command that holds a request for a door, somewhere else."""
-    url = f"http://{elsewhere.server}:{daemon.port}{EVENTS}{door}?token={log_in(daemon.port, door)}"
-    if door == "poll":
+def curl(elsewhere: Elsewhere, daemon: Daemon, transport: str) -> list[str]:
+    """The command that holds a request for a transport, somewhere else."""
+    token = log_in(daemon.port, transport)
+    url = f"http://{elsewhere.server}:{daemon.port}{EVENTS}{transport}?token={token}"
+    if transport == "poll":
         url += "&cursor=" + once(daemon.port, "GET", f"{EVENTS}poll").json["cursor"]
-    more = {"ws": UPGRADE, "duplex": ("-T-",)}.get(door, ())
+    more = {"ws": UPGRADE, "duplex": ("-T-",)}.get(transport, ())
     return ["ip", "netns", "exec", elsewhere.name, "curl", "-sN", *more, url]
 
 
@@ -136,14 +137,14 @@ def hold(stack: ExitStack, command: list[str]) -> None:
     stack.callback(process.kill)
 
 
-def lost_after(port: int, doors: Collection[str], began: float) -> Mapping[str, float]:
-    """Seconds until each door was no longer held."""
+def lost_after(port: int, transports: Collection[str], began: float) -> Mapping[str, float]:
+    """Seconds until each transport was no longer held."""
     lost: dict[str, float] = {}
-    while len(lost) < len(doors):
+    while len(lost) < len(transports):
         now = time.monotonic() - began
-        assert now < PATIENCE, f"still held: {set(doors) - set(lost)}"
-        for door in set(doors) - set(lost) - set(held(port)):
-            lost[door] = now
+        assert now < PATIENCE, f"still held: {set(transports) - set(lost)}"
+        for transport in set(transports) - set(lost) - set(held(port)):
+            lost[transport] = now
         time.sleep(0.02)
     return lost
 
@@ -157,8 +158,8 @@ def test_whoever_vanishes_is_found_within_the_expiration_delay(
             Running("curl", "-sN", f"{daemon.url}/rooms/lobby.txt?name=stayed")
         )
         wait_until(lambda: held(port) == {"text": 1}, "she is held")
-        for door in ENDLESS:
-            hold(stack, curl(elsewhere, daemon, door))
+        for transport in ENDLESS:
+            hold(stack, curl(elsewhere, daemon, transport))
         wait_until(lambda: people(port) == {"stayed", *ENDLESS}, "all are there")
         # Whoever is there stays, for as long as she likes, and need not say anything.
         time.sleep(EXPIRATION_DELAY + HEARTBEAT)
@@ -168,11 +169,13 @@ def test_whoever_vanishes_is_found_within_the_expiration_delay(
         wait_until(lambda: "poll" in held(port), "the poll is held")
         elsewhere.cut()
         began = time.monotonic()
-        # The reader of `stayed` is one of `text`, so that this door is looked at by itself.
+        # The reader of `stayed` is one of `text`, so that this transport is looked at by itself.
         lost = dict(lost_after(port, {"poll", *ENDLESS} - {"text"}, began))
         wait_until(lambda: held(port) == {"text": 1}, "only she is left")
         lost["text"] = time.monotonic() - began
-        print("seconds until found:", {door: round(each, 2) for door, each in lost.items()})
+        print(
+            "seconds until found:", {transport: round(each, 2) for transport, each in lost.items()}
+        )
         # On a machine that has nothing else to do it is less by what a heartbeat takes.
         assert lost.pop("poll") < POLL_TIMEOUT + HEARTBEAT
         assert max(lost.values()) < EXPIRATION_DELAY + HEARTBEAT
@@ -180,5 +183,5 @@ def test_whoever_vanishes_is_found_within_the_expiration_delay(
 
         # Their places are kept for a while, as after a reload.
         wait_until(lambda: people(port) == {"stayed"}, "the list of people follows")
-        for door in (*ENDLESS, "poll"):
-            stayed.until(f"* {door} left\n")
+        for transport in (*ENDLESS, "poll"):
+            stayed.until(f"* {transport} left\n")

@@ -1,4 +1,4 @@
-"""The door ``ws``, read by Python's `websockets`: over real sockets, with a real daemon."""
+"""The transport ``ws``, read by Python's `websockets`: over real sockets, with a real daemon."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def open_socket(daemon: Daemon, query: str = "", **options: Any) -> ClientConnection:
-    """A stock client at the door."""
+    """A stock client at the transport."""
     url = f"ws://127.0.0.1:{daemon.port}/api/v1/events/ws?{query}"
     socket: ClientConnection = connect(
         url, open_timeout=PATIENCE, close_timeout=PATIENCE, **options
@@ -108,7 +108,7 @@ def test_what_is_refused_is_told_by_a_close_frame_even_to_who_goes_on_sending(
 
 
 def test_who_leaves_is_counted_out(daemon: Daemon) -> None:
-    held = 'comet_chat_held_requests{door="ws"}'
+    held = 'comet_chat_held_requests{transport="ws"}'
     wait_until(lambda: metric(daemon.port, held) == 0, "nobody is left of the tests before")
     with open_socket(daemon) as socket:
         receive(socket, "hello")

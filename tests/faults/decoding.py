@@ -1,6 +1,6 @@
-"""The nine doors as they are read from a connection that may break at any byte.
+"""The nine transports as they are read from a connection that may break at any byte.
 
-What it is: for each door a decoder that takes bytes as they come and gives the events that are
+What it is: for each transport a decoder that takes bytes as they come and gives the events that are
 certain by then; what is cut off in the middle was never there.
 
 What it may know: `tests.decoders`, HTTP, the stock WebSocket library. Nothing of our writers.
@@ -24,7 +24,7 @@ from websockets.http11 import Response as UpgradeResponse
 from websockets.uri import parse_uri
 
 from tests.decoders import Seen, read_frame, read_lines, read_sse, read_text
-from tests.doors import POLLS
+from tests.transport_paths import POLLS
 
 #: Lines for people, which show neither ids nor cursors of messages.
 FOR_PEOPLE = ("text", "duplex")
@@ -33,7 +33,7 @@ CALLBACK = "chat.hear"
 
 
 class Refused(Exception):
-    """A door answered with another status than that of a held request."""
+    """A transport answered with another status than that of a held request."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(f"{status}: {body[:300]!r}")
@@ -177,11 +177,11 @@ ANSWERS: Mapping[str, Callable[[bytes], list[Seen]]] = {"poll": read_poll, "json
 class Response:
     """The responses on one connection, from their heads to their events (RFC 9112).
 
-    :param door: whose.
+    :param transport: whose.
     :param decoded: whether what comes after the head is the body itself, chunks taken apart.
     """
 
-    door: str
+    transport: str
     decoded: bool = False
     ended: bool = False
     _rest: bytes = b""
@@ -235,8 +235,8 @@ class Response:
         self._headers = headers
         length = headers.get("content-length")
         self._length = None if length is None else int(length)
-        if self._status == 200 and self.door not in POLLS and self._length is None:
-            self._decoder = BODIES[self.door](headers)
+        if self._status == 200 and self.transport not in POLLS and self._length is None:
+            self._decoder = BODIES[self.transport](headers)
 
     def _read_answer(self, headers: Mapping[str, str], length: int) -> list[Seen]:
         """A complete answer; another may follow."""
@@ -246,12 +246,12 @@ class Response:
         self._headers = None
         if self._status != 200:
             raise Refused(self._status, body)
-        if self.door not in POLLS:
-            # A refusal in a form that the door's client can see.
+        if self.transport not in POLLS:
+            # A refusal in a form that the transport's client can see.
             self.ended = True
-            return BODIES[self.door](headers).feed(body)
+            return BODIES[self.transport](headers).feed(body)
         self.ended = headers.get("connection") == "close"
-        return ANSWERS[self.door](body)
+        return ANSWERS[self.transport](body)
 
     def _read_chunk(self) -> list[Seen]:
         size, end, rest = self._rest.partition(b"\r\n")
@@ -272,14 +272,14 @@ class Response:
                 return []
             if self._status != 200:
                 raise Refused(self._status, self._body)
-            return ANSWERS[self.door](self._body)
+            return ANSWERS[self.transport](self._body)
         return self._decoder.feed(data)
 
 
 class WebSocketResponse:
     """A WebSocket, read by the stock library.
 
-    :param url: of the door.
+    :param url: of the transport.
     :param headers: more of the handshake.
     """
 

@@ -1,6 +1,6 @@
 """Connections of the model client, and the ways in which she lets go of one.
 
-What it is: a plain socket, or curl's; what a door's request looks like on it.
+What it is: a plain socket, or curl's; what a transport's request looks like on it.
 
 What it may know: HTTP requests, sockets, curl. Not what the bytes mean that come.
 
@@ -34,17 +34,17 @@ MakeSocket = Callable[[], socket.socket]
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """What the model client asks a door for.
+    """What the model client asks a transport for.
 
     :param host: with its port, as the client sees it.
     :param wait: seconds that a poll is held.
     :param by_header: the cursor goes where a browser's event stream puts it.
-    :param said: lines to say by the door `duplex`.
+    :param said: lines to say by the transport `duplex`.
     :param version: of HTTP.
     :param fate: what a proxy on the way is to do.
     """
 
-    door: str
+    transport: str
     host: str
     rooms: tuple[str, ...]
     cursor: str
@@ -59,15 +59,15 @@ class Request:
     def path(self) -> str:
         """Path and query."""
         query = f"rooms={quote(','.join(self.rooms))}&token={self.token}"
-        if not (self.door == "sse" and self.by_header):
+        if not (self.transport == "sse" and self.by_header):
             query += f"&cursor={self.cursor}"
-        if self.door in ("text", "duplex"):
+        if self.transport in ("text", "duplex"):
             query += "&cursors=1"
-        if self.door in ("poll", "jsonp"):
+        if self.transport in ("poll", "jsonp"):
             query += f"&wait={self.wait}"
-        if self.door == "jsonp":
+        if self.transport == "jsonp":
             query += f"&callback={CALLBACK}"
-        return f"/api/v1/events/{self.door}?{query}"
+        return f"/api/v1/events/{self.transport}?{query}"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -75,7 +75,7 @@ class Request:
         found: dict[str, str] = {}
         if self.fate is not None:
             found["X-Fate"] = json.dumps(self.fate)
-        if self.door == "sse" and self.by_header:
+        if self.transport == "sse" and self.by_header:
             found["Last-Event-ID"] = self.cursor
         return found
 
@@ -83,11 +83,11 @@ class Request:
         """The request on the wire; that of `duplex` has a body without an end."""
         headers = {"Host": self.host, **self.headers}
         body = b""
-        if self.door == "duplex":
+        if self.transport == "duplex":
             headers["Transfer-Encoding"] = "chunked"
             lines = [line.encode() + b"\n" for line in self.said]
             body = b"".join(b"%x\r\n%s\r\n" % (len(line), line) for line in lines)
-        method = "POST" if self.door == "duplex" else "GET"
+        method = "POST" if self.transport == "duplex" else "GET"
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"{method} {self.path} {self.version}\r\n{head}\r\n".encode() + body
 
@@ -162,7 +162,7 @@ class SocketLine:
 
 
 class CurlLine:
-    """curl, which reads a door and, by `duplex`, takes lines from its input.
+    """curl, which reads a transport and, by `duplex`, takes lines from its input.
 
     Its output begins with the response's head; chunks are taken apart.
     """
@@ -171,7 +171,7 @@ class CurlLine:
         headers = [f"-H{name}: {value}" for name, value in request.headers.items()]
         # `-T.` reads the input without blocking; not so with `--max-time`, which curl then spends
         # waiting for input.
-        talk = ["-T.", "-XPOST", "-HExpect:"] if request.door == "duplex" else []
+        talk = ["-T.", "-XPOST", "-HExpect:"] if request.transport == "duplex" else []
         url = f"http://{request.host}{request.path}"
         self._process = subprocess.Popen(
             ["curl", "-sNi", *headers, *talk, url],

@@ -27,7 +27,7 @@ from tests.faults.reader import World
 #: All talk, and then all are silent: only in silence do lines for people say how far they go.
 TALK, SILENCE = 1.2, 0.9
 
-#: What texts end in: whatever could be taken for something else in one of the doors.
+#: What texts end in: whatever could be taken for something else in one of the transports.
 HOSTILE = (
     "",
     "</script><script>parent.comet.receive({})</script>",
@@ -125,7 +125,7 @@ class Poster(Thread):
     def _by_socket(self, chance: random.Random, way: str, room: str, body: Any) -> Seen:
         host = f"127.0.0.1:{self.world.port}"
         cursor = ""
-        request = Request(door="ws", host=host, rooms=(room,), cursor=cursor, token=self.token)
+        request = Request(transport="ws", host=host, rooms=(room,), cursor=cursor, token=self.token)
         path = request.path.replace("&cursor=", "")
         response = WebSocketResponse(f"ws://{host}{path}", {})
         line = SocketLine(("127.0.0.1", self.world.port))

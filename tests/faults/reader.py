@@ -1,6 +1,6 @@
-"""The model client: she reads a conversation by one cursor and changes doors at random.
+"""The model client: she reads a conversation by one cursor and changes transports at random.
 
-What it is: one visit of a door after the other. What will happen to her in a visit is planned
+What it is: one visit of a transport after the other. What will happen to her in a visit is planned
 before it begins, from a seed, and told apart from what others do to her.
 
 What it may know: the interface of the daemon, as its documentation has it. Nothing of its inside.
@@ -22,7 +22,6 @@ from typing import Any
 import attrs
 
 from tests.decoders import Seen
-from tests.doors import NAMES, POLLS
 from tests.faults.decoding import (
     FOR_PEOPLE,
     Refused,
@@ -32,6 +31,7 @@ from tests.faults.decoding import (
 from tests.faults.lines import CurlLine, Line, MakeSocket, Request, SocketLine
 from tests.faults.troubles import LINK, PROXY, Troubles
 from tests.support import PATIENCE
+from tests.transport_paths import NAMES, POLLS
 
 #: Seconds of silence after which a stream is taken for dead: the heartbeat is half a second, and
 #: the machine may be busy.
@@ -71,10 +71,10 @@ class Plan:
     :param by_header: the cursor goes where a browser's event stream puts it.
     :param old: by HTTP/1.0.
     :param patient: she comes back when she was told to, not at once.
-    :param says: so many lines, by the door `duplex`.
+    :param says: so many lines, by the transport `duplex`.
     """
 
-    door: str
+    transport: str
     cut: str
     seconds: float
     wait: float
@@ -89,9 +89,9 @@ class Plan:
     def draw(cls, seed: str, cuts: dict[str, int]) -> Plan:
         """The plan that belongs to a seed, whatever happened before."""
         chance = random.Random(seed)
-        door = chance.choice(NAMES)
+        transport = chance.choice(NAMES)
         cut = chance.choices(list(cuts), list(cuts.values()))[0]
-        if cut == "stall" and door in POLLS:
+        if cut == "stall" and transport in POLLS:
             cut = "rst"  # An answer is too short for that.
         # Most cuts are among the first bytes: heads, chunks' sizes, the first events.
         at = int(2 ** chance.uniform(0, 15))
@@ -103,14 +103,14 @@ class Plan:
             "proxy-drip": {"down": {"drip": 1 + at % 64, "cut": at, "how": how}},
         }
         return cls(
-            door=door,
+            transport=transport,
             cut=cut,
             seconds=chance.uniform(0.05, 1.5),
             wait=chance.choice((0, 0.3, 2)),
             fate=fates.get(cut, {}),
-            by_curl=chance.random() < 0.5 and door in FOR_PEOPLE and cut in BY_CURL,
+            by_curl=chance.random() < 0.5 and transport in FOR_PEOPLE and cut in BY_CURL,
             by_header=chance.random() < 0.5,
-            old=chance.random() < 0.1 and door not in ("ws", "duplex", *POLLS),
+            old=chance.random() < 0.1 and transport not in ("ws", "duplex", *POLLS),
             patient=chance.random() < 0.5,
             says=chance.randrange(3),
         )
@@ -168,7 +168,7 @@ class Reader(Thread):
         self.accepted: list[Seen] = []
         self.visits: list[Visit] = []
         self.ends: Counter[str] = Counter()
-        self.doors: Counter[str] = Counter()
+        self.transports: Counter[str] = Counter()
         self.accepted_by: Counter[str] = Counter()
         self.longest_silence = 0.0
         self.said: list[str] = []
@@ -193,17 +193,17 @@ class Reader(Thread):
         except BaseException as error:
             self.error = error
 
-    def read_to(self, done: Callable[[], bool], door: str) -> None:
-        """Read by one door, undisturbed, until all is there or time is over."""
+    def read_to(self, done: Callable[[], bool], transport: str) -> None:
+        """Read by one transport, undisturbed, until all is there or time is over."""
         self._number += 1
         self._heard_at = time.monotonic()
         calm = Plan.draw("calm", {"fin": 1})
         plan = attrs.evolve(
             calm,
-            door=door,
+            transport=transport,
             seconds=PATIENCE,
             wait=0.3,
-            by_curl=door in FOR_PEOPLE,
+            by_curl=transport in FOR_PEOPLE,
             says=0,
             old=False,
         )
@@ -212,7 +212,8 @@ class Reader(Thread):
             self.visit(plan, done)
 
     def visit(self, plan: Plan, done: Callable[[], bool] = lambda: False) -> str:
-        """Go through one door, and out of it by what is planned or by what happens; by what."""
+        """Go through one transport, and out of it by what is planned or by what happens; by
+        what."""
         began = time.monotonic()
         visit = Visit(self._number, plan, self.cursor, began, len(self.accepted))
         self.visits.append(visit)
@@ -232,7 +233,7 @@ class Reader(Thread):
             if line is not None:
                 line.fin() if plan.cut != "rst" else line.rst()
         self.ends[visit.ended] += 1
-        self.doors[plan.door] += visit.ended != "refused"
+        self.transports[plan.transport] += visit.ended != "refused"
         if self._after and plan.patient:
             self.over.wait(self._after)
         elif visit.ended not in CUTS:
@@ -256,10 +257,10 @@ class Reader(Thread):
         host = self.world.there if plan.cut == LINK else "127.0.0.1"
         # Said once and never again: it may or may not be there, but not twice.
         said = [f"{self.name} says {len(self.said) + n} <b>" for n in range(plan.says)]
-        if plan.door == "duplex":
+        if plan.transport == "duplex":
             self.said += said
         return Request(
-            door=plan.door,
+            transport=plan.transport,
             host=f"{host}:{port}",
             rooms=self.rooms,
             cursor=self.cursor,
@@ -301,28 +302,28 @@ class Reader(Thread):
             self._hear(response.feed(data))
             if isinstance(response, WebSocketResponse):
                 line.send(response.to_send())
-            if response.ended and plan.door in POLLS:
+            if response.ended and plan.transport in POLLS:
                 return self._blame(plan, began, "its answer was the last")
             if response.ended or not data:
                 # curl calls it an end in order, too, when there is none within a head.
                 told = plan.by_curl and not plan.fate
                 return self._ended(plan, began, in_order=response.ended or told)
-            if isinstance(response, Response) and plan.door in POLLS and response.idle:
+            if isinstance(response, Response) and plan.transport in POLLS and response.idle:
                 self.over.wait(0.05)
                 line.send(attrs.evolve(request, cursor=self.cursor, fate=None).bytes())
         return "done"
 
     def _ask(self, plan: Plan, request: Request, line: Line) -> Response | WebSocketResponse:
-        if plan.door == "ws":
+        if plan.transport == "ws":
             url = f"ws://{request.host}{request.path}"
             response = WebSocketResponse(url, request.headers)
             line.send(response.to_send())
             return response
         if not plan.by_curl:
             line.send(request.bytes())
-        elif plan.door == "duplex":
+        elif plan.transport == "duplex":
             line.send("".join(f"{each}\n" for each in request.said).encode())
-        return Response(plan.door, decoded=plan.by_curl)
+        return Response(plan.transport, decoded=plan.by_curl)
 
     def _ended(self, plan: Plan, began: float, *, in_order: bool) -> str:
         """The end came; in order or, of what has no mark of its end, perhaps not."""
@@ -367,7 +368,7 @@ class Reader(Thread):
         if event["type"] == "message" and "id" in event:
             assert event["id"] > last, f"{event} after {last}: {self.visits[-1]}"
         self.accepted.append(event)
-        self.accepted_by[self.visits[-1].plan.door] += 1
+        self.accepted_by[self.visits[-1].plan.transport] += 1
 
     def _note_silence(self) -> None:
         now = time.monotonic()

@@ -1,9 +1,8 @@
 """The fault run: everybody is cut off again and again, and misses nothing.
 
-Some posters, some readers, nine doors, a daemon that is killed, a proxy that is killed, a link that
-is taken down. The seed is printed: with ``COMET_FAULT_SEED`` everybody decides the same again, and
-``COMET_FAULT_SECONDS`` makes a longer run.
-"""
+Some posters, some readers, nine transports, a daemon that is killed, a proxy that is killed, a link
+that is taken down. The seed is printed: with ``COMET_FAULT_SEED`` everybody decides the same again,
+and ``COMET_FAULT_SECONDS`` makes a longer run."""
 
 from __future__ import annotations
 
@@ -22,13 +21,13 @@ from urllib.parse import quote
 import pytest
 
 from tests.daemon.talk import history, log_in, once
-from tests.doors import NAMES
 from tests.faults.elsewhere import Link, link
 from tests.faults.poster import Poster
 from tests.faults.reader import IN_ORDER, Reader, World
 from tests.faults.troubles import KILL, LINK, PROXY, TERM, Troubles
 from tests.faults.verdict import differences
 from tests.support import PATIENCE, Daemon, environment, free_port
+from tests.transport_paths import NAMES
 
 SECONDS = float(os.environ.get("COMET_FAULT_SECONDS") or 25)
 
@@ -199,7 +198,7 @@ def daemon_for(directory: Path, way: Link | None) -> Iterator[Daemon]:
 
 
 def bring_home(readers: Sequence[Reader], kept: Sequence[dict[str, object]]) -> None:
-    """Each reads to the end by another door."""
+    """Each reads to the end by another transport."""
     for number, reader in enumerate(readers):
         last = [event for event in kept if event["room"] in reader.rooms][-1]
 
@@ -217,7 +216,7 @@ def check_log(
     for poster in posters:
         for client_id, event in poster.acknowledged.items():
             there = by_client_id.pop(client_id)
-            # What is repeated by a door has the cursor of its reader, not its own.
+            # What is repeated by a transport has the cursor of its reader, not its own.
             assert {**event, "cursor": there["cursor"]} == there
     said = {line for reader in readers for line in reader.said}
     lines = [event["text"] for event in kept if "client_id" not in event]
@@ -253,7 +252,7 @@ def summary(
     """What a run was, in one paragraph."""
     cuts = all_cuts(readers)
     reopened = sum(reader.ends["reopen"] for reader in readers)
-    doors = sum((reader.doors for reader in readers), Counter[str]())
+    transports = sum((reader.transports for reader in readers), Counter[str]())
     silence = max(reader.longest_silence for reader in readers)
     accepted = sum((reader.accepted_by for reader in readers), Counter[str]())
     acknowledged = sum(len(poster.acknowledged) for poster in posters)
@@ -262,10 +261,11 @@ def summary(
         f"fault run, seed {seed}, {SECONDS:g} s: {sum(cuts.values())} cuts "
         f"{dict(sorted(cuts.items()))}; "
         f"{reopened} streams ended with reopen; troubles, in seconds, {troubles.lengths()}; "
-        f"visits by door {dict(doors)}; {len(kept)} messages kept, {acknowledged} acknowledged "
+        f"visits by transport {dict(transports)}; {len(kept)} messages kept, "
+        f"{acknowledged} acknowledged "
         f"after {sum(broken.values())} broken posts {dict(broken)}, "
         f"{sum(poster.repeated for poster in posters)} told again; "
-        f"{len(readers)} readers accepted {sum(accepted.values())}, by door {dict(accepted)}; "
+        f"{len(readers)} readers accepted {sum(accepted.values())}, by transport {dict(accepted)}; "
         f"{wrong or 'lost 0, doubled 0'}; "
         f"longest silence {silence:.1f} s"
     )

@@ -1,4 +1,4 @@
-"""One reader who never reads while 20 MB flow: what she costs, by every door that streams."""
+"""One reader who never reads while 20 MB flow: what she costs, by every transport that streams."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from threading import Event, Thread
 import pytest
 
 from tests.daemon.talk import log_in, metric, once, resident, say, wait_until
-from tests.doors import NAMES, POLLS
 from tests.faults.decoding import WebSocketResponse
 from tests.faults.lines import Request, SocketLine
 from tests.support import PATIENCE, Daemon, run
+from tests.transport_paths import NAMES, POLLS
 
 MIB = 2**20
 
@@ -87,16 +87,16 @@ class Highest(Thread):
 
 
 @contextmanager
-def never_reading(daemon: Daemon, door: str) -> Iterator[SocketLine]:
-    """Somebody who asked for a door, and whose kernel takes what it likes."""
-    token = log_in(daemon.port, f"never-{door}")
+def never_reading(daemon: Daemon, transport: str) -> Iterator[SocketLine]:
+    """Somebody who asked for a transport, and whose kernel takes what it likes."""
+    token = log_in(daemon.port, f"never-{transport}")
     cursor = once(daemon.port, "GET", "/api/v1/events/poll").json["cursor"]
     host = f"127.0.0.1:{daemon.port}"
-    request = Request(door=door, host=host, rooms=("lobby",), cursor=cursor, token=token)
+    request = Request(transport=transport, host=host, rooms=("lobby",), cursor=cursor, token=token)
     line = SocketLine(("127.0.0.1", daemon.port), socket.socket)
     try:
         asked = request.bytes()
-        if door == "ws":
+        if transport == "ws":
             asked = WebSocketResponse(f"ws://{host}{request.path}", {}).to_send()
         line.send(asked)
         yield line
@@ -105,21 +105,22 @@ def never_reading(daemon: Daemon, door: str) -> Iterator[SocketLine]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("door", [door for door in NAMES if door not in POLLS])
-def test_who_never_reads_costs_little(daemon: Daemon, alice: str, door: str) -> None:
-    port, held = daemon.port, f'comet_chat_held_requests{{door="{door}"}}'
+@pytest.mark.parametrize("transport", [transport for transport in NAMES if transport not in POLLS])
+def test_who_never_reads_costs_little(daemon: Daemon, alice: str, transport: str) -> None:
+    port, held = daemon.port, f'comet_chat_held_requests{{transport="{transport}"}}'
     cut, resident_before = metric(port, CUT), resident(daemon.pid)
-    with never_reading(daemon, door) as line:
+    with never_reading(daemon, transport) as line:
         wait_until(lambda: metric(port, held) == 1, "she is held")
         with Highest(daemon) as highest:
             flow(port, alice)
         # A frame is told to begin anew before it is that far behind.
         wait_until(lambda: metric(port, held) == 0, "she is held no longer")
-        assert door == "frame" or metric(port, CUT) == cut + 1
-        assert door == "frame" or line.is_cut(PATIENCE)
+        assert transport == "frame" or metric(port, CUT) == cut + 1
+        assert transport == "frame" or line.is_cut(PATIENCE)
     grown, kernel = highest.resident - resident_before, highest.kernel
     print(
-        f"{door}: while {FLOW * len(TEXT.encode()) / MIB:.0f} MiB flowed, the daemon's memory was "
+        f"{transport}: while {FLOW * len(TEXT.encode()) / MIB:.0f} MiB flowed, "
+        "the daemon's memory was "
         f"at most {grown / MIB:.1f} MiB above {resident_before / MIB:.0f}, the kernel's "
         f"for its connections at most {kernel / MIB:.1f} MiB"
     )

@@ -1,4 +1,4 @@
-"""One conversation, read through all nine doors of the real daemon: it is the same one."""
+"""One conversation, read through all nine transports of the real daemon: it is the same one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 
 from tests.daemon.talk import history, log_in, once, say
 from tests.decoders import Seen
-from tests.doors import NAMES
 from tests.faults.decoding import FOR_PEOPLE
 from tests.faults.poster import HOSTILE
 from tests.faults.reader import Reader, World
 from tests.faults.troubles import Troubles
 from tests.faults.verdict import differences, shown
 from tests.support import Daemon
+from tests.transport_paths import NAMES
 
 ROOMS = ("lobby", "dev")
 
@@ -68,23 +68,23 @@ def conversation(daemon: Daemon) -> Conversation:
     return Conversation(world, start, said)
 
 
-def read(conversation: Conversation, door: str) -> list[Seen]:
-    """All that a door tells, up to the last message."""
+def read(conversation: Conversation, transport: str) -> list[Seen]:
+    """All that a transport tells, up to the last message."""
     world, last = conversation.world, conversation.kept[-1]
-    token = log_in(world.port, f"by-{door}-{len(conversation.kept)}")
-    reader = Reader(world, f"by-{door}", token, ROOMS, conversation.start)
+    token = log_in(world.port, f"by-{transport}-{len(conversation.kept)}")
+    reader = Reader(world, f"by-{transport}", token, ROOMS, conversation.start)
 
     def is_there() -> bool:
         return bool(reader.accepted) and reader.accepted[-1]["text"] == last["text"]
 
-    reader.read_to(is_there, door)
+    reader.read_to(is_there, transport)
     return reader.accepted
 
 
-@pytest.mark.parametrize("door", NAMES)
-def test_all_doors_tell_the_same(conversation: Conversation, door: str) -> None:
-    accepted = read(conversation, door)
-    if door in FOR_PEOPLE:
+@pytest.mark.parametrize("transport", NAMES)
+def test_all_transports_tell_the_same(conversation: Conversation, transport: str) -> None:
+    accepted = read(conversation, transport)
+    if transport in FOR_PEOPLE:
         # These show less; all that they show is the same.
         assert set(accepted[0]) == {"type", "room", "from", "text"}
         assert accepted == [shown(event, accepted[0]) for event in conversation.kept]
@@ -112,14 +112,14 @@ def slept_through(conversation: Conversation) -> Conversation:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("door", NAMES)
-def test_all_doors_leave_out_the_same(slept_through: Conversation, door: str) -> None:
-    accepted = read(slept_through, door)
+@pytest.mark.parametrize("transport", NAMES)
+def test_all_transports_leave_out_the_same(slept_through: Conversation, transport: str) -> None:
+    accepted = read(slept_through, transport)
     assert [event["type"] for event in accepted] == ["gap"] * 2 + ["message"] * AFTER_GAP
     assert {event["room"] for event in accepted[:2]} == set(ROOMS)
     # As many of each room as the gap says, no more and no fewer.
     assert differences(slept_through.kept, accepted) == []
-    if door not in FOR_PEOPLE:
+    if transport not in FOR_PEOPLE:
         gap = accepted[0]
         page = f"/api/v1/rooms/{quote(gap['room'])}/messages?before={gap['before']}&limit=1"
         (newest,) = once(slept_through.world.port, "GET", page).json["messages"]

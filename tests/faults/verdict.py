@@ -18,7 +18,7 @@ from tests.decoders import Seen, for_people
 
 
 def shown(event: Seen, like: Seen) -> Seen:
-    """As much of an event as a door showed of it; a line for people has no id."""
+    """As much of an event as a transport showed of it; a line for people has no id."""
     seen = {field: event.get(field) for field in like}
     return seen if "id" in like else {**seen, "text": for_people(event["text"])}
 

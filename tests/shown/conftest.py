@@ -17,7 +17,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def transports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One daemon for all clients of a few lines: each of them only reads along."""
-    with Daemon(tmp_path_factory.mktemp("doors")) as running:
+    with Daemon(tmp_path_factory.mktemp("transports")) as running:
         yield running

@@ -91,7 +91,7 @@ def poll_events(body: bytes) -> list[Seen]:
     return events
 
 
-DOORS: dict[str, tuple[Callable[[], Framing], Callable[[bytes], list[Seen]]]] = {
+TRANSPORTS: dict[str, tuple[Callable[[], Framing], Callable[[bytes], list[Seen]]]] = {
     "frame": (lambda: Frame("abc123"), frame_events),
     "stream": (JsonLines, decoders.read_lines),
     "sse": (server_sent_events, decoders.read_sse),
@@ -106,50 +106,50 @@ DOORS: dict[str, tuple[Callable[[], Framing], Callable[[bytes], list[Seen]]]] = 
 FOR_PEOPLE = ("text", "text of several rooms")
 
 
-def expected(door: str, text: str) -> str:
-    """A text as the door shows it."""
-    if door in FOR_PEOPLE:
+def expected(transport: str, text: str) -> str:
+    """A text as the transport shows it."""
+    if transport in FOR_PEOPLE:
         return decoders.for_people(text)
-    return re.sub("[\u2028\u2029]", "\n", text) if door == "openchat" else text
+    return re.sub("[\u2028\u2029]", "\n", text) if transport == "openchat" else text
 
 
-def through(door: str, events: Sequence[Event]) -> list[Seen]:
-    """Events as the door's own decoder sees them, in one body with a begin and an end."""
-    make, decode = DOORS[door]
+def through(transport: str, events: Sequence[Event]) -> list[Seen]:
+    """Events as the transport's own decoder sees them, in one body with a begin and an end."""
+    make, decode = TRANSPORTS[transport]
     framing = make()
     body = framing.begin() + framing.frame(events) + framing.end()
     return [seen for seen in decode(body) if seen["type"] != "hello"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("door", DOORS)
-def test_hostile_text_comes_back(door: str, text: str) -> None:
-    (seen,) = through(door, [message(text)])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_hostile_text_comes_back(transport: str, text: str) -> None:
+    (seen,) = through(transport, [message(text)])
     assert (seen["type"], seen["from"]) == ("message", "alice")
-    assert seen["text"] == expected(door, text)
+    assert seen["text"] == expected(transport, text)
 
 
-# All doors in one test: pytest-twisted wraps a test of hypothesis once for each parameter.
+# All transports in one test: pytest-twisted wraps a test of hypothesis once for each parameter.
 @given(st.lists(texts, min_size=1, max_size=4))
 def test_any_texts_come_back_as_so_many_events(said: list[str]) -> None:
     events = [message(text, id) for id, text in enumerate(said, 1)]
-    for door in DOORS:
-        wanted = [expected(door, text) for text in said]
-        assert [seen["text"] for seen in through(door, events)] == wanted, door
+    for transport in TRANSPORTS:
+        wanted = [expected(transport, text) for text in said]
+        assert [seen["text"] for seen in through(transport, events)] == wanted, transport
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_doors_of_json_carry_any_string_anywhere(word: str) -> None:
+def test_transports_of_json_carry_any_string_anywhere(word: str) -> None:
     """Even one that the chat would refuse: a framing must not need that."""
-    for door in ("frame", "stream", "sse", "poll"):
-        (seen,) = through(door, [Event({"type": "people", "room": word, word + "x": 3})])
-        assert (seen["room"], seen[word + "x"]) == (word, 3), door
+    for transport in ("frame", "stream", "sse", "poll"):
+        (seen,) = through(transport, [Event({"type": "people", "room": word, word + "x": 3})])
+        assert (seen["room"], seen[word + "x"]) == (word, 3), transport
 
 
-@pytest.mark.parametrize("door", ["frame", "stream", "sse", "poll"])
-def test_doors_of_json_show_the_same_object(door: str) -> None:
+@pytest.mark.parametrize("transport", ["frame", "stream", "sse", "poll"])
+def test_transports_of_json_show_the_same_object(transport: str) -> None:
     event = message("hi")
-    (seen,) = through(door, [event])
+    (seen,) = through(transport, [event])
     seen.pop("last_event_id", None)
     assert seen == event.fields
     assert list(seen) == list(event.fields)
@@ -343,9 +343,9 @@ class TestClassic:
 
 
 class TestEncodingOnce:
-    @pytest.mark.parametrize("door", ["frame", "stream", "sse", "text"])
-    def test_an_event_is_encoded_once_for_all_readers(self, door: str) -> None:
-        framing = DOORS[door][0]()
+    @pytest.mark.parametrize("transport", ["frame", "stream", "sse", "text"])
+    def test_an_event_is_encoded_once_for_all_readers(self, transport: str) -> None:
+        framing = TRANSPORTS[transport][0]()
         events = [message("a", 1), message("b", 2)]
         batch = Batch(events)
         # The very same objects, not equal ones: nothing was joined anew.

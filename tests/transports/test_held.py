@@ -68,7 +68,7 @@ class Listener:
         return self.told.count(what)
 
 
-class Door(Resource):
+class Transport(Resource):
     """Holds each request as Klein does: it finishes the response when the route is through, and
     cancels the route when the connection is lost."""
 
@@ -95,7 +95,7 @@ class Door(Resource):
 
 
 class Holder(MemoryNet):
-    """A site whose one door holds everything."""
+    """A site whose one transport holds everything."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,9 +105,11 @@ class Holder(MemoryNet):
         self.wear: Wear | None = None
         self.worn_at = 1e9
         self.wait: float | None = None
-        self.door = Door(self._held)
+        self.transport = Transport(self._held)
         sweep = Reaper(self.clock)
-        self.factory = ChatSite(self.door, lambda error, html: Form(b"", b""), self.clock, sweep)
+        self.factory = ChatSite(
+            self.transport, lambda error, html: Form(b"", b""), self.clock, sweep
+        )
 
     def _held(self, request: Any) -> HeldStream | HeldPoll:
         manner = Manner(
@@ -125,9 +127,9 @@ class Holder(MemoryNet):
         """A connection, the response on it, and what is held for it."""
         connection = self.connect(window=window)
         response = connection.request("GET", "/")
-        held = self.door.held[-1]
+        held = self.transport.held[-1]
         held.hold(self.listener, HELLO)
-        self.door.wait()
+        self.transport.wait()
         self.turn()
         return connection, response, held
 
@@ -164,11 +166,11 @@ class TestStream:
         holder.turn()
         assert types(response) == ["hello", "bye"]
         assert response.complete
-        assert holder.door.ends == [None]
+        assert holder.transport.ends == [None]
         # The connection is as good as before.
         assert not connection.closed
         connection.request("GET", "/")
-        assert len(holder.door.held) == 2
+        assert len(holder.transport.held) == 2
 
     def test_nothing_is_written_after_the_end(self, holder: Holder) -> None:
         _, response, held = holder.open()
@@ -178,15 +180,15 @@ class TestStream:
         held.cut()
         holder.advance(2 * HEARTBEAT)
         assert types(response) == ["hello"]
-        assert holder.door.ends == [None]
+        assert holder.transport.ends == [None]
         assert holder.listener.told == []
 
     def test_counts(self, holder: Holder) -> None:
         _, response, held = holder.open()
-        counts = holder.ledger.door("stream")
+        counts = holder.ledger.transport("stream")
         assert counts.held == 1
         holder.send(held, [message(id=1), Event({"type": "join"}), message(id=2)])
-        assert counts.delivered == 2, "only what is kept, as at every door"
+        assert counts.delivered == 2, "only what is kept, as at every transport"
         assert counts.bytes_sent == len(response.body)
         held.end(None)
         assert counts.held == 0
@@ -445,9 +447,9 @@ class TestTheEnd:
         held.end(None)
         held.cut()
         assert holder.listener.told.count("lost") == 1
-        (end,) = holder.door.ends
+        (end,) = holder.transport.ends
         assert getattr(end, "type", None) is CancelledError
-        assert holder.ledger.door("stream").held == 0
+        assert holder.ledger.transport("stream").held == 0
 
     def test_a_cut_drops_the_connection_without_a_word(self, holder: Holder) -> None:
         connection, response, held = holder.open()
@@ -457,7 +459,7 @@ class TestTheEnd:
         assert connection.closed
         assert connection.socket.reset
         assert not response.complete
-        assert len(holder.door.ends) == 1
+        assert len(holder.transport.ends) == 1
 
     def test_after_the_end_a_peer_that_goes_is_nobodys(self, holder: Holder) -> None:
         connection, _, held = holder.open()
@@ -465,7 +467,7 @@ class TestTheEnd:
         holder.turn()
         connection.close()
         assert holder.listener.told == []
-        assert holder.door.ends == [None]
+        assert holder.transport.ends == [None]
 
     def test_an_end_that_the_peer_is_too_slow_for_still_comes(self, holder: Holder) -> None:
         connection, response, held = holder.open(window=300)
@@ -481,7 +483,7 @@ class TestTheEnd:
         connection = holder.connect()
         connection.request("GET", "/")
         connection.close()
-        assert holder.ledger.door("stream").held == 0
+        assert holder.ledger.transport("stream").held == 0
         assert holder.listener.told == []
 
 
@@ -523,7 +525,7 @@ class TestPoll:
         # The connection stays for the next one.
         connection.request("GET", "/")
         assert not connection.closed
-        assert len(holder.door.held) == 2
+        assert len(holder.transport.held) == 2
 
     def test_says_when_it_is_overdue_and_once(self, holder: Holder) -> None:
         holder.wait = 25.0
@@ -544,7 +546,7 @@ class TestPoll:
         held.end(Batch([message(id=3)]))
         holder.turn()
         assert len(response.json()["events"]) == 1
-        assert holder.door.ends == [None]
+        assert holder.transport.ends == [None]
 
     def test_a_peer_that_goes_is_told_of_once(self, holder: Holder) -> None:
         holder.wait = 25.0
@@ -557,7 +559,7 @@ class TestPoll:
     def test_counts_what_is_kept(self, holder: Holder) -> None:
         holder.wait = 25.0
         _, response, held = holder.open()
-        counts = holder.ledger.door("poll")
+        counts = holder.ledger.transport("poll")
         assert counts.held == 1
         holder.send(held, [message(), Event({"type": "join"})])
         assert (counts.held, counts.delivered) == (0, 1)

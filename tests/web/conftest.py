@@ -24,13 +24,13 @@ BOTH_WAYS = {
     "test_auth",
     "test_bayeux_identity",
     "test_bayeux_transports",
-    "test_doors",
-    "test_doors_heads",
+    "test_transports",
+    "test_transports_heads",
     "test_errors",
 }
 
 #: What is about the writing, too.
-ALL_WAYS = {"test_doors_ends", "test_fan_out", "test_nine_doors"}
+ALL_WAYS = {"test_transports_ends", "test_fan_out", "test_nine_transports"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

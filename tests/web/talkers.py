@@ -1,7 +1,7 @@
-"""Those who speak by the door by which they read: `Socket` and `Duplex`.
+"""Those who speak by the transport by which they read: `Socket` and `Duplex`.
 
-What it is: clients of the doors ``ws`` and ``duplex`` of a `MemorySite`. A socket's frames are made
-here by hand, so that wrong ones can be made, and read by wsproto's client; a body goes out in
+What it is: clients of the transports ``ws`` and ``duplex`` of a `MemorySite`. A socket's frames are
+made here by hand, so that wrong ones can be made, and read by wsproto's client; a body goes out in
 whatever chunks a test likes.
 
 What it may know: RFC 6455, RFC 9112, the interface's section 4. Nothing of `cometd_chat`.
@@ -102,7 +102,7 @@ def said(site: MemorySite, room: str = "lobby") -> list[str]:
 
 
 class Socket:
-    """A client of the door ``ws``.
+    """A client of the transport ``ws``.
 
     :param token: goes into the query.
     :param early: is sent in the same segment as the handshake.
@@ -209,7 +209,8 @@ class Socket:
 
 
 class Duplex:
-    """A client of the door ``duplex`` that sends its body in chunks, or in whatever it was told to.
+    """A client of the transport ``duplex`` that sends its body in chunks, or in whatever it was
+    told to.
 
     :param token: in the query; without one, and without ``name``, it is nobody.
     :param lines: whether to ask for a JSON object a line.

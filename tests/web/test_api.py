@@ -270,7 +270,9 @@ def test_a_message(site: MemorySite, alice: str) -> None:
     assert answer(site.get(MESSAGES)) == {"messages": [event], "more": False}
 
 
-def test_the_same_event_through_every_door_that_speaks_json(site: MemorySite, alice: str) -> None:
+def test_the_same_event_through_every_transport_that_speaks_json(
+    site: MemorySite, alice: str
+) -> None:
     stream = site.get("/api/v1/events/stream")
     event = answer(site.post(MESSAGES, {"text": "hi\n</script>\u2028"}, token=alice), 201)
     assert json.loads(stream.text.splitlines()[-1]) == event

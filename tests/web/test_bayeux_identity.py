@@ -343,5 +343,5 @@ def test_metrics(site: MemorySite) -> None:
     text = site.metrics
     assert "comet_chat_bayeux_sessions 1.0" in text
     assert "comet_chat_bayeux_delivered_total 1.0" in text
-    assert 'comet_chat_held_requests{door="bayeux-websocket"} 1.0' in text
-    assert 'comet_chat_events_delivered_total{door="bayeux-websocket"} 1.0' in text
+    assert 'comet_chat_held_requests{transport="bayeux-websocket"} 1.0' in text
+    assert 'comet_chat_events_delivered_total{transport="bayeux-websocket"} 1.0' in text

@@ -41,7 +41,7 @@ def test_from_handshake_to_disconnect(site: MemorySite, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_ids_and_order_are_those_of_every_door(site: MemorySite, kind: str) -> None:
+def test_ids_and_order_are_those_of_every_transport(site: MemorySite, kind: str) -> None:
     alice = Client(site, kind, name="alice").joined("/chat/lobby", "/chat/dev")
     said = []
     for number in range(30):
@@ -222,11 +222,11 @@ class TestLongPolling:
         held = alice.held
         assert held is not None
         assert not held.complete
-        assert 'held_requests{door="bayeux-long-polling"} 1.0' in site.metrics
+        assert 'held_requests{transport="bayeux-long-polling"} 1.0' in site.metrics
         site.advance(26)
         (reply,) = alice.read(held)
         assert reply["successful"]
-        assert 'held_requests{door="bayeux-long-polling"} 0.0' in site.metrics
+        assert 'held_requests{transport="bayeux-long-polling"} 0.0' in site.metrics
 
     def test_many_requests_on_one_connection(self, site: MemorySite) -> None:
         connection = site.connect()

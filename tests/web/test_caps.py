@@ -11,8 +11,8 @@ from cometd_chat.web.transports import FRAME_BYTES, FRAME_EVENTS
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
 from tests.net import fake_kernel
-from tests.web.doors import JSON, Client
 from tests.web.talkers import Duplex, Socket
+from tests.web.transports import JSON, Client
 
 KIB = 1024
 OURS = {"Origin": "http://127.0.0.1:8080"}
@@ -28,20 +28,20 @@ def alice(site: MemorySite) -> str:
     return site.log_in("alice")
 
 
-def open_door(site: MemorySite, door: str, token: str, *, by: str) -> Any:
-    """Hold a door, by cookie or by token."""
+def open_transport(site: MemorySite, transport: str, token: str, *, by: str) -> Any:
+    """Hold a transport, by cookie or by token."""
     headers: dict[str, Any] = cookie(token) if by == "cookie" else {}
     query = None if by == "cookie" else token
-    if door == "ws":
+    if transport == "ws":
         return Socket(site, token=query, headers=headers)
-    if door == "duplex":
+    if transport == "duplex":
         return Duplex(site, token=query, headers=headers)
-    return Client(site, door, token=query, headers=headers, cursor=site.now)
+    return Client(site, transport, token=query, headers=headers, cursor=site.now)
 
 
 def kinds(client: Any) -> list[str]:
     """The control events that it was sent."""
-    if isinstance(client, Client) and client.door in ("poll", "jsonp"):
+    if isinstance(client, Client) and client.transport in ("poll", "jsonp"):
         if not client.response.complete:
             return []
         seen = json.loads(client.response.body.removeprefix(b"/**/heard(").rstrip(b");\n"))
@@ -62,23 +62,23 @@ def closed(client: Client) -> bool:
 class TestHowMany:
     @pytest.mark.parametrize("by", ["cookie", "token"])
     @pytest.mark.parametrize(
-        "door", ["frame", "stream", "sse", "multipart", "text", "poll", "ws", "duplex"]
+        "transport", ["frame", "stream", "sse", "multipart", "text", "poll", "ws", "duplex"]
     )
     def test_one_more_sends_the_oldest_away(
-        self, site: MemorySite, alice: str, door: str, by: str
+        self, site: MemorySite, alice: str, transport: str, by: str
     ) -> None:
         most = {"cookie": 4, "token": 32}[by]
         held = []
         for _ in range(most):
-            held.append(open_door(site, door, alice, by=by))
-            if door == "poll":
+            held.append(open_transport(site, transport, alice, by=by))
+            if transport == "poll":
                 # The first of them comes; that she did is told to who was there before.
                 site.turn()
         assert [kinds(each) for each in held] == [[]] * most
-        newest = open_door(site, door, alice, by=by)
+        newest = open_transport(site, transport, alice, by=by)
         assert [kinds(each) for each in held] == [["bye"], *[[]] * (most - 1)]
         assert kinds(newest) == []
-        if door == "ws":
+        if transport == "ws":
             assert held[0].closed_by() == (4000, "replaced")
         else:
             assert "replaced" in held[0].response.text
@@ -87,31 +87,33 @@ class TestHowMany:
     def test_a_poll_that_is_sent_away_has_no_cursor_to_come_back_with(
         self, site: MemorySite, alice: str
     ) -> None:
-        held = [open_door(site, "poll", alice, by="cookie") for _ in range(5)]
+        held = [open_transport(site, "poll", alice, by="cookie") for _ in range(5)]
         answer = held[0].response.json()
         assert answer["events"] == [{"type": "bye", "reason": "replaced"}]
         assert answer["cursor"] is None
 
-    def test_all_doors_count_together_but_not_both_ways_in(
+    def test_all_transports_count_together_but_not_both_ways_in(
         self, site: MemorySite, alice: str
     ) -> None:
-        doors = ["stream", "sse", "ws", "duplex", "frame"]
-        by_token = [open_door(site, door, alice, by="token") for door in doors]
-        by_cookie = [open_door(site, door, alice, by="cookie") for door in doors]
+        transports = ["stream", "sse", "ws", "duplex", "frame"]
+        by_token = [open_transport(site, transport, alice, by="token") for transport in transports]
+        by_cookie = [
+            open_transport(site, transport, alice, by="cookie") for transport in transports
+        ]
         assert [kinds(each) for each in by_cookie] == [["bye"], [], [], [], []]
         assert [kinds(each) for each in by_token] == [[]] * 5
 
     def test_one_that_has_gone_makes_room(self, site: MemorySite, alice: str) -> None:
-        held = [open_door(site, "stream", alice, by="cookie") for _ in range(4)]
+        held = [open_transport(site, "stream", alice, by="cookie") for _ in range(4)]
         held[2].leave()
-        held.append(open_door(site, "stream", alice, by="cookie"))
+        held.append(open_transport(site, "stream", alice, by="cookie"))
         assert [kinds(each) for each in held if each is not held[2]] == [[]] * 4
-        held.append(open_door(site, "stream", alice, by="cookie"))
+        held.append(open_transport(site, "stream", alice, by="cookie"))
         assert kinds(held[0]) == ["bye"]
 
     def test_each_session_has_its_own(self, site: MemorySite, alice: str) -> None:
-        held = [open_door(site, "stream", alice, by="cookie") for _ in range(4)]
-        others = [open_door(site, "stream", site.log_in("carol"), by="cookie")]
+        held = [open_transport(site, "stream", alice, by="cookie") for _ in range(4)]
+        others = [open_transport(site, "stream", site.log_in("carol"), by="cookie")]
         others += [Client(site, "stream") for _ in range(40)]
         assert [kinds(each) for each in held + others] == [[]] * 45
 
@@ -119,13 +121,13 @@ class TestHowMany:
         for limits in (False, True):
             site = make_site(limits=limits)
             token = site.log_in("alice")
-            held = [open_door(site, "stream", token, by="cookie") for _ in range(6)]
+            held = [open_transport(site, "stream", token, by="cookie") for _ in range(6)]
             assert [kinds(each) for each in held] == [["bye"], ["bye"], [], [], [], []]
 
 
 class TestWindows:
-    def poll(self, site: MemorySite, token: str, door: str = "poll", **query: Any) -> Client:
-        return Client(site, door, token=token, cursor=site.now, **query)
+    def poll(self, site: MemorySite, token: str, transport: str = "poll", **query: Any) -> Client:
+        return Client(site, transport, token=token, cursor=site.now, **query)
 
     def test_the_same_window_again_takes_the_place_of_its_poll(
         self, site: MemorySite, alice: str
@@ -203,9 +205,9 @@ class TestFramesThatGrow:
         assert len(set(ended)) > 2
         assert {client.of("reopen")[0]["after"] for client in clients} == {0}
 
-    @pytest.mark.parametrize("door", ["stream", "sse", "multipart", "text"])
-    def test_other_doors_grow_as_they_like(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door)
+    @pytest.mark.parametrize("transport", ["stream", "sse", "multipart", "text"])
+    def test_other_transports_grow_as_they_like(self, site: MemorySite, transport: str) -> None:
+        client = Client(site, transport)
         site.fill(FRAME_EVENTS + 10)
         site.advance(11 * 60)
         assert not over(client)
@@ -242,10 +244,10 @@ class TestJitter:
         assert len(retries) > 10
 
     def test_a_stop_brings_nobody_back_in_the_same_moment(self, site: MemorySite) -> None:
-        clients: list[Any] = [Client(site, door) for door in JSON for _ in range(5)]
+        clients: list[Any] = [Client(site, transport) for transport in JSON for _ in range(5)]
         polls = [Client(site, "poll", cursor=site.now) for _ in range(5)]
         sockets = [Socket(site) for _ in range(5)]
-        clients = [each for each in clients if each.door not in ("poll", "jsonp")]
+        clients = [each for each in clients if each.transport not in ("poll", "jsonp")]
         site.stop()
         after = [each.of("reopen")[0]["after"] for each in clients + sockets]
         after += [poll.response.json()["events"][0]["after"] for poll in polls]
@@ -255,14 +257,14 @@ class TestJitter:
 
 
 class TestSlowReaders:
-    @pytest.mark.parametrize("door", ["stream", "frame", "sse", "multipart"])
+    @pytest.mark.parametrize("transport", ["stream", "frame", "sse", "multipart"])
     def test_lose_who_comes_and_types_before_they_lose_a_word(
-        self, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch, door: str
+        self, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch, transport: str
     ) -> None:
         site = make_site(reader_budget=64 * KIB)
         fake_kernel(monkeypatch, site)
         token = site.log_in("alice")
-        slow, quick = Client(site, door, window=3000), Client(site, door)
+        slow, quick = Client(site, transport, window=3000), Client(site, transport)
 
         def stir() -> None:
             site.post("/api/v1/rooms/lobby/typing", {}, token=token)

@@ -1,4 +1,4 @@
-"""The door ``duplex``: a body that is read while it arrives, under a response that goes on."""
+"""The transport ``duplex``: a body that is read while it arrives, under a response that goes on."""
 
 from __future__ import annotations
 

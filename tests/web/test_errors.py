@@ -68,7 +68,7 @@ def test_methods(site: MemorySite, path: str) -> None:
         response = site.request(method, path, headers={"Content-Length": "0"})
         assert response.status == 405, (method, response.text)
         allowed = set((response.header("allow") or "").split(", "))
-        assert allowed >= ROUTES[path], "and what a door takes beside"
+        assert allowed >= ROUTES[path], "and what a transport takes beside"
         assert method not in allowed
         if method != "HEAD":
             problem(site, response, 405, "method-not-allowed")

@@ -12,7 +12,7 @@ from cometd_chat.comet import CometEvent
 from cometd_chat.events.event import Batch
 from cometd_chat.transports.held import HeldStream
 from tests.memory import MakeSite, MemorySite
-from tests.web.doors import JSON, STREAMS, Client, door_path
+from tests.web.transports import JSON, STREAMS, Client, transport_path
 
 MANY = 640
 
@@ -139,12 +139,12 @@ class TestSlices:
 class TestCursorsMeanwhile:
     """While a message is on its way no cursor may run ahead of what its reader was sent."""
 
-    @pytest.mark.parametrize("door", ["frame", "stream", "sse", "multipart"])
-    def test_a_heartbeat_tells_what_this_reader_has(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ["frame", "stream", "sse", "multipart"])
+    def test_a_heartbeat_tells_what_this_reader_has(self, site: MemorySite, transport: str) -> None:
         site.fill(3)
-        first = Client(site, door)
+        first = Client(site, transport)
         hold_up(site, seconds=20)
-        last = Client(site, door)
+        last = Client(site, transport)
         append(site)
         with site.standing_still():
             while not last.of("heartbeat"):
@@ -164,7 +164,7 @@ class TestCursorsMeanwhile:
         site.fill(3)
         Client(site, "stream")
         hold_up(site, seconds=30)
-        response = site.get(door_path("poll", cursor=site.now))
+        response = site.get(transport_path("poll", cursor=site.now))
         append(site)
         while not response.complete:
             next_call(site)
@@ -189,21 +189,23 @@ class TestCursorsMeanwhile:
             heard.append([*client.texts(), *["missed"] * missed])
         assert heard == [["said 1"], ["missed"]]
 
-    @pytest.mark.parametrize("door", JSON)
-    def test_who_catches_up_meanwhile_hears_it_once(self, make_site: MakeSite, door: str) -> None:
+    @pytest.mark.parametrize("transport", JSON)
+    def test_who_catches_up_meanwhile_hears_it_once(
+        self, make_site: MakeSite, transport: str
+    ) -> None:
         site = make_site(tail=10)
         site.fill(100)
         Client(site, "stream")
         hold_up(site)
         site.log.holding_reads = True
-        client = Client(site, door, cursor=site.log.cursor(80))
+        client = Client(site, transport, cursor=site.log.cursor(80))
         append(site)
         assert site.engine.delivering
         site.log.holding_reads = False
         site.log.answer_read()
         move(site)
         assert site.engine.delivering
-        if door in STREAMS:
+        if transport in STREAMS:
             # It is at the live end by the tail; the fan-out comes to it yet.
             assert client.texts()[-1] == "said 101"
         site.turn()
@@ -211,14 +213,14 @@ class TestCursorsMeanwhile:
         site.fill(1)
         assert client.texts()[-1] == "said 102"
 
-    @pytest.mark.parametrize("door", JSON)
-    def test_who_comes_meanwhile_starts_after_it(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", JSON)
+    def test_who_comes_meanwhile_starts_after_it(self, site: MemorySite, transport: str) -> None:
         Client(site, "stream")
         hold_up(site)
         Client(site, "stream")
         append(site)
         with site.standing_still():
-            client = Client(site, door)
+            client = Client(site, transport)
         move(site)
         assert site.engine.delivering
         site.turn()
@@ -228,13 +230,13 @@ class TestCursorsMeanwhile:
 
 
 class TestOneThatFails:
-    @pytest.mark.parametrize("door", JSON)
-    def test_stops_nobody(self, site: MemorySite, door: str) -> None:
-        before = Client(site, door)
+    @pytest.mark.parametrize("transport", JSON)
+    def test_stops_nobody(self, site: MemorySite, transport: str) -> None:
+        before = Client(site, transport)
         context = site.engine.context("/chat/lobby")
         assert context is not None
         context.add_handler(Raising())
-        after = Client(site, door)
+        after = Client(site, transport)
         before.events()
         after.events()
         site.fill(1)

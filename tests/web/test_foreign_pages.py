@@ -1,4 +1,4 @@
-"""Pages of other sites, by script, frame and fetch: the doors ``jsonp``, ``frame`` with
+"""Pages of other sites, by script, frame and fetch: the transports ``jsonp``, ``frame`` with
 ``target=``, and `--allow-origin` (Fetch, section 3.3)."""
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import pytest
 
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
-from tests.web.doors import OUR_SCRIPT
 from tests.web.refusals import problem
+from tests.web.transports import OUR_SCRIPT
 from tests.wire import Response
 
 GOOD = "https://good.example"

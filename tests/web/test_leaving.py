@@ -6,7 +6,7 @@ import pytest
 
 from cometd_chat.chat.presence import GRACE, LEAVING_GRACE
 from tests.memory import MemorySite
-from tests.web.doors import Client
+from tests.web.transports import Client
 
 
 def leave(site: MemorySite, token: str) -> None:

@@ -15,8 +15,8 @@ from cometd_chat.transports.budget import KINDS
 from cometd_chat.web.process_numbers import ProcessNumbers
 from tests.memory import MakeSite, MemorySite
 from tests.web.bayeux import Client
-from tests.web.doors import Client as Reader
 from tests.web.talkers import Socket
+from tests.web.transports import Client as Reader
 
 
 def samples(site: MemorySite) -> dict[str, list[Sample]]:

@@ -14,10 +14,10 @@ import pytest
 
 from tests.memory import MakeSite, MemorySite, cookie_of
 from tests.web.bayeux import Client as BayeuxClient
-from tests.web.doors import EVENTS, Client
 from tests.web.refusals import problem
 from tests.web.talkers import Duplex, Socket
 from tests.web.test_bayeux_identity import name_of
+from tests.web.transports import EVENTS, Client
 from tests.wire import Response
 
 SESSION = "/api/v1/session"
@@ -73,18 +73,18 @@ def test_nor_are_the_forms_that_were_shown_by_it(site: MemorySite, way_of: str) 
     assert site.log.last_id == 0
 
 
-@pytest.mark.parametrize("door", [*EVENTS, "openchat"])
+@pytest.mark.parametrize("transport", [*EVENTS, "openchat"])
 def test_what_was_opened_by_it_ends_and_comes_back_by_the_new_one(
-    site: MemorySite, door: str
+    site: MemorySite, transport: str
 ) -> None:
     planted = site.log_in("mallory")
     site.say("before", name="bob")
-    client = Client(site, door, token=planted, cursor=site.now)
+    client = Client(site, transport, token=planted, cursor=site.now)
     renamed = site.post(SESSION, {"name": "carol"}, token=planted).json()
     site.say("news", name="bob")
     assert client.response.complete
     assert b"news" not in client.response.body
-    if door in ("frame", "stream", "sse", "multipart"):
+    if transport in ("frame", "stream", "sse", "multipart"):
         *_, last = client.events()
         assert (last["type"], last["after"]) == ("reopen", 1.0)
     cursor = re.search(r"[0-9]+\.[a-z0-9]{6}", client.response.text.split("reopen")[-1])
@@ -108,7 +108,7 @@ def test_nothing_more_is_said_through_what_was_opened_by_it(site: MemorySite) ->
     assert said == {"socket 0": "mallory", "duplex 0": "mallory"}
 
 
-def test_nor_is_a_door_opened_that_was_asked_for_before(make_site: MakeSite) -> None:
+def test_nor_is_a_transport_opened_that_was_asked_for_before(make_site: MakeSite) -> None:
     """Its token was looked at; then the log was read for a while."""
     site = make_site(tail=1)
     site.fill(5)

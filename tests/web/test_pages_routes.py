@@ -496,8 +496,8 @@ def samples(site: MemorySite) -> dict[str, list[Sample]]:
     return found
 
 
-def value(found: dict[str, list[Sample]], name: str, door: str = "") -> float:
-    labels = {"door": door} if door else {}
+def value(found: dict[str, list[Sample]], name: str, transport: str = "") -> float:
+    labels = {"transport": transport} if transport else {}
     (sample,) = [each for each in found[name] if each.labels == labels]
     return sample.value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.memory import MakeSite
-from tests.web.doors import Client, door_path
+from tests.web.transports import Client, transport_path
 
 
 @pytest.mark.parametrize("wait", [0, 25])
@@ -17,7 +17,7 @@ def test_what_is_not_held_sends_no_stream_away(make_site: MakeSite, wait: int) -
     start = site.now
     site.fill(3)
     site.log.holding_reads = True
-    path = door_path("poll", cursor=start, wait=wait)
+    path = transport_path("poll", cursor=start, wait=wait)
     polls = [site.get(path, headers=cookie) for _ in range(6)]
     sent_away = [each["reason"] for each in stream.of("bye")]
     assert sent_away == ([] if wait == 0 else ["replaced"])

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from cometd_chat.web.app import ChatApp
-from tests.doors import POLLS, STREAMS
 from tests.memory import MakeSite, MemorySite
-from tests.web.doors import OUR_SCRIPT
+from tests.transport_paths import POLLS, STREAMS
+from tests.web.transports import OUR_SCRIPT
 from tests.wire import Response
 
 #: Two names of the same length: a room that is there, and one that isn't.
@@ -37,9 +37,9 @@ def by_path() -> Iterator[Ask]:
 
 def by_query() -> Iterator[Ask]:
     """A request for whatever takes the name of a room in its query or its form."""
-    for door in (*STREAMS, *POLLS):
-        yield "GET", f"/api/v1/events/{door}?rooms=ROOM&callback=f", OUR_SCRIPT, b""
-        yield "GET", f"/api/v1/events/{door}?rooms=lobby,ROOM&wait=0", OUR_SCRIPT, b""
+    for transport in (*STREAMS, *POLLS):
+        yield "GET", f"/api/v1/events/{transport}?rooms=ROOM&callback=f", OUR_SCRIPT, b""
+        yield "GET", f"/api/v1/events/{transport}?rooms=lobby,ROOM&wait=0", OUR_SCRIPT, b""
     for method in ("POST", "PUT"):
         yield method, "/api/v1/events/duplex?rooms=ROOM", OUR_SCRIPT, b"hi\n"
     yield "GET", "/chat?room=ROOM", {}, b""

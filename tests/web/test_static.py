@@ -107,7 +107,7 @@ def test_what_cannot_be_joined_is_refused(entry: str, why: str) -> None:
 def test_the_joined_library_can_be_loaded(tmp_path: Path) -> None:
     joined = FILES.joined["comet.js"].body.data.decode()
     assert 'from "./' not in joined
-    assert re.search(r"^export const \{ connect, .*DOORS.* \} = \$comet;$", joined, re.M)
+    assert re.search(r"^export const \{ connect, .*TRANSPORTS.* \} = \$comet;$", joined, re.M)
     run(joined, tmp_path)
 
 

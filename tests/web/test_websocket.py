@@ -1,4 +1,5 @@
-"""The door ``ws``: who may open it, and what can be said. (`test_websocket_frames` is RFC 6455.)"""
+"""The transport ``ws``: who may open it, and what can be said. (`test_websocket_frames` is RFC
+6455.)"""
 
 from __future__ import annotations
 
@@ -122,7 +123,7 @@ class TestHandshake:
     def test_head_opens_none(self, site: MemorySite, path: str) -> None:
         response = shake(site, method="HEAD", path=path)
         assert (response.status, response.body, response.complete) == (400, b"", True)
-        assert 'door="ws"} 1' not in site.metrics
+        assert 'transport="ws"} 1' not in site.metrics
 
     @pytest.mark.parametrize(
         ("offered", "named"),

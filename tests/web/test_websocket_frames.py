@@ -1,4 +1,4 @@
-"""The door ``ws``: its frames, as a strict peer, a sloppy one and a hostile one make them.
+"""The transport ``ws``: its frames, as a strict peer, a sloppy one and a hostile one make them.
 
 The ideas of the Autobahn suite: fragments, pings, reserved bits, UTF-8, sizes, close codes.
 """
@@ -281,9 +281,9 @@ class TestClosing:
     def test_who_closes_is_counted_out_and_leaves(self, site: MemorySite, alice: str) -> None:
         socket = Socket(site, token=alice)
         counts = site.metrics
-        assert 'comet_chat_held_requests{door="ws"} 1.0' in counts
+        assert 'comet_chat_held_requests{transport="ws"} 1.0' in counts
         socket.frame(CLOSE, b"\x03\xe8")
-        assert 'comet_chat_held_requests{door="ws"} 0.0' in site.metrics
+        assert 'comet_chat_held_requests{transport="ws"} 0.0' in site.metrics
         site.advance(11)
         assert site.get("/api/v1/rooms/lobby/people").json() == {"people": []}
 

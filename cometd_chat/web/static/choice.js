@@ -1,30 +1,30 @@
 // @ts-check
-/** Which door was the right one, for as long as the tab is open. */
+/** Which transport was the right one, for as long as the tab is open. */
 
-/** @typedef {{door: string, preferred: string, detour: string, detourAt: number}} Choice */
+/** @typedef {{transport: string, preferred: string, detour: string, detourAt: number}} Choice */
 
-export class DoorMemory {
+export class TransportMemory {
   #key;
-  #doors;
+  #transports;
 
-  /** @param {string} origin @param {string[]} doors */
-  constructor(origin, doors) {
-    this.#key = `comet-chat.door.${origin}`;
-    this.#doors = doors;
+  /** @param {string} origin @param {string[]} transports */
+  constructor(origin, transports) {
+    this.#key = `comet-chat.transport.${origin}`;
+    this.#transports = transports;
   }
 
   /** @returns {Choice} */
   load() {
-    const first = this.#doors[0];
+    const first = this.#transports[0];
     /** @type {Choice} */
-    const choice = { door: first, preferred: first, detour: "", detourAt: 0 };
+    const choice = { transport: first, preferred: first, detour: "", detourAt: 0 };
     try {
       Object.assign(choice, JSON.parse(sessionStorage.getItem(this.#key) ?? "{}"));
     } catch {
       // Storage may be forbidden; then each page begins with the first.
     }
-    if (!this.#doors.includes(choice.preferred)) choice.preferred = first;
-    if (!this.#doors.includes(choice.door)) choice.door = choice.preferred;
+    if (!this.#transports.includes(choice.preferred)) choice.preferred = first;
+    if (!this.#transports.includes(choice.transport)) choice.transport = choice.preferred;
     return choice;
   }
 

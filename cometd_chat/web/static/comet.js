@@ -9,7 +9,7 @@
  *
  * It holds one request, by default a hidden iframe, and keeps a cursor. Whatever happens to the
  * request, it comes back with the cursor in hand, so nothing is missed and nothing comes twice. When a
- * door does not get through, it goes over to the next one and says so in its state. Tabs that `share`
+ * transport does not get through, it goes over to the next one and says so in its state. Tabs that `share`
  * a word hold one request together.
  *
  * A page of another site, one that the daemon was started with as `--allow-origin`, brings a token:
@@ -17,16 +17,16 @@
  *     const comet = connect({ url: "https://chat.example.org", token, rooms: ["lobby"] });
  */
 
-import { DOORS, authorization } from "./doors.js";
+import { TRANSPORTS, authorization } from "./transports.js";
 import { watch } from "./hints.js";
 import { Shared, canShare } from "./leader.js";
 import { Outbox, newClientId } from "./outbox.js";
 import { Stream } from "./stream.js";
 
-export { DOORS } from "./doors.js";
+export { TRANSPORTS } from "./transports.js";
 export { PostError, newClientId } from "./outbox.js";
 
-/** @typedef {import("./doors.js").CometEvent} CometEvent */
+/** @typedef {import("./transports.js").CometEvent} CometEvent */
 
 /**
  * @typedef {Object} Options
@@ -34,7 +34,7 @@ export { PostError, newClientId } from "./outbox.js";
  * @property {string} [cursor] go on after this point; without it, from now
  * @property {number} [backlog] without a cursor: so many older messages first
  * @property {string} [url] origin of the daemon, such as "https://chat.example.org"; default our own
- * @property {string[]} [doors] names of doors (see `DOORS`), the best first; default all of them
+ * @property {string[]} [transports] names of transports (see `TRANSPORTS`), the best first; default all of them
  * @property {string} [token] of a session; without it the browser's cookie counts
  * @property {string} [share] tabs of one origin that give the same word hold one request together; it
  *   should name the session, since they all read by the session of the one that leads
@@ -51,9 +51,9 @@ export { PostError, newClientId } from "./outbox.js";
  *
  * @typedef {Object} State
  * @property {"connecting" | "live" | "waiting" | "away" | "closed"} phase
- * @property {string} door name of the door in use
- * @property {string} preferred name of the door that is wanted
- * @property {string} detour why the preferred door is not in use, for people; empty when it is
+ * @property {string} transport name of the transport in use
+ * @property {string} preferred name of the transport that is wanted
+ * @property {string} detour why the preferred transport is not in use, for people; empty when it is
  * @property {string} reason why it is not live, for people
  * @property {number} status of a refusal; 0 when there is none
  * @property {number} nextAt when the next try is due, ms as in Date.now(); 0 when none is
@@ -78,7 +78,7 @@ export class Comet {
   #rooms;
   #origin;
   #token;
-  #doors;
+  #transports;
   /** @type {Stream | Shared} */
   #source;
   #outbox;
@@ -88,15 +88,15 @@ export class Comet {
   #listening = new AbortController();
 
   /** @param {Options} options */
-  constructor({ rooms, cursor = "", backlog = 0, url = "", doors, token = "", share = "" }) {
+  constructor({ rooms, cursor = "", backlog = 0, url = "", transports, token = "", share = "" }) {
     this.#rooms = rooms;
     this.#origin = new URL(url || "/", location.href).origin;
     this.#token = token;
     this.#outbox = new Outbox(this.#origin, token, () => this.check());
-    this.#doors = (doors ?? Object.keys(DOORS)).filter((name) => DOORS[name] && (token || !DOORS[name].byToken));
+    this.#transports = (transports ?? Object.keys(TRANSPORTS)).filter((name) => TRANSPORTS[name] && (token || !TRANSPORTS[name].byToken));
     const place = { cursor, lastId: 0 };
     const client = newClientId();
-    const settings = { rooms, place, backlog, origin: this.#origin, token, client, doors: this.#doors };
+    const settings = { rooms, place, backlog, origin: this.#origin, token, client, transports: this.#transports };
     const hears = {
       event: (/** @type {CometEvent} */ event) => this.#hear(event),
       state: () => this.#emit("state", this.state),
@@ -137,9 +137,9 @@ export class Comet {
     return { ...this.#source.state, roundTrip: this.#roundTrip };
   }
 
-  /** Names of the doors that can be used, the best first. */
-  get doors() {
-    return [...this.#doors];
+  /** Names of the transports that can be used, the best first. */
+  get transports() {
+    return [...this.#transports];
   }
 
   /**
@@ -193,12 +193,12 @@ export class Comet {
   }
 
   /**
-   * Change the door; the old one stays until the new one works.
-   * @param {string} door
+   * Change the transport; the old one stays until the new one works.
+   * @param {string} transport
    */
-  use(door) {
-    if (!this.#doors.includes(door)) throw new RangeError(`There is no door ${door}.`);
-    this.#source.use(door);
+  use(transport) {
+    if (!this.#transports.includes(transport)) throw new RangeError(`There is no transport ${transport}.`);
+    this.#source.use(transport);
   }
 
   /**

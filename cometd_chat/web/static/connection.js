@@ -1,7 +1,7 @@
 // @ts-check
 /** What is told about the connection: the chip, the panel behind it, the notice above the composer. */
 
-import { DOORS } from "./doors.js";
+import { TRANSPORTS } from "./transports.js";
 import { button, byId, make } from "./page.js";
 import { isOpen, whenOpening } from "./popover.js";
 
@@ -67,7 +67,7 @@ export class Connection {
     const dot = /** @type {HTMLElement} */ (this.#chip.querySelector(".dot"));
     dot.className = `dot ${live ? "live" : lost ? "lost" : ""}`;
     byId("chip-state").textContent = live ? "live" : this.#wasLive && state.phase === "connecting" ? "reconnecting" : words[state.phase];
-    byId("chip-door").textContent = live ? DOORS[state.door].label : "";
+    byId("chip-transport").textContent = live ? TRANSPORTS[state.transport].label : "";
     this.#chip.title = "The connection";
     // Who is there is not known while nothing comes.
     byId("people").classList.toggle("stale", lost);
@@ -120,25 +120,25 @@ export class Connection {
 
   #build() {
     const rows = make("dl", { id: "connection-facts" });
-    const doors = make("fieldset", {}, make("legend", { textContent: "Door" }));
-    for (const name of this.#comet.doors) {
-      // Not onchange: who has come to another door by a detour can ask for her own again at once.
-      const input = make("input", { type: "radio", name: "door", value: name, onclick: () => this.#comet.use(name) });
+    const transports = make("fieldset", {}, make("legend", { textContent: "Transport" }));
+    for (const name of this.#comet.transports) {
+      // Not onchange: who has come to another transport by a detour can ask for her own again at once.
+      const input = make("input", { type: "radio", name: "transport", value: name, onclick: () => this.#comet.use(name) });
       input.checked = name === this.#comet.state.preferred;
-      doors.append(make("label", {}, input, DOORS[name].label));
+      transports.append(make("label", {}, input, TRANSPORTS[name].label));
     }
-    this.#panel.replaceChildren(make("h2", { textContent: "Connection" }), rows, doors);
+    this.#panel.replaceChildren(make("h2", { textContent: "Connection" }), rows, transports);
     this.#fill();
   }
 
   #fill() {
     const state = this.#comet.state;
     const heard = state.heardAt ? `${Math.round((Date.now() - state.heardAt) / 1000)} s ago` : "not yet";
-    const detour = state.door !== state.preferred;
-    const why = `${DOORS[state.preferred].label}: ${state.detour || "did not get through"}`;
+    const detour = state.transport !== state.preferred;
+    const why = `${TRANSPORTS[state.preferred].label}: ${state.detour || "did not get through"}`;
     const facts = [
       ["State", state.phase === "live" ? "live" : state.reason || state.phase],
-      ["Door", DOORS[state.door].label + (detour ? ", for the time being" : "")],
+      ["Transport", TRANSPORTS[state.transport].label + (detour ? ", for the time being" : "")],
       ...(detour ? [["Instead of", why]] : []),
       ["Held by", state.leading ? "this tab" : "another tab, for this one too"],
       ["Last sign of life", heard],

@@ -3,7 +3,7 @@
 
 import { button, make } from "./page.js";
 
-/** @typedef {import("./doors.js").CometEvent} CometEvent */
+/** @typedef {import("./transports.js").CometEvent} CometEvent */
 
 /**
  * Fetches at most 200 of what is left out, and whether there is more in that direction; null where that

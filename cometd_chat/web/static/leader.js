@@ -8,13 +8,13 @@
  * has missed one, catches up by itself, by polls from its own cursor, once the stream carries its rooms.
  */
 
-import { authorization, refusalOf, within } from "./doors.js";
+import { authorization, refusalOf, within } from "./transports.js";
 import { election } from "./election.js";
 import { LAST_GRACE, SILENT_HEARTBEATS } from "./line.js";
 import { ECHO_TIME, Stream, advance } from "./stream.js";
 
-/** @typedef {import("./doors.js").CometEvent} CometEvent */
-/** @typedef {import("./doors.js").Refusal} Refusal */
+/** @typedef {import("./transports.js").CometEvent} CometEvent */
+/** @typedef {import("./transports.js").Refusal} Refusal */
 /** @typedef {import("./comet.js").State} State */
 /** @typedef {import("./stream.js").Settings} Settings */
 /** @typedef {import("./stream.js").Hears} Hears */
@@ -46,7 +46,7 @@ const FORGOTTEN = 150 * SECOND;
 /** A catching up that failed is tried again after this. */
 const CATCH_UP_AGAIN = 2 * SECOND;
 const CATCH_UP_TIMEOUT = 10 * SECOND;
-/** The longest that a door without heartbeats is silent. */
+/** The longest that a transport without heartbeats is silent. */
 const LONGEST_POLL = 35 * SECOND;
 
 /** Whether this browser lets tabs talk to each other, and agree who leads. */
@@ -160,9 +160,9 @@ export class Shared {
     this.#question();
   }
 
-  /** @param {string} door */
-  use(door) {
-    this.#do("use", door);
+  /** @param {string} transport */
+  use(transport) {
+    this.#do("use", transport);
   }
 
   /** @param {number} id */

@@ -1,14 +1,14 @@
 // @ts-check
 /**
- * One request that is held, through one door, and what can be told from its signs of life: that it is
+ * One request that is held, through one transport, and what can be told from its signs of life: that it is
  * dead, though nothing says so, or that something on the way holds it back. It only judges; what is to
  * be done then is the business of stream.js.
  */
 
-import { DOORS } from "./doors.js";
+import { TRANSPORTS } from "./transports.js";
 
-/** @typedef {import("./doors.js").CometEvent} CometEvent */
-/** @typedef {import("./doors.js").Refusal} Refusal */
+/** @typedef {import("./transports.js").CometEvent} CometEvent */
+/** @typedef {import("./transports.js").Refusal} Refusal */
 
 const SECOND = 1000;
 /** Silence of so many heartbeats is suspicious... */
@@ -26,7 +26,7 @@ const TOGETHER = SECOND / 4;
 /** ...unless something on the way collects them: twice within this time is no accident. */
 const LUMP_MEMORY = 120 * SECOND;
 
-/** @typedef {{why: string, heldBack: boolean}} Verdict why it is given up, and whether the door is to blame */
+/** @typedef {{why: string, heldBack: boolean}} Verdict why it is given up, and whether the transport is to blame */
 
 /** Times are in ms, by the clock that nobody sets. */
 export class Line {
@@ -47,18 +47,18 @@ export class Line {
   #burst = null;
   #lumps = 0;
   #lumpAt = 0;
-  /** @type {import("./doors.js").Held | null} */
+  /** @type {import("./transports.js").Held | null} */
   #held = null;
 
-  /** @param {string} door @param {string[]} rooms what it carries */
-  constructor(door, rooms) {
-    this.door = door;
+  /** @param {string} transport @param {string[]} rooms what it carries */
+  constructor(transport, rooms) {
+    this.transport = transport;
     this.rooms = rooms;
   }
 
-  /** @param {import("./doors.js").Call} call */
+  /** @param {import("./transports.js").Call} call */
   open(call) {
-    this.#held = DOORS[this.door].open(call);
+    this.#held = TRANSPORTS[this.transport].open(call);
   }
 
   close() {
@@ -105,7 +105,7 @@ export class Line {
       return { why: "nothing came through", heldBack: true };
     }
     if (!this.#held?.alive()) return { why: "the stream broke off", heldBack: false };
-    if (!DOORS[this.door].heartbeats) return null;
+    if (!TRANSPORTS[this.transport].heartbeats) return null;
     if (this.#lumps > 1) return { why: "everything came late, in lumps", heldBack: true };
     if (now - this.heardAt <= SILENT_HEARTBEATS * heartbeat) return null;
     this.#suspectedAt ||= now;
@@ -116,6 +116,6 @@ export class Line {
   /** It has grown large, and a new one should take its place. */
   get worn() {
     const much = this.count >= ROTATE_EVENTS || performance.now() >= this.rotateAt;
-    return DOORS[this.door].rotates && much;
+    return TRANSPORTS[this.transport].rotates && much;
   }
 }

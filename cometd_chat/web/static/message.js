@@ -5,7 +5,7 @@ import { avatar } from "./avatar.js";
 import { showText } from "./links.js";
 import { make } from "./page.js";
 
-/** @typedef {import("./doors.js").CometEvent} CometEvent */
+/** @typedef {import("./transports.js").CometEvent} CometEvent */
 
 const clockForm = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const dayForm = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });

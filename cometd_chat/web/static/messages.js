@@ -11,7 +11,7 @@ import { Gap } from "./gap.js";
 import { dayLine, messageLine, relabelDay } from "./message.js";
 import { button, make } from "./page.js";
 
-/** @typedef {import("./doors.js").CometEvent} CometEvent */
+/** @typedef {import("./transports.js").CometEvent} CometEvent */
 
 const GROUP_WINDOW = 5 * 60 * 1000;
 /** How far from the end still counts as being there, px. */

@@ -4,10 +4,10 @@
  * order, each with a key, so that it can be sent again without being said twice.
  */
 
-import { authorization, isUnreached, refusalOf, within } from "./doors.js";
+import { authorization, isUnreached, refusalOf, within } from "./transports.js";
 
-/** @typedef {import("./doors.js").CometEvent} CometEvent */
-/** @typedef {import("./doors.js").Refusal} Refusal */
+/** @typedef {import("./transports.js").CometEvent} CometEvent */
+/** @typedef {import("./transports.js").Refusal} Refusal */
 /** @typedef {{room: string, text: string, clientId: string}} Post */
 
 const SECOND = 1000;

@@ -1,7 +1,7 @@
 // @ts-check
 /** What the parts of the page share: its data, its elements, its storage, the plain requests. */
 
-import { isUnreached, refusalOf, within } from "./doors.js";
+import { isUnreached, refusalOf, within } from "./transports.js";
 
 /**
  * @typedef {{room: string, me: string, cursor: string, heartbeat: number, more: boolean,
@@ -78,7 +78,7 @@ export async function ask(method, path, body) {
   try {
     return await answered(method, path, body);
   } catch (refusal) {
-    if (isUnreached(/** @type {import("./doors.js").Refusal} */ (refusal))) unanswered.forEach((tell) => tell());
+    if (isUnreached(/** @type {import("./transports.js").Refusal} */ (refusal))) unanswered.forEach((tell) => tell());
     throw refusal;
   }
 }

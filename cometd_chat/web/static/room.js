@@ -9,13 +9,13 @@ import { Again } from "./again.js";
 import { PostError, connect } from "./comet.js";
 import { Composer, Unconfirmed } from "./composer.js";
 import { Connection } from "./connection.js";
-import { isUnreached } from "./doors.js";
+import { isUnreached } from "./transports.js";
 import { sendInPlace } from "./forms.js";
 import { Messages } from "./messages.js";
 import { ask, byId, inWords, kept, make, pageData, roomPath, unanswered } from "./page.js";
 import { People, Rooms, startDrawers } from "./side.js";
 
-/** @typedef {import("./doors.js").CometEvent} CometEvent */
+/** @typedef {import("./transports.js").CometEvent} CometEvent */
 
 const HISTORY_PAGE = 50;
 /** So many messages are there from the beginning; a page is bounded in bytes and may bring fewer. */

@@ -1,18 +1,18 @@
 // @ts-check
 /**
  * A stream of events that goes on, whatever happens to the request that carries it: it comes back with
- * the cursor in hand, and goes over to another door where one does not get through. It knows doors and
+ * the cursor in hand, and goes over to another transport where one does not get through. It knows transports and
  * control events; not posts, not other tabs.
  *
  * What it keeps: each event of the log is handed over once, in order.
  */
 
-import { DoorMemory } from "./choice.js";
-import { DOORS, authorization, isUnreached, refusalOf, within } from "./doors.js";
+import { TransportMemory } from "./choice.js";
+import { TRANSPORTS, authorization, isUnreached, refusalOf, within } from "./transports.js";
 import { Line } from "./line.js";
 
-/** @typedef {import("./doors.js").CometEvent} CometEvent */
-/** @typedef {import("./doors.js").Refusal} Refusal */
+/** @typedef {import("./transports.js").CometEvent} CometEvent */
+/** @typedef {import("./transports.js").Refusal} Refusal */
 /** @typedef {import("./comet.js").State} State */
 
 /**
@@ -28,14 +28,14 @@ import { Line } from "./line.js";
  * @property {string} origin of the daemon
  * @property {string} token
  * @property {string} client a name for this tab
- * @property {string[]} doors
+ * @property {string[]} transports
  */
 
 /** @typedef {{event: (event: CometEvent) => void, state: () => void}} Hears */
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
-/** How long the first sign of life may take at least; for the next door, when one was held back. */
+/** How long the first sign of life may take at least; for the next transport, when one was held back. */
 const FIRST_SIGN = 6 * SECOND;
 const NEXT_SIGN = 2.5 * SECOND;
 /** So many times as long as a short request takes, where that is more: some networks are slow. */
@@ -47,7 +47,7 @@ const SHORT_LIFE = 5 * SECOND;
 /** The first wait is at most so long; each further one twice that. */
 const SHORTEST_WAIT = SECOND / 2;
 const LONGEST_WAIT = 30 * SECOND;
-/** Tries that a whole round through the doors in vain counts for. */
+/** Tries that a whole round through the transports in vain counts for. */
 const TRIES_A_ROUND = 3;
 const RETURN_TO_BETTER = 10 * MINUTE;
 /** How long the question may take whether the daemon is there. */
@@ -63,9 +63,9 @@ export class Stream {
   #place;
   #rooms;
   #memory;
-  #door;
+  #transport;
   #preferred;
-  /** Why the preferred door is not in use, and since when. */
+  /** Why the preferred transport is not in use, and since when. */
   #detour = "";
   #detourAt = 0;
   /** @type {Line | null} */
@@ -84,10 +84,10 @@ export class Stream {
   #heartbeat = 15 * SECOND;
   #patience = firstPatience();
   #tries = 0;
-  /** Doors given up since one of them last worked. */
+  /** Transports given up since one of them last worked. */
   #passed = 0;
   #triedAt = 0;
-  /** Deaths of the present door that were its own fault, without and with a first sign of life. */
+  /** Deaths of the present transport that were its own fault, without and with a first sign of life. */
   #stillborn = 0;
   #shortLived = 0;
   #heldBack = false;
@@ -101,9 +101,9 @@ export class Stream {
     this.#hears = hears;
     this.#place = settings.place;
     this.#rooms = settings.rooms;
-    this.#memory = new DoorMemory(settings.origin, settings.doors);
-    const { door, preferred, detour, detourAt } = this.#memory.load();
-    this.#door = door;
+    this.#memory = new TransportMemory(settings.origin, settings.transports);
+    const { transport, preferred, detour, detourAt } = this.#memory.load();
+    this.#transport = transport;
     this.#preferred = preferred;
     this.#detour = detour;
     this.#detourAt = detourAt;
@@ -113,7 +113,7 @@ export class Stream {
   get state() {
     return {
       phase: this.#phase,
-      door: this.#door,
+      transport: this.#transport,
       preferred: this.#preferred,
       detour: this.#detour,
       reason: this.#reason,
@@ -147,7 +147,7 @@ export class Stream {
 
   /** Go on as another one did. @param {State} before */
   succeed(before) {
-    this.#door = before.door;
+    this.#transport = before.transport;
     this.#preferred = before.preferred;
     this.#detour = before.detour;
     this.#detourAt = before.detour ? Date.now() : 0;
@@ -159,7 +159,7 @@ export class Stream {
   read(rooms) {
     if (same(rooms, this.#rooms)) return;
     this.#rooms = rooms;
-    if (this.#line?.openedAt) this.#replace(this.#door);
+    if (this.#line?.openedAt) this.#replace(this.#transport);
     else if (this.#line) this.#open();
   }
 
@@ -170,15 +170,15 @@ export class Stream {
     this.#open();
   }
 
-  /** @param {string} door */
-  use(door) {
-    this.#preferred = door;
+  /** @param {string} transport */
+  use(transport) {
+    this.#preferred = transport;
     this.#detour = "";
     this.#tries = 0;
     this.#forgive();
-    if (this.#phase === "live") this.#replace(door);
+    if (this.#phase === "live") this.#replace(transport);
     else {
-      this.#door = door;
+      this.#transport = transport;
       if (this.#phase !== "away") this.reconnect();
     }
     this.#hears.state();
@@ -205,13 +205,13 @@ export class Stream {
     if (!line?.openedAt || this.#spare) return;
     // Either way: somebody may have set the clock.
     const detour = Math.abs(Date.now() - this.#detourAt);
-    if (this.#door !== this.#preferred && detour > RETURN_TO_BETTER) {
+    if (this.#transport !== this.#preferred && detour > RETURN_TO_BETTER) {
       this.#replace(this.#preferred);
     } else if (line.worn) {
       line.count = 0;
-      this.#replace(line.door);
+      this.#replace(line.transport);
     } else if (!same(line.rooms, this.#rooms) && performance.now() - this.#spareAt > ROOMS_AGAIN) {
-      this.#replace(line.door);
+      this.#replace(line.transport);
     }
   }
 
@@ -229,7 +229,7 @@ export class Stream {
   check() {
     const line = this.#line;
     if (this.#phase !== "live" || this.#doubtful || !line) return;
-    this.#replace(this.#door);
+    this.#replace(this.#transport);
     this.#doubtful = true;
     const since = performance.now();
     setTimeout(() => {
@@ -247,7 +247,7 @@ export class Stream {
     this.#hears.state();
   }
 
-  /** @param {string} path @param {import("./doors.js").Parameters} more @param {string[]} rooms */
+  /** @param {string} path @param {import("./transports.js").Parameters} more @param {string[]} rooms */
   #address(path, more, rooms = this.#rooms) {
     const { cursor } = this.#place;
     const from = cursor ? { cursor } : { backlog: this.#settings.backlog };
@@ -257,9 +257,9 @@ export class Stream {
     return `${this.#settings.origin}/api/v1/events/${path}?rooms=${names}&${query.join("&")}`;
   }
 
-  /** @param {string} door */
-  #hold(door) {
-    const line = new Line(door, this.#rooms);
+  /** @param {string} transport */
+  #hold(transport) {
+    const line = new Line(transport, this.#rooms);
     const { origin, token, client } = this.#settings;
     line.open({
       address: (path, more = {}) => this.#address(path, more, line.rooms),
@@ -291,15 +291,15 @@ export class Stream {
   #open() {
     this.#halt();
     this.#triedAt = performance.now();
-    this.#line = this.#hold(this.#door);
+    this.#line = this.#hold(this.#transport);
     this.#become("connecting", { reason: this.#reason });
   }
 
-  /** Open another line beside the present one, which goes when the other has come. @param {string} door */
-  #replace(door) {
+  /** Open another line beside the present one, which goes when the other has come. @param {string} transport */
+  #replace(transport) {
     this.#drop(this.#spare);
     this.#spareAt = performance.now();
-    this.#spare = this.#hold(door);
+    this.#spare = this.#hold(transport);
   }
 
   /** @param {Line} line */
@@ -318,11 +318,11 @@ export class Stream {
       this.#drop(this.#line);
       this.#line = line;
     }
-    this.#door = line.door;
+    this.#transport = line.transport;
     this.#patience = firstPatience();
-    if (this.#door === this.#preferred) this.#detour = "";
+    if (this.#transport === this.#preferred) this.#detour = "";
     this.#memory.save({
-      door: this.#door,
+      transport: this.#transport,
       preferred: this.#preferred,
       detour: this.#detour,
       detourAt: this.#detourAt,
@@ -405,7 +405,7 @@ export class Stream {
     if (refusal && this.#isFinal(refusal)) return;
     if (this.#spare) return this.#promote(why);
     const least = (refusal?.retryAfter || (refusal?.status === 429 ? 5 : 0)) * SECOND;
-    const atOnce = heldBack && !refusal && this.#passed < this.#settings.doors.length;
+    const atOnce = heldBack && !refusal && this.#passed < this.#settings.transports.length;
     if (atOnce) this.#wait(why, 0);
     else this.#backOff(refusal?.detail || why, least);
   }
@@ -417,7 +417,7 @@ export class Stream {
     if (doubtful && refusal && this.#isFinal(refusal)) {
       this.#halt();
     } else if (doubtful && (!refusal || isUnreached(refusal))) {
-      // Nobody answers. Whether that is the door's fault is asked before the next try.
+      // Nobody answers. Whether that is the transport's fault is asked before the next try.
       this.#halt();
       this.#wait(why, 0);
     } else {
@@ -433,7 +433,7 @@ export class Stream {
     this.#line = this.#spare;
     this.#spare = null;
     this.#doubtful = false;
-    this.#door = this.#line?.door ?? this.#door;
+    this.#transport = this.#line?.transport ?? this.#transport;
     this.#triedAt = performance.now();
     this.#become("connecting", { reason: why });
   }
@@ -465,8 +465,8 @@ export class Stream {
   }
 
   /**
-   * Ask whether the daemon is there before a door is opened again: a frame can't tell "no server"
-   * from "no frames", and only the latter is a reason to change the door. Others can't tell why they
+   * Ask whether the daemon is there before a transport is opened again: a frame can't tell "no server"
+   * from "no frames", and only the latter is a reason to change the transport. Others can't tell why they
    * were refused; this can.
    */
   async #retry() {
@@ -505,17 +505,17 @@ export class Stream {
     }
   }
 
-  /** To the next door: the present one does not get through. */
+  /** To the next transport: the present one does not get through. */
   #goOn() {
-    const { doors } = this.#settings;
-    if (this.#door === this.#preferred) {
+    const { transports } = this.#settings;
+    if (this.#transport === this.#preferred) {
       this.#detour = this.#reason;
       this.#detourAt = Date.now();
     }
-    this.#door = doors[(doors.indexOf(this.#door) + 1) % doors.length];
+    this.#transport = transports[(transports.indexOf(this.#transport) + 1) % transports.length];
     this.#forgive();
-    // Each door begins with short waits, unless all have been tried in vain.
-    this.#tries = TRIES_A_ROUND * Math.floor(++this.#passed / doors.length);
+    // Each transport begins with short waits, unless all have been tried in vain.
+    this.#tries = TRIES_A_ROUND * Math.floor(++this.#passed / transports.length);
   }
 
   #forgive() {

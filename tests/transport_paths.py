@@ -1,7 +1,7 @@
-"""The doors there are, as tests know them.
+"""The transports there are, as tests know them.
 
 Invariant: `tests.test_tables` compares the names with those that the daemon gives, so that no
-battery that goes over all doors leaves a new one out.
+battery that goes over all transports leaves a new one out.
 """
 
 from __future__ import annotations

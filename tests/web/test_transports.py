@@ -1,4 +1,4 @@
-"""One battery for every door: what a reader gets, in which order, from where on."""
+"""One battery for every transport: what a reader gets, in which order, from where on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
-from tests.web.doors import (
+from tests.web.transports import (
     ALL,
     EVENTS,
     JSON,
@@ -16,8 +16,8 @@ from tests.web.doors import (
     POLLS,
     STREAMS,
     Client,
-    door_path,
     headers_of,
+    transport_path,
 )
 from tests.wire import Response
 
@@ -36,10 +36,10 @@ def ids(response: Response) -> list[int]:
 
 
 class TestBeginning:
-    @pytest.mark.parametrize("door", ["frame", "stream", "sse", "multipart"])
-    def test_hello_comes_first_and_with_the_head(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ["frame", "stream", "sse", "multipart"])
+    def test_hello_comes_first_and_with_the_head(self, site: MemorySite, transport: str) -> None:
         site.fill(3)
-        client = Client(site, door)
+        client = Client(site, transport)
         assert client.response.status == 200
         (hello,) = client.events()
         assert (hello["type"], hello["cursor"], hello["heartbeat"]) == ("hello", site.now, 15)
@@ -52,48 +52,50 @@ class TestBeginning:
         (welcome,) = Client(site, "openchat", token=site.log_in("alice")).events()
         assert welcome == {"type": "hello", "name": "alice"}
 
-    @pytest.mark.parametrize("door", ALL)
-    def test_without_a_cursor_it_starts_now(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ALL)
+    def test_without_a_cursor_it_starts_now(self, site: MemorySite, transport: str) -> None:
         site.fill(3)
-        client = Client(site, door)
+        client = Client(site, transport)
         assert client.texts() == []
         site.say("hi")
         assert client.texts() == ["hi"]
 
-    @pytest.mark.parametrize("door", ALL)
+    @pytest.mark.parametrize("transport", ALL)
     @pytest.mark.parametrize("tail", [None, SHORT])
     def test_a_backlog_is_the_newest_of_what_was_said(
-        self, make_site: MakeSite, door: str, tail: int | None
+        self, make_site: MakeSite, transport: str, tail: int | None
     ) -> None:
         site = make_site(tail=tail)
         site.fill(50)
         site.fill(5, room="dev")
-        client = Client(site, door, backlog=30)
+        client = Client(site, transport, backlog=30)
         assert client.texts() == said(21, 50)
         site.say("hi")
         assert client.texts() == [*said(21, 50), "hi"]
 
-    @pytest.mark.parametrize("door", ALL)
-    def test_a_backlog_is_at_most_200(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ALL)
+    def test_a_backlog_is_at_most_200(self, site: MemorySite, transport: str) -> None:
         site.fill(300)
-        assert Client(site, door, backlog=1000).texts() == said(101, 300)
+        assert Client(site, transport, backlog=1000).texts() == said(101, 300)
 
-    @pytest.mark.parametrize("door", ALL)
-    def test_a_backlog_of_less_is_all_there_is(self, site: MemorySite, door: str) -> None:
-        assert Client(site, door, backlog=30).texts() == []
+    @pytest.mark.parametrize("transport", ALL)
+    def test_a_backlog_of_less_is_all_there_is(self, site: MemorySite, transport: str) -> None:
+        assert Client(site, transport, backlog=30).texts() == []
         site.fill(3)
-        assert Client(site, door, backlog=30).texts() == said(1, 3)
+        assert Client(site, transport, backlog=30).texts() == said(1, 3)
 
-    @pytest.mark.parametrize("door", ALL)
-    def test_with_a_cursor_there_is_no_backlog(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ALL)
+    def test_with_a_cursor_there_is_no_backlog(self, site: MemorySite, transport: str) -> None:
         site.fill(5)
-        assert Client(site, door, cursor=site.log.cursor(3), backlog=5).texts() == said(4, 5)
+        assert Client(site, transport, cursor=site.log.cursor(3), backlog=5).texts() == said(4, 5)
 
 
 class TestLive:
-    @pytest.mark.parametrize("door", JSON)
-    def test_an_event_is_the_object_that_its_sender_got(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door)
+    @pytest.mark.parametrize("transport", JSON)
+    def test_an_event_is_the_object_that_its_sender_got(
+        self, site: MemorySite, transport: str
+    ) -> None:
+        client = Client(site, transport)
         event = site.say("hi")
         (seen,) = client.of("message")
         seen.pop("last_event_id", None)
@@ -101,34 +103,38 @@ class TestLive:
         assert set(event) == {"id", "cursor", "room", "type", "from", "text", "at"}
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["at"])
 
-    @pytest.mark.parametrize("door", EVENTS)
-    def test_several_rooms_come_in_the_order_of_the_log(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door, rooms="dev,lobby")
-        before = Client(site, door, rooms="dev,lobby", cursor=site.now)
+    @pytest.mark.parametrize("transport", EVENTS)
+    def test_several_rooms_come_in_the_order_of_the_log(
+        self, site: MemorySite, transport: str
+    ) -> None:
+        client = Client(site, transport, rooms="dev,lobby")
+        before = Client(site, transport, rooms="dev,lobby", cursor=site.now)
         for number in range(20):
             site.say(str(number), "dev" if number % 3 else "lobby")
-        late = Client(site, door, rooms="dev,lobby", cursor=site.log.cursor(0))
+        late = Client(site, transport, rooms="dev,lobby", cursor=site.log.cursor(0))
         for each in (client, before, late):
             assert each.texts() == [str(number) for number in range(20)]
             rooms = [event["room"] for event in each.of("message")]
             assert rooms == ["dev" if number % 3 else "lobby" for number in range(20)]
 
-    @pytest.mark.parametrize("door", ALL)
-    def test_other_rooms_are_not_heard(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door, rooms="dev")
+    @pytest.mark.parametrize("transport", ALL)
+    def test_other_rooms_are_not_heard(self, site: MemorySite, transport: str) -> None:
+        client = Client(site, transport, rooms="dev")
         site.say("for others")
         site.say("for her", "dev")
         assert client.texts() == ["for her"]
 
-    @pytest.mark.parametrize("door", EVENTS)
-    def test_a_room_named_twice_is_read_once(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door, rooms="lobby,LOBBY,lobby")
+    @pytest.mark.parametrize("transport", EVENTS)
+    def test_a_room_named_twice_is_read_once(self, site: MemorySite, transport: str) -> None:
+        client = Client(site, transport, rooms="lobby,LOBBY,lobby")
         site.say("hi")
         assert client.texts() == ["hi"]
 
-    @pytest.mark.parametrize("door", ALL)
-    def test_what_is_committed_together_comes_together(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door)
+    @pytest.mark.parametrize("transport", ALL)
+    def test_what_is_committed_together_comes_together(
+        self, site: MemorySite, transport: str
+    ) -> None:
+        client = Client(site, transport)
         site.log.hold()
         site.fill(5)
         assert client.texts() == []
@@ -136,25 +142,25 @@ class TestLive:
         site.turn()
         # (`fill` counts from the last id, which stood still.)
         assert len(client.texts()) == 5
-        if door in STREAMS:
+        if transport in STREAMS:
             assert [
                 chunk.count(b"said") for chunk in client.response.chunks if b"said" in chunk
             ] == [5]
 
-    @pytest.mark.parametrize("door", ALL)
+    @pytest.mark.parametrize("transport", ALL)
     def test_a_text_of_many_lines_and_hostile_markup_arrives(
-        self, site: MemorySite, door: str
+        self, site: MemorySite, transport: str
     ) -> None:
-        client = Client(site, door)
+        client = Client(site, transport)
         text = "</script><!--\n\ndata: x\n* bob left\u2028\n&amp; <b>"
         site.say(text)
         # To people U+2028 is the end of a line like any other.
-        shown = text if door in JSON else text.replace("\u2028", "\n")
+        shown = text if transport in JSON else text.replace("\u2028", "\n")
         assert client.texts() == [shown]
 
-    @pytest.mark.parametrize("door", JSON)
-    def test_joins_leaves_and_typing_are_seen(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door)
+    @pytest.mark.parametrize("transport", JSON)
+    def test_joins_leaves_and_typing_are_seen(self, site: MemorySite, transport: str) -> None:
+        client = Client(site, transport)
         token = site.log_in("alice")
         client.events()
         other = Client(site, "stream", token=token)
@@ -171,9 +177,9 @@ class TestLive:
         ]
         assert not [each for each in seen if "id" in each or "cursor" in each]
 
-    @pytest.mark.parametrize("door", ["text", "openchat"])
-    def test_joins_and_leaves_are_lines_for_people(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door)
+    @pytest.mark.parametrize("transport", ["text", "openchat"])
+    def test_joins_and_leaves_are_lines_for_people(self, site: MemorySite, transport: str) -> None:
+        client = Client(site, transport)
         other = Client(site, "stream", token=site.log_in("alice"))
         other.leave()
         site.advance(11)
@@ -182,16 +188,16 @@ class TestLive:
 
 
 class TestHeartbeats:
-    @pytest.mark.parametrize("door", ["frame", "stream", "sse", "multipart", "text"])
-    def test_say_how_far_the_stream_is(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door)
+    @pytest.mark.parametrize("transport", ["frame", "stream", "sse", "multipart", "text"])
+    def test_say_how_far_the_stream_is(self, site: MemorySite, transport: str) -> None:
+        client = Client(site, transport)
         site.say("for others", "dev")
         site.advance(31)
         beats = client.of("heartbeat")
         assert len(beats) >= 2
         # Complete up to there, even though nothing of that was for her.
         assert beats[-1]["cursor"] == site.now
-        if door == "sse":
+        if transport == "sse":
             assert beats[-1]["last_event_id"] == site.now
 
     def test_without_cursors_are_empty_lines(self, site: MemorySite) -> None:
@@ -208,26 +214,26 @@ class TestHeartbeats:
 
 
 class TestResuming:
-    @pytest.mark.parametrize("door", ALL)
+    @pytest.mark.parametrize("transport", ALL)
     @pytest.mark.parametrize("tail", [None, SHORT])
     @pytest.mark.parametrize("behind", [1, SHORT, SHORT + 1, 450])
     def test_everything_after_the_cursor_comes_once(
-        self, make_site: MakeSite, door: str, tail: int | None, behind: int
+        self, make_site: MakeSite, transport: str, tail: int | None, behind: int
     ) -> None:
         site = make_site(tail=tail)
         site.fill(500)
-        client = Client(site, door, cursor=site.log.cursor(500 - behind))
+        client = Client(site, transport, cursor=site.log.cursor(500 - behind))
         assert client.texts() == said(501 - behind, 500)
         site.fill(3)
         assert client.texts() == said(501 - behind, 503)
 
-    @pytest.mark.parametrize("door", ALL)
-    def test_while_messages_keep_coming(self, make_site: MakeSite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ALL)
+    def test_while_messages_keep_coming(self, make_site: MakeSite, transport: str) -> None:
         """The log answers with what was there when it was asked; meanwhile more is said."""
         site = make_site(tail=SHORT)
         site.fill(500)
         site.log.holding_reads = True
-        client = Client(site, door, cursor=site.log.cursor(0))
+        client = Client(site, transport, cursor=site.log.cursor(0))
         for _ in range(30):
             site.fill(SHORT // 2)
             if site.log.waiting_reads:
@@ -242,26 +248,26 @@ class TestResuming:
         site.say("hi")
         assert client.texts()[-1] == "hi"
 
-    @pytest.mark.parametrize("door", ALL)
+    @pytest.mark.parametrize("transport", ALL)
     def test_a_long_silence_of_the_rooms_is_skipped_over(
-        self, make_site: MakeSite, door: str
+        self, make_site: MakeSite, transport: str
     ) -> None:
         """The tail is full of other rooms' events; the log has none of hers any more."""
         site = make_site(tail=SHORT)
         site.fill(1, room="dev")
         site.fill(100)
-        client = Client(site, door, rooms="dev", cursor=site.log.cursor(1))
+        client = Client(site, transport, rooms="dev", cursor=site.log.cursor(1))
         site.say("hi", "dev")
         assert client.texts() == ["hi"]
 
-    @pytest.mark.parametrize("door", ALL)
+    @pytest.mark.parametrize("transport", ALL)
     def test_what_is_said_while_the_log_finds_nothing_is_not_skipped(
-        self, make_site: MakeSite, door: str
+        self, make_site: MakeSite, transport: str
     ) -> None:
         site = make_site(tail=SHORT)
         site.fill(100)
         site.log.holding_reads = True
-        client = Client(site, door, rooms="dev", cursor=site.log.cursor(1))
+        client = Client(site, transport, rooms="dev", cursor=site.log.cursor(1))
         site.say("hi", "dev")
         site.fill(2 * SHORT)
         site.log.holding_reads = False
@@ -269,22 +275,22 @@ class TestResuming:
         site.turn()
         assert client.texts() == ["hi"]
 
-    def test_doors_are_changed_in_mid_conversation(self, make_site: MakeSite) -> None:
+    def test_transports_are_changed_in_mid_conversation(self, make_site: MakeSite) -> None:
         site = make_site(tail=SHORT)
-        doors = [*EVENTS, *reversed(EVENTS)]
+        transports = [*EVENTS, *reversed(EVENTS)]
         heard: list[str] = []
         cursor = site.now
-        for number, door in enumerate(doors):
+        for number, transport in enumerate(transports):
             site.fill(SHORT + 7)
-            client = Client(site, door, cursor=cursor)
+            client = Client(site, transport, cursor=cursor)
             site.fill(3)
-            # The text door tells where it is by its heartbeats.
+            # The text transport tells where it is by its heartbeats.
             site.advance(16)
             heard += client.texts()
             cursor = client.cursor
             client.leave()
             assert cursor == site.now, number
-        assert heard == said(1, len(doors) * (SHORT + 10))
+        assert heard == said(1, len(transports) * (SHORT + 10))
 
     def test_a_cursor_for_several_rooms_is_the_same_one(self, site: MemorySite) -> None:
         first = Client(site, "stream", rooms="lobby")
@@ -293,12 +299,12 @@ class TestResuming:
         second = Client(site, "poll", rooms="lobby,dev", cursor=first.cursor)
         assert second.texts() == ["b"]
 
-    @pytest.mark.parametrize("door", JSON)
-    def test_each_event_can_be_resumed_from(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door, cursor=site.log.cursor(0))
+    @pytest.mark.parametrize("transport", JSON)
+    def test_each_event_can_be_resumed_from(self, site: MemorySite, transport: str) -> None:
+        client = Client(site, transport, cursor=site.log.cursor(0))
         site.fill(5)
         for event in client.of("message"):
-            again = Client(site, door, cursor=event["cursor"])
+            again = Client(site, transport, cursor=event["cursor"])
             assert again.texts() == said(event["id"] + 1, 5)
 
     @pytest.mark.parametrize(
@@ -319,7 +325,7 @@ class TestResuming:
         assert ids(site.get(f"{path}&{name}={last}", headers=header)) == [10]
         # It says nothing yet.
         assert ids(site.get(f"/api/v1/events/sse?cursor={first}&{name}=")) == list(range(3, 11))
-        # At other doors it is one of those that nobody knows.
+        # At other transports it is one of those that nobody knows.
         response = site.get(f"/api/v1/events/poll?wait=0&cursor={first}&{name}={last}")
         assert len(response.json()["events"]) == 8
 
@@ -337,12 +343,14 @@ class TestResuming:
 
 
 class TestForeignCursors:
-    @pytest.mark.parametrize("door", ALL)
+    @pytest.mark.parametrize("transport", ALL)
     @pytest.mark.parametrize("cursor", ["2.zzzzzz", "99999.{epoch}"])
-    def test_get_a_reset_and_go_on_from_now(self, site: MemorySite, door: str, cursor: str) -> None:
+    def test_get_a_reset_and_go_on_from_now(
+        self, site: MemorySite, transport: str, cursor: str
+    ) -> None:
         site.fill(5)
         epoch = site.now.partition(".")[2]
-        client = Client(site, door, cursor=cursor.format(epoch=epoch))
+        client = Client(site, transport, cursor=cursor.format(epoch=epoch))
         site.say("hi")
         (reset,) = client.of("reset")
         assert reset["cursor"] == site.log.cursor(5)
@@ -354,10 +362,12 @@ class TestForeignCursors:
         shown = [hello["cursor"] for hello in client.of("hello") if "cursor" in hello]
         assert shown in ([], given)
 
-    @pytest.mark.parametrize("door", ["stream", "multipart", "text", "sse", "poll", "openchat"])
+    @pytest.mark.parametrize(
+        "transport", ["stream", "multipart", "text", "sse", "poll", "openchat"]
+    )
     @pytest.mark.parametrize("cursor", ["17", "", "x.y", "-1.abcd", "1.abcd.1", "١.abcd", "1.AB"])
-    def test_what_cannot_be_one_is_400(self, site: MemorySite, door: str, cursor: str) -> None:
-        client = Client(site, door, cursor=cursor)
+    def test_what_cannot_be_one_is_400(self, site: MemorySite, transport: str, cursor: str) -> None:
+        client = Client(site, transport, cursor=cursor)
         assert client.response.status == 400
         assert client.response.json()["type"] == "/problems/invalid-cursor"
 
@@ -365,41 +375,41 @@ class TestForeignCursors:
 class TestFarBehind:
     """The daemon's bound is a round number; that it is that one is tested with its readers."""
 
-    @pytest.mark.parametrize("door", ["stream", "text", "poll", "openchat"])
+    @pytest.mark.parametrize("transport", ["stream", "text", "poll", "openchat"])
     @pytest.mark.parametrize("tail", [None, SHORT])
     def test_as_many_as_the_bound_are_all_sent(
-        self, make_site: MakeSite, door: str, tail: int | None
+        self, make_site: MakeSite, transport: str, tail: int | None
     ) -> None:
         site = make_site(tail=tail, max_behind=500)
         site.fill(501)
         site.fill(1, room="dev")
-        client = Client(site, door, cursor=site.log.cursor(1))
+        client = Client(site, transport, cursor=site.log.cursor(1))
         assert client.texts() == said(2, 501)
         assert client.of("gap") == []
 
-    @pytest.mark.parametrize("door", ALL)
+    @pytest.mark.parametrize("transport", ALL)
     @pytest.mark.parametrize("tail", [None, SHORT])
     def test_one_more_is_a_gap_and_the_newest_200(
-        self, make_site: MakeSite, door: str, tail: int | None
+        self, make_site: MakeSite, transport: str, tail: int | None
     ) -> None:
         site = make_site(tail=tail, max_behind=500)
         site.fill(502)
-        client = Client(site, door, cursor=site.log.cursor(1))
+        client = Client(site, transport, cursor=site.log.cursor(1))
         assert client.texts() == said(303, 502)
         (gap,) = client.of("gap")
         assert int(gap["missing"]) == 301
         site.say("hi")
         assert client.texts() == [*said(303, 502), "hi"]
 
-    @pytest.mark.parametrize("door", ["stream", "poll", "text"])
-    def test_each_room_has_its_gap(self, make_site: MakeSite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ["stream", "poll", "text"])
+    def test_each_room_has_its_gap(self, make_site: MakeSite, transport: str) -> None:
         site = make_site(max_behind=500)
         site.fill(300)
         site.fill(290, room="dev")
         site.fill(100)
-        client = Client(site, door, rooms="lobby,dev", cursor=site.log.cursor(0))
-        gaps = {gap["room"]: gap for gap in client.of("gap")} if door != "text" else {}
-        if door == "text":
+        client = Client(site, transport, rooms="lobby,dev", cursor=site.log.cursor(0))
+        gaps = {gap["room"]: gap for gap in client.of("gap")} if transport != "text" else {}
+        if transport == "text":
             assert "* 300 messages left out" in client.response.text
             assert "* 190 messages left out" in client.response.text
         else:
@@ -407,14 +417,14 @@ class TestFarBehind:
             assert missing == {"lobby": 300, "dev": 190}
         assert client.texts() == said(491, 690)
 
-    @pytest.mark.parametrize("door", ["stream", "poll", "text"])
+    @pytest.mark.parametrize("transport", ["stream", "poll", "text"])
     def test_more_than_can_be_counted_is_so_many_at_least(
-        self, make_site: MakeSite, door: str
+        self, make_site: MakeSite, transport: str
     ) -> None:
         site = make_site(max_behind=500)
         site.fill(1400)
-        client = Client(site, door, cursor=site.log.cursor(0))
-        if door == "text":
+        client = Client(site, transport, cursor=site.log.cursor(0))
+        if transport == "text":
             assert "* at least 1000 messages left out" in client.response.text
         else:
             (gap,) = client.of("gap")
@@ -431,40 +441,44 @@ class TestFarBehind:
         assert [each["text"] for each in older] == said(151, 350)
         assert client.texts()[0] == "said 351"
 
-    @pytest.mark.parametrize("door", ["stream", "poll"])
-    def test_what_other_rooms_said_does_not_count(self, make_site: MakeSite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ["stream", "poll"])
+    def test_what_other_rooms_said_does_not_count(
+        self, make_site: MakeSite, transport: str
+    ) -> None:
         site = make_site(max_behind=500)
         site.fill(10, room="dev")
         site.fill(600)
         site.fill(10, room="dev")
-        client = Client(site, door, rooms="dev", cursor=site.log.cursor(0))
+        client = Client(site, transport, rooms="dev", cursor=site.log.cursor(0))
         assert client.texts() == [*said(1, 10), *said(611, 620)]
 
-    @pytest.mark.parametrize("door", ["stream", "sse", "frame"])
+    @pytest.mark.parametrize("transport", ["stream", "sse", "frame"])
     def test_a_heartbeat_before_the_gap_does_not_hide_it(
-        self, make_site: MakeSite, door: str
+        self, make_site: MakeSite, transport: str
     ) -> None:
         """A client that comes back before the gap was sent has to be told of it yet."""
         site = make_site(tail=SHORT, max_behind=500)
         site.fill(550)
         site.log.holding_reads = True
-        client = Client(site, door, cursor=site.log.cursor(0))
+        client = Client(site, transport, cursor=site.log.cursor(0))
         site.log.answer_read()  # Where to begin; what is read then takes long.
         site.advance(16)
         assert (len(client.of("heartbeat")), client.of("gap")) == (1, [])
         cursor = client.cursor
         client.leave()
         site.log.holding_reads = False
-        again = Client(site, door, cursor=cursor)
+        again = Client(site, transport, cursor=cursor)
         assert len(again.of("gap")) == 1
         assert again.texts() == said(351, 550)
 
 
 class TestPolling:
-    @pytest.mark.parametrize("door", POLLS)
-    def test_without_a_cursor_it_is_answered_at_once(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", POLLS)
+    def test_without_a_cursor_it_is_answered_at_once(
+        self, site: MemorySite, transport: str
+    ) -> None:
         site.fill(3)
-        response = site.get(door_path(door), headers=headers_of(door))
+        response = site.get(transport_path(transport), headers=headers_of(transport))
         assert response.complete
         assert site.now in response.text
         assert response.header("content-length") == str(len(response.body))

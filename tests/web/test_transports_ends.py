@@ -9,17 +9,17 @@ import pytest
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
 from tests.net import fake_kernel
-from tests.web.doors import ALL, JSON, POLLS, STREAMS, Client, door_path, headers_of
-from tests.web.test_doors_heads import held, people
+from tests.web.test_transports_heads import held, people
+from tests.web.transports import ALL, JSON, POLLS, STREAMS, Client, headers_of, transport_path
 
 KIB = 1024
 
 
 class TestLogOut:
-    @pytest.mark.parametrize("door", ALL)
-    def test_says_bye_in_each_door(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ALL)
+    def test_says_bye_in_each_transport(self, site: MemorySite, transport: str) -> None:
         token = site.log_in("alice")
-        client = Client(site, door, token=token, cursor=site.now)
+        client = Client(site, transport, token=token, cursor=site.now)
         bystander = Client(site, "stream")
         assert site.request("DELETE", "/api/v1/session", token=token).status == 204
         (bye,) = client.of("bye")
@@ -29,16 +29,18 @@ class TestLogOut:
         assert held(site) == {"stream": 1}
         assert not bystander.over
 
-    @pytest.mark.parametrize("door", POLLS)
-    def test_gives_a_poll_no_cursor_to_come_back_with(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", POLLS)
+    def test_gives_a_poll_no_cursor_to_come_back_with(
+        self, site: MemorySite, transport: str
+    ) -> None:
         token = site.log_in("alice")
-        response = site.get(door_path(door, cursor=site.now), token=token)
+        response = site.get(transport_path(transport, cursor=site.now), token=token)
         site.request("DELETE", "/api/v1/session", token=token)
         assert '"cursor":null' in response.text
 
     def test_closes_all_that_the_session_holds(self, site: MemorySite) -> None:
         token = site.log_in("alice")
-        clients = [Client(site, door, token=token, cursor=site.now) for door in ALL]
+        clients = [Client(site, transport, token=token, cursor=site.now) for transport in ALL]
         site.request("DELETE", "/api/v1/session", token=token)
         assert all(client.of("bye") for client in clients)
         assert held(site) == {}
@@ -53,29 +55,31 @@ class TestLogOut:
 
 
 class TestShutdown:
-    @pytest.mark.parametrize("door", ALL)
-    def test_tells_where_to_go_on_and_finishes(self, make_site: MakeSite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ALL)
+    def test_tells_where_to_go_on_and_finishes(self, make_site: MakeSite, transport: str) -> None:
         site = make_site()
-        client = Client(site, door, cursor=site.now)
+        client = Client(site, transport, cursor=site.now)
         site.fill(3)
         client.events()
         held_response = client.response
         site.stop()
         assert held_response.complete
         assert client.texts() == ["said 1", "said 2", "said 3"]
-        if door == "openchat":
+        if transport == "openchat":
             (link,) = decoders.classic_links(held_response.body)
             assert f"cursor={site.now}" in link
             assert "openchat" in link
             return
         (reopen,) = client.of("reopen")
         assert reopen["cursor"] == site.now
-        if door != "text":
+        if transport != "text":
             assert 0 <= reopen["after"] <= 3
 
-    @pytest.mark.parametrize("door", POLLS)
-    def test_answers_polls_with_their_cursor(self, site: MemorySite, door: str) -> None:
-        response = site.get(door_path(door, cursor=site.now), headers=headers_of(door))
+    @pytest.mark.parametrize("transport", POLLS)
+    def test_answers_polls_with_their_cursor(self, site: MemorySite, transport: str) -> None:
+        response = site.get(
+            transport_path(transport, cursor=site.now), headers=headers_of(transport)
+        )
         site.stop()
         assert f'"cursor":"{site.now}"}}' in response.text
 
@@ -104,64 +108,68 @@ class TestShutdown:
 
 
 class TestExpiry:
-    @pytest.mark.parametrize("door", STREAMS)
+    @pytest.mark.parametrize("transport", STREAMS)
     def test_who_acknowledges_nothing_for_a_minute_is_let_go(
-        self, site: MemorySite, monkeypatch: pytest.MonkeyPatch, door: str
+        self, site: MemorySite, monkeypatch: pytest.MonkeyPatch, transport: str
     ) -> None:
         fake_kernel(monkeypatch, site)
-        client = Client(site, door)
+        client = Client(site, transport)
         site.advance(31)
         client.connection.socket.acknowledges = False
         site.advance(50)
-        assert held(site) == {door: 1}
+        assert held(site) == {transport: 1}
         site.advance(30)
         assert held(site) == {}
         assert client.connection.closed
-        assert f'comet_chat_expired_total{{door="{door}"}} 1.0' in site.metrics
+        assert f'comet_chat_expired_total{{transport="{transport}"}} 1.0' in site.metrics
 
-    @pytest.mark.parametrize("door", STREAMS)
+    @pytest.mark.parametrize("transport", STREAMS)
     def test_who_acknowledges_heartbeats_stays_for_ever(
-        self, site: MemorySite, monkeypatch: pytest.MonkeyPatch, door: str
+        self, site: MemorySite, monkeypatch: pytest.MonkeyPatch, transport: str
     ) -> None:
         fake_kernel(monkeypatch, site)
-        Client(site, door)
+        Client(site, transport)
         site.advance(400)
-        assert held(site) == {door: 1}
+        assert held(site) == {transport: 1}
 
-    @pytest.mark.parametrize("door", POLLS)
-    def test_a_poll_is_answered_before_that(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door, cursor=site.now)
+    @pytest.mark.parametrize("transport", POLLS)
+    def test_a_poll_is_answered_before_that(self, site: MemorySite, transport: str) -> None:
+        client = Client(site, transport, cursor=site.now)
         for _ in range(10):
             site.advance(26)
             assert client.events() == []
         assert not client.connection.closed
         assert "expired_total{" not in site.metrics.replace(
-            f'expired_total{{door="{door}"}} 0.0', ""
+            f'expired_total{{transport="{transport}"}} 0.0', ""
         )
 
 
 class TestSlowReaders:
-    @pytest.mark.parametrize("door", STREAMS)
-    def test_are_cut_and_lose_nothing_by_coming_back(self, make_site: MakeSite, door: str) -> None:
+    @pytest.mark.parametrize("transport", STREAMS)
+    def test_are_cut_and_lose_nothing_by_coming_back(
+        self, make_site: MakeSite, transport: str
+    ) -> None:
         site = make_site(reader_budget=16 * KIB)
         token = site.log_in("alice")
         before = site.now
-        slow = Client(site, door, token=token, window=2000)
-        quick = Client(site, door, token=token)
+        slow = Client(site, transport, token=token, window=2000)
+        quick = Client(site, transport, token=token)
         for _ in range(200):
             site.fill(1, text="said {} " + "x" * 500)
         assert slow.connection.closed
         assert not slow.over
         assert len(quick.texts()) == 200
-        again = Client(site, door, token=token, cursor=before)
+        again = Client(site, transport, token=token, cursor=before)
         assert again.texts() == quick.texts()
         assert "comet_chat_slow_readers_cut_total 1.0" in site.metrics
 
-    @pytest.mark.parametrize("door", STREAMS)
-    def test_of_a_backlog_are_paced_and_never_cut(self, make_site: MakeSite, door: str) -> None:
+    @pytest.mark.parametrize("transport", STREAMS)
+    def test_of_a_backlog_are_paced_and_never_cut(
+        self, make_site: MakeSite, transport: str
+    ) -> None:
         site = make_site(reader_budget=16 * KIB)
         site.fill(600, text="said {} " + "x" * 500)
-        client = Client(site, door, cursor=site.log.cursor(0), window=0)
+        client = Client(site, transport, cursor=site.log.cursor(0), window=0)
         for _ in range(1000):
             # No more than one page waits, however long the backlog is.
             assert client.connection.buffered < 200 * 1100 + 20 * KIB
@@ -173,14 +181,14 @@ class TestSlowReaders:
         assert [text.split()[1] for text in client.texts()] == [str(id) for id in range(1, 601)]
         assert "comet_chat_slow_readers_cut_total 0.0" in site.metrics
 
-    @pytest.mark.parametrize("door", STREAMS)
+    @pytest.mark.parametrize("transport", STREAMS)
     def test_are_not_cut_for_a_backlog_when_something_is_said_after_it(
-        self, make_site: MakeSite, door: str
+        self, make_site: MakeSite, transport: str
     ) -> None:
         """The last page of a backlog is a replay as well: it does not count."""
         site = make_site(reader_budget=16 * KIB)
         site.fill(190, text="said {} " + "x" * 1000)
-        client = Client(site, door, cursor=site.log.cursor(0), window=10 * KIB)
+        client = Client(site, transport, cursor=site.log.cursor(0), window=10 * KIB)
         site.say("live")
         assert not client.connection.closed
         for _ in range(100):
@@ -195,14 +203,14 @@ class TestSlowReaders:
         assert client.connection.closed
         assert held(site) == {}
 
-    @pytest.mark.parametrize("door", JSON)
+    @pytest.mark.parametrize("transport", JSON)
     def test_presence_is_dropped_during_the_catch_up_and_messages_are_not(
-        self, make_site: MakeSite, door: str
+        self, make_site: MakeSite, transport: str
     ) -> None:
         site = make_site(tail=10)
         site.fill(100)
         site.log.holding_reads = True
-        client = Client(site, door, cursor=site.log.cursor(0))
+        client = Client(site, transport, cursor=site.log.cursor(0))
         site.say("meanwhile", name="alice")
         typist = site.log_in("carol")
         site.post("/api/v1/rooms/lobby/typing", {}, token=typist)
@@ -233,9 +241,9 @@ class TestGuestsForTheLengthOfARequest:
         Client(site, "text", name="alice", rooms="lobby,dev")
         assert people(site, "lobby") == people(site, "dev") == ["alice"]
 
-    @pytest.mark.parametrize("door", JSON)
-    def test_are_for_people_only(self, site: MemorySite, door: str) -> None:
-        Client(site, door, name="alice", cursor=site.now)
+    @pytest.mark.parametrize("transport", JSON)
+    def test_are_for_people_only(self, site: MemorySite, transport: str) -> None:
+        Client(site, transport, name="alice", cursor=site.now)
         assert people(site) == []
 
     @pytest.mark.parametrize(
@@ -291,7 +299,7 @@ class TestHowManyAreHeld:
     def test_an_address_holds_256_and_no_more(self, make_site: MakeSite) -> None:
         site = make_site(limits=True)
         clients = [Client(site, "stream") for _ in range(256)]
-        refused = site.get(door_path("stream"))
+        refused = site.get(transport_path("stream"))
         assert refused.status == 429
         assert int(refused.header("retry-after") or "") >= 1
         assert refused.json()["type"] == "/problems/too-many"
@@ -299,9 +307,9 @@ class TestHowManyAreHeld:
         assert Client(site, "stream", address="2001:db8::1").response.status == 200
         clients[0].leave()
         assert Client(site, "poll", cursor=site.now).response.status == 0
-        assert site.get(door_path("stream")).status == 429
+        assert site.get(transport_path("stream")).status == 429
         # Where a browser would give up for good it is told to come back.
-        sse = site.get(door_path("sse"))
+        sse = site.get(transport_path("sse"))
         assert (sse.status, sse.complete) == (200, True)
         assert decoders.read_event_stream(sse.body).retry
         assert [each["status"] for each in decoders.read_sse(sse.body)] == [429]
@@ -310,16 +318,16 @@ class TestHowManyAreHeld:
     def test_polls_that_are_over_do_not_count(self, make_site: MakeSite) -> None:
         site = make_site(limits=True)
         for _ in range(300):
-            assert site.get(door_path("poll")).status == 200
+            assert site.get(transport_path("poll")).status == 200
 
-    @pytest.mark.parametrize("door", ALL)
+    @pytest.mark.parametrize("transport", ALL)
     @pytest.mark.parametrize("how", ["close", "reset"])
-    def test_who_leaves_is_counted_out(self, site: MemorySite, door: str, how: str) -> None:
-        client = Client(site, door, token=site.log_in("alice"), cursor=site.now)
-        assert held(site) == {door: 1}
+    def test_who_leaves_is_counted_out(self, site: MemorySite, transport: str, how: str) -> None:
+        client = Client(site, transport, token=site.log_in("alice"), cursor=site.now)
+        assert held(site) == {transport: 1}
         assert people(site) == ["alice"]
         getattr(client.connection, how)()
-        if door not in POLLS and how == "reset":
+        if transport not in POLLS and how == "reset":
             site.fill(1)
         assert held(site) == {}
         site.advance(11)
@@ -341,7 +349,7 @@ class TestPresence:
 
     def test_two_windows_are_one_person(self, site: MemorySite) -> None:
         token = site.log_in("alice")
-        first, second = (Client(site, door, token=token) for door in ("frame", "sse"))
+        first, second = (Client(site, transport, token=token) for transport in ("frame", "sse"))
         assert people(site) == ["alice"]
         first.leave()
         site.advance(30)
@@ -352,7 +360,7 @@ class TestPresence:
 
     def test_who_polls_without_waiting_is_there_for_a_minute(self, site: MemorySite) -> None:
         token = site.log_in("alice")
-        site.get(door_path("poll", wait=0), token=token)
+        site.get(transport_path("poll", wait=0), token=token)
         site.advance(55)
         assert people(site) == ["alice"]
         site.advance(10)

@@ -1,4 +1,4 @@
-"""The doors as stock clients read them: curl, the standard library, treq, a bare socket."""
+"""The transports as stock clients read them: curl, the standard library, treq, a bare socket."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENDLESS = ("frame", "stream", "sse", "text")
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("doors"), "--limits=off", "--heartbeat=1") as running:
+    with Daemon(tmp_path_factory.mktemp("transports"), "--limits=off", "--heartbeat=1") as running:
         yield running
 
 
@@ -90,37 +90,39 @@ def test_a_name_makes_curl_somebody_for_as_long_as_it_runs(daemon: Daemon, room:
             other.until("* carol joined\n")
 
 
-@pytest.mark.parametrize("door", ["stream", "sse"])
-def test_curl_reads_the_doors_of_programs(daemon: Daemon, alice: str, room: str, door: str) -> None:
-    with Running("curl", "-sN", f"{daemon.url}/api/v1/events/{door}?rooms={room}") as curl:
+@pytest.mark.parametrize("transport", ["stream", "sse"])
+def test_curl_reads_the_transports_of_programs(
+    daemon: Daemon, alice: str, room: str, transport: str
+) -> None:
+    with Running("curl", "-sN", f"{daemon.url}/api/v1/events/{transport}?rooms={room}") as curl:
         curl.until('"type":"hello"')
-        event = say(daemon.port, alice, f"for {door}", room=room).json
-        read = curl.until(f"for {door}")
+        event = say(daemon.port, alice, f"for {transport}", room=room).json
+        read = curl.until(f"for {transport}")
         curl.until('"type":"heartbeat"')
-    (line,) = [line for line in read.splitlines() if f"for {door}" in line]
+    (line,) = [line for line in read.splitlines() if f"for {transport}" in line]
     assert json.loads(line.removeprefix("data: ")) == event
-    if door == "sse":
+    if transport == "sse":
         assert f"id: {event['cursor']}\n{line}\n" in read
 
 
-@pytest.mark.parametrize("door", ENDLESS)
+@pytest.mark.parametrize("transport", ENDLESS)
 def test_http_1_0_gets_a_stream_that_ends_with_the_connection(
-    daemon: Daemon, alice: str, room: str, door: str
+    daemon: Daemon, alice: str, room: str, transport: str
 ) -> None:
-    url = f"{daemon.url}/api/v1/events/{door}?rooms={room}"
+    url = f"{daemon.url}/api/v1/events/{transport}?rooms={room}"
     with Running("curl", "-sNi", "--http1.0", url) as curl:
         # The head comes at once, before anybody has said anything.
         head = curl.until("\r\n\r\n").lower()
         assert "transfer-encoding" not in head
         assert "content-length" not in head
-        say(daemon.port, alice, f"old {door}", room=room)
-        curl.until(f"old {door}")
+        say(daemon.port, alice, f"old {transport}", room=room)
+        curl.until(f"old {transport}")
 
 
-@pytest.mark.parametrize("door", [*ENDLESS, "poll"])
-def test_head_gets_the_head_and_ends(daemon: Daemon, door: str) -> None:
-    path = f"/api/v1/events/{door}"
-    kind = once(daemon.port, "GET", f"{path}?wait=0") if door == "poll" else None
+@pytest.mark.parametrize("transport", [*ENDLESS, "poll"])
+def test_head_gets_the_head_and_ends(daemon: Daemon, transport: str) -> None:
+    path = f"/api/v1/events/{transport}"
+    kind = once(daemon.port, "GET", f"{path}?wait=0") if transport == "poll" else None
     status, out, err = run("curl", "-sSI", daemon.url + path)
     assert (status, err) == (0, "")
     head = out.lower().splitlines()
@@ -130,7 +132,7 @@ def test_head_gets_the_head_and_ends(daemon: Daemon, door: str) -> None:
     assert "x-content-type-options: nosniff" in head
     if kind is not None:
         assert f"content-type: {kind.headers['content-type']}" in head
-    wait_until(lambda: door not in held(daemon.port), "nothing is held")
+    wait_until(lambda: transport not in held(daemon.port), "nothing is held")
 
 
 def test_head_of_a_name_takes_no_name(daemon: Daemon) -> None:
@@ -215,7 +217,7 @@ async def test_treq_reads_a_stream_to_its_end(daemon: Daemon, alice: str, room: 
 # -- cursors
 
 
-def test_one_cursor_works_in_every_door(daemon: Daemon, alice: str, room: str) -> None:
+def test_one_cursor_works_in_every_transport(daemon: Daemon, alice: str, room: str) -> None:
     start = once(daemon.port, "GET", "/api/v1/events/poll").json["cursor"]
     said = [say(daemon.port, alice, f"walk {number}", room=room).json for number in range(4)]
     here = f"rooms={room}"

@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * The doors of the daemon, as a browser opens them: one entry of a table each.
+ * The transports of the daemon, as a browser opens them: one entry of a table each.
  *
- * A door holds one request (or one after the other) and hands over what comes. It does not decide
+ * A transport holds one request (or one after the other) and hands over what comes. It does not decide
  * anything: what an event means, when to give up and what to do then is the business of comet.js.
  */
 
@@ -15,7 +15,7 @@
  */
 
 /**
- * What a door is given.
+ * What a transport is given.
  * @typedef {Object} Call
  * @property {(path: string, parameters?: Parameters) => string} address where to ask, from the
  *   cursor as it is now; different each time, since browsers let equal requests wait for each other
@@ -35,14 +35,14 @@
  */
 
 /**
- * What a door gives back.
+ * What a transport gives back.
  * @typedef {Object} Held
  * @property {() => void} close stop at once
  * @property {() => boolean} alive false when it can be seen from outside that the end has come
  */
 
 /**
- * @typedef {Object} Door
+ * @typedef {Object} Transport
  * @property {string} label for people
  * @property {boolean} heartbeats it carries them, so that silence is a sign
  * @property {boolean} rotates its memory grows, so that it is renewed now and then
@@ -108,7 +108,7 @@ function watchTheEnd(frame, call) {
   inside.addEventListener("DOMContentLoaded", () => call.died("the stream broke off"));
 }
 
-/** @type {Door["open"]} */
+/** @type {Transport["open"]} */
 function openFrame(call) {
   const frame = document.createElement("iframe");
   frame.hidden = true;
@@ -173,7 +173,7 @@ function show(frame, address) {
   document.body.append(frame);
 }
 
-/** @type {Door["open"]} */
+/** @type {Transport["open"]} */
 function openStream(call) {
   const stop = new AbortController();
 
@@ -201,7 +201,7 @@ function openStream(call) {
   return { close: () => stop.abort(), alive: () => true };
 }
 
-/** @type {Door["open"]} */
+/** @type {Transport["open"]} */
 function openEventSource(call) {
   const source = new EventSource(call.address("sse", credential(call)));
   /** @param {MessageEvent<string>} message */
@@ -216,7 +216,7 @@ function openEventSource(call) {
   return { close: () => source.close(), alive: () => source.readyState !== EventSource.CLOSED };
 }
 
-/** @type {Door["open"]} */
+/** @type {Transport["open"]} */
 function openWebSocket(call) {
   const address = new URL(call.address("ws", credential(call)), location.href);
   address.protocol = address.protocol.replace("http", "ws");
@@ -240,7 +240,7 @@ function openPolling(call, ask, { wait, pause }) {
   let closed = false;
 
   async function run() {
-    // The first answer comes at once, so that it is soon known whether this door works.
+    // The first answer comes at once, so that it is soon known whether this transport works.
     for (let hold = 0; !closed; hold = wait) {
       const mine = (asking = new AbortController());
       const late = setTimeout(() => mine.abort(), (hold + POLL_GRACE) * 1000);
@@ -303,7 +303,7 @@ const askByScript = (call) => (/** @type {number} */ wait, /** @type {AbortSigna
 };
 
 /**
- * Tell why a door is at its end.
+ * Tell why a transport is at its end.
  * @param {Call} call
  * @param {any} problem a refusal, or whatever was thrown
  * @param {string} why in case it was no refusal
@@ -313,7 +313,7 @@ function give(call, problem, why) {
   else call.died(why);
 }
 
-/** For doors that can set no header. @param {Call} call @returns {Parameters} */
+/** For transports that can set no header. @param {Call} call @returns {Parameters} */
 const credential = ({ token }) => (token ? { token } : {});
 
 /**
@@ -354,8 +354,8 @@ export function isUnreached({ status, problem }) {
   return !status || (status >= 502 && !problem?.type);
 }
 
-/** In order of preference. A further door is a further entry. @type {Record<string, Door>} */
-export const DOORS = {
+/** In order of preference. A further transport is a further entry. @type {Record<string, Transport>} */
+export const TRANSPORTS = {
   frame: { label: "hidden iframe", heartbeats: true, rotates: true, open: openFrame },
   stream: { label: "fetch stream", heartbeats: true, rotates: false, open: openStream },
   sse: { label: "server-sent events", heartbeats: true, rotates: false, open: openEventSource },

@@ -1,5 +1,5 @@
-"""The client library's doors in Chromium: each works, each is chosen by menu, each gives way to the
-next where something on the way holds it back, and the page says so."""
+"""The client library's transports in Chromium: each works, each is chosen by menu, each gives way
+to the next where something on the way holds it back, and the page says so."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from tests.support import Daemon
 pytestmark = pytest.mark.slow
 
 
-def test_each_door_hears_and_goes_on_after_a_restart(
+def test_each_transport_hears_and_goes_on_after_a_restart(
     make_window: MakeWindow, daemon: Daemon
 ) -> None:
     grace = log_in(daemon.port, "Grace")
-    tabs = {door: make_window().log_in(daemon.url, f"at-{door}") for door in LABELS}
-    for door, tab in tabs.items():
-        tab.choose(door)
-    for door in LABELS:
-        if door != "plain":
-            wait_until(partial(held, daemon, door), f"a held {door}")
+    tabs = {transport: make_window().log_in(daemon.url, f"at-{transport}") for transport in LABELS}
+    for transport, tab in tabs.items():
+        tab.choose(transport)
+    for transport in LABELS:
+        if transport != "plain":
+            wait_until(partial(held, daemon, transport), f"a held {transport}")
     say(daemon.port, grace, "before")
     for tab in tabs.values():
         tab.hears("before")
     daemon.restart()
     # Before the pages are back.
     say(daemon.port, grace, "after")
-    for door, tab in tabs.items():
+    for transport, tab in tabs.items():
         tab.hears("after")
-        tab.is_live(door)
-        tab.say(f"by {door}")
+        tab.is_live(transport)
+        tab.say(f"by {transport}")
     for tab in tabs.values():
-        for door in LABELS:
-            tab.hears(f"by {door}")
+        for transport in LABELS:
+            tab.hears(f"by {transport}")
     said = tabs["frame"].lines()
     assert said[:2] == ["before", "after"]
-    assert sorted(said[2:]) == sorted(f"by {door}" for door in LABELS)
+    assert sorted(said[2:]) == sorted(f"by {transport}" for transport in LABELS)
     assert all(tab.lines() == said for tab in tabs.values())
 
 
@@ -55,7 +55,7 @@ def test_the_choice_is_kept_for_the_tab(make_window: MakeWindow, daemon: Daemon)
     ada.page.reload()
     ada.is_live("stream")
     assert held(daemon, "frame") == 0
-    # Another browser begins with the first door.
+    # Another browser begins with the first transport.
     make_window().log_in(daemon.url, "grace").is_live("frame")
 
 
@@ -111,7 +111,7 @@ def test_what_holds_streams_back_is_gone_round(make_window: MakeWindow, daemon: 
         ada = window.log_in(proxy.url, "ada")
         ada.is_live("poll")
         # It says why, and that it is for now.
-        assert ada.fact("Door") == "long polling, for the time being"
+        assert ada.fact("Transport") == "long polling, for the time being"
         assert ada.fact("Instead of") == "hidden iframe: nothing came through"
         grace = log_in(daemon.port, "Grace")
         say(daemon.port, grace, "round the proxy")
@@ -145,7 +145,7 @@ def test_a_stream_that_is_held_back_later_is_given_up(
         ada.hears("held back")
         assert time.monotonic() - said < 30
         ada.is_live()
-        assert ada.page.locator("#chip-door").text_content() == LABELS["poll"]
+        assert ada.page.locator("#chip-transport").text_content() == LABELS["poll"]
 
 
 def test_a_quiet_room_keeps_its_stream(make_window: MakeWindow, tmp_path: Path) -> None:

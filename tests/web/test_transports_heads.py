@@ -1,4 +1,4 @@
-"""The heads of the doors: status, headers, who may open one, and refusals that can be seen."""
+"""The heads of the transports: status, headers, who may open one, and refusals that can be seen."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 from cometd_chat.errors import StorageUnavailable
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
-from tests.web.doors import (
+from tests.web.transports import (
     ALL,
     EVENTS,
     OUR_SCRIPT,
     POLLS,
     Client,
     decode,
-    door_path,
     headers_of,
     read_answer,
+    transport_path,
 )
 from tests.wire import Response
 
@@ -33,7 +33,7 @@ TYPES = {
     "openchat": "text/html; charset=utf-8",
 }
 
-#: Doors whose clients see the status of a refusal.
+#: Transports whose clients see the status of a refusal.
 SEEING = ("poll", "stream", "sse", "multipart", "text")
 
 
@@ -46,9 +46,9 @@ SAFARI = {
 
 
 class TestHeaders:
-    @pytest.mark.parametrize("door", ALL)
-    def test_are_common_to_all(self, site: MemorySite, door: str) -> None:
-        response = Client(site, door).response
+    @pytest.mark.parametrize("transport", ALL)
+    def test_are_common_to_all(self, site: MemorySite, transport: str) -> None:
+        response = Client(site, transport).response
         assert response.status == 200
         assert response.header("cache-control") == "no-store, no-transform"
         assert response.header("x-accel-buffering") == "no"
@@ -56,43 +56,47 @@ class TestHeaders:
         assert response.header("content-encoding") is None
         assert response.header("set-cookie") is None
 
-    @pytest.mark.parametrize("door", TYPES)
-    def test_say_what_it_is(self, site: MemorySite, door: str) -> None:
-        assert Client(site, door).response.header("content-type") == TYPES[door]
+    @pytest.mark.parametrize("transport", TYPES)
+    def test_say_what_it_is(self, site: MemorySite, transport: str) -> None:
+        assert Client(site, transport).response.header("content-type") == TYPES[transport]
 
-    @pytest.mark.parametrize("door", ALL)
-    def test_nothing_is_compressed_for_who_would_take_it(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door, headers={"Accept-Encoding": "gzip, br"})
+    @pytest.mark.parametrize("transport", ALL)
+    def test_nothing_is_compressed_for_who_would_take_it(
+        self, site: MemorySite, transport: str
+    ) -> None:
+        client = Client(site, transport, headers={"Accept-Encoding": "gzip, br"})
         assert client.response.header("content-encoding") is None
         site.say("hi")
         assert client.texts() == ["hi"]
 
     def test_a_frame_runs_our_scripts_and_nothing_else(self, site: MemorySite) -> None:
-        response = site.get(door_path("frame"))
+        response = site.get(transport_path("frame"))
         policy = response.header("content-security-policy") or ""
         (nonce,) = decoders.read_frame(response.body).nonces
         assert f"script-src 'nonce-{nonce}'" in policy
         assert "default-src 'none'" in policy
 
-    @pytest.mark.parametrize("door", ALL)
-    def test_http_1_0_gets_a_stream_without_chunks(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ALL)
+    def test_http_1_0_gets_a_stream_without_chunks(self, site: MemorySite, transport: str) -> None:
         connection = site.connect()
-        token = site.log_in("alice") if door == "openchat" else None
-        response = connection.request("GET", door_path(door), token=token, version="HTTP/1.0")
+        token = site.log_in("alice") if transport == "openchat" else None
+        response = connection.request(
+            "GET", transport_path(transport), token=token, version="HTTP/1.0"
+        )
         assert response.status == 200
         assert response.header("transfer-encoding") is None
-        if door not in POLLS:
+        if transport not in POLLS:
             site.say("hi")
-            assert "hi" in [event.get("text") for event in decode(door, response)]
+            assert "hi" in [event.get("text") for event in decode(transport, response)]
 
 
 class TestMethods:
-    @pytest.mark.parametrize("door", ALL)
-    def test_head_gets_the_head_and_ends(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ALL)
+    def test_head_gets_the_head_and_ends(self, site: MemorySite, transport: str) -> None:
         token = site.log_in("alice")
         connection = site.connect()
-        head = connection.request("HEAD", door_path(door), token=token)
-        whole = site.get(door_path(door), token=token)
+        head = connection.request("HEAD", transport_path(transport), token=token)
+        whole = site.get(transport_path(transport), token=token)
         assert (head.status, head.complete) == (200, True)
         for name in ("content-type", "cache-control", "x-accel-buffering"):
             assert head.header(name) == whole.header(name)
@@ -101,15 +105,17 @@ class TestMethods:
         assert connection.surplus == b""
 
     def test_head_holds_nothing_and_makes_no_guest(self, site: MemorySite) -> None:
-        for path in (door_path("stream"), door_path("text", name="alice")):
+        for path in (transport_path("stream"), transport_path("text", name="alice")):
             assert site.request("HEAD", path).complete
         assert held(site) == {}
         assert people(site) == []
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-    @pytest.mark.parametrize("door", EVENTS)
-    def test_another_is_405_and_says_which(self, site: MemorySite, door: str, method: str) -> None:
-        response = site.request(method, door_path(door))
+    @pytest.mark.parametrize("transport", EVENTS)
+    def test_another_is_405_and_says_which(
+        self, site: MemorySite, transport: str, method: str
+    ) -> None:
+        response = site.request(method, transport_path(transport))
         assert response.status == 405
         assert response.header("allow") == "GET, HEAD"
         assert response.json()["type"] == "/problems/method-not-allowed"
@@ -121,11 +127,12 @@ class TestMethods:
 
 
 def held(site: MemorySite) -> dict[str, int]:
-    """How many requests each door holds, as the metrics tell; those that hold none left out."""
+    """How many requests each transport holds, as the metrics tell; those that hold none left
+    out."""
     lines = site.metrics.splitlines()
     found = [line for line in lines if line.startswith("comet_chat_held_requests{")]
     counts = {line.split('"')[1]: int(float(line.split()[-1])) for line in found}
-    return {door: count for door, count in counts.items() if count}
+    return {transport: count for transport, count in counts.items() if count}
 
 
 def people(site: MemorySite, room: str = "lobby") -> list[str]:
@@ -134,10 +141,10 @@ def people(site: MemorySite, room: str = "lobby") -> list[str]:
 
 
 class TestUnknown:
-    @pytest.mark.parametrize("door", SEEING)
+    @pytest.mark.parametrize("transport", SEEING)
     @pytest.mark.parametrize("room", ["nowhere", "lobby,nowhere", "a b", "x" * 100, "\u202e"])
-    def test_a_room_is_404(self, site: MemorySite, door: str, room: str) -> None:
-        response = site.get(door_path(door, rooms=room))
+    def test_a_room_is_404(self, site: MemorySite, transport: str, room: str) -> None:
+        response = site.get(transport_path(transport, rooms=room))
         assert response.status == 404
         assert response.json()["type"] == "/problems/room-not-found"
 
@@ -145,15 +152,15 @@ class TestUnknown:
     def test_a_room_in_a_path_as_well(self, site: MemorySite, path: str) -> None:
         assert site.get(path, token=site.log_in("alice")).status == 404
 
-    def test_a_door_is_404_and_says_which_there_are(self, site: MemorySite) -> None:
+    def test_a_transport_is_404_and_says_which_there_are(self, site: MemorySite) -> None:
         response = site.get("/api/v1/events/window")
         assert response.status == 404
-        for door in EVENTS:
-            assert door in response.json()["detail"]
+        for transport in EVENTS:
+            assert transport in response.json()["detail"]
 
     @pytest.mark.parametrize("rooms", ["", ",", ",".join(["lobby"] * 60)])
     def test_none_or_too_many_rooms_are_400(self, site: MemorySite, rooms: str) -> None:
-        response = site.get(door_path("stream", rooms=rooms))
+        response = site.get(transport_path("stream", rooms=rooms))
         assert response.status == 400
         assert response.json()["errors"][0]["field"] == "rooms"
 
@@ -163,21 +170,23 @@ class TestUnknown:
         assert response.status == 400
         assert response.json()["errors"][0]["field"] == "backlog"
 
-    @pytest.mark.parametrize("door", ["stream", "frame", "sse"])
-    def test_a_parameter_given_twice_is_400(self, site: MemorySite, door: str) -> None:
-        response = site.get(f"/api/v1/events/{door}?cursor=1.abcd&cursor=2.abcd")
-        if door == "sse":
+    @pytest.mark.parametrize("transport", ["stream", "frame", "sse"])
+    def test_a_parameter_given_twice_is_400(self, site: MemorySite, transport: str) -> None:
+        response = site.get(f"/api/v1/events/{transport}?cursor=1.abcd&cursor=2.abcd")
+        if transport == "sse":
             comes_back(response, 400, least=60_000)
             return
         assert response.status == 400
-        if door == "frame":
+        if transport == "frame":
             assert error_of(response)["status"] == 400
 
-    @pytest.mark.parametrize("door", ["stream", "frame", "sse", "poll"])
+    @pytest.mark.parametrize("transport", ["stream", "frame", "sse", "poll"])
     def test_one_that_nobody_knows_may_be_there_as_often_as_it_likes(
-        self, site: MemorySite, door: str
+        self, site: MemorySite, transport: str
     ) -> None:
-        response = site.get(f"/api/v1/events/{door}?_=1&_=2&evs_preamble=2056&heartbeatTimeout=9")
+        response = site.get(
+            f"/api/v1/events/{transport}?_=1&_=2&evs_preamble=2056&heartbeatTimeout=9"
+        )
         assert response.status == 200
         assert b"error" not in response.body
 
@@ -200,18 +209,18 @@ REFUSED = {
 
 class TestRefusals:
     @pytest.mark.parametrize("status", REFUSED)
-    @pytest.mark.parametrize("door", SEEING)
+    @pytest.mark.parametrize("transport", SEEING)
     def test_are_problems_for_who_sees_the_status(
-        self, site: MemorySite, door: str, status: int
+        self, site: MemorySite, transport: str, status: int
     ) -> None:
-        response = site.get(door_path(door, **REFUSED[status]))
+        response = site.get(transport_path(transport, **REFUSED[status]))
         assert response.status == status
         assert response.header("content-type") == "application/problem+json"
         assert response.json()["status"] == status
 
     @pytest.mark.parametrize("status", REFUSED)
     def test_are_a_script_in_a_frame(self, site: MemorySite, status: int) -> None:
-        response = site.get(door_path("frame", **REFUSED[status]))
+        response = site.get(transport_path("frame", **REFUSED[status]))
         assert response.status == status
         assert response.complete
         event = error_of(response)
@@ -223,27 +232,27 @@ class TestRefusals:
 
     @pytest.mark.parametrize("status", REFUSED)
     def test_are_a_call_with_jsonp(self, site: MemorySite, status: int) -> None:
-        response = site.get(door_path("jsonp", **REFUSED[status]), headers=OUR_SCRIPT)
+        response = site.get(transport_path("jsonp", **REFUSED[status]), headers=OUR_SCRIPT)
         assert response.status == 200
         answer = read_answer("jsonp", response)
         assert [event["status"] for event in answer["events"]] == [status]
 
-    @pytest.mark.parametrize("door", ["sse", "frame", "jsonp"])
-    def test_hold_nothing(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ["sse", "frame", "jsonp"])
+    def test_hold_nothing(self, site: MemorySite, transport: str) -> None:
         for query in REFUSED.values():
-            site.get(door_path(door, **query))
+            site.get(transport_path(transport, **query))
         assert held(site) == {}
 
     def test_when_stopping_bring_an_event_source_back(self, site: MemorySite) -> None:
         """At another status than 200 a browser never tries again."""
         site.stop()
-        response = site.get(door_path("sse"))
+        response = site.get(transport_path("sse"))
         comes_back(response, 503)
 
-    @pytest.mark.parametrize("door", [each for each in SEEING if each != "sse"])
-    def test_when_stopping_are_503_with_a_time(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", [each for each in SEEING if each != "sse"])
+    def test_when_stopping_are_503_with_a_time(self, site: MemorySite, transport: str) -> None:
         site.stop()
-        response = site.get(door_path(door))
+        response = site.get(transport_path(transport))
         assert response.status == 503
         assert int(response.header("retry-after") or "") >= 1
 
@@ -251,35 +260,35 @@ class TestRefusals:
         site = make_site(tail=5)
         site.fill(100)
         site.log.failing_reads = StorageUnavailable("The disk is away.", retry_after=2)
-        path = door_path("stream", backlog=50)
+        path = transport_path("stream", backlog=50)
         assert site.get(path).status == 503
         assert site.get(path).header("retry-after") == "2"
-        comes_back(site.get(door_path("sse", backlog=50)), 503, least=2000)
-        assert error_of(site.get(door_path("frame", backlog=50)))["status"] == 503
+        comes_back(site.get(transport_path("sse", backlog=50)), 503, least=2000)
+        assert error_of(site.get(transport_path("frame", backlog=50)))["status"] == 503
 
     def test_a_traceback_is_in_no_body(self, site: MemorySite) -> None:
         site.chat.rooms.find = None  # type: ignore[method-assign, assignment]
-        response = site.get(door_path("stream"))
+        response = site.get(transport_path("stream"))
         assert response.status == 500
         assert "Traceback" not in response.text
         assert "NoneType" not in response.text
         (failure,) = site.take_failures()
         assert failure["log_failure"].check(TypeError)
 
-    @pytest.mark.parametrize("door", ["sse", "frame", "jsonp"])
+    @pytest.mark.parametrize("transport", ["sse", "frame", "jsonp"])
     def test_a_defect_of_ours_is_told_to_who_sees_no_status(
-        self, site: MemorySite, door: str
+        self, site: MemorySite, transport: str
     ) -> None:
         """An EventSource would never come back."""
         site.chat.rooms.find = None  # type: ignore[method-assign, assignment]
-        response = site.get(door_path(door), headers=OUR_SCRIPT)
+        response = site.get(transport_path(transport), headers=OUR_SCRIPT)
         assert "NoneType" not in response.text
-        if door == "sse":
+        if transport == "sse":
             comes_back(response, 500)
-        elif door == "frame":
+        elif transport == "frame":
             assert error_of(response)["status"] == 500
         else:
-            assert [each["status"] for each in read_answer(door, response)["events"]] == [500]
+            assert [each["status"] for each in read_answer(transport, response)["events"]] == [500]
         (failure,) = site.take_failures()
         assert failure["log_failure"].check(TypeError)
 
@@ -300,31 +309,33 @@ def comes_back(response: Response, status: int, least: int = 1000) -> None:
 
 
 class TestWhoMayRead:
-    @pytest.mark.parametrize("door", ALL)
-    def test_a_token_in_header_query_or_cookie(self, site: MemorySite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ALL)
+    def test_a_token_in_header_query_or_cookie(self, site: MemorySite, transport: str) -> None:
         token = site.log_in("alice")
         ways: list[dict[str, Any]] = [
             {"headers": {"Authorization": f"Bearer {token}"}},
             {"headers": {"Cookie": f"comet_session_memory={token}"}},
         ]
-        if door != "openchat":
+        if transport != "openchat":
             ways.append({"query": {"token": token}})
         for way in ways:
             connection = site.connect()
             query = {"rooms": "dev", **way.pop("query", {})}
-            headers = {**headers_of(door), **way.get("headers", {})}
-            response = connection.request("GET", door_path(door, **query), headers=headers)
+            headers = {**headers_of(transport), **way.get("headers", {})}
+            response = connection.request(
+                "GET", transport_path(transport, **query), headers=headers
+            )
             assert response.status == 200
             # A script can be loaded by any page, with its reader's cookie: there it can't count.
-            counts = not (door == "jsonp" and "Cookie" in way.get("headers", {}))
+            counts = not (transport == "jsonp" and "Cookie" in way.get("headers", {}))
             assert people(site, "dev") == (["alice"] if counts else [])
             connection.close()
             site.advance(70)
 
-    @pytest.mark.parametrize("door", SEEING)
+    @pytest.mark.parametrize("transport", SEEING)
     @pytest.mark.parametrize("token", ["invalid", "x" * 500, "é", ""])
-    def test_an_invalid_one_is_401(self, site: MemorySite, door: str, token: str) -> None:
-        path = door_path(door)
+    def test_an_invalid_one_is_401(self, site: MemorySite, transport: str, token: str) -> None:
+        path = transport_path(transport)
         for headers, query in (
             ({"Authorization": f"Bearer {token}"}, ""),
             ({"Cookie": f"comet_session_memory={token or 'x'}"}, ""),
@@ -338,28 +349,30 @@ class TestWhoMayRead:
     def test_an_invalid_one_is_no_less_so_beside_a_valid_one(self, site: MemorySite) -> None:
         token = site.log_in("alice")
         headers = {"Cookie": f"comet_session_memory={token}"}
-        assert site.get(door_path("stream", token="invalid"), headers=headers).status == 401
+        assert site.get(transport_path("stream", token="invalid"), headers=headers).status == 401
 
-    @pytest.mark.parametrize("door", EVENTS)
+    @pytest.mark.parametrize("transport", EVENTS)
     def test_somebody_without_a_session_where_reading_is_public(
-        self, site: MemorySite, door: str
+        self, site: MemorySite, transport: str
     ) -> None:
-        response = site.get(door_path(door), headers=headers_of(door))
+        response = site.get(transport_path(transport), headers=headers_of(transport))
         assert response.status == 200
         assert b"error" not in response.body
         assert people(site) == []
 
-    @pytest.mark.parametrize("door", EVENTS)
-    def test_nobody_without_a_session_where_it_is_not(self, make_site: MakeSite, door: str) -> None:
+    @pytest.mark.parametrize("transport", EVENTS)
+    def test_nobody_without_a_session_where_it_is_not(
+        self, make_site: MakeSite, transport: str
+    ) -> None:
         site = make_site(public_reading=False)
-        response = site.get(door_path(door), headers=headers_of(door))
-        if door == "jsonp":
+        response = site.get(transport_path(transport), headers=headers_of(transport))
+        if transport == "jsonp":
             assert read_answer("jsonp", response)["events"][0]["status"] == 401
         else:
             assert response.status == 401
-        if door == "frame":
+        if transport == "frame":
             assert error_of(response)["status"] == 401
-        assert site.get(door_path(door, token=site.log_in("alice"))).status == 200
+        assert site.get(transport_path(transport, token=site.log_in("alice"))).status == 200
 
     def test_nor_the_text_of_a_room(self, make_site: MakeSite) -> None:
         site = make_site(public_reading=False)
@@ -391,17 +404,17 @@ class TestOpenchatByForm:
 
     def test_takes_a_token_in_the_address_as_every_held_request(self, site: MemorySite) -> None:
         token = site.log_in("alice")
-        response = site.get(door_path("openchat", token=token))
+        response = site.get(transport_path("openchat", token=token))
         assert "Welcome alice" in response.text
-        assert site.get(door_path("openchat", token="invalid")).status == 401
+        assert site.get(transport_path("openchat", token="invalid")).status == 401
 
 
 class TestFirstBytes:
     """WebKit shows nothing of a document before 512 bytes of it are there."""
 
-    @pytest.mark.parametrize("door", ["frame", "text", "openchat"])
-    def test_are_enough_for_what_a_browser_shows(self, site: MemorySite, door: str) -> None:
-        client = Client(site, door, headers=SAFARI)
+    @pytest.mark.parametrize("transport", ["frame", "text", "openchat"])
+    def test_are_enough_for_what_a_browser_shows(self, site: MemorySite, transport: str) -> None:
+        client = Client(site, transport, headers=SAFARI)
         assert len(client.response.body) >= 1024
         site.say("hi")
         assert client.texts() == ["hi"]

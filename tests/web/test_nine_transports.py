@@ -1,4 +1,4 @@
-"""One conversation, nine doors: what is said by any of them is read the same by all.
+"""One conversation, nine transports: what is said by any of them is read the same by all.
 
 Each is read by a decoder that was made from its standard: what a browser does with a frame or an
 event stream, wsproto's client, Python's `email` for the parts, JSON, the rules for lines of text.
@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from cometd_chat.chat.texts import bound_marks, is_visible
 from tests import decoders
 from tests.decoders import Seen, for_people
-from tests.doors import NAMES
 from tests.memory import MakeSite, MemorySite
-from tests.web.doors import Client
+from tests.transport_paths import NAMES
 from tests.web.talkers import MORE, TEXT, Duplex, Socket, client_frame
+from tests.web.transports import Client
 
-#: Doors that show an event wholly, as JSON.
+#: Transports that show an event wholly, as JSON.
 WHOLE = ("frame", "poll", "stream", "sse", "jsonp", "multipart", "ws", "duplex as lines")
 
 #: What a message can hold: see `cometd_chat.chat.texts`; it neither begins nor ends with blanks.
@@ -41,14 +41,14 @@ texts = (
 lines = texts.map(lambda text: text.replace("\n", " ")).filter(str.strip)
 
 
-def open_door(site: MemorySite, door: str, **query: Any) -> Any:
-    """Somebody who reads through a door; ``duplex`` has to be somebody by name."""
-    if door == "ws":
+def open_transport(site: MemorySite, transport: str, **query: Any) -> Any:
+    """Somebody who reads through a transport; ``duplex`` has to be somebody by name."""
+    if transport == "ws":
         return Socket(site, **query)
-    if door.startswith("duplex"):
+    if transport.startswith("duplex"):
         name = f"guest{len(site.connections)}"
-        return Duplex(site, name=name, lines=door == "duplex as lines", **query)
-    return Client(site, door, **query)
+        return Duplex(site, name=name, lines=transport == "duplex as lines", **query)
+    return Client(site, transport, **query)
 
 
 def shown(event: Seen) -> tuple[str, ...]:
@@ -56,9 +56,9 @@ def shown(event: Seen) -> tuple[str, ...]:
     return event["room"], event["from"], event["text"]
 
 
-def as_shown(door: str, texts: Sequence[str]) -> list[str]:
-    """Texts as a door shows them."""
-    return [for_people(each) if door in ("text", "duplex") else each for each in texts]
+def as_shown(transport: str, texts: Sequence[str]) -> list[str]:
+    """Texts as a transport shows them."""
+    return [for_people(each) if transport in ("text", "duplex") else each for each in texts]
 
 
 class TestTheSameConversation:
@@ -89,53 +89,55 @@ class TestTheSameConversation:
         query = {"rooms": "lobby,dev", "cursor": site.log.cursor(0)}
         if when != "after":
             self.converse(site)
-        readers = {door: open_door(site, door, **query) for door in NAMES}
+        readers = {transport: open_transport(site, transport, **query) for transport in NAMES}
         if when != "before":
             self.converse(site)
         wanted = [(each.context[6:], each.author, each.text.strip()) for each in recorded(site)]
         assert len(wanted) == {"before": 12, "after": 12, "between": 24}[when]
-        for door, reader in readers.items():
-            texts = as_shown(door, [text for _, _, text in wanted])
+        for transport, reader in readers.items():
+            texts = as_shown(transport, [text for _, _, text in wanted])
             assert [shown(each) for each in reader.of("message")] == [
                 (room, author, text) for (room, author, _), text in zip(wanted, texts, strict=True)
-            ], door
+            ], transport
 
     def test_event_by_event_where_they_are_json(self, site: MemorySite) -> None:
-        readers = {door: open_door(site, door, rooms="lobby,dev") for door in WHOLE}
+        readers = {
+            transport: open_transport(site, transport, rooms="lobby,dev") for transport in WHOLE
+        }
         sent = [site.say(f"{room} \U0001f984", room) for room in ("lobby", "dev", "lobby")]
-        for door, reader in readers.items():
+        for transport, reader in readers.items():
             seen = [{**event} for event in reader.of("message")]
             for event in seen:
                 event.pop("last_event_id", None)
-            assert seen == sent, door
-            assert [list(event) for event in seen] == [list(event) for event in sent], door
+            assert seen == sent, transport
+            assert [list(event) for event in seen] == [list(event) for event in sent], transport
 
-    def test_is_gone_on_with_in_the_next_door(self, make_site: MakeSite) -> None:
+    def test_is_gone_on_with_in_the_next_transport(self, make_site: MakeSite) -> None:
         site = make_site(tail=8)
         heard: list[str] = []
         cursor = site.now
-        for door in [*NAMES, *reversed(NAMES), *NAMES[::2], *NAMES[::3]]:
+        for transport in [*NAMES, *reversed(NAMES), *NAMES[::2], *NAMES[::3]]:
             site.fill(12)
-            reader = open_door(site, door, cursor=cursor)
+            reader = open_transport(site, transport, cursor=cursor)
             site.fill(3)
             site.advance(16)
             heard += reader.texts()
-            assert reader.cursor == site.now, door
+            assert reader.cursor == site.now, transport
             cursor = reader.cursor
             reader.leave()
         assert heard == [f"said {id}" for id in range(1, site.log.last_id + 1)]
 
-    @pytest.mark.parametrize("door", ["ws", "duplex", "duplex as lines"])
-    def test_the_battery_of_the_other_doors_holds_here(
-        self, make_site: MakeSite, door: str
+    @pytest.mark.parametrize("transport", ["ws", "duplex", "duplex as lines"])
+    def test_the_battery_of_the_other_transports_holds_here(
+        self, make_site: MakeSite, transport: str
     ) -> None:
         site = make_site(tail=10, max_behind=600)
         site.fill(500)
-        now = open_door(site, door)
-        behind = open_door(site, door, cursor=site.log.cursor(50))
-        backlog = open_door(site, door, backlog=30)
-        elsewhere = open_door(site, door, rooms="dev")
-        foreign = open_door(site, door, cursor="3.zzzzzz")
+        now = open_transport(site, transport)
+        behind = open_transport(site, transport, cursor=site.log.cursor(50))
+        backlog = open_transport(site, transport, backlog=30)
+        elsewhere = open_transport(site, transport, rooms="dev")
+        foreign = open_transport(site, transport, cursor="3.zzzzzz")
         site.fill(3)
         news = [f"said {id}" for id in range(501, 504)]
         assert now.texts() == foreign.texts() == news
@@ -144,17 +146,17 @@ class TestTheSameConversation:
         assert elsewhere.texts() == []
         assert foreign.of("reset")[0]["cursor"] == site.log.cursor(500)
         site.fill(100)
-        (gap,) = open_door(site, door, cursor=site.log.cursor(1)).of("gap")
+        (gap,) = open_transport(site, transport, cursor=site.log.cursor(1)).of("gap")
         assert int(gap["missing"]) == site.log.last_id - 1 - 200
         site.advance(16)
         assert elsewhere.of("heartbeat")[-1]["cursor"] == site.now
 
-    @pytest.mark.parametrize("door", ["ws", "duplex"])
-    def test_while_messages_keep_coming(self, make_site: MakeSite, door: str) -> None:
+    @pytest.mark.parametrize("transport", ["ws", "duplex"])
+    def test_while_messages_keep_coming(self, make_site: MakeSite, transport: str) -> None:
         site = make_site(tail=10)
         site.fill(500)
         site.log.holding_reads = True
-        reader = open_door(site, door, cursor=site.log.cursor(0))
+        reader = open_transport(site, transport, cursor=site.log.cursor(0))
         for _ in range(30):
             site.fill(5)
             if site.log.waiting_reads:
@@ -166,10 +168,10 @@ class TestTheSameConversation:
             site.turn()
         assert reader.texts() == [f"said {id}" for id in range(1, 651)]
 
-    def test_who_is_where_is_counted_by_door(self, site: MemorySite) -> None:
-        readers = [open_door(site, door, cursor=site.now) for door in NAMES]
+    def test_who_is_where_is_counted_by_transport(self, site: MemorySite) -> None:
+        readers = [open_transport(site, transport, cursor=site.now) for transport in NAMES]
         site.turn()
-        held = re.findall(r'held_requests\{door="(\w+)"\} (\S+)', site.metrics)
+        held = re.findall(r'held_requests\{transport="(\w+)"\} (\S+)', site.metrics)
         # The two polls were answered: the guest of `duplex` came in.
         assert dict(held) == {**dict.fromkeys(NAMES, "1.0"), "poll": "0.0", "jsonp": "0.0"}
         assert readers
@@ -243,11 +245,11 @@ def in_pieces(data: bytes, places: list[int]) -> list[bytes]:
 @example(["a\u202eb\u2028c\U000e0041d"], [])
 @settings(max_examples=60)
 @given(st.lists(texts, min_size=1, max_size=4), st.lists(st.integers(0, 10**4), max_size=6))
-def test_any_text_said_by_a_socket_is_read_through_every_door(
+def test_any_text_said_by_a_socket_is_read_through_every_transport(
     said: list[str], places: list[int]
 ) -> None:
     with MemorySite() as site:
-        readers = {door: open_door(site, door) for door in NAMES}
+        readers = {transport: open_transport(site, transport) for transport in NAMES}
         socket = Socket(site, token=site.log_in("alice"))
         for text in said:
             whole = json.dumps({"type": "message", "text": text}, ensure_ascii=False).encode()
@@ -258,8 +260,8 @@ def test_any_text_said_by_a_socket_is_read_through_every_door(
                 data += client_frame(MORE if index else TEXT, piece, end=last)
             for piece in in_pieces(data, places[::-1]):
                 socket.connection.send(piece)
-        for door, reader in readers.items():
-            assert reader.texts() == as_shown(door, said), door
+        for transport, reader in readers.items():
+            assert reader.texts() == as_shown(transport, said), transport
         assert socket.texts() == said
 
 
@@ -271,19 +273,19 @@ def test_any_text_said_by_a_socket_is_read_through_every_door(
     st.sampled_from(["\n", "\r\n"]),
     st.booleans(),
 )
-def test_any_line_of_a_body_is_read_through_every_door(
+def test_any_line_of_a_body_is_read_through_every_transport(
     said: list[str], places: list[int], end: str, ended: bool
 ) -> None:
     body = end.join(said) + (end if ended else "")
     said = [line.strip() for line in said]
     with MemorySite() as site:
-        readers = {door: open_door(site, door) for door in NAMES}
+        readers = {transport: open_transport(site, transport) for transport in NAMES}
         talker = Duplex(site, name="alice")
         for piece in in_pieces(body.encode(), places):
             if piece:
                 talker.send(piece)
         talker.end()
-        for door, reader in readers.items():
-            assert reader.texts() == as_shown(door, said), door
+        for transport, reader in readers.items():
+            assert reader.texts() == as_shown(transport, said), transport
         assert talker.texts() == as_shown("duplex", said)
         assert talker.response.complete
