@@ -38,8 +38,8 @@ from cometd_chat.chat.sessions import Sessions
 from cometd_chat.comet import CometEngine, Reaper
 from cometd_chat.daemon.allocator import Allocator
 from cometd_chat.daemon.data_directory import DataDirectory, SecretFile
-from cometd_chat.daemon.gc_tuning import RareCollections
-from cometd_chat.daemon.lifecycle import Daemon, Lifetime, stop_by_signals
+from cometd_chat.daemon.gc_tuning import GcTuning
+from cometd_chat.daemon.lifecycle import Daemon, FunctionService, stop_by_signals
 from cometd_chat.daemon.log_output import LogOutput
 from cometd_chat.daemon.machine import memory_limit
 from cometd_chat.daemon.ports import ListeningPorts, announce, raise_open_file_limit
@@ -57,8 +57,8 @@ from cometd_chat.log.sql import SqlEventLog
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.held import Manner
-from cometd_chat.transports.stats import Ledger
+from cometd_chat.transports.held import HoldPolicy
+from cometd_chat.transports.stats import TransportStats
 from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux_http import Bayeux
@@ -115,7 +115,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     chat = build_chat(settings, engine, log, SqlDirectory(database))
     metrics = build_metrics(settings, chat)
     allocator = Allocator(reactor)
-    metrics.ledger.memory.when_shed = allocator.give_back_soon
+    metrics.stats.memory.when_shed = allocator.give_back_soon
     site = build_site(settings, chat, lambda: secret.key, reactor, embed, metrics)
     metrics_ports = ListeningPorts(
         () if settings.metrics is None else (settings.metrics,),
@@ -128,26 +128,30 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
         site,
         reactor,
         partial(announce, data, metrics_ports),
-        prepare=partial(twisted_internals.make_lean, factory=site) if settings.fast_lane else None,
+        prepare=partial(twisted_internals.use_slotted_transports, factory=site)
+        if settings.fast_lane
+        else None,
     )
-    collections = RareCollections()
+    collections = GcTuning()
     return Daemon(
         [
             LogOutput.of_process(settings.log_level, globalLogPublisher, os.environ),
-            Lifetime("allocator", begin=allocator.begin),
+            FunctionService("allocator", begin=allocator.begin),
             data,
             secret,
-            Lifetime("open files", begin=raise_open_file_limit),
+            FunctionService("open files", begin=raise_open_file_limit),
             # After the log has stored what it had taken: whoever posted that is told.
-            Lifetime("last answers", end=partial(deferLater, reactor, FLUSH)),
-            Lifetime("log", begin=database.open, end=database.close),
-            Lifetime("feed", begin=lambda: chat.start(log.recent(*TAIL)), end=chat.feed.stop),
-            Lifetime("readers", end=chat.stop),
+            FunctionService("last answers", end=partial(deferLater, reactor, FLUSH)),
+            FunctionService("log", begin=database.open, end=database.close),
+            FunctionService(
+                "feed", begin=lambda: chat.start(log.recent(*TAIL)), end=chat.feed.stop
+            ),
+            FunctionService("readers", end=chat.stop),
             # Once the port is announced, whoever started this may stop it.
-            Lifetime("signals", begin=partial(stop_by_signals, reactor)),
+            FunctionService("signals", begin=partial(stop_by_signals, reactor)),
             metrics_ports,
             ports,
-            Lifetime("rare collections", begin=collections.begin, end=collections.end),
+            FunctionService("rare collections", begin=collections.begin, end=collections.end),
             Notifier.from_environment(os.environ, reactor),
         ],
         reactor,
@@ -204,18 +208,18 @@ def build_bayeux(
     auth: Auth,
     peers: Peers,
     origins: Origins,
-    ledger: Ledger,
+    stats: TransportStats,
     reactor: Any,
 ) -> Bayeux:
     """Join the parts of the Bayeux server."""
     reaper = chat.feed.engine.reaper
-    soon = partial(reactor.callLater, 0)
-    rooms = RoomSource(chat, soon)
-    members = MemberSource(chat, soon)
+    call_soon = partial(reactor.callLater, 0)
+    rooms = RoomSource(chat, call_soon)
+    members = MemberSource(chat, call_soon)
     policy = ChatPolicy(chat, secrets.token_bytes, rooms.ended)
     server = BayeuxServer(
         reaper,
-        soon,
+        call_soon,
         secrets.token_bytes,
         policy,
         free=settings.bayeux_channels,
@@ -225,19 +229,19 @@ def build_bayeux(
             timeout=settings.poll_timeout, max_interval=settings.expiration_delay
         ),
         log=chat.feed.log,
-        memory=ledger.memory,
+        memory=stats.memory,
     )
     rooms.server = members.server = server
     rooms.tell_members = members.told
     policy.watch(server)
-    manner = Manner(
+    hold_policy = HoldPolicy(
         reaper=reaper,
-        ledger=ledger,
+        stats=stats,
         heartbeat=settings.heartbeat,
         budget=settings.reader_budget,
     )
     lines = chat.feed.engine.register(LINES, settings.expiration_delay)
-    bayeux = Bayeux(server, auth, peers, origins, chat.limits, ledger, reaper, manner, lines)
+    bayeux = Bayeux(server, auth, peers, origins, chat.limits, stats, reaper, hold_policy, lines)
     chat.when_stopping = bayeux.stop
     return bayeux
 
@@ -259,8 +263,8 @@ def build_site(
     make_nonce = partial(secrets.token_urlsafe, 16)
     pages = Pages(__version__)
     metrics = build_metrics(settings, chat) if metrics is None else metrics
-    ledger = metrics.ledger
-    problems = Problems(pages, make_nonce, ledger.refused, reaper.seconds)
+    stats = metrics.stats
+    problems = Problems(pages, make_nonce, stats.refused, reaper.seconds)
     chat.timed = metrics.append_seconds.time
     origins = Origins(settings.allow_origin)
     peers = Peers(settings.trusted_proxy)
@@ -283,7 +287,7 @@ def build_site(
         auth,
         peers,
         problems,
-        ledger,
+        stats,
         reaper,
         holding,
         nonce=make_nonce(),
@@ -291,7 +295,7 @@ def build_site(
         origins=origins.allowed,
         random=random.random,
     )
-    bayeux = build_bayeux(settings, chat, auth, peers, origins, ledger, reactor)
+    bayeux = build_bayeux(settings, chat, auth, peers, origins, stats, reactor)
     if embed is not None:
         embed(bayeux.server)
     metrics.bayeux = bayeux.server
@@ -320,7 +324,7 @@ def build_site(
             app.hot_routes(),
             front,
             reaper,
-            ledger.memory,
+            stats.memory,
             direct_write=settings.direct_write,
             wall_clock=time.time,
             timeout=IDLE,
@@ -330,7 +334,7 @@ def build_site(
         problems.refusal,
         reactor,
         reaper,
-        memory=ledger.memory,
+        memory=stats.memory,
         connections=connections,
         timeout=IDLE,
         reads_early=reads_early,
@@ -342,7 +346,7 @@ def build_site(
 
 def build_metrics(settings: Settings, chat: Chat) -> Metrics:
     """What the daemon counts."""
-    return Metrics(chat, Ledger(memory=MemoryBudget(memory_ceiling(settings))))
+    return Metrics(chat, TransportStats(memory=MemoryBudget(memory_ceiling(settings))))
 
 
 def build_metrics_site(
@@ -350,9 +354,9 @@ def build_metrics_site(
 ) -> ChatSite:
     """Join the parts of the site of `--metrics`."""
     make_nonce = partial(secrets.token_urlsafe, 16)
-    problems = Problems(Pages(__version__), make_nonce, metrics.ledger.refused, reactor.seconds)
+    problems = Problems(Pages(__version__), make_nonce, metrics.stats.refused, reactor.seconds)
     port = MetricsPort(metrics, Hosts(settings.hosts), problems, SERVER)
-    memory = metrics.ledger.memory
+    memory = metrics.stats.memory
     return ChatSite(port, problems.refusal, reactor, reaper, memory=memory, timeout=IDLE)
 
 

@@ -30,7 +30,7 @@ from cometd_chat.daemon.gc_tuning import THRESHOLDS
 from cometd_chat.daemon.lifecycle import (
     STOP_TIMEOUT,
     CannotStart,
-    Lifetime,
+    FunctionService,
     OrderedServices,
     stop_by_signals,
 )
@@ -95,7 +95,7 @@ def test_when_one_can_not_start_those_before_it_are_stopped() -> None:
     def refuse() -> None:
         raise CannotStart("because")
 
-    parts = [Part("log", story), Lifetime("ports", begin=refuse), Part("systemd", story)]
+    parts = [Part("log", story), FunctionService("ports", begin=refuse), Part("systemd", story)]
     with pytest.raises(CannotStart):
         OrderedServices(parts, Clock()).startService()
     assert story == ["start log", "stop log"]

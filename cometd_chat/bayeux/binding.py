@@ -25,7 +25,7 @@ UNDER_WAY = 10.0
 
 
 @attrs.define
-class _Proof:
+class _BindingToken:
     """One thing to show.
 
     :param expected: None when nothing was shown or offered at the handshake.
@@ -59,8 +59,8 @@ class Binding:
         self._made_at = made_at
         # Who showed a cookie has one to show; to others it goes with the reply.
         self._offered_at = made_at if peer.browser is not None else made_at + UNDER_WAY
-        self._cookie = _Proof(self.browser, peer.browser is not None)
-        self._token = _Proof(peer.token, peer.token is not None)
+        self._cookie = _BindingToken(self.browser, peer.browser is not None)
+        self._token = _BindingToken(peer.token, peer.token is not None)
 
     def admits(self, peer: Peer, line_opened_at: float | None) -> bool:
         """Whether a request may use the session.

@@ -109,7 +109,7 @@ class Outgoing(Protocol):
 class Connects:
     """All connects and lines.
 
-    :param soon: calls something after the reactor's current turn, so that what is said in one
+    :param call_soon: calls something after the reactor's current turn, so that what is said in one
         turn goes out together; ``lambda f: reactor.callLater(0, f)``.
     :param on_confirmed: told how far a session has come.
     """
@@ -119,14 +119,14 @@ class Connects:
     def __init__(
         self,
         reaper: Reaper,
-        soon: Callable[[Callable[[], None]], object],
+        call_soon: Callable[[Callable[[], None]], object],
         options: BayeuxOptions,
         outgoing: Outgoing,
         on_confirmed: Callable[[Session, int], None],
     ) -> None:
         self.counts = Counts()
         self._reaper = reaper
-        self._soon = soon
+        self._call_soon = call_soon
         self._options = options
         self._outgoing = outgoing
         self._on_confirmed = on_confirmed
@@ -264,7 +264,7 @@ class Connects:
         over = fault is None and session.held is not connect and self._is_over(connect)
         self._release(connect)
         if connect.lost:
-            self._silent(session, self._options.interval)
+            self._restart_expiry(session, self._options.interval)
             return
         reply: Message = {"channel": "/meta/connect", "successful": fault is None}
         if "id" in connect.message:
@@ -281,7 +281,7 @@ class Connects:
             reply["advice"] = advice = self._advice(connect, over=over)
             connect.sent = session.queue.last_sent
             session.answered = None if session.ended else connect
-            self._silent(session, advice.get("interval", 0) / 1000, connect.message)
+            self._restart_expiry(session, advice.get("interval", 0) / 1000, connect.message)
         finished = self._outgoing.finish_reply(reply, session, connect.message)
         if finished is not None:
             parts.append(finished)
@@ -331,24 +331,26 @@ class Connects:
             session.delivered_at = self._reaper.seconds()
         return taken
 
-    def _silent(self, session: Session, interval: float, message: Message | None = None) -> None:
+    def _restart_expiry(
+        self, session: Session, interval: float, message: Message | None = None
+    ) -> None:
         """From now she may be silent for a while."""
         asked = milliseconds(message.get("advice"), "interval") if message is not None else None
         if asked is not None:
             interval = max(interval, min(asked, self._options.max_client_interval))
         session.heard_at = self._reaper.seconds()
-        session.patience = interval + self._options.max_interval
+        session.idle_limit = interval + self._options.max_interval
         if not session.ended:
-            self._reaper.schedule(session, session.patience)
+            self._reaper.schedule(session, session.idle_limit)
 
     # -- what was queued
 
-    def stir(self, session: Session) -> None:
+    def schedule_flush(self, session: Session) -> None:
         """Look after this turn whether something can go out."""
         self._stirred[session] = None
         if not self._called:
             self._called = True
-            self._soon(self._round)
+            self._call_soon(self._flush)
 
     def wait_lazily(self, session: Session, seconds: float) -> None:
         """Something lazy was queued that may wait for so long."""
@@ -364,10 +366,10 @@ class Connects:
     def lazy_over(self, session: Session) -> None:
         """What is lazy has waited long enough."""
         self._lazy.pop(session, None)
-        session.queue.hurry()
-        self.stir(session)
+        session.queue.promote_lazy()
+        self.schedule_flush(session)
 
-    def _round(self) -> None:
+    def _flush(self) -> None:
         """Look at everybody for whom something was queued; with a pause now and then."""
         self._called = False
         until = self._reaper.seconds() + _SLICE
@@ -380,7 +382,7 @@ class Connects:
                 self._stirred = stirred
                 if not self._called:
                     self._called = True
-                    self._soon(self._round)
+                    self._call_soon(self._flush)
                 return
 
     def _look(self, session: Session) -> None:
@@ -393,7 +395,7 @@ class Connects:
 
     def _push(self, session: Session) -> None:
         line = session.line
-        if _is_awaited(session):
+        if _has_unconfirmed_reply(session):
             # What is pushed now could overtake it. Her next connect says that it has arrived.
             return
         while line is not None and line is session.line and session.queue.urgent and line.writable:
@@ -408,7 +410,7 @@ class Connects:
         count = session.queue.rewind()
         if count:
             self.counts.redelivered += count
-            self.stir(session)
+            self.schedule_flush(session)
 
     # -- lines
 
@@ -423,9 +425,9 @@ class Connects:
             self._let_go(other)
         session.line = line
         self._lines[line] = session
-        if not _is_awaited(session):
+        if not _has_unconfirmed_reply(session):
             self._rewind(session)
-        self.stir(session)
+        self.schedule_flush(session)
 
     def unbind(self, session: Session) -> None:
         """Close a session's line, if it has one; what may not have arrived goes again."""
@@ -442,11 +444,11 @@ class Connects:
         held = session.held
         if held is not None and held.exchange.line is line:
             self._release(held)
-        if not _is_awaited(session):
+        if not _has_unconfirmed_reply(session):
             if not session.acknowledged:
                 session.answered = None
             self._rewind(session)
-        self._silent(session, self._options.interval)
+        self._restart_expiry(session, self._options.interval)
 
     def line_lost(self, line: Line) -> None:
         """See `BayeuxServer.line_lost`."""
@@ -470,7 +472,7 @@ class Connects:
         self.counts.lost += 1
         if session.held is connect:
             self._release(connect)
-            self._silent(session, self._options.interval)
+            self._restart_expiry(session, self._options.interval)
         elif session.answered is connect:
             session.answered = None
             self._rewind(session)
@@ -512,7 +514,7 @@ def _hears_line(session: Session, exchange: Exchange) -> bool:
     return exchange.line is not None or session.transport == EVENTSOURCE
 
 
-def _is_awaited(session: Session) -> bool:
+def _has_unconfirmed_reply(session: Session) -> bool:
     """Whether messages are on their way to her with a reply, while she has opened a line or is
     about to: sent again by that, they would come twice."""
     last = session.answered

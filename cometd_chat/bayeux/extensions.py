@@ -53,7 +53,7 @@ class Extension(Protocol):
         """
 
 
-class Passing:
+class BaseExtension:
     """An extension that lets everything pass; others take from it what they do not need."""
 
     def incoming(self, message: Message, session: Session | None) -> Message | None:
@@ -107,7 +107,7 @@ def _set_ext(message: Message, field: str, value: object) -> Message:
     return {**message, "ext": {**extension_fields(message), field: value}}
 
 
-class AckExtension(Passing):
+class AckExtension(BaseExtension):
     """CometD's message acknowledgement: nothing is lost over a connection that breaks.
 
     Messages then go with connects only, each of whose replies has a number; a connect says the
@@ -141,7 +141,7 @@ class AckExtension(Passing):
 REPLAY_NEW, REPLAY_ALL = -1, -2
 
 
-class ReplayExtension(Passing):
+class ReplayExtension(BaseExtension):
     """Salesforce's message replay: a message that is kept has its id and time in ``data.event``,
     and a subscribe may say after which id to begin. (Salesforce, Streaming API, message durability)
 
@@ -189,7 +189,7 @@ class _Asked:
     received: float
 
 
-class TimesyncExtension(Passing):
+class TimesyncExtension(BaseExtension):
     """Tells a client what time it is here. (CometD reference, timesync extension)
 
     :param wall_clock: seconds since 1970.
@@ -244,7 +244,7 @@ def _whole(value: float) -> int | float:
     return int(value) if value == int(value) else value
 
 
-class TimestampExtension(Passing):
+class TimestampExtension(BaseExtension):
     """Puts the time on everything that goes out, as HTTP writes it, in UTC.
 
     :param wall_clock: seconds since 1970.
@@ -264,7 +264,7 @@ class TimestampExtension(Passing):
         return {**message, "timestamp": self._last[1]}
 
 
-class ActivityExtension(Passing):
+class ActivityExtension(BaseExtension):
     """Ends sessions whose user does nothing, though her client goes on connecting.
 
     :param seconds: reaper's seconds.

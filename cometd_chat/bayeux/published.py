@@ -80,7 +80,7 @@ class _Publishing:
             each.callback(None) if failure is None else each.errback(failure)
 
 
-class Published:
+class PublishDeduplicator:
     """The memory of one session.
 
     :param limit: so many publishes at most.

@@ -268,7 +268,7 @@ class SessionQueue:
         self._sent.clear()
         return count
 
-    def hurry(self) -> None:
+    def promote_lazy(self) -> None:
         """Lazy messages have waited long enough."""
         for queued in self._waiting:
             queued.lazy = False

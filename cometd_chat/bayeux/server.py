@@ -95,7 +95,7 @@ class BayeuxServer:
     """One Bayeux server.
 
     :param reaper: its sweep ends connects that are due and sessions that are gone.
-    :param soon: calls something after the reactor's current turn.
+    :param call_soon: calls something after the reactor's current turn.
     :param random_bytes: so many unguessable bytes.
     :param policy: who may do what.
     :param free: trees of channels that are free for publishing, such as ``/app/**``.
@@ -110,7 +110,7 @@ class BayeuxServer:
     def __init__(
         self,
         reaper: Reaper,
-        soon: Callable[[Callable[[], None]], object],
+        call_soon: Callable[[Callable[[], None]], object],
         random_bytes: Callable[[int], bytes],
         policy: Policy,
         *,
@@ -135,9 +135,9 @@ class BayeuxServer:
         self.stopping = False
         self.chain = Chain()
         self.broadcast = Broadcast(self.options, self.extensions, self.chain)
-        self.connects = Connects(reaper, soon, self.options, self, self.confirm)
+        self.connects = Connects(reaper, call_soon, self.options, self, self.confirm)
         self._reaper = reaper
-        self._soon = soon
+        self._call_soon = call_soon
         self._random_bytes = random_bytes
         self._free = [parse_pattern(each) for each in free]
         self._sources = list(sources)
@@ -204,7 +204,7 @@ class BayeuxServer:
         """A line takes more again."""
         session = self.connects.line_session(line)
         if session is not None:
-            self.connects.stir(session)
+            self.connects.schedule_flush(session)
 
     def line_confirmed(self, line: Line, number: int) -> None:
         """The peer of a line is known to have what was pushed up to a number: its TCP said so, or
@@ -380,7 +380,7 @@ class BayeuxServer:
         self.memory.add(session)
         self.account(SESSION)
         # From birth: one who never connects must not stay.
-        self._reaper.schedule(session, session.patience)
+        self._reaper.schedule(session, session.idle_limit)
         self._tell(self.listeners.session_added, session)
         return session
 
@@ -403,9 +403,9 @@ class BayeuxServer:
     def expired(self, session: Session, now: float) -> float | None:
         """See `SessionHost.expired`."""
         answered = session.answered
-        remaining = session.heard_at + session.patience - now
+        remaining = session.heard_at + session.idle_limit - now
         if session.held is not None:
-            return session.patience
+            return session.idle_limit
         if remaining > 0:
             return remaining
         if answered is not None and answered.exchange.delivery.arrival() is Arrival.UNDER_WAY:
@@ -437,7 +437,7 @@ class BayeuxServer:
             self._dropped[session] = session.queue.dropped
             self._tell(self.listeners.dropped, session, session.queue.dropped)
         if lazy is None:
-            self.connects.stir(session)
+            self.connects.schedule_flush(session)
         else:
             self.connects.wait_lazily(session, lazy)
 
@@ -445,9 +445,9 @@ class BayeuxServer:
         """See `SessionHost.confirm`."""
         for (source, channel), position in session.queue.confirm(number).items():
             self._guarded("confirming failed", source.confirmed, session, channel, position)
-        if session.choked and session.queue.has_room:
-            choked, session.choked = session.choked, {}
-            for source in choked:
+        if session.paused_sources and session.queue.has_room:
+            paused_sources, session.paused_sources = session.paused_sources, {}
+            for source in paused_sources:
                 self._guarded("resuming a source failed", source.resume, session)
 
     def account(self, change: int) -> None:
@@ -457,7 +457,7 @@ class BayeuxServer:
     def shed(self, session: Session) -> None:
         """See `SessionHost.shed`."""
         # She may be in the middle of a broadcast, or of a request of hers.
-        self._soon(partial(session.renew, RENEW_AFTER))
+        self._call_soon(partial(session.renew, RENEW_AFTER))
 
     def refine(self, session: Session, event: EventMessage) -> bytes | None:
         """See `SessionHost.refine`."""

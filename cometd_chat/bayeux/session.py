@@ -19,7 +19,7 @@ from cometd_chat.bayeux.binding import Binding
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Identity
-from cometd_chat.bayeux.published import Published
+from cometd_chat.bayeux.published import PublishDeduplicator
 from cometd_chat.bayeux.queue import EventMessage, SessionQueue
 
 if TYPE_CHECKING:
@@ -163,14 +163,14 @@ class Session:
         self.line: Line | None = None
         self.hears_line = False
         self.connected = False
-        self.choked: dict[ChannelSource, None] = {}
+        self.paused_sources: dict[ChannelSource, None] = {}
         # Her life: when she was last heard, and how long she may be silent.
         self.due_bucket = 0
         self.heard_at = now
-        self.patience = options.interval + options.max_interval
+        self.idle_limit = options.interval + options.max_interval
         # Her requests, one after the other; what she published, for what comes again.
         self.turn = DeferredLock()
-        self.published = Published(options.max_resends, options.resend_window)
+        self.published = PublishDeduplicator(options.max_resends, options.resend_window)
         self._host = host
         self._lazy_timeout = options.max_lazy_timeout
         self._batches: OrderedDict[int, int] = OrderedDict()
@@ -205,7 +205,7 @@ class Session:
         """
         if self.over:
             return True
-        if source in self.choked:
+        if source in self.paused_sources:
             return False
         if self.replays:
             event = event.replayed
@@ -213,7 +213,7 @@ class Session:
         if json is None:
             return True
         if not self.queue.append(event, json, source=source, position=position):
-            self.choked[source] = None
+            self.paused_sources[source] = None
             return False
         self._host.enqueued(self, lazy=None)
         return True

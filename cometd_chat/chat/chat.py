@@ -31,9 +31,9 @@ from cometd_chat.chat.limits import (
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.reader import Reader, Start
-from cometd_chat.chat.readership import PAGE_BYTES, Readership, View, cut, size_of
 from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import Holding, Session, Sessions, refuse_voiceless
+from cometd_chat.chat.sessions import Holding, Session, Sessions, require_active
+from cometd_chat.chat.shared_state import PAGE_BYTES, SharedReaderState, View, cut, size_of
 from cometd_chat.chat.texts import message_text, refused
 from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.errors import (
@@ -89,13 +89,13 @@ class Chat:
         self.stopping = False
         self.heartbeat = heartbeat
         self.shown = shown
-        self._readership = Readership(
+        self._shared = SharedReaderState(
             feed,
             heartbeat=heartbeat,
             server=server,
             delay=lambda: round(random() * REOPEN_WITHIN, 2),
         )
-        self._readership.ended = self._reads_no_longer
+        self._shared.ended = self._reads_no_longer
         self._vacancies = Vacancies(
             rooms, presence, feed.newest, feed.engine.reaper, self._room_gone
         )
@@ -120,7 +120,7 @@ class Chat:
     # -- sessions
 
     async def log_in(
-        self, name: str, address: str, *, brief: bool = False, passing: bool = False
+        self, name: str, address: str, *, ephemeral: bool = False, transient: bool = False
     ) -> tuple[Session, str]:
         """Start a guest session; see `Sessions.start_guest`.
 
@@ -131,7 +131,9 @@ class Chat:
         self.limits.take(SESSIONS, address=address)
         self.limits.hold(address, IN_USE)
         try:
-            session, token = await self.sessions.start_guest(name, brief=brief, passing=passing)
+            session, token = await self.sessions.start_guest(
+                name, ephemeral=ephemeral, transient=transient
+            )
         except BaseException:
             self.limits.let_go(address, IN_USE)
             raise
@@ -192,7 +194,7 @@ class Chat:
         :param address: where from.
         :raises TooMany: she says so too often.
         """
-        refuse_voiceless(session)
+        require_active(session)
         self.limits.take(TYPING, session=session.id, address=address)
         self.arrive(session, room, address, GRACE)
         self.presence.typing(room.name, session)
@@ -205,7 +207,7 @@ class Chat:
         :param address: where from, for the limits; empty where that isn't known.
         :raises TooMany: she made too many, or her address has made as many as it may.
         """
-        refuse_voiceless(session)
+        require_active(session)
         row = self.rooms.plan(name, topic, session.id)
         self.limits.take(ROOMS, session=session.id, address=address)
         self.limits.hold(address, MADE)
@@ -246,7 +248,7 @@ class Chat:
         :raises StorageUnavailable: it was not kept.
         """
         self._refuse_when_stopping()
-        refuse_voiceless(session)
+        require_active(session)
         _refuse_gone([room])
         draft = Draft(
             context=room.context.path,
@@ -323,7 +325,7 @@ class Chat:
         self.admit(session, rooms)
         view = rooms[0].view if len(rooms) == 1 else View([room.context for room in rooms])
         reader = Reader(
-            self._readership,
+            self._shared,
             view,
             held,
             start,
@@ -352,9 +354,9 @@ class Chat:
         session.readers = tuple(each for each in session.readers if each is not held)
         if session.readers or session.ended:
             return
-        if session.brief:
+        if session.ephemeral:
             self._end_brief(session)
-        elif session.passing:
+        elif session.transient:
             self.sessions.free_name(session)
 
     def _make_way(self, session: Session, newest: Reader) -> None:
@@ -402,7 +404,7 @@ class Chat:
         """
         self._refuse_when_stopping()
         if session is not None:
-            refuse_voiceless(session)
+            require_active(session)
         _refuse_gone(rooms)
 
     def _refuse_when_stopping(self) -> None:

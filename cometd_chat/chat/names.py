@@ -30,7 +30,7 @@ MAX_MARKS = 4
 
 #: What is this many times too long as it was typed is too long after enforcement, too, which puts a
 #: few characters together at most; looking at a whole body's worth of them would take too long.
-_HOPELESS = 10
+_MAX_RAW_FACTOR = 10
 
 _NICKNAME = get_profile("NicknameCasePreserved")
 _CASE_MAPPED = get_profile("UsernameCaseMapped")
@@ -107,7 +107,7 @@ def _typed(text: str, longest: int, field: str) -> str:
     typed = text.strip()
     if not typed:
         raise _refused(field, "a name is needed")
-    if len(typed) > _HOPELESS * longest:
+    if len(typed) > _MAX_RAW_FACTOR * longest:
         raise _too_long(field, len(typed), longest)
     return typed
 

@@ -46,7 +46,7 @@ MOST_FORGOTTEN = 1000
 
 
 @attrs.define(eq=False)
-class Mark:
+class ReadMarker:
     """Where one reader stands in a room.
 
     :param position: her client has everything up to this id.
@@ -62,7 +62,7 @@ class Mark:
 
 
 @attrs.define(eq=False)
-class _Book:
+class _SessionMarkers:
     """What is known of one session.
 
     :param kept: by room, as it was read or written last.
@@ -70,7 +70,7 @@ class _Book:
     """
 
     kept: dict[str, int] = attrs.field(factory=dict)
-    marks: dict[str, list[Mark]] = attrs.field(factory=dict)
+    marks: dict[str, list[ReadMarker]] = attrs.field(factory=dict)
     loaded: bool = False
     unwritten: int = 0
 
@@ -86,25 +86,27 @@ class Positions:
     def __init__(self, directory: Directory, reaper: Reaper) -> None:
         self._directory = directory
         self._reaper = reaper
-        self._books: dict[str, _Book] = {}
+        self._books: dict[str, _SessionMarkers] = {}
         # What has to be looked at when the next rows are written.
         self._changed: OrderedDict[tuple[str, str], None] = OrderedDict()
         # Marks of who has left, in that order; those of them that are over already; and sessions
         # that may have no marks any more. So the sweep looks at what has changed, and at no others.
-        self._left: OrderedDict[Mark, None] = OrderedDict()
-        self._over: deque[Mark] = deque()
+        self._left: OrderedDict[ReadMarker, None] = OrderedDict()
+        self._over: deque[ReadMarker] = deque()
         self._idle: OrderedDict[str, None] = OrderedDict()
         self._failing = False
         self.due_bucket = 0
 
-    async def open(self, session: str, room: str, *, now: int, wanted: int | None = None) -> Mark:
+    async def open(
+        self, session: str, room: str, *, now: int, wanted: int | None = None
+    ) -> ReadMarker:
         """Somebody begins to read a room, where the last reader of her session stood.
 
         :param now: where she begins when there was none.
         :param wanted: where she says that she stands; it wins.
         :raises StorageUnavailable: that can't be read or kept just now.
         """
-        book = self._books.setdefault(session, _Book())
+        book = self._books.setdefault(session, _SessionMarkers())
         self._idle[session] = None
         if not book.loaded:
             found = await self._directory.positions(session)
@@ -119,7 +121,7 @@ class Positions:
             before.counts = False
             if before.left_at is not None:
                 self._over.append(before)
-        mark = Mark(session, room, now if stood is None else min(stood, now))
+        mark = ReadMarker(session, room, now if stood is None else min(stood, now))
         if wanted is not None:
             mark.position = wanted
         # It is there from now on: another reader of hers, or the sweep, may look while it is kept.
@@ -135,14 +137,14 @@ class Positions:
         self._change(mark)
         return mark
 
-    def confirm(self, mark: Mark, position: int) -> None:
+    def confirm(self, mark: ReadMarker, position: int) -> None:
         """A reader's client has everything up to an id."""
         if position > mark.position and mark.left_at is None:
             mark.position = position
             mark.counts = True
             self._change(mark)
 
-    def leave(self, mark: Mark, *, returns: bool) -> None:
+    def leave(self, mark: ReadMarker, *, returns: bool) -> None:
         """Somebody reads no longer, and her place is kept.
 
         :param returns: she may come back: as long as she may, her place counts beside others'.
@@ -158,7 +160,7 @@ class Positions:
         else:
             self._over.append(mark)
 
-    def forget(self, mark: Mark) -> None:
+    def forget(self, mark: ReadMarker) -> None:
         """Somebody doesn't want the room any more: the next time she begins anew."""
         self._remove(mark)
         self._change(mark)
@@ -188,7 +190,7 @@ class Positions:
             return 0.0
         return LOOK_EVERY if self._books else None
 
-    def _next_over(self) -> Mark | None:
+    def _next_over(self) -> ReadMarker | None:
         """A mark that nobody needs any more, if there is one."""
         if self._over:
             return self._over.popleft()
@@ -205,16 +207,16 @@ class Positions:
 
     # -- inside
 
-    def _counting(self, book: _Book, room: str) -> Iterator[Mark]:
+    def _counting(self, book: _SessionMarkers, room: str) -> Iterator[ReadMarker]:
         marks = book.marks.get(room, ())
         return (mark for mark in marks if mark.counts and not self._is_over(mark))
 
-    def _is_over(self, mark: Mark) -> bool:
+    def _is_over(self, mark: ReadMarker) -> bool:
         if mark.left_at is None:
             return False
         return not mark.counts or self._reaper.seconds() - mark.left_at > MAY_RETURN
 
-    def _remove(self, mark: Mark) -> None:
+    def _remove(self, mark: ReadMarker) -> None:
         self._left.pop(mark, None)
         marks = self._books[mark.session].marks
         there = marks.get(mark.room, [])
@@ -225,14 +227,14 @@ class Positions:
         if not marks:
             self._idle[mark.session] = None
 
-    def _change(self, mark: Mark) -> None:
+    def _change(self, mark: ReadMarker) -> None:
         if not self._changed:
             self._reaper.schedule(self, RETRY_AFTER if self._failing else WRITE_AFTER)
         if (mark.session, mark.room) not in self._changed:
             self._changed[mark.session, mark.room] = None
             self._books[mark.session].unwritten += 1
 
-    def _settle(self, mark: Mark) -> int | None:
+    def _settle(self, mark: ReadMarker) -> int | None:
         """What is to be kept of a room, noted in the book."""
         book = self._books[mark.session]
         positions = [each.position for each in self._counting(book, mark.room)]
@@ -245,7 +247,7 @@ class Positions:
         rows = []
         for _ in range(min(MOST_ROWS, len(self._changed))):
             (session, room), _ = self._changed.popitem(last=False)
-            rows.append(PositionRow(session, room, self._settle(Mark(session, room, 0))))
+            rows.append(PositionRow(session, room, self._settle(ReadMarker(session, room, 0))))
             book = self._books[session]
             book.unwritten -= 1
             if not book.marks:
@@ -264,8 +266,8 @@ class Positions:
             self._log.warn("positions can't be written: {reason}", reason=failure.value)
         self._failing = True
         for row in rows:
-            book = self._books.setdefault(row.session, _Book())
+            book = self._books.setdefault(row.session, _SessionMarkers())
             if row.position is not None:
                 # It may have been forgotten since: then it is to be written as it was.
                 book.kept.setdefault(row.room, row.position)
-            self._change(Mark(row.session, row.room, 0))
+            self._change(ReadMarker(row.session, row.room, 0))

@@ -48,7 +48,7 @@ MOST_NAMED = 500
 
 
 @attrs.define(eq=False, weakref_slot=False)
-class _Fading:
+class _Leaving:
     """Somebody who may be gone soon: she holds nothing in a room, or has said that she leaves.
 
     :param until: she is present until then, in the clock's seconds, even if she holds nothing.
@@ -66,12 +66,12 @@ class _Fading:
     def on_due(self, now: float) -> float | None:
         if now < self.until:
             return self.until - now
-        self.presence.faded(self)
+        self.presence.expired(self)
         return None
 
 
 @attrs.define(eq=False)
-class _Crowd:
+class _RoomPresence:
     """Who is in a room.
 
     :param alone: what the rooms of a session are that is in this one only, as most are.
@@ -81,7 +81,7 @@ class _Crowd:
 
     alone: tuple[str, ...]
     holds: dict[Session, int] = attrs.field(factory=dict)
-    fading: dict[Session, _Fading] = attrs.field(factory=dict)
+    fading: dict[Session, _Leaving] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -114,7 +114,7 @@ class Presence:
         self._reaper: Reaper = engine.reaper
         self._wall_clock = wall_clock
         # Those in which somebody is.
-        self._rooms: dict[str, _Crowd] = {}
+        self._rooms: dict[str, _RoomPresence] = {}
         self._counts: dict[str, _Count] = {}
 
     @property
@@ -164,13 +164,13 @@ class Presence:
         now = self._reaper.seconds()
         self._stay(self._fade(crowd, room, session, now), now, grace)
 
-    def _fade(self, crowd: _Crowd, room: str, session: Session, now: float) -> _Fading:
+    def _fade(self, crowd: _RoomPresence, room: str, session: Session, now: float) -> _Leaving:
         fading = crowd.fading.get(session)
         if fading is None:
-            fading = crowd.fading[session] = _Fading(self, room, session, now)
+            fading = crowd.fading[session] = _Leaving(self, room, session, now)
         return fading
 
-    def _stay(self, fading: _Fading, now: float, grace: float) -> None:
+    def _stay(self, fading: _Leaving, now: float, grace: float) -> None:
         """Let the sweep look at somebody at the latest when she is gone; what makes it later costs
         nothing."""
         fading.until = max(fading.until, now + grace)
@@ -223,7 +223,7 @@ class Presence:
 
     # -- for the sweep
 
-    def faded(self, fading: _Fading) -> None:
+    def expired(self, fading: _Leaving) -> None:
         """Somebody's time is up; she is gone unless she holds something."""
         crowd = self._rooms[fading.room]
         if crowd.holds[fading.session]:
@@ -243,11 +243,11 @@ class Presence:
 
     # -- inside
 
-    def _enter(self, room: str, session: Session, address: str | None, held: int) -> _Crowd:
+    def _enter(self, room: str, session: Session, address: str | None, held: int) -> _RoomPresence:
         """Somebody is in a room and holds so many requests more there."""
         crowd = self._rooms.get(room)
         if crowd is None:
-            crowd = self._rooms[room] = _Crowd((room,))
+            crowd = self._rooms[room] = _RoomPresence((room,))
         if session in crowd.holds:
             crowd.holds[session] += held
         else:

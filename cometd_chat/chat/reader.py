@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.feed import Feed
-from cometd_chat.chat.readership import PAGE_BYTES, PAGE_EVENTS, Readership, View, cut
+from cometd_chat.chat.shared_state import PAGE_BYTES, PAGE_EVENTS, SharedReaderState, View, cut
 from cometd_chat.comet import CometEvent, Reason
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.events import kinds
@@ -144,9 +144,9 @@ async def _before_newest(feed: Feed, paths: Sequence[str], count: int) -> int:
 
 
 class Reader:
-    """One who reads. There are thousands: what all have in common is in `Readership`.
+    """One who reads. There are thousands: what all have in common is in `SharedReaderState`.
 
-    :param readership: of all.
+    :param shared_state: of all.
     :param view: what she reads; she is held in all its contexts.
     :param held: where it goes.
     :param start: where she begins.
@@ -168,7 +168,7 @@ class Reader:
         "_on_end",
         "_one_shot",
         "_position",
-        "_readership",
+        "_shared",
         "_start",
         "_view",
         "address",
@@ -182,7 +182,7 @@ class Reader:
 
     def __init__(
         self,
-        readership: Readership,
+        shared_state: SharedReaderState,
         view: View,
         held: HeldRequest,
         start: Start,
@@ -195,7 +195,7 @@ class Reader:
         client: str | None,
         most: int | None,
     ) -> None:
-        self._readership = readership
+        self._shared = shared_state
         self._view = view
         self._held = held
         self._position = start.position
@@ -218,7 +218,7 @@ class Reader:
         for context in self._view.contexts:
             context.add_handler(self)
         assert self._start is not None
-        self._held.hold(self, self._readership.hello(self._start.shown))
+        self._held.hold(self, self._shared.hello(self._start.shown))
         if not self._catch_up_at_once():
             Deferred.fromCoroutine(self._catch_up()).addErrback(self._failed)
 
@@ -240,7 +240,7 @@ class Reader:
             return self._start.shown
         # Live, she is as far as the log, even where its last events were for other rooms; unless
         # a fan-out is on its way that may not have come to her yet.
-        feed = self._readership.feed
+        feed = self._shared.feed
         if self._live and not feed.engine.delivering:
             self._position = max(self._position, feed.last_id)
         return feed.log.cursor(self._position)
@@ -249,7 +249,7 @@ class Reader:
 
     def _catch_up_at_once(self) -> bool:
         """Go live where one page is enough, as it mostly is; False when there is more."""
-        page = self._readership.page(self._position, self._view)
+        page = self._shared.page(self._position, self._view)
         if page is None or not page[1]:
             return False
         self._go_live(page[0])
@@ -257,7 +257,7 @@ class Reader:
 
     async def _catch_up(self) -> None:
         while not self._ended:
-            found = self._readership.page(self._position, self._view)
+            found = self._shared.page(self._position, self._view)
             batch, is_all = await self._older_page() if found is None else found
             if is_all and not self._ended:
                 # Nothing waited since the tail was read: this is all there is, and whatever
@@ -271,7 +271,7 @@ class Reader:
 
     async def _older_page(self) -> tuple[Batch | None, bool]:
         """The next page of what is no longer in the tail, which is never all."""
-        feed = self._readership.feed
+        feed = self._shared.feed
         floor = feed.tail.floor
         records = await feed.read(
             self._view.paths, after=self._position, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES
@@ -288,7 +288,7 @@ class Reader:
             self._start = None
         if rest is not None or self._start is not None or self._at_once:
             self._send(rest, self._held.replay)
-        self._position = max(self._position, self._readership.feed.last_id)
+        self._position = max(self._position, self._shared.feed.last_id)
 
     def _send(self, batch: Batch | None, write: Callable[[Batch], None]) -> None:
         if batch is not None and batch.kept:
@@ -307,7 +307,7 @@ class Reader:
     def _finish(self, batch: Batch | None) -> None:
         """The last events, with where to go on."""
         if self._end(expired=False):
-            self._held.end(self._readership.last_words(batch, self.cursor))
+            self._held.end(self._shared.poll_response(batch, self.cursor))
 
     # -- CometHandler
 
@@ -324,7 +324,7 @@ class Reader:
         """
         if not self._live:
             return
-        shared = self._readership
+        shared = self._shared
         batch = shared.last_batch if told is shared.told else shared.batch(told)
         # A batch of which nothing is kept has 0 for its first id.
         if batch.first_id <= self._position or self._one_shot:
@@ -338,7 +338,7 @@ class Reader:
     def _send_part(self, batch: Batch) -> None:
         """Send what she may have in part, or what is not kept, or the answer to a poll."""
         rest = batch.after(self._position)
-        if rest is None or (not rest.kept and self._held.strained):
+        if rest is None or (not rest.kept and self._held.congested):
             return
         if self._one_shot:
             # What doesn't fit is not lost: the cursor of the answer is that of its last event.
@@ -356,7 +356,7 @@ class Reader:
         expired = event.attachment is Reason.EXPIRED
         if self._end(expired=expired):
             if self._one_shot:
-                self._held.end(self._readership.last_words(None, self.cursor))
+                self._held.end(self._shared.poll_response(None, self.cursor))
             else:
                 self._held.cut()
 
@@ -367,7 +367,7 @@ class Reader:
         cursor = self.cursor
         self._end(expired=False)
         if event.attachment is Reason.SHUTDOWN:
-            self._held.end(Batch([kinds.reopen(cursor, self._readership.delay())]))
+            self._held.end(Batch([kinds.reopen(cursor, self._shared.delay())]))
         elif event.attachment is Reason.UNREGISTERED:
             self._held.end(Batch([kinds.bye("the room is gone")]))
         else:
@@ -379,15 +379,15 @@ class Reader:
         """Something came from her, or her TCP took something."""
         self._view.contexts[0].touch(self, at)
 
-    def on_silence(self) -> Batch:
+    def make_heartbeat(self) -> Batch:
         """The heartbeat."""
-        return self._readership.heartbeat(self.cursor)
+        return self._shared.heartbeat(self.cursor)
 
-    def on_worn(self) -> None:
+    def on_rotate(self) -> None:
         """Her stream has grown long enough: the next one goes on from here."""
         self.close(kinds.reopen(self.cursor, 0))
 
-    def on_overdue(self) -> None:
+    def on_timeout(self) -> None:
         """Her poll was held for as long as it may be."""
         self._finish(None)
 
@@ -415,7 +415,7 @@ class Reader:
         if not self._ended:
             self._held.send(Batch([event]))
 
-    def tell_again(self, event: Event) -> None:
+    def replay_event(self, event: Event) -> None:
         """Something that she may have been told before; nothing happens when it is yet to come.
 
         Its cursor is where she is now: with that of its own she would be told all since then anew.
@@ -451,7 +451,7 @@ class Reader:
             context.remove_handler(self)
         if self._awaited:
             self._tell_reached()
-        self._readership.ended(self)
+        self._shared.ended(self)
         self._on_end(self, expired)
         return True
 
@@ -459,7 +459,7 @@ class Reader:
         cursor = self.cursor
         if failure.check(StorageUnavailable):
             self._log.warn("a reader waits for the log: {reason}", reason=failure.value)
-            self.close(kinds.reopen(cursor, STORAGE_DELAY + self._readership.delay()))
+            self.close(kinds.reopen(cursor, STORAGE_DELAY + self._shared.delay()))
         elif self._end(expired=False):
             self._log.failure("a reader could not be brought up to date", failure)
             self._held.cut()

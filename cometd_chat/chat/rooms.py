@@ -17,7 +17,7 @@ from collections.abc import Callable
 import attrs
 
 from cometd_chat.chat import names
-from cometd_chat.chat.readership import View
+from cometd_chat.chat.shared_state import View
 from cometd_chat.comet import CometContext, CometEngine
 from cometd_chat.errors import FieldError, InvalidRequest, RoomExists, RoomNotFound, TooMany
 from cometd_chat.events.kinds import path_of

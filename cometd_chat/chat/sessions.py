@@ -74,8 +74,8 @@ class Session:
     :param name_looks: the same for how it looks; mostly it is the same object.
     :param seen_at: when she last asked for something, in the clock's seconds.
     :param readers: what she holds, the oldest first.
-    :param home: whose sweep looks after her name; None for one that is brief.
-    :param passing: its name is free as soon as it holds nothing; its token is kept all the same.
+    :param home: whose sweep looks after her name; None for one that is ephemeral.
+    :param transient: its name is free as soon as it holds nothing; its token is kept all the same.
     :param present: names of the rooms that it is in; `Presence` keeps them.
     :param address: where it was started from, as long as it counts there; see `Limits.hold`.
     """
@@ -89,7 +89,7 @@ class Session:
     expires_at: float
     seen_at: float
     home: Sessions | None
-    passing: bool = False
+    transient: bool = False
     present: tuple[str, ...] = ()
     address: str | None = None
     ended: bool = False
@@ -102,7 +102,7 @@ class Session:
         return self.key.hex()
 
     @property
-    def brief(self) -> bool:
+    def ephemeral(self) -> bool:
         """It lives only as long as one request, and is not kept."""
         return self.home is None
 
@@ -172,7 +172,7 @@ class Sessions:
         for session in list(self._by_token.values()):
             if session.readers:
                 self.extend(session)  # Whoever holds something uses it.
-            elif session.expires_at <= today and not session.brief:
+            elif session.expires_at <= today and not session.ephemeral:
                 session.ended = True
                 self._forget(session)
         self._drop_expired(today)
@@ -183,12 +183,12 @@ class Sessions:
         dropping.addErrback(lambda failure: self._log.failure("expired sessions stay", failure))
 
     async def start_guest(
-        self, name: str, *, brief: bool = False, passing: bool = False
+        self, name: str, *, ephemeral: bool = False, transient: bool = False
     ) -> tuple[Session, str]:
         """A new session under a name, and its token.
 
-        :param brief: it lives as long as one request and is not kept.
-        :param passing: its name is free as soon as it holds nothing; see `free_name`.
+        :param ephemeral: it lives as long as one request and is not kept.
+        :param transient: its name is free as soon as it holds nothing; see `free_name`.
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.
         """
@@ -199,20 +199,20 @@ class Sessions:
             id=self._random_bytes(12).hex(),
             token_hash=_hash(token),
             name=name,
-            name_key=None if passing else keys.folded,
+            name_key=None if transient else keys.folded,
             role=GUEST,
             created_at=int(self._wall_clock() * 1000),
             expires_at=int((self._lasting.seconds() + TOKEN_LIFETIME) * 1000),
-            name_looks=None if passing else keys.looks,
+            name_looks=None if transient else keys.looks,
         )
         session = self._session(row)
         session.name_key, session.name_looks = keys
-        session.passing = passing
-        if brief:
+        session.transient = transient
+        if ephemeral:
             session.home = None
         # Remembered before it is kept, so that two who ask for a name at once don't both get it.
         self._remember(session)
-        if not brief:
+        if not ephemeral:
             try:
                 await self._directory.add_session(row)
             except BaseException:
@@ -241,7 +241,7 @@ class Sessions:
         if session.expires_at <= self._lasting.seconds():
             await self.end(session)
             raise InvalidToken("That session is over: log in again.")
-        session.seen_at = self._reaper.moment()
+        session.seen_at = self._reaper.coarse_now()
         return session
 
     def use_again(self, session: Session) -> bool:
@@ -250,9 +250,9 @@ class Sessions:
         now = self._lasting.seconds()
         if session.ended or session.name_key is None or session.expires_at <= now:
             return False
-        if now + TOKEN_LIFETIME - session.expires_at >= _EXTEND_AFTER and not session.brief:
+        if now + TOKEN_LIFETIME - session.expires_at >= _EXTEND_AFTER and not session.ephemeral:
             return False
-        session.seen_at = self._reaper.moment()
+        session.seen_at = self._reaper.coarse_now()
         return True
 
     async def _load(self, token_hash: bytes) -> Session:
@@ -295,7 +295,7 @@ class Sessions:
         :returns: False when that was done lately, and it isn't worth writing down again.
         """
         expires_at = self._lasting.seconds() + TOKEN_LIFETIME
-        if session.brief or expires_at - session.expires_at < _EXTEND_AFTER:
+        if session.ephemeral or expires_at - session.expires_at < _EXTEND_AFTER:
             return False
         session.expires_at = expires_at
         extending = self._directory.extend_session(session.id, int(expires_at * 1000))
@@ -324,13 +324,13 @@ class Sessions:
             self._by_key[key] = session
         token_hash = None if token is None or name == session.name else _hash(token)
         try:
-            if not session.brief:
-                passing = session.passing
+            if not session.ephemeral:
+                transient = session.transient
                 await self._directory.rename_session(
                     session.id,
                     name,
-                    None if passing else keys.folded,
-                    None if passing else keys.looks,
+                    None if transient else keys.folded,
+                    None if transient else keys.looks,
                     token_hash,
                 )
         except BaseException:
@@ -359,7 +359,7 @@ class Sessions:
 
         :raises StorageUnavailable: it goes on.
         """
-        if not session.brief:
+        if not session.ephemeral:
             # First of all: were it forgotten and still kept, its token would bring it back. And a
             # new name that is on its way comes to its end before the session does.
             await self._directory.end_session(session.id)
@@ -380,7 +380,7 @@ class Sessions:
             ),
             role=row.role,
             expires_at=row.expires_at / 1000,
-            seen_at=self._reaper.moment(),
+            seen_at=self._reaper.coarse_now(),
             home=self,
         )
 
@@ -388,7 +388,7 @@ class Sessions:
         self._by_token[session.known_by] = session
         for key in _claims(session):
             self._by_key[key] = session
-        if not session.brief:
+        if not session.ephemeral:
             self._reaper.schedule(session, self._guest_timeout)
 
     def _forget(self, session: Session) -> None:
@@ -421,12 +421,12 @@ class Sessions:
         if session.name_key is None:
             return
         session.name_key = session.name_looks = None
-        if not session.passing:
+        if not session.transient:
             freeing = self._directory.free_name(session.id)
             freeing.addErrback(lambda failure: self._log.failure("a name stays taken", failure))
 
 
-def refuse_voiceless(session: Session) -> None:
+def require_active(session: Session) -> None:
     """Refuse somebody who can't speak, though she could when her request came in.
 
     :raises InvalidToken: her session has ended.
@@ -441,7 +441,7 @@ def refuse_voiceless(session: Session) -> None:
         )
 
 
-def refuse_replaced(session: Session, token: bytes) -> None:
+def require_current_token(session: Session, token: bytes) -> None:
     """Refuse somebody whose token was good when her request came in, and has been replaced since.
 
     :param token: what it was known by then, see `Session.known_by`.

@@ -296,7 +296,7 @@ class CometEngine:
         if registration is None:
             return
         if at is None:
-            registration.last_progress = self.reaper.moment()
+            registration.last_progress = self.reaper.coarse_now()
         elif at > registration.last_progress:
             registration.last_progress = at
 
@@ -459,7 +459,7 @@ class CometEngine:
                 reader=cast(ReadHandler, handler) if hasattr(handler, "on_read") else None,
                 batcher=cast(BatchHandler, handler) if getattr(handler, "on_batch", None) else None,
                 contexts=context._alone,
-                last_progress=self.reaper.moment(),
+                last_progress=self.reaper.coarse_now(),
             )
         elif context in registration.contexts:
             return
@@ -580,7 +580,7 @@ class CometEngine:
             self._drop(registration, handler, events[-1])
 
     def _read(self, registration: _Registration, handler: CometHandler, event: CometEvent) -> None:
-        registration.last_progress = self.reaper.moment()
+        registration.last_progress = self.reaper.coarse_now()
         if registration.reader is None:
             self._tell(registration, handler, [event])
             return

@@ -19,7 +19,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-#: Seconds for which `Reaper.moment` gives the same number.
+#: Seconds for which `Reaper.coarse_now` gives the same number.
 STEP = 0.01
 
 #: Seconds by which `Reaper.past_moment` may be late, and how many of them it keeps.
@@ -105,7 +105,7 @@ class Reaper:
         """The time by the reaper's clock, which is that of `Due.on_due`."""
         return self._clock.seconds()
 
-    def moment(self) -> float:
+    def coarse_now(self) -> float:
         """The same, up to `STEP` ago: for noting when something was.
 
         Who asks within a step is given the same object, so that thousands who come at once, or are
@@ -121,7 +121,7 @@ class Reaper:
 
         Who asks for about the same moments one after the other is given the same objects, too.
         """
-        now = self.moment()
+        now = self.coarse_now()
         if seconds_ago < PAST_STEP:
             return now
         step = ceil((now - seconds_ago) / PAST_STEP)

@@ -27,9 +27,9 @@ class Slices:
     :param seconds: the time.
     """
 
-    def __init__(self, seconds: Callable[[], float], soon: Soon) -> None:
+    def __init__(self, seconds: Callable[[], float], call_soon: Soon) -> None:
         self._seconds = seconds
-        self._soon = soon
+        self._call_soon = call_soon
 
     def walk(self, steps: Iterator[object], done: Callable[[], None] = lambda: None) -> None:
         """Take the steps of some work, the first slice of them at once.
@@ -39,6 +39,6 @@ class Slices:
         until = self._seconds() + SLICE
         for count, _ in enumerate(steps, 1):
             if count % _CLOCK_EVERY == 0 and self._seconds() >= until:
-                self._soon(lambda: self.walk(steps, done))
+                self._call_soon(lambda: self.walk(steps, done))
                 return
         done()

@@ -22,7 +22,7 @@ import gc
 THRESHOLDS = (20_000, 20, 10)
 
 
-class RareCollections:
+class GcTuning:
     """Sets the collector, and sets it back."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """What any service here is made of: parts that start in order, stop in reverse, or say why not.
 
-What it is: `OrderedServices`, `Daemon` and `Lifetime`, and the one exception.
+What it is: `OrderedServices`, `Daemon` and `FunctionService`, and the one exception.
 
 What it may know: Twisted's services. Not what the parts do.
 
@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cometd_chat.daemon.settings import print_sentence
+from cometd_chat.daemon.settings import print_error
 from cometd_chat.errors import ChatError
 
 #: Seconds that a part may take to stop before the next one has its turn.
@@ -34,7 +34,7 @@ class CannotStart(Exception):
     """The daemon can't run here; the text says why and what to do about it."""
 
 
-class Lifetime(Service):
+class FunctionService(Service):
     """A part that begins and ends, as a service.
 
     :param begin: called before the reactor runs.
@@ -140,6 +140,6 @@ def tell_without_traceback(
 ) -> None:
     """A ``sys.excepthook`` that gives a CannotStart one line on the real stderr."""
     if isinstance(error, CannotStart):
-        print_sentence(str(error))
+        print_error(str(error))
     else:
         otherwise(kind, error, traceback)

@@ -431,7 +431,7 @@ class Options(UsageOptions):
         try:
             super().parseOptions(options)
         except UsageError as error:
-            print_sentence(_mend_getopt(str(error)))
+            print_error(_mend_getopt(str(error)))
             raise SystemExit(1) from None
 
     def postOptions(self) -> None:
@@ -501,7 +501,7 @@ def _mend_getopt(message: str) -> str:
     return message
 
 
-def print_sentence(sentence: str) -> None:
+def print_error(sentence: str) -> None:
     """One line on the real stderr: under twistd ``sys.stderr`` may be the log."""
     if sys.__stderr__ is not None:
         print(f"comet-chat: {' '.join(sentence.split())}", file=sys.__stderr__, flush=True)

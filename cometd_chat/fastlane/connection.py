@@ -84,7 +84,7 @@ class LaneFront(Protocol):
         """Set what the answer to an error has, and give its body."""
 
 
-class GeneralWay(Protocol):
+class SlowPathFactory(Protocol):
     """What takes all that the lane doesn't; see `http.ChatSite`."""
 
     def build_channel(self) -> Any:
@@ -123,7 +123,7 @@ class Lane:
         self.memory = memory
         self.direct_write = direct_write
         self.timeout = timeout
-        self.general: GeneralWay
+        self.general: SlowPathFactory
         self._wall_clock = wall_clock
         self._date = (0, b"")
         self._found: dict[tuple[bytes, bytes], Found] = {}

@@ -110,7 +110,7 @@ class LaneRequest:
         self.method = method
         self.path = path
         #: When it came, for the access log; one object for all of the same moment.
-        self.began = connection.lane.reaper.moment()
+        self.began = connection.lane.reaper.coarse_now()
         # All that was asked; None once a stream has begun.
         self._asked: PlainRequest | None = plain
         self._cookies: dict[bytes, bytes] | None = None

@@ -46,16 +46,16 @@ class _Subscribed:
 class MemberSource:
     """Who is in rooms.
 
-    :param soon: calls something after the reactor's current turn.
+    :param call_soon: calls something after the reactor's current turn.
     """
 
     tree = "/members/*"
 
-    def __init__(self, chat: Chat, soon: Soon) -> None:
+    def __init__(self, chat: Chat, call_soon: Soon) -> None:
         #: Given by whoever joins the parts.
         self.server: BayeuxServer
         self._chat = chat
-        self._slices = Slices(chat.feed.engine.reaper.seconds, soon)
+        self._slices = Slices(chat.feed.engine.reaper.seconds, call_soon)
         # Once for each pattern of hers that matches: a session that is told twice is told once.
         self._by_room: dict[str | None, dict[Session, set[str]]] = {}
         # The same by session and pattern. Who subscribes anew is another one, see `_tell_there`.

@@ -23,7 +23,7 @@ from cometd_chat.bayeux.session import Session
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.limits import HANDSHAKES, MESSAGES, TEXT
 from cometd_chat.chat.sessions import Session as Person
-from cometd_chat.chat.sessions import refuse_voiceless
+from cometd_chat.chat.sessions import require_active
 from cometd_chat.errors import InvalidToken, NameTaken
 from cometd_chat.events.event import Event
 
@@ -117,7 +117,7 @@ class ChatPolicy:
         visitor = visitor_of(session)
         client = self._clients[session] = _Client(session)
         self._chat.hold(visitor.person, client)
-        if visitor.person.passing and visitor.browser is not None:
+        if visitor.person.transient and visitor.browser is not None:
             client.key = (visitor.browser, visitor.person.name)
             self._guests[client.key] = visitor.person
 
@@ -138,7 +138,7 @@ class ChatPolicy:
         person, token = await self._known(said, peer)
         if person is None:
             person, token = await self._guest(said, peer)
-        refuse_voiceless(person)
+        require_active(person)
         shown: dict[str, Any] = {"name": person.name, "role": person.role}
         if token is not None:
             shown["token"] = token
@@ -185,20 +185,20 @@ class ChatPolicy:
         return f"guest-{self._random_bytes(3).hex()}"
 
     async def _log_in(self, name: str, peer: Peer) -> tuple[Person, str]:
-        return await self._chat.log_in(name, peer.address, passing=True)
+        return await self._chat.log_in(name, peer.address, transient=True)
 
     async def may_create(self, session: Session, channel: str) -> None:
         """See `Policy.may_create`: whoever has a name."""
-        refuse_voiceless(visitor_of(session).person)
+        require_active(visitor_of(session).person)
 
     async def may_subscribe(self, session: Session, pattern: str) -> None:
         """See `Policy.may_subscribe`: whoever has a name."""
-        refuse_voiceless(visitor_of(session).person)
+        require_active(visitor_of(session).person)
 
     async def may_publish(self, session: Session, message: Message) -> None:
         """See `Policy.may_publish`: as much as she may say in rooms, where the chat counts it."""
         visitor = visitor_of(session)
-        refuse_voiceless(visitor.person)
+        require_active(visitor.person)
         if not message["channel"].startswith("/chat/"):
             amounts = [(MESSAGES, 1), (TEXT, _size(message))]
             self._chat.limits.take_all(amounts, session=visitor.person.id, address=visitor.address)

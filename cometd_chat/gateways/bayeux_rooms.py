@@ -28,10 +28,10 @@ from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.bayeux.session import Session
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.positions import Mark
+from cometd_chat.chat.positions import ReadMarker
 from cometd_chat.chat.reader import STORAGE_DELAY, far_behind
-from cometd_chat.chat.readership import PAGE_BYTES
 from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.shared_state import PAGE_BYTES
 from cometd_chat.comet import CometEvent
 from cometd_chat.comet.slices import Slices, Soon
 from cometd_chat.errors import InvalidRequest, RoomNotFound, StorageUnavailable
@@ -91,7 +91,7 @@ class _Place:
     :param live: what is said from now is fed at once.
     """
 
-    mark: Mark
+    mark: ReadMarker
     position: int
     missing: Count | None = None
     patterns: set[str] = attrs.field(factory=set)
@@ -124,14 +124,14 @@ class _Reader:
 class RoomSource:
     """What is said in rooms.
 
-    :param soon: calls something after the reactor's current turn.
+    :param call_soon: calls something after the reactor's current turn.
     """
 
     _log = Logger()
 
     tree = "/chat/*"
 
-    def __init__(self, chat: Chat, soon: Soon) -> None:
+    def __init__(self, chat: Chat, call_soon: Soon) -> None:
         #: Given by whoever joins the parts, like `tell_members`.
         self.server: BayeuxServer
         #: Tells what is not kept, who comes and goes, to one after the other.
@@ -139,7 +139,7 @@ class RoomSource:
         self._chat = chat
         self._feed = chat.feed
         self._reaper = chat.feed.engine.reaper
-        self._slices = Slices(self._reaper.seconds, soon)
+        self._slices = Slices(self._reaper.seconds, call_soon)
         self._readers: dict[Session, _Reader] = {}
         self._by_path: dict[str, dict[_Reader, None]] = {}
         self._made: OrderedDict[int, EventMessage | None] = OrderedDict()
@@ -235,7 +235,7 @@ class RoomSource:
 
     # -- places
 
-    async def _placed(self, mark: Mark, key: str) -> _Place:
+    async def _placed(self, mark: ReadMarker, key: str) -> _Place:
         """The place of a mark: after it, or among the newest when it is too far behind."""
         if self._feed.last_id - mark.position <= self._feed.max_behind:
             return _Place(mark, mark.position)

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.reader import Reader
 from cometd_chat.chat.rooms import Room
-from cometd_chat.chat.sessions import Session, refuse_replaced
+from cometd_chat.chat.sessions import Session, require_current_token
 from cometd_chat.errors import ChatError, InvalidRequest, NoSession
 from cometd_chat.events import kinds
 from cometd_chat.transports.body import without_mark
@@ -42,13 +42,13 @@ _WAITING = 300
 
 
 @attrs.frozen
-class _Said:
+class _PendingPost:
     room: object
     text: object
     client_id: object
 
 
-class Talk:
+class InboundPoster:
     """What one session says through one held request.
 
     :param session: who; None for somebody who may only read.
@@ -75,7 +75,7 @@ class Talk:
         self._first = rooms[0].name
         self._reader = reader
         self._source = source
-        self._waiting: deque[_Said | ChatError] = deque()
+        self._waiting: deque[_PendingPost | ChatError] = deque()
         #: Bytes of what waits, as Python holds it.
         self.held = 0
         self._posting = False
@@ -88,7 +88,7 @@ class Talk:
     def line_received(self, line: str) -> None:
         """A line for the first room."""
         self._reader.on_progress()
-        self._add(_Said(self._first, line, None))
+        self._add(_PendingPost(self._first, line, None))
 
     def line_refused(self, why: str) -> None:
         """Something that isn't even a line."""
@@ -112,11 +112,13 @@ class Talk:
             self._add(InvalidRequest('Send {"type": "message", "room": "...", "text": "..."}.'))
             return
         parts = (fields.get("room", self._first), fields.get("text"), fields.get("client_id"))
-        self._add(_Said(*(each if isinstance(each, str | None) else _NO_STRING for each in parts)))
+        self._add(
+            _PendingPost(*(each if isinstance(each, str | None) else _NO_STRING for each in parts))
+        )
 
     # -- posting
 
-    def _add(self, said: _Said | ChatError) -> None:
+    def _add(self, said: _PendingPost | ChatError) -> None:
         self._waiting.append(said)
         self.held += _size(said)
         if self._is_full():
@@ -150,14 +152,14 @@ class Talk:
             await self._reader.reached(self._last_id)
             self._reader.finish()
 
-    async def _post(self, said: _Said) -> None:
+    async def _post(self, said: _PendingPost) -> None:
         try:
             room = self._rooms.get(said.room) if isinstance(said.room, str) else None
             if room is None:
                 raise InvalidRequest("Only rooms that this stream reads can be written to.")
             if self._session is None:
                 raise NoSession("Log in first, and open this stream with the session's token.")
-            refuse_replaced(self._session, self._token)
+            require_current_token(self._session, self._token)
             event, repeated = await self._chat.say(
                 self._session, room, said.text, said.client_id, address=self._reader.address
             )
@@ -171,7 +173,7 @@ class Talk:
         self._last_id = event.id or 0
         if repeated:
             # It won't come by itself, unless it is in her backlog.
-            self._reader.tell_again(event)
+            self._reader.replay_event(event)
 
     def _tell(self, error: ChatError, client_id: object) -> None:
         self._refused(error)
@@ -180,7 +182,7 @@ class Talk:
         self._reader.tell(kinds.error(error.status, why, shown))
 
 
-def _size(said: _Said | ChatError) -> int:
+def _size(said: _PendingPost | ChatError) -> int:
     """Bytes of something that waits, as Python holds it."""
     if isinstance(said, ChatError):
         return _WAITING

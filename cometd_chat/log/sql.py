@@ -207,11 +207,11 @@ class SqlEventLog:
         self._measure()
 
     def append_batch(
-        self, connection: Connection, drafts: Sequence[Draft], *, doubtful: bool
+        self, connection: Connection, drafts: Sequence[Draft], *, outcome_unknown: bool
     ) -> Appended:
         """Store drafts; called in the writer's thread."""
         last = self._last(connection)
-        lost = self._after(connection, self._last_id) if doubtful else []
+        lost = self._after(connection, self._last_id) if outcome_unknown else []
         full = self._measure().full
         # Repeats are rare. That there is one is found by the index, and only then looked for.
         known = self._known(connection, drafts) if full else {}

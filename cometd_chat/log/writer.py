@@ -56,11 +56,11 @@ class Appender(Protocol):
         """Look up what is stored; called once, before anything else, in a transaction."""
 
     def append_batch(
-        self, connection: Connection, drafts: Sequence[Draft], *, doubtful: bool
+        self, connection: Connection, drafts: Sequence[Draft], *, outcome_unknown: bool
     ) -> Appended:
         """Store drafts; called in the writer's thread, inside its transaction.
 
-        :param doubtful: the commit before this one failed, and may have come through all the
+        :param outcome_unknown: the commit before this one failed, and may have come through all the
             same: look whether there are records which nobody was told of.
         """
 
@@ -117,7 +117,7 @@ class Writer:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         # These two belong to the thread.
         self._connection: Connection | None = None
-        self._doubtful = False
+        self._outcome_unknown = False
         # A daemon thread: a start that fails after this one must not keep the process alive.
         self._thread = Thread(target=self._run, name="comet-chat-writer", daemon=True)
 
@@ -208,9 +208,9 @@ class Writer:
                 self._connection = self._connect()
             connection = self._connection
             with connection.begin():
-                if drafts or self._doubtful:
+                if drafts or self._outcome_unknown:
                     appended = self._appender.append_batch(
-                        connection, drafts, doubtful=self._doubtful
+                        connection, drafts, outcome_unknown=self._outcome_unknown
                     )
                 results = [_run_change(connection, job.change) for job in writes]
                 answers = [
@@ -219,11 +219,11 @@ class Writer:
                 ]
         except Exception as error:
             # Whatever it was: what the file holds now is looked up by the next batch.
-            self._doubtful = True
+            self._outcome_unknown = True
             self._drop_connection()
             self._reactor.callFromThread(self._fail, batch, error)
         else:
-            self._doubtful = False
+            self._outcome_unknown = False
             self._reactor.callFromThread(self._answer, appended.fresh, answers)
 
     def _drop_connection(self) -> None:

@@ -54,8 +54,8 @@ class LineListener(Protocol):
 class IncomingBody(Intake):
     """The body of one request. For its parameters see `Intake`."""
 
-    def __init__(self, transport: Any, soon: Callable[[Callable[[], None]], object]) -> None:
-        super().__init__(transport, soon)
+    def __init__(self, transport: Any, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        super().__init__(transport, call_soon)
         self._listener: LineListener | None = None
         self._buffer = bytearray()
         # Where a line end may be: what stands before has been looked through.

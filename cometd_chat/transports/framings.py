@@ -67,7 +67,7 @@ class Framing(Protocol):
         """What stands after the last event."""
 
 
-class EachAlone(ABC):
+class PerEventFraming(ABC):
     """A framing in which a batch is its events one after the other."""
 
     one_shot = False
@@ -96,7 +96,7 @@ class EachAlone(ABC):
         return framed
 
 
-class Frame(EachAlone):
+class Frame(PerEventFraming):
     """The forever frame: a page that never finishes, made of scripts that call its parent.
 
     :param nonce: the one random value by which its Content-Security-Policy knows our scripts.
@@ -154,7 +154,7 @@ def for_script(json: bytes) -> bytes:
     )
 
 
-class JsonLines(EachAlone):
+class JsonLines(PerEventFraming):
     """HTTP streaming: an event a line (NDJSON).
 
     :param transport: ``stream``, or ``duplex`` where the request's body is read meanwhile.
@@ -169,7 +169,7 @@ class JsonLines(EachAlone):
         return event.json + b"\n"
 
 
-class ServerSentEvents(EachAlone):
+class ServerSentEvents(PerEventFraming):
     """``text/event-stream`` (HTML, section 9.2).
 
     JSON has no raw line ends, so an event's data is always one line.
@@ -199,7 +199,7 @@ class ServerSentEvents(EachAlone):
         return b"%s%sdata: %s\n\n" % (id, name, event.json)
 
 
-class Multipart(EachAlone):
+class Multipart(PerEventFraming):
     """Server push: each event a part that replaces the one before (RFC 2046, section 5.1).
 
     The next boundary follows each part at once: until it comes, a part is not known to be whole.
@@ -289,7 +289,7 @@ _ZERO_WIDTH_SPACE = "\u200b".encode()
 _NO_WIDTH = _ZERO_WIDTH_SPACE * -(-FIRST_BYTES // len(_ZERO_WIDTH_SPACE)) + b"\n"
 
 
-class Text(EachAlone):
+class Text(PerEventFraming):
     """Lines for people, made for ``curl -N``.
 
     :param rooms: whether to say which room an event is from.

@@ -25,7 +25,7 @@ from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.framings import Framing
 from cometd_chat.transports.receipt import Receipt
-from cometd_chat.transports.stats import Ledger
+from cometd_chat.transports.stats import TransportStats
 
 #: Seconds that a reader may be over its budget without its TCP acknowledging anything.
 STALLED_AFTER = 2.0
@@ -34,7 +34,7 @@ STALLED_AFTER = 2.0
 PACE = 0.05
 
 #: A reader this many times over its budget is cut at once.
-HOPELESS = 4
+HARD_LIMIT_FACTOR = 4
 
 
 class HeldListener(Protocol):
@@ -46,13 +46,13 @@ class HeldListener(Protocol):
         :param at: when it last did, in the reaper's seconds.
         """
 
-    def on_silence(self) -> Batch:
+    def make_heartbeat(self) -> Batch:
         """Nothing was written for a heartbeat: the heartbeat that says how far the stream is."""
 
-    def on_worn(self) -> None:
+    def on_rotate(self) -> None:
         """The stream has grown as long as one response should: end it, and let another begin."""
 
-    def on_overdue(self) -> None:
+    def on_timeout(self) -> None:
         """A poll has been held for as long as it asked for: answer it."""
 
     def on_lost(self) -> None:
@@ -151,12 +151,12 @@ class HeldRequest(Protocol):
         """Fires when the peer has taken what was written, or is gone."""
 
     @property
-    def strained(self) -> bool:
+    def congested(self) -> bool:
         """Whether the peer is so far behind that only what is kept should be sent."""
 
 
 @attrs.frozen
-class Wear:
+class RotationLimits:
     """How long one response should grow, for clients whose memory grows with it.
 
     :param events: so many events,
@@ -168,7 +168,7 @@ class Wear:
 
 
 @attrs.frozen
-class Manner:
+class HoldPolicy:
     """How requests are held at a transport; one object for all of them.
 
     :param heartbeat: seconds of silence after which a heartbeat is written.
@@ -177,28 +177,28 @@ class Manner:
     """
 
     reaper: Reaper
-    ledger: Ledger
+    stats: TransportStats
     heartbeat: float
     budget: int
-    wear: Wear | None = None
+    wear: RotationLimits | None = None
     #: The bound over all that is held.
     memory: MemoryBudget = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         # Frozen is for everybody else; it stands here since it is asked for at each write.
-        object.__setattr__(self, "memory", self.ledger.memory)
+        object.__setattr__(self, "memory", self.stats.memory)
 
 
 class _Held(ABC):
     """What streams and polls have in common: they begin, end once, and are told of a lost peer."""
 
-    __slots__ = ("_counts", "_framing", "_listener", "_manner", "_request", "due_bucket")
+    __slots__ = ("_counts", "_framing", "_hold_policy", "_listener", "_request", "due_bucket")
 
-    def __init__(self, request: HoldableRequest, framing: Framing, manner: Manner) -> None:
+    def __init__(self, request: HoldableRequest, framing: Framing, hold_policy: HoldPolicy) -> None:
         self._request = request
         self._framing = framing
-        self._manner = manner
-        self._counts = manner.ledger.transport(framing.transport)
+        self._hold_policy = hold_policy
+        self._counts = hold_policy.stats.transport(framing.transport)
         # There is one from the beginning to the end.
         self._listener: HeldListener | None = None
         self.due_bucket = 0
@@ -224,7 +224,7 @@ class _Held(ABC):
         listener, self._listener = self._listener, None
         if listener is None:
             return False
-        self._manner.reaper.cancel(self)
+        self._hold_policy.reaper.cancel(self)
         self._counts.held -= 1
         if told:
             listener.on_lost()
@@ -248,15 +248,15 @@ class HeldPoll(_Held):
     __slots__ = ("_wait",)
 
     def __init__(
-        self, request: HoldableRequest, framing: Framing, manner: Manner, *, wait: float
+        self, request: HoldableRequest, framing: Framing, hold_policy: HoldPolicy, *, wait: float
     ) -> None:
-        super().__init__(request, framing, manner)
+        super().__init__(request, framing, hold_policy)
         self._wait = wait
 
     def hold(self, listener: HeldListener, hello: Batch) -> None:
         """Wait. (A poll's answer says where it stands by itself: it has no use for `hello`.)"""
         self._begin(listener)
-        self._manner.reaper.schedule(self, self._wait)
+        self._hold_policy.reaper.schedule(self, self._wait)
 
     def send(self, batch: Batch) -> None:
         self.end(batch)
@@ -283,12 +283,12 @@ class HeldPoll(_Held):
         return succeed(None)
 
     @property
-    def strained(self) -> bool:
+    def congested(self) -> bool:
         return False
 
     def on_due(self, now: float) -> float | None:
         if self._listener is not None:
-            self._listener.on_overdue()
+            self._listener.on_timeout()
         return None
 
 
@@ -296,7 +296,7 @@ class HeldPoll(_Held):
 class HeldStream(_Held):
     """A response without an end, with a heartbeat and a bound on how far its reader is behind.
 
-    There are thousands: what is the same for all is in their `Manner`.
+    There are thousands: what is the same for all is in their `HoldPolicy`.
     """
 
     __slots__ = (
@@ -311,8 +311,8 @@ class HeldStream(_Held):
         "_written_at",
     )
 
-    def __init__(self, request: HoldableRequest, framing: Framing, manner: Manner) -> None:
-        super().__init__(request, framing, manner)
+    def __init__(self, request: HoldableRequest, framing: Framing, hold_policy: HoldPolicy) -> None:
+        super().__init__(request, framing, hold_policy)
         self._direct: Any = None
         self._chunked: Literal[0, 1] = 0
         self._waiting: tuple[Deferred[None], ...] = ()
@@ -322,7 +322,7 @@ class HeldStream(_Held):
         self._unmeasured = 0
         self._replayed = 0
         self._batch = 0
-        self._written_at = self._acknowledged_at = manner.reaper.moment()
+        self._written_at = self._acknowledged_at = hold_policy.reaper.coarse_now()
 
     @property
     def _written(self) -> int:
@@ -333,15 +333,15 @@ class HeldStream(_Held):
 
     def hold(self, listener: HeldListener, hello: Batch) -> None:
         self._begin(listener)
-        manner, request = self._manner, self._request
-        manner.memory.add(self)
+        hold_policy, request = self._hold_policy, self._request
+        hold_policy.memory.add(self)
         # Lines for people say no hello; their head goes out at once all the same.
         first = self._framing.begin() + hello.framed(self._framing)
-        self._account(len(first), manner.reaper.moment())
+        self._account(len(first), hold_policy.reaper.coarse_now())
         request.write(first)
         # Which of a batch's two forms is written, see `Batch.make`.
         self._direct, self._chunked = request.direct, 1 if request.chunked else 0
-        manner.reaper.schedule(self, manner.heartbeat)
+        hold_policy.reaper.schedule(self, hold_policy.heartbeat)
 
     def send(self, batch: Batch) -> None:
         """Write events.
@@ -353,10 +353,10 @@ class HeldStream(_Held):
             return
         made = batch.made.get(self._framing) or batch.make(self._framing)
         size = made[2]
-        manner, counts, direct = self._manner, self._counts, self._direct
+        hold_policy, counts, direct = self._hold_policy, self._counts, self._direct
         now = batch.written_at
         if not now:
-            now = batch.written_at = manner.reaper.seconds()
+            now = batch.written_at = hold_policy.reaper.seconds()
         self._written_at = now
         if not self._unmeasured:
             self._acknowledged_at = now
@@ -364,26 +364,26 @@ class HeldStream(_Held):
         self._unmeasured += size
         counts.bytes_sent += size
         counts.delivered += batch.kept
-        manner.memory.held += size
+        hold_policy.memory.held += size
         if direct is None:
             self._request.write(made[0])
         else:
             twisted_internals.send(direct, made[self._chunked])
-        if self._unmeasured > manner.budget:
+        if self._unmeasured > hold_policy.budget:
             self._judge()
-        if manner.memory.held > manner.memory.trigger:
-            manner.memory.relieve()
-        if manner.wear is not None:
-            self._wear_out(manner.wear, len(batch.events), now)
+        if hold_policy.memory.held > hold_policy.memory.trigger:
+            hold_policy.memory.relieve()
+        if hold_policy.wear is not None:
+            self._grow(hold_policy.wear, len(batch.events), now)
 
     def replay(self, page: Batch) -> None:
         if self._listener is None:
             return
-        now = self._manner.reaper.seconds()
+        now = self._hold_policy.reaper.seconds()
         self._put(page, now)
         self._replayed = self._written
-        if self._manner.wear is not None:
-            self._wear_out(self._manner.wear, len(page.events), now)
+        if self._hold_policy.wear is not None:
+            self._grow(self._hold_policy.wear, len(page.events), now)
 
     def _put(self, batch: Batch, now: float) -> int:
         """Write a batch, and say how many bytes of body it was."""
@@ -407,10 +407,10 @@ class HeldStream(_Held):
             self._acknowledged_at = now
         self._unmeasured += size
         self._counts.bytes_sent += size
-        self._manner.memory.account(size)
+        self._hold_policy.memory.account(size)
 
-    def _wear_out(self, wear: Wear, events: int, now: float) -> None:
-        """So many events more were written. This one doesn't wear; see `WearingStream`."""
+    def _grow(self, wear: RotationLimits, events: int, now: float) -> None:
+        """So many events more were written. This one doesn't wear; see `RotatingStream`."""
 
     def end(self, batch: Batch | None) -> None:
         if not self._detach(told=False):
@@ -431,7 +431,7 @@ class HeldStream(_Held):
     def _detach(self, *, told: bool) -> bool:
         first = super()._detach(told=told)
         if first:
-            self._manner.memory.remove(self, self._unmeasured)
+            self._hold_policy.memory.remove(self, self._unmeasured)
             self._unmeasured = 0
             if told:
                 self._release()
@@ -443,8 +443,8 @@ class HeldStream(_Held):
         return self._listener is None
 
     @property
-    def strained(self) -> bool:
-        half = self._manner.budget // 2
+    def congested(self) -> bool:
+        half = self._hold_policy.budget // 2
         return self._unmeasured > half and self.measure() > half
 
     # -- the pace of a backlog (IPushProducer while there is one, called by the transport's buffer)
@@ -475,10 +475,10 @@ class HeldStream(_Held):
         """
         if not self._waiting:
             return
-        if self._listener is None or self.measure() <= self._manner.budget // 2:
+        if self._listener is None or self.measure() <= self._hold_policy.budget // 2:
             self._release()
         else:
-            self._manner.reaper.schedule(self, PACE)
+            self._hold_policy.reaper.schedule(self, PACE)
 
     def _release(self) -> None:
         waiting, self._waiting = self._waiting, ()
@@ -491,31 +491,31 @@ class HeldStream(_Held):
 
     def on_due(self, now: float) -> float | None:
         """Seconds until the next look; see `Reaper.schedule`."""
-        manner = self._manner
+        hold_policy = self._hold_policy
         if self._request.notice_end():
             # It is told by `lost`; or it has expired, when it can't be.
-            return manner.heartbeat if self._listener is not None else None
+            return hold_policy.heartbeat if self._listener is not None else None
         if self._waiting:
             # A backlog is on its way, as fast as its reader takes it: no budget, no heartbeat.
             self._release_drained()
             if self._listener is None:
                 return None
-            return PACE if self._waiting else manner.heartbeat
+            return PACE if self._waiting else hold_policy.heartbeat
         behind = self.measure()
-        if behind > manner.budget:
+        if behind > hold_policy.budget:
             stalled = now - self._acknowledged_at >= STALLED_AFTER
             if stalled and self._is_over(self._counted(behind)):
                 self.shed(behind)
                 return None
             return STALLED_AFTER
         silence = now - self._written_at
-        if silence < manner.heartbeat:
-            return manner.heartbeat - silence
+        if silence < hold_policy.heartbeat:
+            return hold_policy.heartbeat - silence
         if self._listener is not None:
-            self._put(self._listener.on_silence(), now)
-        if manner.wear is not None:
-            self._wear_out(manner.wear, 0, now)
-        return manner.heartbeat if self._listener is not None else None
+            self._put(self._listener.make_heartbeat(), now)
+        if hold_policy.wear is not None:
+            self._grow(hold_policy.wear, 0, now)
+        return hold_policy.heartbeat if self._listener is not None else None
 
     def look(self) -> None:
         self.measure()
@@ -531,10 +531,10 @@ class HeldStream(_Held):
         # It can be more behind than was written: what frames the body is measured as well.
         self._acknowledged += taken
         self._unmeasured = behind
-        self._manner.memory.account(-taken)
+        self._hold_policy.memory.account(-taken)
         if taken > 0:
-            reaper = self._manner.reaper
-            self._acknowledged_at = reaper.moment()
+            reaper = self._hold_policy.reaper
+            self._acknowledged_at = reaper.coarse_now()
             if self._listener is not None:
                 ago = twisted_internals.acknowledged_ago(transport)
                 self._listener.on_progress(reaper.past_moment(ago))
@@ -548,11 +548,13 @@ class HeldStream(_Held):
         """
         behind = self.measure()
         counted = self._counted(behind)
-        stalled = self._manner.reaper.seconds() - self._acknowledged_at >= STALLED_AFTER
-        if self._is_over(counted) and (stalled or counted > HOPELESS * self._manner.budget):
+        stalled = self._hold_policy.reaper.seconds() - self._acknowledged_at >= STALLED_AFTER
+        if self._is_over(counted) and (
+            stalled or counted > HARD_LIMIT_FACTOR * self._hold_policy.budget
+        ):
             self.shed(behind)
-        elif behind > self._manner.budget:
-            self._manner.reaper.schedule(self, STALLED_AFTER)
+        elif behind > self._hold_policy.budget:
+            self._hold_policy.reaper.schedule(self, STALLED_AFTER)
 
     def _counted(self, behind: int) -> int:
         """How much of that counts: what was written after the backlog."""
@@ -560,31 +562,36 @@ class HeldStream(_Held):
 
     def _is_over(self, counted: int) -> bool:
         """Whether that is over the budget; one batch alone, however large, never is."""
-        return counted - self._batch > self._manner.budget
+        return counted - self._batch > self._hold_policy.budget
 
     def shed(self, size: int) -> None:
         """Drop a reader that is so many bytes behind; see `budget.Holder`, too."""
-        self._manner.ledger.cut_slow(self._framing.transport, size)
+        self._hold_policy.stats.cut_slow(self._framing.transport, size)
         self.cut()
 
 
-class WearingStream(HeldStream):
-    """A stream that is ended when it has grown as long as its manner's `Wear` says.
+class RotatingStream(HeldStream):
+    """A stream that is ended when it has grown as long as its hold_policy's `RotationLimits` says.
 
-    :param worn_at: when it is worn in any case, in the sweep's seconds.
+    :param rotate_at: when it is worn in any case, in the sweep's seconds.
     """
 
-    __slots__ = ("_events", "_worn_at")
+    __slots__ = ("_events", "_rotate_at")
 
     def __init__(
-        self, request: HoldableRequest, framing: Framing, manner: Manner, *, worn_at: float
+        self,
+        request: HoldableRequest,
+        framing: Framing,
+        hold_policy: HoldPolicy,
+        *,
+        rotate_at: float,
     ) -> None:
-        super().__init__(request, framing, manner)
-        self._worn_at = worn_at
+        super().__init__(request, framing, hold_policy)
+        self._rotate_at = rotate_at
         self._events = 0
 
-    def _wear_out(self, wear: Wear, events: int, now: float) -> None:
+    def _grow(self, wear: RotationLimits, events: int, now: float) -> None:
         self._events += events
-        worn = self._events >= wear.events or self._written >= wear.bytes or now >= self._worn_at
+        worn = self._events >= wear.events or self._written >= wear.bytes or now >= self._rotate_at
         if worn and not self._waiting and self._listener is not None:
-            self._listener.on_worn()
+            self._listener.on_rotate()

@@ -24,12 +24,12 @@ class Intake(ABC):
     """The pace of one connection.
 
     :param transport: paused while anything waits.
-    :param soon: calls something after the reactor's current turn.
+    :param call_soon: calls something after the reactor's current turn.
     """
 
-    def __init__(self, transport: Any, soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(self, transport: Any, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._transport = transport
-        self._soon = soon
+        self._call_soon = call_soon
         self._wanted = True
         self._going = self._called = False
 
@@ -60,7 +60,7 @@ class Intake(ABC):
                     break
             else:
                 self._called = True
-                self._soon(self._next_turn)
+                self._call_soon(self._next_turn)
         finally:
             self._going = False
         self._set_reading(self._wanted and not self._called)

@@ -98,14 +98,14 @@ class Pace:
         self._idle = _Limit(idle)
         self.due_bucket = 0
         self.phase = Phase.IDLE
-        self._since = reaper.moment()
+        self._since = reaper.coarse_now()
         # Bytes that have come in this phase, and those that were to leave at its beginning.
         self._done = self._left = 0
 
     def enter(self, phase: Phase) -> None:
         """A phase begins now."""
         self.phase = phase
-        self._since = self._reaper.moment()
+        self._since = self._reaper.coarse_now()
         self._done = 0
         self._left = self._paced.unsent if phase in (Phase.ANSWER, Phase.END) else 0
 

@@ -37,7 +37,7 @@ class TransportCounts:
 
 
 @attrs.define
-class Ledger:
+class TransportStats:
     """What all transports have done since the start, and the bound that they share.
 
     :param refusals: how often a client was refused, by the slug of the error.

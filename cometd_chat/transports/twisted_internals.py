@@ -317,7 +317,7 @@ def is_at_rest(channel: Any) -> bool:
     )
 
 
-class _Lean:
+class _SlottedServer:
     """A connection without a dict: most of what one costs at rest is its dict.
 
     Twisted's defaults are attributes of the class, which slots hide, so that they are set here
@@ -436,19 +436,19 @@ class _Lean:
         """Not kept."""
 
 
-class LeanServer(_Lean, tcp.Server):  # type: ignore[misc]
+class LeanServer(_SlottedServer, tcp.Server):  # type: ignore[misc]
     """A TCP connection that was accepted."""
 
     __slots__ = ()
 
 
-class LeanUnixServer(_Lean, unix.Server):  # type: ignore[misc]
+class LeanUnixServer(_SlottedServer, unix.Server):  # type: ignore[misc]
     """A connection that was accepted on a Unix socket."""
 
     __slots__ = ("_sendmsgQueue",)
 
 
-def make_lean(port: Any, factory: object) -> None:
+def use_slotted_transports(port: Any, factory: object) -> None:
     """Let the connections that a port accepts be lean, when nothing is between them and us.
 
     :param factory: ours; a port of another one, as for TLS, stays what it is.

@@ -31,7 +31,7 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidRequest, UpgradeRequired
 from cometd_chat.events.event import Event
 from cometd_chat.transports import twisted_internals
-from cometd_chat.transports.framings import EachAlone
+from cometd_chat.transports.framings import PerEventFraming
 from cometd_chat.transports.intake import Intake
 
 #: The largest message that a peer may send, in bytes, and in how many fragments: as much as a body
@@ -79,7 +79,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
     return frame(_CLOSE, struct.pack("!H", code) + held.encode())
 
 
-class WebSocketFrames(EachAlone):
+class WebSocketFrames(PerEventFraming):
     """Each event a text message; the last one is followed by the close frame that it means."""
 
     transport = "ws"

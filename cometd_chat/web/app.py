@@ -105,7 +105,7 @@ class ChatApp:
     @shielded
     async def start_session(self, request: IRequest) -> bytes:
         session = await self._auth.visitor(request)
-        self._auth.check_meant(request, session)
+        self._auth.check_csrf(request, session)
         name = parameters.string(parameters.json_object(request), "name")
         if session is not None:
             renewed = await self._chat.rename(session, name, self._peers.address(request))
@@ -123,7 +123,7 @@ class ChatApp:
     @shielded
     async def end_session(self, request: IRequest) -> bytes:
         session = await self._auth.required(request)
-        self._auth.check_meant(request, session)
+        self._auth.check_csrf(request, session)
         await self._chat.log_out(session)
         self._auth.clear_cookie(request)
         return answers.nothing(request)
@@ -148,7 +148,7 @@ class ChatApp:
     @shielded
     async def make_room(self, request: IRequest) -> bytes:
         session = await self._auth.speaker(request)
-        self._auth.check_meant(request, session)
+        self._auth.check_csrf(request, session)
         fields = parameters.json_object(request)
         room = await self._chat.make_room(
             session,
@@ -193,7 +193,7 @@ class ChatApp:
 
     async def _post_message(self, request: IRequest, name: str) -> bytes:
         session = await self._auth.speaker(request)
-        self._auth.check_meant(request, session)
+        self._auth.check_csrf(request, session)
         fields = parameters.json_object(request)
         room = self._chat.rooms.find(name)
         event, repeated = await self._say(
@@ -215,7 +215,7 @@ class ChatApp:
     @app.route("/api/v1/rooms/<name>/typing", methods=["POST"])
     async def typing(self, request: IRequest, name: str) -> bytes:
         session = await self._auth.speaker(request)
-        self._auth.check_meant(request, session)
+        self._auth.check_csrf(request, session)
         room = self._chat.rooms.find(name)
         self._chat.type(session, room, self._peers.address(request))
         return answers.nothing(request)
@@ -223,7 +223,7 @@ class ChatApp:
     @app.route("/api/v1/rooms/<name>/leave", methods=["POST"])
     async def leave(self, request: IRequest, name: str) -> bytes:
         session = await self._auth.speaker(request)
-        self._auth.check_meant(request, session)
+        self._auth.check_csrf(request, session)
         self._chat.presence.leave(self._chat.rooms.find(name).name, session)
         return answers.nothing(request)
 
@@ -312,7 +312,7 @@ class ChatApp:
     async def log_in(self, request: IRequest) -> bytes:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
-        self._auth.check_meant(request, session, form.optional("form_token"))
+        self._auth.check_csrf(request, session, form.optional("form_token"))
         room = self._known(session, form.text("room", "lobby"))
         text, plain = form.text("text"), form.text("view") == "plain"
         try:
@@ -345,7 +345,7 @@ class ChatApp:
     async def log_out(self, request: IRequest) -> bytes:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
-        self._auth.check_meant(request, session, form.optional("form_token"))
+        self._auth.check_csrf(request, session, form.optional("form_token"))
         if session is not None:
             await self._chat.log_out(session)
             self._auth.clear_cookie(request)
@@ -356,7 +356,7 @@ class ChatApp:
     async def rename(self, request: IRequest) -> bytes:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
-        self._auth.check_meant(request, session, form.optional("form_token"))
+        self._auth.check_csrf(request, session, form.optional("form_token"))
         room = self._known(session, form.text("room", "lobby"))
         if session is None:
             problem = "Your session is over. Log in again."
@@ -387,7 +387,7 @@ class ChatApp:
     async def make_room_by_form(self, request: IRequest) -> bytes:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
-        self._auth.check_meant(request, session, form.optional("form_token"))
+        self._auth.check_csrf(request, session, form.optional("form_token"))
         if session is None:
             raise NoSession("Your session is over: log in again, then make the room.")
         here = self._chat.rooms.find(form.text("room", "lobby"))
@@ -536,7 +536,7 @@ class ChatApp:
     async def _post_form(self, request: IRequest, name: str, *, plain: bool) -> bytes:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
-        self._auth.check_meant(request, session, form.optional("form_token"))
+        self._auth.check_csrf(request, session, form.optional("form_token"))
         text, client_id = form.text("text"), form.text("client_id")
         name = self._known(session, name)
         if session is None:

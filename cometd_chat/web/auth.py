@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from twisted.web.iweb import IRequest
 
-from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, refuse_voiceless
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import CrossSite, InvalidToken, NoSession
 from cometd_chat.web import parameters
 from cometd_chat.web.origins import Origins
@@ -102,7 +102,7 @@ class Auth:
         :raises NameTaken: somebody else has its name by now.
         """
         session = await self.required(request, query_token=query_token)
-        refuse_voiceless(session)
+        require_active(session)
         return session
 
     async def required(self, request: IRequest, *, query_token: str | None = None) -> Session:
@@ -125,7 +125,7 @@ class Auth:
         """
         session = await self.session(request, query_token=query_token, cookie=cookie)
         if session is not None:
-            refuse_voiceless(session)
+            require_active(session)
         elif not self.may_read(session):
             raise NoSession("Rooms can be read after logging in.", hint=_HOW_TO_LOG_IN)
         return session
@@ -197,7 +197,7 @@ class Auth:
 
     # -- meant
 
-    def check_meant(
+    def check_csrf(
         self, request: IRequest, session: Session | None = None, form_token: str | None = None
     ) -> None:
         """Refuse what another site may have sent in a visitor's name.

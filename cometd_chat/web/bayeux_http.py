@@ -28,8 +28,8 @@ from cometd_chat.comet import CometContext, Reaper
 from cometd_chat.errors import CrossSite, InvalidRequest, NotFound, NotJson
 from cometd_chat.gateways.bayeux_policy import Shown
 from cometd_chat.transports.framings import Jsonp, for_script
-from cometd_chat.transports.held import HoldableRequest, Manner
-from cometd_chat.transports.stats import Ledger
+from cometd_chat.transports.held import HoldableRequest, HoldPolicy
+from cometd_chat.transports.stats import TransportStats
 from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
 from cometd_chat.web.auth import Auth, bearer, is_foreign
@@ -135,7 +135,7 @@ class HttpExchange:
         self._callback = callback
         self._limited = limited
         self._size = size
-        self._counts = bayeux.ledger.transport(f"bayeux-{peer.transport}")
+        self._counts = bayeux.stats.transport(f"bayeux-{peer.transport}")
         self._held = self._over = self._is_handled = False
 
     def begin(self) -> None:
@@ -146,7 +146,7 @@ class HttpExchange:
         if self._limited:
             self._bayeux.limits.hold(self.peer.address)
         if self._size:
-            memory = self._bayeux.ledger.memory
+            memory = self._bayeux.stats.memory
             memory.add(self)
             memory.account(self._size, "requests")
         self._request.hold(self)
@@ -182,7 +182,7 @@ class HttpExchange:
         """Count its messages no longer, once nobody has them."""
         if self._size and self._over and self._is_handled:
             size, self._size = self._size, 0
-            self._bayeux.ledger.memory.remove(self, size, "requests")
+            self._bayeux.stats.memory.remove(self, size, "requests")
 
     # -- a holder of the budget, see `budget.Holder`
 
@@ -219,7 +219,7 @@ class HttpExchange:
 class Bayeux:
     """All requests on ``/cometd`` and below.
 
-    :param manner: how lines are held.
+    :param hold_policy: how lines are held.
     :param context: where they are, which says after how long they expire.
     """
 
@@ -230,19 +230,19 @@ class Bayeux:
         peers: Peers,
         origins: Origins,
         limits: Limits,
-        ledger: Ledger,
+        stats: TransportStats,
         reaper: Reaper,
-        manner: Manner,
+        hold_policy: HoldPolicy,
         context: CometContext,
     ) -> None:
         self.server = server
         self.limits = limits
-        self.ledger = ledger
+        self.stats = stats
         self._auth = auth
         self._peers = peers
         self._origins = origins
         self._reaper = reaper
-        self._manner = manner
+        self._hold_policy = hold_policy
         self._context = context
         self._lines: dict[HeldLine, str] = {}
 
@@ -338,7 +338,7 @@ class Bayeux:
         if sum(map(len, bodies)) <= FEW:
             return 0
         size = sum(map(weight, bodies))
-        self.ledger.memory.require(size)
+        self.stats.memory.require(size)
         return size
 
     def _process(
@@ -390,7 +390,7 @@ class Bayeux:
         line = SocketLine(
             self.server,
             request,
-            self._manner,
+            self._hold_policy,
             self._context,
             self._line_over,
             peer=peer,
@@ -411,7 +411,7 @@ class Bayeux:
         last = parameters.last_event_id(request, parameters.query(request, strict=False)) or ""
         number = int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None
         held = cast(HoldableRequest, request)
-        line = EventSourceLine(self.server, held, self._manner, self._context, self._line_over)
+        line = EventSourceLine(self.server, held, self._hold_policy, self._context, self._line_over)
         self.limits.hold(peer.address)
         self._lines[line] = peer.address
         request.setHeader("content-type", EVENT_SOURCE.content_type)

@@ -22,7 +22,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.comet import CometContext, CometEvent, Reaper
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
 from cometd_chat.events.event import Batch, Event, chunk
-from cometd_chat.transports.held import HeldStream, HoldableRequest, Manner
+from cometd_chat.transports.held import HeldStream, HoldableRequest, HoldPolicy
 from cometd_chat.transports.websocket import COME_BACK, WebSocket, close_frame, frame
 from cometd_chat.web.bayeux_delivery import SocketDelivery
 
@@ -96,16 +96,16 @@ class HeldLine:
         server: BayeuxServer,
         request: HoldableRequest,
         framing: LineFraming,
-        manner: Manner,
+        hold_policy: HoldPolicy,
         context: CometContext,
         when_over: Callable[[HeldLine], None],
     ) -> None:
         self._server = server
         self._framing = framing
-        self._manner = manner
+        self._hold_policy = hold_policy
         self._context = context
         self._when_over = when_over
-        self._held = HeldStream(request, framing, manner)
+        self._held = HeldStream(request, framing, hold_policy)
         self._over = False
         self._waiting = False
         #: Numbers of the newest message that was pushed, and of the newest that has arrived.
@@ -138,7 +138,7 @@ class HeldLine:
         if self._over:
             return
         self._held.send(self._framing.batch(data, messages))
-        if not self._over and not self._waiting and self._held.strained:
+        if not self._over and not self._waiting and self._held.congested:
             self._waiting = True
             self._held.drained().addCallback(self._drained)
 
@@ -178,14 +178,14 @@ class HeldLine:
         """Something came from the peer, or it took something."""
         self._context.touch(self, at)
 
-    def on_silence(self) -> Batch:
-        """See `HeldListener.on_silence`."""
+    def make_heartbeat(self) -> Batch:
+        """See `HeldListener.make_heartbeat`."""
         raise NotImplementedError
 
-    def on_worn(self) -> None:
+    def on_rotate(self) -> None:
         """No line is ever worn."""
 
-    def on_overdue(self) -> None:
+    def on_timeout(self) -> None:
         """Only polls are."""
 
     def on_lost(self) -> None:
@@ -207,7 +207,7 @@ class HeldLine:
     def on_interrupt(self, event: CometEvent) -> None:
         """The peer has taken and said nothing for too long."""
         if self._set_over():
-            self._manner.ledger.expire(self._framing.transport)
+            self._hold_policy.stats.expire(self._framing.transport)
             self._held.cut()
 
     def on_terminate(self, event: CometEvent) -> None:
@@ -238,14 +238,14 @@ class SocketLine(HeldLine):
         self,
         server: BayeuxServer,
         request: HoldableRequest,
-        manner: Manner,
+        hold_policy: HoldPolicy,
         context: CometContext,
         when_over: Callable[[HeldLine], None],
         *,
         peer: Peer,
         reaper: Reaper,
     ) -> None:
-        super().__init__(server, request, SOCKET, manner, context, when_over)
+        super().__init__(server, request, SOCKET, hold_policy, context, when_over)
         self.peer = peer
         #: How many frames were sent, how many of those are known to have been read.
         self.frames = self.frames_read = 0
@@ -293,7 +293,7 @@ class SocketLine(HeldLine):
         if self._asked is None and not self.due_bucket and not self._over:
             self._reaper.schedule(self, ASK_AFTER)
 
-    def on_silence(self) -> Batch:
+    def make_heartbeat(self) -> Batch:
         """A ping, which also asks how far the peer has come."""
         return self._framing.batch(self._question())
 
@@ -421,11 +421,11 @@ class EventSourceLine(HeldLine):
         self,
         server: BayeuxServer,
         request: HoldableRequest,
-        manner: Manner,
+        hold_policy: HoldPolicy,
         context: CometContext,
         when_over: Callable[[HeldLine], None],
     ) -> None:
-        super().__init__(server, request, EVENT_SOURCE, manner, context, when_over)
+        super().__init__(server, request, EVENT_SOURCE, hold_policy, context, when_over)
         # It belongs to the first event: of a block of its own some libraries make an empty message.
         self._first = b"retry: %d\n" % RETRY
 
@@ -439,6 +439,6 @@ class EventSourceLine(HeldLine):
         first, self._first = self._first, b""
         self._send(b"".join([first, *events]), len(events))
 
-    def on_silence(self) -> Batch:
+    def make_heartbeat(self) -> Batch:
         """A comment. (HTML, section 9.2.7)"""
         return self._framing.batch(b":\n\n")

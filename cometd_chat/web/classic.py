@@ -54,7 +54,7 @@ class ClassicServlet:
         token = asked.optional("token") if action == "openchat" else None
         session = await self._auth.visitor(request, query_token=token)
         if posted and action != "openchat":
-            self._auth.check_meant(request, session, form.optional("form_token"))
+            self._auth.check_csrf(request, session, form.optional("form_token"))
         name = form.text("room") or asked.text("room") or "lobby"
         if not self._auth.may_read(session):
             # Whoever may not read is not told whether the room is there.

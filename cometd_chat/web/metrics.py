@@ -2,7 +2,7 @@
 
 What it is: a collector that reads plain counts when it is asked, and the one histogram.
 
-What it may know: the ledger, the chat's counts. Not how they come about.
+What it may know: the stats, the chat's counts. Not how they come about.
 
 Invariant: nothing is counted here that would cost the hot path more than an addition.
 """
@@ -20,7 +20,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.transports.budget import KINDS, MemoryBudget
 from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.stats import Ledger, TransportCounts
+from cometd_chat.transports.stats import TransportCounts, TransportStats
 from cometd_chat.web.process_numbers import ProcessNumbers
 
 #: Of the text.
@@ -32,12 +32,12 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 class Metrics(Collector):
     """All numbers of one daemon, in a registry of its own."""
 
-    def __init__(self, chat: Chat, ledger: Ledger) -> None:
+    def __init__(self, chat: Chat, stats: TransportStats) -> None:
         #: Given by whoever joins the parts.
         self.bayeux: BayeuxServer | None = None
         self.connections = Connections()
         self._chat = chat
-        self.ledger = ledger
+        self.stats = stats
         self._registry = CollectorRegistry()
         #: Seconds from a post to its commit, as its sender waits for it.
         self.append_seconds = Histogram(
@@ -70,7 +70,7 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "comet_chat_slow_readers_cut",
             "Held requests cut for being too far behind",
-            value=self.ledger.slow_readers_cut,
+            value=self.stats.slow_readers_cut,
         )
         yield GaugeMetricFamily(
             "comet_chat_connections", "Connections open", value=self.connections.open
@@ -80,7 +80,7 @@ class Metrics(Collector):
             "Connections of addresses that had too many",
             value=self.connections.refused,
         )
-        yield from _memory(self.ledger.memory)
+        yield from _memory(self.stats.memory)
         yield GaugeMetricFamily(
             "comet_chat_tail_events", "Events in memory", value=len(self._chat.feed.tail)
         )
@@ -88,7 +88,7 @@ class Metrics(Collector):
         refused = CounterMetricFamily(
             "comet_chat_refused", "Times that a client was refused", labels=["error"]
         )
-        for slug, times in sorted(self.ledger.refusals.items()):
+        for slug, times in sorted(self.stats.refusals.items()):
             refused.add_metric([slug], times)
         yield refused
         usage = self._chat.feed.log.usage
@@ -102,7 +102,7 @@ class Metrics(Collector):
 
     def _by_transport(self, family: Any, name: str, help: str, count: str) -> Any:
         metric = family(f"comet_chat_{name}", help, labels=["transport"])
-        for transport, counts in self.ledger.transports.items():
+        for transport, counts in self.stats.transports.items():
             metric.add_metric([transport], _value(counts, count))
         return metric
 

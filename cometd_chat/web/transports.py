@@ -23,11 +23,11 @@ from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE
 from cometd_chat.chat.reader import AFTER_GAP, Reader, Start, start_at, start_now
 from cometd_chat.chat.rooms import Room
-from cometd_chat.chat.sessions import Session, refuse_replaced
+from cometd_chat.chat.sessions import Session, require_current_token
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, InvalidCursor, MethodNotAllowed, NotFound
 from cometd_chat.events import kinds
-from cometd_chat.gateways.posting import Talk
+from cometd_chat.gateways.posting import InboundPoster
 from cometd_chat.transports.framings import (
     Classic,
     Frame,
@@ -44,12 +44,12 @@ from cometd_chat.transports.held import (
     HeldRequest,
     HeldStream,
     HoldableRequest,
-    Manner,
-    Wear,
-    WearingStream,
+    HoldPolicy,
+    RotatingStream,
+    RotationLimits,
 )
 from cometd_chat.transports.http import LimitedRequest
-from cometd_chat.transports.stats import Ledger
+from cometd_chat.transports.stats import TransportStats
 from cometd_chat.transports.websocket import WebSocket, WebSocketFrames, require_upgrade
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.parameters import Parameters, last_event_id, query, refused
@@ -101,7 +101,7 @@ class Asked:
     """What somebody asked a transport for, but from where on.
 
     :param session: who asks; None for somebody who only reads.
-    :param token: what her token was known by when it was looked at, see `refuse_replaced`.
+    :param token: what her token was known by when it was looked at, see `require_current_token`.
     :param address: where from; empty where that isn't known.
     :param wait: seconds that a poll is held.
     :param client: which of her windows asks, if it says so.
@@ -147,7 +147,7 @@ class Transports:
         auth: Auth,
         peers: Peers,
         problems: Problems,
-        ledger: Ledger,
+        stats: TransportStats,
         reaper: Reaper,
         holding: Holding,
         *,
@@ -160,17 +160,19 @@ class Transports:
         self._auth = auth
         self._peers = peers
         self._problems = problems
-        self._ledger = ledger
+        self._stats = stats
         self._reaper = reaper
         self._holding = holding
         self._random = random
-        self._manner = Manner(
+        self._hold_policy = HoldPolicy(
             reaper=reaper,
-            ledger=ledger,
+            stats=stats,
             heartbeat=holding.heartbeat,
             budget=holding.reader_budget,
         )
-        self._frame_manner = attrs.evolve(self._manner, wear=Wear(FRAME_EVENTS, FRAME_BYTES))
+        self._frame_hold_policy = attrs.evolve(
+            self._hold_policy, wear=RotationLimits(FRAME_EVENTS, FRAME_BYTES)
+        )
         self._on_end = self._count_out  # One bound method for all of them.
         self._texts = {
             (transport, rooms, cursors, shown): Text(
@@ -255,7 +257,7 @@ class Transports:
         if "application/x-ndjson" not in (request.getHeader("accept") or ""):
             framing = self._texts["duplex", False, False, False]
         if fields.optional("token") is None:
-            self._auth.check_meant(request)
+            self._auth.check_csrf(request)
         else:
             self._auth.check_origin(request, fields.optional("token"))
         return await self._open(request, framing, fields, rooms)
@@ -291,10 +293,10 @@ class Transports:
         if name is None:
             session = await self._who(request, framing, fields.optional("token"))
             return await self._open_as(request, framing, fields, names, session)
-        self._auth.check_meant(request)
+        self._auth.check_csrf(request)
         if request.method == b"HEAD":
             return self._head(request, framing)
-        session, _ = await self._chat.log_in(name, self._peers.address(request), brief=True)
+        session, _ = await self._chat.log_in(name, self._peers.address(request), ephemeral=True)
         try:
             return await self._open_as(request, framing, fields, names, session)
         except Exception:
@@ -390,7 +392,7 @@ class Transports:
         # From here on nothing can refuse it: a handshake that is answered takes no error any more.
         self._chat.admit(asked.session, asked.rooms)
         if asked.session is not None:
-            refuse_replaced(asked.session, asked.token)
+            require_current_token(asked.session, asked.token)
         self._chat.limits.hold(asked.address)
         socket = WebSocket.accept(request) if framing.transport == "ws" else None
         if socket is None:
@@ -455,7 +457,9 @@ class Transports:
         source = request.body if socket is None else socket
         if source is None:
             return
-        talk = Talk(self._chat, asked.session, asked.rooms, reader, source, self._problems.count)
+        talk = InboundPoster(
+            self._chat, asked.session, asked.rooms, reader, source, self._problems.count
+        )
         if socket is not None:
             request.closing = socket.closed
             socket.listen(reader, talk, self._reaper)
@@ -464,19 +468,19 @@ class Transports:
 
     def _held(self, request: HoldableRequest, framing: Framing, wait: float) -> HeldRequest:
         if framing.one_shot:
-            return HeldPoll(request, framing, self._manner, wait=wait)
+            return HeldPoll(request, framing, self._hold_policy, wait=wait)
         if framing.transport != "frame":
-            return HeldStream(request, framing, self._manner)
+            return HeldStream(request, framing, self._hold_policy)
         least, most = FRAME_SECONDS
         lasts = least + (most - least) * self._random()
-        worn_at = self._reaper.seconds() + lasts
-        return WearingStream(request, framing, self._frame_manner, worn_at=worn_at)
+        rotate_at = self._reaper.seconds() + lasts
+        return RotatingStream(request, framing, self._frame_hold_policy, rotate_at=rotate_at)
 
     def _count_out(self, reader: Reader, expired: bool) -> None:
         """Count it no longer."""
         self._chat.limits.let_go(reader.address)
         if expired:
-            self._ledger.expire(reader.transport)
+            self._stats.expire(reader.transport)
 
     # -- heads and refusals
 

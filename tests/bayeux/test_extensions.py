@@ -14,7 +14,7 @@ import pytest
 from cometd_chat.bayeux.extensions import (
     AckExtension,
     ActivityExtension,
-    Passing,
+    BaseExtension,
     TimestampExtension,
     TimesyncExtension,
 )
@@ -23,7 +23,7 @@ from cometd_chat.bayeux.session import Session
 from tests.bayeux.parts import PUSH, World
 
 
-class Noting(Passing):
+class Noting(BaseExtension):
     """Notes what passes, and does what it is told to."""
 
     def __init__(self, name: str, notes: list[str]) -> None:

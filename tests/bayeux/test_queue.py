@@ -101,7 +101,7 @@ def test_lazy_messages_do_not_hurry_but_go_along() -> None:
 
 def test_lazy_messages_hurry_once_they_have_waited_or_are_sent_again() -> None:
     queue = filled(1, lazy=True)
-    queue.hurry()
+    queue.promote_lazy()
     urgent = [queue.urgent]
     queue.take(1, 100)
     urgent.append(queue.urgent)

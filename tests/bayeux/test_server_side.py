@@ -172,8 +172,8 @@ def test_a_fan_out_makes_way_for_other_work() -> None:
     world.clock.calls.clear()
     connects._reaper._clock = clock
     clock.ticking = True
-    calls = [connects._round]
-    connects._soon = calls.append
+    calls = [connects._flush]
+    connects._call_soon = calls.append
     connects._called = True
     while calls:
         calls.pop(0)()

@@ -23,7 +23,7 @@ PROGRAM = Path(__file__).with_name("salesforce.py")
 NEW, ALL = -1, -2
 
 
-class Talk:
+class InboundPoster:
     """A room, somebody who speaks there, and the replay markers of who visits it."""
 
     def __init__(self, daemon: Daemon, room: str) -> None:
@@ -91,21 +91,21 @@ class Talk:
 
 
 @pytest.fixture
-def talk(daemon: Daemon, room: str) -> Talk:
-    return Talk(daemon, room)
+def talk(daemon: Daemon, room: str) -> InboundPoster:
+    return InboundPoster(daemon, room)
 
 
-def test_new_events_only(talk: Talk) -> None:
+def test_new_events_only(talk: InboundPoster) -> None:
     talk.say("one", "two")
     talk.hear(["three"], replay=NEW)
 
 
-def test_all_events(talk: Talk) -> None:
+def test_all_events(talk: InboundPoster) -> None:
     talk.say("one", "two")
     talk.hear(["one", "two", "three"], replay=ALL)
 
 
-def test_it_goes_on_where_it_went_away(talk: Talk) -> None:
+def test_it_goes_on_where_it_went_away(talk: InboundPoster) -> None:
     talk.say("before")
     talk.hear(["one"])
     talk.say("two", "three")
@@ -113,7 +113,7 @@ def test_it_goes_on_where_it_went_away(talk: Talk) -> None:
     talk.hear(["five"])
 
 
-def test_an_id_that_is_not_ours_is_refused_or_falls_back(talk: Talk) -> None:
+def test_an_id_that_is_not_ours_is_refused_or_falls_back(talk: InboundPoster) -> None:
     talk.say("one")
     talk.hear(["two"])
     ((channel, (date, _)),) = talk.markers.items()

@@ -26,7 +26,7 @@ class Held:
 
 
 def test_the_name_is_free_as_soon_as_nothing_is_held(house: House) -> None:
-    session, token = now(house.chat.log_in("alice", "", passing=True))
+    session, token = now(house.chat.log_in("alice", "", transient=True))
     held = Held()
     house.chat.hold(session, held)
     with pytest.raises(NameTaken):
@@ -39,14 +39,14 @@ def test_the_name_is_free_as_soon_as_nothing_is_held(house: House) -> None:
 
 
 def test_nor_is_it_taken_after_a_restart(house: House) -> None:
-    now(house.chat.log_in("alice", "", passing=True))
+    now(house.chat.log_in("alice", "", transient=True))
     later = house.make_sessions()
     later.start()
     assert now(later.start_guest("alice"))
 
 
 def test_a_name_that_is_held_lasts(house: House) -> None:
-    session, _ = now(house.chat.log_in("alice", "", passing=True))
+    session, _ = now(house.chat.log_in("alice", "", transient=True))
     house.chat.hold(session, Held())
     house.advance(2000)
     assert session.name_key == "alice"

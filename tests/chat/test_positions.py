@@ -14,8 +14,8 @@ from cometd_chat.chat.positions import (
     MAY_RETURN,
     MOST_FORGOTTEN,
     MOST_ROWS,
-    Mark,
     Positions,
+    ReadMarker,
 )
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, ShuttingDown, StorageUnavailable
@@ -57,7 +57,7 @@ class Desk:
         self.shelf = Shelf() if shelf is None else shelf
         self.positions = Positions(self.shelf, Reaper(self.clock, 0.1))
 
-    def open(self, room: str = "lobby", at: int = 100, wanted: int | None = None) -> Mark:
+    def open(self, room: str = "lobby", at: int = 100, wanted: int | None = None) -> ReadMarker:
         return now(self.positions.open("s", room, now=at, wanted=wanted))
 
     def pass_time(self, seconds: float) -> None:

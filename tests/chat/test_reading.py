@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from cometd_chat.chat.feed import MAX_BEHIND, Feed
 from cometd_chat.chat.reader import AFTER_GAP, Reader, Start, start_at
-from cometd_chat.chat.readership import PAGE_EVENTS
 from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.shared_state import PAGE_EVENTS
 from cometd_chat.comet import CometEngine
 from cometd_chat.errors import InvalidCursor
 from cometd_chat.events.event import Batch, Event
@@ -33,7 +33,7 @@ class Held:
 
     def __init__(self, *, one_shot: bool = False) -> None:
         self.one_shot = one_shot
-        self.strained = False
+        self.congested = False
         self.transport = "stream"
         self.batches: list[list[Event]] = []
         self.ended = self.was_cut = False
@@ -310,7 +310,7 @@ def test_a_heartbeat_says_how_far_she_is_though_others_spoke_elsewhere(house: Ho
         None, [house.room()], held, Start(0, house.log.cursor(0)), on_end=unheard
     )
     fill(house, 2, "dev")
-    assert reader.on_silence().events[0].cursor == house.log.cursor(2)
+    assert reader.make_heartbeat().events[0].cursor == house.log.cursor(2)
 
 
 def test_a_stop_tells_where_to_go_on(house: House) -> None:

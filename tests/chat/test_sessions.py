@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogEvent
 
 from cometd_chat.chat.lasting import MOST_AWAY
-from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, refuse_voiceless
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import (
     ChatError,
     InvalidRequest,
@@ -418,7 +418,7 @@ def test_a_name_from_before_that_is_reserved_now_is_not(
     session = now(sessions.by_token("old"))
     assert session.name_key is None
     with pytest.raises(NameTaken, match="choose another one"):
-        refuse_voiceless(session)
+        require_active(session)
     now(sessions.rename(session, "carol"))
     assert now(sessions.by_token("old")).name_key == "carol"
 
@@ -459,7 +459,7 @@ def test_nobody_gets_a_name_that_is_being_taken_back(
     back = outcome(begun(sessions.by_token(token)))
     directory.let_go(1)  # its row is read, its name is on the way
     with pytest.raises(NameTaken):
-        now(sessions.start_guest("alice", brief=True))
+        now(sessions.start_guest("alice", ephemeral=True))
     directory.let_go()
     assert back[0].name_key == "alice"
 
@@ -662,7 +662,7 @@ def test_an_end_that_is_not_kept_is_none(sessions: Sessions, directory: SlowDire
 
 
 def test_a_brief_session_is_kept_nowhere(sessions: Sessions, directory: SlowDirectory) -> None:
-    session, _ = now(sessions.start_guest("alice", brief=True))
+    session, _ = now(sessions.start_guest("alice", ephemeral=True))
     assert not rows(directory)
     with pytest.raises(NameTaken):
         now(sessions.start_guest("alice"))
@@ -671,7 +671,7 @@ def test_a_brief_session_is_kept_nowhere(sessions: Sessions, directory: SlowDire
 
 
 def test_a_brief_session_can_be_renamed(sessions: Sessions, directory: SlowDirectory) -> None:
-    session, _ = now(sessions.start_guest("alice", brief=True))
+    session, _ = now(sessions.start_guest("alice", ephemeral=True))
     now(sessions.rename(session, "bob"))
     assert attrs.evolve(session).name == "bob"
     assert not rows(directory)

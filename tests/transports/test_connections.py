@@ -176,7 +176,7 @@ class TestRealOnes:
         else:
             port = reactor.listenUNIX(str(tmp_path / "s"), site)
             address = str(tmp_path / "s")
-        twisted_internals.make_lean(port, site)
+        twisted_internals.use_slotted_transports(port, site)
         servers.closing.append(port.stopListening)
         clients = [self.connect(servers, address) for _ in range(2 * MOST)]
         admitted = MOST if kind == "tcp" else 2 * MOST

@@ -17,16 +17,16 @@ from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.framings import JsonLines, Poll
 from cometd_chat.transports.held import (
-    HOPELESS,
+    HARD_LIMIT_FACTOR,
     STALLED_AFTER,
     HeldPoll,
     HeldStream,
-    Manner,
-    Wear,
-    WearingStream,
+    HoldPolicy,
+    RotatingStream,
+    RotationLimits,
 )
 from cometd_chat.transports.refusals import Form
-from cometd_chat.transports.stats import Ledger
+from cometd_chat.transports.stats import TransportStats
 from cometd_chat.web.site import ChatSite
 from tests.net import MemoryNet, fake_kernel
 from tests.wire import Connection, Response
@@ -48,17 +48,17 @@ class Listener:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.progress_at = 0.0
-        self.on_overdue: Callable[[], None] = lambda: self.told.append("overdue")
+        self.on_timeout: Callable[[], None] = lambda: self.told.append("overdue")
 
     def on_progress(self, at: float) -> None:
         self.told.append("progress")
         self.progress_at = at
 
-    def on_silence(self) -> Batch:
+    def make_heartbeat(self) -> Batch:
         self.told.append("silence")
         return Batch([Event({"type": "heartbeat", "cursor": "9.k3f9"})])
 
-    def on_worn(self) -> None:
+    def on_rotate(self) -> None:
         self.told.append("worn")
 
     def on_lost(self) -> None:
@@ -100,10 +100,10 @@ class Holder(MemoryNet):
     def __init__(self) -> None:
         super().__init__()
         self.reaper = Reaper(self.clock, 0.1)
-        self.ledger = Ledger()
+        self.stats = TransportStats()
         self.listener = Listener()
-        self.wear: Wear | None = None
-        self.worn_at = 1e9
+        self.wear: RotationLimits | None = None
+        self.rotate_at = 1e9
         self.wait: float | None = None
         self.transport = Transport(self._held)
         sweep = Reaper(self.clock)
@@ -112,16 +112,16 @@ class Holder(MemoryNet):
         )
 
     def _held(self, request: Any) -> HeldStream | HeldPoll:
-        manner = Manner(
+        hold_policy = HoldPolicy(
             reaper=self.reaper,
-            ledger=self.ledger,
+            stats=self.stats,
             heartbeat=HEARTBEAT,
             budget=BUDGET,
             wear=self.wear,
         )
         if self.wait is not None:
-            return HeldPoll(request, Poll(), manner, wait=self.wait)
-        return WearingStream(request, JsonLines(), manner, worn_at=self.worn_at)
+            return HeldPoll(request, Poll(), hold_policy, wait=self.wait)
+        return RotatingStream(request, JsonLines(), hold_policy, rotate_at=self.rotate_at)
 
     def open(self, window: int | None = None) -> tuple[Connection, Response, Any]:
         """A connection, the response on it, and what is held for it."""
@@ -185,7 +185,7 @@ class TestStream:
 
     def test_counts(self, holder: Holder) -> None:
         _, response, held = holder.open()
-        counts = holder.ledger.transport("stream")
+        counts = holder.stats.transport("stream")
         assert counts.held == 1
         holder.send(held, [message(id=1), Event({"type": "join"}), message(id=2)])
         assert counts.delivered == 2, "only what is kept, as at every transport"
@@ -251,7 +251,7 @@ class TestBudget:
         for id in range(1, 101):
             holder.send(held, [message(KIB * 8, id)])
         assert types(response).count("message") == 100
-        assert holder.ledger.slow_readers_cut == 0
+        assert holder.stats.slow_readers_cut == 0
 
     def test_over_it_and_nothing_taken_for_two_seconds_cuts(self, holder: Holder) -> None:
         connection, response, held = holder.open(window=1000)
@@ -259,12 +259,12 @@ class TestBudget:
             holder.send(held, [message(KIB * 10, id)])
         assert connection.buffered > BUDGET
         holder.advance(STALLED_AFTER - 0.5)
-        assert holder.ledger.slow_readers_cut == 0
+        assert holder.stats.slow_readers_cut == 0
         holder.advance(1)
         assert connection.closed
         assert connection.socket.reset
         assert not response.complete
-        assert holder.ledger.slow_readers_cut == 1
+        assert holder.stats.slow_readers_cut == 1
         assert holder.listener.count("lost") == 1
 
     def test_while_the_peer_takes_something_it_is_let_live(self, holder: Holder) -> None:
@@ -276,7 +276,7 @@ class TestBudget:
             connection.open_window(2 * KIB)
         assert connection.buffered > 0
         assert not connection.closed
-        assert holder.ledger.slow_readers_cut == 0
+        assert holder.stats.slow_readers_cut == 0
 
     def test_what_the_kernel_has_and_the_peer_has_not_counts_the_same(self, holder: Holder) -> None:
         connection, _, held = holder.open()
@@ -284,10 +284,10 @@ class TestBudget:
         for id in range(1, 10):
             holder.send(held, [message(KIB * 10, id)])
         assert connection.buffered == 0
-        assert holder.ledger.slow_readers_cut == 0
+        assert holder.stats.slow_readers_cut == 0
         holder.advance(STALLED_AFTER + 0.5)
         assert connection.closed
-        assert holder.ledger.slow_readers_cut == 1
+        assert holder.stats.slow_readers_cut == 1
 
     def test_four_times_over_it_cuts_at_once(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
@@ -297,16 +297,16 @@ class TestBudget:
             connection.open_window(100)
             holder.send(held, [message(KIB * 10)])
             sent += KIB * 10
-            assert sent < (HOPELESS + 1) * BUDGET
-        assert sent > HOPELESS * BUDGET
-        assert holder.ledger.slow_readers_cut == 1
+            assert sent < (HARD_LIMIT_FACTOR + 1) * BUDGET
+        assert sent > HARD_LIMIT_FACTOR * BUDGET
+        assert holder.stats.slow_readers_cut == 1
         assert holder.clock.seconds() == 0
 
     def test_one_batch_alone_never_cuts(self, holder: Holder) -> None:
         connection, response, held = holder.open(window=0)
-        holder.send(held, [message(10 * HOPELESS * BUDGET)])
+        holder.send(held, [message(10 * HARD_LIMIT_FACTOR * BUDGET)])
         holder.advance(30)
-        assert holder.ledger.slow_readers_cut == 0
+        assert holder.stats.slow_readers_cut == 0
         connection.open_window(None)
         assert types(response) == ["hello", "message"]
 
@@ -314,10 +314,10 @@ class TestBudget:
         connection, _, held = holder.open(window=0)
         holder.send(held, [message(2 * BUDGET)])
         holder.send(held, [message(100)])
-        assert holder.ledger.slow_readers_cut == 0
+        assert holder.stats.slow_readers_cut == 0
         holder.advance(STALLED_AFTER + 0.5)
         assert connection.closed
-        assert holder.ledger.slow_readers_cut == 1
+        assert holder.stats.slow_readers_cut == 1
 
     def test_a_burst_after_silence_is_no_stall(self, holder: Holder) -> None:
         """Where there was nothing to take, nothing taken for two seconds means nothing."""
@@ -332,7 +332,7 @@ class TestBudget:
         assert connection.buffered > BUDGET + KIB * 10
         connection.open_window(None)
         assert not connection.closed
-        assert holder.ledger.slow_readers_cut == 0
+        assert holder.stats.slow_readers_cut == 0
 
     def test_memory_is_bounded_however_much_is_sent(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
@@ -342,16 +342,16 @@ class TestBudget:
             holder.send(held, [message(KIB * 10, id)])
             most = max(most, connection.buffered if not connection.closed else 0)
         assert connection.closed
-        assert most <= HOPELESS * BUDGET + KIB * 11
+        assert most <= HARD_LIMIT_FACTOR * BUDGET + KIB * 11
 
     def test_one_that_is_strained_says_so(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
-        strained = [held.strained]
+        congested = [held.congested]
         holder.send(held, [message(BUDGET * 3 // 4)])
-        strained.append(held.strained)
+        congested.append(held.congested)
         connection.open_window(None)
-        strained.append(held.strained)
-        assert strained == [False, True, False]
+        congested.append(held.congested)
+        assert congested == [False, True, False]
 
     def test_one_slow_reader_costs_the_others_nothing(self, holder: Holder) -> None:
         slow, _, slow_held = holder.open(window=0)
@@ -390,15 +390,15 @@ class TestBacklog:
 
     def test_does_not_count_but_what_comes_after_it_does(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
-        held.replay(Batch([message(10 * HOPELESS * BUDGET)]))
+        held.replay(Batch([message(10 * HARD_LIMIT_FACTOR * BUDGET)]))
         for id in range(1, 6):
             holder.send(held, [message(KIB * 10, id)])
         holder.advance(10)
-        assert holder.ledger.slow_readers_cut == 0
+        assert holder.stats.slow_readers_cut == 0
         for id in range(1, 5):
             holder.send(held, [message(KIB * 10, id)])
         assert connection.closed
-        assert holder.ledger.slow_readers_cut == 1
+        assert holder.stats.slow_readers_cut == 1
 
     def test_fires_at_once_when_there_is_room(self, holder: Holder) -> None:
         _, _, held = holder.open()
@@ -449,7 +449,7 @@ class TestTheEnd:
         assert holder.listener.told.count("lost") == 1
         (end,) = holder.transport.ends
         assert getattr(end, "type", None) is CancelledError
-        assert holder.ledger.transport("stream").held == 0
+        assert holder.stats.transport("stream").held == 0
 
     def test_a_cut_drops_the_connection_without_a_word(self, holder: Holder) -> None:
         connection, response, held = holder.open()
@@ -483,13 +483,13 @@ class TestTheEnd:
         connection = holder.connect()
         connection.request("GET", "/")
         connection.close()
-        assert holder.ledger.transport("stream").held == 0
+        assert holder.stats.transport("stream").held == 0
         assert holder.listener.told == []
 
 
 class TestWear:
     def test_after_so_many_events(self, holder: Holder) -> None:
-        holder.wear = Wear(events=3, bytes=10**9)
+        holder.wear = RotationLimits(events=3, bytes=10**9)
         _, _, held = holder.open()
         holder.send(held, [message(id=1), message(id=2)])
         assert holder.listener.count("worn") == 0
@@ -497,7 +497,7 @@ class TestWear:
         assert holder.listener.count("worn") == 1
 
     def test_after_so_many_bytes(self, holder: Holder) -> None:
-        holder.wear = Wear(events=10**9, bytes=5000)
+        holder.wear = RotationLimits(events=10**9, bytes=5000)
         _, _, held = holder.open()
         holder.send(held, [message(4000)])
         assert holder.listener.count("worn") == 0
@@ -505,7 +505,7 @@ class TestWear:
         assert holder.listener.count("worn") == 1
 
     def test_after_so_many_seconds(self, holder: Holder) -> None:
-        holder.wear, holder.worn_at = Wear(events=10**9, bytes=10**9), 40.0
+        holder.wear, holder.rotate_at = RotationLimits(events=10**9, bytes=10**9), 40.0
         holder.open()
         holder.advance(39)
         assert holder.listener.count("worn") == 0
@@ -531,7 +531,7 @@ class TestPoll:
         holder.wait = 25.0
         _, response, held = holder.open()
         position = Batch([Event({"type": "heartbeat", "cursor": "1"})])
-        holder.listener.on_overdue = lambda: held.end(position)
+        holder.listener.on_timeout = lambda: held.end(position)
         holder.advance(24.5)
         assert response.status == 0
         holder.advance(1)
@@ -559,7 +559,7 @@ class TestPoll:
     def test_counts_what_is_kept(self, holder: Holder) -> None:
         holder.wait = 25.0
         _, response, held = holder.open()
-        counts = holder.ledger.transport("poll")
+        counts = holder.stats.transport("poll")
         assert counts.held == 1
         holder.send(held, [message(), Event({"type": "join"})])
         assert (counts.held, counts.delivered) == (0, 1)
@@ -584,7 +584,7 @@ def test_a_lost_peer_is_told_once(holder: Holder) -> None:
 
 class TestTheBound:
     def test_the_slowest_pay_when_all_together_are_too_far_behind(self, holder: Holder) -> None:
-        holder.ledger.memory = MemoryBudget(3 * BUDGET)
+        holder.stats.memory = MemoryBudget(3 * BUDGET)
         slowest, _, slowest_held = holder.open(window=0)
         others = [holder.open(window=0) for _ in range(4)]
         quick, _, quick_held = holder.open()
@@ -601,9 +601,9 @@ class TestTheBound:
     def test_is_told_of_every_byte_that_comes_and_goes(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
         held.send(Batch([message(KIB * 10)]))
-        assert holder.ledger.memory.held > KIB * 10
+        assert holder.stats.memory.held > KIB * 10
         connection.open_window(None)
         holder.advance(2 * HEARTBEAT)
-        assert holder.ledger.memory.held < KIB
+        assert holder.stats.memory.held < KIB
         held.end(None)
-        assert holder.ledger.memory.held == 0
+        assert holder.stats.memory.held == 0

@@ -171,7 +171,7 @@ class TestLean:
         else:
             port = reactor.listenUNIX(str(tmp_path / "s"), factory)
             client, address = socket.socket(socket.AF_UNIX), str(tmp_path / "s")
-        twisted_internals.make_lean(port, factory)
+        twisted_internals.use_slotted_transports(port, factory)
         return servers.connected(port, client, address), client
 
     def test_has_no_dict(self, lean: tuple[Any, socket.socket]) -> None:
@@ -243,6 +243,6 @@ class TestLean:
     def test_a_port_of_another_factory_stays_what_it_is(self, servers: Servers) -> None:
         port = reactor.listenTCP(0, servers.factory(), interface="127.0.0.1")
         servers.closing.append(port.stopListening)
-        twisted_internals.make_lean(port, object())
+        twisted_internals.use_slotted_transports(port, object())
         assert port.transport is twisted_tcp.Server
-        twisted_internals.make_lean(object(), object())
+        twisted_internals.use_slotted_transports(object(), object())

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from twisted.internet.defer import Deferred
 
-from cometd_chat.chat.readership import PAGE_BYTES
+from cometd_chat.chat.shared_state import PAGE_BYTES
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.memory import MemoryDirectory

@@ -266,15 +266,15 @@ class TestSlowReaders:
         token = site.log_in("alice")
         slow, quick = Client(site, transport, window=3000), Client(site, transport)
 
-        def stir() -> None:
+        def schedule_flush() -> None:
             site.post("/api/v1/rooms/lobby/typing", {}, token=token)
 
-        stir()
+        schedule_flush()
         slow.connection.open_window(1000)
         before = len(slow.of("typing"))
         site.fill(5, text="{}" + "x" * 8000)
         for _ in range(3):
-            stir()
+            schedule_flush()
         site.fill(1)
         slow.connection.open_window(None)
         for client in (slow, quick):
@@ -283,7 +283,7 @@ class TestSlowReaders:
         assert len(slow.of("typing")) == 1
         assert len(quick.of("typing")) == 4
         # When it has caught up it hears them again.
-        stir()
+        schedule_flush()
         assert len(slow.of("typing")) == 2
 
     def test_a_sign_of_typing_is_never_kept(self, site: MemorySite, alice: str) -> None:

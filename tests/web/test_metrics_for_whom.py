@@ -11,7 +11,7 @@ from twisted.internet.address import UNIXAddress
 from cometd_chat import service
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.daemon.settings import Settings, parse_network
-from cometd_chat.transports.stats import Ledger
+from cometd_chat.transports.stats import TransportStats
 from cometd_chat.web.metrics import Metrics
 from tests.memory import MakeSite, MemorySite
 from tests.net import MemoryNet
@@ -87,7 +87,7 @@ class TestOnAPortOfTheirOwn:
     def port(self, site: MemorySite) -> Iterator[MemoryNet]:
         settings = Settings(hosts=("stats.example.org",))
         with MemoryNet() as net:
-            metrics = Metrics(site.chat, Ledger())
+            metrics = Metrics(site.chat, TransportStats())
             net.factory = service.build_metrics_site(
                 settings, metrics, net.clock, Reaper(net.clock)
             )

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from twisted.logger import capturedLogs
 
-from cometd_chat.chat.readership import PAGE_BYTES
+from cometd_chat.chat.shared_state import PAGE_BYTES
 from cometd_chat.errors import StorageUnavailable
 from tests.memory import CLEARED, MakeSite, MemorySite, cookie_of
 from tests.web.refusals import HTML, problem

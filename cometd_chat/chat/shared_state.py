@@ -47,7 +47,7 @@ class View:
         self.rooms = tuple(kinds.room_of(path) for path in self.paths)
 
 
-class Readership:
+class SharedReaderState:
     """What all readers have in common.
 
     :param heartbeat: seconds of silence after which a stream gets a heartbeat.
@@ -96,7 +96,7 @@ class Readership:
             self._hello = (cursor, batch)
         return batch
 
-    def last_words(self, said: Batch | None, cursor: str) -> Batch:
+    def poll_response(self, said: Batch | None, cursor: str) -> Batch:
         """What a poll is answered with: something or nothing, and where to go on."""
         last, shown, batch = self._last_words
         if batch is None or last is not said or shown != cursor:
