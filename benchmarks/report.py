@@ -14,6 +14,7 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from benchmarks import losses, results
@@ -171,7 +172,9 @@ def goals(cases: Cases) -> str:
 def lost(cases: Cases) -> str:
     """Where others are better."""
     lines = losses.found(cases) or ["Nowhere among what was compared."]
-    return "\n".join(f"* {line}" for line in lines)
+    return "\n".join(
+        fill(f"* {line}", 100, subsequent_indent="  ", break_on_hyphens=False) for line in lines
+    )
 
 
 def origin(case: dict[str, Any]) -> str:
