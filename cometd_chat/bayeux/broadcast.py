@@ -12,12 +12,11 @@ no clientId and nothing else that its publisher could forge, but for what is rel
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import attrs
 
 from cometd_chat.bayeux.channels import SubscriptionIndex, parse_channel, parse_pattern, patterns_of
-from cometd_chat.bayeux.extensions import Chain, Extension
+from cometd_chat.bayeux.extensions import Chain
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.queue import EventMessage, Kept
@@ -47,13 +46,12 @@ class Channel:
 class Broadcast:
     """All subscriptions, and the way out.
 
-    :param extensions: the server's; each event message passes them once.
+    :param chain: the extensions; each event message passes the server's once.
     """
 
-    def __init__(self, options: BayeuxOptions, extensions: list[Extension], chain: Chain) -> None:
+    def __init__(self, options: BayeuxOptions, chain: Chain) -> None:
         self.subscriptions: SubscriptionIndex[Session] = SubscriptionIndex()
         self._options = options
-        self._extensions = extensions
         self._chain = chain
         self._channels: dict[str, Channel] = {}
 
@@ -77,7 +75,7 @@ class Broadcast:
                     yield settled
 
     def event(
-        self, channel: str, data: object, kept: Kept | None = None, **fields: Any
+        self, channel: str, data: object, kept: Kept | None = None, /, **fields: object
     ) -> EventMessage | None:
         """An event message, made once for all whom it is for.
 
@@ -86,8 +84,8 @@ class Broadcast:
         :returns: None when an extension drops it.
         :raises InvalidChannel: that is no channel.
         """
-        message = {"channel": parse_channel(channel), "data": data, **fields}
-        passed = self._chain.outgoing(self._extensions, message, None, None)
+        message: Message = {"channel": parse_channel(channel), "data": data, **fields}
+        passed = self._chain.event(message)
         return None if passed is None else EventMessage(message["channel"], passed, kept)
 
     def publish(
@@ -96,7 +94,7 @@ class Broadcast:
         data: object,
         publisher: Session | None,
         lazy: bool,
-        ext: Mapping[str, Any],
+        ext: Mapping[str, object],
     ) -> bool:
         """Send a message to all who subscribed.
 
@@ -106,8 +104,8 @@ class Broadcast:
         :returns: False when a listener stopped it.
         """
         settled = list(self._settled(channel))
-        fields: dict[str, Any] = {"ext": ext} if ext else {}
-        message = {"channel": channel, "data": data, **fields}
+        fields: dict[str, object] = {"ext": ext} if ext else {}
+        message: Message = {"channel": channel, "data": data, **fields}
         for listener in [listener for each in settled for listener in each.listeners]:
             if listener(publisher, message) is False:
                 return False

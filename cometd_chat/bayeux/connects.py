@@ -13,13 +13,14 @@ by the client's next connect, unless the connection or the client says that the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from twisted.logger import Logger
 
 from cometd_chat.bayeux import faults
 from cometd_chat.bayeux.exchange import Arrival, Exchange, Line
+from cometd_chat.bayeux.extensions import Chain
 from cometd_chat.bayeux.faults import Fault
 from cometd_chat.bayeux.messages import Message, milliseconds
 from cometd_chat.bayeux.options import BayeuxOptions
@@ -97,15 +98,6 @@ class _LazyWait:
         return None
 
 
-class Outgoing(Protocol):
-    """What `Connects` asks of the server before a reply leaves."""
-
-    def finish_reply(
-        self, reply: Message, session: Session | None, request: Message
-    ) -> bytes | None:
-        """A reply as it leaves the extensions; None when they drop it."""
-
-
 class Connects:
     """All connects and lines.
 
@@ -121,14 +113,14 @@ class Connects:
         reaper: Reaper,
         call_soon: Callable[[Callable[[], None]], object],
         options: BayeuxOptions,
-        outgoing: Outgoing,
+        chain: Chain,
         on_confirmed: Callable[[Session, int], None],
     ) -> None:
         self.counts = Counts()
         self._reaper = reaper
         self._call_soon = call_soon
         self._options = options
-        self._outgoing = outgoing
+        self._chain = chain
         self._on_confirmed = on_confirmed
         self._lines: dict[Line, Session] = {}
         # Lines that we have ended and that may yet confirm.
@@ -282,7 +274,7 @@ class Connects:
             connect.sent = session.queue.last_sent
             session.answered = None if session.ended else connect
             self._restart_expiry(session, advice.get("interval", 0) / 1000, connect.message)
-        finished = self._outgoing.finish_reply(reply, session, connect.message)
+        finished = self._chain.reply(reply, session, connect.message)
         if finished is not None:
             parts.append(finished)
         # It stays until the next one has come, and what came with it may be large.
@@ -476,6 +468,22 @@ class Connects:
         elif session.answered is connect:
             session.answered = None
             self._rewind(session)
+
+    # -- for the registry
+
+    def holds(self, session: Session) -> bool:
+        """Whether a connect of a session is held."""
+        return session.held is not None
+
+    def is_under_way(self, session: Session) -> bool:
+        """Whether the peer is taking the last reply to a connect."""
+        last = session.answered
+        return last is not None and last.exchange.delivery.arrival() is Arrival.UNDER_WAY
+
+    def answer_held(self, session: Session) -> None:
+        """Answer what a session holds, if it holds something."""
+        if session.held is not None:
+            self.answer(session.held)
 
     # -- the end of a session
 

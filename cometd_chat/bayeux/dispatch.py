@@ -2,7 +2,8 @@
 
 What it is: what happens to each message of a request, and in what order the replies leave.
 
-What it may know: the server's sessions, its policy, its sources. Not transports beyond `Exchange`.
+What it may know: the clients, the channels, the policy. Not transports beyond `Exchange`, and not
+the server that has all of these.
 
 Invariant: messages of a session are handled in the order in which they came, over all requests;
 only what a source has to make durable is waited for outside of that order. Nothing that a message
@@ -11,9 +12,9 @@ contains can keep others from their replies.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -27,17 +28,19 @@ from cometd_chat.bayeux.channels import (
     parse_channel,
     parse_pattern,
 )
-from cometd_chat.bayeux.connects import MetaConnect
+from cometd_chat.bayeux.connects import Connects, MetaConnect
 from cometd_chat.bayeux.exchange import Exchange
-from cometd_chat.bayeux.extensions import CONNECT, HANDSHAKE
+from cometd_chat.bayeux.extensions import CONNECT, HANDSHAKE, Chain
 from cometd_chat.bayeux.faults import Fault
 from cometd_chat.bayeux.messages import BadMessage, Message, extension_fields
+from cometd_chat.bayeux.options import BayeuxOptions
+from cometd_chat.bayeux.policy import Policy
 from cometd_chat.bayeux.published import publish_key
+from cometd_chat.bayeux.registry import SessionRegistry
+from cometd_chat.bayeux.served_channels import ServedChannels
 from cometd_chat.bayeux.session import Session
+from cometd_chat.bayeux.sources import ChannelSource
 from cometd_chat.errors import ChatError
-
-if TYPE_CHECKING:
-    from cometd_chat.bayeux.server import BayeuxServer
 
 VERSION = "1.0"
 
@@ -75,12 +78,34 @@ class Request:
 
 
 class Dispatcher:
-    """Handles requests for a server."""
+    """Handles requests.
+
+    :param chain: what all messages pass.
+    :param relayed_ext: see `BayeuxOptions.relayed_ext`; it may grow.
+    :param seconds: the reaper's.
+    """
 
     _log = Logger()
 
-    def __init__(self, server: BayeuxServer) -> None:
-        self._server = server
+    def __init__(
+        self,
+        registry: SessionRegistry,
+        channels: ServedChannels,
+        connects: Connects,
+        policy: Policy,
+        chain: Chain,
+        options: BayeuxOptions,
+        relayed_ext: Collection[str],
+        seconds: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._channels = channels
+        self._connects = connects
+        self.policy = policy
+        self._chain = chain
+        self._options = options
+        self._relayed_ext = relayed_ext
+        self._seconds = seconds
         self._verbs: dict[str, Callable[[Message, Request, Session], Awaitable[Answer]]] = {
             CONNECT: self._connect,
             "/meta/subscribe": self._subscribe,
@@ -93,7 +118,7 @@ class Dispatcher:
         session = request.session
         if session is None:
             answers = [await self._answer(each, request) for each in messages]
-        elif len(session.turn.waiting) >= self._server.options.max_waiting_requests:
+        elif len(session.turn.waiting) >= self._options.max_waiting_requests:
             fault = faults.too_many_requests()
             answers = [self._refusal(each, session, fault) for each in messages]
         else:
@@ -107,7 +132,7 @@ class Dispatcher:
         else:
             await self._reply_as_ready(request, answers)
         if request.leaves and session is not None:
-            self._server.leave(session)
+            self._registry.leave(session)
 
     async def _reply_at_once(self, request: Request, answers: Sequence[Answer]) -> None:
         """One reply for all."""
@@ -116,7 +141,7 @@ class Dispatcher:
         if request.connect is None:
             request.exchange.reply(ready)
         else:
-            self._server.connects.settle(request.connect, others=ready)
+            self._connects.settle(request.connect, others=ready)
         self._begin(request)
 
     async def _reply_as_ready(self, request: Request, answers: Sequence[Answer]) -> None:
@@ -125,7 +150,7 @@ class Dispatcher:
         if ready or not request.size:
             request.exchange.reply(ready)
         if request.connect is not None:
-            self._server.connects.settle(request.connect)
+            self._connects.settle(request.connect)
         self._begin(request)
         for each in answers:
             late = await each if isinstance(each, Deferred) else None
@@ -156,7 +181,7 @@ class Dispatcher:
         if channel is None:
             raise faults.channel_missing()
         session = None if channel == HANDSHAKE else self._her(message, request)
-        passed = self._server.pass_incoming(message, session)
+        passed = self._chain.incoming(message, session)
         if passed is None:
             raise faults.message_deleted()
         if "error" in passed:
@@ -183,7 +208,7 @@ class Dispatcher:
         reply: Message = {"channel": message["channel"], "successful": True, **fields}
         if "id" in message:
             reply["id"] = message["id"]
-        return self._server.finish_reply(reply, session, message)
+        return self._chain.reply(reply, session, message)
 
     def _refusal(self, message: Message, session: Session | None, error: Exception) -> bytes | None:
         """The reply to a message that was refused, or that broke something."""
@@ -199,7 +224,7 @@ class Dispatcher:
         if fault is not None and fault.reconnect is not None:
             interval = round(fault.interval * 1000)
             reply["advice"] = {"reconnect": fault.reconnect, "interval": interval}
-        return self._server.finish_reply(reply, session, message)
+        return self._chain.reply(reply, session, message)
 
     def _fault(self, message: Message, error: Exception) -> Fault:
         handshake = message.get("channel") == HANDSHAKE
@@ -217,17 +242,17 @@ class Dispatcher:
     async def _handshake(self, message: Message, request: Request) -> Answer:
         """(Bayeux 1.0, section 4.1)"""
         _check_version(message)
-        types = self._server.options.connection_types
+        types = self._options.connection_types
         _check_connection_types(message.get("supportedConnectionTypes", list(types)), types)
         peer = request.exchange.peer
-        identity = await self._server.policy.identify(message, peer)
-        session = self._server.new_session(identity, peer)
+        identity = await self.policy.identify(message, peer)
+        session = self._registry.new(identity, peer)
         fields: dict[str, Any] = {
             "clientId": session.id,
             "version": VERSION,
             "minimumVersion": VERSION,
             "supportedConnectionTypes": list(types),
-            "advice": self._server.connects.advice(),
+            "advice": self._connects.advice(),
         }
         if identity.reply_ext:
             fields["ext"] = dict(identity.reply_ext)
@@ -238,10 +263,10 @@ class Dispatcher:
         if session.ended:
             return self._success(message, session, advice={"reconnect": "none", "interval": 0})
         said = message.get("connectionType")
-        if said is not None and said not in self._server.options.connection_types:
+        if said is not None and said not in self._options.connection_types:
             raise faults.connection_types_unsupported([str(said)])
         earlier = request.connect
-        request.connect = self._server.connects.admit(
+        request.connect = self._connects.admit(
             session, message, request.exchange, alone=request.size == 1
         )
         if earlier is None:
@@ -252,37 +277,37 @@ class Dispatcher:
         """(Bayeux 1.0, section 4.4) All patterns or none."""
         patterns = _subscription(message)
         new = [each for each in patterns if each not in session.subscriptions]
-        if len(session.subscriptions) + len(new) > self._server.options.max_subscriptions:
-            most = self._server.options.max_subscriptions
+        if len(session.subscriptions) + len(new) > self._options.max_subscriptions:
+            most = self._options.max_subscriptions
             raise faults.subscribe_denied(f"A session has at most {most} subscriptions")
         for pattern in new:
             await self._check_subscribe(session, pattern)
         wanted = [each for each in new if not is_service(each)]
         request.begin += await self._open(session, wanted, message)
         for pattern in wanted:
-            self._server.added(session, pattern)
+            self._channels.subscribe(session, pattern)
         return self._success(message, session, subscription=message["subscription"])
 
     async def _check_subscribe(self, session: Session, pattern: str) -> None:
         if is_meta(pattern):
             raise Fault(403, "subscribe_denied", [pattern, "denied_by_security_policy"])
-        server = self._server
-        free = server.is_free(pattern)
-        if not free and not is_service(pattern) and not server.sources_of(pattern):
+        channels = self._channels
+        free = channels.is_free(pattern)
+        if not free and not is_service(pattern) and not channels.sources_of(pattern):
             raise faults.subscribe_denied(f"There are no channels {pattern} here")
-        if free and pattern not in server.broadcast.subscriptions:
-            await server.policy.may_create(session, pattern)
-        await server.policy.may_subscribe(session, pattern)
+        if free and channels.is_new(pattern):
+            await self.policy.may_create(session, pattern)
+        await self.policy.may_subscribe(session, pattern)
 
     async def _open(
         self, session: Session, patterns: Sequence[str], message: Message
     ) -> list[_Begin]:
         """Open the sources of patterns, all of them or none."""
-        opened: list[tuple[Any, str, _Begin]] = []
+        opened: list[tuple[ChannelSource, str, _Begin]] = []
         ext = extension_fields(message)
         try:
             for pattern in patterns:
-                for source in self._server.sources_of(pattern):
+                for source in self._channels.sources_of(pattern):
                     opened.append((source, pattern, await source.open(session, pattern, ext)))
             if session.ended:
                 raise faults.session_unknown()
@@ -295,7 +320,7 @@ class Dispatcher:
     async def _unsubscribe(self, message: Message, request: Request, session: Session) -> Answer:
         """(Bayeux 1.0, section 4.5) What was not subscribed is no mistake."""
         for pattern in _subscription(message):
-            self._server.unsubscribe(session, pattern)
+            self._channels.unsubscribe(session, pattern)
         return self._success(message, session, subscription=message["subscription"])
 
     async def _disconnect(self, message: Message, request: Request, session: Session) -> Answer:
@@ -316,11 +341,12 @@ class Dispatcher:
         if "data" not in message:
             raise faults.parameter_missing("data")
         message = {**message, "channel": channel}
-        await self._check_publish(session, message)
+        sources = [] if is_service(channel) else self._channels.sources_of(channel)
+        await self._check_publish(session, message, sources)
         done = session.published.once(
             publish_key(session.id, message),
-            partial(self._carry_out, session, message),
-            self._server.seconds(),
+            partial(self._carry_out, session, message, sources),
+            self._seconds(),
             request.exchange,
             counts=session.habits.counts,
         )
@@ -335,32 +361,39 @@ class Dispatcher:
             return self._refusal(message, session, error)
         return self._success(message, session)
 
-    async def _check_publish(self, session: Session, message: Message) -> None:
-        server, channel = self._server, message["channel"]
-        if not is_service(channel) and not server.sources_of(channel):
-            if not server.is_free(channel):
+    async def _check_publish(
+        self, session: Session, message: Message, sources: Sequence[ChannelSource]
+    ) -> None:
+        channel = message["channel"]
+        if not sources and not is_service(channel):
+            if not self._channels.is_free(channel):
                 raise faults.publish_denied(f"There is no channel {channel} here")
-            if channel not in server.broadcast.subscriptions:
-                await server.policy.may_create(session, channel)
-        await server.policy.may_publish(session, message)
+            if self._channels.is_new(channel):
+                await self.policy.may_create(session, channel)
+        await self.policy.may_publish(session, message)
 
-    async def _carry_out(self, session: Session, message: Message, key: str | None) -> None:
-        server, channel = self._server, message["channel"]
+    async def _carry_out(
+        self, session: Session, message: Message, sources: Sequence[ChannelSource], key: str | None
+    ) -> None:
+        channel = message["channel"]
         if is_service(channel):
-            service = server.service(channel)
-            if service is None:
-                raise faults.no_service(channel)
-            answering = service(session, message)
-            if answering is not None:
-                await answering
-            return
-        for source in server.sources_of(channel)[:1]:
-            await source.publish(session, message, key)
-            return
-        said = extension_fields(message)
-        ext = {field: said[field] for field in said if field in server.relayed_ext}
-        if not server.broadcast.publish(channel, message["data"], session, False, ext):
-            raise faults.message_deleted()
+            await self._serve(session, message)
+        elif sources:
+            await sources[0].publish(session, message, key)
+        else:
+            said = extension_fields(message)
+            ext = {field: said[field] for field in said if field in self._relayed_ext}
+            broadcast = self._channels.broadcast
+            if not broadcast.publish(channel, message["data"], session, False, ext):
+                raise faults.message_deleted()
+
+    async def _serve(self, session: Session, message: Message) -> None:
+        service = self._channels.service(message["channel"])
+        if service is None:
+            raise faults.no_service(message["channel"])
+        answering = service(session, message)
+        if answering is not None:
+            await answering
 
 
 def _ready(reply: Deferred[bytes | None]) -> Answer:

@@ -1,7 +1,8 @@
 """Extensions: what may look at every message on its way in and on its way out.
 
-What it is: the `Extension` protocol, and those that stock clients know: ack, timesync, replay,
-timestamp, activity. (Reload is the client's alone; it needs what the server does for everybody.)
+What it is: the way of a message through them, and those that stock clients know: ack, timesync,
+replay, timestamp, activity. (Reload is the client's alone; it needs what the server does for
+everybody.) The protocol of one, `Extension`, is beside `Session`.
 
 What it may know: messages and sessions.
 
@@ -13,44 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import attrs
 from twisted.logger import Logger
 
-from cometd_chat.bayeux.messages import Message, extension_fields
-
-if TYPE_CHECKING:
-    from cometd_chat.bayeux.session import Session
+from cometd_chat.bayeux.messages import Message, encode, extension_fields
+from cometd_chat.bayeux.session import Extension, Session
 
 HANDSHAKE = "/meta/handshake"
 CONNECT = "/meta/connect"
 SUBSCRIBE = "/meta/subscribe"
-
-
-class Extension(Protocol):
-    """Looks at messages, changes them, or stops them by returning None.
-
-    Add one with ``server.extensions.append(...)``, or for one session with
-    ``session.extensions.append(...)``.
-    """
-
-    def incoming(self, message: Message, session: Session | None) -> Message | None:
-        """A client sent a message.
-
-        Setting ``message["error"]`` refuses it with that text; None answers 404 message_deleted.
-
-        :param session: whose; None in a handshake.
-        """
-
-    def outgoing(
-        self, message: Message, session: Session | None, request: Message | None
-    ) -> Message | None:
-        """A message goes out; None drops it.
-
-        :param session: whose; None for an event message that many may get, and a refused handshake.
-        :param request: what it is the reply to; None for an event message.
-        """
 
 
 class BaseExtension:
@@ -68,35 +42,65 @@ class BaseExtension:
 
 
 class Chain:
-    """Extensions one after the other; one that fails on the way in refuses."""
+    """What passes a server's extensions and each client's.
+
+    :param extensions: the server's; the list may grow.
+    """
 
     _log = Logger()
 
-    def incoming(
-        self, extensions: Sequence[Extension], message: Message, session: Session | None
-    ) -> Message | None:
-        """What comes out of all of them; whatever one raises passes on to the caller."""
+    def __init__(self, extensions: list[Extension]) -> None:
+        self._extensions = extensions
+
+    def incoming(self, message: Message, client: Session | None) -> Message | None:
+        """What the server's extensions, and then the client's, make of a message. Whatever one
+        raises passes on to the caller: that refuses."""
         passed: Message | None = message
-        for extension in list(extensions):
+        for extension in [*self._extensions, *(client.extensions if client is not None else ())]:
             if passed is not None:
-                passed = extension.incoming(passed, session)
+                passed = extension.incoming(passed, client)
         return passed
 
-    def outgoing(
+    def event(self, message: Message) -> Message | None:
+        """What the server's extensions make of an event message, once for all whom it is for."""
+        return self._outgoing(self._extensions, message, None, None)
+
+    def refine(self, client: Session, fields: Mapping[str, object]) -> bytes | None:
+        """The JSON of an event message as a client's own extensions want it; None when they drop
+        it."""
+        passed = self._outgoing(client.extensions, dict(fields), client, None)
+        return None if passed is None else encode(passed)
+
+    def reply(self, reply: Message, client: Session | None, request: Message) -> bytes | None:
+        """A reply as it leaves all extensions; None when they drop it."""
+        passed: Message | None = reply
+        if client is not None:
+            passed = self._outgoing(client.extensions, reply, client, request)
+        if passed is not None:
+            passed = self._outgoing(self._extensions, passed, client, request)
+        if passed is None:
+            return None
+        try:
+            return encode(passed)
+        except (TypeError, ValueError):
+            self._log.failure("an extension made a reply that is no JSON")
+            return encode(reply)
+
+    def _outgoing(
         self,
         extensions: Sequence[Extension],
         message: Message,
-        session: Session | None,
+        client: Session | None,
         request: Message | None,
     ) -> Message | None:
-        """What comes out of all of them, the last first. One that raises is logged, and the
+        """What comes out of some extensions, the last first. One that raises is logged, and the
         message goes on as it was: a reply must not be lost."""
         passed: Message | None = message
         for extension in reversed(extensions):
             if passed is None:
                 return None
             try:
-                passed = extension.outgoing(passed, session, request)
+                passed = extension.outgoing(passed, client, request)
             except Exception:
                 name = type(extension).__name__
                 self._log.failure("the extension {name} failed on the way out", name=name)

@@ -1,7 +1,6 @@
 """Who may do what: the seam to whoever decides.
 
-What it is: the `Policy` protocol with CometD's four questions, and what a handshake is answered
-with: an `Identity`.
+What it is: the `Policy` protocol with CometD's four questions.
 
 What it may know: messages, sessions, peers. Not how somebody proves who she is.
 
@@ -10,50 +9,12 @@ Invariant: a policy that raises refuses; one that fails for a reason of its own 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
-
-import attrs
+from typing import Protocol
 
 from cometd_chat.bayeux.exchange import Peer
-from cometd_chat.bayeux.messages import Message, extension_fields
-
-if TYPE_CHECKING:
-    from cometd_chat.bayeux.session import Session
-
-
-@attrs.frozen
-class Identity:
-    """Who is behind a session.
-
-    :param id: hers for ever, whichever session she speaks through.
-    :param name: what others may call her.
-    :param user: the edge's own object.
-    :param reply_ext: goes into ``ext`` of the handshake's reply, such as a name that was made up.
-    """
-
-    id: str
-    name: str
-    user: object = None
-    reply_ext: Mapping[str, Any] = attrs.field(factory=dict)
-
-
-@attrs.frozen
-class Authentication:
-    """What a handshake says in ``ext.authentication``; None for what it does not say."""
-
-    token: str | None = attrs.field(default=None, repr=False)
-    name: str | None = None
-
-
-def authentication(message: Message) -> Authentication:
-    """The token or the name that a handshake brings; what is no string counts as not said."""
-    said = extension_fields(message).get("authentication")
-    fields = said if isinstance(said, dict) else {}
-    token, name = fields.get("token"), fields.get("name")
-    return Authentication(
-        token if isinstance(token, str) else None, name if isinstance(name, str) else None
-    )
+from cometd_chat.bayeux.identity import Identity, authentication
+from cometd_chat.bayeux.messages import Message
+from cometd_chat.bayeux.session import Session
 
 
 class Policy(Protocol):

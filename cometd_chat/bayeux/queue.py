@@ -13,15 +13,12 @@ source can give it again, else the oldest messages that nobody can give again ar
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from cometd_chat.bayeux.messages import encode, weight
-
-if TYPE_CHECKING:
-    from cometd_chat.bayeux.sources import ChannelSource
 
 #: What keeping a message costs beside its JSON, about, in bytes.
 _OVERHEAD = 200
@@ -84,7 +81,8 @@ class Queued:
     :param number: its place in the session's order; grows, and stays when it is sent again.
     :param json: what is sent: the event's own, or what the session's extensions made of it.
     :param lazy: it may wait for others to go with.
-    :param source: who can give it again, or None when nobody can.
+    :param source: the key of who can give it again, which is asked for nothing here; None when
+        nobody can.
     :param position: of the event in its channel, by its source.
     """
 
@@ -92,7 +90,7 @@ class Queued:
     event: EventMessage
     json: bytes
     lazy: bool
-    source: ChannelSource | None
+    source: Hashable | None
     position: int
 
     @property
@@ -101,7 +99,7 @@ class Queued:
 
 
 #: For each source and channel, how far the client is known to have come.
-Confirmed = dict[tuple["ChannelSource", str], int]
+Confirmed = dict[tuple[Hashable, str], int]
 
 
 class SessionQueue:
@@ -171,7 +169,7 @@ class SessionQueue:
         json: bytes | None = None,
         *,
         lazy: bool = False,
-        source: ChannelSource | None = None,
+        source: Hashable | None = None,
         position: int = 0,
     ) -> bool:
         """Add a message at the end.

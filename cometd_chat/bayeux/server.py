@@ -11,64 +11,34 @@ goes wrong takes no other with it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from cometd_chat.bayeux.binding import Binding
 from cometd_chat.bayeux.broadcast import Broadcast, Channel
-from cometd_chat.bayeux.channels import intersects, is_meta, matches, parse_channel, parse_pattern
+from cometd_chat.bayeux.channels import parse_channel
 from cometd_chat.bayeux.connects import EVENTSOURCE, Connects
 from cometd_chat.bayeux.dispatch import Dispatcher, Request
-from cometd_chat.bayeux.exchange import Arrival, Exchange, Line, Peer
-from cometd_chat.bayeux.extensions import CONNECT, Chain, Extension
-from cometd_chat.bayeux.messages import Bounds, Message, decode_all, encode
+from cometd_chat.bayeux.exchange import Exchange, Line, Peer
+from cometd_chat.bayeux.extensions import CONNECT, Chain
+from cometd_chat.bayeux.listeners import Listeners, guarded
+from cometd_chat.bayeux.messages import Bounds, Message, decode_all
 from cometd_chat.bayeux.options import BayeuxOptions
-from cometd_chat.bayeux.policy import Identity, Policy
+from cometd_chat.bayeux.policy import Policy
 from cometd_chat.bayeux.queue import EventMessage, Kept
-from cometd_chat.bayeux.session import PATTERN, SESSION, Session
+from cometd_chat.bayeux.registry import ID_BYTES, SessionRegistry
+from cometd_chat.bayeux.served_channels import ServedChannels, Service
+from cometd_chat.bayeux.session import Extension, Session
 from cometd_chat.bayeux.sources import ChannelSource, Places
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import NotFound, ShuttingDown
+from cometd_chat.errors import NotFound
 from cometd_chat.transports.budget import MemoryBudget
-
-#: Answers what is published to a service channel; raises a `ChatError` or a `Fault` to refuse it.
-Service = Callable[[Session, Message], "Awaitable[None] | None"]
 
 #: Seconds that clients have to say what has arrived when the server stops: as long as a socket has
 #: to answer our close.
 PART_WITHIN = 2.0
-
-#: Seconds after which a client whose session had to go shakes hands anew.
-RENEW_AFTER = 5.0
-
-#: Random bytes in a clientId, which is shown in twice as many hexadecimal digits.
-_ID_BYTES = 20
-
-
-@attrs.define(eq=False)
-class Listeners:
-    """Who wants to hear what happens. One that raises is logged, and the others hear.
-
-    :param session_removed: with whether her time had run out.
-    :param subscribed: with the pattern.
-    :param unsubscribed: with the pattern; at the end of a session too.
-    :param channel_added: somebody is the first to subscribe to a pattern.
-    :param channel_removed: nobody subscribes to a pattern any more.
-    :param dropped: a session's queue was full; with how many messages it has lost so far.
-    """
-
-    session_added: list[Callable[[Session], object]] = attrs.field(factory=list)
-    session_removed: list[Callable[[Session, bool], object]] = attrs.field(factory=list)
-    subscribed: list[Callable[[Session, str], object]] = attrs.field(factory=list)
-    unsubscribed: list[Callable[[Session, str], object]] = attrs.field(factory=list)
-    channel_added: list[Callable[[str], object]] = attrs.field(factory=list)
-    channel_removed: list[Callable[[str], object]] = attrs.field(factory=list)
-    dropped: list[Callable[[Session, int], object]] = attrs.field(factory=list)
 
 
 @attrs.define(eq=False)
@@ -126,25 +96,60 @@ class BayeuxServer:
         self.options = BayeuxOptions() if options is None else options
         self.bounds = Bounds() if bounds is None else bounds
         self.memory = MemoryBudget() if memory is None else memory
-        self.policy = policy
         self.extensions: list[Extension] = list(extensions)
         self.listeners = Listeners()
         #: See `BayeuxOptions.relayed_ext`; an embedder may add to it.
         self.relayed_ext = set(self.options.relayed_ext)
-        self.sessions: dict[str, Session] = {}
-        self.stopping = False
-        self.chain = Chain()
-        self.broadcast = Broadcast(self.options, self.extensions, self.chain)
-        self.connects = Connects(reaper, call_soon, self.options, self, self.confirm)
+        self.chain = Chain(self.extensions)
+        self.broadcast = Broadcast(self.options, self.chain)
+        self.channels = ServedChannels(self.broadcast, free, sources, self.listeners, self._account)
+        self.connects = Connects(reaper, call_soon, self.options, self.chain, self.channels.confirm)
+        self.registry = SessionRegistry(
+            reaper,
+            call_soon,
+            random_bytes,
+            self.options,
+            self.memory,
+            self.listeners,
+            self.chain,
+            self.channels,
+            self.connects,
+        )
         self._reaper = reaper
-        self._call_soon = call_soon
         self._random_bytes = random_bytes
-        self._free = [parse_pattern(each) for each in free]
-        self._sources = list(sources)
-        self._services: dict[str, Service] = {}
-        self._dispatcher = Dispatcher(self)
-        self._dropped: dict[Session, int] = {}
+        self._dispatcher = Dispatcher(
+            self.registry,
+            self.channels,
+            self.connects,
+            policy,
+            self.chain,
+            self.options,
+            self.relayed_ext,
+            reaper.seconds,
+        )
         self._parting = _Parting(self._part)
+
+    def _account(self, change: int) -> None:
+        self.memory.account(change, "bayeux")
+
+    @property
+    def sessions(self) -> dict[str, Session]:
+        """All sessions by clientId."""
+        return self.registry.by_id
+
+    @property
+    def policy(self) -> Policy:
+        """Who may do what; another one counts from the next message."""
+        return self._dispatcher.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._dispatcher.policy = policy
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self.registry.closed
 
     # -- for transports
 
@@ -155,7 +160,7 @@ class BayeuxServer:
 
     def new_browser_id(self) -> str:
         """A value for the BAYEUX_BROWSER cookie of a browser that has none."""
-        return self._random_bytes(_ID_BYTES).hex()
+        return self._random_bytes(ID_BYTES).hex()
 
     def process(self, messages: list[Message], exchange: Exchange) -> Deferred[None]:
         """Handle a payload. Never fails.
@@ -169,24 +174,8 @@ class BayeuxServer:
         return handling
 
     async def _process(self, messages: list[Message], exchange: Exchange) -> None:
-        request = Request(exchange, self._session_of(messages, exchange), len(messages))
+        request = Request(exchange, self.registry.of(messages, exchange), len(messages))
         await self._dispatcher.process(messages, request)
-
-    def _session_of(self, messages: Sequence[Message], exchange: Exchange) -> Session | None:
-        """Whose request it is: that of its first message that has one which the peer may use. The
-        messages of others are refused."""
-        for client_id in dict.fromkeys(_client_id(each) for each in messages):
-            session = self.session(client_id)
-            if session is not None and self._admits(session, exchange.peer, exchange.line):
-                session.heard_at = self._reaper.seconds()
-                return session
-        return None
-
-    def _admits(self, session: Session, peer: Peer, line: Line | None) -> bool:
-        admitted = session.binding.admits(peer, None if line is None else line.opened_at)
-        if not admitted:
-            self._log.debug("a session was asked for without its cookie or token")
-        return admitted
 
     def lost(self, exchange: Exchange) -> None:
         """The peer of an exchange without a line is gone, or its reply could not be written.
@@ -211,7 +200,7 @@ class BayeuxServer:
         it answered a ping that was sent after that."""
         session = self.connects.line_session(line)
         if session is not None:
-            self.confirm(session, number)
+            self.channels.confirm(session, number)
 
     def open_stream(self, client_id: str, peer: Peer, line: Line, last_number: int | None) -> None:
         """An EventSource was opened for a session: its messages go there once a connect says that
@@ -221,13 +210,13 @@ class BayeuxServer:
         :raises NotFound: there is no such session, or it is not the peer's.
         """
         session = self.session(client_id)
-        if session is None or not self._admits(session, peer, line):
+        if session is None or not self.registry.admits(session, peer, line):
             raise NotFound("There is no such session: handshake again.")
         session.hears_line = session.transport == EVENTSOURCE
         self.connects.bind(session, line)
         session.heard_at = self._reaper.seconds()
         if last_number is not None:
-            self.confirm(session, last_number)
+            self.channels.confirm(session, last_number)
 
     # -- for the server's own code
 
@@ -237,7 +226,7 @@ class BayeuxServer:
 
     def session(self, client_id: object) -> Session | None:
         """The session with a clientId."""
-        return self.sessions.get(client_id) if isinstance(client_id, str) else None
+        return self.registry.find(client_id)
 
     def channel(self, name: str) -> Channel:
         """Settle something for a channel or a pattern: laziness, listeners; see `Channel`."""
@@ -249,7 +238,7 @@ class BayeuxServer:
         data: object,
         *,
         lazy: bool = False,
-        ext: Mapping[str, Any] | None = None,
+        ext: Mapping[str, object] | None = None,
     ) -> bool:
         """Publish in the server's name.
 
@@ -260,7 +249,7 @@ class BayeuxServer:
         return self.broadcast.publish(parse_channel(channel), data, None, lazy, ext or {})
 
     def event(
-        self, channel: str, data: object, kept: Kept | None = None, **fields: Any
+        self, channel: str, data: object, kept: Kept | None = None, /, **fields: object
     ) -> EventMessage | None:
         """Make an event message, for `Session.put` and `Session.feed`; once for all whom it is for.
 
@@ -272,12 +261,7 @@ class BayeuxServer:
     def add_service(self, channel: str, service: Service) -> None:
         """Let a function answer what is published to a channel below ``/service``, or to all that
         match a pattern."""
-        self._services[parse_pattern(channel)] = service
-
-    def service(self, channel: str) -> Service | None:
-        """Who answers a service channel."""
-        found = (each for pattern, each in self._services.items() if matches(pattern, channel))
-        return next(found, None)
+        self.channels.add_service(channel, service)
 
     def stop(self) -> Deferred[None]:
         """Take no more sessions, answer all held connects and close all lines: clients come back,
@@ -286,14 +270,13 @@ class BayeuxServer:
         :returns: fires once it is known of all clients what they have, or has not become known in
             time: a socket answers its close, a poller sends the next connect.
         """
-        self.stopping = True
+        self.registry.closed = True
         for session in list(self.sessions.values()):
-            if session.held is not None:
-                self.connects.answer(session.held)
+            self.connects.answer_held(session)
             if session.queue.unconfirmed:
                 self._parting.sessions[session] = None
             else:
-                self._remove(session, timed_out=False, tell=False)
+                self.registry.remove(session, timed_out=False, tell_peer=False)
         self._reaper.schedule(self._parting, PART_WITHIN)
         for session in list(self._parting.sessions):
             self.connects.unbind(session)
@@ -303,19 +286,19 @@ class BayeuxServer:
     def part(self, messages: list[Message], exchange: Exchange) -> None:
         """A request without a line has come while the server stops. There is no reply; but a
         connect says what its client has."""
-        session = self._session_of(messages, exchange)
+        session = self.registry.of(messages, exchange)
         if session is None or session not in self._parting.sessions:
             return
         for message in messages:
             if message.get("channel") == CONNECT and message.get("clientId") == session.id:
-                self._guarded("an extension failed", self.pass_incoming, message, session)
+                guarded("an extension failed", self.chain.incoming, message, session)
                 self.connects.admit(session, message, exchange, alone=len(messages) == 1)
         self._part(session)
 
     def _part(self, session: Session) -> None:
         """Nothing more will be known of a session."""
         self._parting.sessions.pop(session, None)
-        self._remove(session, timed_out=False, tell=False)
+        self.registry.remove(session, timed_out=False, tell_peer=False)
         self._look_who_parts()
 
     def _look_who_parts(self) -> None:
@@ -323,186 +306,3 @@ class BayeuxServer:
         if not parting.sessions and not parting.over.called:
             self._reaper.cancel(parting)
             parting.over.callback(None)
-
-    # -- channels
-
-    def sources_of(self, pattern: str) -> list[ChannelSource]:
-        """The sources that have channels in a pattern."""
-        return [each for each in self._sources if intersects(each.tree, pattern)]
-
-    def is_free(self, pattern: str) -> bool:
-        """Whether a channel, or some channel of a pattern, is free."""
-        return any(intersects(each, pattern) for each in self._free) and not is_meta(pattern)
-
-    def added(self, session: Session, pattern: str) -> None:
-        """A session subscribed."""
-        new = pattern not in self.broadcast.subscriptions
-        session.subscriptions[pattern] = None
-        self._count_pattern(session, PATTERN + len(pattern))
-        self.broadcast.subscriptions.add(pattern, session)
-        if new:
-            self._tell(self.listeners.channel_added, pattern)
-        self._tell(self.listeners.subscribed, session, pattern)
-
-    def unsubscribe(self, session: Session, pattern: str) -> None:
-        """A session does not want a pattern any more; nothing happens when it never did."""
-        if pattern not in session.subscriptions:
-            return
-        del session.subscriptions[pattern]
-        self._count_pattern(session, -PATTERN - len(pattern))
-        self.broadcast.subscriptions.remove(pattern, session)
-        for source in self.sources_of(pattern):
-            self._guarded("closing a source failed", source.close, session, pattern)
-        self._tell(self.listeners.unsubscribed, session, pattern)
-        if pattern not in self.broadcast.subscriptions:
-            self._tell(self.listeners.channel_removed, pattern)
-
-    def _count_pattern(self, session: Session, change: int) -> None:
-        session.patterns_size += change
-        self.account(change)
-
-    # -- sessions
-
-    def new_session(self, identity: Identity, peer: Peer) -> Session:
-        """Somebody shook hands.
-
-        :raises ShuttingDown: the server stops, or has as many sessions as it may.
-        """
-        if self.stopping:
-            raise ShuttingDown("The server is stopping: try again in a moment.", retry_after=1)
-        if len(self.sessions) >= self.options.max_sessions:
-            raise ShuttingDown("There are too many sessions: try again later.", retry_after=10)
-        now = self._reaper.seconds()
-        id = self._random_bytes(_ID_BYTES).hex()
-        session = Session(id, identity, Binding(peer, now), self, self.options, now)
-        session.replays = peer.replays
-        self.sessions[id] = session
-        self.memory.add(session)
-        self.account(SESSION)
-        # From birth: one who never connects must not stay.
-        self._reaper.schedule(session, session.idle_limit)
-        self._tell(self.listeners.session_added, session)
-        return session
-
-    def disconnect(self, session: Session) -> None:
-        """End a session on purpose; see `SessionHost.disconnect`."""
-        if session.ended:
-            return
-        told = EventMessage("/meta/disconnect", {"channel": "/meta/disconnect", "successful": True})
-        session.put(told)
-        self.leave(session)
-
-    def renew(self, session: Session) -> None:
-        """See `SessionHost.renew`."""
-        self._remove(session, timed_out=True, tell=True)
-
-    def leave(self, session: Session) -> None:
-        """A session has ended, and its client is told."""
-        self._remove(session, timed_out=False, tell=True)
-
-    def expired(self, session: Session, now: float) -> float | None:
-        """See `SessionHost.expired`."""
-        answered = session.answered
-        remaining = session.heard_at + session.idle_limit - now
-        if session.held is not None:
-            return session.idle_limit
-        if remaining > 0:
-            return remaining
-        if answered is not None and answered.exchange.delivery.arrival() is Arrival.UNDER_WAY:
-            # A large reply on a slow link: she can't have asked for the next one yet.
-            return self.options.max_interval
-        self.connects.counts.expired += 1
-        self._remove(session, timed_out=True, tell=False)
-        return None
-
-    def _remove(self, session: Session, *, timed_out: bool, tell: bool) -> None:
-        if session.ended:
-            return
-        session.ended = True
-        del self.sessions[session.id]
-        self._reaper.cancel(session)
-        self.connects.forget(session, wait=tell)
-        for pattern in list(session.subscriptions):
-            self.unsubscribe(session, pattern)
-        session.queue.retire()
-        self.memory.remove(session, SESSION, "bayeux")
-        self._dropped.pop(session, None)
-        self._tell(self.listeners.session_removed, session, timed_out)
-
-    # -- SessionHost
-
-    def enqueued(self, session: Session, *, lazy: float | None) -> None:
-        """See `SessionHost.enqueued`."""
-        if session.queue.dropped > self._dropped.get(session, 0):
-            self._dropped[session] = session.queue.dropped
-            self._tell(self.listeners.dropped, session, session.queue.dropped)
-        if lazy is None:
-            self.connects.schedule_flush(session)
-        else:
-            self.connects.wait_lazily(session, lazy)
-
-    def confirm(self, session: Session, number: int) -> None:
-        """See `SessionHost.confirm`."""
-        for (source, channel), position in session.queue.confirm(number).items():
-            self._guarded("confirming failed", source.confirmed, session, channel, position)
-        if session.paused_sources and session.queue.has_room:
-            paused_sources, session.paused_sources = session.paused_sources, {}
-            for source in paused_sources:
-                self._guarded("resuming a source failed", source.resume, session)
-
-    def account(self, change: int) -> None:
-        """See `SessionHost.account`."""
-        self.memory.account(change, "bayeux")
-
-    def shed(self, session: Session) -> None:
-        """See `SessionHost.shed`."""
-        # She may be in the middle of a broadcast, or of a request of hers.
-        self._call_soon(partial(session.renew, RENEW_AFTER))
-
-    def refine(self, session: Session, event: EventMessage) -> bytes | None:
-        """See `SessionHost.refine`."""
-        passed = self.chain.outgoing(session.extensions, dict(event.fields), session, None)
-        return None if passed is None else encode(passed)
-
-    # -- what passes the extensions
-
-    def pass_incoming(self, message: Message, session: Session | None) -> Message | None:
-        """What the server's extensions and then the session's make of a message."""
-        passed = self.chain.incoming(self.extensions, message, session)
-        if passed is None or session is None:
-            return passed
-        return self.chain.incoming(session.extensions, passed, session)
-
-    def finish_reply(
-        self, reply: Message, session: Session | None, request: Message
-    ) -> bytes | None:
-        """See `Outgoing.finish_reply`."""
-        passed: Message | None = reply
-        if session is not None:
-            passed = self.chain.outgoing(session.extensions, reply, session, request)
-        if passed is not None:
-            passed = self.chain.outgoing(self.extensions, passed, session, request)
-        if passed is None:
-            return None
-        try:
-            return encode(passed)
-        except (TypeError, ValueError):
-            self._log.failure("an extension made a reply that is no JSON")
-            return encode(reply)
-
-    # -- one failing listener stops nobody
-
-    def _tell(self, listeners: Sequence[Callable[..., object]], *arguments: object) -> None:
-        for listener in list(listeners):
-            self._guarded("a listener failed", listener, *arguments)
-
-    def _guarded(self, text: str, call: Callable[..., object], *arguments: object) -> None:
-        try:
-            call(*arguments)
-        except Exception:
-            self._log.failure(text)
-
-
-def _client_id(message: Message) -> str | None:
-    client_id = message.get("clientId")
-    return client_id if isinstance(client_id, str) else None

@@ -10,26 +10,24 @@ Invariant: whatever reaches her goes through her queue.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import DeferredLock
 
 from cometd_chat.bayeux.binding import Binding
+from cometd_chat.bayeux.identity import Identity
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
-from cometd_chat.bayeux.policy import Identity
 from cometd_chat.bayeux.published import PublishDeduplicator
 from cometd_chat.bayeux.queue import EventMessage, SessionQueue
 
 if TYPE_CHECKING:
     from cometd_chat.bayeux.connects import MetaConnect
     from cometd_chat.bayeux.exchange import Line
-    from cometd_chat.bayeux.extensions import Extension
-    from cometd_chat.bayeux.sources import ChannelSource
 
 #: What a client is advised to do whose session was ended: to stay away.
-_STAY_AWAY: Mapping[str, Any] = {"reconnect": "none", "interval": 0}
+_STAY_AWAY: Mapping[str, object] = {"reconnect": "none", "interval": 0}
 
 #: What a session costs, about, and each pattern of its subscriptions beside its text, in bytes.
 SESSION, PATTERN = 4096, 500
@@ -44,10 +42,35 @@ _MAX_BATCHES = 64
 _CHANGES, _REPEATS = 2, 6
 
 
+class Extension(Protocol):
+    """Looks at messages, changes them, or stops them by returning None.
+
+    Add one with ``server.extensions.append(...)``, or for one session with
+    ``session.extensions.append(...)``.
+    """
+
+    def incoming(self, message: Message, session: Session | None) -> Message | None:
+        """A client sent a message.
+
+        Setting ``message["error"]`` refuses it with that text; None answers 404 message_deleted.
+
+        :param session: whose; None in a handshake.
+        """
+
+    def outgoing(
+        self, message: Message, session: Session | None, request: Message | None
+    ) -> Message | None:
+        """A message goes out; None drops it.
+
+        :param session: whose; None for an event message that many may get, and a refused handshake.
+        :param request: what it is the reply to; None for an event message.
+        """
+
+
 class SessionHost(Protocol):
     """What a session needs of the server."""
 
-    def event(self, channel: str, data: object, **fields: Any) -> EventMessage | None:
+    def event(self, channel: str, data: object, /, **fields: object) -> EventMessage | None:
         """Make an event message; None when an extension drops it."""
 
     def enqueued(self, session: Session, *, lazy: float | None) -> None:
@@ -163,7 +186,7 @@ class Session:
         self.line: Line | None = None
         self.hears_line = False
         self.connected = False
-        self.paused_sources: dict[ChannelSource, None] = {}
+        self.paused_sources: dict[Hashable, None] = {}
         # Her life: when she was last heard, and how long she may be silent.
         self.due_bucket = 0
         self.heard_at = now
@@ -197,7 +220,7 @@ class Session:
         )
         return event is not None and self.put(event)
 
-    def feed(self, event: EventMessage, source: ChannelSource, position: int) -> bool:
+    def feed(self, event: EventMessage, source: Hashable, position: int) -> bool:
         """Queue an event of a source that can give it again.
 
         :param position: of the event in its channel; grows.

@@ -12,12 +12,10 @@ the same position when it is told to resume. So a bounded queue loses nothing of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from cometd_chat.bayeux.messages import Message
-
-if TYPE_CHECKING:
-    from cometd_chat.bayeux.session import Session
+from cometd_chat.bayeux.session import Session
 
 
 class Places(Protocol):
@@ -45,6 +43,9 @@ class ChannelSource(Protocol):
     `BayeuxServer.event`. False means that there is no room: what may be lost is, what is kept is
     to be fed again from there after `resume`.
     """
+
+    def __hash__(self) -> int:
+        """By identity."""
 
     @property
     def tree(self) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 import attrs
 
 from cometd_chat.bayeux.exchange import Peer
+from cometd_chat.bayeux.identity import Authentication, Identity, authentication
 from cometd_chat.bayeux.messages import Message, encode, extension_fields
-from cometd_chat.bayeux.policy import Authentication, Identity, authentication
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.bayeux.session import Session
 from cometd_chat.chat.chat import Chat

@@ -21,13 +21,13 @@ from twisted.internet.task import Clock
 
 from cometd_chat.bayeux.channels import matches
 from cometd_chat.bayeux.exchange import Arrival, Peer
-from cometd_chat.bayeux.extensions import AckExtension, Extension
+from cometd_chat.bayeux.extensions import AckExtension
 from cometd_chat.bayeux.messages import Message, array
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import OpenPolicy, Policy
 from cometd_chat.bayeux.queue import EventMessage
 from cometd_chat.bayeux.server import BayeuxServer
-from cometd_chat.bayeux.session import Session
+from cometd_chat.bayeux.session import Extension, Session
 from cometd_chat.bayeux.sources import ChannelSource
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports.budget import LIMIT, MemoryBudget

@@ -15,8 +15,9 @@ import pytest
 
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.faults import Fault
+from cometd_chat.bayeux.identity import Identity, authentication
 from cometd_chat.bayeux.messages import Message
-from cometd_chat.bayeux.policy import Identity, OpenPolicy, authentication
+from cometd_chat.bayeux.policy import OpenPolicy
 from cometd_chat.errors import NameTaken, StorageUnavailable, TooMany
 from tests.bayeux.parts import OPTIONS, POLL, Client, World
 

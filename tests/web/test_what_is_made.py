@@ -33,7 +33,7 @@ def test_messages_for_bayeux(make_site: MakeSite) -> None:
     site = make_site(embed=servers.append)
     Client(site).joined("/chat/lobby")
     say(site, 600)
-    (rooms,) = servers[0].sources_of("/chat/lobby")
+    (rooms,) = servers[0].channels.sources_of("/chat/lobby")
     assert isinstance(rooms, RoomSource)
     made = [each for each in rooms._made.values() if each is not None]
     assert 0 < sum(each.weight for each in made) <= _MOST_MADE_BYTES

@@ -1,0 +1,204 @@
+"""The clients of a server, from handshake to end.
+
+What it is: who there is by clientId, and what each of them needs of the server.
+
+What it may know: clients, and what has to hear when one comes, goes, or has something queued. Not
+what a message means.
+
+Invariant: a client that has ended is in nothing any more: no sweep, no subscription, no bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from twisted.logger import Logger
+
+from cometd_chat.bayeux.binding import Binding
+from cometd_chat.bayeux.connects import Connects
+from cometd_chat.bayeux.exchange import Exchange, Line, Peer
+from cometd_chat.bayeux.extensions import Chain
+from cometd_chat.bayeux.identity import Identity
+from cometd_chat.bayeux.listeners import Listeners, tell
+from cometd_chat.bayeux.messages import Message
+from cometd_chat.bayeux.options import BayeuxOptions
+from cometd_chat.bayeux.queue import EventMessage
+from cometd_chat.bayeux.served_channels import ServedChannels
+from cometd_chat.bayeux.session import SESSION, Session
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import ShuttingDown
+from cometd_chat.transports.budget import MemoryBudget
+
+#: Seconds after which a client whose session had to go shakes hands anew.
+RENEW_AFTER = 5.0
+
+#: Random bytes in a clientId, which is shown in twice as many hexadecimal digits.
+ID_BYTES = 20
+
+
+class SessionRegistry:
+    """All clients; the host of each of them.
+
+    :param call_soon: calls something after the reactor's current turn.
+    :param random_bytes: so many unguessable bytes.
+    :param memory: where what is kept for them counts.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reaper: Reaper,
+        call_soon: Callable[[Callable[[], None]], object],
+        random_bytes: Callable[[int], bytes],
+        options: BayeuxOptions,
+        memory: MemoryBudget,
+        listeners: Listeners,
+        chain: Chain,
+        channels: ServedChannels,
+        connects: Connects,
+    ) -> None:
+        self.by_id: dict[str, Session] = {}
+        #: Whether the server stops, and takes no more.
+        self.closed = False
+        self._reaper = reaper
+        self._call_soon = call_soon
+        self._random_bytes = random_bytes
+        self._options = options
+        self._memory = memory
+        self._listeners = listeners
+        self._chain = chain
+        self._channels = channels
+        self._connects = connects
+        # How many messages those have lost that have lost any.
+        self._dropped: dict[Session, int] = {}
+
+    def find(self, client_id: object) -> Session | None:
+        """The client with an id."""
+        return self.by_id.get(client_id) if isinstance(client_id, str) else None
+
+    def of(self, messages: Sequence[Message], exchange: Exchange) -> Session | None:
+        """Whose request it is: that of its first message that has one which the peer may use. The
+        messages of others are refused."""
+        for client_id in dict.fromkeys(_client_id(each) for each in messages):
+            client = self.find(client_id)
+            if client is not None and self.admits(client, exchange.peer, exchange.line):
+                client.heard_at = self._reaper.seconds()
+                return client
+        return None
+
+    def admits(self, client: Session, peer: Peer, line: Line | None) -> bool:
+        """Whether a peer shows what a client has to show."""
+        admitted = client.binding.admits(peer, None if line is None else line.opened_at)
+        if not admitted:
+            self._log.debug("a session was asked for without its cookie or token")
+        return admitted
+
+    def new(self, identity: Identity, peer: Peer) -> Session:
+        """Somebody shook hands.
+
+        :raises ShuttingDown: the server stops, or has as many clients as it may.
+        """
+        if self.closed:
+            raise ShuttingDown("The server is stopping: try again in a moment.", retry_after=1)
+        if len(self.by_id) >= self._options.max_sessions:
+            raise ShuttingDown("There are too many sessions: try again later.", retry_after=10)
+        now = self._reaper.seconds()
+        id = self._random_bytes(ID_BYTES).hex()
+        client = Session(id, identity, Binding(peer, now), self, self._options, now)
+        client.replays = peer.replays
+        self.by_id[id] = client
+        self._memory.add(client)
+        self.account(SESSION)
+        # From birth: one that never connects must not stay.
+        self._reaper.schedule(client, client.idle_limit)
+        tell(self._listeners.session_added, client)
+        return client
+
+    def leave(self, client: Session) -> None:
+        """A client has said goodbye, and its peer is told."""
+        self.remove(client, timed_out=False, tell_peer=True)
+
+    def remove(self, client: Session, *, timed_out: bool, tell_peer: bool) -> None:
+        """A client ends; nothing happens when it has ended.
+
+        :param timed_out: whether its peer may come back.
+        :param tell_peer: whether that is there, to be told.
+        """
+        if client.ended:
+            return
+        client.ended = True
+        del self.by_id[client.id]
+        self._reaper.cancel(client)
+        self._connects.forget(client, wait=tell_peer)
+        for pattern in list(client.subscriptions):
+            self._channels.unsubscribe(client, pattern)
+        client.queue.retire()
+        self._memory.remove(client, SESSION, "bayeux")
+        self._dropped.pop(client, None)
+        tell(self._listeners.session_removed, client, timed_out)
+
+    # -- SessionHost
+
+    def event(self, channel: str, data: object, /, **fields: object) -> EventMessage | None:
+        """See `SessionHost.event`."""
+        return self._channels.broadcast.event(channel, data, **fields)
+
+    def enqueued(self, client: Session, *, lazy: float | None) -> None:
+        """See `SessionHost.enqueued`."""
+        if client.queue.dropped > self._dropped.get(client, 0):
+            self._dropped[client] = client.queue.dropped
+            tell(self._listeners.dropped, client, client.queue.dropped)
+        if lazy is None:
+            self._connects.schedule_flush(client)
+        else:
+            self._connects.wait_lazily(client, lazy)
+
+    def confirm(self, client: Session, number: int) -> None:
+        """See `SessionHost.confirm`."""
+        self._channels.confirm(client, number)
+
+    def disconnect(self, client: Session) -> None:
+        """See `SessionHost.disconnect`."""
+        if client.ended:
+            return
+        told = EventMessage("/meta/disconnect", {"channel": "/meta/disconnect", "successful": True})
+        client.put(told)
+        self.leave(client)
+
+    def renew(self, client: Session) -> None:
+        """See `SessionHost.renew`."""
+        self.remove(client, timed_out=True, tell_peer=True)
+
+    def expired(self, client: Session, now: float) -> float | None:
+        """See `SessionHost.expired`."""
+        remaining = client.heard_at + client.idle_limit - now
+        if self._connects.holds(client):
+            return client.idle_limit
+        if remaining > 0:
+            return remaining
+        if self._connects.is_under_way(client):
+            # A large reply on a slow link: it can't have asked for the next one yet.
+            return self._options.max_interval
+        self._connects.counts.expired += 1
+        self.remove(client, timed_out=True, tell_peer=False)
+        return None
+
+    def refine(self, client: Session, event: EventMessage) -> bytes | None:
+        """See `SessionHost.refine`."""
+        return self._chain.refine(client, event.fields)
+
+    def account(self, change: int) -> None:
+        """See `SessionHost.account`."""
+        self._memory.account(change, "bayeux")
+
+    def shed(self, client: Session) -> None:
+        """See `SessionHost.shed`."""
+        # It may be in the middle of a broadcast, or of a request of its own.
+        self._call_soon(partial(client.renew, RENEW_AFTER))
+
+
+def _client_id(message: Message) -> str | None:
+    client_id = message.get("clientId")
+    return client_id if isinstance(client_id, str) else None
