@@ -34,7 +34,6 @@ from cometd_chat.chat.reader import Reader, Start
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Holding, Session, Sessions, require_active
 from cometd_chat.chat.shared_state import PAGE_BYTES, SharedReaderState, View, cut, size_of
-from cometd_chat.chat.texts import message_text, refused
 from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.errors import (
     ClientIdReused,
@@ -44,6 +43,7 @@ from cometd_chat.errors import (
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.record import Draft, Record
+from cometd_chat.events.texts import message_text, refused
 from cometd_chat.transports.held import HeldRequest
 
 MAX_CLIENT_ID = 64

@@ -17,8 +17,8 @@ import unicodedata
 
 from precis_i18n import get_profile
 
-from cometd_chat.chat.texts import bound_marks
 from cometd_chat.errors import FieldError, InvalidRequest
+from cometd_chat.events.texts import bound_marks
 from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
 from cometd_chat.lookalikes.scripts import has_mixed_digits, is_highly_restrictive
 

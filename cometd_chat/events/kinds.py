@@ -1,22 +1,193 @@
-"""The chat's events, each as one constructor.
+"""The one table of event kinds, and the maker of each.
 
-What it is: the table of what clients can be told (interface, section 3).
+What it is: `KINDS`, a row for each kind of event that clients can be told (interface, section 3),
+with all that others ask about a kind; and a function that makes an event of it.
 
-What it may know: the shape of events. Not who hears them.
+What it may know: the shape of events, what may be in them. Not who hears them, nor how bytes are
+written: a line is words and fields, and whoever shows it knows what to escape.
 
-Invariant: the same thing is the same JSON, whichever transport and process it comes from.
+Invariant: nowhere else is a list of kinds; and the same thing is the same JSON, whichever transport
+and process it comes from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
+
+import attrs
 
 from cometd_chat.events.event import Event
 from cometd_chat.events.record import Record
+from cometd_chat.events.texts import message_text
 
 PATH_PREFIX = "/chat/"
+
+
+class Fields(Protocol):
+    """The fields of an event as a line is made of them: where it must be, they are escaped."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+
+#: Makes a line of the fields of an event; empty for an event that is not shown.
+Line = Callable[[Fields], str]
+
+
+def _nothing(fields: Fields) -> str:
+    return ""
+
+
+@attrs.frozen(eq=False)
+class Kind:
+    """What there is to know about a kind of event.
+
+    :param name: its ``type``.
+    :param fields: what it may have besides ``type``, in the order in which they are shown.
+    :param kept: it is in the log, and so has an ``id`` and a ``cursor``.
+    :param counted: it is something said: it counts as unread, in a backlog and in what a gap says
+        is missing.
+    :param refers: the kind that its ``refers`` is the id of; empty when it has none.
+    :param position: it says nothing but how far the stream is complete.
+    :param text: its line for terminals. What is ours begins with ``*``.
+    :param classic: its line on the classic page; None for that for terminals without the ``*``.
+    :param page: what stands beside the name of whoever said it on a page, which history is for;
+        None for what has no line there and is in no history.
+    :param bayeux: the fields of its ``data`` for a Bayeux client, in their order; none when such a
+        client is not told of it.
+    :param asks: the fields that a client gives who says it.
+    :param parse: makes the record's ``data`` of these, or raises `InvalidRequest`; None when no
+        client can say it.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    kept: bool = False
+    counted: bool = False
+    refers: str = ""
+    position: bool = False
+    text: Line = _nothing
+    classic: Line | None = None
+    page: Line | None = None
+    bayeux: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+    parse: Callable[[Mapping[str, object]], Mapping[str, Any]] | None = None
+
+    def in_bayeux(self, event: Event) -> Mapping[str, Any] | None:
+        """An event of it as ``data`` for a Bayeux client; None when it is not told of it."""
+        fields = event.fields
+        return {name: fields[name] for name in self.bayeux if name in fields} or None
+
+
+#: What a kind is that this release has no row for, as after a downgrade. Clients of JSON get it as
+#: it is, in its place and with its cursor, for they ignore what they don't know; it is not shown to
+#: people nor told in Bayeux, where all is a message, and it counts for nothing.
+UNKNOWN = Kind("", (), kept=True)
+
+
+def _joined(fields: Fields) -> str:
+    if "was" in fields:
+        return f"* {fields['was']} is now {fields['from']}"
+    return f"* {fields['from']} joined"
+
+
+def _joined_classic(fields: Fields) -> str:
+    if "was" in fields:
+        return f"User {fields['was']} is now called {fields['from']}."
+    address = f" from {fields['address']}" if "address" in fields else ""
+    return f"User {fields['from']}{address} is joining the chat."
+
+
+def _left(fields: Fields) -> str:
+    return "" if "now" in fields else f"* {fields['from']} left"
+
+
+def _left_classic(fields: Fields) -> str:
+    return "" if "now" in fields else f"User {fields['from']} is leaving the chat."
+
+
+def _left_out(fields: Fields) -> str:
+    least = "at least " if "at_least" in fields else ""
+    return f"* {least}{fields['missing']} messages left out"
+
+
+_ROWS = (
+    Kind(
+        "message",
+        ("id", "cursor", "room", "from", "text", "at", "client_id"),
+        kept=True,
+        counted=True,
+        text=lambda fields: f"[{fields['from']}] {fields['text']}",
+        classic=lambda fields: f"[ {fields['from']} ] {fields['text']}",
+        page=lambda fields: f"{fields['text']}",
+        bayeux=("id", "room", "from", "text", "at"),
+        asks=("text",),
+        parse=lambda asked: {"text": message_text(asked.get("text"))},
+    ),
+    Kind(
+        "join",
+        ("room", "from", "at", "was", "address"),
+        text=_joined,
+        classic=_joined_classic,
+        bayeux=("type", "room", "from", "at", "was", "address"),
+    ),
+    Kind(
+        "leave",
+        ("room", "from", "at", "now"),
+        text=_left,
+        classic=_left_classic,
+        bayeux=("type", "room", "from", "at", "now"),
+    ),
+    Kind("typing", ("room", "from", "at")),
+    Kind(
+        "people",
+        ("room", "count"),
+        text=lambda fields: f"* {fields['count']} people are here",
+        bayeux=("type", "room", "count"),
+    ),
+    Kind("hello", ("cursor", "heartbeat", "server"), position=True),
+    Kind("heartbeat", ("cursor",), position=True),
+    Kind(
+        "reset",
+        ("reason", "cursor"),
+        text=lambda fields: f"* {fields['reason']}; from here on with cursor={fields['cursor']}",
+    ),
+    Kind("gap", ("room", "missing", "before", "at_least"), text=_left_out),
+    Kind(
+        "reopen",
+        ("cursor", "after"),
+        text=lambda fields: f"* the stream ends here, go on with cursor={fields['cursor']}",
+        # The end of the page says so by a link.
+        classic=_nothing,
+    ),
+    Kind("bye", ("reason",), text=lambda fields: f"* the stream ends here: {fields['reason']}"),
+    Kind("error", ("status", "detail", "client_id"), text=lambda fields: f"! {fields['detail']}"),
+)
+
+#: What most is said as.
+MESSAGE = _ROWS[0]
+
+#: The rows by the ``type`` of their events.
+KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
+
+
+def kind_of(type: str) -> Kind:
+    """The row of a ``type``, or `UNKNOWN`."""
+    return KINDS.get(type, UNKNOWN)
+
+
+def counted_types() -> tuple[str, ...]:
+    """The types of what counts as said, see `Kind.counted`."""
+    return tuple(name for name, kind in KINDS.items() if kind.kept and kind.counted)
+
+
+def history_types() -> tuple[str, ...]:
+    """The types of what history is made of, see `Kind.page`."""
+    return tuple(name for name, kind in KINDS.items() if kind.kept and kind.page is not None)
 
 
 def path_of(room: str) -> str:

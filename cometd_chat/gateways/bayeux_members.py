@@ -29,9 +29,6 @@ from cometd_chat.gateways.bayeux_rooms import room_of, segment_of
 
 MEMBERS = "/members/"
 
-#: Events that are told; somebody's typing is not.
-_TOLD = ("join", "leave", "people")
-
 
 @attrs.frozen(eq=False)
 class _Subscribed:
@@ -95,11 +92,12 @@ class MemberSource:
     def told(self, path: str, event: Event) -> Iterator[object]:
         """Somebody came or went, or a full room has another number of people; each step tells one
         session."""
-        if event.type not in _TOLD:
+        data = kinds.kind_of(event.type).in_bayeux(event)
+        if data is None:
             return
         room = kinds.room_of(path)
         readers = {**self._by_room.get(room, {}), **self._by_room.get(None, {})}
-        message = self.server.event(MEMBERS + segment_of(room), event.fields) if readers else None
+        message = self.server.event(MEMBERS + segment_of(room), data) if readers else None
         if message is not None:
             for session in readers:
                 yield session.put(message)

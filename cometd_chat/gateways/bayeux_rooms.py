@@ -323,23 +323,29 @@ class RoomSource:
         if id <= place.position:
             return True
         message = self._message(event)
-        if place.missing is not None and message is not None:
+        if message is None:
+            place.position = id
+            return True
+        if place.missing is not None:
             least = {"at_least": True} if place.missing.at_least else {}
             ext = {**message.fields["ext"], "missing": place.missing.number, **least}
             message = EventMessage(message.channel, {**message.fields, "ext": ext}, message.kept)
-        if message is not None and not reader.session.feed(message, self, id):
+        if not reader.session.feed(message, self, id):
             return False
         place.position, place.missing = id, None
         return True
 
     def _message(self, event: Event) -> EventMessage | None:
-        """An event as it is delivered, the same for all; None when an extension drops it."""
+        """An event as it is delivered, the same for all; None for a kind that such
+        clients are not told of, and when an extension drops it."""
         id = event.id or 0
         if id not in self._made:
-            data = {name: event.fields[name] for name in ("id", "room", "from", "text", "at")}
+            data = kinds.kind_of(event.type).in_bayeux(event)
             channel = CHAT + segment_of(event.fields["room"])
-            kept = Kept(id, event.fields["at"])
-            made = self.server.event(channel, data, kept, ext={"cursor": event.cursor})
+            made = None
+            if data is not None:
+                kept = Kept(id, event.fields["at"])
+                made = self.server.event(channel, data, kept, ext={"cursor": event.cursor})
             self._made[id] = made
             self._made_bytes += _weight(made)
             while len(self._made) > _MOST_MADE or self._made_bytes > _MOST_MADE_BYTES:

@@ -2,7 +2,7 @@
 
 What it is: pure functions from events to bytes. A framing is shared by all requests that it serves.
 
-What it may know: `Event`. Not requests, not sockets, not the chat's rules.
+What it may know: `Event` and the table of kinds. Not requests, not sockets, not the chat's rules.
 
 Invariant: whatever text an event carries, the framing's own decoder gives the same text back (where
 it is for people, without what they can't see); and no text can end an event early, start another or
@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from re import Pattern
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import attrs
 import msgspec
 
 from cometd_chat.events.event import Event
+from cometd_chat.events.kinds import kind_of
 from cometd_chat.transports.lines import for_terminal, split, turns
 
 #: A document of which less has come is not shown, nor are its scripts run, in WebKit (Safari and
@@ -233,9 +234,6 @@ class Poll:
     one_shot = True
     personal = False
 
-    #: Events that only say where the client stands: `cursor` says it too.
-    _positions = frozenset({"hello", "heartbeat"})
-
     def begin(self) -> bytes:
         return b""
 
@@ -244,7 +242,8 @@ class Poll:
 
     def frame(self, events: Sequence[Event]) -> bytes:
         cursors = [event.cursor for event in events if event.cursor is not None]
-        shown = [event.json for event in events if event.type not in self._positions]
+        # What only says where the client stands is said by `cursor`, too.
+        shown = [event.json for event in events if not kind_of(event.type).position]
         cursor = msgspec.json.encode(cursors[-1] if cursors else None)
         return b'{"events":[%s],"cursor":%s}\n' % (b",".join(shown), cursor)
 
@@ -317,8 +316,8 @@ class Text(PerEventFraming):
         return self._begin
 
     def one(self, event: Event) -> bytes:
-        show = _LINES.get(event.type)
-        line = show(event) if show is not None else self._position(event)
+        kind = kind_of(event.type)
+        line = self._position(event) if kind.position else kind.text(event.fields) or None
         if line is None:
             return b""
         if self._rooms and "room" in event.fields:
@@ -326,47 +325,9 @@ class Text(PerEventFraming):
         return for_terminal(line).encode() + b"\n"
 
     def _position(self, event: Event) -> str | None:
-        if event.type not in ("hello", "heartbeat"):
-            return None
         if self._cursors:
             return f"* cursor {event.cursor}"
         return "" if event.type == "heartbeat" else None
-
-
-def _join(event: Event) -> str:
-    name, was = event.fields["from"], event.fields.get("was")
-    return f"* {was} is now {name}" if was else f"* {name} joined"
-
-
-def _leave(event: Event) -> str | None:
-    return None if "now" in event.fields else f"* {event.fields['from']} left"
-
-
-def _people(event: Event) -> str:
-    return f"* {event.fields['count']} people are here"
-
-
-def _gap(event: Event) -> str:
-    least = "at least " if event.fields.get("at_least") else ""
-    return f"* {least}{event.fields['missing']} messages left out"
-
-
-def _reset(event: Event) -> str:
-    return f"* {event.fields['reason']}; from here on with cursor={event.cursor}"
-
-
-#: How the text transport shows each type; a type that is not here is not shown.
-_LINES: dict[str, Callable[[Event], str | None]] = {
-    "message": lambda event: f"[{event.fields['from']}] {event.fields['text']}",
-    "join": _join,
-    "leave": _leave,
-    "people": _people,
-    "gap": _gap,
-    "reset": _reset,
-    "reopen": lambda event: f"* the stream ends here, go on with cursor={event.cursor}",
-    "bye": lambda event: f"* the stream ends here: {event.fields['reason']}",
-    "error": lambda event: f"! {event.fields['detail']}",
-}
 
 
 @attrs.define(eq=False)
@@ -416,26 +377,38 @@ def _apart(text: str) -> str:
     return f"<bdi>{escape(text)}</bdi>" if turns(text) else escape(text)
 
 
+class _Html:
+    """The fields of an event in HTML, each escaped when it is asked for.
+
+    :param show: a line of what somebody said.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], show: Callable[[str], str]) -> None:
+        self._fields = fields
+        self._show = show
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._fields[name]
+        if not isinstance(value, str):
+            return value
+        if name == "text":
+            return "<br>&#160;&#160;".join(map(self._show, split(value)))
+        return _apart(value)
+
+
 def classic_line(event: Event, show: Callable[[str], str] = _apart) -> str:
     """A line of the classic page, in HTML; empty for an event that is not shown.
 
     :param show: a line of a message, in HTML.
     """
-    fields = event.fields
-    if event.type == "message":
-        text = "<br>&#160;&#160;".join(map(show, split(fields["text"])))
-        return f"[ {_apart(fields['from'])} ] {text}"
-    if event.type == "join" and "was" in fields:
-        return f"User {_apart(fields['was'])} is now called {_apart(fields['from'])}."
-    if event.type == "join":
-        address = f" from {escape(fields['address'])}" if "address" in fields else ""
-        return f"User {_apart(fields['from'])}{address} is joining the chat."
-    if event.type == "leave":
-        return "" if "now" in fields else f"User {_apart(fields['from'])} is leaving the chat."
-    line = _LINES.get(event.type)
-    if line is None or event.type == "reopen":
-        return ""
-    return _apart((line(event) or "").removeprefix("* "))
+    kind = kind_of(event.type)
+    fields = _Html(event.fields, show)
+    if kind.classic is not None:
+        return kind.classic(fields)
+    return kind.text(fields).removeprefix("* ")
 
 
 def _bare_line(event: Event) -> str:

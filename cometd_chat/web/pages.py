@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cometd_chat.events.event import Event
 from cometd_chat.web.forms import RefusedForm
 from cometd_chat.web.static_files import static_files
 from cometd_chat.web.transcript import tamed, tamed_lines, transcript
@@ -154,7 +155,7 @@ class Pages:
         more_rooms: bool = False,
         room: RoomView,
         people: Sequence[PersonView],
-        messages: Sequence[Mapping[str, Any]],
+        messages: Sequence[Event],
         more: bool,
         cursor: str,
         heartbeat: float,
@@ -222,7 +223,7 @@ class Pages:
         more_rooms: bool = False,
         room: RoomView,
         people: Sequence[PersonView],
-        messages: Sequence[Mapping[str, Any]],
+        messages: Sequence[Event],
         now: datetime,
         older: bool,
         newer: bool = False,

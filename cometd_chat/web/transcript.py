@@ -11,14 +11,14 @@ Invariant: it only ever splits and labels. Put together again, the pieces of a t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import attrs
 from markupsafe import Markup, escape
 
 from cometd_chat.events.event import Event
+from cometd_chat.events.kinds import kind_of
 
 #: Lines of one author stand under one name as long as they follow each other this closely.
 GROUP_WINDOW = timedelta(minutes=5)
@@ -86,10 +86,16 @@ class Line:
 def html_size(event: Event) -> int:
     """How many bytes of HTML a message takes, at most: a link says its address twice, and each one
     has a colon."""
-    text: str = event.fields["text"]
+    text = text_of(event)
     size = len(text.encode()) + _GROWS * sum(map(text.count, _ESCAPED))
     links = text.count(":")
     return _LINE_HTML + (2 * size + links * _LINK_HTML if links else size)
+
+
+def text_of(event: Event) -> str:
+    """What stands beside the name of whoever said it; empty where that is nothing."""
+    page = kind_of(event.type).page
+    return "" if page is None else page(event.fields)
 
 
 def linkify(text: str) -> tuple[Piece, ...]:
@@ -163,31 +169,32 @@ def initials_of(name: str) -> str:
     return "".join(letters[:2]).upper()[:2]
 
 
-def transcript(messages: Sequence[Mapping[str, Any]], now: datetime) -> tuple[Line, ...]:
-    """Lay out message events, oldest first.
+def transcript(events: Sequence[Event], now: datetime) -> tuple[Line, ...]:
+    """Lay out events of a history, oldest first.
 
     :param now: with a time zone; decides what is called today.
     """
     lines: list[Line] = []
     before: datetime | None = None
     author = ""
-    for event in messages:
-        at = moment_of(event["at"])
+    for event in events:
+        fields = event.fields
+        at = moment_of(fields["at"])
         new_day = before is None or at.date() != before.date()
         grouped = (
             not new_day
             and before is not None
-            and event["from"] == author
+            and fields["from"] == author
             # The clock can have been set back in between.
             and abs(at - before) <= GROUP_WINDOW
         )
-        author = event["from"]
+        author = fields["from"]
         lines.append(
             Line(
-                id=event["id"],
+                id=fields["id"],
                 author=author,
-                pieces=linkify(event["text"]),
-                stamp=event["at"],
+                pieces=linkify(text_of(event)),
+                stamp=fields["at"],
                 clock=f"{at:%H:%M}",
                 moment=full_moment(at),
                 first=not grouped,

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cometd_chat.chat.texts import bound_marks, is_visible
+from cometd_chat.events.texts import bound_marks, is_visible
 from tests import decoders
 from tests.decoders import Seen, for_people
 from tests.memory import MakeSite, MemorySite
@@ -29,7 +29,7 @@ from tests.web.transports import Client
 #: Transports that show an event wholly, as JSON.
 WHOLE = ("frame", "poll", "stream", "sse", "jsonp", "multipart", "ws", "duplex as lines")
 
-#: What a message can hold: see `cometd_chat.chat.texts`; it neither begins nor ends with blanks.
+#: What a message can hold: see `cometd_chat.events.texts`; it neither begins nor ends with blanks.
 texts = (
     st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t"), min_size=1)
     .map(str.strip)

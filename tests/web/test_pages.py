@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import cometd_chat.web
+from cometd_chat.events.event import Event
 from cometd_chat.web.pages import (
     Pages,
     PersonView,
@@ -29,8 +30,8 @@ STATIC = Path(cometd_chat.web.__file__).parent / "static"
 LINKS = json.loads((Path(__file__).parent / "links.json").read_text("utf-8"))
 
 
-def message(id: int, author: str, text: str, at: str) -> dict[str, Any]:
-    return {
+def message(id: int, author: str, text: str, at: str) -> Event:
+    fields = {
         "id": id,
         "cursor": f"{id}.x",
         "room": "lobby",
@@ -39,6 +40,7 @@ def message(id: int, author: str, text: str, at: str) -> dict[str, Any]:
         "text": text,
         "at": at,
     }
+    return Event(fields, id)
 
 
 class Document(HTMLParser):

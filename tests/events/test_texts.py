@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cometd_chat.chat.texts import MAX_MARKS, MAX_TEXT, bound_marks, message_text
 from cometd_chat.errors import InvalidRequest
+from cometd_chat.events.texts import MAX_MARKS, MAX_TEXT, bound_marks, message_text
 from tests.growth import growth
 
 

@@ -1,0 +1,152 @@
+"""The table of kinds, and each kind as clients see it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
+from cometd_chat.events.kinds import KINDS, kind_of
+from cometd_chat.events.record import Record
+from cometd_chat.transports.framings import JsonLines, Poll, Text, classic_line
+
+RECORD = Record(17, "k3f9", "/chat/lobby", "message", "s1", "alice", "hi", "c-1", 1_795_288_980_123)
+
+
+def test_a_message_is_the_event_of_the_interface() -> None:
+    event = kinds.recorded(RECORD)
+    assert json.loads(event.json) == {
+        "id": 17,
+        "cursor": "17.k3f9",
+        "room": "lobby",
+        "type": "message",
+        "from": "alice",
+        "text": "hi",
+        "at": "2026-11-21T19:23:00.123Z",
+        "client_id": "c-1",
+    }
+    assert (event.id, event.cursor, event.type) == (17, "17.k3f9", "message")
+
+
+def test_the_sender_is_nobodys_business() -> None:
+    assert b"s1" not in kinds.recorded(RECORD).json
+
+
+def test_a_message_without_client_id_has_none() -> None:
+    without = Record(1, "e", "/chat/lobby", "message", "s1", "alice", "hi", None, 0)
+    assert "client_id" not in kinds.recorded(without).fields
+
+
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (7, "1970-01-01T00:00:00.007Z"),
+        (1_795_288_980_999, "2026-11-21T19:23:00.999Z"),
+        (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
+    ],
+)
+def test_times(at: int, shown: str) -> None:
+    assert kinds.timestamp(at) == shown
+
+
+@pytest.mark.parametrize("room", ["lobby", "кино", "a_b-c"])
+def test_a_room_has_a_path_and_a_path_has_a_room(room: str) -> None:
+    assert kinds.path_of(room) == f"/chat/{room}"
+    assert kinds.room_of(kinds.path_of(room)) == room
+
+
+NOT_KEPT = [
+    (kinds.join("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
+    (kinds.join("lobby", "alice", 0, "192.0.2.7"), {"address": "192.0.2.7"}),
+    (kinds.leave("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
+    (kinds.typing("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
+    (kinds.people("lobby", 51), {"room": "lobby", "count": 51}),
+    (kinds.hello("1.e", 15, "us"), {"cursor": "1.e", "heartbeat": 15, "server": "us"}),
+    (kinds.heartbeat("1.e"), {"cursor": "1.e"}),
+    (kinds.reset("1.e"), {"cursor": "1.e", "reason": "this log never gave that cursor out"}),
+    (kinds.gap("lobby", 12, 90), {"room": "lobby", "missing": 12, "before": 90}),
+    (kinds.reopen("1.e", 2.5), {"cursor": "1.e", "after": 2.5}),
+    (kinds.bye("logged out"), {"reason": "logged out"}),
+    (kinds.error(409, "no"), {"status": 409, "detail": "no"}),
+    (kinds.error(409, "no", "c-1"), {"client_id": "c-1"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    NOT_KEPT,
+    ids=lambda value: value.type if hasattr(value, "type") else "",
+)
+def test_what_is_not_kept_has_no_id(event: Event, fields: dict[str, object]) -> None:
+    assert event.id is None
+    assert "id" not in event.fields
+    assert fields.items() <= json.loads(event.json).items()
+    if event.type in ("join", "leave", "typing"):
+        assert event.fields["at"] == "1970-01-01T00:00:00.000Z"
+
+
+VARIANTS = [
+    kinds.join("lobby", "ann", 0, "192.0.2.7", was="bob"),
+    kinds.leave("lobby", "ann", 0, now="bob"),
+    kinds.gap("lobby", 12, 90, at_least=True),
+]
+MADE = [kinds.recorded(RECORD), *(event for event, _ in NOT_KEPT), *VARIANTS]
+
+
+@pytest.mark.parametrize("event", MADE, ids=lambda event: event.type)
+def test_an_event_has_the_fields_of_its_row_in_their_order(event: Event) -> None:
+    shown = [name for name in event.fields if name != "type"]
+    assert shown == [name for name in KINDS[event.type].fields if name in event.fields]
+
+
+def test_each_row_has_a_maker_and_all_its_fields_are_made() -> None:
+    for name, kind in KINDS.items():
+        made = {field for event in MADE if event.type == name for field in event.fields}
+        assert made == {"type", *kind.fields}, name
+
+
+@pytest.mark.parametrize("event", MADE, ids=lambda event: event.type)
+def test_a_row_says_whether_it_is_kept(event: Event) -> None:
+    kind = kind_of(event.type)
+    assert (event.id is not None) == kind.kept
+    assert kind.kept or not (kind.counted or kind.page or kind.refers or kind.parse)
+
+
+@pytest.mark.parametrize("event", MADE, ids=lambda event: event.type)
+def test_what_is_told_in_bayeux_is_of_its_fields(event: Event) -> None:
+    kind = kind_of(event.type)
+    told = kind.in_bayeux(event)
+    assert (told is None) == (not kind.bayeux)
+    assert set(kind.bayeux) <= {"type", *kind.fields}
+    assert told is None or told.items() <= event.fields.items()
+
+
+class TestAKindWithoutARow:
+    """As after a downgrade: a newer release has kept what this one has no row for."""
+
+    EVENT = Event(
+        {"id": 3, "cursor": "3.e", "room": "lobby", "type": "later", "from": "ann", "text": "!"}, 3
+    )
+
+    def test_clients_of_json_get_it_as_it_is(self) -> None:
+        assert JsonLines().frame([self.EVENT]) == self.EVENT.json + b"\n"
+        assert json.loads(Poll().frame([self.EVENT])) == {
+            "events": [self.EVENT.fields],
+            "cursor": "3.e",
+        }
+
+    def test_it_is_no_line_for_people(self) -> None:
+        assert Text().frame([self.EVENT]) == b""
+        assert classic_line(self.EVENT) == ""
+
+    def test_it_counts_for_nothing_and_nobody_can_say_it(self) -> None:
+        kind = kind_of("later")
+        assert not kind.counted
+        assert kind.page is None
+        assert kind.parse is None
+
+    def test_it_is_not_told_in_bayeux(self) -> None:
+        assert kind_of("later").in_bayeux(self.EVENT) is None
