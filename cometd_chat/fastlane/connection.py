@@ -36,6 +36,7 @@ from cometd_chat.fastlane.request import Answer, LaneRequest
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.receipt import Receipt
+from cometd_chat.transports.request import HttpRequest
 
 #: Bytes of further requests that wait while one is answered; past it nothing more is read. The
 #: general way's own number.
@@ -58,7 +59,7 @@ class HotRoute:
 
     method: bytes
     path: bytes
-    endpoint: Callable[[Any, str], Answer]
+    endpoint: Callable[[HttpRequest, str], Answer]
     writes: bool = False
 
 
@@ -74,13 +75,13 @@ class Found:
 class LaneFront(Protocol):
     """What stands before all routes; see `web.front`."""
 
-    def admit(self, request: Any) -> bytes | None:
+    def admit(self, request: HttpRequest) -> bytes | None:
         """Set what every answer has.
 
         :returns: the body of a refusal; None when the request may go on to its route.
         """
 
-    def fail(self, request: Any, failure: Failure) -> bytes:
+    def fail(self, request: HttpRequest, failure: Failure) -> bytes:
         """Set what the answer to an error has, and give its body."""
 
 
@@ -90,7 +91,7 @@ class SlowPathFactory(Protocol):
     def build_channel(self) -> Any:
         """A channel that can read anything."""
 
-    def log(self, request: Any) -> None:
+    def log_access(self, request: HttpRequest) -> None:
         """Write a line of access log."""
 
     def connection_over(self, transport: Any) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
@@ -53,7 +52,7 @@ class Head:
     cookies: Mapping[bytes, bytes]
     length: int | None
     #: What was found out about requests with these lines, by whoever wants to know it again.
-    memory: dict[object, Any] = attrs.field(factory=dict)
+    memory: dict[object, object] = attrs.field(factory=dict)
 
 
 @attrs.frozen(eq=False)

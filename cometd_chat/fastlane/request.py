@@ -11,7 +11,7 @@ being written at once; after its end nothing more is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,9 @@ from cometd_chat.errors import ChatError
 from cometd_chat.events.event import chunk
 from cometd_chat.fastlane.heads import PlainRequest
 from cometd_chat.transports import twisted_internals
-from cometd_chat.transports.held import PeerListener
+from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.receipt import Receipt
+from cometd_chat.transports.request import PeerListener, UpgradableRequest
 
 if TYPE_CHECKING:
     from cometd_chat.fastlane.connection import HotRoute, LaneConnection
@@ -49,10 +50,14 @@ class FieldsOf:
     def __init__(self, fields: Mapping[str, tuple[str, ...]]) -> None:
         self._fields = fields
 
-    def getRawHeaders(self, name: str, default: Any = None) -> Any:
+    def getRawHeaders(self, name: str, default: Sequence[str]) -> Sequence[str]:
         """All values of a name."""
-        values = self._fields.get(name.lower())
-        return default if values is None else list(values)
+        return self._fields.get(name.lower(), default)
+
+    def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
+        """Every name with its values, as bytes."""
+        for name, values in self._fields.items():
+            yield name.encode("ascii"), [value.encode("ascii") for value in values]
 
 
 class AnswersHeaders:
@@ -71,6 +76,12 @@ class AnswersHeaders:
         if self._lines is not None:
             canonical, line = _line(name, value)
             self._lines[canonical] = self._lines.get(canonical, b"") + line
+
+    def removeHeader(self, name: str) -> None:
+        """Leave out all lines of a name."""
+        if self._lines is not None:
+            canonical, _ = _line(name, b"")
+            self._lines.pop(canonical, None)
 
 
 class LaneRequest:
@@ -102,6 +113,10 @@ class LaneRequest:
 
     clientproto = b"HTTP/1.1"
 
+    #: A body is whole before it is taken, and what asks for an upgrade isn't plain.
+    body: IncomingBody | None = None
+    upgradable: UpgradableRequest | None = None
+
     def __init__(
         self, connection: LaneConnection, plain: PlainRequest, method: bytes, path: bytes
     ) -> None:
@@ -129,9 +144,9 @@ class LaneRequest:
     # -- what was sent
 
     @property
-    def memory(self) -> dict[object, Any] | None:
+    def memory(self) -> dict[object, object]:
         """What was found out about requests with the same header lines on this connection."""
-        return self._asked.head.memory if self._asked is not None else None
+        return self._asked.head.memory if self._asked is not None else {}
 
     @property
     def uri(self) -> bytes:
@@ -143,9 +158,9 @@ class LaneRequest:
         """The header lines."""
         return FieldsOf(self._fields)
 
-    def getHeader(self, name: str) -> str | None:
+    def getHeader(self, key: str) -> str | None:
         """The last value of a header; None when it isn't there."""
-        values = self._fields.get(name.lower())
+        values = self._fields.get(key.lower())
         return None if values is None else values[-1]
 
     @property
@@ -155,9 +170,9 @@ class LaneRequest:
             self._cookies = dict(self._asked.head.cookies) if self._asked is not None else {}
         return self._cookies
 
-    def getCookie(self, name: bytes) -> bytes | None:
+    def getCookie(self, key: bytes) -> bytes | None:
         """The value of a cookie; None when it isn't there."""
-        return self.received_cookies.get(name)
+        return self.received_cookies.get(key)
 
     @property
     def content(self) -> BytesIO:
@@ -342,7 +357,7 @@ class LaneRequest:
         self._over = True
         self._held = None
         connection = self._connection
-        connection.lane.general.log(self)
+        connection.lane.general.log_access(self)
         connection.response_over()
 
 

@@ -24,7 +24,7 @@ from cometd_chat.events.event import Batch
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.framings import Framing
-from cometd_chat.transports.receipt import Receipt
+from cometd_chat.transports.request import HoldableRequest
 from cometd_chat.transports.stats import TransportStats
 
 #: Seconds that a reader may be over its budget without its TCP acknowledging anything.
@@ -57,64 +57,6 @@ class HeldListener(Protocol):
 
     def on_lost(self) -> None:
         """The peer is gone, or was cut; nothing more can be written."""
-
-
-class PeerListener(Protocol):
-    """Who is told that a peer has gone."""
-
-    def lost(self) -> None:
-        """It has."""
-
-
-class HoldableRequest(Protocol):
-    """A request that can be held, whoever brought it: Klein, or the fast lane."""
-
-    @property
-    def transport(self) -> Any:
-        """Where its peer is."""
-
-    #: Bytes of body that were written.
-    sentLength: int
-
-    @property
-    def direct(self) -> Any:
-        """The same transport where `twisted_internals.send` may write the body to it, past the
-        request; else None. Asked for once the head is written."""
-
-    @property
-    def chunked(self) -> object:
-        """Whether the body is in chunks. Asked for once the head is written."""
-
-    def hold(self, held: PeerListener) -> None:
-        """From here on ``held.lost`` is called when the peer goes."""
-
-    def write(self, data: bytes) -> None:
-        """Write a piece of the body; with the first one the head goes out."""
-
-    def setHeader(self, name: Any, value: Any) -> None:
-        """Set a header of the response, before anything is written."""
-
-    def tell_drained(self, producer: object) -> None:
-        """Call ``producer.resumeProducing`` when nothing more waits in this process, each time,
-        until `tell_no_more` is called."""
-
-    def tell_no_more(self) -> None:
-        """It need not be told of that any longer."""
-
-    def notice_end(self) -> bool:
-        """End the connection when its peer has gone, which nobody tells while it is not read.
-
-        :returns: whether it is gone; `lost` is called for it now or in a later turn.
-        """
-
-    def receipt(self) -> Receipt:
-        """What becomes of the response. Asked for once all of it is written, before `release`."""
-
-    def release(self) -> None:
-        """The response is complete: the connection may go on with the next request."""
-
-    def cut(self) -> None:
-        """Drop the connection: the response gets no proper end."""
 
 
 class HeldRequest(Protocol):

@@ -14,7 +14,7 @@ has the one form that the web layer gives to errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
@@ -26,7 +26,6 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport, I
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
-from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 from zope.interface import implementer
@@ -43,9 +42,9 @@ from cometd_chat.transports import refusals, twisted_internals
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.budget import MemoryBudget, memory_short
 from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.held import PeerListener
 from cometd_chat.transports.pace import Pace, Phase
 from cometd_chat.transports.receipt import Receipt
+from cometd_chat.transports.request import HttpRequest, InputReader, PeerListener, UpgradableRequest
 from cometd_chat.transports.strangers import Stranger, Strangers, bare_lf_in, stranger_at
 from cometd_chat.transports.targets import read_target
 
@@ -156,6 +155,31 @@ class LimitedRequest(Request):
         receipt = self.channel.receipt = Receipt(self.transport)
         return receipt
 
+    # -- see `request.HttpRequest`, and for what follows `request.UpgradableRequest`
+
+    @property
+    def memory(self) -> MutableMapping[object, object]:
+        """Nothing is remembered here."""
+        return {}
+
+    @property
+    def upgradable(self) -> UpgradableRequest:
+        """Any of them is."""
+        return self
+
+    def switch(self, headers: bytes) -> None:
+        """Answer with 101, for which Twisted has no way of its own."""
+        twisted_internals.pass_through(self)
+        self.write(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % headers)
+
+    def pass_input(self, reader: InputReader) -> None:
+        """Whatever comes is for ``reader``."""
+        self.channel.pass_input(reader)
+
+    def call_soon(self, call: Callable[[], None]) -> object:
+        """Call something after the reactor's current turn."""
+        return self.channel.callLater(0, call)
+
     def release(self) -> None:
         """A held response is complete."""
         assert self._released is not None
@@ -183,17 +207,6 @@ class LimitedRequest(Request):
         else:
             self.channel.body_came(len(data))
             super().handleContentChunk(data)
-
-
-class InputReader(Protocol):
-    """Who reads what comes on a connection that is no longer HTTP's."""
-
-    def data_received(self, data: bytes) -> None:
-        """Something came."""
-
-    @property
-    def held(self) -> int:
-        """Bytes of it that wait."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -623,7 +636,7 @@ def _too_large(limit: int) -> str:
     return f"A body can have {limit // 1024} KiB at most."
 
 
-def address_of(request: IRequest) -> str:
+def address_of(request: HttpRequest) -> str:
     """The peer's IP address; an empty string where it has none, as on a Unix socket."""
     return host_of(request.getClientAddress())
 

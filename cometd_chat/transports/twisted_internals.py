@@ -269,6 +269,12 @@ def undecoded(channel: Any) -> int:
     return len(getattr(channel._transferDecoder, "_buffer", b""))
 
 
+def pass_through(request: Any) -> None:
+    """Let a request send what is written to it as it is: its response has no head of Twisted's."""
+    request.startedWriting = 1
+    request.chunked = 0
+
+
 def forget_body(channel: Any) -> None:
     """Let go of what reads the body.
 

@@ -16,9 +16,8 @@ import re
 import struct
 from base64 import b64decode
 from collections.abc import Callable
-from functools import partial
 from sys import getsizeof
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from wsproto import ConnectionType
@@ -33,6 +32,7 @@ from cometd_chat.events.event import Event
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.framings import PerEventFraming
 from cometd_chat.transports.intake import Intake
+from cometd_chat.transports.request import HttpRequest, UpgradableRequest
 
 #: The largest message that a peer may send, in bytes, and in how many fragments: as much as a body
 #: has. The bound that counts is the text's own, and JSON may write each of its 8,000 code points in
@@ -124,8 +124,8 @@ class WebSocket(Intake):
     Made by `accept`; what goes out is written by the held stream on the same request.
     """
 
-    def __init__(self, request: Any, max_message: int = MAX_MESSAGE) -> None:
-        super().__init__(request.transport, partial(request.channel.callLater, 0))
+    def __init__(self, request: UpgradableRequest, max_message: int = MAX_MESSAGE) -> None:
+        super().__init__(request.transport, request.call_soon)
         #: Told what an answer to a ping of ours carries.
         self.when_answered: Callable[[bytes], None] = lambda payload: None
         #: Told when the peer has answered our close frame: it has read all before that.
@@ -145,35 +145,43 @@ class WebSocket(Intake):
 
     @classmethod
     def accept(
-        cls, request: Any, *, headers: bytes = b"", max_message: int = MAX_MESSAGE
+        cls, request: HttpRequest, *, headers: bytes = b"", max_message: int = MAX_MESSAGE
     ) -> WebSocket:
         """Answer the handshake with 101; `require_upgrade` has said that it is one.
 
         :param headers: more lines of the answer's head, each with its end.
         :param max_message: the largest message that the peer may send, in bytes.
         """
-        token = generate_accept_token(request.getHeader(b"sec-websocket-key"))
+        upgradable = request.upgradable
+        assert upgradable is not None  # What asks for an upgrade goes no other way.
+        key = request.getHeader("sec-websocket-key") or ""
+        token = generate_accept_token(key.encode("ascii"))
         protocol = _subprotocol(request)
         if protocol is not None:
             headers += b"Sec-WebSocket-Protocol: %s\r\n" % protocol.encode("ascii")
-        # Twisted has no way to say 101; from here on it only passes bytes through.
-        request.startedWriting = 1
-        request.chunked = 0
-        request.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %s\r\n%s\r\n" % (token, headers)
+        upgradable.switch(
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s"
+            % (token, headers)
         )
-        return cls(request, max_message)
+        return cls(upgradable, max_message)
 
-    def listen(self, reader: SocketReader, listener: WebSocketListener, reaper: Reaper) -> None:
+    def listen(
+        self,
+        reader: SocketReader,
+        listener: WebSocketListener,
+        reaper: Reaper,
+        closing: Callable[[], Deferred[None]] | None = None,
+    ) -> None:
         """Begin to read.
 
         :param listener: hears messages.
+        :param closing: waited for after our last words; by default `closed`.
         """
         self._reader = reader
         self._listener = listener
         self._reaper = reaper
-        self._request.channel.pass_input(self)
+        self._request.closing = self.closed if closing is None else closing
+        self._request.pass_input(self)
 
     @property
     def held(self) -> int:
@@ -285,7 +293,7 @@ class WebSocket(Intake):
             self._reader.finish()
 
 
-def require_upgrade(request: Any) -> None:
+def require_upgrade(request: HttpRequest) -> None:
     """Refuse a request that is no handshake (RFC 6455, section 4.2.1).
 
     :raises UpgradeRequired: it asks for no WebSocket, or for one of another version.
@@ -310,7 +318,7 @@ def require_upgrade(request: Any) -> None:
         raise InvalidRequest("Sec-WebSocket-Key has to be there once, 16 bytes in base64.")
 
 
-def _subprotocol(request: Any) -> str | None:
+def _subprotocol(request: HttpRequest) -> str | None:
     """The subprotocol to agree upon: ours if it is offered, or else the first that is.
 
     Whoever offers some and is told none has failed (WebSockets standard, section 3), and all that
@@ -323,12 +331,11 @@ def _subprotocol(request: Any) -> str | None:
     return SUBPROTOCOL if SUBPROTOCOL in names else next(iter(names), None)
 
 
-def _lines(request: Any, header: str) -> list[str]:
+def _lines(request: HttpRequest, header: str) -> list[str]:
     """All values of a header."""
-    found: list[str] = list(request.requestHeaders.getRawHeaders(header, []))
-    return found
+    return list(request.requestHeaders.getRawHeaders(header, []))
 
 
-def _tokens(request: Any, header: str) -> list[str]:
+def _tokens(request: HttpRequest, header: str) -> list[str]:
     """The members of a header that is a list, in lower case."""
     return [each.strip().lower() for each in ",".join(_lines(request, header)).split(",")]

@@ -20,10 +20,10 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 
 from cometd_chat.errors import ChatError
 from cometd_chat.events.event import Event
+from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import compression
 from cometd_chat.web.pages import content_security_policy
 from cometd_chat.web.static_files import StaticFile
@@ -41,23 +41,23 @@ Site = TypeVar("Site")
 Body = TypeVar("Body")
 
 
-def json(request: IRequest, value: object, status: int = 200) -> bytes:
+def json(request: HttpRequest, value: object, status: int = 200) -> bytes:
     """A JSON object."""
     return _complete(request, "application/json", msgspec.json.encode(value), status)
 
 
-def created(request: IRequest, value: object, path: str) -> bytes:
+def created(request: HttpRequest, value: object, path: str) -> bytes:
     """A JSON object that was made, and is at a path from now on (RFC 9110, section 15.3.2)."""
     request.setHeader("location", path)
     return json(request, value, 201)
 
 
-def event(request: IRequest, event: Event, status: int = 200) -> bytes:
+def event(request: HttpRequest, event: Event, status: int = 200) -> bytes:
     """An event, whose JSON is made already."""
     return _complete(request, "application/json", event.json, status)
 
 
-def html(request: IRequest, page: str, nonce: str, status: int = 200) -> bytes:
+def html(request: HttpRequest, page: str, nonce: str, status: int = 200) -> bytes:
     """A page, with the policy that its nonce is for."""
     policy = content_security_policy(nonce, request.getHeader("host") or "")
     request.setHeader("content-security-policy", policy)
@@ -65,7 +65,7 @@ def html(request: IRequest, page: str, nonce: str, status: int = 200) -> bytes:
     return _complete(request, "text/html; charset=utf-8", body, status)
 
 
-def file(request: IRequest, file: StaticFile, *, lasting: bool) -> bytes:
+def file(request: HttpRequest, file: StaticFile, *, lasting: bool) -> bytes:
     """A file of ours, or that the browser has it already.
 
     :param lasting: what is at this address never changes, so that it need not ask again.
@@ -87,31 +87,31 @@ def file(request: IRequest, file: StaticFile, *, lasting: bool) -> bytes:
     return body.data
 
 
-def _has_already(request: IRequest, etag: bytes) -> bool:
+def _has_already(request: HttpRequest, etag: bytes) -> bool:
     """Whether a client says that it has what has this tag. Weak or strong makes no difference, as
     caches make weak what they compress (RFC 9110, section 13.1.2)."""
     said = ",".join(request.requestHeaders.getRawHeaders("if-none-match", []))
     return said.strip() == "*" or etag.decode("ascii") in _TAGS.findall(said)
 
 
-def text(request: IRequest, text: str, kind: str = "text/plain; charset=utf-8") -> bytes:
+def text(request: HttpRequest, text: str, kind: str = "text/plain; charset=utf-8") -> bytes:
     """Plain text."""
     return _complete(request, kind, text.encode(), 200)
 
 
-def nothing(request: IRequest) -> bytes:
+def nothing(request: HttpRequest) -> bytes:
     """No content."""
     request.setResponseCode(204)
     return b""
 
 
-def see_other(request: IRequest, path: str) -> bytes:
+def see_other(request: HttpRequest, path: str) -> bytes:
     """Go on with a GET of another path of ours (RFC 9110, section 15.4.4)."""
     request.setHeader("location", path)
     return _complete(request, "text/plain; charset=utf-8", b"", 303)
 
 
-def moved(request: IRequest, path: bytes) -> bytes:
+def moved(request: HttpRequest, path: bytes) -> bytes:
     """It is at another path of ours (RFC 9110, section 15.4.9)."""
     request.setHeader("location", path)
     return _complete(request, "text/plain; charset=utf-8", b"", 308)
@@ -128,7 +128,7 @@ def room_path(room: str) -> str:
     return f"/rooms/{quote(room, safe='')}"
 
 
-def _complete(request: IRequest, kind: str, body: bytes, status: int) -> bytes:
+def _complete(request: HttpRequest, kind: str, body: bytes, status: int) -> bytes:
     request.setResponseCode(status)
     request.setHeader("content-type", kind)
     request.setHeader("content-length", str(len(body)))
@@ -138,8 +138,8 @@ def _complete(request: IRequest, kind: str, body: bytes, status: int) -> bytes:
 
 
 def shielded(
-    route: Callable[Concatenate[Site, IRequest, P], Coroutine[Deferred[Any], Any, Body]],
-) -> Callable[Concatenate[Site, IRequest, P], Deferred[Body]]:
+    route: Callable[Concatenate[Site, HttpRequest, P], Coroutine[Deferred[Any], Any, Body]],
+) -> Callable[Concatenate[Site, HttpRequest, P], Deferred[Body]]:
     """Let a route that writes go on when its client leaves in the middle.
 
     Klein cancels what a route returned when the connection is lost. A message that is being saved
@@ -147,7 +147,7 @@ def shielded(
     """
 
     def shield(
-        self: Site, request: IRequest, /, *args: P.args, **kwargs: P.kwargs
+        self: Site, request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[Body]:
         shown: Deferred[Body] = Deferred()
         work = Deferred.fromCoroutine(route(self, request, *args, **kwargs))

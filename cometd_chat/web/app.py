@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from klein import Klein
@@ -39,6 +39,7 @@ from cometd_chat.events.event import Event
 from cometd_chat.fastlane.connection import HotRoute
 from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.http import LimitedRequest
+from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import api_path, room_path, shielded
 from cometd_chat.web.auth import Auth
@@ -103,7 +104,7 @@ class ChatApp:
 
     @app.route("/api/v1/session", methods=["POST"])
     @shielded
-    async def start_session(self, request: IRequest) -> bytes:
+    async def start_session(self, request: HttpRequest) -> bytes:
         session = await self._auth.visitor(request)
         self._auth.check_csrf(request, session)
         name = parameters.string(parameters.json_object(request), "name")
@@ -115,13 +116,13 @@ class ChatApp:
         return answers.created(request, _session(session, token), "/api/v1/session")
 
     @app.route("/api/v1/session", methods=["GET"])
-    async def show_session(self, request: IRequest) -> bytes:
+    async def show_session(self, request: HttpRequest) -> bytes:
         session = await self._auth.speaker(request)
         return answers.json(request, {"name": session.name, "role": session.role})
 
     @app.route("/api/v1/session", methods=["DELETE"])
     @shielded
-    async def end_session(self, request: IRequest) -> bytes:
+    async def end_session(self, request: HttpRequest) -> bytes:
         session = await self._auth.required(request)
         self._auth.check_csrf(request, session)
         await self._chat.log_out(session)
@@ -131,7 +132,7 @@ class ChatApp:
     # -- rooms
 
     @app.route("/api/v1/rooms", methods=["GET"])
-    async def list_rooms(self, request: IRequest) -> bytes:
+    async def list_rooms(self, request: HttpRequest) -> bytes:
         await self._auth.reader(request)
         asked = parameters.query(request)
         rooms, more = self._chat.rooms.page(
@@ -140,13 +141,13 @@ class ChatApp:
         return answers.json(request, {"rooms": [self._room(each) for each in rooms], "more": more})
 
     @app.route("/api/v1/rooms/<name>", methods=["GET"])
-    async def show_room(self, request: IRequest, name: str) -> bytes:
+    async def show_room(self, request: HttpRequest, name: str) -> bytes:
         await self._auth.reader(request)
         return answers.json(request, self._room(self._chat.rooms.find(name)))
 
     @app.route("/api/v1/rooms", methods=["POST"])
     @shielded
-    async def make_room(self, request: IRequest) -> bytes:
+    async def make_room(self, request: HttpRequest) -> bytes:
         session = await self._auth.speaker(request)
         self._auth.check_csrf(request, session)
         fields = parameters.json_object(request)
@@ -159,7 +160,7 @@ class ChatApp:
         return answers.created(request, self._room(room), api_path(room.name))
 
     @app.route("/api/v1/rooms/<name>/people", methods=["GET"])
-    async def list_people(self, request: IRequest, name: str) -> bytes:
+    async def list_people(self, request: HttpRequest, name: str) -> bytes:
         room = await self._asked_room(request, name)
         people = self._chat.presence.people(room.name)
         told: dict[str, Any] = {
@@ -173,7 +174,7 @@ class ChatApp:
     # -- messages
 
     @app.route("/api/v1/rooms/<name>/messages", methods=["GET"])
-    async def list_messages(self, request: IRequest, name: str) -> bytes:
+    async def list_messages(self, request: HttpRequest, name: str) -> bytes:
         room = await self._asked_room(request, name)
         asked = parameters.query(request)
         messages, more = await self._chat.history(
@@ -188,10 +189,10 @@ class ChatApp:
 
     @app.route("/api/v1/rooms/<name>/messages", methods=["POST"])
     @shielded
-    async def post_message(self, request: IRequest, name: str) -> bytes:
+    async def post_message(self, request: HttpRequest, name: str) -> bytes:
         return await self._post_message(request, name)
 
-    async def _post_message(self, request: IRequest, name: str) -> bytes:
+    async def _post_message(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.speaker(request)
         self._auth.check_csrf(request, session)
         fields = parameters.json_object(request)
@@ -204,7 +205,7 @@ class ChatApp:
         return answers.created(request, event.fields, api_path(room.name, event.id))
 
     @app.route("/api/v1/rooms/<name>/messages/<id>", methods=["GET"])
-    async def show_message(self, request: IRequest, name: str, id: str) -> bytes:
+    async def show_message(self, request: HttpRequest, name: str, id: str) -> bytes:
         room = await self._asked_room(request, name)
         number = int(id) if id.isascii() and id.isdigit() and len(id) < 20 else 0
         messages, _ = await self._chat.history(room, before=number + 1, after=number - 1, limit=1)
@@ -213,7 +214,7 @@ class ChatApp:
         return answers.event(request, messages[0])
 
     @app.route("/api/v1/rooms/<name>/typing", methods=["POST"])
-    async def typing(self, request: IRequest, name: str) -> bytes:
+    async def typing(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.speaker(request)
         self._auth.check_csrf(request, session)
         room = self._chat.rooms.find(name)
@@ -221,7 +222,7 @@ class ChatApp:
         return answers.nothing(request)
 
     @app.route("/api/v1/rooms/<name>/leave", methods=["POST"])
-    async def leave(self, request: IRequest, name: str) -> bytes:
+    async def leave(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.speaker(request)
         self._auth.check_csrf(request, session)
         self._chat.presence.leave(self._chat.rooms.find(name).name, session)
@@ -230,22 +231,22 @@ class ChatApp:
     # -- transports
 
     @app.route("/api/v1/events/<transport>", methods=["GET"])
-    async def open_transport(self, request: IRequest, transport: str) -> bytes | None:
+    async def open_transport(self, request: HttpRequest, transport: str) -> bytes | None:
         return await _complete(request, await self._transports.open(request, transport))
 
     @app.route("/rooms/<name>.txt", methods=["GET"])
-    async def open_text(self, request: IRequest, name: str) -> bytes | None:
+    async def open_text(self, request: HttpRequest, name: str) -> bytes | None:
         return await _complete(request, await self._open_text(request, name))
 
-    async def _open_text(self, request: IRequest, name: str) -> bytes | HeldRequest:
+    async def _open_text(self, request: HttpRequest, name: str) -> bytes | HeldRequest:
         return await self._transports.open_text(request, name)
 
     @app.route("/api/v1/events/duplex", methods=["POST", "PUT"])
-    async def open_duplex(self, request: IRequest) -> bytes | None:
+    async def open_duplex(self, request: HttpRequest) -> bytes | None:
         return await _complete(request, await self._transports.open_duplex(request))
 
     @app.route("/rooms/<name>.txt", methods=["POST", "PUT"])
-    async def open_duplex_text(self, request: IRequest, name: str) -> bytes | None:
+    async def open_duplex_text(self, request: HttpRequest, name: str) -> bytes | None:
         return await _complete(request, await self._transports.open_duplex(request, name))
 
     # -- Bayeux
@@ -253,10 +254,10 @@ class ChatApp:
     @app.route("/cometd", methods=["GET", "POST", "OPTIONS"])
     @app.route("/cometd/", methods=["GET", "POST", "OPTIONS"])
     @app.route("/cometd/<path:rest>", methods=["GET", "POST", "OPTIONS"])
-    async def bayeux(self, request: IRequest, rest: str = "") -> bytes | None:
+    async def bayeux(self, request: HttpRequest, rest: str = "") -> bytes | None:
         return await _complete(request, await self._open_bayeux(request, rest))
 
-    async def _open_bayeux(self, request: IRequest, rest: str) -> bytes | None:
+    async def _open_bayeux(self, request: HttpRequest, rest: str) -> bytes | None:
         return self._bayeux.open(request, rest)
 
     # -- the same for the fast lane
@@ -280,21 +281,21 @@ class ChatApp:
     # -- pages
 
     @app.route("/", methods=["GET"])
-    async def home(self, request: IRequest) -> bytes:
+    async def home(self, request: HttpRequest) -> bytes:
         session = await self._auth.visitor(request)
         if session is None:
             return self._screens.log_in(request, "lobby")
         return await self._screens.room(request, session, self._chat.rooms.find("lobby"))
 
     @app.route("/rooms/<name>", methods=["GET"])
-    async def room_page(self, request: IRequest, name: str) -> bytes:
+    async def room_page(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.visitor(request)
         if not self._auth.may_read(session):
             return self._screens.log_in(request, name)
         return await self._screens.room(request, session, self._chat.rooms.find(name))
 
     @app.route("/rooms/<name>/plain", methods=["GET"])
-    async def plain_page(self, request: IRequest, name: str) -> bytes:
+    async def plain_page(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.visitor(request)
         if not self._auth.may_read(session):
             return self._screens.log_in(request, name, plain=True)
@@ -309,7 +310,7 @@ class ChatApp:
 
     @app.route("/log-in", methods=["POST"])
     @shielded
-    async def log_in(self, request: IRequest) -> bytes:
+    async def log_in(self, request: HttpRequest) -> bytes:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
         self._auth.check_csrf(request, session, form.optional("form_token"))
@@ -342,7 +343,7 @@ class ChatApp:
 
     @app.route("/log-out", methods=["POST"])
     @shielded
-    async def log_out(self, request: IRequest) -> bytes:
+    async def log_out(self, request: HttpRequest) -> bytes:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
         self._auth.check_csrf(request, session, form.optional("form_token"))
@@ -353,7 +354,7 @@ class ChatApp:
 
     @app.route("/rename", methods=["POST"])
     @shielded
-    async def rename(self, request: IRequest) -> bytes:
+    async def rename(self, request: HttpRequest) -> bytes:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
         self._auth.check_csrf(request, session, form.optional("form_token"))
@@ -376,7 +377,7 @@ class ChatApp:
         return answers.see_other(request, room_path(room))
 
     @app.route("/rooms", methods=["GET"])
-    async def rooms_page(self, request: IRequest) -> bytes:
+    async def rooms_page(self, request: HttpRequest) -> bytes:
         session = await self._auth.visitor(request)
         if session is None and not self._auth.public_reading:
             return self._screens.log_in(request, "lobby")
@@ -384,7 +385,7 @@ class ChatApp:
 
     @app.route("/rooms", methods=["POST"])
     @shielded
-    async def make_room_by_form(self, request: IRequest) -> bytes:
+    async def make_room_by_form(self, request: HttpRequest) -> bytes:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
         self._auth.check_csrf(request, session, form.optional("form_token"))
@@ -406,40 +407,40 @@ class ChatApp:
 
     @app.route("/rooms/<name>", methods=["POST"])
     @shielded
-    async def post_by_form(self, request: IRequest, name: str) -> bytes:
+    async def post_by_form(self, request: HttpRequest, name: str) -> bytes:
         return await self._post_form(request, name, plain=False)
 
     @app.route("/rooms/<name>/plain", methods=["POST"])
     @shielded
-    async def post_by_plain_form(self, request: IRequest, name: str) -> bytes:
+    async def post_by_plain_form(self, request: HttpRequest, name: str) -> bytes:
         return await self._post_form(request, name, plain=True)
 
     # -- the classic servlet
 
     @app.route("/chat", methods=["GET", "POST"])
-    async def chat_servlet(self, request: IRequest) -> bytes | None:
+    async def chat_servlet(self, request: HttpRequest) -> bytes | None:
         return await _complete(request, await self._classic.respond(request))
 
     # -- what belongs to pages, and to errors
 
     @app.route("/static/<name>", methods=["GET"])
-    def static(self, request: IRequest, name: str) -> bytes:
+    def static(self, request: HttpRequest, name: str) -> bytes:
         return self._file(request, self._static.named.get(name), lasting=False)
 
     @app.route("/static/<version>/<name>", methods=["GET"])
-    def joined(self, request: IRequest, version: str, name: str) -> bytes:
+    def joined(self, request: HttpRequest, version: str, name: str) -> bytes:
         # Another version is asked for by a page from before an upgrade: the new file may suit it,
         # and none would not.
         lasting = version == self._static.version
         return self._file(request, self._static.joined.get(name), lasting=lasting)
 
-    def _file(self, request: IRequest, file: StaticFile | None, *, lasting: bool) -> bytes:
+    def _file(self, request: HttpRequest, file: StaticFile | None, *, lasting: bool) -> bytes:
         if file is None:
             raise NotFound("There is no such file.")
         return answers.file(request, file, lasting=lasting)
 
     @app.route("/problems/<slug>", methods=["GET"])
-    def problem_page(self, request: IRequest, slug: str) -> bytes:
+    def problem_page(self, request: HttpRequest, slug: str) -> bytes:
         kind = errors.by_slug().get(slug)
         if kind is None:
             raise NotFound("There is no such problem.")
@@ -452,11 +453,11 @@ class ChatApp:
     # -- operating it
 
     @app.route("/healthz", methods=["GET"])
-    def healthz(self, request: IRequest) -> bytes:
+    def healthz(self, request: HttpRequest) -> bytes:
         return answers.text(request, "alive\n")
 
     @app.route("/readyz", methods=["GET"])
-    def readyz(self, request: IRequest) -> bytes:
+    def readyz(self, request: HttpRequest) -> bytes:
         self._chat.admit()
         usage = self._chat.feed.log.usage
         if usage is None or not usage.nearly_full:
@@ -467,7 +468,7 @@ class ChatApp:
         return answers.text(request, f"ready, but the log is nearly full: {room}\n")
 
     @app.route("/metrics", methods=["GET"])
-    def metrics(self, request: IRequest) -> bytes:
+    def metrics(self, request: HttpRequest) -> bytes:
         if self._metrics is None or not self._peers.is_local(request):
             raise _nothing_here()
         return answers.text(request, self._metrics.text().decode(), CONTENT_TYPE)
@@ -477,10 +478,11 @@ class ChatApp:
     @app.handle_errors(ChatError)
     def refused(self, request: IRequest, failure: Failure) -> bytes:
         assert isinstance(failure.value, ChatError)
-        return self._problems.respond(request, failure.value)
+        return self._problems.respond(_routed(request), failure.value)
 
     @app.handle_errors(HTTPException)
     def unknown(self, request: IRequest, failure: Failure) -> bytes:
+        asked = _routed(request)
         if isinstance(failure.value, KleinMethodNotAllowed):
             allow = sorted(failure.value.valid_methods or ())
             error: ChatError = MethodNotAllowed(
@@ -489,19 +491,19 @@ class ChatApp:
                 allow=allow,
             )
         else:
-            path = _without_slash(request)
+            path = _without_slash(asked)
             if path is not None:
-                return answers.moved(request, path)
+                return answers.moved(asked, path)
             error = _nothing_here()
-        return self._problems.respond(request, error)
+        return self._problems.respond(asked, error)
 
     @app.handle_errors(Exception)
     def broken(self, request: IRequest, failure: Failure) -> bytes:
-        return self._problems.broken(request, failure)
+        return self._problems.broken(_routed(request), failure)
 
     # -- what several routes do
 
-    async def _asked_room(self, request: IRequest, name: str) -> Room:
+    async def _asked_room(self, request: HttpRequest, name: str) -> Room:
         """The room that somebody asks about, who is present in it from now."""
         session = await self._auth.reader(request)
         room = self._chat.rooms.find(name)
@@ -518,12 +520,12 @@ class ChatApp:
         return self._chat.rooms.find(room).name if self._auth.may_read(session) else room
 
     async def _say(
-        self, request: IRequest, session: Session, room: Room, text: object, client_id: object
+        self, request: HttpRequest, session: Session, room: Room, text: object, client_id: object
     ) -> tuple[Event, bool]:
         address = self._peers.address(request)
         return await self._chat.say(session, room, text, client_id, address=address)
 
-    async def _logged_in(self, request: IRequest, session: Session | None, name: str) -> Session:
+    async def _logged_in(self, request: HttpRequest, session: Session | None, name: str) -> Session:
         """The session of somebody who gave a name; a new one, or hers renamed."""
         if session is not None:
             renewed = await self._chat.rename(session, name, self._peers.address(request))
@@ -533,7 +535,7 @@ class ChatApp:
         self._auth.set_cookie(request, token)
         return session
 
-    async def _post_form(self, request: IRequest, name: str, *, plain: bool) -> bytes:
+    async def _post_form(self, request: HttpRequest, name: str, *, plain: bool) -> bytes:
         form = parameters.form(request)
         session = await self._auth.visitor(request)
         self._auth.check_csrf(request, session, form.optional("form_token"))
@@ -577,15 +579,21 @@ class ChatApp:
         }
 
 
-async def _complete(request: IRequest, answer: bytes | HeldRequest | None) -> bytes | None:
+async def _complete(request: HttpRequest, answer: bytes | HeldRequest | None) -> bytes | None:
     """Wait until a request that is held has had its response."""
     if isinstance(answer, bytes):
         return answer
-    await cast(LimitedRequest, request).until_released()
+    await _routed(request).until_released()
     return None
 
 
-def _without_slash(request: IRequest) -> bytes | None:
+def _routed(request: object) -> LimitedRequest:
+    """A request as Klein hands it on."""
+    assert isinstance(request, LimitedRequest)
+    return request
+
+
+def _without_slash(request: HttpRequest) -> bytes | None:
     """Where somebody goes who put a slash too many at the end of a path; None where that leads
     nowhere, or where she sends something."""
     _, mark, query = request.uri.partition(b"?")

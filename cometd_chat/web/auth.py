@@ -16,10 +16,9 @@ from collections.abc import Callable
 from hashlib import blake2b
 from urllib.parse import urlsplit
 
-from twisted.web.iweb import IRequest
-
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import CrossSite, InvalidToken, NoSession
+from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import parameters
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.peers import Peers
@@ -73,7 +72,7 @@ class Auth:
     # -- who
 
     async def session(
-        self, request: IRequest, *, query_token: str | None = None, cookie: bool = True
+        self, request: HttpRequest, *, query_token: str | None = None, cookie: bool = True
     ) -> Session | None:
         """The session of a request, None when it names none.
 
@@ -95,7 +94,7 @@ class Auth:
             self.set_cookie(request, token)
         return session
 
-    async def speaker(self, request: IRequest, *, query_token: str | None = None) -> Session:
+    async def speaker(self, request: HttpRequest, *, query_token: str | None = None) -> Session:
         """The session of a request that does something under a name.
 
         :raises NoSession: it has none.
@@ -105,7 +104,7 @@ class Auth:
         require_active(session)
         return session
 
-    async def required(self, request: IRequest, *, query_token: str | None = None) -> Session:
+    async def required(self, request: HttpRequest, *, query_token: str | None = None) -> Session:
         """The session of a request that needs one, whether it has its name or not.
 
         :raises NoSession: it has none.
@@ -116,7 +115,7 @@ class Auth:
         return session
 
     async def reader(
-        self, request: IRequest, *, query_token: str | None = None, cookie: bool = True
+        self, request: HttpRequest, *, query_token: str | None = None, cookie: bool = True
     ) -> Session | None:
         """The session of a request that only reads; None where reading is public.
 
@@ -134,7 +133,9 @@ class Auth:
         """Whether somebody may read rooms, and so may know which there are."""
         return self.public_reading or session is not None
 
-    async def visitor(self, request: IRequest, *, query_token: str | None = None) -> Session | None:
+    async def visitor(
+        self, request: HttpRequest, *, query_token: str | None = None
+    ) -> Session | None:
         """The session of somebody who asks for a page; a cookie that is no good is cleared."""
         try:
             return await self.session(request, query_token=query_token)
@@ -144,20 +145,20 @@ class Auth:
             self.clear_cookie(request)
             # From here on it is as if it had not come: there is nobody in whose name it could act.
             name = self._cookie_name(request).encode("ascii")
-            request.received_cookies.pop(name, None)  # type: ignore[attr-defined]
+            request.received_cookies.pop(name, None)
             return None
 
     # -- the cookie
 
-    def set_cookie(self, request: IRequest, token: str) -> None:
+    def set_cookie(self, request: HttpRequest, token: str) -> None:
         """Give the browser its session."""
         self._put_cookie(request, token, int(TOKEN_LIFETIME))
 
-    def clear_cookie(self, request: IRequest) -> None:
+    def clear_cookie(self, request: HttpRequest) -> None:
         """Take it away."""
         self._put_cookie(request, "", 0)
 
-    def _put_cookie(self, request: IRequest, value: str, max_age: int) -> None:
+    def _put_cookie(self, request: HttpRequest, value: str, max_age: int) -> None:
         secure = "; Secure" if self._peers.is_secure(request) else ""
         # One at most: a log-in with a cookie that is no good sets the new one only.
         request.setHeader(
@@ -166,7 +167,7 @@ class Auth:
             f"SameSite=Lax{secure}",
         )
 
-    def renew(self, request: IRequest, token: str | None) -> str:
+    def renew(self, request: HttpRequest, token: str | None) -> str:
         """Let a browser have the token that took the place of the one in its cookie.
 
         :param token: the new one; None when there is none.
@@ -178,27 +179,27 @@ class Auth:
             self.set_cookie(request, token)
         return token
 
-    def came_by_cookie(self, request: IRequest) -> bool:
+    def came_by_cookie(self, request: HttpRequest) -> bool:
         """Whether a request brought its session in the cookie."""
         return bearer(request) is None and self._cookie(request) is not None
 
-    def request_token(self, request: IRequest) -> str:
+    def request_token(self, request: HttpRequest) -> str:
         """The token that a request came with, in its header or its cookie; empty without one."""
         return bearer(request) or self._cookie(request) or ""
 
-    def _cookie(self, request: IRequest) -> str | None:
+    def _cookie(self, request: HttpRequest) -> str | None:
         name = self._cookie_name(request).encode("ascii")
-        value: bytes | None = request.getCookie(name)
+        value = request.getCookie(name)
         return value.decode("utf-8", "replace") if value else None
 
-    def _cookie_name(self, request: IRequest) -> str:
+    def _cookie_name(self, request: HttpRequest) -> str:
         prefix = SECURE_PREFIX if self._peers.is_secure(request) else ""
         return f"{prefix}{COOKIE}{self._installation()}"
 
     # -- meant
 
     def check_csrf(
-        self, request: IRequest, session: Session | None = None, form_token: str | None = None
+        self, request: HttpRequest, session: Session | None = None, form_token: str | None = None
     ) -> None:
         """Refuse what another site may have sent in a visitor's name.
 
@@ -220,7 +221,7 @@ class Auth:
         if not self._is_token_of(session, form_token):
             raise CrossSite("This form is too old: load the page again and send it from there.")
 
-    def check_origin(self, request: IRequest, query_token: str | None = None) -> None:
+    def check_origin(self, request: HttpRequest, query_token: str | None = None) -> None:
         """Refuse what a page of another site sends.
 
         :param query_token: the ``token=`` of a held request: with it, pages of `--allow-origin`
@@ -236,7 +237,7 @@ class Auth:
                 "Only pages of this server can do that.", hint="Programs send a Bearer token."
             )
 
-    def check_script(self, request: IRequest, query_token: str | None = None) -> None:
+    def check_script(self, request: HttpRequest, query_token: str | None = None) -> None:
         """Refuse a script that a page of another site loads: it would read what its visitor can.
 
         Scripts are loaded by a GET without an Origin. Where the browser sends neither Referer nor
@@ -286,13 +287,13 @@ def _xor(one: bytes, other: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
-def bearer(request: IRequest) -> str | None:
+def bearer(request: HttpRequest) -> str | None:
     """The bearer token (RFC 6750, section 2.1)."""
     scheme, _, token = (request.getHeader("authorization") or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def is_foreign(request: IRequest) -> bool:
+def is_foreign(request: HttpRequest) -> bool:
     """Whether a page of another site sends a request, as far as its browser says."""
     site = request.getHeader("sec-fetch-site")
     if site in ("cross-site", "same-site"):
@@ -301,7 +302,7 @@ def is_foreign(request: IRequest) -> bool:
     return origin is not None and not _is_ours(origin, request)
 
 
-def _is_ours(page: str, request: IRequest) -> bool:
+def _is_ours(page: str, request: HttpRequest) -> bool:
     """Whether an origin is this very host and port."""
     try:
         origin = urlsplit(page)

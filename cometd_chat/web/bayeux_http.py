@@ -12,8 +12,7 @@ core hears of each whose peer has gone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import attrs
@@ -28,7 +27,8 @@ from cometd_chat.comet import CometContext, Reaper
 from cometd_chat.errors import CrossSite, InvalidRequest, NotFound, NotJson
 from cometd_chat.gateways.bayeux_policy import Shown
 from cometd_chat.transports.framings import Jsonp, for_script
-from cometd_chat.transports.held import HoldableRequest, HoldPolicy
+from cometd_chat.transports.held import HoldPolicy
+from cometd_chat.transports.request import HoldableRequest, HttpRequest, remembered
 from cometd_chat.transports.stats import TransportStats
 from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
@@ -39,8 +39,6 @@ from cometd_chat.web.hosts import names_loopback
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.parameters import refused
 from cometd_chat.web.peers import Peers, is_forwarded
-
-_Found = TypeVar("_Found")
 
 PATH = "/cometd"
 
@@ -246,7 +244,7 @@ class Bayeux:
         self._context = context
         self._lines: dict[HeldLine, str] = {}
 
-    def open(self, request: Any, path: str) -> bytes | None:
+    def open(self, request: HttpRequest, path: str) -> bytes | None:
         """Answer a request, or hold it.
 
         :param path: below ``/cometd``; clients append what kind of message it is.
@@ -279,20 +277,20 @@ class Bayeux:
 
     # -- requests with messages
 
-    def _open_poll(self, request: Any) -> None:
-        lines = _remembered(request, _Lines, lambda: _lines(request))
+    def _open_poll(self, request: HttpRequest) -> None:
+        lines = remembered(request, _Lines, lambda: _lines(request))
         bodies, is_form = _payload(request, lines)
         transport = CROSS_ORIGIN if is_form and lines.foreign else LONG_POLLING
         size = self._room_for(bodies)
         messages = self.server.decode(*bodies)
-        peer = _remembered(
+        peer = remembered(
             request,
             (Peer, transport),
             lambda: self._peer(request, transport, cookies=lines.cookies),
         )
         self._process(request, messages, peer, cookies=lines.cookies, size=size)
 
-    def _open_script(self, request: Any) -> bytes | None:
+    def _open_script(self, request: HttpRequest) -> bytes | None:
         fields = parameters.query(request, strict=False)
         texts = fields.all(_MESSAGE)
         if not texts:
@@ -313,7 +311,7 @@ class Bayeux:
         self._process(request, messages, peer, cookies=False, size=size, callback=callback)
         return None
 
-    def _check_script(self, request: Any) -> None:
+    def _check_script(self, request: HttpRequest) -> None:
         """Refuse a script that a page of another site loads.
 
         Over plain HTTP to another host than this machine browsers say nothing of the page, if that
@@ -343,7 +341,7 @@ class Bayeux:
 
     def _process(
         self,
-        request: Any,
+        request: HttpRequest,
         messages: list[Message],
         peer: Peer,
         *,
@@ -371,7 +369,7 @@ class Bayeux:
 
     # -- lines
 
-    def _open_socket(self, request: Any) -> None:
+    def _open_socket(self, request: HttpRequest) -> None:
         require_upgrade(request)
         if not self._origins.includes(request):
             self._auth.check_origin(request)
@@ -396,12 +394,11 @@ class Bayeux:
             peer=peer,
             reaper=self._reaper,
         )
-        request.closing = line.closing
         self._lines[line] = peer.address
         line.begin()
         line.listen(socket)
 
-    def _open_event_source(self, request: Any, client_id: str) -> bytes | None:
+    def _open_event_source(self, request: HttpRequest, client_id: str) -> bytes | None:
         foreign = is_foreign(request)
         if not self._origins.includes(request):
             self._auth.check_origin(request)
@@ -410,8 +407,9 @@ class Bayeux:
         peer = self._peer(request, EVENTSOURCE, cookies=not foreign)
         last = parameters.last_event_id(request, parameters.query(request, strict=False)) or ""
         number = int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None
-        held = cast(HoldableRequest, request)
-        line = EventSourceLine(self.server, held, self._hold_policy, self._context, self._line_over)
+        line = EventSourceLine(
+            self.server, request, self._hold_policy, self._context, self._line_over
+        )
         self.limits.hold(peer.address)
         self._lines[line] = peer.address
         request.setHeader("content-type", EVENT_SOURCE.content_type)
@@ -432,7 +430,7 @@ class Bayeux:
 
     # -- who
 
-    def _peer(self, request: Any, transport: str, *, cookies: bool) -> Peer:
+    def _peer(self, request: HttpRequest, transport: str, *, cookies: bool) -> Peer:
         """Who sent a request.
 
         :param cookies: whether its cookies count.
@@ -456,20 +454,20 @@ class Bayeux:
             return peer
         return attrs.evolve(peer, offered_browser=self.server.new_browser_id())
 
-    def _browser_cookie(self, name: bytes, request: Any, peer: Peer) -> str:
+    def _browser_cookie(self, name: bytes, request: HttpRequest, peer: Peer) -> str:
         cookie = f"{name.decode()}={peer.offered_browser}; Path={PATH}; HttpOnly"
         if _may_be_browser(request):
             cookie += "; SameSite=Lax"
         return f"{cookie}; Secure" if self._peers.is_secure(request) else cookie
 
 
-def _replays(request: Any) -> bool:
+def _replays(request: HttpRequest) -> bool:
     """Whether who sent it is a client of Salesforce's, which replay though not all of them say so
     before they have something to go on from."""
     return _SALESFORCE.match(request.path) is not None
 
 
-def _may_be_browser(request: Any) -> bool:
+def _may_be_browser(request: HttpRequest) -> bool:
     """Whether a browser may have sent a request: then its cookie says which sites it goes to.
 
     Programs have one site, and the cookie library of Faye's Ruby client refuses an attribute that
@@ -498,19 +496,7 @@ def _cut_off(request: HoldableRequest) -> None:
     request.cut()
 
 
-def _remembered(request: Any, what: object, find: Callable[[], _Found]) -> _Found:
-    """What follows from header lines alone. On one connection of the fast lane they are mostly the
-    same, and to find it anew would cost as much as the rest of a poll."""
-    memory: dict[object, Any] | None = getattr(request, "memory", None)
-    if memory is None:
-        return find()
-    found: _Found | None = memory.get(what)
-    if found is None:
-        found = memory[what] = find()
-    return found
-
-
-def _lines(request: Any) -> _Lines:
+def _lines(request: HttpRequest) -> _Lines:
     """What its header lines say."""
     kind, foreign = parameters.content_type(request), is_foreign(request)
     # Any page can send a form to us; where the browser does not say from which one, only what no
@@ -522,7 +508,7 @@ def _lines(request: Any) -> _Lines:
     return _Lines(kind, charset, foreign, cookies=meant and not foreign)
 
 
-def _payload(request: Any, lines: _Lines) -> tuple[Sequence[bytes | str], bool]:
+def _payload(request: HttpRequest, lines: _Lines) -> tuple[Sequence[bytes | str], bool]:
     """The JSON of a request's body, and whether it came as a form, perhaps in several fields.
 
     :raises NotJson: it is of a kind that can't be one.

@@ -22,7 +22,8 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.comet import CometContext, CometEvent, Reaper
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
 from cometd_chat.events.event import Batch, Event, chunk
-from cometd_chat.transports.held import HeldStream, HoldableRequest, HoldPolicy
+from cometd_chat.transports.held import HeldStream, HoldPolicy
+from cometd_chat.transports.request import HoldableRequest
 from cometd_chat.transports.websocket import COME_BACK, WebSocket, close_frame, frame
 from cometd_chat.web.bayeux_delivery import SocketDelivery
 
@@ -266,7 +267,7 @@ class SocketLine(HeldLine):
         self._socket = socket
         socket.when_answered = self._answered
         socket.when_close_answered = self._close_answered
-        socket.listen(self, self, self._reaper)
+        socket.listen(self, self, self._reaper, self.closing)
 
     # -- out
 

@@ -9,13 +9,12 @@ Invariant: every action ends in a page from which the talk goes on, with what wa
 
 from __future__ import annotations
 
-from twisted.web.iweb import IRequest
-
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import ChatError, ClientIdReused, NameTaken, NoSession
 from cometd_chat.transports.held import HeldRequest
+from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
@@ -45,7 +44,7 @@ class ClassicServlet:
         self._transports = transports
         self._screens = screens
 
-    async def respond(self, request: IRequest) -> bytes | HeldRequest:
+    async def respond(self, request: HttpRequest) -> bytes | HeldRequest:
         """Do what ``action=`` says; without one, show the chat."""
         asked = parameters.query(request)
         posted = request.method == b"POST"
@@ -80,7 +79,7 @@ class ClassicServlet:
         return self._screens.classic(request, session, room, view, message)
 
     async def _outside(
-        self, request: IRequest, room: str, action: str, form: Parameters
+        self, request: HttpRequest, room: str, action: str, form: Parameters
     ) -> bytes | HeldRequest:
         """What somebody can do who has to log in before she may read.
 
@@ -97,7 +96,7 @@ class ClassicServlet:
         )
 
     async def _open(
-        self, request: IRequest, session: Session | None, room: Room, form: Parameters
+        self, request: HttpRequest, session: Session | None, room: Room, form: Parameters
     ) -> bytes | HeldRequest:
         if session is None or session.name_key is None:
             if request.method == b"POST":
@@ -109,7 +108,7 @@ class ClassicServlet:
 
     @shielded
     async def _log_in(
-        self, request: IRequest, session: Session | None, room: str, form: Parameters
+        self, request: HttpRequest, session: Session | None, room: str, form: Parameters
     ) -> bytes:
         name, message, view = form.text("username"), form.text("message"), form.text("view")
         try:
@@ -144,7 +143,7 @@ class ClassicServlet:
 
     @shielded
     async def _post(
-        self, request: IRequest, session: Session | None, room: Room, form: Parameters
+        self, request: HttpRequest, session: Session | None, room: Room, form: Parameters
     ) -> bytes:
         message, view = form.text("message"), form.text("view")
         client_id = form.text("client_id")
@@ -191,7 +190,7 @@ class ClassicServlet:
             request, chat_url(action="form", room=_unless_lobby(room.name), n=new)
         )
 
-    def _log_in_again(self, request: IRequest, room: str, form: Parameters) -> bytes:
+    def _log_in_again(self, request: HttpRequest, room: str, form: Parameters) -> bytes:
         return self._screens.classic_log_in(
             request,
             room,

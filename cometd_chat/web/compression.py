@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import gzip
 
-from twisted.web.iweb import IRequest
+from cometd_chat.transports.request import HttpRequest
 
 #: What is shorter fits into one packet either way.
 WORTH_IT = 1000
@@ -26,7 +26,7 @@ def packed(data: bytes, level: int = 9) -> bytes:
     return gzip.compress(data, level, mtime=0)
 
 
-def may_pack(request: IRequest) -> bool:
+def may_pack(request: HttpRequest) -> bool:
     """Whether a client takes gzip (RFC 9110, section 12.5.3); says in the answer that it matters.
 
     :returns: False for one that says nothing: it may not know how to undo it.
@@ -37,7 +37,7 @@ def may_pack(request: IRequest) -> bool:
     return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 
-def pack(request: IRequest, body: bytes) -> bytes:
+def pack(request: HttpRequest, body: bytes) -> bytes:
     """A complete body, compressed when its client takes that and it is worth it."""
     if not may_pack(request) or len(body) < WORTH_IT:
         return body

@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 
 from cometd_chat.errors import ChatError, InvalidRequest, NotFound
+from cometd_chat.transports.http import LimitedRequest
+from cometd_chat.transports.request import HttpRequest
 from cometd_chat.transports.targets import ALL
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.hosts import Hosts
@@ -54,13 +55,13 @@ class Front(Resource):
         self._problems = problems
         self._server = server
 
-    def render(self, request: Any) -> Any:
+    def render(self, request: LimitedRequest) -> Any:
         """Answer a request, here or behind."""
         _decode_headers(request)
         refusal = self.admit(request)
         return self._app.render(request) if refusal is None else refusal
 
-    def admit(self, request: Any) -> bytes | None:
+    def admit(self, request: HttpRequest) -> bytes | None:
         """Set what every answer has, and look at what comes before any route.
 
         :returns: the answer's body, when the request goes no further.
@@ -70,16 +71,15 @@ class Front(Resource):
         request.setHeader("referrer-policy", "same-origin")
         self._origins.add_headers(request)
         # The lane remembers: on one connection all that is looked at here is mostly the same.
-        memory: dict[object, object] | None = getattr(request, "memory", None)
         what = (request.method, request.path)
-        if memory is not None and memory.get(self) == what:
+        if request.memory.get(self) == what:
             return None
         refusal = self._refuse(request)
-        if memory is not None and refusal is None:
-            memory[self] = what
+        if refusal is None:
+            request.memory[self] = what
         return refusal
 
-    def _refuse(self, request: Any) -> bytes | None:
+    def _refuse(self, request: HttpRequest) -> bytes | None:
         try:
             self._hosts.check(request)
             _check_method(request)
@@ -96,14 +96,14 @@ class Front(Resource):
             return self._problems.respond(request, error)
         return None
 
-    def fail(self, request: Any, failure: Failure) -> bytes:
+    def fail(self, request: HttpRequest, failure: Failure) -> bytes:
         """The answer to what a route of the fast lane raised; Klein's have their own way here."""
         if isinstance(failure.value, ChatError):
             return self._problems.respond(request, failure.value)
         return self._problems.broken(request, failure)
 
 
-def _decode_headers(request: Any) -> None:
+def _decode_headers(request: LimitedRequest) -> None:
     """Take headers that aren't UTF-8 for ISO 8859-1, as was once the rule (RFC 9110, section 5.5);
     whoever reads them as text could not otherwise."""
     for name, values in list(request.requestHeaders.getAllRawHeaders()):
@@ -111,25 +111,25 @@ def _decode_headers(request: Any) -> None:
             for value in values:
                 value.decode("utf-8")
         except UnicodeDecodeError:
-            values = [value.decode("iso-8859-1") for value in values]
-            request.requestHeaders.setRawHeaders(name.decode("iso-8859-1"), values)
+            readable = [value.decode("iso-8859-1") for value in values]
+            request.requestHeaders.setRawHeaders(name.decode("iso-8859-1"), readable)
 
 
-def _answer_all(request: IRequest) -> bytes:
+def _answer_all(request: HttpRequest) -> bytes:
     """What the server as a whole takes: ``OPTIONS *`` (RFC 9110, section 9.3.7)."""
     request.setResponseCode(204)
     request.setHeader("allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS")
     return b""
 
 
-def _check_method(request: IRequest) -> None:
+def _check_method(request: HttpRequest) -> None:
     # They are case-sensitive (RFC 9110, section 9.1), but not for the router behind.
     if not (request.method.isascii() and request.method.isupper()):
         raise InvalidRequest("A method is in capital letters, such as GET.")
 
 
-def _check_path(request: IRequest) -> None:
-    path: bytes = request.path
+def _check_path(request: HttpRequest) -> None:
+    path = request.path
     try:
         unquote_to_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:

@@ -16,9 +16,9 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import attrs
-from twisted.web.iweb import IRequest
 
 from cometd_chat.errors import InvalidRequest, WrongHost
+from cometd_chat.transports.request import HttpRequest
 
 #: A label as names in use have it: letters, digits, hyphens inside, and underscores.
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -56,14 +56,14 @@ class Hosts:
     def __init__(self, names: Collection[str]) -> None:
         self._names = frozenset(name.lower() for name in names)
 
-    def check(self, request: IRequest) -> None:
+    def check(self, request: HttpRequest) -> None:
         """Refuse a host that isn't ours.
 
         :raises WrongHost: with the remedy.
         :raises InvalidRequest: there is no one host (RFC 9112, section 3.2).
         """
         values = request.requestHeaders.getRawHeaders("host", [])
-        if not values and request.clientproto != b"HTTP/1.1":  # type: ignore[attr-defined]
+        if not values and request.clientproto != b"HTTP/1.1":
             return
         if len(values) != 1:
             raise InvalidRequest("A request has exactly one Host header.")
@@ -78,7 +78,7 @@ class Hosts:
             )
 
 
-def names_loopback(request: IRequest) -> bool:
+def names_loopback(request: HttpRequest) -> bool:
     """Whether a request names a host that can only be this machine."""
     host = read_host(request.getHeader("host") or "")
     return host is not None and host.is_loopback

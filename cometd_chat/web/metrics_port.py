@@ -9,10 +9,10 @@ Invariant: there is nothing else here, however it is asked for.
 
 from __future__ import annotations
 
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
 from cometd_chat.errors import ChatError, MethodNotAllowed, NotFound
+from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers
 from cometd_chat.web.hosts import Hosts
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
@@ -36,7 +36,7 @@ class MetricsPort(Resource):
         self._problems = problems
         self._server = server
 
-    def render(self, request: IRequest) -> bytes:
+    def render(self, request: HttpRequest) -> bytes:
         """Answer a request."""
         request.setHeader("server", self._server)
         request.setHeader("x-content-type-options", "nosniff")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from twisted.web.iweb import IRequest
+from cometd_chat.transports.request import HttpRequest
 
 #: Seconds that a browser may remember what is allowed (Fetch, section 3.3.3).
 REMEMBERED = 86400
@@ -40,11 +40,11 @@ class Origins:
     def __init__(self, allowed: Collection[str]) -> None:
         self.allowed = frozenset(allowed)
 
-    def includes(self, request: IRequest) -> bool:
+    def includes(self, request: HttpRequest) -> bool:
         """Whether a request comes from a page of one of them."""
         return request.getHeader("origin") in self.allowed
 
-    def add_headers(self, request: IRequest) -> None:
+    def add_headers(self, request: HttpRequest) -> None:
         """Let the page read the answer."""
         if not self.allowed:
             return
@@ -55,12 +55,12 @@ class Origins:
             if _WITH_CREDENTIALS.fullmatch(request.path):
                 request.setHeader("access-control-allow-credentials", "true")
 
-    def is_preflight(self, request: IRequest) -> bool:
+    def is_preflight(self, request: HttpRequest) -> bool:
         """Whether a browser asks what a page may send (Fetch, section 3.3.2)."""
         asks = request.getHeader("access-control-request-method") is not None
         return request.method == b"OPTIONS" and asks and self.includes(request)
 
-    def answer_preflight(self, request: IRequest) -> bytes:
+    def answer_preflight(self, request: HttpRequest) -> bytes:
         """Say what a page may send: any header, whatever its libraries add."""
         asked = request.getHeader("access-control-request-headers") or ""
         wanted = [name.strip().lower() for name in asked.split(",")]

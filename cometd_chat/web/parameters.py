@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from twisted.web.iweb import IRequest
 
 from cometd_chat.errors import FieldError, InvalidRequest, NotJson
 from cometd_chat.transports.body import without_mark
+from cometd_chat.transports.request import HttpRequest
 
 MAX_FIELDS = 100
 
@@ -107,7 +107,7 @@ class Parameters:
         return min(float(text), most) if len(text) <= 30 else most
 
 
-def query(request: IRequest, *, strict: bool = True) -> Parameters:
+def query(request: HttpRequest, *, strict: bool = True) -> Parameters:
     """The query's fields.
 
     :param strict: no field may be given twice; else none that is asked for.
@@ -117,18 +117,18 @@ def query(request: IRequest, *, strict: bool = True) -> Parameters:
     return _parse(encoded, strict)
 
 
-def last_event_id(request: IRequest, fields: Parameters) -> str | None:
+def last_event_id(request: HttpRequest, fields: Parameters) -> str | None:
     """How far an EventSource has come (HTML, section 9.2); None when it doesn't say.
 
     :param fields: of its query. Scripts that stand in for it can't send the header to other sites,
         or to ours in old browsers. They add to the URL, whether something of the kind is there or
         not, so that the last one counts.
     """
-    told: str | None = request.getHeader("last-event-id") or fields.last(LAST_EVENT_ID)
+    told = request.getHeader("last-event-id") or fields.last(LAST_EVENT_ID)
     return told or None
 
 
-def form(request: IRequest) -> Parameters:
+def form(request: HttpRequest) -> Parameters:
     """The fields of a form in the body, which says that it is one, or nothing.
 
     :raises InvalidRequest: it isn't a form.
@@ -170,21 +170,20 @@ def _parse(encoded: bytes, strict: bool) -> Parameters:
     return fields
 
 
-def body(request: IRequest) -> bytes:
+def body(request: HttpRequest) -> bytes:
     """The whole body."""
     content = request.content
     content.seek(0)
-    data: bytes = content.read()
-    return data
+    return content.read()
 
 
-def content_type(request: IRequest) -> str:
+def content_type(request: HttpRequest) -> str:
     """The body's media type, without parameters, in lower case; empty when none is given."""
     value = request.getHeader("content-type") or ""
     return value.partition(";")[0].strip().lower()
 
 
-def json_object(request: IRequest) -> dict[str, Any]:
+def json_object(request: HttpRequest) -> dict[str, Any]:
     """The JSON object in the body.
 
     :raises NotJson: the body doesn't say that it is JSON.

@@ -14,9 +14,8 @@ import re
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from twisted.web.iweb import IRequest
-
 from cometd_chat.transports.http import address_of
+from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web.hosts import names_loopback
 
 #: So many addresses of a header are looked at: a visitor can write thousands of trusted ones into
@@ -47,7 +46,7 @@ class Peers:
     def __init__(self, trusted: Collection[Network]) -> None:
         self._trusted = tuple(trusted)
 
-    def address(self, request: IRequest) -> str:
+    def address(self, request: HttpRequest) -> str:
         """The visitor's IP address; empty where it isn't known.
 
         Of ``X-Forwarded-For`` the rightmost address counts that isn't a trusted proxy's: what
@@ -66,7 +65,7 @@ class Peers:
                 break
         return address
 
-    def is_secure(self, request: IRequest) -> bool:
+    def is_secure(self, request: HttpRequest) -> bool:
         """Whether the visitor uses TLS, as far as we or a trusted proxy know."""
         if request.isSecure():
             return True
@@ -75,7 +74,7 @@ class Peers:
         scheme = request.getHeader("x-forwarded-proto") or ""
         return self.is_trusted(address_of(request)) and scheme.strip().lower() == "https"
 
-    def is_local(self, request: IRequest) -> bool:
+    def is_local(self, request: HttpRequest) -> bool:
         """Whether somebody on this very machine asks by herself: the peer is on loopback or a Unix
         socket, names a host that is loopback, and shows no trace of a proxy."""
         fields = request.requestHeaders.getAllRawHeaders()
@@ -98,7 +97,7 @@ def _unmapped(address: str) -> IPv4Address | IPv6Address:
     return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
-def is_forwarded(request: IRequest) -> bool:
+def is_forwarded(request: HttpRequest) -> bool:
     """Whether a proxy says that it has passed a request on, trusted or not: then its connection is
     the proxy's. On a Unix socket it is in any case."""
     return not address_of(request) or any(request.getHeader(each) for each in _FORWARDED)

@@ -17,7 +17,6 @@ from http import HTTPStatus
 import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 
 from cometd_chat.errors import (
     ChatError,
@@ -28,6 +27,7 @@ from cometd_chat.errors import (
     UpgradeRequired,
 )
 from cometd_chat.transports.refusals import Form
+from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import compression, parameters
 from cometd_chat.web.pages import Pages, content_security_policy
 
@@ -84,7 +84,7 @@ class Problems:
         #: When a remedy of each kind was last told.
         self._told: dict[str, float] = {}
 
-    def respond(self, request: IRequest, error: ChatError) -> bytes:
+    def respond(self, request: HttpRequest, error: ChatError) -> bytes:
         """Set status and headers of a response, and give its body."""
         self.begin(request, error)
         wants_html = _wants_html(request)
@@ -99,13 +99,13 @@ class Problems:
         request.setHeader("content-length", str(len(body)))
         return body
 
-    def begin(self, request: IRequest, error: ChatError) -> None:
+    def begin(self, request: HttpRequest, error: ChatError) -> None:
         """Set the status of an error, and its headers; the body is the caller's."""
         self.count(error)
         self._tell(error)
         _set_headers(request, error)
 
-    def broken(self, request: IRequest, failure: Failure) -> bytes:
+    def broken(self, request: HttpRequest, failure: Failure) -> bytes:
         """Answer a defect of ours: it is in the log, and nothing of it in the body."""
         return self.respond(request, self.defect(failure))
 
@@ -142,7 +142,7 @@ class Problems:
         ).encode()
 
 
-def _set_headers(request: IRequest, error: ChatError) -> None:
+def _set_headers(request: HttpRequest, error: ChatError) -> None:
     # By its name; Twisted doesn't know those of 421, 426 and 429.
     request.setResponseCode(error.status, HTTPStatus(error.status).phrase.encode())
     request.setHeader("cache-control", "no-store")
@@ -159,12 +159,12 @@ def _set_headers(request: IRequest, error: ChatError) -> None:
         request.setHeader("www-authenticate", 'Bearer realm="comet-chat"')
 
 
-def _wants_html(request: IRequest) -> bool:
-    path: bytes = request.path
+def _wants_html(request: HttpRequest) -> bool:
+    path = request.path
     return not path.startswith(b"/api/") and "text/html" in (request.getHeader("accept") or "")
 
 
-def _typed(request: IRequest) -> dict[str, str]:
+def _typed(request: HttpRequest) -> dict[str, str]:
     if request.method != b"POST":
         return {}
     try:
@@ -174,7 +174,7 @@ def _typed(request: IRequest) -> dict[str, str]:
     return {name: fields.text(name) for name in TYPED if fields.text(name)}
 
 
-def _back(request: IRequest) -> str:
-    path: bytes = request.path
+def _back(request: HttpRequest) -> str:
+    path = request.path
     # Only where a GET shows something; a path that starts with two slashes would be another host.
     return "/chat" if path == b"/chat" else "/"

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from urllib.parse import urlencode
 
-from twisted.web.iweb import IRequest
-
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.transports.framings import Classic
+from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.classic_lines import ClassicLines
@@ -73,7 +72,7 @@ class Screens:
 
     async def room(
         self,
-        request: IRequest,
+        request: HttpRequest,
         session: Session | None,
         room: Room,
         *,
@@ -120,7 +119,7 @@ class Screens:
 
     def log_in(
         self,
-        request: IRequest,
+        request: HttpRequest,
         room: str,
         *,
         name: str = "",
@@ -152,7 +151,7 @@ class Screens:
 
     async def plain(
         self,
-        request: IRequest,
+        request: HttpRequest,
         session: Session | None,
         room: Room,
         *,
@@ -189,7 +188,7 @@ class Screens:
         )
         return answers.html(request, page, nonce, status)
 
-    def rooms(self, request: IRequest, after: str | None) -> bytes:
+    def rooms(self, request: HttpRequest, after: str | None) -> bytes:
         """A page of the list of all rooms.
 
         :param after: the name of the last one of the page before; None for the first page.
@@ -209,7 +208,7 @@ class Screens:
 
     def classic_log_in(
         self,
-        request: IRequest,
+        request: HttpRequest,
         room: str,
         *,
         name: str = "",
@@ -237,7 +236,7 @@ class Screens:
         return answers.html(request, page, nonce, status)
 
     def classic(
-        self, request: IRequest, session: Session, room: Room, view: str, message: str = ""
+        self, request: HttpRequest, session: Session, room: Room, view: str, message: str = ""
     ) -> bytes:
         """Its page of two frames: the endless one and the form.
 
@@ -269,7 +268,7 @@ class Screens:
 
     def classic_form(
         self,
-        request: IRequest,
+        request: HttpRequest,
         session: Session,
         room: Room,
         *,
@@ -292,7 +291,7 @@ class Screens:
         )
         return answers.html(request, page, nonce, status)
 
-    def classic_side(self, request: IRequest, session: Session, room: Room, view: str) -> bytes:
+    def classic_side(self, request: HttpRequest, session: Session, room: Room, view: str) -> bytes:
         """Rooms and people, beside the endless page."""
         nonce = self._make_nonce()
         self._seen(request, session, room)
@@ -307,7 +306,7 @@ class Screens:
         return answers.html(request, page, nonce)
 
     def classic_stream(
-        self, request: IRequest, session: Session, room: Room, *, resumed: bool
+        self, request: HttpRequest, session: Session, room: Room, *, resumed: bool
     ) -> Classic:
         """The framing of its endless page, with the page's policy set.
 
@@ -352,7 +351,7 @@ class Screens:
             for session in self._chat.presence.people(room.name)
         ]
 
-    def _seen(self, request: IRequest, session: Session | None, room: Room) -> None:
+    def _seen(self, request: HttpRequest, session: Session | None, room: Room) -> None:
         if session is not None and session.name_key is not None:
             self._chat.arrive(session, room, self._peers.address(request))
 
@@ -383,6 +382,6 @@ def _name(session: Session | None) -> str:
     return "" if session is None or session.name_key is None else session.name
 
 
-def _base_url(request: IRequest, secure: bool) -> str:
+def _base_url(request: HttpRequest, secure: bool) -> str:
     scheme = "https" if secure else "http"
     return f"{scheme}://{request.getHeader('host') or 'localhost'}"

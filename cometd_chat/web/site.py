@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
+from twisted.web.http import Request
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
@@ -22,8 +23,9 @@ from cometd_chat.errors import ChatError
 from cometd_chat.fastlane.connection import Lane, LaneConnection
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.http import LimitedChannel, host_of
+from cometd_chat.transports.http import LimitedChannel, LimitedRequest, host_of
 from cometd_chat.transports.refusals import Form
+from cometd_chat.transports.request import HttpRequest
 from cometd_chat.transports.strangers import Strangers
 from cometd_chat.transports.unwanted import UnwantedChannel
 
@@ -111,7 +113,12 @@ class ChatSite(Site):
     def stopFactory(self) -> None:
         """Nothing to close."""
 
-    def log(self, request: Any) -> None:
+    def log(self, request: Request) -> None:
+        """See `log_access`."""
+        assert isinstance(request, LimitedRequest)
+        self.log_access(request)
+
+    def log_access(self, request: HttpRequest) -> None:
         """One line a response; tokens travel in queries and headers, so neither is in it.
 
         A line costs as much as many an answer, so that there are none unless they are asked for.

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from itertools import product
-from typing import Any, cast
 
 import attrs
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE
@@ -43,12 +41,11 @@ from cometd_chat.transports.held import (
     HeldPoll,
     HeldRequest,
     HeldStream,
-    HoldableRequest,
     HoldPolicy,
     RotatingStream,
     RotationLimits,
 )
-from cometd_chat.transports.http import LimitedRequest
+from cometd_chat.transports.request import HoldableRequest, HttpRequest
 from cometd_chat.transports.stats import TransportStats
 from cometd_chat.transports.websocket import WebSocket, WebSocketFrames, require_upgrade
 from cometd_chat.web.auth import Auth
@@ -198,7 +195,7 @@ class Transports:
 
     # -- opening
 
-    async def open(self, request: IRequest, transport: str) -> bytes | HeldRequest:
+    async def open(self, request: HttpRequest, transport: str) -> bytes | HeldRequest:
         """Hold a request for a transport, until it ends.
 
         :returns: the body when it isn't held; else what is held, which goes on by itself.
@@ -225,7 +222,7 @@ class Transports:
         except CancelledError:
             raise
         except Exception:
-            if cast(HoldableRequest, request).sentLength:
+            if request.sentLength:
                 # It has begun: there is no other way to say it any more.
                 raise
             return self._refuse(request, framing, self._problems.defect(Failure()))
@@ -235,7 +232,7 @@ class Transports:
         """The transports there are, for people."""
         return ", ".join([*self._framings, "duplex"])
 
-    async def open_text(self, request: IRequest, room: str) -> bytes | HeldRequest:
+    async def open_text(self, request: HttpRequest, room: str) -> bytes | HeldRequest:
         """Hold a request for the text of one room.
 
         :param room: its name, as somebody typed it.
@@ -246,7 +243,9 @@ class Transports:
         await self._auth.visitor(request, query_token=fields.optional("token"))
         return await self._open(request, framing, fields, [room])
 
-    async def open_duplex(self, request: IRequest, room: str | None = None) -> bytes | HeldRequest:
+    async def open_duplex(
+        self, request: HttpRequest, room: str | None = None
+    ) -> bytes | HeldRequest:
         """Hold a request whose body is read meanwhile: each of its lines is said in a room.
 
         :param room: the one of the path, or None to read and write where the query says.
@@ -264,7 +263,7 @@ class Transports:
 
     async def open_classic(
         self,
-        request: IRequest,
+        request: HttpRequest,
         session: Session,
         room: Room,
         framing: Classic,
@@ -278,7 +277,7 @@ class Transports:
         return await self._hold(request, framing, asked, _cursor(request, framing, fields))
 
     async def _open(
-        self, request: IRequest, framing: Framing, fields: Parameters, names: Sequence[str]
+        self, request: HttpRequest, framing: Framing, fields: Parameters, names: Sequence[str]
     ) -> bytes | HeldRequest:
         """Hold a request of somebody who may read.
 
@@ -306,7 +305,7 @@ class Transports:
 
     async def _open_as(
         self,
-        request: IRequest,
+        request: HttpRequest,
         framing: Framing,
         fields: Parameters,
         names: Sequence[str],
@@ -320,7 +319,9 @@ class Transports:
         self._remember(request, framing, asked)
         return await self._hold(request, framing, asked, _cursor(request, framing, fields))
 
-    async def _who(self, request: IRequest, framing: Framing, token: str | None) -> Session | None:
+    async def _who(
+        self, request: HttpRequest, framing: Framing, token: str | None
+    ) -> Session | None:
         if framing.transport == "duplex":
             return await self._auth.speaker(request, query_token=token)
         # Any page can load a script, with its reader's cookie: that must not count here.
@@ -350,7 +351,7 @@ class Transports:
 
     def _asked(
         self,
-        request: IRequest,
+        request: HttpRequest,
         framing: Framing,
         fields: Parameters,
         rooms: Sequence[Room],
@@ -378,7 +379,7 @@ class Transports:
     # -- holding
 
     async def _hold(
-        self, request: IRequest, framing: Framing, asked: Asked, cursor: str | None
+        self, request: HttpRequest, framing: Framing, asked: Asked, cursor: str | None
     ) -> bytes | HeldRequest:
         paths = [room.context.path for room in asked.rooms]
         start = await start_at(self._chat.feed, paths, cursor, asked.backlog)
@@ -387,7 +388,7 @@ class Transports:
         return self._hold_from(request, framing, asked, start, at_once=cursor is None)
 
     def _hold_from(
-        self, request: IRequest, framing: Framing, asked: Asked, start: Start, *, at_once: bool
+        self, request: HttpRequest, framing: Framing, asked: Asked, start: Start, *, at_once: bool
     ) -> HeldRequest:
         # From here on nothing can refuse it: a handshake that is answered takes no error any more.
         self._chat.admit(asked.session, asked.rooms)
@@ -397,7 +398,7 @@ class Transports:
         socket = WebSocket.accept(request) if framing.transport == "ws" else None
         if socket is None:
             self._set_headers(request, framing)
-        held = self._held(cast(HoldableRequest, request), framing, asked.wait)
+        held = self._held(request, framing, asked.wait)
         reader = self._chat.read(
             asked.session,
             asked.rooms,
@@ -415,24 +416,22 @@ class Transports:
 
     # -- a poll like the one before
 
-    def _remember(self, request: IRequest, framing: Framing, asked: Asked) -> None:
+    def _remember(self, request: HttpRequest, framing: Framing, asked: Asked) -> None:
         """Keep what a poll was found to ask for, for the next one on its connection."""
-        memory: dict[object, Any] | None = getattr(request, "memory", None)
-        if memory is None or framing.transport != "poll" or asked.session is None:
+        if framing.transport != "poll" or asked.session is None:
             return
         parts = _around_cursor(request.uri)
         if parts is not None:
-            memory[self] = Known(parts[0], framing, asked)
+            request.memory[self] = Known(parts[0], framing, asked)
 
-    def _again(self, request: IRequest) -> HeldRequest | None:
+    def _again(self, request: HttpRequest) -> HeldRequest | None:
         """Hold a poll that is like the one before it in all but its cursor; None for any other.
 
         Its checks would all end as they did then, since they look at the same bytes; but for the
         session, which is looked at anew. This is what makes a poll cheap: they were half of it.
         """
-        memory = getattr(request, "memory", None)
-        known: Known | None = memory.get(self) if memory else None
-        if known is None:
+        known = request.memory.get(self)
+        if not isinstance(known, Known):
             return None
         parts = _around_cursor(request.uri)
         session = known.asked.session
@@ -449,11 +448,9 @@ class Transports:
         return self._hold_from(request, known.framing, known.asked, start, at_once=False)
 
     def _listen(
-        self, request: IRequest, reader: Reader, asked: Asked, socket: WebSocket | None
+        self, request: HttpRequest, reader: Reader, asked: Asked, socket: WebSocket | None
     ) -> None:
         """Take what the peer says, where the transport lets it."""
-        if not isinstance(request, LimitedRequest):
-            return
         source = request.body if socket is None else socket
         if source is None:
             return
@@ -461,7 +458,6 @@ class Transports:
             self._chat, asked.session, asked.rooms, reader, source, self._problems.count
         )
         if socket is not None:
-            request.closing = socket.closed
             socket.listen(reader, talk, self._reaper)
         elif request.body is not None:
             request.body.listen(talk)
@@ -487,18 +483,18 @@ class Transports:
     def _retry(self) -> int:
         return round(SSE_RETRY * (1 + self._random()))
 
-    def _head(self, request: IRequest, framing: Framing) -> bytes:
+    def _head(self, request: HttpRequest, framing: Framing) -> bytes:
         self._set_headers(request, framing)
         return b""
 
-    def _set_headers(self, request: IRequest, framing: Framing) -> None:
+    def _set_headers(self, request: HttpRequest, framing: Framing) -> None:
         request.setHeader("content-type", framing.content_type)
         request.setHeader("cache-control", "no-store, no-transform")
         request.setHeader("x-accel-buffering", "no")
         if isinstance(framing, Frame):
             request.setHeader("content-security-policy", framing.content_security_policy)
 
-    def _refuse(self, request: IRequest, framing: Framing, error: ChatError) -> bytes:
+    def _refuse(self, request: HttpRequest, framing: Framing, error: ChatError) -> bytes:
         """The body of a refusal for a client that can't see the status; others get the error.
 
         :raises ChatError: the error itself, to be answered as everywhere.
@@ -527,7 +523,7 @@ def _room_names(fields: Parameters) -> list[str]:
     return names
 
 
-def _is_shown(request: IRequest) -> bool:
+def _is_shown(request: HttpRequest) -> bool:
     """Whether a browser shows what it is answered, one of those that wait for `FIRST_BYTES`.
 
     All that WebKit is part of say so; what their scripts ask for is not HTML first of all.
@@ -536,7 +532,7 @@ def _is_shown(request: IRequest) -> bool:
     return "text/html" in accepted and "AppleWebKit/" in (request.getHeader("user-agent") or "")
 
 
-def _cursor(request: IRequest, framing: Framing, fields: Parameters) -> str | None:
+def _cursor(request: HttpRequest, framing: Framing, fields: Parameters) -> str | None:
     """Where somebody who asks a transport wants to go on."""
     cursor = fields.optional("cursor")
     if framing.transport == "sse":
