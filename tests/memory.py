@@ -168,7 +168,8 @@ class MemorySite(MemoryNet):
         """Put messages into the log without anybody's post."""
         for number in range(self.log.last_id + 1, self.log.last_id + count + 1):
             context = f"/chat/{room}"
-            self.log.append(Draft(context, "message", "s", "filler", text.format(number)))
+            said = {"text": text.format(number)}
+            self.log.append(Draft(context, "message", "s", "filler", said))
         self.turn()
 
     @property

@@ -9,7 +9,7 @@ Invariant: what somebody says reaches her by the same way as everybody else, by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from sys import intern
 
@@ -42,8 +42,9 @@ from cometd_chat.errors import (
 )
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
-from cometd_chat.events.record import Draft, Record
-from cometd_chat.events.texts import message_text, refused
+from cometd_chat.events.kinds import Kind
+from cometd_chat.events.record import Draft, Record, data_size
+from cometd_chat.events.texts import refused
 from cometd_chat.transports.held import HeldRequest
 
 MAX_CLIENT_ID = 64
@@ -235,40 +236,65 @@ class Chat:
         *,
         address: str,
     ) -> tuple[Event, bool]:
-        """Say something in a room.
+        """Say a message in a room; see `post`.
 
         :param text: 1 to 8,000 code points.
+        """
+        asked = {"text": text}
+        return await self.post(session, room, kinds.MESSAGE, asked, client_id, address=address)
+
+    async def post(
+        self,
+        session: Session,
+        room: Room,
+        kind: Kind,
+        asked: Mapping[str, object],
+        client_id: object = None,
+        *,
+        address: str,
+    ) -> tuple[Event, bool]:
+        """Say something of any kind in a room.
+
+        :param kind: one that clients can say.
+        :param asked: what her client says of it, see `Kind.asks`; with ``refers`` where the kind
+            has one.
         :param client_id: her own key for it, 1 to 64 printable ASCII characters: with it, saying
             it again has no effect.
         :param address: where from.
         :returns: the event, once it is durable, and whether it had been said before.
-        :raises InvalidRequest: that can't be a message.
-        :raises ClientIdReused: the key was used for another text.
+        :raises InvalidRequest: that can't be said.
+        :raises ClientIdReused: the key was used for something else.
         :raises TooMany: too much at once.
         :raises StorageUnavailable: it was not kept.
         """
-        self._refuse_when_stopping()
-        require_active(session)
-        _refuse_gone([room])
-        draft = Draft(
-            context=room.context.path,
-            type="message",
-            sender=session.id,
-            author=session.name,
-            text=message_text(text),
-            client_id=_client_id(client_id),
-        )
-        amounts = [(MESSAGES, 1), (TEXT, len(draft.text.encode()))]
+        self.admit(session, [room])
+        data, key, refers = kind.parsed(asked), _client_id(client_id), None
+        amounts = [(MESSAGES, 1), (TEXT, data_size(data))]
         self.limits.take_all(amounts, session=session.id, address=address)
         self.arrive(session, room, address, GRACE)
+        if kind.refers:
+            refers = await self._referred(room, kind, asked.get("refers"))
+            # What she might do may have changed meanwhile.
+            self.admit(session, [room])
+        path = room.context.path
+        draft = Draft(path, kind.name, session.id, session.name, data, refers, key)
         with self.timed():
             record = await self.feed.log.append(draft)
-        if record.repeated and (record.text, record.context) != (draft.text, draft.context):
+        if record.repeated and not record.repeats(draft):
             raise ClientIdReused(
                 "This was sent before, with another text: send it once more if both are meant.",
                 hint="This session has posted another text with that client_id: use a new one.",
             )
         return self.feed.event(record), record.repeated
+
+    async def _referred(self, room: Room, kind: Kind, id: object) -> int:
+        """The id of what something is about, which is in the same room."""
+        if not isinstance(id, int) or not 0 < id <= self.feed.last_id:
+            raise refused("refers", "there is no such id")
+        found = await self.feed.read([room.context.path], after=id - 1, before=id + 1, limit=1)
+        if not found or found[0].type != kind.refers:
+            raise refused("refers", f"there is no such {kind.refers} in this room")
+        return id
 
     async def history(
         self,

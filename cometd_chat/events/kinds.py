@@ -21,7 +21,7 @@ import attrs
 
 from cometd_chat.events.event import Event
 from cometd_chat.events.record import Record
-from cometd_chat.events.texts import message_text
+from cometd_chat.events.texts import message_text, refused
 
 PATH_PREFIX = "/chat/"
 
@@ -76,6 +76,15 @@ class Kind:
     bayeux: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
     parse: Callable[[Mapping[str, object]], Mapping[str, Any]] | None = None
+
+    def parsed(self, asked: Mapping[str, object]) -> Mapping[str, Any]:
+        """The ``data`` of a record, of what a client says.
+
+        :raises InvalidRequest: that can't be said.
+        """
+        if self.parse is None:
+            raise refused("type", "nobody can say that")
+        return self.parse(asked)
 
     def in_bayeux(self, event: Event) -> Mapping[str, Any] | None:
         """An event of it as ``data`` for a Bayeux client; None when it is not told of it."""
@@ -220,9 +229,11 @@ def recorded(record: Record) -> Event:
         "room": room_of(record.context),
         "type": record.type,
         "from": record.author,
-        "text": record.text,
-        "at": timestamp(record.at),
     }
+    if record.refers is not None:
+        fields["refers"] = record.refers
+    fields.update(record.data)
+    fields["at"] = timestamp(record.at)
     if record.client_id is not None:
         fields["client_id"] = record.client_id
     return Event(fields, record.id)

@@ -2,25 +2,38 @@
 
 What it is: two values. `EventLog` makes the second of the first.
 
-What it may know: nothing.
+What it may know: JSON. Not what a kind of event has in it.
 
 Invariant: a record never changes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import attrs
+import msgspec
+
+
+def data_size(data: Mapping[str, Any]) -> int:
+    """How much is said in some ``data``: bytes of its texts in UTF-8, and of the JSON of others."""
+    return sum(
+        len(each.encode() if isinstance(each, str) else msgspec.json.encode(each))
+        for each in data.values()
+    )
 
 
 @attrs.frozen
 class Draft:
-    """Something that is to be said.
+    """Something that is to be kept.
 
-    :param context: the path it is said to, such as ``/chat/lobby``.
-    :param type: the kind of event, such as ``message``.
+    :param context: the path it is told to, such as ``/chat/lobby``.
+    :param type: the kind of event, such as ``message``; see `cometd_chat.events.kinds`.
     :param sender: permanent id of the session that says it; never a name.
     :param author: the name under which it is said.
-    :param text: what is said.
+    :param data: what is said: a JSON object, whose fields are those of the event.
+    :param refers: the id of the record that it is about.
     :param client_id: the sender's own key for it; with it an append can be repeated for ever.
     """
 
@@ -28,13 +41,14 @@ class Draft:
     type: str
     sender: str
     author: str
-    text: str
+    data: Mapping[str, Any]
+    refers: int | None = None
     client_id: str | None = None
 
 
 @attrs.frozen
 class Record:
-    """Something that was said: a draft with its place in the log.
+    """Something that was kept: a draft with its place in the log.
 
     :param id: position in the one log.
     :param epoch: the start of the log in which it was written, see `EventLog.cursor`.
@@ -48,7 +62,18 @@ class Record:
     type: str
     sender: str
     author: str
-    text: str
+    data: Mapping[str, Any]
+    refers: int | None
     client_id: str | None
     at: int
     repeated: bool = False
+
+    @property
+    def size(self) -> int:
+        """See `data_size`."""
+        return data_size(self.data)
+
+    def repeats(self, draft: Draft) -> bool:
+        """Whether a draft says the same, and not something else by the same key."""
+        said = (self.context, self.type, self.refers, self.data)
+        return said == (draft.context, draft.type, draft.refers, draft.data)

@@ -12,7 +12,7 @@ nothing more is read from her.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from sys import getsizeof
 
 import attrs
@@ -26,6 +26,7 @@ from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session, require_current_token
 from cometd_chat.errors import ChatError, InvalidRequest, NoSession
 from cometd_chat.events import kinds
+from cometd_chat.events.kinds import Kind
 from cometd_chat.transports.body import without_mark
 from cometd_chat.transports.intake import Intake
 
@@ -34,8 +35,12 @@ MOST_WAITING = 16
 MOST_BYTES = 64 * 1024
 
 
-#: Stands for what is no string, however much of it there was: nothing of it can be said.
-_NO_STRING = False
+#: Stands for what is neither a string nor an id, however much of it there was: nothing of it can be
+#: said.
+_NOTHING = False
+
+#: Above every id.
+_TOP = 2**63 - 1
 
 #: What it costs to wait, beside the strings, about, in bytes.
 _WAITING = 300
@@ -43,8 +48,14 @@ _WAITING = 300
 
 @attrs.frozen
 class _PendingPost:
+    """What waits to be posted.
+
+    :param asked: the fields that its kind asks for, see `Kind.asks`.
+    """
+
     room: object
-    text: object
+    kind: Kind
+    asked: Mapping[str, object]
     client_id: object
 
 
@@ -88,7 +99,7 @@ class InboundPoster:
     def line_received(self, line: str) -> None:
         """A line for the first room."""
         self._reader.on_progress()
-        self._add(_PendingPost(self._first, line, None))
+        self._add(_PendingPost(self._first, kinds.MESSAGE, {"text": line}, None))
 
     def line_refused(self, why: str) -> None:
         """Something that isn't even a line."""
@@ -108,13 +119,14 @@ class InboundPoster:
         except (msgspec.DecodeError, RecursionError):
             self._add(InvalidRequest("That is not JSON."))
             return
-        if not isinstance(fields, dict) or fields.get("type") != "message":
+        type = fields.get("type") if isinstance(fields, dict) else None
+        kind = kinds.kind_of(type) if isinstance(type, str) else kinds.UNKNOWN
+        if kind.parse is None:
             self._add(InvalidRequest('Send {"type": "message", "room": "...", "text": "..."}.'))
             return
-        parts = (fields.get("room", self._first), fields.get("text"), fields.get("client_id"))
-        self._add(
-            _PendingPost(*(each if isinstance(each, str | None) else _NO_STRING for each in parts))
-        )
+        asked = {name: _small(fields.get(name)) for name in kind.asks}
+        room, client_id = fields.get("room", self._first), fields.get("client_id")
+        self._add(_PendingPost(_small(room), kind, asked, _small(client_id)))
 
     # -- posting
 
@@ -160,8 +172,13 @@ class InboundPoster:
             if self._session is None:
                 raise NoSession("Log in first, and open this stream with the session's token.")
             require_current_token(self._session, self._token)
-            event, repeated = await self._chat.say(
-                self._session, room, said.text, said.client_id, address=self._reader.address
+            event, repeated = await self._chat.post(
+                self._session,
+                room,
+                said.kind,
+                said.asked,
+                said.client_id,
+                address=self._reader.address,
             )
         except ChatError as error:
             self._tell(error, said.client_id)
@@ -182,8 +199,16 @@ class InboundPoster:
         self._reader.tell(kinds.error(error.status, why, shown))
 
 
+def _small(value: object) -> object:
+    """A value whose size is known by `_size`, else what stands for any other."""
+    if isinstance(value, str | None):
+        return value
+    return value if isinstance(value, int) and 0 <= value <= _TOP else _NOTHING
+
+
 def _size(said: _PendingPost | ChatError) -> int:
     """Bytes of something that waits, as Python holds it."""
     if isinstance(said, ChatError):
         return _WAITING
-    return _WAITING + getsizeof(said.text) + getsizeof(said.client_id) + getsizeof(said.room)
+    asked = sum(map(getsizeof, said.asked.values()))
+    return _WAITING + asked + getsizeof(said.client_id) + getsizeof(said.room)

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -63,26 +64,32 @@ def counted(
     return found
 
 
+#: What somebody says, as it is stored.
+encode_data = msgspec.json.Encoder().encode
+
+
 def check_unicode(draft: Draft) -> None:
     """Refuse what no log can store; the drafts that share its commit must not suffer from it.
 
     :raises ValueError: there are lone surrogates in the draft.
+    :raises TypeError: its data is no JSON.
     """
-    parts = (draft.context, draft.type, draft.sender, draft.author, draft.text)
+    parts = (draft.context, draft.type, draft.sender, draft.author, draft.client_id or "")
     try:
-        ("".join(parts) + (draft.client_id or "")).encode()
+        "".join(parts).encode()
+        encode_data(draft.data)
     except UnicodeEncodeError as error:
         raise ValueError(f"a draft must be valid Unicode: {error.reason}") from None
 
 
 def take(records: Iterable[Record], max_bytes: int | None) -> list[Record]:
-    """The first of some records, until their texts have so many bytes; see `EventLog.read`."""
+    """The first of some records, until so many bytes are said in them; see `EventLog.read`."""
     taken: list[Record] = []
     size = 0
     for record in records:
         taken.append(record)
         if max_bytes is not None:
-            size += len(record.text.encode())
+            size += record.size
             if size >= max_bytes:
                 break
     return taken
@@ -159,7 +166,7 @@ class EventLog(Protocol):
         :param contexts: None for all there are.
         :param limit: at most so many, at least 1; the oldest of the range, or with ``newest`` the
             newest.
-        :param max_bytes: no more is read once the texts have so many bytes in UTF-8; None for any
+        :param max_bytes: no more is read once so much is said, see `Record.size`; None for any
             number.
         :raises StorageUnavailable: the log can't be read just now.
         """

@@ -137,7 +137,7 @@ class MemoryEventLog:
         found: list[Record] = []
         size = 0
         for record in reversed(self._records[-limit:]):
-            size += len(record.text.encode())
+            size += record.size
             if found and size > max_bytes:
                 break
             found.append(record)
@@ -194,7 +194,7 @@ class MemoryEventLog:
             id=len(self._records) + 1,
             epoch=self._epochs.names[-1],
             at=int(self._wall_clock() * 1000),
-            **attrs.asdict(draft),
+            **attrs.asdict(draft, recurse=False),
         )
         self._records.append(record)
         if key is not None:

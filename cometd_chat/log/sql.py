@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 import attrs
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
@@ -35,6 +36,7 @@ from cometd_chat.log.log import (
     Usage,
     check_unicode,
     counted,
+    encode_data,
     take,
 )
 from cometd_chat.log.tables import epochs, records
@@ -48,6 +50,8 @@ RETRY_FULL = 60.0
 
 #: The hot statement, compiled once.
 _INSERT = str(insert(records).compile(dialect=sqlite.dialect()))
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 _LAST = str(select(func.max(records.c.id)).compile(dialect=sqlite.dialect()))
 
@@ -148,7 +152,7 @@ class SqlEventLog:
         but not yet published are left out here.
 
         :param limit: at most so many.
-        :param max_bytes: at most so much text in UTF-8, though the newest one always.
+        :param max_bytes: at most so much, see `Record.size`, though the newest one always.
         """
 
         def read(connection: Connection) -> list[Record]:
@@ -161,10 +165,11 @@ class SqlEventLog:
             found: list[Record] = []
             size = 0
             for row in connection.execute(query.execution_options(yield_per=500)):
-                size += len(row.text.encode())
+                record = self._record(row)
+                size += record.size
                 if found and size > max_bytes:
                     break
-                found.append(self._record(row))
+                found.append(record)
             return found[::-1]
 
         return self._database.read_now(read)
@@ -305,7 +310,8 @@ class SqlEventLog:
                 draft.type,
                 draft.sender,
                 draft.author,
-                draft.text,
+                draft.data,
+                draft.refers,
                 draft.client_id,
                 at,
             )
@@ -316,8 +322,9 @@ class SqlEventLog:
         return outcomes, fresh
 
     def _record(self, row: Sequence[Any]) -> Record:
-        id, context, type, sender, author, text, client_id, at = row
-        return Record(id, self._epochs.of(id), context, type, sender, author, text, client_id, at)
+        id, context, type, sender, author, data, refers, client_id, at = row
+        epoch, said = self._epochs.of(id), _decode(data)
+        return Record(id, epoch, context, type, sender, author, said, refers, client_id, at)
 
 
 def page(
@@ -393,7 +400,18 @@ def _insert(connection: Connection, fresh: Sequence[Record]) -> None:
     # Row by row in one prepared statement: measured, it beats one statement with many rows.
     if fresh:
         rows = [
-            (r.id, r.context, r.type, r.sender, r.author, r.text, r.client_id, r.at) for r in fresh
+            (
+                each.id,
+                each.context,
+                each.type,
+                each.sender,
+                each.author,
+                encode_data(each.data).decode(),
+                each.refers,
+                each.client_id,
+                each.at,
+            )
+            for each in fresh
         ]
         connection.exec_driver_sql(_INSERT, rows)
 

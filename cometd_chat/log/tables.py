@@ -28,7 +28,10 @@ metadata = MetaData()
 #: In SQLite only a column of the very type INTEGER is the key of the table itself.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
-#: What was said. A row is never deleted: its id would be given out again.
+#: What is kept. A row is never deleted: its id would be given out again. `data` is a JSON object,
+#: and `refers` the id of another row. The author is a column, since each row has one, and `data` is
+#: then what was said and nothing else: that is what sizes count, and an author's name can be taken
+#: out of what they said without a look into it.
 records = Table(
     "records",
     metadata,
@@ -37,11 +40,13 @@ records = Table(
     Column("type", Text, nullable=False),
     Column("sender", Text, nullable=False),
     Column("author", Text, nullable=False),
-    Column("text", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("refers", BigInteger),
     Column("client_id", Text),
     Column("at", BigInteger, nullable=False),
 )
-Index("records_by_context", records.c.context, records.c.id)
+# The type is in it, so that those of some types are counted and passed over without their rows.
+Index("records_by_context", records.c.context, records.c.id, records.c.type)
 Index(
     "records_by_client_id",
     records.c.sender,

@@ -13,6 +13,6 @@ def test_what_is_said_while_the_first_backlog_is_read_is_not_skipped() -> None:
     house = House(log=log)
     log.holding_reads = True
     starting = begun(start_at(house.feed, ["/chat/lobby"], None, backlog=20))
-    now(log.append(Draft("/chat/lobby", "message", "s", "ann", "first")))
+    now(log.append(Draft("/chat/lobby", "message", "s", "ann", {"text": "first"})))
     log.answer_read()
     assert now(starting).position == 0

@@ -83,7 +83,7 @@ def unheard(reader: Reader, expired: bool) -> None:
 
 def fill(house: House, count: int, room: str = "lobby") -> None:
     for _ in range(count):
-        now(house.log.append(Draft(f"/chat/{room}", "message", "s", "filler", "hi")))
+        now(house.log.append(Draft(f"/chat/{room}", "message", "s", "filler", {"text": "hi"})))
 
 
 def read(
@@ -154,9 +154,9 @@ def test_nothing_newer_than_what_was_told_is_read(house: House) -> None:
     log = MemoryEventLog()
     feed = Feed(log, CometEngine(house.clock), Tail(10, 1000))
     feed.start([])
-    now(log.append(Draft("/chat/lobby", "message", "s", "a", "one")))
+    now(log.append(Draft("/chat/lobby", "message", "s", "a", {"text": "one"})))
     feed.stop()
-    now(log.append(Draft("/chat/lobby", "message", "s", "a", "two")))
+    now(log.append(Draft("/chat/lobby", "message", "s", "a", {"text": "two"})))
     assert [record.id for record in now(feed.read(PATHS, limit=10))] == [1]
     assert [record.id for record in now(feed.read(PATHS, before=99, limit=10))] == [1]
 

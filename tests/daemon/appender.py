@@ -23,13 +23,15 @@ async def send(log: SqlEventLog, sender: str) -> None:
     while True:
         number += 1
         text = f"{os.getpid()}-{sender}-{number}"
-        record = await log.append(Draft("/chat/lobby", "message", sender, sender, text, text))
+        record = await log.append(
+            Draft("/chat/lobby", "message", sender, sender, {"text": text}, None, text)
+        )
         tell(record)
 
 
 def tell(record: Record) -> None:
     """In one call, so that a line is there whole or not at all."""
-    os.write(sys.stdout.fileno(), f"{record.id} {record.text}\n".encode())
+    os.write(sys.stdout.fileno(), f"{record.id} {record.data['text']}\n".encode())
 
 
 def main(path: Path) -> None:

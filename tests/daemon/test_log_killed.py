@@ -56,7 +56,7 @@ async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, open_store:
     log = open_store(path.name).log
     stored = await wait(log.read([LOBBY], limit=10**6))
     assert [record.id for record in stored] == list(range(1, log.last_id + 1))
-    texts = {record.id: record.text for record in stored}
+    texts = {record.id: record.data["text"] for record in stored}
     assert {id: texts.get(id) for id in known} == known
     assert len(set(texts.values())) == len(texts)
     assert len({record.epoch for record in stored}) == KILLS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
 from cometd_chat.events import kinds
@@ -12,7 +13,18 @@ from cometd_chat.events.kinds import KINDS, kind_of
 from cometd_chat.events.record import Record
 from cometd_chat.transports.framings import JsonLines, Poll, Text, classic_line
 
-RECORD = Record(17, "k3f9", "/chat/lobby", "message", "s1", "alice", "hi", "c-1", 1_795_288_980_123)
+RECORD = Record(
+    17,
+    "k3f9",
+    "/chat/lobby",
+    "message",
+    "s1",
+    "alice",
+    {"text": "hi"},
+    None,
+    "c-1",
+    1_795_288_980_123,
+)
 
 
 def test_a_message_is_the_event_of_the_interface() -> None:
@@ -35,7 +47,7 @@ def test_the_sender_is_nobodys_business() -> None:
 
 
 def test_a_message_without_client_id_has_none() -> None:
-    without = Record(1, "e", "/chat/lobby", "message", "s1", "alice", "hi", None, 0)
+    without = attrs.evolve(RECORD, client_id=None)
     assert "client_id" not in kinds.recorded(without).fields
 
 

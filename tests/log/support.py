@@ -74,7 +74,8 @@ async def refused(answer: Deferred[Any], error: type[E]) -> E:
 
 def draft(text: str = "hi", context: str = LOBBY, **fields: Any) -> Draft:
     """Something to say."""
-    return Draft(context, "message", **{"sender": "s1", "author": "alice", "text": text, **fields})
+    given = {"type": "message", "sender": "s1", "author": "alice", "data": {"text": text}}
+    return Draft(context, **{**given, **fields})
 
 
 def heard(log: EventLog) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -18,6 +19,7 @@ from twisted.internet.defer import CancelledError
 
 import cometd_chat.log
 from cometd_chat.errors import NameTaken, ShuttingDown, StorageUnavailable
+from cometd_chat.events import kinds
 from cometd_chat.log.database import UNDER_WAY
 from cometd_chat.log.migrations import SchemaTooNew
 from cometd_chat.log.tables import metadata
@@ -126,12 +128,14 @@ async def test_an_older_file_is_copied_before_it_is_migrated(
     schema = newer_schema(tmp_path)
     for _ in range(2):
         second = open_store(schema=schema)
-        assert [record.text for record in await wait(second.log.read([LOBBY], limit=5))] == ["kept"]
+        assert [
+            record.data["text"] for record in await wait(second.log.read([LOBBY], limit=5))
+        ] == ["kept"]
         await second.close()
     assert backups(tmp_path) == [f"chat.sqlite.backup-{HEAD}"]
     copy = tmp_path / f"chat.sqlite.backup-{HEAD}"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    assert query(copy, "SELECT text FROM records") == [("kept",)]
+    assert query(copy, "SELECT data FROM records") == [('{"text":"kept"}',)]
     assert query(copy, "SELECT version_num FROM alembic_version") == [(HEAD,)]
     assert query(first.database.path, "SELECT version_num FROM alembic_version") == [(NEXT,)]
 
@@ -208,6 +212,57 @@ async def test_names_that_look_the_same_are_one_from_the_third_revision_on(
     await refused(store.directory.rename_session("s01", "x", "alice", "x"), NameTaken)
     await refused(store.directory.rename_session("s01", "x", "x", "alice"), NameTaken)
     await wait(store.directory.rename_session("s01", "x", "x", "x"))
+
+
+#: What people say that JSON has to escape, or that a text of a database might not come back from.
+HARD = ["hi", 'a "quote" and a \\\\', "</script>", "\u2028", "a\nb\tc", "\U0001f600", "{}", "1", ""]
+
+
+@in_reactor
+async def test_what_was_said_is_the_same_event_from_the_fourth_revision_on(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    """A text became data: every event is the same JSON, and cursors that clients hold go on."""
+    first = open_store(schema=older_schema(tmp_path, "0003"))
+    await first.close()
+    rows = [
+        (at, f"/chat/room{at % 3}", f"s{at % 5}", f"name{at % 5}", HARD[at % len(HARD)], key, at)
+        for at in range(1, 3001)
+        for key in [f"c{at}" if at % 2 else None]
+    ]
+    columns = "(id, context, type, sender, author, text, client_id, at)"
+    with closing(sqlite3.connect(first.database.path)) as old, old:
+        old.executemany(f"INSERT INTO records {columns} VALUES (?,?,'message',?,?,?,?,?)", rows)
+    store = open_store(new_epoch=lambda: "e9")
+    records = await wait(store.log.read(None, limit=len(rows)))
+    assert [json.loads(kinds.recorded(each).json) for each in records] == [
+        {
+            "id": id,
+            "cursor": f"{id}.{store.log.cursor(id).partition('.')[2]}",
+            "room": context.removeprefix("/chat/"),
+            "type": "message",
+            "from": author,
+            "text": said,
+            "at": kinds.timestamp(at),
+            **({} if key is None else {"client_id": key}),
+        }
+        for id, context, _, author, said, key, at in rows
+    ]
+    id, cursor, room, *others = kinds.MESSAGE.fields
+    assert list(kinds.recorded(records[0]).fields) == [id, cursor, room, "type", *others]
+    assert store.log.position(first.log.cursor(0)) == 0
+    # What was said before is known by its key, and nothing is given out twice.
+    again = draft(HARD[1], "/chat/room1", sender="s1", client_id="c1")
+    repeated = await wait(store.log.append(again))
+    assert (repeated.id, repeated.repeated, repeated.repeats(again)) == (1, True, True)
+    assert (await wait(store.log.append(draft()))).id == len(rows) + 1
+    # The way back.
+    (copy,) = backups(tmp_path)
+    assert copy == "chat.sqlite.backup-0003"
+    assert query(tmp_path / copy, f"SELECT {columns[1:-1]} FROM records ORDER BY id") == [
+        (id, context, "message", sender, author, said, key, at)
+        for id, context, sender, author, said, key, at in rows
+    ]
 
 
 @in_reactor

@@ -31,7 +31,7 @@ from tests.log.support import (
 
 
 async def texts(store: Store) -> list[str]:
-    return [record.text for record in await wait(store.log.read([LOBBY], limit=100))]
+    return [record.data["text"] for record in await wait(store.log.read([LOBBY], limit=100))]
 
 
 @contextmanager
@@ -87,7 +87,7 @@ async def test_a_lock_is_survived(store: Store) -> None:
     assert "lost" not in str(logged)
     after = await wait(store.log.append(draft("after")))
     assert after.id == 2
-    assert [record.text for record in told] == await texts(store) == ["before", "after"]
+    assert [record.data["text"] for record in told] == await texts(store) == ["before", "after"]
     assert [row.name for row in store.directory.rooms()] == ["lobby"]
 
 
@@ -110,7 +110,7 @@ async def test_a_full_disk_is_survived(store: Store) -> None:
             await refused(answer, StorageUnavailable)
         assert await texts(store) == ["before"]
     assert (await wait(store.log.append(draft("after")))).id == 2
-    assert [record.text for record in told] == await texts(store) == ["before", "after"]
+    assert [record.data["text"] for record in told] == await texts(store) == ["before", "after"]
 
 
 @in_reactor
@@ -153,13 +153,14 @@ async def test_a_commit_that_came_through_although_it_failed_is_published(store:
         await refused(store.log.append(draft()), StorageUnavailable)
     with closing(sqlite3.connect(store.database.path)) as other, other:
         other.execute(
-            "INSERT INTO records VALUES (2, ?, 'message', 's1', 'alice', 'in doubt', 'c1', 0)",
-            (LOBBY,),
+            "INSERT INTO records (id, context, type, sender, author, data, client_id, at)"
+            " VALUES (2, ?, 'message', 's1', 'alice', ?, 'c1', 0)",
+            (LOBBY, '{"text": "in doubt"}'),
         )
     retried = await wait(store.log.append(draft("in doubt", client_id="c1")))
     assert retried.repeated
     assert (await wait(store.log.append(draft("after")))).id == 3
-    assert [(record.id, record.text) for record in told] == [
+    assert [(record.id, record.data["text"]) for record in told] == [
         (1, "before"),
         (2, "in doubt"),
         (3, "after"),

@@ -92,7 +92,9 @@ class TestTheSameConversation:
         readers = {transport: open_transport(site, transport, **query) for transport in NAMES}
         if when != "before":
             self.converse(site)
-        wanted = [(each.context[6:], each.author, each.text.strip()) for each in recorded(site)]
+        wanted = [
+            (each.context[6:], each.author, each.data["text"].strip()) for each in recorded(site)
+        ]
         assert len(wanted) == {"before": 12, "after": 12, "between": 24}[when]
         for transport, reader in readers.items():
             texts = as_shown(transport, [text for _, _, text in wanted])

@@ -429,14 +429,14 @@ class TestMessages:
 def test_the_deferreds_of_posts_do_not_pile_up(site: MemorySite, alice: str) -> None:
     """A post that fails for a reason of ours is in the log, and the next one works."""
     socket = Socket(site, token=alice)
-    real = Chat.say
+    real = Chat.post
 
     def broken(*args: object, **options: object) -> Deferred[Any]:
         raise ZeroDivisionError
 
-    site.chat.say = broken  # type: ignore[method-assign,assignment]
+    site.chat.post = broken  # type: ignore[method-assign,assignment]
     socket.say("lost", client_id="x")
-    site.chat.say = real.__get__(site.chat)  # type: ignore[method-assign]
+    site.chat.post = real.__get__(site.chat)  # type: ignore[method-assign]
     socket.say("hi")
     assert socket.texts() == ["hi"]
     (failure,) = site.take_failures()
