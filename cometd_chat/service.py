@@ -59,6 +59,7 @@ from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.held import HoldPolicy
 from cometd_chat.transports.stats import TransportStats
+from cometd_chat.web.api import Api
 from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux_http import Bayeux
@@ -68,12 +69,13 @@ from cometd_chat.web.hosts import Hosts
 from cometd_chat.web.metrics import Metrics
 from cometd_chat.web.metrics_port import MetricsPort
 from cometd_chat.web.origins import Origins
-from cometd_chat.web.pages import Pages
+from cometd_chat.web.page_routes import PageRoutes
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
-from cometd_chat.web.screens import Screens
 from cometd_chat.web.site import ChatSite
+from cometd_chat.web.submissions import Submissions
 from cometd_chat.web.transports import Holding, Transports
+from cometd_chat.web.views import Views
 
 __all__ = ["Options", "Settings", "build", "makeService"]
 
@@ -261,10 +263,9 @@ def build_site(
     """
     reaper = chat.feed.engine.reaper
     make_nonce = partial(secrets.token_urlsafe, 16)
-    pages = Pages(__version__)
     metrics = build_metrics(settings, chat) if metrics is None else metrics
     stats = metrics.stats
-    problems = Problems(pages, make_nonce, stats.refused, reaper.seconds)
+    problems = Problems(make_nonce, stats.refused, reaper.seconds)
     chat.timed = metrics.append_seconds.time
     origins = Origins(settings.allow_origin)
     peers = Peers(settings.trusted_proxy)
@@ -299,18 +300,18 @@ def build_site(
     if embed is not None:
         embed(bayeux.server)
     metrics.bayeux = bayeux.server
-    screens = Screens(chat, auth, pages, peers=peers, make_nonce=make_nonce, wall_clock=time.time)
+    views = Views(chat, auth, peers=peers, make_nonce=make_nonce, wall_clock=time.time)
+    submissions = Submissions(chat, auth, peers, problems)
     app = ChatApp(
         chat=chat,
-        auth=auth,
+        api=Api(chat, auth, peers, submissions),
+        page_routes=PageRoutes(chat, auth, peers, views, submissions),
+        classic=ClassicServlet(chat, auth, peers, transports, views, submissions),
         transports=transports,
         bayeux=bayeux,
-        screens=screens,
-        classic=ClassicServlet(chat, auth, peers, transports, screens, problems),
-        pages=pages,
+        views=views,
         problems=problems,
         metrics=metrics if settings.metrics is None else None,
-        make_nonce=make_nonce,
         peers=peers,
     )
     hosts = Hosts(settings.hosts)
@@ -354,7 +355,7 @@ def build_metrics_site(
 ) -> ChatSite:
     """Join the parts of the site of `--metrics`."""
     make_nonce = partial(secrets.token_urlsafe, 16)
-    problems = Problems(Pages(__version__), make_nonce, metrics.stats.refused, reactor.seconds)
+    problems = Problems(make_nonce, metrics.stats.refused, reactor.seconds)
     port = MetricsPort(metrics, Hosts(settings.hosts), problems, SERVER)
     memory = metrics.stats.memory
     return ChatSite(port, problems.refusal, reactor, reaper, memory=memory, timeout=IDLE)

@@ -1,18 +1,18 @@
 """Every route there is.
 
-What it is: one Klein app. A route reads what was sent, asks the chat, and says how it is shown.
+What it is: one Klein app, and `ROUTES`, its table of contents. What a route does is said in
+`api.py`, `page_routes.py`, `classic.py`, `transports.py` and `bayeux_http.py`; what is held, what
+serves operating, and how errors are answered, is here.
 
 What it may know: everything below it. Nothing above it is: the service hands this app its parts.
 
-Invariant: a route that changes something first checks that its request was meant, and is shielded
-against a client that leaves in the middle.
+Invariant: no route exists that is not in the table.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import quote, unquote_to_bytes
 
 from klein import Klein
@@ -24,40 +24,28 @@ from werkzeug.exceptions import MethodNotAllowed as KleinMethodNotAllowed
 
 from cometd_chat import errors
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.presence import GRACE
-from cometd_chat.chat.rooms import Room
-from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import (
-    ChatError,
-    ClientIdReused,
-    LogFull,
-    MethodNotAllowed,
-    NoSession,
-    NotFound,
-)
-from cometd_chat.events.event import Event
+from cometd_chat.errors import ChatError, LogFull, MethodNotAllowed, NotFound
 from cometd_chat.fastlane.connection import HotRoute
 from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.request import HttpRequest
-from cometd_chat.web import answers, parameters
-from cometd_chat.web.answers import api_path, room_path, shielded
-from cometd_chat.web.auth import Auth
+from cometd_chat.web import answers
+from cometd_chat.web.api import Api
 from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
-from cometd_chat.web.forms import RefusedForm, typed_room
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
-from cometd_chat.web.pages import Pages
+from cometd_chat.web.page_routes import PageRoutes
+from cometd_chat.web.pages import ProblemKindPage
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
-from cometd_chat.web.screens import Screens, chat_url, fits_in_address
 from cometd_chat.web.static_files import StaticFile, static_files
 from cometd_chat.web.transports import Transports
+from cometd_chat.web.views import Views
 
 _DUPLEX = re.compile(rb"/rooms/[^/]+\.txt|/api/v1/events/duplex")
 
-MAX_PAGE = 200
-PAGE = 50
+#: What responds to a request, with what stands in the path for the names in it.
+Responder = Callable[..., bytes | Awaitable[bytes | None] | None]
 
 
 class ChatApp:
@@ -76,189 +64,53 @@ class ChatApp:
         self,
         *,
         chat: Chat,
-        auth: Auth,
+        api: Api,
+        page_routes: PageRoutes,
+        classic: ClassicServlet,
         transports: Transports,
         bayeux: Bayeux,
-        screens: Screens,
-        classic: ClassicServlet,
-        pages: Pages,
+        views: Views,
         problems: Problems,
         metrics: Metrics | None,
-        make_nonce: Callable[[], str],
         peers: Peers,
     ) -> None:
-        self._peers = peers
+        self.api = api
+        self.pages = page_routes
         self._chat = chat
-        self._auth = auth
+        self._classic = classic
         self._transports = transports
         self._bayeux = bayeux
-        self._screens = screens
-        self._classic = classic
-        self._pages = pages
+        self._views = views
         self._problems = problems
         self._metrics = metrics
-        self._make_nonce = make_nonce
+        self._peers = peers
         self._static = static_files()
 
-    # -- sessions
+    # -- what is held
 
-    @app.route("/api/v1/session", methods=["POST"])
-    @shielded
-    async def start_session(self, request: HttpRequest) -> bytes:
-        session = await self._auth.visitor(request)
-        self._auth.check_csrf(request, session)
-        name = parameters.string(parameters.json_object(request), "name")
-        if session is not None:
-            renewed = await self._chat.rename(session, name, self._peers.address(request))
-            return answers.json(request, _session(session, self._auth.renew(request, renewed)))
-        session, token = await self._chat.log_in(name, self._peers.address(request))
-        self._auth.set_cookie(request, token)
-        return answers.created(request, _session(session, token), "/api/v1/session")
-
-    @app.route("/api/v1/session", methods=["GET"])
-    async def show_session(self, request: HttpRequest) -> bytes:
-        session = await self._auth.speaker(request)
-        return answers.json(request, {"name": session.name, "role": session.role})
-
-    @app.route("/api/v1/session", methods=["DELETE"])
-    @shielded
-    async def end_session(self, request: HttpRequest) -> bytes:
-        session = await self._auth.required(request)
-        self._auth.check_csrf(request, session)
-        await self._chat.log_out(session)
-        self._auth.clear_cookie(request)
-        return answers.nothing(request)
-
-    # -- rooms
-
-    @app.route("/api/v1/rooms", methods=["GET"])
-    async def list_rooms(self, request: HttpRequest) -> bytes:
-        await self._auth.reader(request)
-        asked = parameters.query(request)
-        rooms, more = self._chat.rooms.page(
-            asked.optional("after"), asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
-        )
-        return answers.json(request, {"rooms": [self._room(each) for each in rooms], "more": more})
-
-    @app.route("/api/v1/rooms/<name>", methods=["GET"])
-    async def show_room(self, request: HttpRequest, name: str) -> bytes:
-        await self._auth.reader(request)
-        return answers.json(request, self._room(self._chat.rooms.find(name)))
-
-    @app.route("/api/v1/rooms", methods=["POST"])
-    @shielded
-    async def make_room(self, request: HttpRequest) -> bytes:
-        session = await self._auth.speaker(request)
-        self._auth.check_csrf(request, session)
-        fields = parameters.json_object(request)
-        room = await self._chat.make_room(
-            session,
-            parameters.string(fields, "name"),
-            parameters.string(fields, "topic", ""),
-            self._peers.address(request),
-        )
-        return answers.created(request, self._room(room), api_path(room.name))
-
-    @app.route("/api/v1/rooms/<name>/people", methods=["GET"])
-    async def list_people(self, request: HttpRequest, name: str) -> bytes:
-        room = await self._asked_room(request, name)
-        people = self._chat.presence.people(room.name)
-        told: dict[str, Any] = {
-            "people": [{"name": each.name, "role": each.role} for each in people]
-        }
-        count = self._chat.presence.count(room.name)
-        if count > len(people):
-            told["count"] = count
-        return answers.json(request, told)
-
-    # -- messages
-
-    @app.route("/api/v1/rooms/<name>/messages", methods=["GET"])
-    async def list_messages(self, request: HttpRequest, name: str) -> bytes:
-        room = await self._asked_room(request, name)
-        asked = parameters.query(request)
-        messages, more = await self._chat.history(
-            room,
-            before=asked.number("before", None, 0, 2**62),
-            after=asked.number("after", None, 0, 2**62),
-            limit=asked.number("limit", PAGE, 1, MAX_PAGE) or PAGE,
-        )
-        return answers.json(
-            request, {"messages": [event.fields for event in messages], "more": more}
-        )
-
-    @app.route("/api/v1/rooms/<name>/messages", methods=["POST"])
-    @shielded
-    async def post_message(self, request: HttpRequest, name: str) -> bytes:
-        return await self._post_message(request, name)
-
-    async def _post_message(self, request: HttpRequest, name: str) -> bytes:
-        session = await self._auth.speaker(request)
-        self._auth.check_csrf(request, session)
-        fields = parameters.json_object(request)
-        room = self._chat.rooms.find(name)
-        event, repeated = await self._say(
-            request, session, room, fields.get("text"), fields.get("client_id")
-        )
-        if repeated:
-            return answers.json(request, event.fields)
-        return answers.created(request, event.fields, api_path(room.name, event.id))
-
-    @app.route("/api/v1/rooms/<name>/messages/<id>", methods=["GET"])
-    async def show_message(self, request: HttpRequest, name: str, id: str) -> bytes:
-        room = await self._asked_room(request, name)
-        number = int(id) if id.isascii() and id.isdigit() and len(id) < 20 else 0
-        messages, _ = await self._chat.history(room, before=number + 1, after=number - 1, limit=1)
-        if not messages or number < 1:
-            raise NotFound("There is no such message in this room.")
-        return answers.event(request, messages[0])
-
-    @app.route("/api/v1/rooms/<name>/typing", methods=["POST"])
-    async def typing(self, request: HttpRequest, name: str) -> bytes:
-        session = await self._auth.speaker(request)
-        self._auth.check_csrf(request, session)
-        room = self._chat.rooms.find(name)
-        self._chat.type(session, room, self._peers.address(request))
-        return answers.nothing(request)
-
-    @app.route("/api/v1/rooms/<name>/leave", methods=["POST"])
-    async def leave(self, request: HttpRequest, name: str) -> bytes:
-        session = await self._auth.speaker(request)
-        self._auth.check_csrf(request, session)
-        self._chat.presence.leave(self._chat.rooms.find(name).name, session)
-        return answers.nothing(request)
-
-    # -- transports
-
-    @app.route("/api/v1/events/<transport>", methods=["GET"])
     async def open_transport(self, request: HttpRequest, transport: str) -> bytes | None:
         return await _complete(request, await self._transports.open(request, transport))
 
-    @app.route("/rooms/<name>.txt", methods=["GET"])
     async def open_text(self, request: HttpRequest, name: str) -> bytes | None:
         return await _complete(request, await self._open_text(request, name))
 
     async def _open_text(self, request: HttpRequest, name: str) -> bytes | HeldRequest:
         return await self._transports.open_text(request, name)
 
-    @app.route("/api/v1/events/duplex", methods=["POST", "PUT"])
     async def open_duplex(self, request: HttpRequest) -> bytes | None:
         return await _complete(request, await self._transports.open_duplex(request))
 
-    @app.route("/rooms/<name>.txt", methods=["POST", "PUT"])
     async def open_duplex_text(self, request: HttpRequest, name: str) -> bytes | None:
         return await _complete(request, await self._transports.open_duplex(request, name))
 
-    # -- Bayeux
-
-    @app.route("/cometd", methods=["GET", "POST", "OPTIONS"])
-    @app.route("/cometd/", methods=["GET", "POST", "OPTIONS"])
-    @app.route("/cometd/<path:rest>", methods=["GET", "POST", "OPTIONS"])
     async def bayeux(self, request: HttpRequest, rest: str = "") -> bytes | None:
         return await _complete(request, await self._open_bayeux(request, rest))
 
     async def _open_bayeux(self, request: HttpRequest, rest: str) -> bytes | None:
         return self._bayeux.open(request, rest)
+
+    async def chat_servlet(self, request: HttpRequest) -> bytes | None:
+        return await _complete(request, await self._classic.respond(request))
 
     # -- the same for the fast lane
 
@@ -272,163 +124,16 @@ class ChatApp:
         return (
             HotRoute(b"GET", rb"/api/v1/events/" + transports, self._transports.open),
             HotRoute(b"GET", rb"/rooms/" + room + rb"\.txt", self._open_text),
-            HotRoute(
-                b"POST", rb"/api/v1/rooms/" + room + rb"/messages", self._post_message, writes=True
-            ),
+            HotRoute(b"POST", rb"/api/v1/rooms/" + room + rb"/messages", self.api.say, writes=True),
             HotRoute(b"POST", rb"/cometd((?:/[a-z]*)?)", self._open_bayeux),
         )
 
-    # -- pages
-
-    @app.route("/", methods=["GET"])
-    async def home(self, request: HttpRequest) -> bytes:
-        session = await self._auth.visitor(request)
-        if session is None:
-            return self._screens.log_in(request, "lobby")
-        return await self._screens.room(request, session, self._chat.rooms.find("lobby"))
-
-    @app.route("/rooms/<name>", methods=["GET"])
-    async def room_page(self, request: HttpRequest, name: str) -> bytes:
-        session = await self._auth.visitor(request)
-        if not self._auth.may_read(session):
-            return self._screens.log_in(request, name)
-        return await self._screens.room(request, session, self._chat.rooms.find(name))
-
-    @app.route("/rooms/<name>/plain", methods=["GET"])
-    async def plain_page(self, request: HttpRequest, name: str) -> bytes:
-        session = await self._auth.visitor(request)
-        if not self._auth.may_read(session):
-            return self._screens.log_in(request, name, plain=True)
-        asked = parameters.query(request)
-        return await self._screens.plain(
-            request,
-            session,
-            self._chat.rooms.find(name),
-            before=asked.number("before", None, 0, 2**62),
-            after=asked.number("after", None, 0, 2**62),
-        )
-
-    @app.route("/log-in", methods=["POST"])
-    @shielded
-    async def log_in(self, request: HttpRequest) -> bytes:
-        form = parameters.form(request)
-        session = await self._auth.visitor(request)
-        self._auth.check_csrf(request, session, form.optional("form_token"))
-        room = self._known(session, form.text("room", "lobby"))
-        text, plain = form.text("text"), form.text("view") == "plain"
-        try:
-            session = await self._logged_in(request, session, form.text("name"))
-        except ChatError as error:
-            self._problems.begin(request, error)
-            return self._screens.log_in(
-                request,
-                room,
-                name=form.text("name"),
-                text=text,
-                problem=error.detail,
-                status=error.status,
-                session=session,
-                plain=plain,
-            )
-        # Without script the page of the room stands still; the classic one does not.
-        live = form.text("view") == "live"
-        if live and fits_in_address(text):
-            return answers.see_other(request, chat_url(room=room, message=text))
-        if text:
-            # Somebody wrote before she was in: it waits in the composer.
-            show = self._screens.plain if plain or live else self._screens.room
-            return await show(request, session, self._chat.rooms.find(room), draft=text)
-        view = self._new_plain() if plain else ""
-        return answers.see_other(request, room_path(room) + view)
-
-    @app.route("/log-out", methods=["POST"])
-    @shielded
-    async def log_out(self, request: HttpRequest) -> bytes:
-        form = parameters.form(request)
-        session = await self._auth.visitor(request)
-        self._auth.check_csrf(request, session, form.optional("form_token"))
-        if session is not None:
-            await self._chat.log_out(session)
-            self._auth.clear_cookie(request)
-        return answers.see_other(request, "/")
-
-    @app.route("/rename", methods=["POST"])
-    @shielded
-    async def rename(self, request: HttpRequest) -> bytes:
-        form = parameters.form(request)
-        session = await self._auth.visitor(request)
-        self._auth.check_csrf(request, session, form.optional("form_token"))
-        room = self._known(session, form.text("room", "lobby"))
-        if session is None:
-            problem = "Your session is over. Log in again."
-            return self._screens.log_in(
-                request, room, name=form.text("name"), problem=problem, status=401
-            )
-        name = form.text("name")
-        try:
-            token = await self._chat.rename(session, name, self._peers.address(request))
-        except ChatError as error:
-            self._problems.begin(request, error)
-            refused = RefusedForm.of(error, name)
-            return await self._screens.room(
-                request, session, self._chat.rooms.find(room), rename=refused, status=error.status
-            )
-        self._auth.renew(request, token)
-        return answers.see_other(request, room_path(room))
-
-    @app.route("/rooms", methods=["GET"])
-    async def rooms_page(self, request: HttpRequest) -> bytes:
-        session = await self._auth.visitor(request)
-        if session is None and not self._auth.public_reading:
-            return self._screens.log_in(request, "lobby")
-        return self._screens.rooms(request, parameters.query(request).optional("after"))
-
-    @app.route("/rooms", methods=["POST"])
-    @shielded
-    async def make_room_by_form(self, request: HttpRequest) -> bytes:
-        form = parameters.form(request)
-        session = await self._auth.visitor(request)
-        self._auth.check_csrf(request, session, form.optional("form_token"))
-        if session is None:
-            raise NoSession("Your session is over: log in again, then make the room.")
-        here = self._chat.rooms.find(form.text("room", "lobby"))
-        typed, topic = form.text("name"), form.text("topic")
-        try:
-            # The second button of a form that was refused says what would do.
-            name = typed_room(form.text("instead") or typed)
-            room = await self._chat.make_room(session, name, topic, self._peers.address(request))
-        except ChatError as error:
-            self._problems.begin(request, error)
-            refused = RefusedForm.of(error, typed, topic)
-            return await self._screens.room(
-                request, session, here, new_room=refused, status=error.status
-            )
-        return answers.see_other(request, room_path(room.name))
-
-    @app.route("/rooms/<name>", methods=["POST"])
-    @shielded
-    async def post_by_form(self, request: HttpRequest, name: str) -> bytes:
-        return await self._post_form(request, name, plain=False)
-
-    @app.route("/rooms/<name>/plain", methods=["POST"])
-    @shielded
-    async def post_by_plain_form(self, request: HttpRequest, name: str) -> bytes:
-        return await self._post_form(request, name, plain=True)
-
-    # -- the classic servlet
-
-    @app.route("/chat", methods=["GET", "POST"])
-    async def chat_servlet(self, request: HttpRequest) -> bytes | None:
-        return await _complete(request, await self._classic.respond(request))
-
     # -- what belongs to pages, and to errors
 
-    @app.route("/static/<name>", methods=["GET"])
     def static(self, request: HttpRequest, name: str) -> bytes:
         return self._file(request, self._static.named.get(name), lasting=False)
 
-    @app.route("/static/<version>/<name>", methods=["GET"])
-    def joined(self, request: HttpRequest, version: str, name: str) -> bytes:
+    def static_version(self, request: HttpRequest, version: str, name: str) -> bytes:
         # Another version is asked for by a page from before an upgrade: the new file may suit it,
         # and none would not.
         lasting = version == self._static.version
@@ -439,24 +144,18 @@ class ChatApp:
             raise NotFound("There is no such file.")
         return answers.file(request, file, lasting=lasting)
 
-    @app.route("/problems/<slug>", methods=["GET"])
     def problem_page(self, request: HttpRequest, slug: str) -> bytes:
         kind = errors.by_slug().get(slug)
         if kind is None:
             raise NotFound("There is no such problem.")
-        nonce = self._make_nonce()
-        page = self._pages.problem_kind(
-            nonce=nonce, slug=slug, title=kind.title, status=kind.status
-        )
-        return answers.html(request, page, nonce)
+        page = ProblemKindPage(slug=slug, title=kind.title, status=kind.status)
+        return self._views.respond(request, page)
 
     # -- operating it
 
-    @app.route("/healthz", methods=["GET"])
     def healthz(self, request: HttpRequest) -> bytes:
         return answers.text(request, "alive\n")
 
-    @app.route("/readyz", methods=["GET"])
     def readyz(self, request: HttpRequest) -> bytes:
         self._chat.admit()
         usage = self._chat.feed.log.usage
@@ -467,7 +166,6 @@ class ChatApp:
             raise LogFull(f"The log takes nothing new: {room}.")
         return answers.text(request, f"ready, but the log is nearly full: {room}\n")
 
-    @app.route("/metrics", methods=["GET"])
     def metrics(self, request: HttpRequest) -> bytes:
         if self._metrics is None or not self._peers.is_local(request):
             raise _nothing_here()
@@ -501,82 +199,63 @@ class ChatApp:
     def broken(self, request: IRequest, failure: Failure) -> bytes:
         return self._problems.broken(_routed(request), failure)
 
-    # -- what several routes do
 
-    async def _asked_room(self, request: HttpRequest, name: str) -> Room:
-        """The room that somebody asks about, who is present in it from now."""
-        session = await self._auth.reader(request)
-        room = self._chat.rooms.find(name)
-        if session is not None:
-            self._chat.arrive(session, room, self._peers.address(request), GRACE)
-        return room
+#: Methods, path, what responds. HEAD comes with GET.
+ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder]]] = (
+    # The API.
+    ("POST", "/api/v1/session", lambda app: app.api.start_session),
+    ("GET", "/api/v1/session", lambda app: app.api.show_session),
+    ("DELETE", "/api/v1/session", lambda app: app.api.end_session),
+    ("GET", "/api/v1/rooms", lambda app: app.api.list_rooms),
+    ("POST", "/api/v1/rooms", lambda app: app.api.make_room),
+    ("GET", "/api/v1/rooms/<name>", lambda app: app.api.show_room),
+    ("GET", "/api/v1/rooms/<name>/people", lambda app: app.api.list_people),
+    ("GET", "/api/v1/rooms/<name>/messages", lambda app: app.api.list_messages),
+    ("POST", "/api/v1/rooms/<name>/messages", lambda app: app.api.post_message),
+    ("GET", "/api/v1/rooms/<name>/messages/<id>", lambda app: app.api.show_message),
+    ("POST", "/api/v1/rooms/<name>/typing", lambda app: app.api.typing),
+    ("POST", "/api/v1/rooms/<name>/leave", lambda app: app.api.leave),
+    # What is held.
+    ("GET", "/api/v1/events/<transport>", lambda app: app.open_transport),
+    ("GET", "/rooms/<name>.txt", lambda app: app.open_text),
+    ("POST PUT", "/api/v1/events/duplex", lambda app: app.open_duplex),
+    ("POST PUT", "/rooms/<name>.txt", lambda app: app.open_duplex_text),
+    ("GET POST OPTIONS", "/cometd", lambda app: app.bayeux),
+    ("GET POST OPTIONS", "/cometd/", lambda app: app.bayeux),
+    ("GET POST OPTIONS", "/cometd/<path:rest>", lambda app: app.bayeux),
+    ("GET POST", "/chat", lambda app: app.chat_servlet),
+    # Pages and their forms.
+    ("GET", "/", lambda app: app.pages.home),
+    ("GET", "/rooms", lambda app: app.pages.rooms),
+    ("POST", "/rooms", lambda app: app.pages.make_room),
+    ("GET", "/rooms/<name>", lambda app: app.pages.room),
+    ("POST", "/rooms/<name>", lambda app: app.pages.post),
+    ("GET", "/rooms/<name>/plain", lambda app: app.pages.plain),
+    ("POST", "/rooms/<name>/plain", lambda app: app.pages.post_plain),
+    ("POST", "/log-in", lambda app: app.pages.log_in),
+    ("POST", "/log-out", lambda app: app.pages.log_out),
+    ("POST", "/rename", lambda app: app.pages.rename),
+    # What belongs to pages, and to errors.
+    ("GET", "/static/<name>", lambda app: app.static),
+    ("GET", "/static/<version>/<name>", lambda app: app.static_version),
+    ("GET", "/problems/<slug>", lambda app: app.problem_page),
+    # Operating it.
+    ("GET", "/healthz", lambda app: app.healthz),
+    ("GET", "/readyz", lambda app: app.readyz),
+    ("GET", "/metrics", lambda app: app.metrics),
+)
 
-    def _known(self, session: Session | None, room: str) -> str:
-        """A room's name, as it is kept where whoever asks may know whether it is there, and as it
-        was typed where she may not.
 
-        :raises RoomNotFound: it isn't there, and she may know.
-        """
-        return self._chat.rooms.find(room).name if self._auth.may_read(session) else room
+def _add(methods: str, path: str, responder: Callable[[ChatApp], Responder]) -> None:
+    @ChatApp.app.route(path, methods=methods.split(), endpoint=f"{methods} {path}")
+    def respond(
+        self: ChatApp, request: HttpRequest, **named: str
+    ) -> bytes | Awaitable[bytes | None] | None:
+        return responder(self)(request, **named)
 
-    async def _say(
-        self, request: HttpRequest, session: Session, room: Room, text: object, client_id: object
-    ) -> tuple[Event, bool]:
-        address = self._peers.address(request)
-        return await self._chat.say(session, room, text, client_id, address=address)
 
-    async def _logged_in(self, request: HttpRequest, session: Session | None, name: str) -> Session:
-        """The session of somebody who gave a name; a new one, or hers renamed."""
-        if session is not None:
-            renewed = await self._chat.rename(session, name, self._peers.address(request))
-            self._auth.renew(request, renewed)
-            return session
-        session, token = await self._chat.log_in(name, self._peers.address(request))
-        self._auth.set_cookie(request, token)
-        return session
-
-    async def _post_form(self, request: HttpRequest, name: str, *, plain: bool) -> bytes:
-        form = parameters.form(request)
-        session = await self._auth.visitor(request)
-        self._auth.check_csrf(request, session, form.optional("form_token"))
-        text, client_id = form.text("text"), form.text("client_id")
-        name = self._known(session, name)
-        if session is None:
-            problem = "Your session is over. Log in again: your message is kept."
-            return self._screens.log_in(
-                request, name, text=text, problem=problem, status=401, plain=plain
-            )
-        room = self._chat.rooms.find(name)
-        show = self._screens.plain if plain else self._screens.room
-        try:
-            await self._say(request, session, room, text, client_id or None)
-        except ChatError as error:
-            self._problems.begin(request, error)
-            return await show(
-                request,
-                session,
-                room,
-                draft=text,
-                # See `ClassicServlet`: sending it again must not say it twice.
-                client_id="" if isinstance(error, ClientIdReused) else client_id,
-                problem=error.detail,
-                status=error.status,
-            )
-        return answers.see_other(
-            request, room_path(room.name) + (self._new_plain() if plain else "")
-        )
-
-    def _new_plain(self) -> str:
-        """What follows a room's path to its plain page, new: links shows a page that it has."""
-        return f"/plain?n={self._chat.feed.last_id}#text"
-
-    def _room(self, room: Room) -> dict[str, Any]:
-        return {
-            "name": room.name,
-            "topic": room.topic,
-            "people": self._chat.presence.count(room.name),
-            "last_id": self._chat.feed.newest.get(room.context.path, 0),
-        }
+for _route in ROUTES:
+    _add(*_route)
 
 
 async def _complete(request: HttpRequest, answer: bytes | HeldRequest | None) -> bytes | None:
@@ -606,10 +285,6 @@ def _without_slash(request: HttpRequest) -> bytes | None:
 
 def _nothing_here() -> NotFound:
     return NotFound("There is nothing at this path.")
-
-
-def _session(session: Session, token: str) -> dict[str, str]:
-    return {"name": session.name, "role": session.role, "token": token}
 
 
 def reads_early(method: bytes, path: bytes) -> bool:

@@ -29,7 +29,7 @@ from cometd_chat.errors import (
 from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import compression, parameters
-from cometd_chat.web.pages import Pages, content_security_policy
+from cometd_chat.web.pages import ProblemPage, content_security_policy
 
 #: Fields of our forms that are worth handing back, as pages call them.
 TYPED = ("text", "message", "name", "username", "topic")
@@ -62,8 +62,7 @@ def _field(error: FieldError) -> dict[str, str]:
 class Problems:
     """How errors are answered.
 
-    :param pages: makes the pages.
-    :param make_nonce: makes the nonce of one.
+    :param make_nonce: makes the nonce of a page.
     :param count: told of each error that a client is told of.
     :param seconds: a clock that only goes forward.
     """
@@ -72,12 +71,10 @@ class Problems:
 
     def __init__(
         self,
-        pages: Pages,
         make_nonce: Callable[[], str],
         count: Callable[[ChatError], None],
         seconds: Callable[[], float],
     ) -> None:
-        self._pages = pages
         self._make_nonce = make_nonce
         self.count = count
         self._seconds = seconds
@@ -91,7 +88,7 @@ class Problems:
         if wants_html:
             nonce = self._make_nonce()
             request.setHeader("content-security-policy", content_security_policy(nonce))
-            page = self._page(error, nonce, typed=_typed(request), back_url=_back(request))
+            page = _page(error, nonce, typed=_typed(request), back_url=_back(request))
             body = compression.pack(request, page)
         else:
             body = as_json(error)
@@ -121,7 +118,7 @@ class Problems:
         if not wants_html:
             return Form(JSON, as_json(error))
         nonce = self._make_nonce()
-        page = self._page(error, nonce, typed={}, back_url="/")
+        page = _page(error, nonce, typed={}, back_url="/")
         return Form(HTML, page, content_security_policy(nonce).encode("ascii"))
 
     def _tell(self, error: ChatError) -> None:
@@ -131,15 +128,16 @@ class Problems:
             self._told[error.slug] = now
             self._log.info("{remedy}", remedy=error.remedy, slug=error.slug)
 
-    def _page(self, error: ChatError, nonce: str, *, typed: dict[str, str], back_url: str) -> bytes:
-        return self._pages.problem(
-            nonce=nonce,
-            status=error.status,
-            title=error.title,
-            detail=error.detail,
-            typed=typed,
-            back_url=back_url,
-        ).encode()
+
+def _page(error: ChatError, nonce: str, *, typed: dict[str, str], back_url: str) -> bytes:
+    page = ProblemPage(
+        status=error.status,
+        title=error.title,
+        detail=error.detail,
+        typed=typed,
+        back_url=back_url,
+    )
+    return page.draw(nonce).encode()
 
 
 def _set_headers(request: HttpRequest, error: ChatError) -> None:

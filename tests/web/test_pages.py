@@ -13,17 +13,13 @@ import pytest
 
 import cometd_chat.web
 from cometd_chat.events.event import Event
-from cometd_chat.web.pages import (
-    Pages,
-    PersonView,
-    RoomView,
-    content_security_policy,
-)
+from cometd_chat.web import pages
+from cometd_chat.web.forms import Form
+from cometd_chat.web.pages import PersonView, RoomView, Scene, content_security_policy
 from cometd_chat.web.transcript import colour_of, initials_of, linkify, transcript
 from tests.growth import growth
 
 NOW = datetime(2026, 11, 21, 19, 30, tzinfo=timezone.utc)
-PAGES = Pages("1.0")
 HOSTILE = "</script></textarea><img src=x onerror=alert(1)>\"'&\u2028{{7*7}}"
 TEMPLATES = Path(cometd_chat.web.__file__).parent / "templates"
 STATIC = Path(cometd_chat.web.__file__).parent / "static"
@@ -41,6 +37,9 @@ def message(id: int, author: str, text: str, at: str) -> Event:
         "at": at,
     }
     return Event(fields, id)
+
+
+HI = message(17, "bob", "hi", "2026-11-21T19:23:00.123Z")
 
 
 class Document(HTMLParser):
@@ -80,67 +79,56 @@ class Document(HTMLParser):
         return [values for name, values in self.tags if name == tag]
 
 
-def room_page(**changes: Any) -> str:
+SCENE = Scene(
+    room=RoomView("lobby", "Be kind", 2, 17),
+    people=[PersonView("alice"), PersonView("bob")],
+    rooms=[RoomView("lobby"), RoomView("茶水間", last_id=4)],
+)
+
+
+def room_page(*messages: Event, **changes: Any) -> str:
+    """A page of the chat; by default bob has said hi."""
     values: dict[str, Any] = {
-        "nonce": "N",
+        "scene": SCENE,
+        "lines": transcript(messages or [HI], NOW),
         "me": "alice",
-        "form_token": "T",
-        "client_id": "C",
-        "rooms": [RoomView("lobby"), RoomView("茶水間", last_id=4)],
-        "room": RoomView("lobby", "Be kind", 2, 17),
-        "people": [PersonView("alice"), PersonView("bob")],
-        "messages": [message(17, "bob", "hi", "2026-11-21T19:23:00.123Z")],
         "more": False,
         "cursor": "17.x",
         "heartbeat": 15.0,
         "base_url": "http://chat.example",
-        "now": NOW,
-    }
-    return PAGES.room(**(values | changes))
-
-
-def plain_page(**changes: Any) -> str:
-    values: dict[str, Any] = {
-        "nonce": "N",
-        "me": "alice",
         "form_token": "T",
-        "client_id": "C",
-        "rooms": [RoomView("lobby"), RoomView("dev")],
-        "room": RoomView("lobby", "Be kind", 2, 17),
-        "people": [PersonView("alice")],
-        "messages": [message(17, "bob", "hi", "2026-11-21T19:23:00.123Z")],
-        "older": True,
-        "now": NOW,
+        "form": Form(client_id="C"),
     }
-    return PAGES.plain(**(values | changes))
+    return pages.RoomPage(**(values | changes)).draw("N")
+
+
+def plain_page(*messages: Event, **changes: Any) -> str:
+    """The plain page; by default bob has said hi."""
+    values: dict[str, Any] = {
+        "scene": SCENE,
+        "lines": transcript(messages or [HI], NOW),
+        "me": "alice",
+        "older": True,
+        "form_token": "T",
+        "form": Form(client_id="C"),
+    }
+    return pages.PlainPage(**(values | changes)).draw("N")
 
 
 def all_pages(word: str) -> dict[str, str]:
     """Every page with ``word`` in every place that takes a person's text."""
-    spoken = [message(17, word, word, "2026-11-21T19:23:00.123Z")]
+    spoken = message(17, word, word, "2026-11-21T19:23:00.123Z")
+    form = Form(word, word, word, word, word, word)
     around: dict[str, Any] = {
         "me": word,
-        "rooms": [RoomView(word, word)],
-        "room": RoomView(word, word),
-        "people": [PersonView(word)],
-        "messages": spoken,
-        "draft": word,
-        "problem": word,
+        "scene": Scene(RoomView(word, word), [PersonView(word)], [RoomView(word, word)], True),
+        "form": form,
     }
-    return {
-        "log_in": PAGES.log_in(
-            nonce="N", action_url="/log-in", room=word, name=word, problem=word, room_text=word
-        ),
-        "room": room_page(**around),
-        "room without a session": room_page(**(around | {"me": ""})),
-        "empty room": room_page(**(around | {"messages": []})),
-        "plain": plain_page(**around),
-        "plain without a session": plain_page(**(around | {"me": ""})),
-        "classic_log_in": PAGES.classic_log_in(
-            nonce="N", room=word, name=word, problem=word, message=word
-        ),
-        "classic_frames": PAGES.classic_frames(
-            nonce="N",
+    refused = {"new_room": form, "rename": form}
+    shown = {
+        "log_in": pages.LogInPage(room=word, form=form),
+        "classic_log_in": pages.ClassicLogInPage(room=word, form=form),
+        "classic_frames": pages.ClassicFramesPage(
             me=word,
             form_token="T",
             room=word,
@@ -149,23 +137,38 @@ def all_pages(word: str) -> dict[str, str]:
             side_url="/chat?action=side",
             frameset_url="/chat?view=frameset",
         ),
-        "classic_side": PAGES.classic_side(
-            nonce="N",
-            more_rooms=True,
-            framed=False,
-            **{each: around[each] for each in ("room", "rooms", "people")},
+        "classic_side": pages.ClassicSidePage(scene=around["scene"], framed=False),
+        "classic_frameset": pages.ClassicFramesetPage(room=word, stream_url="/a", form_url="/b"),
+        "classic_form": pages.ClassicFormPage(room=word, form_token="T", form=form),
+        "rooms": pages.RoomsPage(rooms=[RoomView(word, word)], more=True, first=False, total=9),
+        "problem": pages.ProblemPage(
+            status=409, title=word, detail=word, typed={"text": word}, back_url="/"
         ),
-        "classic_frameset": PAGES.classic_frameset(room=word, stream_url="/a", form_url="/b"),
-        "classic_form": PAGES.classic_form(
-            nonce="N", form_token="T", client_id="C", room=word, message=word, problem=word
-        ),
-        "classic_stream": PAGES.classic_stream_head(nonce="N", room=word, heartbeat=15)
-        + PAGES.classic_stream_tail("/chat?action=openchat&cursor=17.x"),
-        "problem": PAGES.problem(
-            nonce="N", status=409, title=word, detail=word, typed={"text": word}, back_url="/"
-        ),
-        "problem_kind": PAGES.problem_kind(nonce="N", slug="no-session", title="T", status=401),
+        "problem_kind": pages.ProblemKindPage(slug="no-session", title="T", status=401),
     }
+    stream = (
+        pages.ClassicStreamHead(room=word, heartbeat=15),
+        pages.ClassicStreamTail(next_url="/chat?action=openchat&cursor=17.x"),
+    )
+    return {
+        **{name: page.draw("N") for name, page in shown.items()},
+        "classic_stream": "".join(part.draw("N") for part in stream),
+        "room": room_page(spoken, **around),
+        "room with refused forms": room_page(spoken, **around, **refused),
+        "room without a session": room_page(spoken, **(around | {"me": ""})),
+        "empty room": room_page(**around, lines=[]),
+        "plain": plain_page(spoken, **around),
+        "plain without a session": plain_page(spoken, **(around | {"me": ""})),
+    }
+
+
+def test_every_template_is_a_page_that_is_tried_here() -> None:
+    templates = {path.stem for path in TEMPLATES.glob("*.html")}
+    drawn = [kind.template.removesuffix(".html") for kind in pages.Page.__subclasses__()]
+    assert sorted([*drawn, "layout", "parts"]) == sorted(templates)
+    # The endless page is two.
+    ends = {"classic_stream_head", "classic_stream_tail"}
+    assert set(drawn) - ends < set(all_pages("x"))
 
 
 @pytest.mark.parametrize("name", all_pages("x"))
@@ -229,7 +232,7 @@ def test_finding_links_takes_as_long_as_the_text(end: str) -> None:
 
 def test_links_are_harmless() -> None:
     page = room_page(
-        messages=[message(1, "bob", "at https://a.example/?q=<b> ok", "2026-11-21T19:23:00.123Z")]
+        message(1, "bob", "at https://a.example/?q=<b> ok", "2026-11-21T19:23:00.123Z")
     )
     link = next(each for each in Document(page).named("a") if "rel" in each)
     assert link["href"] == "https://a.example/?q="
@@ -237,7 +240,7 @@ def test_links_are_harmless() -> None:
 
 
 def test_line_breaks_of_a_text_are_kept() -> None:
-    page = room_page(messages=[message(1, "bob", "a\n  b\n\nc", "2026-11-21T19:23:00.123Z")])
+    page = room_page(message(1, "bob", "a\n  b\n\nc", "2026-11-21T19:23:00.123Z"))
     assert '<p class="text" dir="auto">a\n  b\n\nc</p>' in page
 
 
@@ -290,7 +293,7 @@ def test_colour_and_letters_of_a_name() -> None:
 
 
 def test_the_room_has_its_forms() -> None:
-    forms = Document(room_page(draft="\nkept <b>")).forms
+    forms = Document(room_page(form=Form(text="\nkept <b>", client_id="C"))).forms
     assert forms["/rooms/lobby"] == {"form_token": "T", "client_id": "C", "text": "\nkept <b>"}
     assert forms["/log-out"] == {"form_token": "T"}
     assert forms["/rename"] == {"form_token": "T", "room": "lobby", "name": "alice"}
@@ -298,7 +301,7 @@ def test_the_room_has_its_forms() -> None:
 
 
 def test_a_reader_gets_the_log_in_where_the_composer_would_be() -> None:
-    forms = Document(room_page(me="", draft="kept")).forms
+    forms = Document(room_page(me="", form=Form(text="kept"))).forms
     assert forms == {"/log-in": {"room": "lobby", "text": "kept", "form_token": "T", "name": ""}}
 
 
@@ -318,7 +321,7 @@ def test_the_room_tells_its_script_where_the_page_ends() -> None:
 
 
 def test_an_empty_room_says_what_to_do() -> None:
-    page = room_page(messages=[])
+    page = room_page(lines=[])
     assert "http://chat.example/rooms/lobby" in page
     assert "curl -N" in page
     assert 'id="empty"' not in room_page()
@@ -348,7 +351,7 @@ def test_plain_has_its_form_on_top_and_its_links() -> None:
 
 
 def test_plain_keeps_its_place_when_nothing_is_newer() -> None:
-    page = plain_page(messages=[], after=17, older=True)
+    page = plain_page(lines=[], after=17, older=True)
     assert "/rooms/lobby/plain?after=17" in page
     assert "Nothing newer." in page
 
@@ -358,20 +361,14 @@ def test_plain_leads_on_when_there_are_newer_ones() -> None:
 
 
 def test_plain_lets_a_reader_log_in_and_come_back() -> None:
-    forms = Document(plain_page(me="", draft="kept")).forms
+    forms = Document(plain_page(me="", form=Form(text="kept"))).forms
     fields = {"room": "lobby", "view": "plain", "form_token": "T", "text": "kept", "name": ""}
     assert forms == {"/log-in": fields}
 
 
 def test_log_in_keeps_what_was_typed() -> None:
-    page = PAGES.log_in(
-        nonce="N",
-        action_url="/log-in",
-        room="dev",
-        name="al",
-        problem="That name is taken.",
-        room_text="a\nb",
-    )
+    form = Form(name="al", text="a\nb", problem="That name is taken.")
+    page = pages.LogInPage(room="dev", form=form).draw("N")
     # What is in `noscript` counts for who has none: it leads to the page that is live without.
     fields = {"room": "dev", "text": "a\nb", "name": "al", "view": "live"}
     assert Document(page).forms == {"/log-in": fields}
@@ -380,19 +377,14 @@ def test_log_in_keeps_what_was_typed() -> None:
 
 
 def test_the_classic_forms() -> None:
-    assert Document(PAGES.classic_log_in(nonce="N", room="lobby", name="al")).forms == {
+    log_in = pages.ClassicLogInPage(room="lobby", form=Form(name="al"))
+    assert Document(log_in.draw("N")).forms == {
         "/chat": {"action": "login", "room": "lobby", "view": "frames", "username": "al"}
     }
-    form = PAGES.classic_form(
-        nonce="N",
-        form_token="T",
-        client_id="C",
-        room="lobby",
-        message="too long",
-        problem="Shorten it.",
-        view="frameset",
-    )
-    assert Document(form).forms == {
+    typed = Form(text="too long", client_id="C", problem="Shorten it.")
+    form = pages.ClassicFormPage(room="lobby", form_token="T", form=typed, view="frameset")
+    page = form.draw("N")
+    assert Document(page).forms == {
         "/chat": {
             "action": "post",
             "form_token": "T",
@@ -402,7 +394,7 @@ def test_the_classic_forms() -> None:
             "message": "too long",
         }
     }
-    assert 'target="_top"' in form
+    assert 'target="_top"' in page
 
 
 def test_who_has_no_frames_finds_other_pages_first() -> None:
@@ -416,14 +408,7 @@ def test_who_has_no_frames_finds_other_pages_first() -> None:
 
 
 def test_the_side_of_the_classic_page_leads_on() -> None:
-    page = PAGES.classic_side(
-        nonce="N",
-        room=RoomView("lobby", "Be kind", 2),
-        rooms=[RoomView("lobby"), RoomView("茶水間")],
-        more_rooms=False,
-        people=[PersonView("alice"), PersonView("bob")],
-        framed=True,
-    )
+    page = pages.ClassicSidePage(scene=SCENE, framed=True).draw("N")
     links = Document(page).named("a")
     assert [each["href"] for each in links] == [
         "/chat?room=%E8%8C%B6%E6%B0%B4%E9%96%93",
@@ -442,7 +427,7 @@ def test_the_newest_stands_first_on_the_plain_page_and_line_ends_are_kept() -> N
         message(2, "bob", "first\n  line\n\nlast", "2026-11-21T19:22:00.123Z"),
         message(3, "bob", "\u202egnp.exe\u202c", "2026-11-21T19:23:00.123Z"),
     ]
-    page = plain_page(messages=spoken)
+    page = plain_page(*spoken)
     places = [page.index(each) for each in ("Today", 'id="m3"', 'id="m2"', "Yesterday", 'id="m1"')]
     assert places == sorted(places)
     # Indented, or they could look like lines of somebody else.
@@ -464,14 +449,13 @@ def test_the_endless_page_is_one_wrapper_in_a_scroller_and_goes_on_by_itself() -
 
 
 def test_a_problem_hands_back_what_was_typed() -> None:
-    page = PAGES.problem(
-        nonce="N",
+    page = pages.ProblemPage(
         status=429,
         title="Too much at once",
         detail="Wait 3 seconds.",
         typed={"text": "my words", "topic": ""},
         back_url="/rooms/lobby",
-    )
+    ).draw("N")
     assert "my words</textarea>" in page
     assert "topic" not in page
     assert 'href="/rooms/lobby"' in page

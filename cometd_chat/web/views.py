@@ -1,6 +1,6 @@
-"""The pages of the chat, filled in.
+"""The pages of the chat, with what they show now.
 
-What it is: from the chat's state to the arguments of `Pages`, a method a page.
+What it is: from the chat's state to a `Page`, and its response; a method a page.
 
 What it may know: the chat, pages. Not routes.
 
@@ -13,25 +13,20 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from urllib.parse import urlencode
 
+import attrs
+
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.transports.framings import Classic
 from cometd_chat.transports.request import HttpRequest
-from cometd_chat.web import answers
+from cometd_chat.web import answers, pages
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.classic_lines import ClassicLines
-from cometd_chat.web.forms import RefusedForm
-from cometd_chat.web.pages import (
-    CLASSIC_HEARTBEAT,
-    ClassicView,
-    Pages,
-    PersonView,
-    RoomView,
-    content_security_policy,
-)
+from cometd_chat.web.forms import Form
+from cometd_chat.web.pages import ClassicView, Page, PersonView, RoomView, Scene
 from cometd_chat.web.peers import Peers
-from cometd_chat.web.transcript import html_size
+from cometd_chat.web.transcript import html_size, transcript
 
 #: Messages that a page shows at first.
 NEWEST = 60
@@ -44,8 +39,10 @@ ROOMS_LISTED = 100
 MOST_IN_ADDRESS = 1000
 
 
-class Screens:
+class Views:
     """All pages that show the chat.
+
+    ``form`` is, in every method, what stands in the page's form; its status is the response's.
 
     :param make_nonce: an unguessable value for one response.
     :param wall_clock: seconds since 1970.
@@ -55,7 +52,6 @@ class Screens:
         self,
         chat: Chat,
         auth: Auth,
-        pages: Pages,
         *,
         peers: Peers,
         make_nonce: Callable[[], str],
@@ -64,9 +60,13 @@ class Screens:
         self._peers = peers
         self._chat = chat
         self._auth = auth
-        self._pages = pages
         self._make_nonce = make_nonce
         self._wall_clock = wall_clock
+
+    def respond(self, request: HttpRequest, page: Page, status: int = 200) -> bytes:
+        """Any page, with its headers."""
+        nonce = self._make_nonce()
+        return answers.html(request, page.draw(nonce), nonce, status)
 
     # -- the page with script
 
@@ -75,19 +75,16 @@ class Screens:
         request: HttpRequest,
         session: Session | None,
         room: Room,
+        form: Form | None = None,
         *,
-        draft: str = "",
-        client_id: str = "",
-        problem: str = "",
-        new_room: RefusedForm | None = None,
-        rename: RefusedForm | None = None,
-        status: int = 200,
+        new_room: Form | None = None,
+        rename: Form | None = None,
     ) -> bytes:
         """The chat in one room.
 
         :param new_room: a form of hers that was refused, as is ``rename``.
         """
-        nonce = self._make_nonce()
+        form = self._composer(form)
         self._seen(request, session, room)
         # Taken before the history is read: what is said in between comes by the stream again, and
         # the page knows the ids that it has.
@@ -95,37 +92,27 @@ class Screens:
         messages, more = await self._chat.history(
             room, before=None, after=None, limit=NEWEST, size_of=html_size
         )
-        page = self._pages.room(
-            nonce=nonce,
+        page = pages.RoomPage(
+            scene=self._scene(room),
+            lines=transcript(messages, self._now()),
             me=_name(session),
-            form_token=self._form_token(session),
-            client_id=client_id or self._make_nonce(),
-            rooms=self._rooms(room),
-            more_rooms=len(self._chat.rooms) > ROOMS_LISTED,
-            room=self._view(room),
-            people=self._people(room),
-            messages=messages,
             more=more,
             cursor=cursor,
             heartbeat=self._chat.heartbeat,
-            draft=draft,
-            problem=problem,
+            base_url=_base_url(request, self._peers.is_secure(request)),
+            form_token=self._form_token(session),
+            form=form,
             new_room=new_room,
             rename=rename,
-            base_url=_base_url(request, self._peers.is_secure(request)),
-            now=self._now(),
         )
-        return answers.html(request, page, nonce, status)
+        return self.respond(request, page, (new_room or rename or form).status)
 
     def log_in(
         self,
         request: HttpRequest,
         room: str,
+        form: Form | None = None,
         *,
-        name: str = "",
-        text: str = "",
-        problem: str = "",
-        status: int = 200,
         session: Session | None = None,
         plain: bool = False,
     ) -> bytes:
@@ -134,18 +121,10 @@ class Screens:
         :param session: hers, if she has one and needs a name for it.
         :param plain: she comes from the page for text browsers, and goes back there.
         """
-        nonce = self._make_nonce()
-        page = self._pages.log_in(
-            nonce=nonce,
-            action_url="/log-in",
-            room=room,
-            name=name,
-            problem=problem,
-            room_text=text,
-            form_token=self._form_token(session),
-            plain=plain,
-        )
-        return answers.html(request, page, nonce, status)
+        form = form or Form()
+        token = self._form_token(session)
+        page = pages.LogInPage(room=room, form=form, form_token=token, plain=plain)
+        return self.respond(request, page, form.status)
 
     # -- the page for text browsers
 
@@ -154,55 +133,43 @@ class Screens:
         request: HttpRequest,
         session: Session | None,
         room: Room,
+        form: Form | None = None,
         *,
         before: int | None = None,
         after: int | None = None,
-        draft: str = "",
-        client_id: str = "",
-        problem: str = "",
-        status: int = 200,
     ) -> bytes:
         """One complete page of a room: the newest, or those around an id."""
-        nonce = self._make_nonce()
+        form = self._composer(form)
         self._seen(request, session, room)
         messages, more = await self._chat.history(
             room, before=before, after=after, limit=PLAIN_NEWEST, size_of=html_size
         )
         newest = self._chat.feed.newest.get(room.context.path, 0)
-        page = self._pages.plain(
-            nonce=nonce,
+        page = pages.PlainPage(
+            scene=self._scene(room),
+            lines=transcript(messages, self._now()),
             me=_name(session),
-            form_token=self._form_token(session),
-            client_id=client_id or self._make_nonce(),
-            rooms=self._rooms(room),
-            more_rooms=len(self._chat.rooms) > ROOMS_LISTED,
-            room=self._view(room),
-            people=self._people(room),
-            messages=messages,
-            now=self._now(),
             older=bool(after) or (more and after is None),
             newer=bool(messages) and (messages[-1].id or 0) < newest,
             after=after,
-            draft=draft,
-            problem=problem,
+            form_token=self._form_token(session),
+            form=form,
         )
-        return answers.html(request, page, nonce, status)
+        return self.respond(request, page, form.status)
 
     def rooms(self, request: HttpRequest, after: str | None) -> bytes:
         """A page of the list of all rooms.
 
         :param after: the name of the last one of the page before; None for the first page.
         """
-        nonce = self._make_nonce()
         rooms, more = self._chat.rooms.page(after, ROOMS_LISTED)
-        page = self._pages.rooms(
-            nonce=nonce,
-            rooms=[self._view(each) for each in rooms],
+        page = pages.RoomsPage(
+            rooms=[self._room(each) for each in rooms],
             more=more,
             first=after is None,
             total=len(self._chat.rooms),
         )
-        return answers.html(request, page, nonce)
+        return self.respond(request, page)
 
     # -- the classic servlet
 
@@ -210,11 +177,8 @@ class Screens:
         self,
         request: HttpRequest,
         room: str,
+        form: Form,
         *,
-        name: str = "",
-        message: str = "",
-        problem: str = "",
-        status: int = 200,
         session: Session | None = None,
         view: str = "",
     ) -> bytes:
@@ -223,17 +187,10 @@ class Screens:
         :param room: where she wants to go; whether it is there is not looked at.
         :param session: hers, if she has one and needs a name for it.
         """
-        nonce = self._make_nonce()
-        page = self._pages.classic_log_in(
-            nonce=nonce,
-            room=room,
-            name=name,
-            problem=problem,
-            message=message,
-            form_token=self._form_token(session),
-            view=_classic_view(view),
+        page = pages.ClassicLogInPage(
+            room=room, form=form, form_token=self._form_token(session), view=_classic_view(view)
         )
-        return answers.html(request, page, nonce, status)
+        return self.respond(request, page, form.status)
 
     def classic(
         self, request: HttpRequest, session: Session, room: Room, view: str, message: str = ""
@@ -242,7 +199,6 @@ class Screens:
 
         :param message: a text that waits in the form.
         """
-        nonce = self._make_nonce()
         # New addresses each time: links shows a page that it has, whatever its headers say.
         new = self._make_nonce()
         # A text browser doesn't follow the end of a frame: few enough that new lines are in view.
@@ -250,60 +206,38 @@ class Screens:
         stream_url = chat_url(action="openchat", room=room.name, backlog=backlog, n=new)
         if view == "frameset":
             form_url = chat_url(action="form", room=room.name, view=view, n=new)
-            page = self._pages.classic_frameset(
-                room=room.name, stream_url=stream_url, form_url=form_url
+            return self.respond(
+                request,
+                pages.ClassicFramesetPage(room=room.name, stream_url=stream_url, form_url=form_url),
             )
-        else:
-            page = self._pages.classic_frames(
-                nonce=nonce,
-                me=session.name,
-                form_token=self._form_token(session),
-                room=room.name,
-                stream_url=stream_url,
-                form_url=chat_url(action="form", room=room.name, message=message, n=new),
-                side_url=chat_url(action="side", room=room.name, view="frames"),
-                frameset_url=chat_url(room=room.name, view="frameset"),
-            )
-        return answers.html(request, page, nonce)
+        page = pages.ClassicFramesPage(
+            me=session.name,
+            form_token=self._form_token(session),
+            room=room.name,
+            stream_url=stream_url,
+            form_url=chat_url(action="form", room=room.name, message=message, n=new),
+            side_url=chat_url(action="side", room=room.name, view="frames"),
+            frameset_url=chat_url(room=room.name, view="frameset"),
+        )
+        return self.respond(request, page)
 
     def classic_form(
-        self,
-        request: HttpRequest,
-        session: Session,
-        room: Room,
-        *,
-        view: str = "",
-        message: str = "",
-        client_id: str = "",
-        problem: str = "",
-        status: int = 200,
+        self, request: HttpRequest, session: Session, room: Room, form: Form, view: str = ""
     ) -> bytes:
         """Its form, alone in a frame."""
-        nonce = self._make_nonce()
-        page = self._pages.classic_form(
-            nonce=nonce,
-            form_token=self._form_token(session),
-            client_id=client_id or self._make_nonce(),
+        page = pages.ClassicFormPage(
             room=room.name,
-            message=message,
-            problem=problem,
+            form_token=self._form_token(session),
+            form=self._composer(form),
             view=_classic_view(view),
         )
-        return answers.html(request, page, nonce, status)
+        return self.respond(request, page, form.status)
 
     def classic_side(self, request: HttpRequest, session: Session, room: Room, view: str) -> bytes:
         """Rooms and people, beside the endless page."""
-        nonce = self._make_nonce()
         self._seen(request, session, room)
-        page = self._pages.classic_side(
-            nonce=nonce,
-            room=self._view(room),
-            rooms=self._rooms(room),
-            more_rooms=len(self._chat.rooms) > ROOMS_LISTED,
-            people=self._people(room),
-            framed=view == "frames",
-        )
-        return answers.html(request, page, nonce)
+        page = pages.ClassicSidePage(scene=self._scene(room), framed=view == "frames")
+        return self.respond(request, page)
 
     def classic_stream(
         self, request: HttpRequest, session: Session, room: Room, *, resumed: bool
@@ -313,43 +247,48 @@ class Screens:
         :param resumed: it goes on from another one, so that nobody asks for what is older.
         """
         nonce = self._make_nonce()
-        request.setHeader("content-security-policy", content_security_policy(nonce))
-        head = self._pages.classic_stream_head(
-            nonce=nonce, room=room.name, heartbeat=self._chat.heartbeat
-        )
+        request.setHeader("content-security-policy", pages.content_security_policy(nonce))
+        head = pages.ClassicStreamHead(room=room.name, heartbeat=self._chat.heartbeat)
 
         def tail(cursor: str | None) -> str:
             if cursor is None:
                 # Were she taken back at once, five windows would send each other away for ever.
-                return self._pages.classic_stream_tail(chat_url(room=room.name), by_itself=False)
-            next_url = chat_url(action="openchat", room=room.name, cursor=cursor)
-            return self._pages.classic_stream_tail(next_url)
+                end = pages.ClassicStreamTail(next_url=chat_url(room=room.name), by_itself=False)
+            else:
+                next_url = chat_url(action="openchat", room=room.name, cursor=cursor)
+                end = pages.ClassicStreamTail(next_url=next_url)
+            return end.draw(nonce)
 
         lines = ClassicLines(room.name, now=self._now, older=not resumed)
-        return Classic(head, session.name, CLASSIC_HEARTBEAT, tail, lines)
+        beat = pages.CLASSIC_HEARTBEAT
+        return Classic(head.draw(nonce) + beat, session.name, beat, tail, lines)
 
     # -- what pages show
 
-    def _rooms(self, current: Room) -> list[RoomView]:
-        """The rooms that a page lists: as many as fit, and always the one that it shows."""
-        rooms, _ = self._chat.rooms.page(None, ROOMS_LISTED)
-        if current not in rooms:
-            rooms.append(current)
-        return [self._view(room) for room in rooms]
+    def _composer(self, form: Form | None) -> Form:
+        """What stands in a form for a message, which has an id before it is sent."""
+        form = form or Form()
+        return form if form.client_id else attrs.evolve(form, client_id=self._make_nonce())
 
-    def _view(self, room: Room) -> RoomView:
+    def _scene(self, room: Room) -> Scene:
+        rooms, more = self._chat.rooms.page(None, ROOMS_LISTED)
+        if room not in rooms:
+            rooms.append(room)
+        people = self._chat.presence.people(room.name)
+        return Scene(
+            room=self._room(room),
+            people=[PersonView(name=each.name, role=each.role) for each in people],
+            rooms=[self._room(each) for each in rooms],
+            more_rooms=more,
+        )
+
+    def _room(self, room: Room) -> RoomView:
         return RoomView(
             name=room.name,
             topic=room.topic,
             people=self._chat.presence.count(room.name),
             last_id=self._chat.feed.newest.get(room.context.path, 0),
         )
-
-    def _people(self, room: Room) -> list[PersonView]:
-        return [
-            PersonView(name=session.name, role=session.role)
-            for session in self._chat.presence.people(room.name)
-        ]
 
     def _seen(self, request: HttpRequest, session: Session | None, room: Room) -> None:
         if session is not None and session.name_key is not None:

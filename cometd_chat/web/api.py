@@ -1,0 +1,178 @@
+"""The API: sessions, rooms, people and messages as JSON.
+
+What it is: from what a program sends to what the chat does, and how it is told; `docs/protocol.md`
+is the contract.
+
+What it may know: the chat. Not pages, not what is held.
+
+Invariant: a route that changes something first checks that its request was meant, and is shielded
+against a client that leaves in the middle.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.presence import GRACE
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import NotFound
+from cometd_chat.transports.request import HttpRequest
+from cometd_chat.web import answers, parameters
+from cometd_chat.web.answers import api_path, shielded
+from cometd_chat.web.auth import Auth
+from cometd_chat.web.peers import Peers
+from cometd_chat.web.submissions import Submissions
+
+MAX_PAGE = 200
+PAGE = 50
+
+
+class Api:
+    """Responds to programs."""
+
+    def __init__(self, chat: Chat, auth: Auth, peers: Peers, submissions: Submissions) -> None:
+        self._chat = chat
+        self._auth = auth
+        self._peers = peers
+        self._submissions = submissions
+
+    # -- sessions
+
+    @shielded
+    async def start_session(self, request: HttpRequest) -> bytes:
+        before = await self._auth.visitor(request)
+        self._auth.check_csrf(request, before)
+        name = parameters.string(parameters.json_object(request), "name")
+        session, token = await self._submissions.enter(request, before, name)
+        told = {"name": session.name, "role": session.role, "token": token}
+        if before is not None:
+            return answers.json(request, told)
+        return answers.created(request, told, "/api/v1/session")
+
+    async def show_session(self, request: HttpRequest) -> bytes:
+        session = await self._auth.speaker(request)
+        return answers.json(request, {"name": session.name, "role": session.role})
+
+    @shielded
+    async def end_session(self, request: HttpRequest) -> bytes:
+        session = await self._auth.required(request)
+        self._auth.check_csrf(request, session)
+        await self._chat.log_out(session)
+        self._auth.clear_cookie(request)
+        return answers.nothing(request)
+
+    # -- rooms
+
+    async def list_rooms(self, request: HttpRequest) -> bytes:
+        await self._auth.reader(request)
+        asked = parameters.query(request)
+        rooms, more = self._chat.rooms.page(
+            asked.optional("after"), asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
+        )
+        return answers.json(request, {"rooms": [self._room(each) for each in rooms], "more": more})
+
+    async def show_room(self, request: HttpRequest, name: str) -> bytes:
+        await self._auth.reader(request)
+        return answers.json(request, self._room(self._chat.rooms.find(name)))
+
+    @shielded
+    async def make_room(self, request: HttpRequest) -> bytes:
+        session = await self._actor(request)
+        fields = parameters.json_object(request)
+        room = await self._chat.make_room(
+            session,
+            parameters.string(fields, "name"),
+            parameters.string(fields, "topic", ""),
+            self._peers.address(request),
+        )
+        return answers.created(request, self._room(room), api_path(room.name))
+
+    async def list_people(self, request: HttpRequest, name: str) -> bytes:
+        room = await self._asked_room(request, name)
+        people = self._chat.presence.people(room.name)
+        told: dict[str, Any] = {
+            "people": [{"name": each.name, "role": each.role} for each in people]
+        }
+        count = self._chat.presence.count(room.name)
+        if count > len(people):
+            told["count"] = count
+        return answers.json(request, told)
+
+    # -- messages
+
+    async def list_messages(self, request: HttpRequest, name: str) -> bytes:
+        room = await self._asked_room(request, name)
+        asked = parameters.query(request)
+        messages, more = await self._chat.history(
+            room,
+            before=asked.number("before", None, 0, 2**62),
+            after=asked.number("after", None, 0, 2**62),
+            limit=asked.number("limit", PAGE, 1, MAX_PAGE) or PAGE,
+        )
+        return answers.json(
+            request, {"messages": [event.fields for event in messages], "more": more}
+        )
+
+    @shielded
+    async def post_message(self, request: HttpRequest, name: str) -> bytes:
+        return await self.say(request, name)
+
+    async def say(self, request: HttpRequest, name: str) -> bytes:
+        session = await self._actor(request)
+        fields = parameters.json_object(request)
+        room = self._chat.rooms.find(name)
+        event, repeated = await self._chat.say(
+            session,
+            room,
+            fields.get("text"),
+            fields.get("client_id"),
+            address=self._peers.address(request),
+        )
+        if repeated:
+            return answers.json(request, event.fields)
+        return answers.created(request, event.fields, api_path(room.name, event.id))
+
+    async def show_message(self, request: HttpRequest, name: str, id: str) -> bytes:
+        room = await self._asked_room(request, name)
+        number = int(id) if id.isascii() and id.isdigit() and len(id) < 20 else 0
+        messages, _ = await self._chat.history(room, before=number + 1, after=number - 1, limit=1)
+        if not messages or number < 1:
+            raise NotFound("There is no such message in this room.")
+        return answers.event(request, messages[0])
+
+    async def typing(self, request: HttpRequest, name: str) -> bytes:
+        session = await self._actor(request)
+        room = self._chat.rooms.find(name)
+        self._chat.type(session, room, self._peers.address(request))
+        return answers.nothing(request)
+
+    async def leave(self, request: HttpRequest, name: str) -> bytes:
+        session = await self._actor(request)
+        self._chat.presence.leave(self._chat.rooms.find(name).name, session)
+        return answers.nothing(request)
+
+    # -- what several do
+
+    async def _actor(self, request: HttpRequest) -> Session:
+        """The session of a request that does something, which was meant."""
+        session = await self._auth.speaker(request)
+        self._auth.check_csrf(request, session)
+        return session
+
+    async def _asked_room(self, request: HttpRequest, name: str) -> Room:
+        """The room that somebody asks about, who is present in it from now."""
+        session = await self._auth.reader(request)
+        room = self._chat.rooms.find(name)
+        if session is not None:
+            self._chat.arrive(session, room, self._peers.address(request), GRACE)
+        return room
+
+    def _room(self, room: Room) -> dict[str, Any]:
+        return {
+            "name": room.name,
+            "topic": room.topic,
+            "people": self._chat.presence.count(room.name),
+            "last_id": self._chat.feed.newest.get(room.context.path, 0),
+        }

@@ -1,0 +1,82 @@
+"""What routes share that take a form.
+
+What it is: who sent a form, whether it was meant, and what becomes of one that is refused.
+
+What it may know: requests, the chat. Not what a form is for.
+
+Invariant: nothing in a form is done before it is known that no other site sent it; and a refusal
+is told in a page that holds what was typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import ChatError
+from cometd_chat.transports.request import HttpRequest
+from cometd_chat.web import parameters
+from cometd_chat.web.auth import Auth
+from cometd_chat.web.forms import Form
+from cometd_chat.web.parameters import Parameters
+from cometd_chat.web.peers import Peers
+from cometd_chat.web.problems import Problems
+
+Result = TypeVar("Result")
+
+
+class Submissions:
+    """Takes forms, and lets people in."""
+
+    def __init__(self, chat: Chat, auth: Auth, peers: Peers, problems: Problems) -> None:
+        self._chat = chat
+        self._auth = auth
+        self._peers = peers
+        self._problems = problems
+
+    async def read(self, request: HttpRequest) -> tuple[Parameters, Session | None]:
+        """A form, and who sent it.
+
+        :raises CrossSite: another site may have.
+        """
+        fields = parameters.form(request)
+        return fields, await self.sender(request, fields)
+
+    async def sender(self, request: HttpRequest, fields: Parameters) -> Session | None:
+        """Who sent a form that was read already.
+
+        :raises CrossSite: another site may have.
+        """
+        session = await self._auth.visitor(request)
+        self._auth.check_csrf(request, session, fields.optional("form_token"))
+        return session
+
+    async def enter(
+        self, request: HttpRequest, session: Session | None, name: str
+    ) -> tuple[Session, str]:
+        """The session of somebody who gave a name, and its token: a new one, or hers renamed.
+
+        :raises ChatError: she can't have the name.
+        """
+        address = self._peers.address(request)
+        if session is not None:
+            renewed = await self._chat.rename(session, name, address)
+            return session, self._auth.renew(request, renewed)
+        session, token = await self._chat.log_in(name, address)
+        self._auth.set_cookie(request, token)
+        return session, token
+
+    async def attempt(
+        self, request: HttpRequest, form: Form, work: Awaitable[Result]
+    ) -> Result | Form:
+        """What some work gives; where it is refused, the form as a page shows it again.
+
+        :param form: what asked for the work.
+        """
+        try:
+            return await work
+        except ChatError as error:
+            self._problems.begin(request, error)
+            return form.refused(error)
