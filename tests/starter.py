@@ -66,6 +66,14 @@ class Starter:
                 self.look(1)
             return Forked(self, self._began.pop())
 
+    def close(self) -> None:
+        """End the program; what daemons there are end with it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
+
     def status(self, pid: int) -> int | None:
         """How a daemon has ended, or None while it runs."""
         with self._lock:

@@ -10,6 +10,7 @@ what the daemon said.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -19,8 +20,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
@@ -43,20 +44,37 @@ AS_AT_A_TERMINAL = ("env", "--default-signal=INT")
 _LAST_LINE = re.compile(r"open files: \d+")
 
 
-#: Below those that Linux gives to clients (ip(7)): a test may open thousands.
-_PORTS = range(10_000, 32_768)
+#: Which of pytest-xdist's workers this is, and of how many.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+#: Below those that Linux gives to clients (ip(7)): a test may open thousands. Each worker has its
+#: own: where a daemon is about to start again, another worker's must not start meanwhile.
+_PORTS = range(10_000 + _WORKER, 32_768, _WORKERS)
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody has or will be given as a client, a new one each time."""
+    """A TCP port that nobody has or will be given as a client, a new one each time.
+
+    Neither of 127.0.0.1 nor of ::1: who is asked for ``localhost`` may try that first.
+    """
     while True:
         port = secrets.choice(_PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in _given:
-                _given.add(port)
-                return port
+        if port not in _given and all(map(_is_free, ("127.0.0.1", "::1"), (port, port))):
+            _given.add(port)
+            return port
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((host, port))
+    except OSError as error:
+        # Where there is no IPv6 nobody can have a port of it.
+        return error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    return True
 
 
 def command(name: str) -> str:
@@ -118,6 +136,24 @@ class Daemon:
         self._fresh = fresh or bool(prefix or pass_fds) or "PYTHONPATH" in (environ or {})
         self._started = 0
         self._log = directory / "daemon.log"
+
+    @classmethod
+    @contextmanager
+    def own_starter(cls) -> Iterator[None]:
+        """Daemons that start meanwhile are forked from a process that starts meanwhile, and has
+        what it inherits then."""
+        former = cls._change_starter(None)
+        try:
+            yield
+        finally:
+            meanwhile = cls._change_starter(former)
+            if meanwhile is not None:
+                meanwhile.close()
+
+    @classmethod
+    def _change_starter(cls, starter: Starter | None) -> Starter | None:
+        former, cls._starter = cls._starter, starter
+        return former
 
     @property
     def pid(self) -> int:

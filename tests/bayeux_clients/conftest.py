@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.bayeux_clients.stock import Kind, Page, Place, Program, Site, StockClient
+from tests.bayeux_clients.stock import Kind, Page, Place, Program, StockClient
 from tests.daemon.talk import log_in, once
+from tests.sites import Site
 from tests.support import NODE_MODULES, Daemon
 
 HERE = Path(__file__).parent
@@ -23,20 +24,20 @@ MakeClient = Callable[..., StockClient]
 _numbers = count(1)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
     """Another site, on which the daemon's clients may be, too."""
     with Site(NODE_MODULES.parent) as running:
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def bayeux_options(site: Site) -> tuple[str, ...]:
     """How the daemon is started."""
     return ("--limits=off", "--bayeux-channels=/app/**", f"--allow-origin={site.url}")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def daemon(
     tmp_path_factory: pytest.TempPathFactory, bayeux_options: tuple[str, ...]
 ) -> Iterator[Daemon]:
@@ -103,7 +104,7 @@ class Places:
         return self.stack.enter_context(Program(arguments, log))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def places(
     chromium: Browser, site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Places]:

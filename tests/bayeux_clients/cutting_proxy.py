@@ -24,7 +24,7 @@ class CuttingProxy:
 
     def __init__(self, port: int) -> None:
         self._daemon = ("127.0.0.1", port)
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listening.getsockname()[1]
         self._lock = Lock()
         self._open: set[socket.socket] = set()

@@ -16,10 +16,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Sequence
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -173,42 +170,6 @@ class Page:
 
     def call(self, call: Json) -> Any:
         return self.tab.evaluate("call => window.driver.do(call)", call)
-
-
-class Site:
-    """Another site: it serves a folder, to scripts of every origin.
-
-    :param folder: has the programs and the packages of npm in it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        class Handler(SimpleHTTPRequestHandler):
-            def end_headers(self) -> None:
-                self.send_header("Access-Control-Allow-Origin", "*")
-                super().end_headers()
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        serve = partial(Handler, directory=str(folder))
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), serve)
-        self._server.daemon_threads = True
-        self._thread = Thread(target=self._server.serve_forever)
-        self.url = f"http://localhost:{self._server.server_port}"
-
-    def __enter__(self) -> Site:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 class StockClient:

@@ -10,38 +10,29 @@ buffers whole responses; complete answers pass at once.
 
 from __future__ import annotations
 
-import threading
 from http.client import HTTPConnection, HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 
+from tests.sites import Quiet, Server
 from tests.support import Daemon
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "content-length"}
 
 
-class HoldingProxy:
+class HoldingProxy(Server):
     """``with HoldingProxy(daemon) as proxy: ... proxy.url ...``"""
 
     def __init__(self, daemon: Daemon) -> None:
         proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 proxy.pass_on(self)
 
             do_POST = do_GET
 
-            def log_message(self, *arguments: object) -> None:
-                pass
-
+        super().__init__(Handler)
         self._daemon = daemon
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
         #: Whether it collects.
         self.holding = True
 
@@ -78,17 +69,3 @@ class HoldingProxy:
         finally:
             connection.close()
             handler.close_connection = True
-
-    def __enter__(self) -> HoldingProxy:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

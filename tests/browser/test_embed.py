@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,28 +10,17 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import MakeWindow
 from tests.browser.tabs import LABELS, Window, held
 from tests.daemon.talk import history, log_in, once, say, wait_until
+from tests.sites import Site
 from tests.support import ROOT, Daemon
 
 pytestmark = pytest.mark.slow
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """The other site."""
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def origin() -> Iterator[str]:
-    """Where the examples are served."""
-    handler = partial(Quiet, directory=str(ROOT / "examples"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    """Where the examples are served: another port of the daemon's host."""
+    with Site(ROOT / "examples", "127.0.0.1") as site:
+        yield site.url
 
 
 @pytest.fixture(scope="module")

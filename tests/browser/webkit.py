@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -24,7 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.browser.scripted import ScriptedPage
-from tests.support import PATIENCE
+from tests.support import PATIENCE, free_port
 
 _BROWSERS = "webkit2gtk-4.*/MiniBrowser"
 
@@ -125,8 +124,7 @@ class WebKit:
         home.mkdir()
         own = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "PATH": "/usr/bin:/bin"}
         display = self._start_screen(own)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         driver = ["WebKitWebDriver", "--host=127.0.0.1", f"--port={self._port}"]
         self._spawn(driver, {**own, **_SETTINGS, "DISPLAY": display}, stdout=subprocess.DEVNULL)
         self._wait_for_driver()

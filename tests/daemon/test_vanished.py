@@ -6,19 +6,17 @@ network namespace of its own, and then all that it sends back is lost.
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-import attrs
 import pytest
 
 from tests.daemon.talk import Running, held, log_in, once, people, wait_until
-from tests.support import PATIENCE, Daemon, free_port, run
+from tests.networks import Elsewhere, joined_networks
+from tests.support import PATIENCE, Daemon, free_port
 from tests.transport_paths import BOTH_WAYS, STREAMS
 
 HEARTBEAT, POLL_TIMEOUT, EXPIRATION_DELAY = 2.0, 2.0, 4.0
@@ -35,68 +33,10 @@ UPGRADE = (
 )
 
 
-def ip(*arguments: str) -> None:
-    """Run ``ip`` (iproute2), as root."""
-    status, _, error = run("ip", *arguments)
-    if status:
-        pytest.fail(
-            f"ip {' '.join(arguments)}: {error.strip()}. These tests make a network namespace: run "
-            "them as root, on a machine or in a container that may (CAP_SYS_ADMIN, CAP_NET_ADMIN)."
-        )
-
-
-@attrs.frozen
-class Elsewhere:
-    """A network namespace that is joined to ours by a cable of two ends."""
-
-    name: str
-    here: str
-    there: str
-    server: str
-    client: str
-
-    @classmethod
-    def choose(cls) -> Elsewhere:
-        """One that no other test run has."""
-        number = os.getpid()
-        # Of the addresses for tests between networks (RFC 2544), four a run.
-        network = f"198.18.{number // 64 % 256}.{{}}"
-        first = number % 64 * 4
-        return cls(
-            name=f"comet-chat-{number}",
-            here=f"cc{number}a",
-            there=f"cc{number}b",
-            server=network.format(first + 1),
-            client=network.format(first + 2),
-        )
-
-    def make(self) -> None:
-        ip("netns", "add", self.name)
-        ip("link", "add", self.here, "type", "veth", "peer", self.there, "netns", self.name)
-        ip("address", "add", f"{self.server}/30", "dev", self.here)
-        ip("link", "set", self.here, "up")
-        ip("-n", self.name, "address", "add", f"{self.client}/30", "dev", self.there)
-        ip("-n", self.name, "link", "set", self.there, "up")
-
-    def cut(self) -> None:
-        """From now on nothing comes back from there."""
-        ip("-n", self.name, "route", "add", "blackhole", self.server)
-
-    def remove(self) -> None:
-        run("ip", "link", "delete", self.here)
-        run("ip", "netns", "delete", self.name)
-
-
 @pytest.fixture
 def elsewhere() -> Iterator[Elsewhere]:
-    if shutil.which("ip") is None:
-        pytest.fail("These tests need the command ip: apt-get install iproute2.")
-    made = Elsewhere.choose()
-    try:
-        made.make()
-        yield made
-    finally:
-        made.remove()
+    with joined_networks() as place:
+        yield place
 
 
 @pytest.fixture

@@ -1,18 +1,14 @@
 """Sockets behind a link that can be taken down.
 
-What it is: a thread that lives in a network namespace and makes sockets there; any thread can use
-them then.
+What it is: `Link`, a way to make sockets in another network, which any thread can use then.
 
-What it may know: setns(2), and the namespace of ``tests.daemon.test_vanished``.
+What it may know: `tests.networks`.
 
-Invariant: without the right to make namespaces there is none, and nothing is left behind.
+Invariant: without the right to make networks there is none, and nothing is left behind.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,20 +16,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from tests.daemon.test_vanished import Elsewhere, ip
-
-_NEW_NETWORK = 0x40000000  # CLONE_NEWNET, see setns(2).
-
-
-def _enter(path: str) -> None:
-    """Move the calling thread, and it alone, into a namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        if libc.setns(handle, _NEW_NETWORK):
-            raise OSError(ctypes.get_errno(), f"setns {path}")
-    finally:
-        os.close(handle)
+from tests.networks import Elsewhere, joined_networks, may_make_networks
 
 
 @attrs.frozen
@@ -49,20 +32,14 @@ class Link:
 
     def take(self, state: str) -> None:
         """Take it ``down`` or ``up``."""
-        ip("-n", self.place.name, "link", "set", self.place.there, state)
+        self.place.take(state)
 
 
 @contextmanager
 def link() -> Iterator[Link | None]:
     """A link, or None where this user may not make one."""
-    if os.getuid() != 0 or shutil.which("ip") is None:
+    if not may_make_networks():
         yield None
         return
-    place = Elsewhere.choose()
-    try:
-        place.make()
-        path = f"/run/netns/{place.name}"
-        with ThreadPoolExecutor(1, initializer=_enter, initargs=(path,)) as thread:
-            yield Link(place, thread)
-    finally:
-        place.remove()
+    with joined_networks() as place, place.inhabited() as thread:
+        yield Link(place, thread)
