@@ -60,11 +60,18 @@ class HeldLog(MemoryEventLog):
         limit: int,
         newest: bool = False,
         max_bytes: int | None = None,
+        types: Collection[str] | None = None,
     ) -> Deferred[list[Record]]:
         if self.failing_reads is not None:
             return fail(self.failing_reads)
         found = super().read(
-            contexts, after=after, before=before, limit=limit, newest=newest, max_bytes=max_bytes
+            contexts,
+            after=after,
+            before=before,
+            limit=limit,
+            newest=newest,
+            max_bytes=max_bytes,
+            types=types,
         )
         if not self.holding_reads:
             return found

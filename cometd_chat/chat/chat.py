@@ -289,7 +289,7 @@ class Chat:
 
     async def _referred(self, room: Room, kind: Kind, id: object) -> int:
         """The id of what something is about, which is in the same room."""
-        if not isinstance(id, int) or not 0 < id <= self.feed.last_id:
+        if not isinstance(id, int) or isinstance(id, bool) or not 0 < id <= self.feed.last_id:
             raise refused("refers", "there is no such id")
         found = await self.feed.read([room.context.path], after=id - 1, before=id + 1, limit=1)
         if not found or found[0].type != kind.refers:
@@ -305,7 +305,8 @@ class Chat:
         limit: int,
         size_of: Callable[[Event], int] = size_of,
     ) -> tuple[Sequence[Event], bool]:
-        """Messages of a room, oldest first, and whether there are more in that direction.
+        """What was said in a room, oldest first, and whether there is more in that direction; it
+        is made of the kinds that have a line on a page, see `Kind.page`.
 
         :param before: only those before this id.
         :param after: only those after this id; then the oldest of them, else the newest.
@@ -320,6 +321,7 @@ class Chat:
             limit=limit + 1,
             newest=newest,
             max_bytes=PAGE_BYTES,
+            types=kinds.history_types(),
         )
         found = [kinds.recorded(record) for record in records]
         # Where it is cut to size, the end that was not asked for is left out.

@@ -55,8 +55,8 @@ class Feed:
         self.tail = tail
         #: How many events have been committed since the start.
         self.appended = 0
-        #: For each path that has events, the id of its newest. What was said before the start is
-        #: asked of the log and comes in a moment.
+        #: For each path in which something was said, the id of the newest; see `Kind.counted`. What
+        #: was said before the start is asked of the log and comes in a moment.
         self.newest: dict[str, int] = {}
         # What was told last; those who said it are told next.
         self._told: dict[int, Event] = {}
@@ -74,7 +74,7 @@ class Feed:
         loading.addErrback(lambda failure: self._log.failure("newest ids are missing", failure))
 
     async def _load_newest(self) -> None:
-        for path, id in (await self.log.newest()).items():
+        for path, id in (await self.log.newest(kinds.counted_types())).items():
             self.newest[path] = max(id, self.newest.get(path, 0))
 
     def stop(self) -> None:
@@ -86,7 +86,8 @@ class Feed:
     def _remember(self, records: Sequence[Record]) -> list[Event]:
         made = [kinds.recorded(record) for record in records]
         for record, event in zip(records, made, strict=True):
-            self.newest[record.context] = record.id
+            if kinds.kind_of(record.type).counted:
+                self.newest[record.context] = record.id
             size = _COPIES * len(event.json) + _OVERHEAD
             self.tail.append(record.id, record.context, event, size)
         return made
@@ -122,6 +123,7 @@ class Feed:
         limit: int,
         newest: bool = False,
         max_bytes: int | None = None,
+        types: Collection[str] | None = None,
     ) -> Deferred[list[Record]]:
         """Records from the log, as `EventLog.read`, but none that is newer than `last_id`.
 
@@ -131,7 +133,13 @@ class Feed:
         bound = self.last_id + 1
         before = bound if before is None else min(before, bound)
         return self.log.read(
-            paths, after=after, before=before, limit=limit, newest=newest, max_bytes=max_bytes
+            paths,
+            after=after,
+            before=before,
+            limit=limit,
+            newest=newest,
+            max_bytes=max_bytes,
+            types=types,
         )
 
     @property

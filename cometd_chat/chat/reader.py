@@ -124,21 +124,25 @@ async def far_behind(feed: Feed, paths: Collection[str] | None, known: int) -> B
         return None
     before = newest[0].id
     most = COUNTED * feed.max_behind
-    missing = await feed.log.count(paths, after=known, before=before, most=most)
-    if len(newest) + sum(count.number for count in missing.values()) <= feed.max_behind:
+    kept = await feed.log.count(paths, after=known, before=before, most=most)
+    if len(newest) + sum(count.number for count in kept.values()) <= feed.max_behind:
         return None
-    return Behind(before, missing)
+    # Whoever is told of a gap looks at the room anew, even where nothing that counts is missing.
+    types = kinds.counted_types()
+    said = await feed.log.count(paths, after=known, before=before, most=most, types=types)
+    return Behind(before, {path: said.get(path, Count(0)) for path in kept})
 
 
 async def _before_newest(feed: Feed, paths: Sequence[str], count: int) -> int:
-    """The position before the newest ``count`` events of some contexts."""
+    """The position before the newest ``count`` events of some contexts that count as said."""
     # What is said while the log is read comes after the start; in an empty room too.
     last = feed.last_id
-    recent = feed.tail.newest(paths, count)
+    recent = feed.tail.newest(paths, count, lambda event: kinds.kind_of(event.type).counted)
     if len(recent) == count:
         first = recent[0].id
     else:
-        records = await feed.read(paths, limit=count, newest=True)
+        types = kinds.counted_types()
+        records = await feed.read(paths, limit=count, newest=True, types=types)
         first = records[0].id if records else None
     return last if first is None else first - 1
 

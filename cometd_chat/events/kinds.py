@@ -232,7 +232,9 @@ def recorded(record: Record) -> Event:
     }
     if record.refers is not None:
         fields["refers"] = record.refers
-    fields.update(record.data)
+    for name, value in record.data.items():
+        # What it says of itself is not what the log says of it.
+        fields.setdefault(name, value)
     fields["at"] = timestamp(record.at)
     if record.client_id is not None:
         fields["client_id"] = record.client_id

@@ -147,6 +147,7 @@ class EventLog(Protocol):
         :raises StorageUnavailable: nothing was written; the same draft may be tried again.
         :raises LogFull: the log has reached its size limit.
         :raises ValueError: the draft has lone surrogates in it.
+        :raises TypeError: its data is no JSON.
         """
 
     def read(
@@ -158,6 +159,7 @@ class EventLog(Protocol):
         limit: int,
         newest: bool = False,
         max_bytes: int | None = None,
+        types: Collection[str] | None = None,
     ) -> Deferred[list[Record]]:
         """Records of some contexts with ``after < id < before``, oldest first.
 
@@ -168,6 +170,7 @@ class EventLog(Protocol):
             newest.
         :param max_bytes: no more is read once so much is said, see `Record.size`; None for any
             number.
+        :param types: only those of these types; None for all.
         :raises StorageUnavailable: the log can't be read just now.
         """
 
@@ -178,16 +181,21 @@ class EventLog(Protocol):
         after: int,
         before: int | None = None,
         most: int,
+        types: Collection[str] | None = None,
     ) -> Deferred[Mapping[str, Count]]:
         """How many records each context has with ``after < id < before``; zeros are left out.
 
         :param contexts: None for all there are, which are then counted together as `EVERY`.
         :param most: about so many are counted in all, and what goes beyond is only said to be more:
             whoever hands in a cursor from long ago must not have the whole log counted.
+        :param types: only those of these types; None for all.
         """
 
-    def newest(self) -> Deferred[Mapping[str, int]]:
-        """For each context that has records, the id of its newest."""
+    def newest(self, types: Collection[str] | None = None) -> Deferred[Mapping[str, int]]:
+        """For each context that has records, the id of its newest.
+
+        :param types: only of these types; None for all.
+        """
 
     def follow(self, listener: LogListener) -> Callable[[], None]:
         """Tell ``listener`` each batch that is committed from now on, whoever appended it.
@@ -322,17 +330,23 @@ class Tail(Generic[Item]):
         found = rests[0] if len(rests) == 1 else islice(heapq.merge(*rests), limit)
         return self._of(found)
 
-    def newest(self, contexts: Collection[str], limit: int) -> list[Item]:
+    def newest(
+        self, contexts: Collection[str], limit: int, wanted: Callable[[Item], bool] = lambda _: True
+    ) -> list[Item]:
         """The newest items of some contexts that it holds, oldest first.
 
         :param limit: at most so many, at least 1.
+        :param wanted: whether an item is one of those.
         """
         columns = [column for column in map(self._by_context.get, set(contexts)) if column]
-        found = heapq.merge(*map(reversed, columns), reverse=True)
-        return self._of(islice(found, limit))[::-1]
+        ids = heapq.merge(*map(reversed, columns), reverse=True)
+        return list(islice(filter(wanted, map(self._at, ids)), limit))[::-1]
 
     def _of(self, ids: Iterable[int]) -> list[Item]:
-        return [self._items[bisect_left(self._ids, id)] for id in ids]
+        return list(map(self._at, ids))
+
+    def _at(self, id: int) -> Item:
+        return self._items[bisect_left(self._ids, id)]
 
 
 def _rest(column: Sequence[int], begin: int, limit: int | None) -> Sequence[int]:

@@ -71,7 +71,7 @@ class MemoryEventLog:
         """See `EventLog.append`. Unless held, the result is there at once."""
         try:
             check_unicode(draft)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             return fail(error)
         if self.failure is not None:
             return fail(self.failure)
@@ -99,9 +99,10 @@ class MemoryEventLog:
         limit: int,
         newest: bool = False,
         max_bytes: int | None = None,
+        types: Collection[str] | None = None,
     ) -> Deferred[list[Record]]:
         """See `EventLog.read`."""
-        found = self._between(contexts, after, before)
+        found = self._between(contexts, after, before, types)
         nearest = reversed(found[-limit:]) if newest else iter(found[:limit])
         taken = take(nearest, max_bytes)
         return succeed(taken[::-1] if newest else taken)
@@ -113,9 +114,10 @@ class MemoryEventLog:
         after: int,
         before: int | None = None,
         most: int,
+        types: Collection[str] | None = None,
     ) -> Deferred[Mapping[str, Count]]:
         """See `EventLog.count`."""
-        found = self._between(contexts, after, before)
+        found = self._between(contexts, after, before, types)
         if contexts is None:
             return succeed(counted(most, [EVERY], lambda _, bound: min(len(found), bound)))
         numbers = Counter(record.context for record in found)
@@ -128,9 +130,10 @@ class MemoryEventLog:
             draft.context == context for draft, _ in self._waiting
         )
 
-    def newest(self) -> Deferred[Mapping[str, int]]:
+    def newest(self, types: Collection[str] | None = None) -> Deferred[Mapping[str, int]]:
         """See `EventLog.newest`."""
-        return succeed({record.context: record.id for record in self._records})
+        found = self._between(None, 0, None, types)
+        return succeed({record.context: record.id for record in found})
 
     def recent(self, limit: int, max_bytes: int) -> list[Record]:
         """The newest records, oldest first, as `SqlEventLog.recent` gives them."""
@@ -161,13 +164,18 @@ class MemoryEventLog:
         return self._epochs.position(cursor, self.last_id)
 
     def _between(
-        self, contexts: Collection[str] | None, after: int, before: int | None
+        self,
+        contexts: Collection[str] | None,
+        after: int,
+        before: int | None,
+        types: Collection[str] | None,
     ) -> list[Record]:
         last = self.last_id if before is None else before - 1
         return [
             record
             for record in self._records[max(after, 0) : max(last, 0)]
-            if contexts is None or record.context in contexts
+            if (contexts is None or record.context in contexts)
+            and (types is None or record.type in types)
         ]
 
     def _commit(self) -> None:

@@ -88,7 +88,7 @@ class SqlEventLog:
         """See `EventLog.append`. Followers are told first, then the result fires."""
         try:
             check_unicode(draft)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             return fail(error)
         return self._database.append(draft)
 
@@ -101,11 +101,12 @@ class SqlEventLog:
         limit: int,
         newest: bool = False,
         max_bytes: int | None = None,
+        types: Collection[str] | None = None,
     ) -> Deferred[list[Record]]:
         """See `EventLog.read`."""
         named: Collection[str | None] = [None] if contexts is None else set(contexts)
         queries = [
-            page(context, after=after, before=before, limit=limit, newest=newest)
+            page(context, after=after, before=before, limit=limit, newest=newest, types=types)
             for context in named
         ]
 
@@ -127,6 +128,7 @@ class SqlEventLog:
         after: int,
         before: int | None = None,
         most: int,
+        types: Collection[str] | None = None,
     ) -> Deferred[Mapping[str, Count]]:
         """See `EventLog.count`."""
         named = [EVERY] if contexts is None else list(dict.fromkeys(contexts))
@@ -134,16 +136,16 @@ class SqlEventLog:
         def count(connection: Connection) -> Mapping[str, Count]:
             def up_to(context: str, bound: int) -> int:
                 one = None if contexts is None else context
-                query = bounded_count(one, after=after, before=before, bound=bound)
+                query = bounded_count(one, after=after, before=before, bound=bound, types=types)
                 return int(connection.execute(query).scalar_one())
 
             return counted(most, named, up_to)
 
         return self._database.read(count)
 
-    def newest(self) -> Deferred[Mapping[str, int]]:
+    def newest(self, types: Collection[str] | None = None) -> Deferred[Mapping[str, int]]:
         """See `EventLog.newest`."""
-        return self._database.read(lambda connection: _pairs(connection, newest_ids()))
+        return self._database.read(lambda connection: _pairs(connection, newest_ids(types)))
 
     def recent(self, limit: int, max_bytes: int) -> list[Record]:
         """The newest records of all contexts, oldest first, to fill the tail at the start. Blocks.
@@ -328,32 +330,43 @@ class SqlEventLog:
 
 
 def page(
-    context: str | None, *, after: int, before: int | None, limit: int, newest: bool
+    context: str | None,
+    *,
+    after: int,
+    before: int | None,
+    limit: int,
+    newest: bool,
+    types: Collection[str] | None = None,
 ) -> Select[Any]:
     """The oldest or the newest records of one context, or of all, in a range of ids."""
     order = records.c.id.desc() if newest else records.c.id
     return (
         select(records)
-        .where(*_of_context(context), *_between(after, before))
+        .where(*_of_context(context), *_between(after, before), *_of_types(types))
         .order_by(order)
         .limit(limit)
     )
 
 
 def bounded_count(
-    context: str | None, *, after: int, before: int | None, bound: int
+    context: str | None,
+    *,
+    after: int,
+    before: int | None,
+    bound: int,
+    types: Collection[str] | None = None,
 ) -> Select[Any]:
     """How many records one context has, or all have, in a range of ids; not more than a bound."""
     some = (
         select(records.c.id)
-        .where(*_of_context(context), *_between(after, before))
+        .where(*_of_context(context), *_between(after, before), *_of_types(types))
         .limit(bound)
         .subquery()
     )
     return select(func.count()).select_from(some)
 
 
-def newest_ids() -> Select[Any]:
+def newest_ids(types: Collection[str] | None = None) -> Select[Any]:
     """The newest id of each context.
 
     It jumps from context to context along the index: grouping would read the whole of it.
@@ -367,10 +380,12 @@ def newest_ids() -> Select[Any]:
     contexts = contexts.union_all(select(following).where(contexts.c.context.is_not(None)))
     newest = (
         select(func.max(records.c.id))
-        .where(records.c.context == contexts.c.context)
+        .where(records.c.context == contexts.c.context, *_of_types(types))
         .scalar_subquery()
+        .label("newest")
     )
-    return select(contexts.c.context, newest).where(contexts.c.context.is_not(None))
+    found = select(contexts.c.context, newest).where(contexts.c.context.is_not(None)).subquery()
+    return select(found).where(found.c.newest.is_not(None))
 
 
 def by_client_id(sender: str, client_id: str) -> Select[Any]:
@@ -383,6 +398,10 @@ def by_client_id(sender: str, client_id: str) -> Select[Any]:
 
 def _of_context(context: str | None) -> list[ColumnElement[bool]]:
     return [] if context is None else [records.c.context == context]
+
+
+def _of_types(types: Collection[str] | None) -> list[ColumnElement[bool]]:
+    return [] if types is None else [records.c.type.in_(types)]
 
 
 def _between(after: int, before: int | None) -> list[ColumnElement[bool]]:

@@ -156,6 +156,15 @@ QUERIES: list[tuple[Select[Any], str]] = [
     (bounded_count(None, after=5, before=99, bound=9), "INTEGER PRIMARY KEY"),
     (newest_ids(), "COVERING INDEX records_by_context"),
     (by_client_id("s1", "c1"), "records_by_client_id"),
+    (
+        page(LOBBY, after=5, before=None, limit=9, newest=True, types=["message"]),
+        "records_by_context",
+    ),
+    (
+        bounded_count(LOBBY, after=5, before=None, bound=9, types=["message"]),
+        "COVERING INDEX records_by_context",
+    ),
+    (newest_ids(["message"]), "COVERING INDEX records_by_context"),
 ]
 
 

@@ -216,6 +216,57 @@ class TestReading:
         assert await wait(log.newest()) == {LOBBY: 19, DEV: 20}
 
 
+class TestTypes:
+    @pytest.fixture(autouse=True)
+    def said(self, log: EventLog) -> None:
+        """Six in the lobby, of which 2, 4 and 6 are reactions; in dev only one, 7."""
+        for n in range(6):
+            block(log.append(draft(type=["message", "reaction"][n % 2])))
+        block(log.append(draft(context=DEV, type="reaction")))
+
+    @pytest.mark.parametrize(
+        ("contexts", "bounds", "ids"),
+        [
+            ([LOBBY], {"limit": 9}, [1, 3, 5]),
+            ([LOBBY], {"limit": 2, "newest": True}, [3, 5]),
+            ([LOBBY, DEV], {"limit": 2, "after": 1}, [3, 5]),
+            (None, {"limit": 9, "before": 5}, [1, 3]),
+            ([DEV], {"limit": 9}, []),
+        ],
+    )
+    @in_reactor
+    async def test_some_are_read(
+        self, log: EventLog, contexts: list[str] | None, bounds: dict[str, int], ids: list[int]
+    ) -> None:
+        found = await wait(log.read(contexts, types=["message", "x"], **bounds))  # type: ignore[arg-type]
+        assert [record.id for record in found] == ids
+
+    @in_reactor
+    async def test_some_are_counted(self, log: EventLog) -> None:
+        found = await wait(log.count([LOBBY, DEV], after=1, most=99, types=["message"]))
+        assert found == {LOBBY: Count(2)}
+        found = await wait(log.count(None, after=1, most=99, types=["reaction"]))
+        assert found == {EVERY: Count(4)}
+
+    @in_reactor
+    async def test_the_newest_of_some(self, log: EventLog) -> None:
+        assert await wait(log.newest(["message"])) == {LOBBY: 5}
+        assert await wait(log.newest(["message", "reaction"])) == {LOBBY: 6, DEV: 7}
+        assert await wait(log.newest([])) == {}
+
+
+@in_reactor
+async def test_what_is_said_is_any_json_object(log: EventLog) -> None:
+    data = {"text": "hi", "of": [1, {"a": None}, 2.5, True], "\u00e9": ""}
+    record = await wait(log.append(draft(data=data, refers=7)))
+    assert record.size == len("hi") + len('[1,{"a":null},2.5,true]')
+    (found,) = await wait(log.read([LOBBY], limit=1))
+    assert found == record
+    assert (found.data, found.refers) == (data, 7)
+    await refused(log.append(draft(data={"of": object()})), TypeError)
+    await refused(log.append(draft(data={"of": ["\ud800"]})), ValueError)
+
+
 @in_reactor
 async def test_an_empty_log_can_be_read(log: EventLog) -> None:
     assert log.last_id == 0
