@@ -21,7 +21,7 @@ from typing import Any
 
 import attrs
 
-from tests.decoders import Seen
+from tests.decoders import Seen, for_people
 from tests.faults.decoding import (
     FOR_PEOPLE,
     Refused,
@@ -193,8 +193,14 @@ class Reader(Thread):
         except BaseException as error:
             self.error = error
 
-    def read_to(self, done: Callable[[], bool], transport: str) -> None:
-        """Read by one transport, undisturbed, until all is there or time is over."""
+    def read_to(self, last: Seen, transport: str) -> None:
+        """Read by one transport, undisturbed, until a message is there that nothing follows."""
+        wanted = for_people(last["text"])
+
+        def done() -> bool:
+            # Lines for people show less of it.
+            return bool(self.accepted) and for_people(self.accepted[-1].get("text", "")) == wanted
+
         self._number += 1
         self._heard_at = time.monotonic()
         calm = Plan.draw("calm", {"fin": 1})
@@ -208,7 +214,8 @@ class Reader(Thread):
             old=False,
         )
         deadline = time.monotonic() + PATIENCE
-        while not done() and time.monotonic() < deadline:
+        while not done():
+            assert time.monotonic() < deadline, f"{last} did not come: {self.accepted[-1:]}"
             self.visit(plan, done)
 
     def visit(self, plan: Plan, done: Callable[[], bool] = lambda: False) -> str:

@@ -73,11 +73,7 @@ def read(conversation: Conversation, transport: str) -> list[Seen]:
     world, last = conversation.world, conversation.kept[-1]
     token = log_in(world.port, f"by-{transport}-{len(conversation.kept)}")
     reader = Reader(world, f"by-{transport}", token, ROOMS, conversation.start)
-
-    def is_there() -> bool:
-        return bool(reader.accepted) and reader.accepted[-1]["text"] == last["text"]
-
-    reader.read_to(is_there, transport)
+    reader.read_to(last, transport)
     return reader.accepted
 
 
