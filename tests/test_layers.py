@@ -56,9 +56,6 @@ REACTOR = "twisted.internet.reactor"
 #: Imports that are part of a circle; those for annotations alone count, too. The list is exact: it
 #: gets shorter when a circle is broken, and never longer.
 KNOWN_CIRCLES = {
-    "bayeux.connects": {"bayeux.extensions", "bayeux.session"},
-    "bayeux.extensions": {"bayeux.session"},
-    "bayeux.session": {"bayeux.connects"},
     "chat.reader": {"chat.shared_state"},
     "chat.shared_state": {"chat.reader"},
     "comet.engine": {"comet.events", "comet.handler"},

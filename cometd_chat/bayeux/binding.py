@@ -1,13 +1,13 @@
-"""Whose session it is: what a peer has to show to go on with one.
+"""Whose client it is: what a peer has to show to go on with one.
 
-What it is: what was shown at a session's handshake, and whether somebody else's request may use
-the session's id.
+What it is: what was shown at a client's handshake, and whether somebody else's request may use
+the client's id.
 
 What it may know: peers. Not where cookies come from.
 
 Invariant: once a client has returned its cookie or token, only requests that show it are the
-session's, and lines that may have been asked for before it had it. Until then the id is enough, for
-it can't be guessed, and some clients keep no cookies.
+client's, and push connections that may have been asked for before it had it. Until then the id is
+enough, for it can't be guessed, and some clients keep no cookies.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import attrs
 
 from cometd_chat.bayeux.exchange import Peer
 
-#: For so many seconds after a handshake lines may still come that were asked for before the client
-#: had its reply, and the cookie with it.
+#: For so many seconds after a handshake push connections may still come that were asked for before
+#: the client had its reply, and the cookie with it.
 UNDER_WAY = 10.0
 
 
@@ -48,7 +48,7 @@ class _BindingToken:
 
 
 class Binding:
-    """What is known of a session's client.
+    """What is known of a client's peer.
 
     :param peer: of the handshake.
     :param made_at: when that was, in the reaper's seconds.
@@ -62,15 +62,15 @@ class Binding:
         self._cookie = _BindingToken(self.browser, peer.browser is not None)
         self._token = _BindingToken(peer.token, peer.token is not None)
 
-    def admits(self, peer: Peer, line_opened_at: float | None) -> bool:
-        """Whether a request may use the session.
+    def admits(self, peer: Peer, push_opened_at: float | None) -> bool:
+        """Whether a request may use the client.
 
-        :param line_opened_at: for a line, when it was opened, in the reaper's seconds. One that was
-            asked for before the session was made shows only what there was then: Faye asks for its
-            WebSocket before it handshakes by a POST, and is then without the cookie that the POST
-            sets; of the two requests the POST may well be here first.
+        :param push_opened_at: for a push connection, when it was opened, in the reaper's seconds.
+            One that was asked for before the client was made shows only what there was then: Faye
+            asks for its WebSocket before it handshakes by a POST, and is then without the cookie
+            that the POST sets; of the two requests the POST may well be here first.
         """
-        opened_at = inf if line_opened_at is None else line_opened_at
+        opened_at = inf if push_opened_at is None else push_opened_at
         return self._cookie.admits(
             peer.browser, may_lack=opened_at <= self._offered_at
         ) and self._token.admits(peer.token, may_lack=opened_at <= self._made_at)

@@ -1,11 +1,11 @@
 """Free channels: from one who publishes to all who subscribed.
 
-What it is: the subscriptions of all sessions, the channels that the server's own code has set up,
+What it is: the subscriptions of all clients, the channels that the server's own code has set up,
 and the way of a message to everybody who is to have it.
 
-What it may know: sessions and event messages. Not transports, not who may do what.
+What it may know: clients and event messages. Not transports, not who may do what.
 
-Invariant: a message reaches each session once, whatever patterns of hers match; it carries no id,
+Invariant: a message reaches each client once, whatever patterns of its match; it carries no id,
 no clientId and nothing else that its publisher could forge, but for what is relayed of its ``ext``.
 """
 
@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 import attrs
 
 from cometd_chat.bayeux.channels import SubscriptionIndex, parse_channel, parse_pattern, patterns_of
+from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.extensions import Chain
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.queue import EventMessage, Kept
-from cometd_chat.bayeux.session import Session
 
-#: Hears what a session (None for the server) publishes; False stops it.
-MessageListener = Callable[["Session | None", Message], "bool | None"]
+#: Hears what a client (None for the server) publishes; False stops it.
+MessageListener = Callable[["BayeuxClient | None", Message], "bool | None"]
 
 
 @attrs.define(eq=False)
@@ -50,7 +50,7 @@ class Broadcast:
     """
 
     def __init__(self, options: BayeuxOptions, chain: Chain) -> None:
-        self.subscriptions: SubscriptionIndex[Session] = SubscriptionIndex()
+        self.subscriptions: SubscriptionIndex[BayeuxClient] = SubscriptionIndex()
         self._options = options
         self._chain = chain
         self._channels: dict[str, Channel] = {}
@@ -92,7 +92,7 @@ class Broadcast:
         self,
         channel: str,
         data: object,
-        publisher: Session | None,
+        publisher: BayeuxClient | None,
         lazy: bool,
         ext: Mapping[str, object],
     ) -> bool:
@@ -114,9 +114,9 @@ class Broadcast:
             return False
         wait = self._lazy_wait(settled, lazy)
         echoed = publisher is None or self._is_echoed(settled, publisher)
-        for session in self.subscriptions.matching(channel):
-            if echoed or session is not publisher:
-                session.put(event, lazy=wait)
+        for client in self.subscriptions.matching(channel):
+            if echoed or client is not publisher:
+                client.put(event, lazy=wait)
         return True
 
     def _lazy_wait(self, settled: list[Channel], lazy: bool) -> float | None:
@@ -126,6 +126,6 @@ class Broadcast:
         limit = self._options.max_lazy_timeout
         return min([limit, *(each for each in timeouts if each is not None)])
 
-    def _is_echoed(self, settled: list[Channel], publisher: Session) -> bool:
+    def _is_echoed(self, settled: list[Channel], publisher: BayeuxClient) -> bool:
         said = [each.broadcast_to_publisher for each in settled]
         return publisher.broadcast_to_publisher and False not in said

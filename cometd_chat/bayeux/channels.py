@@ -2,10 +2,10 @@
 
 What it is: pure functions over text, and an index from patterns to whoever subscribed to them.
 
-What it may know: nothing but the grammar. Not sessions, not who may do what.
+What it may know: nothing but the grammar. Not clients, not who may do what.
 
 Invariant: finding who matches a channel costs its depth, never the number of subscriptions; and
-`SubscriptionIndex.matching` names everybody once, however many of her patterns match.
+`SubscriptionIndex.matching` names everybody once, however many of their patterns match.
 """
 
 from __future__ import annotations

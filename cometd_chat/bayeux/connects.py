@@ -1,11 +1,12 @@
-"""How messages get from the queues to the clients: with connects, or pushed on lines.
+"""How messages get from the queues to the clients: with connects, or pushed.
 
-What it is: who holds a connect, who has a line, and who is to be looked at because something was
-queued. Long polls, WebSockets and EventSources are views on the same queue.
+What it is: who holds a connect, who has a push connection, and what goes out by which. Long polls,
+WebSockets and EventSources are views on the same queue. The states are in `states.py`.
 
-What it may know: sessions, exchanges, lines, the reaper. Not channels, not who may do what.
+What it may know: clients, exchanges, push connections, the reaper. Not channels, not who may do
+what.
 
-Invariant: each connect has one end: answered, timed out, replaced, lost, or ended with its session.
+Invariant: each connect has one end: answered, timed out, replaced, lost, or ended with its client.
 What went out and may not have arrived stays in the queue; without acknowledgement it is confirmed
 by the client's next connect, unless the connection or the client says that the last reply was lost.
 """
@@ -13,25 +14,30 @@ by the client's next connect, unless the connection or the client says that the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import attrs
 from twisted.logger import Logger
 
 from cometd_chat.bayeux import faults
-from cometd_chat.bayeux.exchange import Arrival, Exchange, Line
+from cometd_chat.bayeux.client import BayeuxClient
+from cometd_chat.bayeux.exchange import Arrival, Exchange, PushConnection
 from cometd_chat.bayeux.extensions import Chain
 from cometd_chat.bayeux.faults import Fault
+from cometd_chat.bayeux.flushes import Flushes
 from cometd_chat.bayeux.messages import Message, milliseconds
 from cometd_chat.bayeux.options import BayeuxOptions
-from cometd_chat.bayeux.session import Session
+from cometd_chat.bayeux.queue import Queued
+from cometd_chat.bayeux.states import (
+    CONNECT,
+    PATH,
+    ConnectEvent,
+    ConnectState,
+    PathEvent,
+    PathState,
+    after,
+)
 from cometd_chat.comet.reaper import Reaper
-
-#: Looking at the clock costs as much as a session, so it is done once for so many.
-_CLOCK_EVERY = 32
-
-#: After so many seconds a round makes way for other work.
-_SLICE = 0.005
+from cometd_chat.comet.slices import CallSoon
 
 EVENTSOURCE = "eventsource"
 
@@ -51,8 +57,50 @@ class Counts:
 
 
 @attrs.define(eq=False)
+class Path:
+    """By which way one client is reached.
+
+    :param state: see `states.PATH`.
+    :param push: its push connection; None unless the state is STANDBY or PUSHED.
+    :param newest: its newest connect.
+    :param held: the one that is HELD.
+    :param answered: the one that is ANSWERED.
+    :param connected: whether one was answered or held: the first is answered at once.
+    """
+
+    client: BayeuxClient
+    state: PathState = PathState.POLLED
+    push: PushConnection | None = None
+    newest: MetaConnect | None = None
+    held: MetaConnect | None = None
+    answered: MetaConnect | None = None
+    connected: bool = False
+
+    def saw(self, event: PathEvent) -> None:
+        """Something happened."""
+        self.state = after(PATH, self.state, event)
+
+    @property
+    def pushes(self) -> bool:
+        """Whether messages go out at once, and not with connects."""
+        return self.state is PathState.PUSHED and not self.client.acknowledged
+
+    @property
+    def streams(self) -> bool:
+        """Whether messages go by an EventSource. It may be yet to open, or open anew by itself."""
+        return self.client.transport == EVENTSOURCE and not self.client.acknowledged
+
+    @property
+    def has_unconfirmed_reply(self) -> bool:
+        """Whether messages are on their way with a reply, while the client has opened a push
+        connection or is about to: sent again by that, they would come twice."""
+        last = self.answered
+        return last is not None and last.carried and not self.client.acknowledged
+
+
+@attrs.define(eq=False)
 class MetaConnect:
-    """One /meta/connect: held until there is something to say. An item of the reaper.
+    """One /meta/connect. An item of the reaper while it is held.
 
     :param alone: nothing else came in its request.
     :param others: the replies to what came in the same request.
@@ -61,13 +109,13 @@ class MetaConnect:
     """
 
     connects: Connects
-    session: Session
+    path: Path
     message: Message
     exchange: Exchange
     alone: bool
+    state: ConnectState = ConnectState.ADMITTED
     others: Sequence[bytes] = ()
-    lost: bool = False
-    sent: int | None = None
+    sent: int = 0
     carried: bool = False
     due_bucket: int = 0
     #: Whether the client wants it answered at once. CometD does when it begins, when a page is
@@ -78,32 +126,28 @@ class MetaConnect:
         timeout = milliseconds(self.message.get("advice"), "timeout")
         self.hurried = self.alone and timeout == 0
 
+    def saw(self, event: ConnectEvent) -> None:
+        """Something happened."""
+        self.state = after(CONNECT, self.state, event)
+
+    @property
+    def browser(self) -> str | None:
+        """The browser one of whose few connections it takes."""
+        return self.exchange.peer.browser if self.exchange.push is None else None
+
     def on_due(self, now: float) -> float | None:
         """It was held for as long as it may be."""
         self.connects.answer(self)
         return None
 
 
-@attrs.define(eq=False)
-class _LazyWait:
-    """A session's lazy messages have waited long enough. An item of the reaper."""
-
-    connects: Connects
-    session: Session
-    until: float
-    due_bucket: int = 0
-
-    def on_due(self, now: float) -> float | None:
-        self.connects.lazy_over(self.session)
-        return None
-
-
 class Connects:
-    """All connects and lines.
+    """All connects and push connections.
 
     :param call_soon: calls something after the reactor's current turn, so that what is said in one
         turn goes out together; ``lambda f: reactor.callLater(0, f)``.
-    :param on_confirmed: told how far a session has come.
+    :param chain: what a reply passes on its way out.
+    :param on_confirmed: told how far a client has come.
     """
 
     _log = Logger()
@@ -111,98 +155,152 @@ class Connects:
     def __init__(
         self,
         reaper: Reaper,
-        call_soon: Callable[[Callable[[], None]], object],
+        call_soon: CallSoon,
         options: BayeuxOptions,
         chain: Chain,
-        on_confirmed: Callable[[Session, int], None],
+        on_confirmed: Callable[[BayeuxClient, int], None],
     ) -> None:
         self.counts = Counts()
+        #: How many connects are held.
+        self.held = 0
         self._reaper = reaper
-        self._call_soon = call_soon
         self._options = options
         self._chain = chain
         self._on_confirmed = on_confirmed
-        self._lines: dict[Line, Session] = {}
-        # Lines that we have ended and that may yet confirm.
-        self._ending: dict[Line, Session] = {}
-        self._connects: dict[Exchange, MetaConnect] = {}
+        self._flushes = Flushes(reaper, call_soon, self._flush)
+        self._paths: dict[BayeuxClient, Path] = {}
+        self._by_push: dict[PushConnection, Path] = {}
+        # Push connections that we have ended and that may yet confirm.
+        self._ending: dict[PushConnection, Path] = {}
+        # The connects that hold a request of their own, or whose reply went by one.
+        self._by_exchange: dict[Exchange, MetaConnect] = {}
         # By browser, who holds a long poll.
-        self._tabs: dict[str, dict[Session, None]] = {}
-        self._lazy: dict[Session, _LazyWait] = {}
-        # Who is to be looked at, and whether the call for that is on its way.
-        self._stirred: dict[Session, None] = {}
-        self._called = False
-        #: How many connects are held.
-        self.held = 0
+        self._tabs: dict[str, dict[Path, None]] = {}
+
+    # -- for the registry
+
+    def add(self, client: BayeuxClient) -> None:
+        """A client has come."""
+        self._paths[client] = Path(client)
+
+    def holds(self, client: BayeuxClient) -> bool:
+        """Whether a connect of a client is held."""
+        return self._paths[client].held is not None
+
+    def is_under_way(self, client: BayeuxClient) -> bool:
+        """Whether a client is taking the last reply to a connect."""
+        last = self._paths[client].answered
+        return last is not None and last.exchange.delivery.arrival() is Arrival.UNDER_WAY
+
+    def answer_held(self, client: BayeuxClient) -> None:
+        """Answer the connect that a client holds, if it holds one."""
+        held = self._paths[client].held
+        if held is not None:
+            self.answer(held)
+
+    def forget(self, client: BayeuxClient, *, wait: bool) -> None:
+        """A client has ended: answer what it holds, and let go of it.
+
+        :param wait: its peer is there: tell it, and close its push connection.
+        """
+        path = self._paths.pop(client)
+        held = path.held
+        if held is not None:
+            if wait:
+                self.answer(held)
+            else:
+                self._release(held)
+                held.saw(ConnectEvent.SETTLE)
+        for connect in (held, path.answered, path.newest):
+            if connect is not None:
+                self._by_exchange.pop(connect.exchange, None)
+        if path.answered is not None:
+            path.answered.saw(ConnectEvent.SETTLE)
+        path.answered = path.newest = None
+        push, path.push = path.push, None
+        if push is not None:
+            path.saw(PathEvent.CLOSED)
+            del self._by_push[push]
+            push.end()
+        self._flushes.forget(client)
 
     # -- connects
 
     def admit(
-        self, session: Session, message: Message, exchange: Exchange, *, alone: bool
+        self, client: BayeuxClient, message: Message, exchange: Exchange, *, alone: bool
     ) -> MetaConnect:
         """A connect has come: it takes the place of the one before.
 
         :param alone: nothing else came in its request.
         :returns: it, to be answered or held by `settle` once the rest of its request is handled.
         """
-        connect = MetaConnect(self, session, message, exchange, alone)
-        session.newest = connect
-        session.habits.note(message.get("id"), hurried=connect.hurried)
+        path = self._paths[client]
+        connect = MetaConnect(self, path, message, exchange, alone)
+        path.newest = connect
+        client.habits.note(message.get("id"), hurried=connect.hurried)
         if connect.hurried:
-            session.published.begin_anew()
-        if session.held is not None:
+            client.published.begin_anew()
+        if path.held is not None:
             self.counts.replaced += 1
-            self.answer(session.held, faults.connect_replaced())
-        self._settle_last(session, connect)
-        session.transport = _connection_type(message, exchange)
-        heard, session.hears_line = session.hears_line, _hears_line(session, exchange)
-        if exchange.line is not None:
-            self.bind(session, exchange.line)
-        elif heard and not session.hears_line:
-            self.unbind(session)
-        if exchange.line is None:
-            self._connects[exchange] = connect
+            self.answer(path.held, faults.connect_replaced())
+        self._settle_last(path, connect)
+        client.transport = _connection_type(message, exchange)
+        self._choose_path(path, exchange)
+        if exchange.push is None:
+            self._by_exchange[exchange] = connect
         return connect
 
-    def _settle_last(self, session: Session, connect: MetaConnect) -> None:
-        """Whether the reply to the last connect has arrived."""
-        last, session.answered = session.answered, None
+    def _choose_path(self, path: Path, exchange: Exchange) -> None:
+        """A connect says by what its client is reached from now. One that polls again has given its
+        push connection up; but one that stands by it may not know of yet: Faye polls until it has
+        heard that its EventSource is open, and wants its polls to be answered."""
+        push = exchange.push
+        if push is None and path.client.transport != EVENTSOURCE:
+            had_push = path.state is PathState.PUSHED
+            path.saw(PathEvent.POLLED)
+            if had_push:
+                self._end_push(path)
+            return
+        path.saw(PathEvent.NAMED)
+        if push is not None:
+            self._bind(path, push)
+
+    def _settle_last(self, path: Path, connect: MetaConnect) -> None:
+        """What became of the reply to the last connect."""
+        client, last, path.answered = path.client, path.answered, None
         if last is None:
             return
-        self._connects.pop(last.exchange, None)
-        if session.acknowledged:
+        last.saw(ConnectEvent.SETTLE)
+        self._by_exchange.pop(last.exchange, None)
+        if client.acknowledged:
             # What has arrived was confirmed by its number before this; all else goes again.
-            self._rewind(session)
-            return
-        assert last.sent is not None
-        if last.exchange.line is not None or (session.pushed and not last.carried):
+            self._rewind(client)
+        elif last.exchange.push is not None or (path.pushes and not last.carried):
             # What was pushed before the reply is older than it on the same connection.
-            if session.line is not None and last.exchange.line in (None, connect.exchange.line):
-                self._on_confirmed(session, last.sent)
-            return
-        if _has_arrived(session, last, connect):
-            self._on_confirmed(session, last.sent)
+            if path.push is not None and last.exchange.push in (None, connect.exchange.push):
+                self._on_confirmed(client, last.sent)
+        elif _has_arrived(last, connect):
+            self._on_confirmed(client, last.sent)
         else:
-            self._rewind(session)
+            self._rewind(client)
 
     def settle(self, connect: MetaConnect, *, others: Sequence[bytes] = ()) -> None:
         """Answer a connect at once, or hold it; one that did not come alone is never held.
 
         :param others: the replies to what came with it, which go before it.
         """
-        session = connect.session
+        path, client = connect.path, connect.path.client
         connect.others = others
-        if session.newest is not connect and not session.ended:
+        if path.newest is not connect and not client.ended:
             self.answer(connect, faults.connect_replaced())
             return
-        first, session.connected = not session.connected, True
-        if session.pushed:
-            self._push(session)
+        first, path.connected = not path.connected, True
+        if path.pushes:
+            self._push(path)
         seconds = self._hold_seconds(connect.message)
-        urgent = session.queue.urgent and not session.pushed
-        over = connect.lost or session.ended or self._is_over(connect)
-        at_once = first or not connect.alone or seconds == 0 or urgent or over
-        if at_once or _is_streamed(session):
+        urgent = client.queue.urgent and not path.pushes
+        over = connect.state is ConnectState.LOST or client.ended or self._is_over(connect)
+        if first or not connect.alone or seconds == 0 or urgent or over or path.streams:
             self.answer(connect)
         else:
             self._hold(connect, seconds)
@@ -212,69 +310,63 @@ class Connects:
         return self._options.timeout if asked is None else min(asked, self._options.timeout)
 
     def _hold(self, connect: MetaConnect, seconds: float) -> None:
-        connect.session.held = connect
+        connect.saw(ConnectEvent.HOLD)
+        connect.path.held = connect
         self.held += 1
-        browser = self._browser(connect)
+        browser = connect.browser
         if browser is not None:
-            self._tabs.setdefault(browser, {})[connect.session] = None
+            self._tabs.setdefault(browser, {})[connect.path] = None
         self._reaper.schedule(connect, seconds)
         connect.exchange.hold(seconds)
 
     def _release(self, connect: MetaConnect) -> None:
         """It is held no longer, if it was."""
-        if connect.session.held is not connect:
+        path = connect.path
+        if path.held is not connect:
             return
-        connect.session.held = None
+        path.held = None
         self.held -= 1
         self._reaper.cancel(connect)
-        browser = self._browser(connect)
+        browser = connect.browser
         if browser is not None and browser in self._tabs:
-            self._tabs[browser].pop(connect.session, None)
+            self._tabs[browser].pop(path, None)
             if not self._tabs[browser]:
                 del self._tabs[browser]
 
-    def _browser(self, connect: MetaConnect) -> str | None:
-        """The browser one of whose few connections a connect takes."""
-        return connect.exchange.peer.browser if connect.exchange.line is None else None
-
     def _is_over(self, connect: MetaConnect) -> bool:
         """Whether its browser holds as many connects as it should."""
-        browser = self._browser(connect)
+        browser = connect.browser
         if browser is None:
             return False
-        others = len(self._tabs.get(browser, ()))
-        return others >= self._options.max_sessions_per_browser
+        return len(self._tabs.get(browser, ())) >= self._options.max_sessions_per_browser
 
     # -- answering
 
     def answer(self, connect: MetaConnect, fault: Fault | None = None) -> None:
-        """Answer a connect, with what waits for its session.
+        """Answer a connect, with what waits for its client.
 
         :param fault: why it fails; then nothing goes with it.
         """
-        session = connect.session
-        over = fault is None and session.held is not connect and self._is_over(connect)
+        path, client = connect.path, connect.path.client
+        over = fault is None and path.held is not connect and self._is_over(connect)
         self._release(connect)
-        if connect.lost:
-            self._restart_expiry(session, self._options.interval)
+        if connect.state is ConnectState.LOST:
+            self._restart_expiry(client, self._options.interval)
             return
         reply: Message = {"channel": "/meta/connect", "successful": fault is None}
         if "id" in connect.message:
             reply["id"] = connect.message["id"]
         parts = list(connect.others)
         if fault is not None:
+            connect.saw(ConnectEvent.DISMISS)
             reply["error"] = fault.error
-            self._connects.pop(connect.exchange, None)
+            self._by_exchange.pop(connect.exchange, None)
         else:
-            if not session.pushed:
-                taken = self._take(session)
-                parts += [queued.json for queued in taken]
-                connect.carried = bool(taken) and connect.exchange.line is None
+            parts += self._carry(connect)
             reply["advice"] = advice = self._advice(connect, over=over)
-            connect.sent = session.queue.last_sent
-            session.answered = None if session.ended else connect
-            self._restart_expiry(session, advice.get("interval", 0) / 1000, connect.message)
-        finished = self._chain.reply(reply, session, connect.message)
+            interval = advice.get("interval", 0) / 1000
+            self._restart_expiry(client, interval, connect.message)
+        finished = self._chain.reply(reply, client, connect.message)
         if finished is not None:
             parts.append(finished)
         # It stays until the next one has come, and what came with it may be large.
@@ -282,33 +374,43 @@ class Connects:
         connect.others = ()
         self._reply(connect, parts)
 
+    def _carry(self, connect: MetaConnect) -> list[bytes]:
+        """The messages that go with the reply to a connect."""
+        path, client = connect.path, connect.path.client
+        taken = [] if path.pushes else self._take(client)
+        connect.carried = bool(taken) and connect.exchange.push is None
+        connect.sent = client.queue.last_sent
+        connect.saw(ConnectEvent.DISMISS if client.ended else ConnectEvent.ANSWER)
+        path.answered = None if client.ended else connect
+        return [queued.json for queued in taken]
+
     def _reply(self, connect: MetaConnect, parts: Sequence[bytes]) -> None:
         try:
             connect.exchange.reply(parts)
         except Exception:
             self._log.failure("a reply could not be sent")
-            if connect.exchange.line is None:
+            if connect.exchange.push is None:
                 self.lost(connect.exchange)
             else:
-                self.line_lost(connect.exchange.line)
+                self.push_lost(connect.exchange.push)
 
-    def _advice(self, connect: MetaConnect, *, over: bool) -> dict[str, Any]:
+    def _advice(self, connect: MetaConnect, *, over: bool) -> Message:
         """Always complete, since some clients replace all they know by it."""
-        session = connect.session
-        if session.ended:
-            return dict(session.farewell)
+        path = connect.path
+        if path.client.ended:
+            return dict(path.client.farewell)
         advice = self.advice()
         if over:
             seconds = self._options.multi_session_interval
             advice.update({"multiple-clients": True, "interval": round(seconds * 1000)})
             if seconds <= 0:
                 advice.update({"reconnect": "none", "interval": 0})
-        elif _is_streamed(session) and not connect.carried:
+        elif path.streams and not connect.carried:
             # The stream carries everything: its connects only say that the client is there.
             advice.update({"interval": advice["timeout"], "timeout": 0})
         return advice
 
-    def advice(self) -> dict[str, Any]:
+    def advice(self) -> Message:
         """What to do when all is well; times in milliseconds."""
         return {
             "reconnect": "retry",
@@ -316,199 +418,145 @@ class Connects:
             "timeout": round(self._options.timeout * 1000),
         }
 
-    def _take(self, session: Session) -> list[Any]:
-        taken = session.queue.take(self._options.max_reply_messages, self._options.max_reply_bytes)
+    def _take(self, client: BayeuxClient) -> list[Queued]:
+        taken = client.queue.take(self._options.max_reply_messages, self._options.max_reply_bytes)
         if taken:
             self.counts.delivered += len(taken)
-            session.delivered_at = self._reaper.seconds()
+            client.delivered_at = self._reaper.seconds()
         return taken
 
     def _restart_expiry(
-        self, session: Session, interval: float, message: Message | None = None
+        self, client: BayeuxClient, interval: float, message: Message | None = None
     ) -> None:
-        """From now she may be silent for a while."""
+        """From now it may be silent for a while."""
         asked = milliseconds(message.get("advice"), "interval") if message is not None else None
         if asked is not None:
             interval = max(interval, min(asked, self._options.max_client_interval))
-        session.heard_at = self._reaper.seconds()
-        session.idle_limit = interval + self._options.max_interval
-        if not session.ended:
-            self._reaper.schedule(session, session.idle_limit)
-
-    # -- what was queued
-
-    def schedule_flush(self, session: Session) -> None:
-        """Look after this turn whether something can go out."""
-        self._stirred[session] = None
-        if not self._called:
-            self._called = True
-            self._call_soon(self._flush)
-
-    def wait_lazily(self, session: Session, seconds: float) -> None:
-        """Something lazy was queued that may wait for so long."""
-        until = self._reaper.seconds() + seconds
-        wait = self._lazy.get(session)
-        if wait is None:
-            wait = self._lazy[session] = _LazyWait(self, session, until)
-        elif wait.until <= until:
-            return
-        wait.until = until
-        self._reaper.schedule(wait, seconds)
-
-    def lazy_over(self, session: Session) -> None:
-        """What is lazy has waited long enough."""
-        self._lazy.pop(session, None)
-        session.queue.promote_lazy()
-        self.schedule_flush(session)
-
-    def _flush(self) -> None:
-        """Look at everybody for whom something was queued; with a pause now and then."""
-        self._called = False
-        until = self._reaper.seconds() + _SLICE
-        stirred, self._stirred = self._stirred, {}
-        for count, session in enumerate(list(stirred), 1):
-            del stirred[session]
-            self._look(session)
-            if count % _CLOCK_EVERY == 0 and self._reaper.seconds() >= until and stirred:
-                stirred.update(self._stirred)
-                self._stirred = stirred
-                if not self._called:
-                    self._called = True
-                    self._call_soon(self._flush)
-                return
-
-    def _look(self, session: Session) -> None:
-        if session.ended or not session.queue.urgent:
-            return
-        if session.pushed:
-            self._push(session)
-        elif session.held is not None:
-            self.answer(session.held)
-
-    def _push(self, session: Session) -> None:
-        line = session.line
-        if _has_unconfirmed_reply(session):
-            # What is pushed now could overtake it. Her next connect says that it has arrived.
-            return
-        while line is not None and line is session.line and session.queue.urgent and line.writable:
-            messages = [(queued.number, queued.json) for queued in self._take(session)]
-            try:
-                line.push(messages)
-            except Exception:
-                self._log.failure("a line could not be written to")
-                self.line_lost(line)
-
-    def _rewind(self, session: Session) -> None:
-        count = session.queue.rewind()
-        if count:
-            self.counts.redelivered += count
-            self.schedule_flush(session)
-
-    # -- lines
-
-    def bind(self, session: Session, line: Line) -> None:
-        """Let a session's messages go by a line. The line it had is closed, and so is this
-        line's bond with another session: its client has made a new handshake."""
-        if session.line is line:
-            return
-        self.unbind(session)
-        other = self._lines.get(line)
-        if other is not None:
-            self._let_go(other)
-        session.line = line
-        self._lines[line] = session
-        if not _has_unconfirmed_reply(session):
-            self._rewind(session)
-        self.schedule_flush(session)
-
-    def unbind(self, session: Session) -> None:
-        """Close a session's line, if it has one; what may not have arrived goes again."""
-        line = session.line
-        if line is not None:
-            self._let_go(session)
-            self._ending[line] = session
-            line.end()
-
-    def _let_go(self, session: Session) -> None:
-        line, session.line = session.line, None
-        if line is not None:
-            del self._lines[line]
-        held = session.held
-        if held is not None and held.exchange.line is line:
-            self._release(held)
-        if not _has_unconfirmed_reply(session):
-            if not session.acknowledged:
-                session.answered = None
-            self._rewind(session)
-        self._restart_expiry(session, self._options.interval)
-
-    def line_lost(self, line: Line) -> None:
-        """See `BayeuxServer.line_lost`."""
-        self._ending.pop(line, None)
-        session = self._lines.get(line)
-        if session is not None:
-            self.counts.lost += 1
-            self._let_go(session)
-
-    def line_session(self, line: Line) -> Session | None:
-        """Whose line it is, or was until we ended it."""
-        return self._lines.get(line) or self._ending.get(line)
+        client.heard_at = self._reaper.seconds()
+        client.idle_limit = interval + self._options.max_interval
+        if not client.ended:
+            self._reaper.schedule(client, client.idle_limit)
 
     def lost(self, exchange: Exchange) -> None:
         """See `BayeuxServer.lost`."""
-        connect = self._connects.pop(exchange, None)
-        if connect is None or connect.lost:
+        connect = self._by_exchange.pop(exchange, None)
+        if connect is None:
             return
-        connect.lost = True
-        session = connect.session
+        path, was = connect.path, connect.state
+        connect.saw(ConnectEvent.LOSE)
         self.counts.lost += 1
-        if session.held is connect:
+        if was is ConnectState.HELD:
             self._release(connect)
-            self._restart_expiry(session, self._options.interval)
-        elif session.answered is connect:
-            session.answered = None
-            self._rewind(session)
+            self._restart_expiry(path.client, self._options.interval)
+        elif was is ConnectState.ANSWERED:
+            path.answered = None
+            self._rewind(path.client)
 
-    # -- for the registry
+    # -- what was queued
 
-    def holds(self, session: Session) -> bool:
-        """Whether a connect of a session is held."""
-        return session.held is not None
+    def schedule_flush(self, client: BayeuxClient) -> None:
+        """Look after this turn whether something can go out."""
+        self._flushes.schedule(client)
 
-    def is_under_way(self, session: Session) -> bool:
-        """Whether the peer is taking the last reply to a connect."""
-        last = session.answered
-        return last is not None and last.exchange.delivery.arrival() is Arrival.UNDER_WAY
+    def wait_lazily(self, client: BayeuxClient, seconds: float) -> None:
+        """Something lazy was queued that may wait for so long."""
+        self._flushes.wait_lazily(client, seconds)
 
-    def answer_held(self, session: Session) -> None:
-        """Answer what a session holds, if it holds something."""
-        if session.held is not None:
-            self.answer(session.held)
+    def _flush(self, client: BayeuxClient) -> None:
+        if client.ended or not client.queue.urgent:
+            return
+        path = self._paths[client]
+        if path.pushes:
+            self._push(path)
+        elif path.held is not None:
+            self.answer(path.held)
 
-    # -- the end of a session
+    def _push(self, path: Path) -> None:
+        push, queue = path.push, path.client.queue
+        if path.has_unconfirmed_reply:
+            # What is pushed now could overtake it. The next connect says that it has arrived.
+            return
+        while push is not None and push is path.push and queue.urgent and push.writable:
+            messages = [(queued.number, queued.json) for queued in self._take(path.client)]
+            try:
+                push.send(messages)
+            except Exception:
+                self._log.failure("a push connection could not be written to")
+                self.push_lost(push)
 
-    def forget(self, session: Session, *, wait: bool) -> None:
-        """A session has ended: answer what it holds, and let go of it.
+    def _rewind(self, client: BayeuxClient) -> None:
+        count = client.queue.rewind()
+        if count:
+            self.counts.redelivered += count
+            self.schedule_flush(client)
 
-        :param wait: its client is there: tell it, and close its line.
-        """
-        held, line = session.held, session.line
-        if held is not None:
-            if wait:
-                self.answer(held)
+    # -- push connections
+
+    def open_stream(self, client: BayeuxClient, push: PushConnection) -> None:
+        """An EventSource was opened for a client."""
+        path = self._paths[client]
+        if client.transport != EVENTSOURCE:
+            # No connect has named it yet.
+            path.saw(PathEvent.POLLED)
+        self._bind(path, push)
+
+    def _bind(self, path: Path, push: PushConnection) -> None:
+        """Give a client a push connection. The one it had is closed, and the one it gets is no
+        other client's any more: its peer has made a new handshake."""
+        if path.push is push:
+            return
+        self._end_push(path)
+        other = self._by_push.get(push)
+        if other is not None:
+            self._unbind(other)
+        path.push = push
+        path.saw(PathEvent.OPENED)
+        self._by_push[push] = path
+        if not path.has_unconfirmed_reply:
+            self._rewind(path.client)
+        self.schedule_flush(path.client)
+
+    def end_push(self, client: BayeuxClient) -> None:
+        """Close a client's push connection, if it has one; what may not have arrived goes again."""
+        self._end_push(self._paths[client])
+
+    def _end_push(self, path: Path) -> None:
+        push = path.push
+        if push is not None:
+            self._unbind(path)
+            self._ending[push] = path
+            push.end()
+
+    def _unbind(self, path: Path) -> None:
+        push, path.push = path.push, None
+        if push is None:
+            return
+        path.saw(PathEvent.CLOSED)
+        del self._by_push[push]
+        held = path.held
+        if held is not None and held.exchange.push is push:
             self._release(held)
-            self._connects.pop(held.exchange, None)
-        for connect in (session.answered, session.newest):
-            if connect is not None:
-                self._connects.pop(connect.exchange, None)
-        session.answered = session.held = session.newest = session.line = None
-        if line is not None:
-            self._lines.pop(line, None)
-            line.end()
-        waiting = self._lazy.pop(session, None)
-        if waiting is not None:
-            self._reaper.cancel(waiting)
-        self._stirred.pop(session, None)
+            held.saw(ConnectEvent.LOSE)
+        if not path.has_unconfirmed_reply:
+            if path.answered is not None and not path.client.acknowledged:
+                path.answered.saw(ConnectEvent.SETTLE)
+                self._by_exchange.pop(path.answered.exchange, None)
+                path.answered = None
+            self._rewind(path.client)
+        self._restart_expiry(path.client, self._options.interval)
+
+    def push_lost(self, push: PushConnection) -> None:
+        """See `BayeuxServer.push_lost`."""
+        self._ending.pop(push, None)
+        path = self._by_push.get(push)
+        if path is not None:
+            self.counts.lost += 1
+            self._unbind(path)
+
+    def client_of(self, push: PushConnection) -> BayeuxClient | None:
+        """Whose push connection it is, or was until we ended it."""
+        path = self._by_push.get(push) or self._ending.get(push)
+        return None if path is None else path.client
 
 
 def _connection_type(message: Message, exchange: Exchange) -> str:
@@ -516,25 +564,7 @@ def _connection_type(message: Message, exchange: Exchange) -> str:
     return EVENTSOURCE if said == EVENTSOURCE else exchange.peer.transport
 
 
-def _hears_line(session: Session, exchange: Exchange) -> bool:
-    """Whether the client that sent a connect knew of its line. Faye polls until it has heard that
-    its EventSource is open: polls may come after that has opened here, and want to be answered."""
-    return exchange.line is not None or session.transport == EVENTSOURCE
-
-
-def _has_unconfirmed_reply(session: Session) -> bool:
-    """Whether messages are on their way to her with a reply, while she has opened a line or is
-    about to: sent again by that, they would come twice."""
-    last = session.answered
-    return last is not None and last.carried and not session.acknowledged
-
-
-def _is_streamed(session: Session) -> bool:
-    """Whether her messages go by an EventSource. It may be yet to open, or open anew by itself."""
-    return session.transport == EVENTSOURCE and not session.acknowledged
-
-
-def _has_arrived(session: Session, last: MetaConnect, connect: MetaConnect) -> bool:
+def _has_arrived(last: MetaConnect, connect: MetaConnect) -> bool:
     """Whether a client has the reply to its last connect, now that it sends the next one.
 
     It sends that when it has the reply, or has given it up. What becomes of a connection tells
@@ -545,5 +575,6 @@ def _has_arrived(session: Session, last: MetaConnect, connect: MetaConnect) -> b
     arrival = last.exchange.delivery.arrival()
     if arrival is not Arrival.UNKNOWN:
         return arrival not in _NOT_ARRIVED
-    again = session.habits.counts and connect.message.get("id") == last.message.get("id")
-    return not again and not session.habits.failed
+    habits = connect.path.client.habits
+    again = habits.counts and connect.message.get("id") == last.message.get("id")
+    return not again and not habits.failed

@@ -5,7 +5,7 @@ What it is: what happens to each message of a request, and in what order the rep
 What it may know: the clients, the channels, the policy. Not transports beyond `Exchange`, and not
 the server that has all of these.
 
-Invariant: messages of a session are handled in the order in which they came, over all requests;
+Invariant: messages of a client are handled in the order in which they came, over all requests;
 only what a source has to make durable is waited for outside of that order. Nothing that a message
 contains can keep others from their replies.
 """
@@ -28,6 +28,7 @@ from cometd_chat.bayeux.channels import (
     parse_channel,
     parse_pattern,
 )
+from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.connects import Connects, MetaConnect
 from cometd_chat.bayeux.exchange import Exchange
 from cometd_chat.bayeux.extensions import CONNECT, HANDSHAKE, Chain
@@ -36,9 +37,8 @@ from cometd_chat.bayeux.messages import BadMessage, Message, extension_fields
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Policy
 from cometd_chat.bayeux.published import publish_key
-from cometd_chat.bayeux.registry import SessionRegistry
+from cometd_chat.bayeux.registry import ClientRegistry
 from cometd_chat.bayeux.served_channels import ServedChannels
-from cometd_chat.bayeux.session import Session
 from cometd_chat.bayeux.sources import ChannelSource
 from cometd_chat.errors import ChatError
 
@@ -62,15 +62,15 @@ class _Stopped(Exception):
 class Request:
     """One payload on its way through.
 
-    :param session: of its first message that has one which its peer may use; None when none has.
+    :param client: of its first message that has one which its peer may use; None when none has.
     :param size: how many messages it has.
     :param connect: the connect among them.
     :param begin: what is to begin once the replies are on their way.
-    :param leaves: whether the session ends after that.
+    :param leaves: whether the client ends after that.
     """
 
     exchange: Exchange
-    session: Session | None
+    client: BayeuxClient | None
     size: int
     connect: MetaConnect | None = None
     begin: list[_Begin] = attrs.field(factory=list)
@@ -89,7 +89,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        registry: SessionRegistry,
+        registry: ClientRegistry,
         channels: ServedChannels,
         connects: Connects,
         policy: Policy,
@@ -106,7 +106,7 @@ class Dispatcher:
         self._options = options
         self._relayed_ext = relayed_ext
         self._seconds = seconds
-        self._verbs: dict[str, Callable[[Message, Request, Session], Awaitable[Answer]]] = {
+        self._verbs: dict[str, Callable[[Message, Request, BayeuxClient], Awaitable[Answer]]] = {
             CONNECT: self._connect,
             "/meta/subscribe": self._subscribe,
             "/meta/unsubscribe": self._unsubscribe,
@@ -115,24 +115,24 @@ class Dispatcher:
 
     async def process(self, messages: Sequence[Message], request: Request) -> None:
         """Handle all messages of a request and send the replies."""
-        session = request.session
-        if session is None:
+        client = request.client
+        if client is None:
             answers = [await self._answer(each, request) for each in messages]
-        elif len(session.turn.waiting) >= self._options.max_waiting_requests:
+        elif len(client.turn.waiting) >= self._options.max_waiting_requests:
             fault = faults.too_many_requests()
-            answers = [self._refusal(each, session, fault) for each in messages]
+            answers = [self._refusal(each, client, fault) for each in messages]
         else:
-            await session.turn.acquire()
+            await client.turn.acquire()
             try:
                 answers = [await self._answer(each, request) for each in messages]
             finally:
-                session.turn.release()
-        if request.exchange.line is None:
+                client.turn.release()
+        if request.exchange.push is None:
             await self._reply_at_once(request, answers)
         else:
             await self._reply_as_ready(request, answers)
-        if request.leaves and session is not None:
-            self._registry.leave(session)
+        if request.leaves and client is not None:
+            self._registry.leave(client)
 
     async def _reply_at_once(self, request: Request, answers: Sequence[Answer]) -> None:
         """One reply for all."""
@@ -170,7 +170,7 @@ class Dispatcher:
         try:
             return await self._handle(message, request)
         except Exception as error:
-            return self._refusal(message, request.session, error)
+            return self._refusal(message, request.client, error)
 
     async def _handle(self, message: Message, request: Request) -> Answer:
         if isinstance(message, BadMessage):
@@ -180,37 +180,39 @@ class Dispatcher:
         channel = message.get("channel")
         if channel is None:
             raise faults.channel_missing()
-        session = None if channel == HANDSHAKE else self._her(message, request)
-        passed = self._chain.incoming(message, session)
+        client = None if channel == HANDSHAKE else self._known(message, request)
+        passed = self._chain.incoming(message, client)
         if passed is None:
             raise faults.message_deleted()
         if "error" in passed:
             raise _Stopped(str(passed["error"]))
-        if session is None:
+        if client is None:
             return await self._handshake(passed, request)
-        if session.ended and channel != CONNECT:
+        if client.ended and channel != CONNECT:
             raise faults.session_unknown()
         verb = self._verbs.get(channel) if isinstance(channel, str) else None
         if verb is None:
-            return await self._publish(passed, request, session)
-        return await verb(passed, request, session)
+            return await self._publish(passed, request, client)
+        return await verb(passed, request, client)
 
-    def _her(self, message: Message, request: Request) -> Session:
-        """The session of a request, which is that of each of its messages."""
-        session = request.session
-        if session is None or session.ended or request.leaves:
+    def _known(self, message: Message, request: Request) -> BayeuxClient:
+        """The client of a request, which is that of each of its messages."""
+        client = request.client
+        if client is None or client.ended or request.leaves:
             raise faults.session_unknown()
-        if message.get("clientId") != session.id:
+        if message.get("clientId") != client.id:
             raise faults.session_unknown()
-        return session
+        return client
 
-    def _success(self, message: Message, session: Session, **fields: Any) -> bytes | None:
+    def _success(self, message: Message, client: BayeuxClient, **fields: Any) -> bytes | None:
         reply: Message = {"channel": message["channel"], "successful": True, **fields}
         if "id" in message:
             reply["id"] = message["id"]
-        return self._chain.reply(reply, session, message)
+        return self._chain.reply(reply, client, message)
 
-    def _refusal(self, message: Message, session: Session | None, error: Exception) -> bytes | None:
+    def _refusal(
+        self, message: Message, client: BayeuxClient | None, error: Exception
+    ) -> bytes | None:
         """The reply to a message that was refused, or that broke something."""
         if isinstance(error, _Stopped):
             text, fault = str(error), None
@@ -224,7 +226,7 @@ class Dispatcher:
         if fault is not None and fault.reconnect is not None:
             interval = round(fault.interval * 1000)
             reply["advice"] = {"reconnect": fault.reconnect, "interval": interval}
-        return self._chain.reply(reply, session, message)
+        return self._chain.reply(reply, client, message)
 
     def _fault(self, message: Message, error: Exception) -> Fault:
         handshake = message.get("channel") == HANDSHAKE
@@ -246,9 +248,9 @@ class Dispatcher:
         _check_connection_types(message.get("supportedConnectionTypes", list(types)), types)
         peer = request.exchange.peer
         identity = await self.policy.identify(message, peer)
-        session = self._registry.new(identity, peer)
+        client = self._registry.new(identity, peer)
         fields: dict[str, Any] = {
-            "clientId": session.id,
+            "clientId": client.id,
             "version": VERSION,
             "minimumVersion": VERSION,
             "supportedConnectionTypes": list(types),
@@ -256,39 +258,39 @@ class Dispatcher:
         }
         if identity.reply_ext:
             fields["ext"] = dict(identity.reply_ext)
-        return self._success(message, session, **fields)
+        return self._success(message, client, **fields)
 
-    async def _connect(self, message: Message, request: Request, session: Session) -> Answer:
+    async def _connect(self, message: Message, request: Request, client: BayeuxClient) -> Answer:
         """(Bayeux 1.0, section 4.2) Its reply comes from `Connects`."""
-        if session.ended:
-            return self._success(message, session, advice={"reconnect": "none", "interval": 0})
+        if client.ended:
+            return self._success(message, client, advice={"reconnect": "none", "interval": 0})
         said = message.get("connectionType")
         if said is not None and said not in self._options.connection_types:
             raise faults.connection_types_unsupported([str(said)])
         earlier = request.connect
         request.connect = self._connects.admit(
-            session, message, request.exchange, alone=request.size == 1
+            client, message, request.exchange, alone=request.size == 1
         )
         if earlier is None:
             return None
-        return self._refusal(earlier.message, session, faults.connect_replaced())
+        return self._refusal(earlier.message, client, faults.connect_replaced())
 
-    async def _subscribe(self, message: Message, request: Request, session: Session) -> Answer:
+    async def _subscribe(self, message: Message, request: Request, client: BayeuxClient) -> Answer:
         """(Bayeux 1.0, section 4.4) All patterns or none."""
         patterns = _subscription(message)
-        new = [each for each in patterns if each not in session.subscriptions]
-        if len(session.subscriptions) + len(new) > self._options.max_subscriptions:
+        new = [each for each in patterns if each not in client.subscriptions]
+        if len(client.subscriptions) + len(new) > self._options.max_subscriptions:
             most = self._options.max_subscriptions
             raise faults.subscribe_denied(f"A session has at most {most} subscriptions")
         for pattern in new:
-            await self._check_subscribe(session, pattern)
+            await self._check_subscribe(client, pattern)
         wanted = [each for each in new if not is_service(each)]
-        request.begin += await self._open(session, wanted, message)
+        request.begin += await self._open(client, wanted, message)
         for pattern in wanted:
-            self._channels.subscribe(session, pattern)
-        return self._success(message, session, subscription=message["subscription"])
+            self._channels.subscribe(client, pattern)
+        return self._success(message, client, subscription=message["subscription"])
 
-    async def _check_subscribe(self, session: Session, pattern: str) -> None:
+    async def _check_subscribe(self, client: BayeuxClient, pattern: str) -> None:
         if is_meta(pattern):
             raise Fault(403, "subscribe_denied", [pattern, "denied_by_security_policy"])
         channels = self._channels
@@ -296,11 +298,11 @@ class Dispatcher:
         if not free and not is_service(pattern) and not channels.sources_of(pattern):
             raise faults.subscribe_denied(f"There are no channels {pattern} here")
         if free and channels.is_new(pattern):
-            await self.policy.may_create(session, pattern)
-        await self.policy.may_subscribe(session, pattern)
+            await self.policy.may_create(client, pattern)
+        await self.policy.may_subscribe(client, pattern)
 
     async def _open(
-        self, session: Session, patterns: Sequence[str], message: Message
+        self, client: BayeuxClient, patterns: Sequence[str], message: Message
     ) -> list[_Begin]:
         """Open the sources of patterns, all of them or none."""
         opened: list[tuple[ChannelSource, str, _Begin]] = []
@@ -308,29 +310,31 @@ class Dispatcher:
         try:
             for pattern in patterns:
                 for source in self._channels.sources_of(pattern):
-                    opened.append((source, pattern, await source.open(session, pattern, ext)))
-            if session.ended:
+                    opened.append((source, pattern, await source.open(client, pattern, ext)))
+            if client.ended:
                 raise faults.session_unknown()
         except Exception:
             for source, pattern, _ in opened:
-                source.close(session, pattern)
+                source.close(client, pattern)
             raise
-        return [_while_subscribed(session, pattern, begin) for _, pattern, begin in opened]
+        return [_while_subscribed(client, pattern, begin) for _, pattern, begin in opened]
 
-    async def _unsubscribe(self, message: Message, request: Request, session: Session) -> Answer:
+    async def _unsubscribe(
+        self, message: Message, request: Request, client: BayeuxClient
+    ) -> Answer:
         """(Bayeux 1.0, section 4.5) What was not subscribed is no mistake."""
         for pattern in _subscription(message):
-            self._channels.unsubscribe(session, pattern)
-        return self._success(message, session, subscription=message["subscription"])
+            self._channels.unsubscribe(client, pattern)
+        return self._success(message, client, subscription=message["subscription"])
 
-    async def _disconnect(self, message: Message, request: Request, session: Session) -> Answer:
-        """(Bayeux 1.0, section 4.3) The session ends after the reply."""
+    async def _disconnect(self, message: Message, request: Request, client: BayeuxClient) -> Answer:
+        """(Bayeux 1.0, section 4.3) The client ends after the reply."""
         request.leaves = True
-        return self._success(message, session)
+        return self._success(message, client)
 
     # -- publishing
 
-    async def _publish(self, message: Message, request: Request, session: Session) -> Answer:
+    async def _publish(self, message: Message, request: Request, client: BayeuxClient) -> Answer:
         """(Bayeux 1.0, section 5.1)"""
         try:
             channel = parse_channel(message["channel"])
@@ -342,56 +346,60 @@ class Dispatcher:
             raise faults.parameter_missing("data")
         message = {**message, "channel": channel}
         sources = [] if is_service(channel) else self._channels.sources_of(channel)
-        await self._check_publish(session, message, sources)
-        done = session.published.once(
-            publish_key(session.id, message),
-            partial(self._carry_out, session, message, sources),
+        await self._check_publish(client, message, sources)
+        done = client.published.once(
+            publish_key(client.id, message),
+            partial(self._carry_out, client, message, sources),
             self._seconds(),
             request.exchange,
-            counts=session.habits.counts,
+            counts=client.habits.counts,
         )
-        return _ready(Deferred.fromCoroutine(self._published(done, message, session)))
+        return _ready(Deferred.fromCoroutine(self._published(done, message, client)))
 
     async def _published(
-        self, done: Deferred[None], message: Message, session: Session
+        self, done: Deferred[None], message: Message, client: BayeuxClient
     ) -> bytes | None:
         try:
             await done
         except Exception as error:
-            return self._refusal(message, session, error)
-        return self._success(message, session)
+            return self._refusal(message, client, error)
+        return self._success(message, client)
 
     async def _check_publish(
-        self, session: Session, message: Message, sources: Sequence[ChannelSource]
+        self, client: BayeuxClient, message: Message, sources: Sequence[ChannelSource]
     ) -> None:
         channel = message["channel"]
         if not sources and not is_service(channel):
             if not self._channels.is_free(channel):
                 raise faults.publish_denied(f"There is no channel {channel} here")
             if self._channels.is_new(channel):
-                await self.policy.may_create(session, channel)
-        await self.policy.may_publish(session, message)
+                await self.policy.may_create(client, channel)
+        await self.policy.may_publish(client, message)
 
     async def _carry_out(
-        self, session: Session, message: Message, sources: Sequence[ChannelSource], key: str | None
+        self,
+        client: BayeuxClient,
+        message: Message,
+        sources: Sequence[ChannelSource],
+        key: str | None,
     ) -> None:
         channel = message["channel"]
         if is_service(channel):
-            await self._serve(session, message)
+            await self._serve(client, message)
         elif sources:
-            await sources[0].publish(session, message, key)
+            await sources[0].publish(client, message, key)
         else:
             said = extension_fields(message)
             ext = {field: said[field] for field in said if field in self._relayed_ext}
             broadcast = self._channels.broadcast
-            if not broadcast.publish(channel, message["data"], session, False, ext):
+            if not broadcast.publish(channel, message["data"], client, False, ext):
                 raise faults.message_deleted()
 
-    async def _serve(self, session: Session, message: Message) -> None:
+    async def _serve(self, client: BayeuxClient, message: Message) -> None:
         service = self._channels.service(message["channel"])
         if service is None:
             raise faults.no_service(message["channel"])
-        answering = service(session, message)
+        answering = service(client, message)
         if answering is not None:
             await answering
 
@@ -436,11 +444,11 @@ def _subscription(message: Message) -> list[str]:
     return list(dict.fromkeys(patterns))
 
 
-def _while_subscribed(session: Session, pattern: str, begin: _Begin) -> _Begin:
-    """Begin, unless she has gone or changed her mind meanwhile."""
+def _while_subscribed(client: BayeuxClient, pattern: str, begin: _Begin) -> _Begin:
+    """Begin, unless it has gone or unsubscribed meanwhile."""
 
     def checked() -> None:
-        if not session.ended and pattern in session.subscriptions:
+        if not client.ended and pattern in client.subscriptions:
             begin()
 
     return checked

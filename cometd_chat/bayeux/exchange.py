@@ -1,13 +1,13 @@
 """What the core needs of a transport: three small things, all without I/O here.
 
 What it is: the seam between the protocol and whatever moves bytes. An `Exchange` is one payload
-of messages and the way back for its replies; a `Line` is a connection on which messages can be
+of messages and the way back for its replies; a `PushConnection` is one on which messages can be
 pushed at any time (a WebSocket, an EventSource stream).
 
 What it may know: messages that are encoded already. Not HTTP, not JSON.
 
-Invariant: the core calls `Exchange.reply` once where there is no line; where there is one, replies
-may come one after the other. Transports tell the core of every loss, and may do so twice.
+Invariant: the core calls `Exchange.reply` once where nothing is pushed; on a push connection
+replies may come one after the other. Transports tell the core of every loss, and may do so twice.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class Delivery(Protocol):
         """What is known by now. It may be read, closed or lost at most once, and for ever."""
 
 
-class Line(Protocol):
+class PushConnection(Protocol):
     """A connection that messages are pushed on. Told apart by identity; must be hashable.
 
-    What was pushed counts against the session's bounds until it is confirmed, so a transport calls
-    `BayeuxServer.line_confirmed` as its peer takes it; else a busy room stalls at the bound until
-    the next connect. Pushing to a line that was lost has no effect.
+    What was pushed counts against the client's bounds until it is confirmed, so a transport calls
+    `BayeuxServer.push_confirmed` as its peer takes it; else a busy room stalls at the bound until
+    the next connect. Sending to one that was lost has no effect.
     """
 
     @property
@@ -84,17 +84,17 @@ class Line(Protocol):
 
     @property
     def writable(self) -> bool:
-        """Whether it takes more now. When it does again, call `BayeuxServer.line_writable`."""
+        """Whether it takes more now. When it does again, call `BayeuxServer.push_writable`."""
 
-    def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
+    def send(self, messages: Sequence[tuple[int, bytes]]) -> None:
         """Send event messages, each with its number, as one array, one frame or one event each.
 
-        The number is for `BayeuxServer.line_confirmed`, and for ``id:`` in an EventSource.
+        The number is for `BayeuxServer.push_confirmed`, and for ``id:`` in an EventSource.
         """
 
     def end(self) -> None:
         """Close it, after what was written: nothing more will come (WebSocket: 1000). Its peer's
-        answer may yet confirm; `BayeuxServer.line_lost` is told once that can't be."""
+        answer may yet confirm; `BayeuxServer.push_lost` is told once that can't be."""
 
 
 class Exchange(Protocol):
@@ -108,8 +108,8 @@ class Exchange(Protocol):
         """Who brought it."""
 
     @property
-    def line(self) -> Line | None:
-        """The line that it came by and its replies go by; None for a request of its own."""
+    def push(self) -> PushConnection | None:
+        """What it came by and its replies go by; None for a request of its own."""
 
     @property
     def delivery(self) -> Delivery:

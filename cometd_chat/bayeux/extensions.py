@@ -2,12 +2,12 @@
 
 What it is: the way of a message through them, and those that stock clients know: ack, timesync,
 replay, timestamp, activity. (Reload is the client's alone; it needs what the server does for
-everybody.) The protocol of one, `Extension`, is beside `Session`.
+everybody.) The protocol of one, `Extension`, is beside `BayeuxClient`.
 
-What it may know: messages and sessions.
+What it may know: messages and clients.
 
 Invariant: incoming runs in the order in which extensions were added, outgoing in reverse. An event
-message passes the server's extensions once, however many it is for; those of a session see hers.
+message passes the server's extensions once, however many it is for; those of a client see its own.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 import attrs
 from twisted.logger import Logger
 
+from cometd_chat.bayeux.client import BayeuxClient, Extension
 from cometd_chat.bayeux.messages import Message, encode, extension_fields
-from cometd_chat.bayeux.session import Extension, Session
 
 HANDSHAKE = "/meta/handshake"
 CONNECT = "/meta/connect"
@@ -30,12 +30,12 @@ SUBSCRIBE = "/meta/subscribe"
 class BaseExtension:
     """An extension that lets everything pass; others take from it what they do not need."""
 
-    def incoming(self, message: Message, session: Session | None) -> Message | None:
+    def incoming(self, message: Message, client: BayeuxClient | None) -> Message | None:
         """Lets it pass."""
         return message
 
     def outgoing(
-        self, message: Message, session: Session | None, request: Message | None
+        self, message: Message, client: BayeuxClient | None, request: Message | None
     ) -> Message | None:
         """Lets it pass."""
         return message
@@ -52,7 +52,7 @@ class Chain:
     def __init__(self, extensions: list[Extension]) -> None:
         self._extensions = extensions
 
-    def incoming(self, message: Message, client: Session | None) -> Message | None:
+    def incoming(self, message: Message, client: BayeuxClient | None) -> Message | None:
         """What the server's extensions, and then the client's, make of a message. Whatever one
         raises passes on to the caller: that refuses."""
         passed: Message | None = message
@@ -65,13 +65,13 @@ class Chain:
         """What the server's extensions make of an event message, once for all whom it is for."""
         return self._outgoing(self._extensions, message, None, None)
 
-    def refine(self, client: Session, fields: Mapping[str, object]) -> bytes | None:
+    def refine(self, client: BayeuxClient, fields: Mapping[str, object]) -> bytes | None:
         """The JSON of an event message as a client's own extensions want it; None when they drop
         it."""
         passed = self._outgoing(client.extensions, dict(fields), client, None)
         return None if passed is None else encode(passed)
 
-    def reply(self, reply: Message, client: Session | None, request: Message) -> bytes | None:
+    def reply(self, reply: Message, client: BayeuxClient | None, request: Message) -> bytes | None:
         """A reply as it leaves all extensions; None when they drop it."""
         passed: Message | None = reply
         if client is not None:
@@ -90,7 +90,7 @@ class Chain:
         self,
         extensions: Sequence[Extension],
         message: Message,
-        client: Session | None,
+        client: BayeuxClient | None,
         request: Message | None,
     ) -> Message | None:
         """What comes out of some extensions, the last first. One that raises is logged, and the
@@ -118,25 +118,25 @@ class AckExtension(BaseExtension):
     number of the last reply that the client has. (CometD reference, acknowledge extension)
     """
 
-    def incoming(self, message: Message, session: Session | None) -> Message | None:
+    def incoming(self, message: Message, client: BayeuxClient | None) -> Message | None:
         """A connect confirms. A number that was never sent confirms nothing."""
-        if session is not None and session.acknowledged and message["channel"] == CONNECT:
+        if client is not None and client.acknowledged and message["channel"] == CONNECT:
             number = extension_fields(message).get("ack")
             if isinstance(number, int) and not isinstance(number, bool):
-                session.confirm_batch(number)
+                client.confirm_batch(number)
         return message
 
     def outgoing(
-        self, message: Message, session: Session | None, request: Message | None
+        self, message: Message, client: BayeuxClient | None, request: Message | None
     ) -> Message | None:
         """Agree in the handshake, and number the replies to connects."""
-        if session is None or request is None or message.get("successful") is not True:
+        if client is None or request is None or message.get("successful") is not True:
             return message
         if message["channel"] == HANDSHAKE and extension_fields(request).get("ack"):
-            session.acknowledged = True
+            client.acknowledged = True
             return _set_ext(message, "ack", True)
-        if message["channel"] == CONNECT and session.acknowledged:
-            return _set_ext(message, "ack", session.close_batch())
+        if message["channel"] == CONNECT and client.acknowledged:
+            return _set_ext(message, "ack", client.close_batch())
         return message
 
 
@@ -153,20 +153,20 @@ class ReplayExtension(BaseExtension):
     that they come to. Where to begin is up to the source of a channel, see `replay_after`.
     """
 
-    def incoming(self, message: Message, session: Session | None) -> Message | None:
+    def incoming(self, message: Message, client: BayeuxClient | None) -> Message | None:
         """A subscribe that says where to begin asks for it."""
-        if session is not None and message["channel"] == SUBSCRIBE:
-            session.replays = session.replays or "replay" in extension_fields(message)
+        if client is not None and message["channel"] == SUBSCRIBE:
+            client.replays = client.replays or "replay" in extension_fields(message)
         return message
 
     def outgoing(
-        self, message: Message, session: Session | None, request: Message | None
+        self, message: Message, client: BayeuxClient | None, request: Message | None
     ) -> Message | None:
         """Agree in the handshake."""
-        if session is None or request is None or message.get("successful") is not True:
+        if client is None or request is None or message.get("successful") is not True:
             return message
         if message["channel"] == HANDSHAKE and extension_fields(request).get("replay"):
-            session.replays = True
+            client.replays = True
             return _set_ext(message, "replay", True)
         return message
 
@@ -204,7 +204,7 @@ class TimesyncExtension(BaseExtension):
         self._wall_clock = wall_clock
         self._accuracy = accuracy
 
-    def incoming(self, message: Message, session: Session | None) -> Message | None:
+    def incoming(self, message: Message, client: BayeuxClient | None) -> Message | None:
         """Note when the question came."""
         asked = extension_fields(message).get("timesync")
         if isinstance(asked, dict):
@@ -215,7 +215,7 @@ class TimesyncExtension(BaseExtension):
         return message
 
     def outgoing(
-        self, message: Message, session: Session | None, request: Message | None
+        self, message: Message, client: BayeuxClient | None, request: Message | None
     ) -> Message | None:
         """Answer it."""
         asked = extension_fields(request).get("timesync") if request is not None else None
@@ -259,7 +259,7 @@ class TimestampExtension(BaseExtension):
         self._last = (0, "")
 
     def outgoing(
-        self, message: Message, session: Session | None, request: Message | None
+        self, message: Message, client: BayeuxClient | None, request: Message | None
     ) -> Message | None:
         """Add the field ``timestamp``."""
         now = int(self._wall_clock())
@@ -269,7 +269,7 @@ class TimestampExtension(BaseExtension):
 
 
 class ActivityExtension(BaseExtension):
-    """Ends sessions whose user does nothing, though her client goes on connecting.
+    """Ends clients whose user does nothing, though they go on connecting.
 
     :param seconds: reaper's seconds.
     :param max_inactivity: in seconds; looked at when a connect comes.
@@ -283,17 +283,17 @@ class ActivityExtension(BaseExtension):
         self._max_inactivity = max_inactivity
         self._both_ways = both_ways
 
-    def incoming(self, message: Message, session: Session | None) -> Message | None:
+    def incoming(self, message: Message, client: BayeuxClient | None) -> Message | None:
         """Note who does something, and end who does not."""
-        if session is None:
+        if client is None:
             return message
         now = self._seconds()
         if message["channel"] != CONNECT:
-            session.active_at = now
+            client.active_at = now
         else:
-            last = session.active_at
+            last = client.active_at
             if self._both_ways:
-                last = max(last, session.delivered_at)
+                last = max(last, client.delivered_at)
             if now - last > self._max_inactivity:
-                session.disconnect()
+                client.disconnect()
         return message

@@ -3,7 +3,7 @@
 What it is: `Fault`, the exception that ends the handling of one message, and a constructor for
 each row. The wording is CometD's wherever a client could look at it.
 
-What it may know: the daemon's own errors, which it translates. Not sessions, not transports.
+What it may know: the daemon's own errors, which it translates. Not clients, not transports.
 
 Invariant: the text of an error is ``code:arguments:text``, whatever is in the arguments.
 """
@@ -61,7 +61,7 @@ def _argument(text: str) -> str:
 
 
 def session_unknown() -> Fault:
-    """Nobody has that clientId, or not the one who asks: she has to handshake."""
+    """Nobody has that clientId, or not the one who asks: they have to handshake."""
     return Fault(402, "session_unknown", reconnect="handshake")
 
 

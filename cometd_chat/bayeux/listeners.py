@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import attrs
 from twisted.logger import Logger
 
-from cometd_chat.bayeux.session import Session
+from cometd_chat.bayeux.client import BayeuxClient
 
 _log = Logger()
 
@@ -23,21 +23,21 @@ _log = Logger()
 class Listeners:
     """Who wants to hear what happens. One that raises is logged, and the others hear.
 
-    :param session_removed: with whether its time had run out.
+    :param client_removed: with whether its time had run out.
     :param subscribed: with the pattern.
-    :param unsubscribed: with the pattern; at the end of a session too.
+    :param unsubscribed: with the pattern; at the end of a client too.
     :param channel_added: somebody is the first to subscribe to a pattern.
     :param channel_removed: nobody subscribes to a pattern any more.
-    :param dropped: a session's queue was full; with how many messages it has lost so far.
+    :param dropped: a client's queue was full; with how many messages it has lost so far.
     """
 
-    session_added: list[Callable[[Session], object]] = attrs.field(factory=list)
-    session_removed: list[Callable[[Session, bool], object]] = attrs.field(factory=list)
-    subscribed: list[Callable[[Session, str], object]] = attrs.field(factory=list)
-    unsubscribed: list[Callable[[Session, str], object]] = attrs.field(factory=list)
+    client_added: list[Callable[[BayeuxClient], object]] = attrs.field(factory=list)
+    client_removed: list[Callable[[BayeuxClient, bool], object]] = attrs.field(factory=list)
+    subscribed: list[Callable[[BayeuxClient, str], object]] = attrs.field(factory=list)
+    unsubscribed: list[Callable[[BayeuxClient, str], object]] = attrs.field(factory=list)
     channel_added: list[Callable[[str], object]] = attrs.field(factory=list)
     channel_removed: list[Callable[[str], object]] = attrs.field(factory=list)
-    dropped: list[Callable[[Session, int], object]] = attrs.field(factory=list)
+    dropped: list[Callable[[BayeuxClient, int], object]] = attrs.field(factory=list)
 
 
 def tell(listeners: Sequence[Callable[..., object]], *arguments: object) -> None:

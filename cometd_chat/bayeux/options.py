@@ -27,23 +27,23 @@ class BayeuxOptions:
 
     :param timeout: how long a connect is held; a client may ask for less.
     :param interval: between a connect's reply and the next connect.
-    :param max_interval: a session without a connect lives on for so much longer than that. Browsers
+    :param max_interval: a client without a connect lives on for so much longer than that. Browsers
         wake the timers of a hidden page once a minute only.
     :param max_client_interval: the most that a client's own ``advice.interval`` adds to its life.
     :param max_sessions_per_browser: connects that the long polls of one browser may hold at a time:
-        it opens six connections to a host, and each session uses up to two.
+        it opens six connections to a host, and each client uses up to two.
     :param multi_session_interval: what tabs beyond that are advised to wait; 0 sends them away.
     :param max_lazy_timeout: how long a lazy message waits for another to go with.
     :param max_sessions: in this process.
-    :param max_queue_messages: waiting for one session and unconfirmed, together.
+    :param max_queue_messages: waiting for one client and unconfirmed, together.
     :param max_queue_bytes: the same in bytes.
     :param max_reply_messages: event messages in one reply or push; the rest goes with the next.
     :param max_reply_bytes: the same in bytes.
-    :param max_subscriptions: patterns of one session.
-    :param max_waiting_requests: of one session, behind one that is being handled.
+    :param max_subscriptions: patterns of one client.
+    :param max_waiting_requests: of one client, behind one that is being handled.
     :param resend_window: a publish that comes again within so many seconds, since the reply to it
         was lost, is not published again.
-    :param max_resends: so many publishes of a session are remembered for that.
+    :param max_resends: so many publishes of a client are remembered for that.
     :param broadcast_to_publisher: whether who publishes hears it too.
     :param relayed_ext: fields of a message's ``ext`` that go to all who hear it, on free channels;
         others stay here, where applications put secrets. CometD's binary extension needs its own.

@@ -2,7 +2,7 @@
 
 What it is: the `Policy` protocol with CometD's four questions.
 
-What it may know: messages, sessions, peers. Not how somebody proves who she is.
+What it may know: messages, clients, peers. Not how somebody proves who they are.
 
 Invariant: a policy that raises refuses; one that fails for a reason of its own refuses too.
 """
@@ -11,35 +11,35 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.identity import Identity, authentication
 from cometd_chat.bayeux.messages import Message
-from cometd_chat.bayeux.session import Session
 
 
 class Policy(Protocol):
     """Four questions. Each refuses by raising a `ChatError` or a `Fault`, with its reason."""
 
     async def identify(self, message: Message, peer: Peer) -> Identity:
-        """Who wants to handshake, if she may; see `authentication`.
+        """Who wants to handshake, if they may; see `authentication`.
 
         A `ChatError` that time can heal (429, 5xx) has the client try again, any other ends it.
         """
 
-    async def may_create(self, session: Session, channel: str) -> None:
+    async def may_create(self, client: BayeuxClient, channel: str) -> None:
         """Whether a free channel or pattern that nobody subscribes to may come to be."""
 
-    async def may_subscribe(self, session: Session, pattern: str) -> None:
-        """Whether she may subscribe to a channel or pattern."""
+    async def may_subscribe(self, client: BayeuxClient, pattern: str) -> None:
+        """Whether a client may subscribe to a channel or pattern."""
 
-    async def may_publish(self, session: Session, message: Message) -> None:
-        """Whether she may publish this; ``message["channel"]`` says where."""
+    async def may_publish(self, client: BayeuxClient, message: Message) -> None:
+        """Whether a client may publish this; ``message["channel"]`` says where."""
 
 
 class OpenPolicy:
-    """Everybody may do everything that the server's channels allow, under a name of her choice.
+    """Everybody may do everything that the server's channels allow, under a name of their choice.
 
-    A base to start from: what an embedder does not care about she takes from here.
+    A base to start from: an embedder takes from here what they do not care about.
     """
 
     async def identify(self, message: Message, peer: Peer) -> Identity:
@@ -47,11 +47,11 @@ class OpenPolicy:
         name = authentication(message).name or "guest"
         return Identity(id=name, name=name)
 
-    async def may_create(self, session: Session, channel: str) -> None:
+    async def may_create(self, client: BayeuxClient, channel: str) -> None:
         """Yes."""
 
-    async def may_subscribe(self, session: Session, pattern: str) -> None:
+    async def may_subscribe(self, client: BayeuxClient, pattern: str) -> None:
         """Yes."""
 
-    async def may_publish(self, session: Session, message: Message) -> None:
+    async def may_publish(self, client: BayeuxClient, message: Message) -> None:
         """Yes."""

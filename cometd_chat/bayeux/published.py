@@ -1,9 +1,9 @@
-"""What a session published lately, so that what it sends again is not published again.
+"""What a client published lately, so that what it sends again is not published again.
 
 What it is: a bounded memory of publishes and of their outcome. Faye sends a message again, with
 its id, when the reply did not come in time or its connection was lost.
 
-What it may know: keys, outcomes, and what became of replies. Not messages, not sessions.
+What it may know: keys, outcomes, and what became of replies. Not messages, not clients.
 
 Invariant: what is sent again because its reply was lost has one effect and one outcome; a failure
 can be tried again. What has been answered, and the answer has arrived, is never taken for the same
@@ -21,7 +21,7 @@ import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from cometd_chat.bayeux.exchange import Arrival, Delivery, Exchange, Line
+from cometd_chat.bayeux.exchange import Arrival, Delivery, Exchange, PushConnection
 from cometd_chat.bayeux.messages import Message, encode
 
 #: Nobody sends again what was sent less than so many seconds ago, unless the connection is lost:
@@ -33,7 +33,7 @@ Publish = Callable[[str | None], Coroutine[Deferred[Any], Any, None]]
 
 
 def publish_key(client_id: str, message: Message) -> str | None:
-    """What is the same for a publish and for the same sent again: session, id, channel and data.
+    """What is the same for a publish and for the same sent again: client, id, channel and data.
 
     :returns: None when the message has no id.
     """
@@ -50,14 +50,14 @@ class _Publishing:
     :param own_key: the same each time that it is sent.
     :param at: when it came, for the first time.
     :param delivery: tells of its reply.
-    :param line: that it came by.
+    :param push: that it came by.
     :param forwarded: whether a proxy has brought it.
     """
 
     own_key: str
     at: float
     delivery: Delivery
-    line: Line | None
+    push: PushConnection | None
     forwarded: bool
     done: bool = False
     failure: Failure | None = None
@@ -81,7 +81,7 @@ class _Publishing:
 
 
 class PublishDeduplicator:
-    """The memory of one session.
+    """The memory of one client.
 
     :param limit: so many publishes at most.
     :param window: seconds after which one is forgotten.
@@ -112,7 +112,7 @@ class PublishDeduplicator:
         if publishing is None or not _is_sent_again(publishing, now, exchange, counts):
             publishing = self._begin(key, now, exchange)
         else:
-            publishing.delivery, publishing.line = exchange.delivery, exchange.line
+            publishing.delivery, publishing.push = exchange.delivery, exchange.push
             if publishing.failure is None:
                 return publishing.outcome()
             publishing.done, publishing.failure = False, None
@@ -123,8 +123,8 @@ class PublishDeduplicator:
     def _begin(self, key: str, now: float, exchange: Exchange) -> _Publishing:
         self._count += 1
         own_key = sha256(encode([key, self._count])).hexdigest()[:32]
-        line, forwarded = exchange.line, exchange.peer.forwarded
-        publishing = _Publishing(own_key, now, exchange.delivery, line, forwarded)
+        push, forwarded = exchange.push, exchange.peer.forwarded
+        publishing = _Publishing(own_key, now, exchange.delivery, push, forwarded)
         self._by_key.pop(key, None)
         self._by_key[key] = publishing
         return publishing
@@ -154,7 +154,7 @@ def _is_sent_again(publishing: _Publishing, now: float, exchange: Exchange, coun
         return True
     if arrival in (Arrival.CLOSED, Arrival.READ):
         return False
-    if publishing.line is not None and exchange.line is not publishing.line:
+    if publishing.push is not None and exchange.push is not publishing.push:
         # Its client has left the socket by which the reply would have come.
         return True
     waited = now - publishing.at >= PATIENCE

@@ -1,6 +1,6 @@
-"""What waits for one session, and what was sent and is not confirmed yet.
+"""What waits for one client, and what was sent and is not confirmed yet.
 
-What it is: the only place from which messages reach a session, whatever the transport: a view on
+What it is: the only place from which messages reach a client, whatever the transport: a view on
 it takes from the front, and what has not arrived is put back there.
 
 What it may know: encoded event messages and where they came from. Not transports, not time.
@@ -76,10 +76,10 @@ class EventMessage:
 
 @attrs.define(eq=False)
 class Queued:
-    """An event message in one session's queue.
+    """An event message in one client's queue.
 
-    :param number: its place in the session's order; grows, and stays when it is sent again.
-    :param json: what is sent: the event's own, or what the session's extensions made of it.
+    :param number: its place in the client's order; grows, and stays when it is sent again.
+    :param json: what is sent: the event's own, or what the client's extensions made of it.
     :param lazy: it may wait for others to go with.
     :param source: the key of who can give it again, which is asked for nothing here; None when
         nobody can.
@@ -102,8 +102,8 @@ class Queued:
 Confirmed = dict[tuple[Hashable, str], int]
 
 
-class SessionQueue:
-    """The one queue of one session.
+class ClientQueue:
+    """The one queue of one client.
 
     :param max_messages: waiting and unconfirmed together.
     :param max_bytes: the same, in about as many bytes of memory.
@@ -225,7 +225,7 @@ class SessionQueue:
         self._forget(everything)
 
     def retire(self) -> None:
-        """Its session has ended: from now it counts for nothing, though it may yet be confirmed."""
+        """Its client has ended: from now it counts for nothing, though it may yet be confirmed."""
         self._forget([*self._sent, *self._waiting])
         self._counts = False
 

@@ -16,8 +16,9 @@ from functools import partial
 from twisted.logger import Logger
 
 from cometd_chat.bayeux.binding import Binding
+from cometd_chat.bayeux.client import CLIENT_SIZE, BayeuxClient
 from cometd_chat.bayeux.connects import Connects
-from cometd_chat.bayeux.exchange import Exchange, Line, Peer
+from cometd_chat.bayeux.exchange import Exchange, Peer, PushConnection
 from cometd_chat.bayeux.extensions import Chain
 from cometd_chat.bayeux.identity import Identity
 from cometd_chat.bayeux.listeners import Listeners, tell
@@ -25,19 +26,18 @@ from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.queue import EventMessage
 from cometd_chat.bayeux.served_channels import ServedChannels
-from cometd_chat.bayeux.session import SESSION, Session
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ShuttingDown
 from cometd_chat.transports.budget import MemoryBudget
 
-#: Seconds after which a client whose session had to go shakes hands anew.
+#: Seconds after which the peer of a client that had to go shakes hands anew.
 RENEW_AFTER = 5.0
 
 #: Random bytes in a clientId, which is shown in twice as many hexadecimal digits.
 ID_BYTES = 20
 
 
-class SessionRegistry:
+class ClientRegistry:
     """All clients; the host of each of them.
 
     :param call_soon: calls something after the reactor's current turn.
@@ -59,7 +59,7 @@ class SessionRegistry:
         channels: ServedChannels,
         connects: Connects,
     ) -> None:
-        self.by_id: dict[str, Session] = {}
+        self.by_id: dict[str, BayeuxClient] = {}
         #: Whether the server stops, and takes no more.
         self.closed = False
         self._reaper = reaper
@@ -72,30 +72,30 @@ class SessionRegistry:
         self._channels = channels
         self._connects = connects
         # How many messages those have lost that have lost any.
-        self._dropped: dict[Session, int] = {}
+        self._dropped: dict[BayeuxClient, int] = {}
 
-    def find(self, client_id: object) -> Session | None:
+    def find(self, client_id: object) -> BayeuxClient | None:
         """The client with an id."""
         return self.by_id.get(client_id) if isinstance(client_id, str) else None
 
-    def of(self, messages: Sequence[Message], exchange: Exchange) -> Session | None:
+    def of(self, messages: Sequence[Message], exchange: Exchange) -> BayeuxClient | None:
         """Whose request it is: that of its first message that has one which the peer may use. The
         messages of others are refused."""
         for client_id in dict.fromkeys(_client_id(each) for each in messages):
             client = self.find(client_id)
-            if client is not None and self.admits(client, exchange.peer, exchange.line):
+            if client is not None and self.admits(client, exchange.peer, exchange.push):
                 client.heard_at = self._reaper.seconds()
                 return client
         return None
 
-    def admits(self, client: Session, peer: Peer, line: Line | None) -> bool:
+    def admits(self, client: BayeuxClient, peer: Peer, push: PushConnection | None) -> bool:
         """Whether a peer shows what a client has to show."""
-        admitted = client.binding.admits(peer, None if line is None else line.opened_at)
+        admitted = client.binding.admits(peer, None if push is None else push.opened_at)
         if not admitted:
-            self._log.debug("a session was asked for without its cookie or token")
+            self._log.debug("a client was asked for without its cookie or token")
         return admitted
 
-    def new(self, identity: Identity, peer: Peer) -> Session:
+    def new(self, identity: Identity, peer: Peer) -> BayeuxClient:
         """Somebody shook hands.
 
         :raises ShuttingDown: the server stops, or has as many clients as it may.
@@ -106,21 +106,22 @@ class SessionRegistry:
             raise ShuttingDown("There are too many sessions: try again later.", retry_after=10)
         now = self._reaper.seconds()
         id = self._random_bytes(ID_BYTES).hex()
-        client = Session(id, identity, Binding(peer, now), self, self._options, now)
+        client = BayeuxClient(id, identity, Binding(peer, now), self, self._options, now)
         client.replays = peer.replays
         self.by_id[id] = client
+        self._connects.add(client)
         self._memory.add(client)
-        self.account(SESSION)
+        self.account(CLIENT_SIZE)
         # From birth: one that never connects must not stay.
         self._reaper.schedule(client, client.idle_limit)
-        tell(self._listeners.session_added, client)
+        tell(self._listeners.client_added, client)
         return client
 
-    def leave(self, client: Session) -> None:
+    def leave(self, client: BayeuxClient) -> None:
         """A client has said goodbye, and its peer is told."""
         self.remove(client, timed_out=False, tell_peer=True)
 
-    def remove(self, client: Session, *, timed_out: bool, tell_peer: bool) -> None:
+    def remove(self, client: BayeuxClient, *, timed_out: bool, tell_peer: bool) -> None:
         """A client ends; nothing happens when it has ended.
 
         :param timed_out: whether its peer may come back.
@@ -135,18 +136,18 @@ class SessionRegistry:
         for pattern in list(client.subscriptions):
             self._channels.unsubscribe(client, pattern)
         client.queue.retire()
-        self._memory.remove(client, SESSION, "bayeux")
+        self._memory.remove(client, CLIENT_SIZE, "bayeux")
         self._dropped.pop(client, None)
-        tell(self._listeners.session_removed, client, timed_out)
+        tell(self._listeners.client_removed, client, timed_out)
 
-    # -- SessionHost
+    # -- ClientHost
 
     def event(self, channel: str, data: object, /, **fields: object) -> EventMessage | None:
-        """See `SessionHost.event`."""
+        """See `ClientHost.event`."""
         return self._channels.broadcast.event(channel, data, **fields)
 
-    def enqueued(self, client: Session, *, lazy: float | None) -> None:
-        """See `SessionHost.enqueued`."""
+    def enqueued(self, client: BayeuxClient, *, lazy: float | None) -> None:
+        """See `ClientHost.enqueued`."""
         if client.queue.dropped > self._dropped.get(client, 0):
             self._dropped[client] = client.queue.dropped
             tell(self._listeners.dropped, client, client.queue.dropped)
@@ -155,24 +156,24 @@ class SessionRegistry:
         else:
             self._connects.wait_lazily(client, lazy)
 
-    def confirm(self, client: Session, number: int) -> None:
-        """See `SessionHost.confirm`."""
+    def confirm(self, client: BayeuxClient, number: int) -> None:
+        """See `ClientHost.confirm`."""
         self._channels.confirm(client, number)
 
-    def disconnect(self, client: Session) -> None:
-        """See `SessionHost.disconnect`."""
+    def disconnect(self, client: BayeuxClient) -> None:
+        """See `ClientHost.disconnect`."""
         if client.ended:
             return
         told = EventMessage("/meta/disconnect", {"channel": "/meta/disconnect", "successful": True})
         client.put(told)
         self.leave(client)
 
-    def renew(self, client: Session) -> None:
-        """See `SessionHost.renew`."""
+    def renew(self, client: BayeuxClient) -> None:
+        """See `ClientHost.renew`."""
         self.remove(client, timed_out=True, tell_peer=True)
 
-    def expired(self, client: Session, now: float) -> float | None:
-        """See `SessionHost.expired`."""
+    def expired(self, client: BayeuxClient, now: float) -> float | None:
+        """See `ClientHost.expired`."""
         remaining = client.heard_at + client.idle_limit - now
         if self._connects.holds(client):
             return client.idle_limit
@@ -185,16 +186,16 @@ class SessionRegistry:
         self.remove(client, timed_out=True, tell_peer=False)
         return None
 
-    def refine(self, client: Session, event: EventMessage) -> bytes | None:
-        """See `SessionHost.refine`."""
+    def refine(self, client: BayeuxClient, event: EventMessage) -> bytes | None:
+        """See `ClientHost.refine`."""
         return self._chain.refine(client, event.fields)
 
     def account(self, change: int) -> None:
-        """See `SessionHost.account`."""
+        """See `ClientHost.account`."""
         self._memory.account(change, "bayeux")
 
-    def shed(self, client: Session) -> None:
-        """See `SessionHost.shed`."""
+    def shed(self, client: BayeuxClient) -> None:
+        """See `ClientHost.shed`."""
         # It may be in the middle of a broadcast, or of a request of its own.
         self._call_soon(partial(client.renew, RENEW_AFTER))
 

@@ -14,13 +14,13 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 
 from cometd_chat.bayeux.broadcast import Broadcast
 from cometd_chat.bayeux.channels import intersects, is_meta, matches, parse_pattern
+from cometd_chat.bayeux.client import PATTERN_SIZE, BayeuxClient
 from cometd_chat.bayeux.listeners import Listeners, guarded, tell
 from cometd_chat.bayeux.messages import Message
-from cometd_chat.bayeux.session import PATTERN, Session
 from cometd_chat.bayeux.sources import ChannelSource
 
 #: Answers what is published to a service channel; raises a `ChatError` or a `Fault` to refuse it.
-Service = Callable[[Session, Message], "Awaitable[None] | None"]
+Service = Callable[[BayeuxClient, Message], "Awaitable[None] | None"]
 
 
 class ServedChannels:
@@ -71,22 +71,22 @@ class ServedChannels:
         found = (each for pattern, each in self._services.items() if matches(pattern, channel))
         return next(found, None)
 
-    def subscribe(self, client: Session, pattern: str) -> None:
+    def subscribe(self, client: BayeuxClient, pattern: str) -> None:
         """A client subscribed; its sources are open already."""
         new = self.is_new(pattern)
         client.subscriptions[pattern] = None
-        self._count(client, PATTERN + len(pattern))
+        self._count(client, PATTERN_SIZE + len(pattern))
         self.broadcast.subscriptions.add(pattern, client)
         if new:
             tell(self._listeners.channel_added, pattern)
         tell(self._listeners.subscribed, client, pattern)
 
-    def unsubscribe(self, client: Session, pattern: str) -> None:
+    def unsubscribe(self, client: BayeuxClient, pattern: str) -> None:
         """A client does not want a pattern any more; nothing happens when it never did."""
         if pattern not in client.subscriptions:
             return
         del client.subscriptions[pattern]
-        self._count(client, -PATTERN - len(pattern))
+        self._count(client, -PATTERN_SIZE - len(pattern))
         self.broadcast.subscriptions.remove(pattern, client)
         for source in self.sources_of(pattern):
             guarded("closing a source failed", source.close, client, pattern)
@@ -94,11 +94,11 @@ class ServedChannels:
         if self.is_new(pattern):
             tell(self._listeners.channel_removed, pattern)
 
-    def _count(self, client: Session, change: int) -> None:
+    def _count(self, client: BayeuxClient, change: int) -> None:
         client.patterns_size += change
         self._account(change)
 
-    def confirm(self, client: Session, number: int) -> None:
+    def confirm(self, client: BayeuxClient, number: int) -> None:
         """A client has everything up to a number: tell the sources, and let go on those whose feed
         its queue refused, once it has room."""
         for (key, channel), position in client.queue.confirm(number).items():

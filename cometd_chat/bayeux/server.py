@@ -1,6 +1,6 @@
 """The Bayeux server: messages in, replies out.
 
-What it is: what transports, sources and the server's own code talk to: the sessions, and the way
+What it is: what transports, sources and the server's own code talk to: the clients, and the way
 of a request through them.
 
 What it may know: everything in this package. No I/O, no reactor: time and the sweep come in.
@@ -19,18 +19,18 @@ from twisted.logger import Logger
 
 from cometd_chat.bayeux.broadcast import Broadcast, Channel
 from cometd_chat.bayeux.channels import parse_channel
-from cometd_chat.bayeux.connects import EVENTSOURCE, Connects
+from cometd_chat.bayeux.client import BayeuxClient, Extension
+from cometd_chat.bayeux.connects import Connects
 from cometd_chat.bayeux.dispatch import Dispatcher, Request
-from cometd_chat.bayeux.exchange import Exchange, Line, Peer
+from cometd_chat.bayeux.exchange import Exchange, Peer, PushConnection
 from cometd_chat.bayeux.extensions import CONNECT, Chain
 from cometd_chat.bayeux.listeners import Listeners, guarded
 from cometd_chat.bayeux.messages import Bounds, Message, decode_all
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Policy
 from cometd_chat.bayeux.queue import EventMessage, Kept
-from cometd_chat.bayeux.registry import ID_BYTES, SessionRegistry
+from cometd_chat.bayeux.registry import ID_BYTES, ClientRegistry
 from cometd_chat.bayeux.served_channels import ServedChannels, Service
-from cometd_chat.bayeux.session import Extension, Session
 from cometd_chat.bayeux.sources import ChannelSource, Places
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import NotFound
@@ -43,35 +43,35 @@ PART_WITHIN = 2.0
 
 @attrs.define(eq=False)
 class _Parting:
-    """The sessions of a server that stops of which something may become known. An item of the
+    """The clients of a server that stops of which something may become known. An item of the
     reaper.
 
     :param part: lets one of them go.
     """
 
-    part: Callable[[Session], None]
-    sessions: dict[Session, None] = attrs.field(factory=dict)
+    part: Callable[[BayeuxClient], None]
+    clients: dict[BayeuxClient, None] = attrs.field(factory=dict)
     over: Deferred[None] = attrs.field(factory=Deferred)
     due_bucket: int = 0
 
     def on_due(self, now: float) -> float | None:
         """They have had the time."""
-        for session in list(self.sessions):
-            self.part(session)
+        for client in list(self.clients):
+            self.part(client)
         return None
 
 
 class BayeuxServer:
     """One Bayeux server.
 
-    :param reaper: its sweep ends connects that are due and sessions that are gone.
+    :param reaper: its sweep ends connects that are due and clients that are gone.
     :param call_soon: calls something after the reactor's current turn.
     :param random_bytes: so many unguessable bytes.
     :param policy: who may do what.
     :param free: trees of channels that are free for publishing, such as ``/app/**``.
     :param sources: who keeps other trees.
     :param log: the one that they keep them in, for the server's own code; None when there is none.
-    :param memory: where what is kept for sessions counts; by default a budget of its own.
+    :param memory: where what is kept for clients counts; by default a budget of its own.
     :raises InvalidChannel: a free tree is no pattern.
     """
 
@@ -104,7 +104,7 @@ class BayeuxServer:
         self.broadcast = Broadcast(self.options, self.chain)
         self.channels = ServedChannels(self.broadcast, free, sources, self.listeners, self._account)
         self.connects = Connects(reaper, call_soon, self.options, self.chain, self.channels.confirm)
-        self.registry = SessionRegistry(
+        self.registry = ClientRegistry(
             reaper,
             call_soon,
             random_bytes,
@@ -133,8 +133,8 @@ class BayeuxServer:
         self.memory.account(change, "bayeux")
 
     @property
-    def sessions(self) -> dict[str, Session]:
-        """All sessions by clientId."""
+    def clients(self) -> dict[str, BayeuxClient]:
+        """All clients by clientId."""
         return self.registry.by_id
 
     @property
@@ -167,7 +167,7 @@ class BayeuxServer:
 
         :param messages: of `decode`; they belong to the server from here on.
         :returns: fires once everything has its reply, or is a connect that is held: transports
-            with a line read on when few enough of theirs are pending.
+            that push read on when few enough of theirs are pending.
         """
         handling = Deferred.fromCoroutine(self._process(messages, exchange))
         handling.addErrback(lambda failure: self._log.failure("a request failed", failure))
@@ -178,45 +178,47 @@ class BayeuxServer:
         await self._dispatcher.process(messages, request)
 
     def lost(self, exchange: Exchange) -> None:
-        """The peer of an exchange without a line is gone, or its reply could not be written.
-        What went with it is sent again. May be told at any time, more than once."""
+        """The peer of an exchange with a request of its own is gone, or its reply could not be
+        written. What went with it is sent again. May be told at any time, more than once."""
         self.connects.lost(exchange)
 
-    def line_lost(self, line: Line) -> None:
-        """A line is gone. What may not have arrived is sent again, by whatever comes next."""
-        session = self.connects.line_session(line)
-        self.connects.line_lost(line)
-        if session is not None and session in self._parting.sessions:
-            self._part(session)
+    def push_lost(self, push: PushConnection) -> None:
+        """A push connection is gone. What may not have arrived is sent again, by whatever comes
+        next."""
+        client = self.connects.client_of(push)
+        self.connects.push_lost(push)
+        if client is not None and client in self._parting.clients:
+            self._part(client)
 
-    def line_writable(self, line: Line) -> None:
-        """A line takes more again."""
-        session = self.connects.line_session(line)
-        if session is not None:
-            self.connects.schedule_flush(session)
+    def push_writable(self, push: PushConnection) -> None:
+        """A push connection takes more again."""
+        client = self.connects.client_of(push)
+        if client is not None:
+            self.connects.schedule_flush(client)
 
-    def line_confirmed(self, line: Line, number: int) -> None:
-        """The peer of a line is known to have what was pushed up to a number: its TCP said so, or
-        it answered a ping that was sent after that."""
-        session = self.connects.line_session(line)
-        if session is not None:
-            self.channels.confirm(session, number)
+    def push_confirmed(self, push: PushConnection, number: int) -> None:
+        """The peer of a push connection is known to have what was pushed up to a number: its TCP
+        said so, or it answered a ping that was sent after that."""
+        client = self.connects.client_of(push)
+        if client is not None:
+            self.channels.confirm(client, number)
 
-    def open_stream(self, client_id: str, peer: Peer, line: Line, last_number: int | None) -> None:
-        """An EventSource was opened for a session: its messages go there once a connect says that
+    def open_stream(
+        self, client_id: str, peer: Peer, push: PushConnection, last_number: int | None
+    ) -> None:
+        """An EventSource was opened for a client: its messages go there once a connect says that
         its client uses it.
 
         :param last_number: of its ``Last-Event-ID``: the client has everything up to there.
-        :raises NotFound: there is no such session, or it is not the peer's.
+        :raises NotFound: there is no such client, or it is not the peer's.
         """
-        session = self.session(client_id)
-        if session is None or not self.registry.admits(session, peer, line):
+        client = self.client(client_id)
+        if client is None or not self.registry.admits(client, peer, push):
             raise NotFound("There is no such session: handshake again.")
-        session.hears_line = session.transport == EVENTSOURCE
-        self.connects.bind(session, line)
-        session.heard_at = self._reaper.seconds()
+        self.connects.open_stream(client, push)
+        client.heard_at = self._reaper.seconds()
         if last_number is not None:
-            self.channels.confirm(session, last_number)
+            self.channels.confirm(client, last_number)
 
     # -- for the server's own code
 
@@ -224,8 +226,8 @@ class BayeuxServer:
         """The time by the reaper's clock."""
         return self._reaper.seconds()
 
-    def session(self, client_id: object) -> Session | None:
-        """The session with a clientId."""
+    def client(self, client_id: object) -> BayeuxClient | None:
+        """The client with a clientId."""
         return self.registry.find(client_id)
 
     def channel(self, name: str) -> Channel:
@@ -251,7 +253,8 @@ class BayeuxServer:
     def event(
         self, channel: str, data: object, kept: Kept | None = None, /, **fields: object
     ) -> EventMessage | None:
-        """Make an event message, for `Session.put` and `Session.feed`; once for all whom it is for.
+        """Make an event message, for `BayeuxClient.put` and `BayeuxClient.feed`; once for all whom
+        it is for.
 
         :param kept: its place, when it is kept: for clients that replay.
         :returns: None when an extension drops it.
@@ -264,45 +267,46 @@ class BayeuxServer:
         self.channels.add_service(channel, service)
 
     def stop(self) -> Deferred[None]:
-        """Take no more sessions, answer all held connects and close all lines: clients come back,
+        """Take no more clients, answer all held connects and close all push connections: clients
+        come back,
         and handshake with whoever is there then.
 
         :returns: fires once it is known of all clients what they have, or has not become known in
             time: a socket answers its close, a poller sends the next connect.
         """
         self.registry.closed = True
-        for session in list(self.sessions.values()):
-            self.connects.answer_held(session)
-            if session.queue.unconfirmed:
-                self._parting.sessions[session] = None
+        for client in list(self.clients.values()):
+            self.connects.answer_held(client)
+            if client.queue.unconfirmed:
+                self._parting.clients[client] = None
             else:
-                self.registry.remove(session, timed_out=False, tell_peer=False)
+                self.registry.remove(client, timed_out=False, tell_peer=False)
         self._reaper.schedule(self._parting, PART_WITHIN)
-        for session in list(self._parting.sessions):
-            self.connects.unbind(session)
+        for client in list(self._parting.clients):
+            self.connects.end_push(client)
         self._look_who_parts()
         return self._parting.over
 
     def part(self, messages: list[Message], exchange: Exchange) -> None:
-        """A request without a line has come while the server stops. There is no reply; but a
+        """A request of its own has come while the server stops. There is no reply; but a
         connect says what its client has."""
-        session = self.registry.of(messages, exchange)
-        if session is None or session not in self._parting.sessions:
+        client = self.registry.of(messages, exchange)
+        if client is None or client not in self._parting.clients:
             return
         for message in messages:
-            if message.get("channel") == CONNECT and message.get("clientId") == session.id:
-                guarded("an extension failed", self.chain.incoming, message, session)
-                self.connects.admit(session, message, exchange, alone=len(messages) == 1)
-        self._part(session)
+            if message.get("channel") == CONNECT and message.get("clientId") == client.id:
+                guarded("an extension failed", self.chain.incoming, message, client)
+                self.connects.admit(client, message, exchange, alone=len(messages) == 1)
+        self._part(client)
 
-    def _part(self, session: Session) -> None:
-        """Nothing more will be known of a session."""
-        self._parting.sessions.pop(session, None)
-        self.registry.remove(session, timed_out=False, tell_peer=False)
+    def _part(self, client: BayeuxClient) -> None:
+        """Nothing more will be known of a client."""
+        self._parting.clients.pop(client, None)
+        self.registry.remove(client, timed_out=False, tell_peer=False)
         self._look_who_parts()
 
     def _look_who_parts(self) -> None:
         parting = self._parting
-        if not parting.sessions and not parting.over.called:
+        if not parting.clients and not parting.over.called:
             self._reaper.cancel(parting)
             parting.over.callback(None)

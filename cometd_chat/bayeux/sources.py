@@ -1,9 +1,9 @@
-"""Channels that somebody else keeps: rooms in a log, people who are present.
+"""Channels that something else keeps: rooms in a log, people who are present.
 
 What it is: the `ChannelSource` protocol, and `Places` of a log. A source owns a tree of channels:
-it is asked when somebody subscribes or publishes there, and feeds sessions in its own order.
+it is asked when a client subscribes or publishes there, and feeds clients in its own order.
 
-What it may know: sessions and event messages. Not where a source has its messages from.
+What it may know: clients and event messages. Not where a source has its messages from.
 
 Invariant: what a source feeds is either queued or refused; what was refused it feeds again from
 the same position when it is told to resume. So a bounded queue loses nothing of a log.
@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.messages import Message
-from cometd_chat.bayeux.session import Session
 
 
 class Places(Protocol):
@@ -38,8 +38,8 @@ class Places(Protocol):
 class ChannelSource(Protocol):
     """Who keeps a tree of channels. Told apart by identity; must be hashable.
 
-    It feeds by ``session.feed(event, source, position)``, in the order of positions in a channel,
-    each once however many of her patterns match. ``event`` is made once for all by
+    It feeds by ``client.feed(event, source, position)``, in the order of positions in a channel,
+    each once however many of its patterns match. ``event`` is made once for all by
     `BayeuxServer.event`. False means that there is no room: what may be lost is, what is kept is
     to be fed again from there after `resume`.
     """
@@ -52,33 +52,33 @@ class ChannelSource(Protocol):
         """The pattern of its channels, such as ``/chat/*``."""
 
     async def open(
-        self, session: Session, pattern: str, ext: Mapping[str, Any]
+        self, client: BayeuxClient, pattern: str, ext: Mapping[str, Any]
     ) -> Callable[[], None]:
-        """Somebody subscribes to a pattern that has channels of the tree in it.
+        """A client subscribes to a pattern that has channels of the tree in it.
 
-        Where she begins is settled before the first await: what is published after the call is
-        hers.
+        Where it begins is settled before the first await: what is published after the call is
+        for it.
 
-        :param ext: of her subscribe message, such as a cursor; from the client, not checked.
-        :returns: what begins the feeding. It is called once her reply is on its way, unless she
+        :param ext: of its subscribe message, such as a cursor; not checked.
+        :returns: what begins the feeding. It is called once the reply is on its way, unless it
             has gone or unsubscribed by then; `close` follows in any case.
-        :raises ChatError, Fault: she may not; nothing was opened, and there will be no `close`.
+        :raises ChatError, Fault: it may not; nothing was opened, and there will be no `close`.
         """
 
-    def close(self, session: Session, pattern: str) -> None:
-        """She unsubscribed, or her session ended: feed her for this pattern no longer."""
+    def close(self, client: BayeuxClient, pattern: str) -> None:
+        """It unsubscribed or has ended: feed it for this pattern no longer."""
 
-    async def publish(self, session: Session, message: Message, resend_key: str | None) -> None:
-        """She publishes ``message["data"]`` to ``message["channel"]``.
+    async def publish(self, client: BayeuxClient, message: Message, resend_key: str | None) -> None:
+        """A client publishes ``message["data"]`` to ``message["channel"]``.
 
-        :param resend_key: 32 hexadecimal digits, the same when she sends the same again because
-            she saw no reply; None when she gave it no id.
+        :param resend_key: 32 hexadecimal digits, the same when it sends the same again because
+            it saw no reply; None when it gave it no id.
         :returns: once it is done, and durable where that is what the channel promises.
         :raises ChatError, Fault: it is refused.
         """
 
-    def confirmed(self, session: Session, channel: str, position: int) -> None:
-        """Her client has everything of a channel up to a position."""
+    def confirmed(self, client: BayeuxClient, channel: str, position: int) -> None:
+        """A client has everything of a channel up to a position."""
 
-    def resume(self, session: Session) -> None:
+    def resume(self, client: BayeuxClient) -> None:
         """There is room again: go on where a feed was refused."""

@@ -18,7 +18,7 @@ SLICE = 0.005
 _CLOCK_EVERY = 32
 
 #: Calls something after the reactor's current turn.
-Soon = Callable[[Callable[[], None]], object]
+CallSoon = Callable[[Callable[[], None]], object]
 
 
 class Slices:
@@ -27,7 +27,7 @@ class Slices:
     :param seconds: the time.
     """
 
-    def __init__(self, seconds: Callable[[], float], call_soon: Soon) -> None:
+    def __init__(self, seconds: Callable[[], float], call_soon: CallSoon) -> None:
         self._seconds = seconds
         self._call_soon = call_soon
 

@@ -2,7 +2,7 @@
 
 What it is: a `ChannelSource` that says who is there, and then who comes and goes.
 
-What it may know: presence, Bayeux sessions. Not transports, not HTTP.
+What it may know: presence, Bayeux clients. Not transports, not HTTP.
 
 Invariant: nothing of this is kept: who was away is told anew who is there.
 """
@@ -15,12 +15,12 @@ from typing import Any
 
 import attrs
 
+from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.server import BayeuxServer
-from cometd_chat.bayeux.session import Session
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import SMALL_ROOM
-from cometd_chat.comet.slices import Slices, Soon
+from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.errors import InvalidRequest
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
@@ -48,50 +48,50 @@ class MemberSource:
 
     tree = "/members/*"
 
-    def __init__(self, chat: Chat, call_soon: Soon) -> None:
+    def __init__(self, chat: Chat, call_soon: CallSoon) -> None:
         #: Given by whoever joins the parts.
         self.server: BayeuxServer
         self._chat = chat
         self._slices = Slices(chat.feed.engine.reaper.seconds, call_soon)
-        # Once for each pattern of hers that matches: a session that is told twice is told once.
-        self._by_room: dict[str | None, dict[Session, set[str]]] = {}
-        # The same by session and pattern. Who subscribes anew is another one, see `_tell_there`.
-        self._subscribed: dict[tuple[Session, str], _Subscribed] = {}
+        # Once for each pattern of a client that matches: a client that is told twice is told once.
+        self._by_room: dict[str | None, dict[BayeuxClient, set[str]]] = {}
+        # The same by client and pattern. Who subscribes anew is another one, see `_tell_there`.
+        self._subscribed: dict[tuple[BayeuxClient, str], _Subscribed] = {}
 
     async def open(
-        self, session: Session, pattern: str, ext: Mapping[str, Any]
+        self, client: BayeuxClient, pattern: str, ext: Mapping[str, Any]
     ) -> Callable[[], None]:
         """See `ChannelSource.open`."""
-        self._chat.admit(visitor_of(session).person)
+        self._chat.admit(visitor_of(client).person)
         room = None if pattern.endswith("*") else room_of(self._chat, pattern).name
-        return partial(self._begin, session, pattern, room)
+        return partial(self._begin, client, pattern, room)
 
-    def close(self, session: Session, pattern: str) -> None:
+    def close(self, client: BayeuxClient, pattern: str) -> None:
         """See `ChannelSource.close`."""
-        subscribed = self._subscribed.pop((session, pattern), None)
+        subscribed = self._subscribed.pop((client, pattern), None)
         if subscribed is None:
             return
-        sessions = self._by_room[subscribed.room]
-        patterns = sessions[session]
+        clients = self._by_room[subscribed.room]
+        patterns = clients[client]
         patterns.discard(pattern)
         if not patterns:
-            del sessions[session]
-        if not sessions:
+            del clients[client]
+        if not clients:
             del self._by_room[subscribed.room]
 
-    async def publish(self, session: Session, message: Message, resend_key: str | None) -> None:
+    async def publish(self, client: BayeuxClient, message: Message, resend_key: str | None) -> None:
         """See `ChannelSource.publish`: nobody can."""
         raise InvalidRequest("Who is in a room follows from what they do: publish to /chat/ROOM.")
 
-    def confirmed(self, session: Session, channel: str, position: int) -> None:
+    def confirmed(self, client: BayeuxClient, channel: str, position: int) -> None:
         """Nothing of this is fed by position."""
 
-    def resume(self, session: Session) -> None:
+    def resume(self, client: BayeuxClient) -> None:
         """Nothing of this is fed by position."""
 
     def told(self, path: str, event: Event) -> Iterator[object]:
         """Somebody came or went, or a full room has another number of people; each step tells one
-        session."""
+        client."""
         data = kinds.kind_of(event.type).in_bayeux(event)
         if data is None:
             return
@@ -99,25 +99,25 @@ class MemberSource:
         readers = {**self._by_room.get(room, {}), **self._by_room.get(None, {})}
         message = self.server.event(MEMBERS + segment_of(room), data) if readers else None
         if message is not None:
-            for session in readers:
-                yield session.put(message)
+            for client in readers:
+                yield client.put(message)
 
-    def _begin(self, session: Session, pattern: str, room: str | None) -> None:
-        subscribed = self._subscribed[session, pattern] = _Subscribed(room)
-        self._by_room.setdefault(room, {}).setdefault(session, set()).add(pattern)
+    def _begin(self, client: BayeuxClient, pattern: str, room: str | None) -> None:
+        subscribed = self._subscribed[client, pattern] = _Subscribed(room)
+        self._by_room.setdefault(room, {}).setdefault(client, set()).add(pattern)
         rooms = self._chat.presence.rooms if room is None else [room]
-        self._slices.walk(self._tell_there(session, pattern, subscribed, rooms))
+        self._slices.walk(self._tell_there(client, pattern, subscribed, rooms))
 
     def _tell_there(
-        self, session: Session, pattern: str, subscribed: _Subscribed, rooms: Sequence[str]
+        self, client: BayeuxClient, pattern: str, subscribed: _Subscribed, rooms: Sequence[str]
     ) -> Iterator[object]:
-        """Tell who is in some rooms, a room a step, for as long as she wants to hear it."""
+        """Tell who is in some rooms, a room a step, for as long as it wants to hear it."""
         for room in rooms:
-            if self._subscribed.get((session, pattern)) is not subscribed:
+            if self._subscribed.get((client, pattern)) is not subscribed:
                 return
             if subscribed.room is not None or self._chat.presence.count(room):
-                if not session.deliver(MEMBERS + segment_of(room), self._there(room)):
-                    # Her queue is full: what comes after it would be dropped as well.
+                if not client.deliver(MEMBERS + segment_of(room), self._there(room)):
+                    # Its queue is full: what comes after it would be dropped as well.
                     return
                 yield None
 

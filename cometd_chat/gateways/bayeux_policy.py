@@ -1,11 +1,11 @@
-"""Who a Bayeux client is in the chat, and what she may do.
+"""Who a Bayeux client is in the chat, and what it may do.
 
 What it is: a `Policy` over the chat's own sessions and limits, and what a session of the chat
 holds while a Bayeux client speaks for it.
 
-What it may know: the chat, Bayeux sessions. Not transports beyond what a peer shows.
+What it may know: the chat, Bayeux clients. Not transports beyond what a peer shows.
 
-Invariant: behind every Bayeux session is one of the chat's, and it ends no later than that.
+Invariant: behind every Bayeux client is one of the chat's, and it ends no later than that.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 
 import attrs
 
+from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.identity import Authentication, Identity, authentication
 from cometd_chat.bayeux.messages import Message, encode, extension_fields
 from cometd_chat.bayeux.server import BayeuxServer
-from cometd_chat.bayeux.session import Session
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.limits import HANDSHAKES, MESSAGES, TEXT
 from cometd_chat.chat.sessions import Session as Person
@@ -33,11 +33,11 @@ _TRIES = 5
 
 @attrs.frozen(eq=False)
 class Visitor:
-    """Who speaks through a Bayeux session.
+    """Who speaks through a Bayeux client.
 
-    :param person: her session of the chat.
+    :param person: their session of the chat.
     :param address: where from; empty where that isn't known.
-    :param browser: her BAYEUX_BROWSER cookie, if she has one or was offered one.
+    :param browser: its BAYEUX_BROWSER cookie, if it has one or was offered one.
     """
 
     person: Person
@@ -46,8 +46,8 @@ class Visitor:
 
 
 @attrs.frozen
-class Shown:
-    """How a peer showed its token.
+class ProvenBy:
+    """By what a peer proves whose it is.
 
     :param by_cookie: in the chat's cookie, which browsers send whether it is good or not.
     """
@@ -55,78 +55,78 @@ class Shown:
     by_cookie: bool
 
 
-def visitor_of(session: Session) -> Visitor:
-    """Who speaks through a session of our server."""
-    visitor = session.identity.user
+def visitor_of(client: BayeuxClient) -> Visitor:
+    """Who speaks through a client of our server."""
+    visitor = client.identity.user
     assert isinstance(visitor, Visitor)
     return visitor
 
 
 @attrs.define(eq=False)
-class _Client:
-    """What a person holds while a Bayeux client speaks for her; see `Holding`.
+class _HeldByClient:
+    """What a person holds while a Bayeux client speaks for them; see `Holding`.
 
-    :param key: her browser and the name that she came by, when she is a guest of Bayeux's.
+    :param key: their browser and the name that they came by, when they are a guest of Bayeux's.
     """
 
-    session: Session
+    bayeux: BayeuxClient
     key: tuple[str, str] | None = None
     client: str | None = None
     most: int | None = None
 
     def close(self, event: Event) -> None:
-        """She was sent away."""
-        self.session.disconnect()
+        """They were sent away."""
+        self.bayeux.disconnect()
 
     def answer_now(self) -> None:
         """Its connects have their own way to be replaced."""
 
     def come_back(self, after: float) -> None:
-        """She shakes hands anew."""
-        self.session.renew(after)
+        """It shakes hands anew."""
+        self.bayeux.renew(after)
 
 
 class ChatPolicy:
     """The chat's rules for Bayeux clients.
 
     :param random_bytes: so many unguessable bytes.
-    :param when_ended: told of each Bayeux session that has ended, and whether it may come back.
+    :param when_ended: told of each Bayeux client that has ended, and whether it may come back.
     """
 
     def __init__(
         self,
         chat: Chat,
         random_bytes: Callable[[int], bytes],
-        when_ended: Callable[[Session, bool], None],
+        when_ended: Callable[[BayeuxClient, bool], None],
     ) -> None:
         self._chat = chat
         self._random_bytes = random_bytes
         self._when_ended = when_ended
-        self._clients: dict[Session, _Client] = {}
+        self._clients: dict[BayeuxClient, _HeldByClient] = {}
         # Guests by browser and name: a page that is loaded again is the same guest.
         self._guests: dict[tuple[str, str], Person] = {}
 
     def watch(self, server: BayeuxServer) -> None:
         """Hold the chat's sessions for those of a server."""
-        server.listeners.session_added.append(self._added)
-        server.listeners.session_removed.append(
-            lambda session, timed_out: self._removed(session, timed_out or server.stopping)
+        server.listeners.client_added.append(self._added)
+        server.listeners.client_removed.append(
+            lambda client, timed_out: self._removed(client, timed_out or server.stopping)
         )
 
-    def _added(self, session: Session) -> None:
-        visitor = visitor_of(session)
-        client = self._clients[session] = _Client(session)
-        self._chat.hold(visitor.person, client)
+    def _added(self, client: BayeuxClient) -> None:
+        visitor = visitor_of(client)
+        held = self._clients[client] = _HeldByClient(client)
+        self._chat.hold(visitor.person, held)
         if visitor.person.transient and visitor.browser is not None:
-            client.key = (visitor.browser, visitor.person.name)
-            self._guests[client.key] = visitor.person
+            held.key = (visitor.browser, visitor.person.name)
+            self._guests[held.key] = visitor.person
 
-    def _removed(self, session: Session, returns: bool) -> None:
-        visitor, client = visitor_of(session), self._clients.pop(session)
-        self._when_ended(session, returns and not visitor.person.ended)
-        self._chat.let_go(visitor.person, client)
-        if client.key is not None and not visitor.person.readers:
-            self._guests.pop(client.key, None)
+    def _removed(self, client: BayeuxClient, returns: bool) -> None:
+        visitor, held = visitor_of(client), self._clients.pop(client)
+        self._when_ended(client, returns and not visitor.person.ended)
+        self._chat.let_go(visitor.person, held)
+        if held.key is not None and not visitor.person.readers:
+            self._guests.pop(held.key, None)
 
     # -- Policy
 
@@ -146,10 +146,10 @@ class ChatPolicy:
         return Identity(person.id, person.name, visitor, {"authentication": shown})
 
     async def _known(self, said: Authentication, peer: Peer) -> tuple[Person | None, str | None]:
-        """The person of a token, and another token that she has from now; None when there is none,
-        or only a cookie that is no good."""
+        """The person of a token, and another token that they have from now; None when there is
+        none, or only a cookie that is no good."""
         token = peer.token if said.token is None else said.token
-        by_cookie = said.token is None and peer.context == Shown(by_cookie=True)
+        by_cookie = said.token is None and peer.context == ProvenBy(by_cookie=True)
         if token is None:
             return None, None
         try:
@@ -161,14 +161,14 @@ class ChatPolicy:
         self._chat.sessions.extend(person)
         if person.name_key is not None or said.name is None:
             return person, None
-        # Her name was taken while she was away, and she says another one.
+        # Their name was taken while they were away, and they say another one.
         if by_cookie:
-            # Her browser can't be given the token that goes with it: she is somebody else here.
+            # Their browser can't be given the token that goes with it: they are somebody else here.
             return None, None
         return person, await self._chat.rename(person, said.name, peer.address)
 
     async def _guest(self, said: Authentication, peer: Peer) -> tuple[Person, str | None]:
-        """A new guest, and her token; or the one of this browser with that name."""
+        """A new guest, and their token; or the one of this browser with that name."""
         if said.name is not None:
             there = self._guests.get((peer.browser or "", said.name))
             if there is not None and not there.ended and there.name_key is not None:
@@ -187,17 +187,17 @@ class ChatPolicy:
     async def _log_in(self, name: str, peer: Peer) -> tuple[Person, str]:
         return await self._chat.log_in(name, peer.address, transient=True)
 
-    async def may_create(self, session: Session, channel: str) -> None:
+    async def may_create(self, client: BayeuxClient, channel: str) -> None:
         """See `Policy.may_create`: whoever has a name."""
-        require_active(visitor_of(session).person)
+        require_active(visitor_of(client).person)
 
-    async def may_subscribe(self, session: Session, pattern: str) -> None:
+    async def may_subscribe(self, client: BayeuxClient, pattern: str) -> None:
         """See `Policy.may_subscribe`: whoever has a name."""
-        require_active(visitor_of(session).person)
+        require_active(visitor_of(client).person)
 
-    async def may_publish(self, session: Session, message: Message) -> None:
-        """See `Policy.may_publish`: as much as she may say in rooms, where the chat counts it."""
-        visitor = visitor_of(session)
+    async def may_publish(self, client: BayeuxClient, message: Message) -> None:
+        """See `Policy.may_publish`: as much as one may say in rooms, where the chat counts it."""
+        visitor = visitor_of(client)
         require_active(visitor.person)
         if not message["channel"].startswith("/chat/"):
             amounts = [(MESSAGES, 1), (TEXT, _size(message))]

@@ -23,17 +23,17 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cometd_chat.bayeux.client import BayeuxClient as Session
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.server import BayeuxServer
-from cometd_chat.bayeux.session import Session
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.positions import ReadMarker
 from cometd_chat.chat.reader import STORAGE_DELAY, far_behind
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.shared_state import PAGE_BYTES
 from cometd_chat.comet import CometEvent
-from cometd_chat.comet.slices import Slices, Soon
+from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.errors import InvalidRequest, RoomNotFound, StorageUnavailable
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
@@ -131,7 +131,7 @@ class RoomSource:
 
     tree = "/chat/*"
 
-    def __init__(self, chat: Chat, call_soon: Soon) -> None:
+    def __init__(self, chat: Chat, call_soon: CallSoon) -> None:
         #: Given by whoever joins the parts, like `tell_members`.
         self.server: BayeuxServer
         #: Tells what is not kept, who comes and goes, to one after the other.

@@ -1,4 +1,4 @@
-"""Bayeux over HTTP: long-polling, callback-polling, and the requests that become lines.
+"""Bayeux over HTTP: long-polling, callback-polling, and the requests that open push connections.
 
 What it is: from a request on ``/cometd`` to messages for the core, and from its replies to a
 response.
@@ -25,7 +25,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.limits import Limits
 from cometd_chat.comet import CometContext, Reaper
 from cometd_chat.errors import CrossSite, InvalidRequest, NotFound, NotJson
-from cometd_chat.gateways.bayeux_policy import Shown
+from cometd_chat.gateways.bayeux_policy import ProvenBy
 from cometd_chat.transports.framings import Jsonp, for_script
 from cometd_chat.transports.held import HoldPolicy
 from cometd_chat.transports.request import HoldableRequest, HttpRequest, remembered
@@ -34,7 +34,7 @@ from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
 from cometd_chat.web.auth import Auth, bearer, is_foreign
 from cometd_chat.web.bayeux_delivery import ResponseDelivery
-from cometd_chat.web.bayeux_lines import EVENT_SOURCE, EventSourceLine, HeldLine, SocketLine
+from cometd_chat.web.bayeux_push import EVENT_SOURCE, EventSourcePush, HeldPush, SocketPush
 from cometd_chat.web.hosts import names_loopback
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.parameters import refused
@@ -93,8 +93,8 @@ _SESSION_UNKNOWN = b"data: %b\n\n" % array(
 
 
 @attrs.frozen
-class _Lines:
-    """What the header lines of a POST say.
+class HeaderFacts:
+    """What the header fields of a POST say.
 
     :param kind: the media type of its body.
     :param foreign: whether a page of another site sent it.
@@ -115,7 +115,7 @@ class HttpExchange:
     :param size: bytes of its messages, as Python holds them; 0 for so few that nobody counts them.
     """
 
-    line = None
+    push = None
 
     def __init__(
         self,
@@ -217,7 +217,7 @@ class HttpExchange:
 class Bayeux:
     """All requests on ``/cometd`` and below.
 
-    :param hold_policy: how lines are held.
+    :param hold_policy: how push connections are held.
     :param context: where they are, which says after how long they expire.
     """
 
@@ -242,7 +242,7 @@ class Bayeux:
         self._reaper = reaper
         self._hold_policy = hold_policy
         self._context = context
-        self._lines: dict[HeldLine, str] = {}
+        self._push_connections: dict[HeldPush, str] = {}
 
     def open(self, request: HttpRequest, path: str) -> bytes | None:
         """Answer a request, or hold it.
@@ -269,26 +269,26 @@ class Bayeux:
         return None
 
     def stop(self) -> Deferred[None]:
-        """Answer what is held, and close all lines; see `BayeuxServer.stop`."""
+        """Answer what is held, and close all push connections; see `BayeuxServer.stop`."""
         stopped = self.server.stop()
-        for line in list(self._lines):
-            line.end()
+        for push in list(self._push_connections):
+            push.end()
         return stopped
 
     # -- requests with messages
 
     def _open_poll(self, request: HttpRequest) -> None:
-        lines = remembered(request, _Lines, lambda: _lines(request))
-        bodies, is_form = _payload(request, lines)
-        transport = CROSS_ORIGIN if is_form and lines.foreign else LONG_POLLING
+        facts = remembered(request, HeaderFacts, lambda: _header_facts(request))
+        bodies, is_form = _payload(request, facts)
+        transport = CROSS_ORIGIN if is_form and facts.foreign else LONG_POLLING
         size = self._room_for(bodies)
         messages = self.server.decode(*bodies)
         peer = remembered(
             request,
             (Peer, transport),
-            lambda: self._peer(request, transport, cookies=lines.cookies),
+            lambda: self._peer(request, transport, cookies=facts.cookies),
         )
-        self._process(request, messages, peer, cookies=lines.cookies, size=size)
+        self._process(request, messages, peer, cookies=facts.cookies, size=size)
 
     def _open_script(self, request: HttpRequest) -> bytes | None:
         fields = parameters.query(request, strict=False)
@@ -367,7 +367,7 @@ class Bayeux:
         if size:
             handling.addCallback(exchange.handled)
 
-    # -- lines
+    # -- push connections
 
     def _open_socket(self, request: HttpRequest) -> None:
         require_upgrade(request)
@@ -385,18 +385,18 @@ class Bayeux:
             headers += b"Set-Cookie: %b\r\n" % cookie.encode()
         size = self.server.bounds.max_bytes
         socket = WebSocket.accept(request, headers=headers, max_message=size)
-        line = SocketLine(
+        push = SocketPush(
             self.server,
             request,
             self._hold_policy,
             self._context,
-            self._line_over,
+            self._push_over,
             peer=peer,
             reaper=self._reaper,
         )
-        self._lines[line] = peer.address
-        line.begin()
-        line.listen(socket)
+        self._push_connections[push] = peer.address
+        push.begin()
+        push.listen(socket)
 
     def _open_event_source(self, request: HttpRequest, client_id: str) -> bytes | None:
         foreign = is_foreign(request)
@@ -407,24 +407,24 @@ class Bayeux:
         peer = self._peer(request, EVENTSOURCE, cookies=not foreign)
         last = parameters.last_event_id(request, parameters.query(request, strict=False)) or ""
         number = int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None
-        line = EventSourceLine(
-            self.server, request, self._hold_policy, self._context, self._line_over
+        push = EventSourcePush(
+            self.server, request, self._hold_policy, self._context, self._push_over
         )
         self.limits.hold(peer.address)
-        self._lines[line] = peer.address
+        self._push_connections[push] = peer.address
         request.setHeader("content-type", EVENT_SOURCE.content_type)
         request.setHeader("cache-control", "no-store, no-transform")
         request.setHeader("x-accel-buffering", "no")
         try:
-            self.server.open_stream(client_id, peer, line, number)
+            self.server.open_stream(client_id, peer, push, number)
         except NotFound:
-            self._line_over(line)
+            self._push_over(push)
             return _SESSION_UNKNOWN
-        line.begin()
+        push.begin()
         return None
 
-    def _line_over(self, line: HeldLine) -> None:
-        address = self._lines.pop(line, None)
+    def _push_over(self, push: HeldPush) -> None:
+        address = self._push_connections.pop(push, None)
         if address is not None:
             self.limits.let_go(address)
 
@@ -445,7 +445,7 @@ class Bayeux:
             token=token or None,
             forwarded=is_forwarded(request),
             address=self._peers.address(request),
-            context=Shown(by_cookie),
+            context=ProvenBy(by_cookie),
         )
 
     def _offered(self, peer: Peer) -> Peer:
@@ -496,8 +496,8 @@ def _cut_off(request: HoldableRequest) -> None:
     request.cut()
 
 
-def _lines(request: HttpRequest) -> _Lines:
-    """What its header lines say."""
+def _header_facts(request: HttpRequest) -> HeaderFacts:
+    """What its header fields say."""
     kind, foreign = parameters.content_type(request), is_foreign(request)
     # Any page can send a form to us; where the browser does not say from which one, only what no
     # form can send is taken for its visitor's.
@@ -505,22 +505,22 @@ def _lines(request: HttpRequest) -> _Lines:
     meant = bool(told) or kind == "application/json"
     match = re.search(r"charset=\"?([\w-]+)", request.getHeader("content-type") or "")
     charset = "utf-8" if match is None else match[1].lower()
-    return _Lines(kind, charset, foreign, cookies=meant and not foreign)
+    return HeaderFacts(kind, charset, foreign, cookies=meant and not foreign)
 
 
-def _payload(request: HttpRequest, lines: _Lines) -> tuple[Sequence[bytes | str], bool]:
+def _payload(request: HttpRequest, facts: HeaderFacts) -> tuple[Sequence[bytes | str], bool]:
     """The JSON of a request's body, and whether it came as a form, perhaps in several fields.
 
     :raises NotJson: it is of a kind that can't be one.
     """
     body = parameters.body(request)
-    if lines.kind in _FORMS and _IN_FORM in body and not _JSON_BEGINS.match(body):
+    if facts.kind in _FORMS and _IN_FORM in body and not _JSON_BEGINS.match(body):
         messages = parameters.parse_form(body, strict=False).all(_MESSAGE)
         if messages:
             return messages, True
-    if lines.kind not in _JSON:
+    if facts.kind not in _JSON:
         raise NotJson("Send an array of messages as application/json.")
-    return [_decoded(body, lines.charset)], False
+    return [_decoded(body, facts.charset)], False
 
 
 def _decoded(body: bytes, charset: str) -> bytes | str:

@@ -127,7 +127,7 @@ def _memory(memory: MemoryBudget) -> Iterator[Any]:
 def _bayeux(server: BayeuxServer) -> Iterator[Any]:
     counts = server.connects.counts
     yield GaugeMetricFamily(
-        "comet_chat_bayeux_sessions", "Bayeux clients", value=len(server.sessions)
+        "comet_chat_bayeux_sessions", "Bayeux clients", value=len(server.clients)
     )
     yield GaugeMetricFamily(
         "comet_chat_bayeux_held_connects", "Connects held", value=server.connects.held

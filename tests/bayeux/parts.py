@@ -1,7 +1,7 @@
 """A Bayeux server in memory, and clients that talk to it as stock ones do.
 
 What it is: `World` is a server on a clock that stands still; `Client` speaks by one of three kinds
-of transport; exchanges and lines are plain lists of what was sent.
+of transport; exchanges and push connections are plain lists of what was sent.
 
 What it may know: the wire. A client never looks into the server.
 
@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from cometd_chat.bayeux.channels import matches
+from cometd_chat.bayeux.client import BayeuxClient, Extension
 from cometd_chat.bayeux.exchange import Arrival, Peer
 from cometd_chat.bayeux.extensions import AckExtension
 from cometd_chat.bayeux.messages import Message, array
@@ -27,7 +28,6 @@ from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import OpenPolicy, Policy
 from cometd_chat.bayeux.queue import EventMessage
 from cometd_chat.bayeux.server import BayeuxServer
-from cometd_chat.bayeux.session import Extension, Session
 from cometd_chat.bayeux.sources import ChannelSource
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports.budget import LIMIT, MemoryBudget
@@ -39,7 +39,7 @@ OPTIONS = BayeuxOptions(timeout=30, max_interval=10)
 
 
 @attrs.define(eq=False)
-class FakeLine:
+class FakePush:
     """A WebSocket or an EventSource: what was pushed, in the order in which it was sent."""
 
     opened_at: float = 0.0
@@ -48,7 +48,7 @@ class FakeLine:
     numbers: list[int] = attrs.field(factory=list)
     ended: bool = False
 
-    def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
+    def send(self, messages: Sequence[tuple[int, bytes]]) -> None:
         assert messages
         assert not self.ended
         self.numbers += [number for number, _ in messages]
@@ -64,7 +64,7 @@ class FakeExchange:
     any."""
 
     peer: Peer
-    line: FakeLine | None = None
+    push: FakePush | None = None
     held_for: float | None = None
     replies: list[list[Message]] = attrs.field(factory=list)
     known: Arrival = Arrival.UNKNOWN
@@ -75,10 +75,10 @@ class FakeExchange:
 
     def reply(self, messages: Sequence[bytes]) -> None:
         decoded = msgspec.json.decode(array(messages))
-        if self.line is None:
+        if self.push is None:
             assert not self.replies, "a request has one reply"
         else:
-            self.line.frames.append(decoded)
+            self.push.frames.append(decoded)
         self.replies.append(decoded)
 
     @property
@@ -141,10 +141,10 @@ class World:
         self.turn()
 
     def ask(
-        self, *messages: Message, peer: Peer | None = None, line: FakeLine | None = None
+        self, *messages: Message, peer: Peer | None = None, push: FakePush | None = None
     ) -> FakeExchange:
         """Send one payload as it is."""
-        exchange = FakeExchange(Peer(POLL) if peer is None else peer, line)
+        exchange = FakeExchange(Peer(POLL) if peer is None else peer, push)
         self.server.process(self.server.decode(msgspec.json.encode(messages)), exchange)
         self.turn()
         return exchange
@@ -183,7 +183,7 @@ class Client:
         self.name = name
         self.peer = Peer(POLL if kind == STREAM else kind) if peer is None else peer
         self.id = ""
-        self.line: FakeLine | None = FakeLine() if kind == PUSH else None
+        self.push: FakePush | None = FakePush() if kind == PUSH else None
         self.batch = 0
         self.held: FakeExchange | None = None
         self._ids = itertools.count(1)
@@ -195,7 +195,7 @@ class Client:
     def ask(self, *messages: Message) -> FakeExchange:
         """Send messages with ids and the clientId."""
         full = [{"id": str(next(self._ids)), "clientId": self.id, **each} for each in messages]
-        return self.world.ask(*full, peer=self.peer, line=self.line)
+        return self.world.ask(*full, peer=self.peer, push=self.push)
 
     def said(self, channel: str, **fields: Any) -> Message:
         """Send one message that has one reply, and give that."""
@@ -207,7 +207,7 @@ class Client:
         ext = {"authentication": {"name": self.name}, **({"ack": True} if self.ack else {})}
         full = {"supportedConnectionTypes": [self.kind, POLL], "ext": ext, **fields}
         message = {"id": "h", "channel": "/meta/handshake", "version": "1.0", **full}
-        exchange = self.world.ask(message, peer=self.peer, line=self.line)
+        exchange = self.world.ask(message, peer=self.peer, push=self.push)
         (reply,) = exchange.messages
         assert reply["successful"], reply
         self.id, self.batch = reply["clientId"], 0
@@ -217,7 +217,7 @@ class Client:
 
     def open_stream(self, last_number: int | None = None) -> None:
         """Open an EventSource; the requests go beside it."""
-        self.stream = FakeLine(opened_at=self.world.clock.seconds())
+        self.stream = FakePush(opened_at=self.world.clock.seconds())
         self.world.server.open_stream(self.id, self.peer, self.stream, last_number)
         self.world.turn()
 
@@ -235,7 +235,7 @@ class Client:
         for message in exchange.messages:
             if message["channel"] == "/meta/connect" and self.ack:
                 self.batch = message.get("ext", {}).get("ack", self.batch)
-        if exchange.line is None:
+        if exchange.push is None:
             self._delivered += [each for each in exchange.messages if "data" in each]
         if exchange is self.held:
             self.held = None
@@ -271,15 +271,15 @@ class Client:
         if self.held is not None and self.answered:
             self.collect(self.held)
         found, self._delivered = self._delivered, []
-        for line in self.lines:
-            frames = line.frames[self._seen.get(id(line), 0) :]
-            self._seen[id(line)] = len(line.frames)
+        for push in self.pushes:
+            frames = push.frames[self._seen.get(id(push), 0) :]
+            self._seen[id(push)] = len(push.frames)
             found += [message for frame in frames for message in frame if "data" in message]
         return found
 
     @property
-    def lines(self) -> list[FakeLine]:
-        return [each for each in (self.line, getattr(self, "stream", None)) if each is not None]
+    def pushes(self) -> list[FakePush]:
+        return [each for each in (self.push, getattr(self, "stream", None)) if each is not None]
 
     def data(self) -> list[Any]:
         """The data of all that was delivered and not given before."""
@@ -299,7 +299,7 @@ class Rooms:
         self.durable = durable
         self.log: list[tuple[str, EventMessage]] = []
         self.waiting: list[tuple[Deferred[None], str, object]] = []
-        self.readers: dict[Session, dict[str, int]] = {}
+        self.readers: dict[BayeuxClient, dict[str, int]] = {}
         self.level: dict[str, int] = {}
         self.keys: list[str | None] = []
         self.closed: list[str] = []
@@ -307,7 +307,7 @@ class Rooms:
         self.server: BayeuxServer | None = None
 
     async def open(
-        self, session: Session, pattern: str, ext: Mapping[str, Any]
+        self, session: BayeuxClient, pattern: str, ext: Mapping[str, Any]
     ) -> Callable[[], None]:
         start = ext.get("cursor", self.level.get(session.identity.id, len(self.log)))
         if self.opening is not None:
@@ -319,11 +319,13 @@ class Rooms:
 
         return begin
 
-    def close(self, session: Session, pattern: str) -> None:
+    def close(self, session: BayeuxClient, pattern: str) -> None:
         self.closed.append(pattern)
         self.readers.get(session, {}).pop(pattern, None)
 
-    async def publish(self, session: Session, message: Message, resend_key: str | None) -> None:
+    async def publish(
+        self, session: BayeuxClient, message: Message, resend_key: str | None
+    ) -> None:
         self.keys.append(resend_key)
         done: Deferred[None] = Deferred()
         self.waiting.append((done, message["channel"], message["data"]))
@@ -343,10 +345,10 @@ class Rooms:
                 self.resume(session)
             done.callback(None)
 
-    def confirmed(self, session: Session, channel: str, position: int) -> None:
+    def confirmed(self, session: BayeuxClient, channel: str, position: int) -> None:
         self.level[session.identity.id] = position
 
-    def resume(self, session: Session) -> None:
+    def resume(self, session: BayeuxClient) -> None:
         patterns = self.readers.get(session, {})
         while patterns:
             position = min(patterns.values())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.bayeux.parts import POLL, PUSH, Client, FakeLine, World
+from tests.bayeux.parts import POLL, PUSH, Client, FakePush, World
 
 
 def listening(world: World, kind: str = POLL) -> Client:
@@ -135,10 +135,10 @@ def test_what_had_arrived_after_all_does_not_come_again() -> None:
 def test_on_a_socket_messages_go_with_connects_too() -> None:
     world = World()
     client = listening(world, PUSH)
-    assert client.line is not None
+    assert client.push is not None
     world.server.publish("/app/x", 1)
     world.turn()
-    frame = client.line.frames[-1]
+    frame = client.push.frames[-1]
     assert frame[0] == {"channel": "/app/x", "data": 1}
     assert frame[1]["ext"] == {"ack": 2}
     assert connect_with(client, 2) == []
@@ -148,21 +148,21 @@ def test_on_a_socket_messages_go_with_connects_too() -> None:
 def test_a_socket_that_breaks_loses_nothing() -> None:
     world = World()
     client = listening(world, PUSH)
-    assert client.line is not None
+    assert client.push is not None
     world.server.publish("/app/x", 1)
     world.turn()
-    world.server.line_lost(client.line)
+    world.server.push_lost(client.push)
     world.server.publish("/app/x", 2)
-    client.line = FakeLine(opened_at=1)
+    client.push = FakePush(opened_at=1)
     assert connect_with(client, 1) == [1, 2]
 
 
 def test_after_a_reload_a_new_socket_goes_on_with_the_old_session() -> None:
     world = World()
     client = listening(world, PUSH)
-    old = client.line
+    old = client.push
     assert old is not None
-    client.line = FakeLine(opened_at=1)
+    client.push = FakePush(opened_at=1)
     client.held = None
     held = client.connect(advice={"timeout": 0})
     assert held.messages[-1]["successful"] is True

@@ -14,8 +14,9 @@ from twisted.logger import LogLevel, capturedLogs
 
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.extensions import AckExtension, TimestampExtension, TimesyncExtension
+from cometd_chat.bayeux.states import ConnectState, PathState
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
-from tests.bayeux.parts import PUSH, FakeExchange, FakeLine, Rooms, World
+from tests.bayeux.parts import PUSH, FakeExchange, FakePush, Rooms, World
 
 META = ["handshake", "connect", "subscribe", "unsubscribe", "disconnect", "foo"]
 CHANNELS = [f"/meta/{each}" for each in META] + [
@@ -76,49 +77,59 @@ def test_each_message_has_a_reply_and_nothing_fails(steps: list[Any]) -> None:
     world = World(sources=[rooms], extensions=extensions)
     rooms.server = world.server
     ids = {"A": world.client(ack=True).id, "B": world.client().id}
-    line = FakeLine()
+    push = FakePush()
     asked: list[tuple[FakeExchange, int]] = []
     lost: list[FakeExchange] = []
     with capturedLogs() as logs:
         for step, first, second in steps:
             if step == "ask":
-                sent = line if first else None
+                sent = push if first else None
                 asked.append((ask(world, second, ids, sent), len(second)))
             elif step == "lose" and asked:
                 lost.append(asked[-1][0])
                 world.server.lost(asked[-1][0])
             elif step == "lose line":
-                world.server.line_lost(line)
-                line = FakeLine(opened_at=world.clock.seconds())
+                world.server.push_lost(push)
+                push = FakePush(opened_at=world.clock.seconds())
             elif step == "commit":
                 rooms.commit()
             elif step == "wait":
                 world.advance(first)
             else:
                 world.turn()
+            check_states(world)
         rooms.commit()
         world.advance(200)
     assert [each for each in logs if each["log_level"] >= LogLevel.error] == []
     for exchange, count in asked:
         replies = [each for each in exchange.messages if "successful" in each]
         assert all(isinstance(each["successful"], bool) for each in replies)
-        if exchange.line is None and exchange not in lost:
+        if exchange.push is None and exchange not in lost:
             assert len(replies) == count, exchange.messages
-    assert not world.server.sessions
+    assert not world.server.clients
     assert world.reaper.scheduled == 0
     assert world.clock.getDelayedCalls() == []
-    assert not world.server.connects._connects
-    assert not world.server.connects._lines
+    assert not world.server.connects._by_exchange
+    assert not world.server.connects._by_push
     assert world.server.connects.held == 0
 
 
-def ask(world: World, raw: list[Any], ids: dict[str, str], line: FakeLine | None) -> FakeExchange:
+def check_states(world: World) -> None:
+    """What is noted of a client's way agrees with its state."""
+    for path in world.server.connects._paths.values():
+        has_push = path.state in (PathState.STANDBY, PathState.PUSHED)
+        assert (path.push is not None) is has_push
+        assert path.held is None or path.held.state is ConnectState.HELD
+        assert path.answered is None or path.answered.state is ConnectState.ANSWERED
+
+
+def ask(world: World, raw: list[Any], ids: dict[str, str], push: FakePush | None) -> FakeExchange:
     sent = []
     for message in raw:
         client_id = message.get("clientId")
         known = ids.get(client_id, client_id) if isinstance(client_id, str) else client_id
         sent.append({**message, "clientId": known} if "clientId" in message else message)
-    exchange = FakeExchange(Peer("long-polling" if line is None else PUSH), line)
+    exchange = FakeExchange(Peer("long-polling" if push is None else PUSH), push)
     world.server.process(world.server.decode(msgspec.json.encode(sent)), exchange)
     return exchange
 

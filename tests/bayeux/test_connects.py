@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from cometd_chat.bayeux.exchange import Arrival, Peer
-from tests.bayeux.parts import KINDS, OPTIONS, POLL, PUSH, STREAM, Client, FakeLine, World
+from tests.bayeux.parts import KINDS, OPTIONS, POLL, PUSH, STREAM, Client, FakePush, World
 
 RETRY = {"reconnect": "retry", "interval": 0, "timeout": 30000}
 
@@ -171,8 +171,8 @@ def test_a_newer_one_on_the_same_socket_replaces_it_too() -> None:
     second = client.connect()
     assert first.messages[0]["successful"] is False
     assert not second.messages
-    assert client.line is not None
-    assert not client.line.ended
+    assert client.push is not None
+    assert not client.push.ended
 
 
 def test_replacing_again_and_again_leaves_nothing_behind() -> None:
@@ -181,7 +181,7 @@ def test_replacing_again_and_again_leaves_nothing_behind() -> None:
         client.connect()
     connects = client.world.server.connects
     assert connects.held == 1
-    assert len(connects._connects) == 1
+    assert len(connects._by_exchange) == 1
     assert connects.counts.replaced == 49
 
 
@@ -213,9 +213,9 @@ def test_a_connection_type_that_we_do_not_have_is_refused() -> None:
 def test_a_session_without_a_connect_lives_for_its_max_interval() -> None:
     client = World().client()
     client.world.advance(9.5)
-    assert client.id in client.world.server.sessions
+    assert client.id in client.world.server.clients
     client.world.advance(2)
-    assert client.id not in client.world.server.sessions
+    assert client.id not in client.world.server.clients
     client.connect()
     assert client.reply["advice"]["reconnect"] == "handshake"
 
@@ -224,11 +224,11 @@ def test_a_held_connect_keeps_it() -> None:
     client = World().client()
     client.connect()
     client.world.advance(29)
-    assert client.id in client.world.server.sessions
+    assert client.id in client.world.server.clients
     client.world.advance(10)
-    assert client.id in client.world.server.sessions  # answered at 30, and then 10 more
+    assert client.id in client.world.server.clients  # answered at 30, and then 10 more
     client.world.advance(3)
-    assert client.id not in client.world.server.sessions
+    assert client.id not in client.world.server.clients
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -237,27 +237,27 @@ def test_any_message_puts_it_off(kind: str) -> None:
     for _ in range(10):
         client.world.advance(8)
         client.publish("/app/x")
-    assert client.id in client.world.server.sessions
+    assert client.id in client.world.server.clients
 
 
 def test_an_interval_that_the_client_announces_is_waited_for_within_bounds() -> None:
     client = World().client()
     client.connect(advice={"timeout": 0, "interval": 20_000})
     client.world.advance(28)
-    assert client.id in client.world.server.sessions
+    assert client.id in client.world.server.clients
     client.connect(advice={"timeout": 0, "interval": 86_400_000})
     client.world.advance(69)
-    assert client.id in client.world.server.sessions
+    assert client.id in client.world.server.clients
     client.world.advance(3)
-    assert client.id not in client.world.server.sessions
+    assert client.id not in client.world.server.clients
 
 
 def test_an_event_source_is_not_expected_before_the_interval_it_was_given() -> None:
     client = World().client(STREAM)
     client.world.advance(38)
-    assert client.id in client.world.server.sessions
+    assert client.id in client.world.server.clients
     client.world.advance(4)
-    assert client.id not in client.world.server.sessions
+    assert client.id not in client.world.server.clients
     assert client.stream.ended
 
 
@@ -266,12 +266,12 @@ def test_expiry_lets_go_of_everything() -> None:
     client = world.client()
     client.subscribe("/app/x")
     removed: list[bool] = []
-    world.server.listeners.session_removed.append(lambda _, timed_out: removed.append(timed_out))
+    world.server.listeners.client_removed.append(lambda _, timed_out: removed.append(timed_out))
     world.advance(12)
     assert removed == [True]
     assert list(world.server.broadcast.subscriptions) == []
     assert world.reaper.scheduled == 0
-    assert not world.server.connects._connects
+    assert not world.server.connects._by_exchange
     world.server.publish("/app/x", 1)
     world.turn()
     assert world.clock.getDelayedCalls() == []
@@ -281,11 +281,11 @@ def test_an_expired_session_is_never_told_to_stay_away() -> None:
     world = World()
     client = world.client(PUSH)
     client.connect()
-    assert client.line is not None
-    world.server.line_lost(client.line)
+    assert client.push is not None
+    world.server.push_lost(client.push)
     world.advance(12)
-    assert client.id not in world.server.sessions
-    frames = [message for frame in client.line.frames for message in frame]
+    assert client.id not in world.server.clients
+    frames = [message for frame in client.push.frames for message in frame]
     assert all(each.get("advice", {}).get("reconnect") != "none" for each in frames)
 
 
@@ -298,10 +298,10 @@ def test_a_large_reply_on_a_slow_link_does_not_cost_the_session() -> None:
     world.turn()
     held.known = Arrival.UNDER_WAY
     world.advance(60)
-    assert client.id in world.server.sessions
+    assert client.id in world.server.clients
     held.known = Arrival.UNKNOWN
     world.advance(20)
-    assert client.id not in world.server.sessions
+    assert client.id not in world.server.clients
 
 
 # -- the peer is gone
@@ -328,16 +328,16 @@ def test_its_session_dies_when_nobody_comes_back() -> None:
     client = world.client()
     world.server.lost(client.connect())
     world.advance(12)
-    assert not world.server.sessions
+    assert not world.server.clients
 
 
 def test_a_loss_that_nobody_knows_of_does_no_harm() -> None:
     world = World()
     client = world.client()
     world.server.lost(client.ask({"channel": "/app/x", "data": 1}))
-    world.server.line_lost(FakeLine())
-    world.server.line_writable(FakeLine())
-    world.server.line_confirmed(FakeLine(), 3)
+    world.server.push_lost(FakePush())
+    world.server.push_writable(FakePush())
+    world.server.push_confirmed(FakePush(), 3)
     client.subscribe("/app/x")
     client.publish("/app/x", 2)
     client.connect()
@@ -375,7 +375,7 @@ def test_a_place_is_free_again_however_a_connect_ends(end: str) -> None:
     first, second = tab(world), tab(world)
     held = first.connect()
     second.connect()
-    session = world.server.session(first.id)
+    session = world.server.client(first.id)
     assert session is not None
     if end == "lost":
         world.server.lost(held)

@@ -28,7 +28,7 @@ from tests.bayeux.parts import (
     STREAM,
     Client,
     FakeExchange,
-    FakeLine,
+    FakePush,
     World,
 )
 
@@ -94,8 +94,8 @@ def test_a_publisher_hears_herself_after_her_reply(kind: str) -> None:
     assert [each["successful"] for each in exchange.messages] == [True]
     assert client.data() == [1]
     if kind == PUSH:
-        assert client.line is not None
-        last_two = client.line.frames[-2:]
+        assert client.push is not None
+        last_two = client.push.frames[-2:]
         assert ["successful" in frame[0] for frame in last_two] == [True, False]
 
 
@@ -162,8 +162,8 @@ def test_what_is_said_in_one_turn_goes_out_together() -> None:
     world.turn()
     assert poll.held is not None
     assert len(poll.held.messages) == 6
-    assert push.line is not None
-    assert len(push.line.frames[-1]) == 5
+    assert push.push is not None
+    assert len(push.push.frames[-1]) == 5
 
 
 def test_a_batch_that_is_published_goes_out_together() -> None:
@@ -191,7 +191,7 @@ def test_the_json_of_a_broadcast_is_made_once() -> None:
     for each in clients:
         each.subscribe("/app/x")
     world.server.publish("/app/x", 1)
-    queues = [world.server.sessions[each.id].queue.take(1, 100) for each in clients]
+    queues = [world.server.clients[each.id].queue.take(1, 100) for each in clients]
     assert len({id(queued.json) for (queued,) in queues}) == 1
 
 
@@ -214,7 +214,7 @@ def test_the_publisher_can_be_left_out() -> None:
     world.server.channel("/app/quiet/*").broadcast_to_publisher = False
     client.publish("/app/quiet/x", 2)
     world.server.publish("/app/quiet/x", 3)
-    world.server.sessions[client.id].broadcast_to_publisher = False
+    world.server.clients[client.id].broadcast_to_publisher = False
     client.publish("/app/x", 4)
     client.connect()
     assert client.data() == [1, 3]
@@ -316,28 +316,28 @@ def test_connects_that_all_have_one_id_get_everything_once() -> None:
 def test_what_was_pushed_on_a_line_that_broke_is_pushed_on_the_next(kind: str) -> None:
     world = World()
     client = listening(world, kind)
-    line = client.lines[0]
+    push = client.pushes[0]
     world.server.publish("/app/x", 1)
     world.server.publish("/app/x", 2)
     world.turn()
-    world.server.line_confirmed(line, line.numbers[0])
-    world.server.line_lost(line)
+    world.server.push_confirmed(push, push.numbers[0])
+    world.server.push_lost(push)
     world.server.publish("/app/x", 3)
     world.turn()
     if kind == PUSH:
-        client.line = FakeLine(opened_at=world.clock.seconds())
+        client.push = FakePush(opened_at=world.clock.seconds())
         client.held = None
         client.connect()
     else:
         client.open_stream()
-    new = client.lines[0]
+    new = client.pushes[0]
     assert [each["data"] for frame in new.frames for each in frame if "data" in each] == [2, 3]
 
 
 def test_the_next_connect_on_a_line_confirms_what_came_before_the_last_reply() -> None:
     world = World()
     client = listening(world, PUSH)
-    queue = world.server.sessions[client.id].queue
+    queue = world.server.clients[client.id].queue
     world.server.publish("/app/x", 1)
     world.advance(31)
     assert client.answered
@@ -363,16 +363,16 @@ def test_an_event_source_that_opens_again_says_what_it_has() -> None:
 def test_a_second_socket_takes_over_and_nothing_is_lost() -> None:
     world = World()
     client = listening(world, PUSH)
-    old = client.line
+    old = client.push
     assert old is not None
-    client.line = FakeLine(opened_at=1)
+    client.push = FakePush(opened_at=1)
     client.held = None
     client.connect()
     assert old.ended
-    world.server.line_lost(old)
+    world.server.push_lost(old)
     world.server.publish("/app/x", 1)
     world.turn()
-    assert [frame for frame in client.line.frames if "data" in frame[0]] == [
+    assert [frame for frame in client.push.frames if "data" in frame[0]] == [
         [{"channel": "/app/x", "data": 1}]
     ]
 
@@ -380,21 +380,21 @@ def test_a_second_socket_takes_over_and_nothing_is_lost() -> None:
 def test_a_client_may_go_from_polling_to_a_socket_and_back() -> None:
     world = World()
     client = listening(world)
-    socket = FakeLine()
+    socket = FakePush()
     world.server.publish("/app/x", 1)
     assert client.data() == []  # not before the turn has ended
     world.turn()
     assert client.data() == [1]
     client.held = None
-    client.kind, client.peer, client.line = PUSH, Peer(PUSH), socket
+    client.kind, client.peer, client.push = PUSH, Peer(PUSH), socket
     client.connect()
     world.server.publish("/app/x", 2)
     world.turn()
     assert client.data() == [2]
     world.advance(31)
     client.connect()
-    world.server.line_lost(socket)
-    client.kind, client.peer, client.line, client.held = POLL, Peer(POLL), None, None
+    world.server.push_lost(socket)
+    client.kind, client.peer, client.push, client.held = POLL, Peer(POLL), None, None
     client.connect()
     world.server.publish("/app/x", 3)
     world.turn()
@@ -404,11 +404,11 @@ def test_a_client_may_go_from_polling_to_a_socket_and_back() -> None:
 def test_what_was_pushed_on_a_socket_that_broke_goes_with_the_next_poll() -> None:
     world = World()
     client = listening(world, PUSH)
-    assert client.line is not None
+    assert client.push is not None
     world.server.publish("/app/x", 1)
     world.turn()
-    world.server.line_lost(client.line)
-    client.kind, client.peer, client.line, client.held = POLL, Peer(POLL), None, None
+    world.server.push_lost(client.push)
+    client.kind, client.peer, client.push, client.held = POLL, Peer(POLL), None, None
     client.connect()
     assert client.data() == [1]
 
@@ -473,7 +473,7 @@ def test_a_stream_that_opens_while_a_reply_is_on_its_way_waits_for_that(arrives:
 def test_who_gets_messages_beside_her_stream_is_asked_for_the_next_connect_soon() -> None:
     world = World()
     client = listening(world, STREAM)
-    world.server.line_lost(client.stream)
+    world.server.push_lost(client.stream)
     world.server.publish("/app/x", 1)
     client.connect()
     assert client.reply["advice"]["interval"] == 0
@@ -503,32 +503,32 @@ def test_a_peer_that_goes_while_its_connect_waits_for_what_came_with_it_takes_no
 def test_a_line_that_takes_no_more_gets_the_rest_when_it_does() -> None:
     world = World()
     client = listening(world, PUSH)
-    line = client.line
-    assert line is not None
-    line.writable = False
+    push = client.push
+    assert push is not None
+    push.writable = False
     for number in range(3):
         world.server.publish("/app/x", number)
     world.turn()
     assert client.data() == []
-    line.writable = True
-    world.server.line_writable(line)
+    push.writable = True
+    world.server.push_writable(push)
     world.turn()
     assert client.data() == [0, 1, 2]
 
 
 def test_a_line_that_can_not_be_written_to_counts_as_lost() -> None:
-    class Broken(FakeLine):
-        def push(self, messages: Any) -> None:
+    class Broken(FakePush):
+        def send(self, messages: Any) -> None:
             raise OSError("gone")
 
     world = World()
     client = listening(world, PUSH)
-    client.line = Broken(opened_at=1)
+    client.push = Broken(opened_at=1)
     client.held = None
     client.connect()
     world.server.publish("/app/x", 1)
     world.turn()
-    client.line = FakeLine(opened_at=1)
+    client.push = FakePush(opened_at=1)
     client.held = None
     client.connect()
     assert client.data() == [1]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.extensions import (
     AckExtension,
     ActivityExtension,
@@ -19,7 +20,6 @@ from cometd_chat.bayeux.extensions import (
     TimesyncExtension,
 )
 from cometd_chat.bayeux.messages import Message
-from cometd_chat.bayeux.session import Session
 from tests.bayeux.parts import PUSH, World
 
 
@@ -31,12 +31,12 @@ class Noting(BaseExtension):
         self.on_incoming: Callable[[Message], Message | None] = lambda message: message
         self.on_outgoing: Callable[[Message], Message | None] = lambda message: message
 
-    def incoming(self, message: Message, session: Session | None) -> Message | None:
+    def incoming(self, message: Message, session: BayeuxClient | None) -> Message | None:
         self.notes.append(f"{self.name} in {message['channel']}")
         return self.on_incoming(message)
 
     def outgoing(
-        self, message: Message, session: Session | None, request: Message | None
+        self, message: Message, session: BayeuxClient | None, request: Message | None
     ) -> Message | None:
         self.notes.append(f"{self.name} out {message['channel']}")
         return self.on_outgoing(message)
@@ -46,7 +46,7 @@ def test_they_are_asked_in_order_and_in_reverse_on_the_way_out() -> None:
     notes: list[str] = []
     world = World(extensions=[Noting("a", notes), Noting("b", notes)])
     client = world.client()
-    world.server.sessions[client.id].extensions.append(Noting("own", notes))
+    world.server.clients[client.id].extensions.append(Noting("own", notes))
     notes.clear()
     client.publish("/app/x")
     into = ["a in /app/x", "b in /app/x", "own in /app/x"]
@@ -63,7 +63,7 @@ def test_a_broadcast_passes_the_servers_once_and_a_sessions_own_for_her() -> Non
         each.subscribe("/app/x")
     own = Noting("own", notes)
     own.on_outgoing = lambda message: {**message, "mine": True}
-    world.server.sessions[clients[1].id].extensions.append(own)
+    world.server.clients[clients[1].id].extensions.append(own)
     notes.clear()
     world.server.publish("/app/x", 1)
     assert notes == ["server out /app/x", "own out /app/x"]
@@ -91,7 +91,7 @@ def test_a_message_can_be_refused_with_a_text_of_ones_own() -> None:
     client = world.client()
     refusing.on_incoming = lambda message: {**message, "error": "403:x:Not you"}
     assert client.subscribe("/app/x")["error"] == "403:x:Not you"
-    assert not world.server.sessions[client.id].subscriptions
+    assert not world.server.clients[client.id].subscriptions
 
 
 def test_a_client_can_not_refuse_itself_by_an_error_of_its_own() -> None:
@@ -213,11 +213,11 @@ def active_world(*, both_ways: bool = False) -> World:
 def connecting_for(world: World, client: Any, rounds: int) -> bool:
     """Connect again and again; whether the session is still there."""
     for _ in range(rounds):
-        if client.id not in world.server.sessions:
+        if client.id not in world.server.clients:
             return False
         client.connect()
         world.advance(31)
-    return client.id in world.server.sessions
+    return client.id in world.server.clients
 
 
 def test_who_only_connects_is_sent_away_in_the_end() -> None:
@@ -227,7 +227,7 @@ def test_who_only_connects_is_sent_away_in_the_end() -> None:
     assert connecting_for(world, client, 2)
     client.connect()
     assert client.reply["advice"]["reconnect"] == "none"
-    assert not world.server.sessions
+    assert not world.server.clients
 
 
 def test_who_does_something_stays() -> None:
@@ -237,7 +237,7 @@ def test_who_does_something_stays() -> None:
         client.connect()
         world.advance(31)
         client.publish("/app/x")
-    assert client.id in world.server.sessions
+    assert client.id in world.server.clients
 
 
 @pytest.mark.parametrize("both_ways", [True, False])
@@ -246,11 +246,11 @@ def test_what_is_delivered_may_count_too(both_ways: bool) -> None:
     client = world.client()
     client.subscribe("/app/x")
     for _ in range(4):
-        if client.id in world.server.sessions:
+        if client.id in world.server.clients:
             client.connect()
             world.server.publish("/app/x", 1)
             world.advance(9)
             client.connect()
             world.advance(20)
             client.connect(advice={"timeout": 0})
-    assert (client.id in world.server.sessions) is both_ways
+    assert (client.id in world.server.clients) is both_ways

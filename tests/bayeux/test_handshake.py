@@ -39,7 +39,7 @@ def shake(world: World, peer: Peer | None = None, **fields: Any) -> Message:
 def test_the_reply_has_everything_that_clients_look_at() -> None:
     world = World()
     reply = shake(world)
-    session = world.server.sessions[reply.pop("clientId")]
+    session = world.server.clients[reply.pop("clientId")]
     assert len(session.id) == 40
     assert reply == {
         "id": "1",
@@ -94,7 +94,7 @@ def test_refuses_when_no_connection_type_is_common() -> None:
     assert not reply["successful"]
     assert reply["error"] == "301:flash,iframe:Connection types not supported"
     assert reply["advice"]["reconnect"] == "none"
-    assert not world.server.sessions
+    assert not world.server.clients
 
 
 @pytest.mark.parametrize("types", ["long-polling", None, 7, {}])
@@ -115,7 +115,7 @@ def test_one_common_type_is_enough_and_strange_ones_do_no_harm() -> None:
 def test_each_handshake_makes_a_session_of_its_own() -> None:
     world = World()
     assert shake(world)["clientId"] != shake(world)["clientId"]
-    assert len(world.server.sessions) == 2
+    assert len(world.server.clients) == 2
 
 
 def test_messages_beside_a_handshake_are_refused_and_the_handshake_is_not() -> None:
@@ -127,7 +127,7 @@ def test_messages_beside_a_handshake_are_refused_and_the_handshake_is_not() -> N
 
 def test_what_is_sent_before_the_first_connect_waits_for_it() -> None:
     world = World()
-    world.server.listeners.session_added.append(lambda each: each.deliver("/app/x", "welcome"))
+    world.server.listeners.client_added.append(lambda each: each.deliver("/app/x", "welcome"))
     client = Client(world)
     client.handshake()
     assert client.connect().messages[0] == {"channel": "/app/x", "data": "welcome"}
@@ -137,9 +137,9 @@ def test_a_session_that_never_connects_dies() -> None:
     world = World()
     shake(world)
     world.advance(9)
-    assert world.server.sessions
+    assert world.server.clients
     world.advance(3)
-    assert not world.server.sessions
+    assert not world.server.clients
 
 
 class Deciding(OpenPolicy):
@@ -168,7 +168,7 @@ def test_the_policy_hears_token_name_and_peer() -> None:
     assert authentication(message).name == "bob"
     assert seen is peer
     assert "cookie" not in repr(seen)
-    (session,) = world.server.sessions.values()
+    (session,) = world.server.clients.values()
     assert (session.identity.id, session.identity.name) == ("t", "bob")
 
 
@@ -191,7 +191,7 @@ def test_a_refusal_says_why_and_ends_it() -> None:
     assert reply["error"] == "409:Somebody else is alice - choose another name.:name_taken"
     assert reply["advice"] == {"reconnect": "none", "interval": 0}
     assert "clientId" not in reply
-    assert not world.server.sessions
+    assert not world.server.clients
 
 
 def test_a_policy_may_refuse_in_bayeux_own_words() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from cometd_chat.bayeux.client import CLIENT_SIZE, PATTERN_SIZE
 from cometd_chat.bayeux.dispatch import MAX_ID
-from cometd_chat.bayeux.session import PATTERN, SESSION
 from tests.bayeux.parts import KINDS, POLL, STREAM, Client, World
 
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -19,8 +19,8 @@ def silent(world: World, kind: str = POLL) -> Client:
     """A client that has subscribed and takes nothing any more."""
     client = world.client(kind)
     client.subscribe("/app/x")
-    for line in client.lines:
-        line.writable = False
+    for push in client.pushes:
+        push.writable = False
     return client
 
 
@@ -29,11 +29,11 @@ def test_a_session_counts_from_its_beginning_to_its_end(kind: str) -> None:
     world = World()
     assert world.memory.held == 0
     client = world.client(kind)
-    assert world.memory.of("bayeux") == SESSION
+    assert world.memory.of("bayeux") == CLIENT_SIZE
     client.subscribe("/app/x", "/app/long")
-    assert world.memory.of("bayeux") == SESSION + 2 * PATTERN + len("/app/x/app/long")
+    assert world.memory.of("bayeux") == CLIENT_SIZE + 2 * PATTERN_SIZE + len("/app/x/app/long")
     client.said("/meta/unsubscribe", subscription="/app/long")
-    assert world.memory.of("bayeux") == SESSION + PATTERN + len("/app/x")
+    assert world.memory.of("bayeux") == CLIENT_SIZE + PATTERN_SIZE + len("/app/x")
     client.said("/meta/disconnect")
     assert world.memory.held == 0
 
@@ -45,7 +45,7 @@ def test_one_that_expires_counts_no_longer_with_all_that_waited_for_it() -> None
         world.server.publish("/app/x", text)
     assert world.memory.held > sum(map(len, MUCH))
     world.advance(200)
-    assert not world.server.sessions
+    assert not world.server.clients
     assert world.memory.held == 0
 
 
@@ -60,8 +60,8 @@ def test_what_is_confirmed_counts_no_longer(kind: str) -> None:
     assert world.memory.held > before + sum(map(len, MUCH))
     world.turn()
     assert client.data() == MUCH
-    for line in client.lines:
-        world.server.line_confirmed(line, 10**6)
+    for push in client.pushes:
+        world.server.push_confirmed(push, 10**6)
     world.turn()
     assert world.memory.held == before
 
@@ -74,16 +74,16 @@ class TestAtTheCeiling:
         active.subscribe("/app/x")
         # To each another text, which nobody shares.
         for number, client in enumerate(idle):
-            session = world.server.session(client.id)
+            session = world.server.client(client.id)
             assert session is not None
             for text in MUCH[: 10 * number]:
                 session.deliver("/app/x", text)
         assert world.memory.shed > 0
         world.turn()
         assert world.memory.held <= 150_000
-        left = [world.server.session(client.id) is not None for client in idle]
+        left = [world.server.client(client.id) is not None for client in idle]
         assert left == sorted(left, reverse=True), "those with most went"
-        assert world.server.session(active.id) is not None
+        assert world.server.client(active.id) is not None
         world.server.publish("/app/x", "to all")
         assert "to all" in active.data()
 
@@ -92,7 +92,7 @@ class TestAtTheCeiling:
         world = World(limit=100_000)
         client = silent(world, kind)
         client.connect()
-        session = world.server.session(client.id)
+        session = world.server.client(client.id)
         assert session is not None
         delivered = [session.deliver("/app/x", text) for text in [*MUCH, *MUCH]]
         assert False in delivered
@@ -102,11 +102,11 @@ class TestAtTheCeiling:
         assert world.memory.held == 0
         if kind != STREAM:
             assert client.reply["advice"] == {"reconnect": "handshake", "interval": 5000}
-        assert all(line.ended for line in client.lines)
+        assert all(push.ended for push in client.pushes)
         assert client.data() == []
         assert client.said("/meta/connect", connectionType=kind)["error"].startswith("402")
         client.handshake()
-        assert world.server.session(client.id) is not None
+        assert world.server.client(client.id) is not None
 
 
 def test_an_id_is_kept_until_the_next_connect_and_so_it_is_short() -> None:
@@ -129,7 +129,8 @@ def test_of_an_answered_connect_nothing_large_is_kept() -> None:
     world = World()
     client = world.client()
     client.connect(ext={"much": "x" * 10_000}, advice={"timeout": 0})
-    session = world.server.session(client.id)
+    session = world.server.client(client.id)
     assert session is not None
-    assert session.answered is not None
-    assert set(session.answered.message) == {"id"}
+    answered = world.server.connects._paths[session].answered
+    assert answered is not None
+    assert set(answered.message) == {"id"}

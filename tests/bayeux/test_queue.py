@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cometd_chat.bayeux.queue import _OVERHEAD, EventMessage, SessionQueue
+from cometd_chat.bayeux.queue import _OVERHEAD, ClientQueue, EventMessage
 from cometd_chat.bayeux.sources import ChannelSource
 
 LOG = cast(ChannelSource, "the log")  # told apart by identity only
@@ -27,14 +27,14 @@ def event(text: object = "", channel: str = "/a") -> EventMessage:
     return EventMessage(channel, {"channel": channel, "data": text})
 
 
-def filled(*texts: object, **options: Any) -> SessionQueue:
-    queue = SessionQueue(1000, 2**20)
+def filled(*texts: object, **options: Any) -> ClientQueue:
+    queue = ClientQueue(1000, 2**20)
     for text in texts:
         assert queue.append(event(text), **options)
     return queue
 
 
-def texts(queue: SessionQueue, count: int = 1000, size: int = 2**20) -> list[object]:
+def texts(queue: ClientQueue, count: int = 1000, size: int = 2**20) -> list[object]:
     return [each.event.fields["data"] for each in queue.take(count, size)]
 
 
@@ -74,7 +74,7 @@ def test_confirms_nothing_that_was_not_sent() -> None:
 
 
 def test_says_how_far_a_source_was_confirmed() -> None:
-    queue = SessionQueue(10, 10_000)
+    queue = ClientQueue(10, 10_000)
     for position, channel in enumerate(["/chat/a", "/chat/b", "/chat/a", "/chat/a"], 7):
         queue.append(event(channel=channel), source=LOG, position=position)
     queue.take(3, 10_000)
@@ -111,7 +111,7 @@ def test_lazy_messages_hurry_once_they_have_waited_or_are_sent_again() -> None:
 
 
 def test_refuses_a_source_that_can_give_it_again() -> None:
-    queue = SessionQueue(2, 10_000)
+    queue = ClientQueue(2, 10_000)
     assert queue.append(event(1), source=LOG, position=1)
     assert queue.append(event(2), source=LOG, position=2)
     assert not queue.append(event(3), source=LOG, position=3)
@@ -123,7 +123,7 @@ def test_refuses_a_source_that_can_give_it_again() -> None:
 
 
 def test_drops_the_oldest_that_nobody_can_give_again() -> None:
-    queue = SessionQueue(4, 10_000)
+    queue = ClientQueue(4, 10_000)
     queue.append(event("log"), source=LOG, position=1)
     for number in range(1, 6):
         assert queue.append(event(number))
@@ -132,7 +132,7 @@ def test_drops_the_oldest_that_nobody_can_give_again() -> None:
 
 
 def test_forgets_what_was_sent_before_it_drops_what_waits() -> None:
-    queue = SessionQueue(4, 10_000)
+    queue = ClientQueue(4, 10_000)
     for number in range(1, 5):
         queue.append(event(number))
     queue.take(2, 10_000)
@@ -142,14 +142,14 @@ def test_forgets_what_was_sent_before_it_drops_what_waits() -> None:
 
 
 def test_drops_the_new_one_when_all_else_can_be_given_again_only_by_order() -> None:
-    queue = SessionQueue(1, 10_000)
+    queue = ClientQueue(1, 10_000)
     queue.append(event("log"), source=LOG, position=1)
     assert not queue.append(event("free"))
     assert texts(queue) == ["log"]
 
 
 def test_a_message_over_the_bound_has_its_place_in_an_empty_queue() -> None:
-    queue = SessionQueue(10, 100)
+    queue = ClientQueue(10, 100)
     assert queue.append(event("x" * 1000), source=LOG, position=1)
     assert not queue.append(event("y"), source=LOG, position=2)
 
@@ -160,7 +160,7 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.accounted = 0
-        self.queue = SessionQueue(6, 10_000, self.account)
+        self.queue = ClientQueue(6, 10_000, self.account)
         self.sent: list[int] = []
         self.waiting: list[int] = []
         self.next = 1
@@ -226,7 +226,7 @@ def test_what_is_shared_is_kept_once() -> None:
         kept[0] += change
 
     shared = [event("x" * 1000) for _ in range(100)]
-    queues = [SessionQueue(1000, 2**20, account) for _ in range(10)]
+    queues = [ClientQueue(1000, 2**20, account) for _ in range(10)]
     for each in shared:
         for queue in queues:
             queue.append(each)
@@ -250,7 +250,7 @@ def test_what_is_dropped_for_want_of_room_is_kept_no_longer() -> None:
     def account(change: int) -> None:
         kept[0] += change
 
-    queue = SessionQueue(8, 2**20, account)
+    queue = ClientQueue(8, 2**20, account)
     for number in range(100):
         queue.append(event(number))
     assert queue.dropped
@@ -264,7 +264,7 @@ def test_model() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 300), st.integers(0, 3))))
 def test_is_never_over_its_bounds(steps: list[tuple[bool, int, int]]) -> None:
-    queue = SessionQueue(5, 1500)
+    queue = ClientQueue(5, 1500)
     last = 0
     for kept, size, taken in steps:
         queue.append(event("x" * size), source=LOG if kept else None, position=1)

@@ -11,11 +11,11 @@ from typing import Any
 import attrs
 import pytest
 
+from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.exchange import Arrival, Peer
 from cometd_chat.bayeux.messages import Message
-from cometd_chat.bayeux.session import Session
 from cometd_chat.errors import StorageUnavailable
-from tests.bayeux.parts import OPTIONS, POLL, PUSH, Client, FakeLine, World
+from tests.bayeux.parts import OPTIONS, POLL, PUSH, Client, FakePush, World
 
 ARRIVED = [Arrival.UNKNOWN, Arrival.CLOSED, Arrival.READ]
 NOT_ARRIVED = [Arrival.LOST, Arrival.UNDER_WAY]
@@ -114,7 +114,7 @@ def test_behind_a_proxy_one_id_for_all_tells_nothing() -> None:
 def test_one_that_comes_by_another_socket_before_it_is_known_to_have_arrived() -> None:
     client = listening(World(), PUSH)
     assert said(client) == ["hi"]
-    client.line = FakeLine()
+    client.push = FakePush()
     client.connect()
     client.deliveries()
     assert said(client) == []
@@ -124,7 +124,7 @@ def test_one_that_comes_by_another_socket_when_it_is_known_to_have_arrived() -> 
     client = listening(World(), PUSH)
     client.ask(HI).known = Arrival.READ
     assert client.data() == ["hi"]
-    client.line = FakeLine()
+    client.push = FakePush()
     client.connect()
     client.deliveries()
     assert said(client) == ["hi"]
@@ -143,7 +143,7 @@ def test_one_that_failed_is_tried_again() -> None:
     client = world.client()
     outcomes = [StorageUnavailable("Not now."), None, None]
 
-    def serve(session: Session, message: Message) -> None:
+    def serve(session: BayeuxClient, message: Message) -> None:
         outcome = outcomes.pop(0)
         if outcome is not None:
             raise outcome
@@ -195,6 +195,6 @@ def test_an_id_is_remembered_for_a_while_and_not_for_ever() -> None:
     client.publish("/app/x", 1, id="a")
     for number in range(10):
         client.publish("/app/x", number, id=str(number))
-    assert len(client.world.server.sessions[client.id].published) == 3
+    assert len(client.world.server.clients[client.id].published) == 3
     client.connect()
     assert client.data() == [1, 1, *range(10)]

@@ -16,15 +16,15 @@ from twisted.internet.defer import Deferred
 
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.errors import NotFound
-from tests.bayeux.parts import KINDS, POLL, PUSH, STREAM, Client, FakeExchange, FakeLine, World
+from tests.bayeux.parts import KINDS, POLL, PUSH, STREAM, Client, FakeExchange, FakePush, World
 
 UNKNOWN = "402::session_unknown"
 
 
-def asking(client: Client, peer: Peer, line: FakeLine | None = None) -> bool:
+def asking(client: Client, peer: Peer, push: FakePush | None = None) -> bool:
     """Whether somebody else who has the clientId is let in."""
     message = {"channel": "/app/x", "data": 1, "clientId": client.id}
-    exchange = client.world.ask(message, peer=peer, line=line)
+    exchange = client.world.ask(message, peer=peer, push=push)
     (reply,) = exchange.messages
     assert reply["successful"] or reply["error"] == UNKNOWN
     return bool(reply["successful"])
@@ -68,12 +68,12 @@ def test_a_client_without_cookies_needs_its_id_only() -> None:
 def test_a_socket_that_was_open_before_the_handshake_may_lack_the_cookie() -> None:
     world = World()
     world.advance(5)
-    early = FakeLine(opened_at=world.clock.seconds())
+    early = FakePush(opened_at=world.clock.seconds())
     world.advance(1)
     client = Client(world, peer=Peer(POLL, browser="mine"))
     client.handshake()
     world.advance(1)
-    late = FakeLine(opened_at=world.clock.seconds())
+    late = FakePush(opened_at=world.clock.seconds())
     assert asking(client, Peer(PUSH), early)
     assert not asking(client, Peer(PUSH), late)
     assert asking(client, Peer(PUSH, browser="mine"), late)
@@ -86,7 +86,7 @@ def test_a_socket_that_was_asked_for_before_the_handshake_may_come_after_it() ->
     client = Client(world, peer=Peer(POLL, offered_browser="mine"))
     client.handshake()
     assert asking(client, Peer(POLL, browser="mine"))
-    on_its_way, too_late = FakeLine(opened_at=9), FakeLine(opened_at=11)
+    on_its_way, too_late = FakePush(opened_at=9), FakePush(opened_at=11)
     assert asking(client, Peer(PUSH), on_its_way)
     assert not asking(client, Peer(PUSH), too_late)
     assert not asking(client, Peer(PUSH, browser="another"), on_its_way)
@@ -100,8 +100,8 @@ def test_a_stream_is_opened_by_who_may_only() -> None:
     world.advance(1)
     for id, peer in ((client.id, Peer(STREAM)), ("x", Peer(STREAM, browser="mine"))):
         with pytest.raises(NotFound):
-            world.server.open_stream(id, peer, FakeLine(opened_at=1), None)
-    world.server.open_stream(client.id, Peer(STREAM, browser="mine"), FakeLine(), None)
+            world.server.open_stream(id, peer, FakePush(opened_at=1), None)
+    world.server.open_stream(client.id, Peer(STREAM, browser="mine"), FakePush(), None)
 
 
 def test_another_session_can_not_be_used_in_the_middle_of_a_batch() -> None:
@@ -117,7 +117,7 @@ def test_another_session_can_not_be_used_in_the_middle_of_a_batch() -> None:
     ).messages
     assert [each["successful"] for each in replies] == [True, False, False, False, True]
     assert replies[1]["error"] == UNKNOWN
-    assert victim.id in world.server.sessions
+    assert victim.id in world.server.clients
     victim.connect()
     assert victim.data() == [1, 4]
 
@@ -165,17 +165,17 @@ def test_disconnect_is_answered_and_then_the_held_connect(kind: str) -> None:
         "successful": True,
         "id": "4",
     }
-    assert not world.server.sessions
+    assert not world.server.clients
     assert list(world.server.broadcast.subscriptions) == []
     assert client.said("/meta/disconnect")["error"] == UNKNOWN
     if kind != STREAM:
         (reply,) = held.messages
         assert reply["successful"] is True
         assert reply["advice"] == {"reconnect": "none", "interval": 0}
-    assert all(line.ended for line in client.lines)
+    assert all(push.ended for push in client.pushes)
     if kind == PUSH:
-        assert client.line is not None
-        frames = [frame[0]["channel"] for frame in client.line.frames]
+        assert client.push is not None
+        frames = [frame[0]["channel"] for frame in client.push.frames]
         at = frames.index("/meta/disconnect")
         assert frames[at : at + 2] == ["/meta/disconnect", "/meta/connect"]
 
@@ -195,12 +195,12 @@ def test_the_server_may_end_a_session(kind: str) -> None:
     world = World()
     client = world.client(kind)
     client.connect()
-    session = world.server.sessions[client.id]
+    session = world.server.clients[client.id]
     session.deliver("/app/x", "last words")
     session.disconnect()
     session.disconnect()
     world.turn()
-    assert not world.server.sessions
+    assert not world.server.clients
     assert not session.deliver("/app/x", "too late")
     if kind == POLL:
         assert client.held is not None
@@ -219,8 +219,8 @@ def test_a_stop_lets_clients_come_back(kind: str) -> None:
     client.subscribe("/app/x")
     client.connect()
     world.server.stop()
-    assert not world.server.sessions
-    assert all(line.ended for line in client.lines)
+    assert not world.server.clients
+    assert all(push.ended for push in client.pushes)
     if kind != STREAM:
         assert client.reply["successful"] is True
         assert client.reply["advice"]["reconnect"] == "retry"
@@ -238,7 +238,7 @@ def test_a_disconnect_and_a_connect_that_waits_for_others() -> None:
     exchange = client.ask(
         {"channel": "/service/slow", "data": 1}, {"channel": "/meta/connect", "data": 1}
     )
-    world.server.sessions[client.id].disconnect()
+    world.server.clients[client.id].disconnect()
     done.callback(None)
     assert exchange.messages[-1]["advice"]["reconnect"] == "none"
 
@@ -250,16 +250,16 @@ def test_a_listener_that_breaks_stops_nobody() -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("no")
 
-    world.server.listeners.session_added += [broken, heard.append]
+    world.server.listeners.client_added += [broken, heard.append]
     client = world.client()
-    assert heard == [world.server.sessions[client.id]]
+    assert heard == [world.server.clients[client.id]]
 
 
 def test_a_session_keeps_notes_for_the_servers_code() -> None:
     world = World()
     client = world.client()
-    session = world.server.session(client.id)
+    session = world.server.client(client.id)
     assert session is not None
     session.attributes["seen"] = 1
     assert (session.identity.name, session.transport) == ("alice", POLL)
-    assert world.server.session(7) is None
+    assert world.server.client(7) is None

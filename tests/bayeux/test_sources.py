@@ -83,13 +83,13 @@ def test_a_publisher_has_her_reply_before_her_own_words() -> None:
     world, rooms = world_with_rooms(durable=False)
     client = world.client(PUSH)
     client.subscribe("/chat/lobby")
-    assert client.line is not None
-    seen = len(client.line.frames)
+    assert client.push is not None
+    seen = len(client.push.frames)
     for number in range(3):
         client.ask({"channel": "/chat/lobby", "data": number})
     rooms.commit()
     world.turn()
-    frames = [message for frame in client.line.frames[seen:] for message in frame]
+    frames = [message for frame in client.push.frames[seen:] for message in frame]
     assert ["successful" in each for each in frames] == [True, True, True, False, False, False]
 
 
@@ -120,9 +120,9 @@ def test_the_feeding_begins_after_the_reply_to_the_subscribe() -> None:
     client = world.client(PUSH)
     client.publish("/chat/lobby", "old")
     client.subscribe("/chat/lobby", ext={"cursor": 0})
-    assert client.line is not None
-    assert client.line.frames[-2][0]["channel"] == "/meta/subscribe"
-    assert client.line.frames[-1][0]["data"] == "old"
+    assert client.push is not None
+    assert client.push.frames[-2][0]["channel"] == "/meta/subscribe"
+    assert client.push.frames[-1][0]["data"] == "old"
 
 
 def test_a_session_resumes_where_the_last_one_stood() -> None:
@@ -136,7 +136,7 @@ def test_a_session_resumes_where_the_last_one_stood() -> None:
     other = world.client(name="bob")
     other.publish("/chat/lobby", 3)
     world.advance(45)
-    assert first.id not in world.server.sessions
+    assert first.id not in world.server.clients
     assert rooms.level == {"alice": 1}
     second = world.client()
     second.subscribe("/chat/lobby")
@@ -161,14 +161,14 @@ def test_a_full_queue_loses_nothing_of_a_log(kind: str) -> None:
     client.subscribe("/chat/lobby")
     for number in range(95):
         bob.publish("/chat/lobby", number)
-    session = world.server.sessions[client.id]
+    session = world.server.clients[client.id]
     assert len(session.queue) == 10
     heard = []
     for _ in range(30):
         client.connect(advice={"timeout": 0})
-        for line in client.lines:
-            if line.numbers:
-                world.server.line_confirmed(line, line.numbers[-1])
+        for push in client.pushes:
+            if push.numbers:
+                world.server.push_confirmed(push, push.numbers[-1])
         world.turn()
         heard += client.data()
     assert heard == list(range(95))
@@ -179,7 +179,7 @@ def test_what_was_refused_is_not_overtaken_by_what_would_fit() -> None:
     world, rooms = world_with_rooms(options=attrs.evolve(OPTIONS, max_queue_bytes=2000))
     client, bob = world.client(), world.client()
     client.subscribe("/chat/a")
-    session = world.server.sessions[client.id]
+    session = world.server.clients[client.id]
     bob.publish("/chat/a", "x" * 1000)
     bob.publish("/chat/a", "y" * 1000)
     small = world.server.event("/chat/a", "z")
@@ -252,7 +252,7 @@ def test_all_rooms_are_opened_or_none(bad: str) -> None:
     )
     assert rooms.closed == ["/chat/a", "/chat/b"]
     assert rooms.readers == {}
-    assert not world.server.sessions[client.id].subscriptions
+    assert not world.server.clients[client.id].subscriptions
 
 
 def test_what_was_not_kept_can_be_sent_again_with_its_id() -> None:
@@ -331,4 +331,4 @@ def test_a_source_that_breaks_afterwards_is_logged_and_stops_nobody() -> None:
     assert client.data() == [1]
     client.connect()
     assert client.said("/meta/disconnect")["successful"]
-    assert not world.server.sessions
+    assert not world.server.clients

@@ -14,9 +14,9 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred
 
+from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.policy import OpenPolicy
-from cometd_chat.bayeux.session import Session
 from cometd_chat.errors import TooMany
 from tests.bayeux.parts import OPTIONS, World, world_with_rooms
 
@@ -59,7 +59,7 @@ def test_a_subscription_is_one_pattern_or_some(verb: str, subscription: Any, err
     assert reply["successful"] is False
     assert reply["error"].startswith(error)
     assert reply.get("subscription", ...) == subscription
-    assert not client.world.server.sessions[client.id].subscriptions
+    assert not client.world.server.clients[client.id].subscriptions
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_is_not_there_can_not_be_subscribed_to(pattern: str) -> None:
     reply = client.subscribe("/app/x", pattern)
     assert reply["error"].startswith("403:")
     assert reply["error"].endswith(":subscribe_denied")
-    assert not client.world.server.sessions[client.id].subscriptions
+    assert not client.world.server.clients[client.id].subscriptions
 
 
 def test_unsubscribing_from_what_one_never_had_is_no_mistake() -> None:
@@ -80,7 +80,7 @@ def test_unsubscribing_from_what_one_never_had_is_no_mistake() -> None:
 def test_a_service_channel_can_be_subscribed_to_without_effect() -> None:
     client = World().client()
     assert client.subscribe("/service/echo", "/service/**")["successful"]
-    assert not client.world.server.sessions[client.id].subscriptions
+    assert not client.world.server.clients[client.id].subscriptions
 
 
 def test_a_session_has_only_so_many_subscriptions() -> None:
@@ -182,15 +182,15 @@ def test_one_that_is_refused_takes_no_other_with_it() -> None:
 class Strict(OpenPolicy):
     """Refuses what ends in a word."""
 
-    async def may_create(self, session: Session, channel: str) -> None:
+    async def may_create(self, session: BayeuxClient, channel: str) -> None:
         if channel.endswith("new"):
             raise TooMany("Too many channels: wait.")
 
-    async def may_subscribe(self, session: Session, pattern: str) -> None:
+    async def may_subscribe(self, session: BayeuxClient, pattern: str) -> None:
         if pattern.endswith("deaf"):
             raise TooMany("Too many ears: wait.")
 
-    async def may_publish(self, session: Session, message: Message) -> None:
+    async def may_publish(self, session: BayeuxClient, message: Message) -> None:
         if message["channel"].endswith("mute"):
             raise TooMany("Too many words: wait.")
         if message["channel"].endswith("broken"):
@@ -207,7 +207,7 @@ def test_the_policy_is_asked() -> None:
     assert client.publish("/service/mute")["error"] == "429:Too many words - wait.:too_many"
     assert client.publish("/app/broken")["error"] == "500:Something broke on our side:server_error"
     assert client.publish("/app/fine")["successful"]
-    assert not client.world.server.sessions[client.id].subscriptions
+    assert not client.world.server.clients[client.id].subscriptions
 
 
 class Slow(OpenPolicy):
@@ -216,7 +216,7 @@ class Slow(OpenPolicy):
     def __init__(self) -> None:
         self.waiting: list[Deferred[None]] = []
 
-    async def may_subscribe(self, session: Session, pattern: str) -> None:
+    async def may_subscribe(self, session: BayeuxClient, pattern: str) -> None:
         self.waiting.append(Deferred())
         await self.waiting[-1]
 
@@ -231,7 +231,7 @@ def test_messages_are_handled_in_the_order_in_which_they_came() -> None:
     assert [each.replies for each in (first, second, third)] == [[], [], []]
     policy.waiting[0].callback(None)
     assert [each.messages[0]["successful"] for each in (first, second, third)] == [True] * 3
-    assert not world.server.sessions[client.id].subscriptions
+    assert not world.server.clients[client.id].subscriptions
 
 
 def test_only_so_many_requests_wait_for_others() -> None:
@@ -251,7 +251,7 @@ def test_who_left_meanwhile_is_not_subscribed() -> None:
     world = World(policy=policy)
     client = world.client()
     subscribing = client.ask({"channel": "/meta/subscribe", "subscription": "/app/x"})
-    world.server.sessions[client.id].disconnect()
+    world.server.clients[client.id].disconnect()
     policy.waiting[0].callback(None)
     assert subscribing.messages[0]["error"] == "402::session_unknown"
     assert list(world.server.broadcast.subscriptions) == []
@@ -262,7 +262,7 @@ def test_who_left_meanwhile_leaves_no_source_open() -> None:
     client = world.client()
     rooms.opening = Deferred()
     subscribing = client.ask({"channel": "/meta/subscribe", "subscription": "/chat/a"})
-    world.server.sessions[client.id].disconnect()
+    world.server.clients[client.id].disconnect()
     rooms.opening.callback(None)
     assert subscribing.messages[0]["error"] == "402::session_unknown"
     assert rooms.closed == ["/chat/a"]
@@ -276,7 +276,7 @@ def test_a_service_hears_and_answers() -> None:
     world = World()
     heard: list[Any] = []
 
-    def echo(session: Session, message: Message) -> None:
+    def echo(session: BayeuxClient, message: Message) -> None:
         heard.append(message["data"])
         session.deliver("/service/echo", message["data"] * 2)
 
@@ -291,7 +291,7 @@ def test_a_service_hears_and_answers() -> None:
 def test_a_remote_call_is_answered_with_its_id() -> None:
     world = World()
 
-    def add(session: Session, message: Message) -> None:
+    def add(session: BayeuxClient, message: Message) -> None:
         session.answer(message, sum(message["data"]))
 
     world.server.add_service("/service/math/*", add)
@@ -320,10 +320,10 @@ def test_a_service_that_is_not_there_says_so() -> None:
 
 
 def test_a_service_that_refuses_or_breaks() -> None:
-    def refusing(session: Session, message: Message) -> None:
+    def refusing(session: BayeuxClient, message: Message) -> None:
         raise TooMany("Enough.")
 
-    def broken(session: Session, message: Message) -> None:
+    def broken(session: BayeuxClient, message: Message) -> None:
         raise RuntimeError("secret")
 
     world = World()

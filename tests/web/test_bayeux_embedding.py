@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.server import BayeuxServer
-from cometd_chat.bayeux.session import Session
 from tests.memory import MakeSite
 from tests.web.bayeux import Client
 
@@ -14,7 +14,7 @@ from tests.web.bayeux import Client
 def embed(server: BayeuxServer) -> None:
     """A service that says where the log is, for a client that begins there."""
 
-    def where(session: Session, message: Message) -> None:
+    def where(session: BayeuxClient, message: Message) -> None:
         log = server.log
         assert log is not None
         now = log.cursor(log.last_id)

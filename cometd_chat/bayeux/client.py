@@ -1,17 +1,18 @@
-"""A client, as the server sees her: one handshake, until she leaves or is not heard of any more.
+"""A client, as the server sees it: from one handshake until it leaves or is heard of no more.
 
 What it is: everything that belongs to one clientId, and what the server's own code can do with it.
 
-What it may know: its queue, who she is. Not how her messages travel: that is `Connects`'.
+What it may know: its queue, its identity. Not how its messages travel: that is `Connects`'.
+Where the program at the other end is meant, it is called the peer.
 
-Invariant: whatever reaches her goes through her queue.
+Invariant: whatever reaches it goes through its queue.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import DeferredLock
 
@@ -20,17 +21,13 @@ from cometd_chat.bayeux.identity import Identity
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.published import PublishDeduplicator
-from cometd_chat.bayeux.queue import EventMessage, SessionQueue
+from cometd_chat.bayeux.queue import ClientQueue, EventMessage
 
-if TYPE_CHECKING:
-    from cometd_chat.bayeux.connects import MetaConnect
-    from cometd_chat.bayeux.exchange import Line
-
-#: What a client is advised to do whose session was ended: to stay away.
+#: What the peer of a client that was ended is advised to do: to stay away.
 _STAY_AWAY: Mapping[str, object] = {"reconnect": "none", "interval": 0}
 
-#: What a session costs, about, and each pattern of its subscriptions beside its text, in bytes.
-SESSION, PATTERN = 4096, 500
+#: What a client costs, about, and each pattern of its subscriptions beside its text, in bytes.
+CLIENT_SIZE, PATTERN_SIZE = 4096, 500
 
 #: So many replies to connects can be unconfirmed: more than a client ever has.
 _MAX_BATCHES = 64
@@ -45,57 +42,57 @@ _CHANGES, _REPEATS = 2, 6
 class Extension(Protocol):
     """Looks at messages, changes them, or stops them by returning None.
 
-    Add one with ``server.extensions.append(...)``, or for one session with
-    ``session.extensions.append(...)``.
+    Add one with ``server.extensions.append(...)``, or for one client with
+    ``client.extensions.append(...)``.
     """
 
-    def incoming(self, message: Message, session: Session | None) -> Message | None:
+    def incoming(self, message: Message, client: BayeuxClient | None) -> Message | None:
         """A client sent a message.
 
         Setting ``message["error"]`` refuses it with that text; None answers 404 message_deleted.
 
-        :param session: whose; None in a handshake.
+        :param client: whose; None in a handshake.
         """
 
     def outgoing(
-        self, message: Message, session: Session | None, request: Message | None
+        self, message: Message, client: BayeuxClient | None, request: Message | None
     ) -> Message | None:
         """A message goes out; None drops it.
 
-        :param session: whose; None for an event message that many may get, and a refused handshake.
+        :param client: whose; None for an event message that many may get, and a refused handshake.
         :param request: what it is the reply to; None for an event message.
         """
 
 
-class SessionHost(Protocol):
-    """What a session needs of the server."""
+class ClientHost(Protocol):
+    """What a client needs of the server."""
 
     def event(self, channel: str, data: object, /, **fields: object) -> EventMessage | None:
         """Make an event message; None when an extension drops it."""
 
-    def enqueued(self, session: Session, *, lazy: float | None) -> None:
+    def enqueued(self, client: BayeuxClient, *, lazy: float | None) -> None:
         """Something was queued; ``lazy`` is how many seconds it may wait for something else."""
 
-    def confirm(self, session: Session, number: int) -> None:
-        """Her client has everything up to a number."""
+    def confirm(self, client: BayeuxClient, number: int) -> None:
+        """Its peer has everything up to a number."""
 
-    def disconnect(self, session: Session) -> None:
-        """End a session on purpose."""
+    def disconnect(self, client: BayeuxClient) -> None:
+        """End a client on purpose."""
 
-    def renew(self, session: Session) -> None:
-        """End a session whose client is to come back as another one."""
+    def renew(self, client: BayeuxClient) -> None:
+        """End a client whose peer is to come back as another one."""
 
-    def expired(self, session: Session, now: float) -> float | None:
-        """Her time may be over; see `Due.on_due`."""
+    def expired(self, client: BayeuxClient, now: float) -> float | None:
+        """Its time may be over; see `Due.on_due`."""
 
-    def refine(self, session: Session, event: EventMessage) -> bytes | None:
-        """The JSON of an event as her own extensions want it; None when they drop it."""
+    def refine(self, client: BayeuxClient, event: EventMessage) -> bytes | None:
+        """The JSON of an event as its own extensions want it; None when they drop it."""
 
     def account(self, change: int) -> None:
-        """So many bytes more, or fewer, are kept for sessions."""
+        """So many bytes more, or fewer, are kept for clients."""
 
-    def shed(self, session: Session) -> None:
-        """So much is kept for all that this session has to go."""
+    def shed(self, client: BayeuxClient) -> None:
+        """So much is kept for all that this client has to go."""
 
 
 class Habits:
@@ -137,12 +134,12 @@ class Habits:
         self._last = id
 
 
-class Session:
+class BayeuxClient:
     """One client. An item of the reaper: it is due when it may have expired.
 
     :param id: the clientId.
-    :param identity: who she is.
-    :param binding: what her requests have to show.
+    :param identity: who is behind it.
+    :param binding: what its requests have to show.
     """
 
     def __init__(
@@ -150,48 +147,40 @@ class Session:
         id: str,
         identity: Identity,
         binding: Binding,
-        host: SessionHost,
+        host: ClientHost,
         options: BayeuxOptions,
         now: float,
     ) -> None:
         self.id = id
         self.identity = identity
         self.binding = binding
-        self.queue = SessionQueue(options.max_queue_messages, options.max_queue_bytes, host.account)
-        #: For the server's own code, such as a service's notes on her.
+        self.queue = ClientQueue(options.max_queue_messages, options.max_queue_bytes, host.account)
+        #: For the server's own code, such as a service's notes on it.
         self.attributes: dict[str, object] = {}
         self.extensions: list[Extension] = []
         self.subscriptions: dict[str, None] = {}
         #: Bytes that are kept for these.
         self.patterns_size = 0
         self.broadcast_to_publisher = options.broadcast_to_publisher
-        #: Whether her client confirms by number, see `AckExtension`.
+        #: Whether its peer confirms by number, see `AckExtension`.
         self.acknowledged = False
-        #: Whether her client asks for the place of messages that are kept, see `ReplayExtension`.
+        #: Whether its peer asks for the place of messages that are kept, see `ReplayExtension`.
         self.replays = False
         self.ended = self.is_shed = False
-        #: What her client is advised to do when the session has ended.
+        #: What its peer is advised to do when it has ended.
         self.farewell = _STAY_AWAY
-        #: When she last asked for something other than a connect, and was last sent something.
+        #: When it last asked for something other than a connect, and was last sent something.
         self.active_at = now
         self.delivered_at = now
-        #: The transport that her last connect came by.
+        #: The transport that its last connect came by; set by `Connects`.
         self.transport = ""
         self.habits = Habits()
-        # Of `Connects`: the newest connect, the one that is held, the one last answered; her line,
-        # and whether her last connect came by it or named it.
-        self.newest: MetaConnect | None = None
-        self.held: MetaConnect | None = None
-        self.answered: MetaConnect | None = None
-        self.line: Line | None = None
-        self.hears_line = False
-        self.connected = False
         self.paused_sources: dict[Hashable, None] = {}
-        # Her life: when she was last heard, and how long she may be silent.
+        # Its life: when it was last heard, and how long it may be silent.
         self.due_bucket = 0
         self.heard_at = now
         self.idle_limit = options.interval + options.max_interval
-        # Her requests, one after the other; what she published, for what comes again.
+        # Its requests, one after the other; what it published, for what comes again.
         self.turn = DeferredLock()
         self.published = PublishDeduplicator(options.max_resends, options.resend_window)
         self._host = host
@@ -199,13 +188,8 @@ class Session:
         self._batches: OrderedDict[int, int] = OrderedDict()
         self._last_batch = 0
 
-    @property
-    def pushed(self) -> bool:
-        """Whether messages go out on a line at once, and not with her connects."""
-        return self.line is not None and self.hears_line and not self.acknowledged
-
     def deliver(self, channel: str, data: object, *, lazy: bool = False) -> bool:
-        """Send something to her alone, whether she subscribed to the channel or not.
+        """Send something to it alone, whether it subscribed to the channel or not.
 
         :returns: False when it was dropped.
         """
@@ -256,11 +240,11 @@ class Session:
         return True
 
     def disconnect(self) -> None:
-        """End the session: her client is told not to come back by itself."""
+        """End it: its peer is told not to come back by itself."""
         self._host.disconnect(self)
 
     def renew(self, after: float) -> None:
-        """End the session: her client is told to shake hands anew, in so many seconds."""
+        """End it: its peer is told to shake hands anew, in so many seconds."""
         self.farewell = {"reconnect": "handshake", "interval": round(after * 1000)}
         self._host.renew(self)
 
@@ -275,7 +259,7 @@ class Session:
         return self._last_batch
 
     def confirm_batch(self, number: int) -> None:
-        """Her client has all batches up to a number; one that was never sent counts for nothing."""
+        """Its peer has all batches up to a number; one that was never sent counts for nothing."""
         if number > self._last_batch:
             return
         sent = 0
@@ -288,15 +272,15 @@ class Session:
 
     @property
     def over(self) -> bool:
-        """Whether she has ended, or is about to for want of memory."""
+        """Whether it has ended, or is about to for want of memory."""
         return self.ended or self.is_shed
 
     def measure(self) -> int:
-        """How many bytes are kept for her, as if for her alone."""
-        return SESSION + self.queue.size + self.patterns_size
+        """How many bytes are kept for it, as if for it alone."""
+        return CLIENT_SIZE + self.queue.size + self.patterns_size
 
     def shed(self, size: int) -> None:
-        """Forget what waits for her. What was said in rooms she can have again."""
+        """Forget what waits for it. What was said in rooms it can have again."""
         self.is_shed = True
         self.queue.clear()
         self._host.shed(self)
@@ -304,5 +288,5 @@ class Session:
     # -- Due
 
     def on_due(self, now: float) -> float | None:
-        """She may have expired."""
+        """It may have expired."""
         return self._host.expired(self, now)

@@ -1,11 +1,11 @@
 """Bayeux by WebSocket and by EventSource: connections on which messages are pushed.
 
-What it is: lines of the Bayeux core on the held streams that all transports have, with the same
-bound, heartbeat and end.
+What it is: push connections of the Bayeux core on the held streams that all transports have, with
+the same bound, heartbeat and end.
 
 What it may know: the core, held streams, the engine, wsproto's half. Not what a message means.
 
-Invariant: what a peer has not taken is bounded, and the core hears once of each line that is over.
+Invariant: what a peer has not taken is bounded, and the core hears once of each that is over.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ RETRY = 2000
 
 
 @attrs.frozen(eq=False)
-class LineFraming:
-    """What `HeldStream` has to know of a line, whose bytes are made here."""
+class PushFraming:
+    """What `HeldStream` has to know of a push connection, whose bytes are made here."""
 
     transport: str
     content_type: str
@@ -65,7 +65,7 @@ class LineFraming:
         return b""
 
     def frame(self, events: Sequence[Event]) -> bytes:
-        """Nothing: a line's batches are made by `batch`."""
+        """Nothing: the batches are made by `batch`."""
         return b""
 
     def batch(self, data: bytes, messages: int = 0) -> Batch:
@@ -79,13 +79,13 @@ class LineFraming:
         return made
 
 
-SOCKET = LineFraming("bayeux-websocket", "application/json")
-EVENT_SOURCE = LineFraming("bayeux-eventsource", "text/event-stream")
+SOCKET = PushFraming("bayeux-websocket", "application/json")
+EVENT_SOURCE = PushFraming("bayeux-eventsource", "text/event-stream")
 
 _NOTHING = Batch([])
 
 
-class HeldLine:
+class HeldPush:
     """What both kinds have in common; a listener of its held stream, and a handler that expires.
 
     :param context: where it is held, which says after how long it expires.
@@ -96,10 +96,10 @@ class HeldLine:
         self,
         server: BayeuxServer,
         request: HoldableRequest,
-        framing: LineFraming,
+        framing: PushFraming,
         hold_policy: HoldPolicy,
         context: CometContext,
-        when_over: Callable[[HeldLine], None],
+        when_over: Callable[[HeldPush], None],
     ) -> None:
         self._server = server
         self._framing = framing
@@ -118,11 +118,11 @@ class HeldLine:
         self._context.add_handler(self)
         self._held.hold(self, _NOTHING)
 
-    # -- Line
+    # -- PushConnection
 
     @property
     def opened_at(self) -> float:
-        """See `Line.opened_at`."""
+        """See `PushConnection.opened_at`."""
         return self._opened_at
 
     @property
@@ -132,10 +132,10 @@ class HeldLine:
 
     @property
     def writable(self) -> bool:
-        """See `Line.writable`."""
+        """See `PushConnection.writable`."""
         return not self._over and not self._waiting
 
-    def _send(self, data: bytes, messages: int = 0) -> None:
+    def _write(self, data: bytes, messages: int = 0) -> None:
         if self._over:
             return
         self._held.send(self._framing.batch(data, messages))
@@ -146,14 +146,14 @@ class HeldLine:
     def _drained(self, result: None) -> None:
         self._waiting = False
         if not self._over:
-            self._server.line_writable(self)
+            self._server.push_writable(self)
 
-    def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
-        """See `Line.push`."""
+    def send(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """See `PushConnection.send`."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """See `Line.end`."""
+        """See `PushConnection.end`."""
         self._finish(b"")
 
     def _finish(self, last: bytes) -> None:
@@ -163,13 +163,13 @@ class HeldLine:
     def _confirm(self, number: int) -> None:
         if number > self._arrived:
             self._arrived = number
-            self._server.line_confirmed(self, number)
+            self._server.push_confirmed(self, number)
 
     def _set_over(self) -> bool:
         first, self._over = not self._over, True
         if first:
             self._context.remove_handler(self)
-            self._server.line_lost(self)
+            self._server.push_lost(self)
             self._when_over(self)
         return first
 
@@ -184,7 +184,7 @@ class HeldLine:
         raise NotImplementedError
 
     def on_rotate(self) -> None:
-        """No line is ever worn."""
+        """None is ever rotated."""
 
     def on_timeout(self) -> None:
         """Only polls are."""
@@ -229,7 +229,7 @@ class _Asked:
     frames: int
 
 
-class SocketLine(HeldLine):
+class SocketPush(HeldPush):
     """A WebSocket. An item of the reaper while the peer is to be asked what it has.
 
     :param peer: who opened it.
@@ -241,7 +241,7 @@ class SocketLine(HeldLine):
         request: HoldableRequest,
         hold_policy: HoldPolicy,
         context: CometContext,
-        when_over: Callable[[HeldLine], None],
+        when_over: Callable[[HeldPush], None],
         *,
         peer: Peer,
         reaper: Reaper,
@@ -273,24 +273,24 @@ class SocketLine(HeldLine):
 
     @property
     def writable(self) -> bool:
-        """See `Line.writable`."""
+        """See `PushConnection.writable`."""
         return not self._ending and super().writable
 
-    def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
-        """See `Line.push`: one frame, and a ping behind it unless one is on its way."""
+    def send(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """See `PushConnection.send`: one frame, and a ping behind it unless one is on its way."""
         self._pushed = messages[-1][0]
         data = frame(_TEXT, array([json for _, json in messages]))
         self.frames += 1
         if self._asked is None:
             data += self._question()
-        self._send(data, len(messages))
+        self._write(data, len(messages))
 
     def reply(self, messages: Sequence[bytes]) -> None:
         """Send replies, and what goes with them."""
         if self._ending:
             return
         self.frames += 1
-        self._send(frame(_TEXT, array(messages)))
+        self._write(frame(_TEXT, array(messages)))
         if self._asked is None and not self.due_bucket and not self._over:
             self._reaper.schedule(self, ASK_AFTER)
 
@@ -312,7 +312,7 @@ class SocketLine(HeldLine):
 
     def _ask(self) -> None:
         if not self._ending:
-            self._send(self._question())
+            self._write(self._question())
 
     def _answered(self, payload: bytes) -> None:
         asked = self._asked
@@ -329,7 +329,7 @@ class SocketLine(HeldLine):
     # -- the end
 
     def end(self) -> None:
-        """See `Line.end`; who is sent away since the daemon stops comes back."""
+        """See `PushConnection.end`; who is sent away since the daemon stops comes back."""
         if not self._ending:
             code = COME_BACK if self._server.stopping else NORMAL
             self._finish(close_frame(code))
@@ -399,23 +399,23 @@ class SocketLine(HeldLine):
 class _SocketExchange:
     """One frame, and the replies that go back by its socket."""
 
-    def __init__(self, line: SocketLine) -> None:
-        self.line = line
-        self.delivery = SocketDelivery(line)
+    def __init__(self, push: SocketPush) -> None:
+        self.push = push
+        self.delivery = SocketDelivery(push)
 
     @property
     def peer(self) -> Peer:
-        return self.line.peer
+        return self.push.peer
 
     def hold(self, seconds: float) -> None:
         """The socket is watched anyway."""
 
     def reply(self, messages: Sequence[bytes]) -> None:
-        self.line.reply(messages)
-        self.delivery.frame = self.line.frames
+        self.push.reply(messages)
+        self.delivery.frame = self.push.frames
 
 
-class EventSourceLine(HeldLine):
+class EventSourcePush(HeldPush):
     """An event stream; what its client says comes by requests of their own."""
 
     def __init__(
@@ -424,21 +424,21 @@ class EventSourceLine(HeldLine):
         request: HoldableRequest,
         hold_policy: HoldPolicy,
         context: CometContext,
-        when_over: Callable[[HeldLine], None],
+        when_over: Callable[[HeldPush], None],
     ) -> None:
         super().__init__(server, request, EVENT_SOURCE, hold_policy, context, when_over)
         # It belongs to the first event: of a block of its own some libraries make an empty message.
         self._first = b"retry: %d\n" % RETRY
 
-    def push(self, messages: Sequence[tuple[int, bytes]]) -> None:
-        """See `Line.push`: an event each, whose id comes back as ``Last-Event-ID``."""
+    def send(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """See `PushConnection.send`: an event each, whose id comes back as ``Last-Event-ID``."""
         if self._pushed - self._arrived >= ASK_AT and not self._held.measure():
             # Its TCP has all of that. For fewer, the next connect says so more surely.
             self._confirm(self._pushed)
         self._pushed = messages[-1][0]
         events = [b"id: %d\ndata: %b\n\n" % (number, array([json])) for number, json in messages]
         first, self._first = self._first, b""
-        self._send(b"".join([first, *events]), len(events))
+        self._write(b"".join([first, *events]), len(events))
 
     def make_heartbeat(self) -> Batch:
         """A comment. (HTML, section 9.2.7)"""
