@@ -36,6 +36,7 @@ from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rooms import Rooms
 from cometd_chat.chat.sessions import Sessions
 from cometd_chat.comet import CometEngine, Reaper
+from cometd_chat.daemon import self_check
 from cometd_chat.daemon.allocator import Allocator
 from cometd_chat.daemon.data_directory import DataDirectory, SecretFile
 from cometd_chat.daemon.gc_tuning import GcTuning
@@ -108,6 +109,8 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
 
     :param reactor: the clock, the threads and the sockets of everything.
     """
+    missing = twisted_internals.missing()
+    asked, settings = settings, self_check.reduce(settings, missing)
     data = DataDirectory(settings.data)
     secret = SecretFile(data.path / "secret")
     make_steady(reactor)
@@ -138,6 +141,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     return Daemon(
         [
             LogOutput.of_process(settings.log_level, globalLogPublisher, os.environ),
+            FunctionService("self-check", begin=partial(self_check.report, asked, missing)),
             FunctionService("allocator", begin=allocator.begin),
             data,
             secret,

@@ -127,7 +127,7 @@ class Net(MemoryNet):
 
     def __init__(self) -> None:
         super().__init__()
-        self.transport_class = twisted_internals.LeanServer
+        self.transport_class = twisted_internals.SlottedServer
         self.reaper = Reaper(self.clock, 0.5)
         self.memory = MemoryBudget()
         self.desk = Desk()

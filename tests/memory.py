@@ -133,7 +133,7 @@ class MemorySite(MemoryNet):
             self.settings, self.chat, lambda: b"k" * 32, self.clock, embed
         )
         if self.settings.fast_lane:
-            self.transport_class = twisted_internals.LeanServer
+            self.transport_class = twisted_internals.SlottedServer
         self.chat.start(self.log.recent(*service.TAIL))
         self._tokens: dict[str, str] = {}
 

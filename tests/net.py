@@ -21,7 +21,7 @@ from twisted.internet import tcp
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
-from cometd_chat.transports import twisted_internals
+from cometd_chat.transports.twisted_internals import looking
 from tests.wire import Connection, Response
 
 #: Where a client is by default: an address for documentation (RFC 5737).
@@ -158,10 +158,10 @@ def _shown(event: LogEvent) -> str:
 
 
 def fake_kernel(monkeypatch: pytest.MonkeyPatch, net: MemoryNet) -> None:
-    """Let ``below`` be told of unacknowledged bytes by our sockets, not by Linux."""
+    """Let ``looking`` be told of unacknowledged bytes by our sockets, not by Linux."""
 
     def ioctl(fd: int, request: int, buffer: bytes) -> bytes:
         found = [each.socket for each in net.connections if each.socket.fileno() == fd]
         return found[0].unacknowledged.to_bytes(4, "little")
 
-    monkeypatch.setattr(twisted_internals, "ioctl", ioctl)
+    monkeypatch.setattr(looking, "ioctl", ioctl)

@@ -191,11 +191,12 @@ def listen_now(
     raise CannotStart(f"{option} {description}: {reason}") from error
 
 
-def _remove_lock(endpoint: Any) -> None:
+def _remove_lock(endpoint: object) -> None:
     """Remove the lock that Twisted leaves beside a Unix socket which it could not make."""
-    if not isinstance(endpoint, UNIXServerEndpoint):
+    path = twisted_internals.socket_path(endpoint)
+    if path is None:
         return
-    lock = Path(f"{endpoint._address}.lock")
+    lock = Path(f"{path}.lock")
     with suppress(OSError):
         # A link to the process that has it (`twisted.python.lockfile`).
         if str(lock.readlink()) == str(os.getpid()):

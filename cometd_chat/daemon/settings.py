@@ -23,12 +23,13 @@ from typing import Any, Literal, get_args
 
 import attrs
 import idna
-from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
+from twisted.internet.endpoints import serverFromString
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from cometd_chat import __version__
 from cometd_chat.bayeux.channels import InvalidChannel, intersects, parse_pattern
+from cometd_chat.transports import twisted_internals
 
 ShowAddresses = Literal["full", "network", "none"]
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
@@ -245,8 +246,9 @@ def parse_listen(text: str) -> str:
             "not an endpoint description; write it like tcp:8080:interface=127.0.0.1 or "
             "unix:/run/comet-chat.sock"
         ) from error
-    if isinstance(endpoint, UNIXServerEndpoint):
-        _check_socket_path(endpoint._address)
+    path = twisted_internals.socket_path(endpoint)
+    if path is not None:
+        _check_socket_path(path)
     return text
 
 

@@ -2,8 +2,7 @@
 
 What it is: what an endpoint's description doesn't say. (https://wiki.mozilla.org/Security/Server_Side_TLS)
 
-What it may know: Twisted's endpoints and their options of TLS, a private name of each; guarded by
-``tests/test_tls.py``.
+What it may know: Twisted's endpoints and their options of TLS.
 
 Invariant: nothing is spoken that has no forward secrecy or no authenticated encryption, and who was
 here a moment ago need not shake hands from the beginning.
@@ -12,10 +11,10 @@ here a moment ago need not shake hands from the beginning.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.ssl import CertificateOptions
+
+from cometd_chat.transports import twisted_internals
 
 #: Of TLS 1.2; the client chooses, for it knows whether it has AES in hardware. Those of TLS 1.3 are
 #: all good and stand in no list. DHE is spoken where the description has `dhParameters`.
@@ -36,19 +35,23 @@ CIPHERS = (
 _IGNORE_EOF: int = getattr(SSL, "OP_IGNORE_UNEXPECTED_EOF", 0)
 
 
-def as_intermediate(endpoint: Any) -> None:
+def as_intermediate(endpoint: object) -> None:
     """Let an endpoint speak TLS so; nothing happens to one that speaks none.
 
     Sessions are kept by the daemon (OpenSSL's own cache, 20,480 at most, five minutes each) and not
     by clients: the key of tickets would be one for as long as the daemon runs.
     """
-    options = getattr(endpoint, "_sslContextFactory", None)
-    if isinstance(options, CertificateOptions):
-        options.enableSessions = True
-        options._cipherString = ":".join(CIPHERS)
-        options._options = options._options & ~SSL.OP_CIPHER_SERVER_PREFERENCE | _IGNORE_EOF
-        if not openssl_calls_back():
-            options._contextFactory = _AgreesOnNothing
+    options = twisted_internals.tls_options(endpoint)
+    if options is None:
+        return
+    options.enableSessions = True
+    twisted_internals.set_tls(
+        options,
+        CIPHERS,
+        add=_IGNORE_EOF,
+        remove=SSL.OP_CIPHER_SERVER_PREFERENCE,
+        context=None if openssl_calls_back() else _AgreesOnNothing,
+    )
 
 
 @cache

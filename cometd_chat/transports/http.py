@@ -3,8 +3,7 @@
 What it is: the one subclass of Twisted's channel. It refuses a body that is too large before it
 arrives, cuts a chunked one, and answers what can't be parsed.
 
-What it may know: Twisted's channel, some of its private names included; guarded by
-``tests/transports/test_http.py``. Not routes, not the chat.
+What it may know: Twisted's channel, by `twisted_internals.OpenChannel`. Not routes, not the chat.
 
 Invariant: no more of a body than the limit is ever held, no request is read before the answer to
 the one before it has left this process, and all that is held counts in the budget. Every refusal
@@ -18,16 +17,14 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport, ITransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
-from twisted.web.server import Request
 from zope.interface import implementer
 
 from cometd_chat.comet.reaper import Reaper
@@ -47,6 +44,7 @@ from cometd_chat.transports.receipt import Receipt
 from cometd_chat.transports.request import HttpRequest, InputReader, PeerListener, UpgradableRequest
 from cometd_chat.transports.strangers import Stranger, Strangers, bare_lf_in, stranger_at
 from cometd_chat.transports.targets import read_target
+from cometd_chat.transports.twisted_internals import PeerConnection
 
 #: The largest body that any route takes, in bytes.
 MAX_BODY = 256 * 1024
@@ -69,7 +67,7 @@ _WORTH_AN_ANSWER = 1024
 class FastLane(Protocol):
     """Where a connection goes that has nothing under way; see `cometd_chat.fastlane`."""
 
-    def take(self, transport: Any, receipt: Receipt | None) -> None:
+    def take(self, connection: PeerConnection, receipt: Receipt | None) -> None:
         """Take a connection.
 
         :param receipt: of its last answer, when somebody wants to know about that.
@@ -94,11 +92,11 @@ class ChannelSite(Protocol):
     #: What answers all requests.
     resource: IResource
 
-    def connection_over(self, transport: Any) -> None:
+    def connection_over(self, connection: PeerConnection) -> None:
         """A connection that was admitted is over."""
 
 
-class LimitedRequest(Request):
+class LimitedRequest(twisted_internals.OpenRequest):
     """A request whose body is counted while it arrives, and that can be held."""
 
     channel: LimitedChannel
@@ -118,7 +116,7 @@ class LimitedRequest(Request):
         self.began = channel.site.reaper.seconds()
 
     @property
-    def direct(self) -> Any:
+    def direct(self) -> PeerConnection | None:
         """See `HoldableRequest.direct`."""
         transport = self.transport
         allowed = type(self.channel) is LimitedChannel and self.channel.site.direct_write
@@ -169,7 +167,7 @@ class LimitedRequest(Request):
 
     def switch(self, headers: bytes) -> None:
         """Answer with 101, for which Twisted has no way of its own."""
-        twisted_internals.pass_through(self)
+        self.pass_through()
         self.write(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % headers)
 
     def pass_input(self, reader: InputReader) -> None:
@@ -188,10 +186,10 @@ class LimitedRequest(Request):
     def cut(self) -> None:
         """Drop the connection: the response gets no proper end, and Klein must not give it one,
         which is cancelled by the loss of the connection, in a later turn of the reactor."""
-        cast(ITCPTransport, self.transport).abortConnection()
+        self.transport.abortConnection()
 
-    def _handleStar(self) -> None:
-        # Twisted would answer ``OPTIONS *`` by itself, whatever the host.
+    def handle_star(self) -> None:
+        """Let it go where all requests go."""
         self.render(self.channel.site.resource)
 
     def gotLength(self, length: int | None) -> None:
@@ -210,12 +208,11 @@ class LimitedRequest(Request):
 
 
 @implementer(IHalfCloseableProtocol)
-class LimitedChannel(HTTPChannel):
+class LimitedChannel(twisted_internals.OpenChannel):
     """A channel that refuses in our own form. A holder of the budget, see `budget.Holder`."""
 
     requestFactory: Any = LimitedRequest
     site: ChannelSite
-    transport: ITransport
     _refused = False
     _early: LimitedRequest | None = None
     _input: InputReader | None = None
@@ -247,7 +244,7 @@ class LimitedChannel(HTTPChannel):
         if self.receipt is not None:
             self.receipt.over(reason)
         super().connectionLost(reason)
-        twisted_internals.forget_body(self)
+        self.forget_body()
         twisted_internals.forget_unsent(self.transport)
 
     def _leave_site(self) -> None:
@@ -270,9 +267,8 @@ class LimitedChannel(HTTPChannel):
             return
         if twisted_internals.is_at_rest(self):
             self._let_be()
-            transport: Any = self.transport
-            transport.unregisterProducer()
-            lane.take(transport, self.receipt)
+            self.transport.unregisterProducer()
+            lane.take(self.transport, self.receipt)
 
     def loseConnection(self) -> None:
         self._pace.enter(Phase.END)
@@ -299,15 +295,15 @@ class LimitedChannel(HTTPChannel):
     def _parse(self, data: bytes) -> None:
         """Parse it, unless it is no HTTP: a parser waits for the end of the line, and so does who
         has sent what never ends in one."""
-        if twisted_internals.waits_for_request(self):
-            stranger = stranger_at(self._buffer + data)
+        if self.awaits_request:
+            stranger = stranger_at(self.unread + data)
             if stranger is not None:
                 self._send_away(stranger)
                 return
         super().dataReceived(data)
         # What waits while a line is at work, or behind an answer, may be a body as well.
-        if self.line_mode and not self._busyReceiving and not self.paused:
-            stranger = bare_lf_in(self._buffer)
+        if self.line_mode and not self.is_parsing and not self.paused:
+            stranger = bare_lf_in(self.unread)
             if stranger is not None:
                 self._send_away(stranger)
 
@@ -325,10 +321,10 @@ class LimitedChannel(HTTPChannel):
     def lineReceived(self, line: bytes) -> None:
         if self._refused:
             return
-        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+        if self.header_size + len(line) > self.totalHeadersSize:
             self._refuse_head(line)
             return
-        if twisted_internals.waits_for_request(self):
+        if self.awaits_request:
             # Whoever speaks 1.1 is to answer what has a later minor number (RFC 9110, section 2.5).
             line = _LATER_MINOR.sub(b" HTTP/1.1", line)
         super().lineReceived(line)
@@ -348,15 +344,15 @@ class LimitedChannel(HTTPChannel):
         return False
 
     def allHeadersReceived(self) -> None:
-        target = read_target(self._command, self._path)
+        target = read_target(self.command, self.target)
         if target is None:
             self.refuse(InvalidRequest("The target of a request is a path, such as /rooms/lobby."))
             return
-        self._path = target.path
+        self.target = target.path
         if target.authority is not None:
             self._take_host(self.requests[-1], target.authority)
         # `length` is None for a chunked body, which is counted as it comes.
-        if self.site.reads_early(self._command, self._path):
+        if self.site.reads_early(self.command, self.target):
             super().allHeadersReceived()
             self._begin_early(self.requests[-1])
         elif self.length is not None and self.length > MAX_BODY:
@@ -369,18 +365,14 @@ class LimitedChannel(HTTPChannel):
         """The host in a target counts, whatever Host says (RFC 9112, section 3.2.2); there has to
         be one all the same."""
         hosts = request.requestHeaders.getRawHeaders(b"host", [])
-        if len(hosts) == 1 or (not hosts and self._version != b"HTTP/1.1"):
+        if len(hosts) == 1 or (not hosts and self.version != b"HTTP/1.1"):
             request.requestHeaders.setRawHeaders(b"host", [authority])
 
-    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+    def takes_length(self, header: bytes, value: bytes) -> bool:
         # Twisted takes both: a number that Python won't read, and a coding that was taken out of
         # HTTP since servers and proxies differed about it (RFC 9112, section 6.1).
-        endless = header == b"Content-Length" and len(data) > _MOST_DIGITS
-        if endless or (header == b"Transfer-Encoding" and data.lower() == b"identity"):
-            return bool(self._failChooseTransferDecoder())
-        chosen = bool(super()._maybeChooseTransferDecoder(header, data))
-        twisted_internals.keep_no_trailers(self)
-        return chosen
+        endless = header == b"Content-Length" and len(value) > _MOST_DIGITS
+        return not (endless or (header == b"Transfer-Encoding" and value.lower() == b"identity"))
 
     def _begin_early(self, request: LimitedRequest) -> None:
         """Let the route begin while the body arrives; the connection ends with the response."""
@@ -389,7 +381,7 @@ class LimitedChannel(HTTPChannel):
         request.responseHeaders.setRawHeaders(b"connection", [b"close"])
         self._pace.enter(Phase.ROUTE)
         request.body = IncomingBody(self.transport, partial(self.callLater, 0))
-        request.requestReceived(self._command, self._path, self._version)
+        request.requestReceived(self.command, self.target, self.version)
 
     def body_came(self, size: int) -> None:
         """Some of a body was kept."""
@@ -405,7 +397,7 @@ class LimitedChannel(HTTPChannel):
     def allContentReceived(self) -> None:
         if self._early is not None and self._early.body is not None:
             # The route is at work already.
-            self._handlingRequest = True
+            self.is_handling = True
             self._early.body.end()
         elif not self._refused:
             self._pace.enter(Phase.ROUTE)
@@ -415,8 +407,7 @@ class LimitedChannel(HTTPChannel):
         """From here on whatever comes is for ``reader``; the connection ends with the response."""
         self.persistent = False
         self._input = reader
-        held_back, self._dataBuffer = self._dataBuffer, []
-        for data in held_back:
+        for data in self.take_waiting():
             reader.data_received(data)
 
     def readConnectionLost(self) -> None:
@@ -466,23 +457,23 @@ class LimitedChannel(HTTPChannel):
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
-        if self.paused and self.persistent and not self._handlingRequest:
+        if self.paused and self.persistent and not self.is_handling:
             self.paused = False
             self._read_on()
             self._settle()
 
     def _read_on(self) -> None:
         """What has come meanwhile is the next request, or the beginning of one."""
-        self._pace.enter(Phase.HEAD if self._buffer else Phase.IDLE)
-        if self._buffer:
+        self._pace.enter(Phase.HEAD if self.unread else Phase.IDLE)
+        if self.unread:
             # This was sent before the answer was: whether that was read nobody will know.
             self.receipt = None
         self._parse(b"")
 
     # -- refusing
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        if self._receivedHeaderCount > self.maxHeaders:
+    def bad_request(self) -> None:
+        if self.header_count > self.maxHeaders:
             error: ChatError = HeadTooLarge(
                 f"A request can have {self.maxHeaders} headers at most."
             )
@@ -503,7 +494,7 @@ class LimitedChannel(HTTPChannel):
         if not self.requests:
             return ()
         headers = self.requests[-1].requestHeaders
-        before = refusals.values(name, twisted_internals.line_before(self))
+        before = refusals.values(name, self.line_before)
         return (*headers.getRawHeaders(name, ()), *before)
 
     def refuse(self, error: ChatError, then: Phase = Phase.LINGER) -> None:
@@ -527,8 +518,8 @@ class LimitedChannel(HTTPChannel):
     def _forget_request(self) -> None:
         """Hold nothing of a request that nobody will answer."""
         self.clearLineBuffer()
-        twisted_internals.forget_body(self)
-        self._dataBuffer.clear()
+        self.forget_body()
+        self.take_waiting()
         self._request_size = 0
         for request in self.requests:
             if request.content is not None:
@@ -536,10 +527,8 @@ class LimitedChannel(HTTPChannel):
 
     def _linger(self, phase: Phase = Phase.LINGER) -> None:
         self._pace.enter(phase)
-        # Nothing more is produced, and what the peer sends is read again, to be dropped.
-        transport: Any = self._networkProducer
-        transport.unregisterProducer()
-        transport.resumeProducing()
+        # What the peer sends is read, to be dropped.
+        self.only_read()
         if ITCPTransport.providedBy(self.transport) and not self.isSecure():
             self.transport.loseWriteConnection()
         else:
@@ -573,7 +562,7 @@ class LimitedChannel(HTTPChannel):
             self.loseConnection()
 
     def _cut(self) -> None:
-        cast(ITCPTransport, self.transport).abortConnection()
+        self.transport.abortConnection()
 
     # -- what is held
 
@@ -600,8 +589,8 @@ class LimitedChannel(HTTPChannel):
             memory.account(change_in, "requests")
 
     def _held_of_requests(self) -> int:
-        size = self._request_size + len(self._buffer) + sum(map(len, self._dataBuffer))
-        size += twisted_internals.undecoded(self)
+        size = self._request_size + len(self.unread) + sum(map(len, self.waiting))
+        size += self.undecoded
         if self._early is not None and self._early.body is not None:
             size += self._early.body.held
         if self._input is not None:

@@ -13,13 +13,14 @@ classes with it, member by member, in ``tests/transports/test_request.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.receipt import Receipt
+from cometd_chat.transports.twisted_internals import PeerConnection
 
 Found = TypeVar("Found")
 
@@ -35,14 +36,14 @@ class HoldableRequest(Protocol):
     """A request that can be held, whoever brought it: Klein, or the fast lane."""
 
     @property
-    def transport(self) -> Any:
+    def transport(self) -> PeerConnection:
         """Where its peer is."""
 
     #: Bytes of body that were written.
     sentLength: int
 
     @property
-    def direct(self) -> Any:
+    def direct(self) -> PeerConnection | None:
         """The same transport where `twisted_internals.send` may write the body to it, past the
         request; else None. Asked for once the head is written."""
 
@@ -56,7 +57,7 @@ class HoldableRequest(Protocol):
     def write(self, data: bytes) -> None:
         """Write a piece of the body; with the first one the head goes out."""
 
-    def setHeader(self, name: Any, value: Any) -> None:
+    def setHeader(self, name: str | bytes, value: str | bytes) -> None:
         """Set a header of the response, before anything is written."""
 
     def tell_drained(self, producer: object) -> None:

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cometd_chat.transports import twisted_internals
+from cometd_chat.transports.twisted_internals import looking
 from tests.servers import MUCH, Servers, reactor, shake_hands, spin_until, take, tls_context
 
 
@@ -209,6 +210,7 @@ class TestWhatIsNotKnown:
     def test_is_nothing(self) -> None:
         assert twisted_internals.behind(StringTransport()) == 0
         assert twisted_internals.behind(object()) == 0
+        nothing: Any
         for nothing in (StringTransport(), object()):
             assert not twisted_internals.is_broken(nothing)
             assert not twisted_internals.notice_end(nothing)
@@ -217,8 +219,8 @@ class TestWhatIsNotKnown:
     def test_is_nothing_where_the_system_does_not_tell(
         self, tcp: tuple[Any, socket.socket], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(twisted_internals, "ioctl", None)
-        monkeypatch.setattr(twisted_internals, "_TCP_INFO", None)
+        monkeypatch.setattr(looking, "ioctl", None)
+        monkeypatch.setattr(looking, "_TCP_INFO", None)
         tcp[0].write(b"x")
         assert twisted_internals.behind(tcp[0]) == 1
         spin_until(lambda: twisted_internals.behind(tcp[0]) == 0)

@@ -1,0 +1,86 @@
+"""All that reaches below Twisted's public interface.
+
+What it is: a face for its modules: `names` is the table of what is relied on, `channel` opens
+Twisted's HTTP, `looking` asks how a connection is, `sending` writes past buffers, `slotted` makes
+connections small, `starting` is for ports, TLS and the log.
+
+What it may know: private names of Twisted's, each of them in the table.
+
+Invariant: a name that is missing is known at the start, and what needs it is switched off, or the
+start refused. Where a thing can't be known the answer is the harmless one, never an exception.
+"""
+
+from __future__ import annotations
+
+from cometd_chat.transports.twisted_internals.channel import (
+    OpenChannel,
+    OpenRequest,
+    install,
+    is_at_rest,
+    is_of,
+)
+from cometd_chat.transports.twisted_internals.connection import PeerConnection
+from cometd_chat.transports.twisted_internals.looking import (
+    acknowledged_ago,
+    behind,
+    is_broken,
+    notice_end,
+    unacknowledged,
+    unsent,
+)
+from cometd_chat.transports.twisted_internals.names import Feature, Name, missing, needed_by
+from cometd_chat.transports.twisted_internals.sending import (
+    forget_unsent,
+    is_sending,
+    pause_until_sent,
+    send,
+    takes_bytes,
+)
+from cometd_chat.transports.twisted_internals.slotted import (
+    SlottedServer,
+    SlottedUnixServer,
+    use_slotted_transports,
+)
+from cometd_chat.transports.twisted_internals.starting import (
+    ACCEPTS,
+    accept_few,
+    observers,
+    set_tls,
+    socket_path,
+    tls_options,
+    writes_to,
+)
+
+__all__ = [
+    "ACCEPTS",
+    "Feature",
+    "Name",
+    "OpenChannel",
+    "OpenRequest",
+    "PeerConnection",
+    "SlottedServer",
+    "SlottedUnixServer",
+    "accept_few",
+    "acknowledged_ago",
+    "behind",
+    "forget_unsent",
+    "install",
+    "is_at_rest",
+    "is_broken",
+    "is_of",
+    "is_sending",
+    "missing",
+    "needed_by",
+    "notice_end",
+    "observers",
+    "pause_until_sent",
+    "send",
+    "set_tls",
+    "socket_path",
+    "takes_bytes",
+    "tls_options",
+    "unacknowledged",
+    "unsent",
+    "use_slotted_transports",
+    "writes_to",
+]
