@@ -22,6 +22,7 @@ from cometd_chat.daemon.settings import Settings
 from cometd_chat.errors import ChatError
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.directory import RoomRow
+from cometd_chat.log.epochs import Epochs, random_epoch
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
 from cometd_chat.transports import twisted_internals
 from tests.net import MemoryNet
@@ -78,6 +79,14 @@ class HeldLog(MemoryEventLog):
         answer: Deferred[list[Record]] = Deferred()
         found.addCallback(lambda records: self._held_reads.append((answer, records)))
         return answer
+
+    def put_back(self, last_id: int) -> None:
+        """Begin an epoch as where a backup was restored that ends with this id."""
+        old = self._epochs
+        self._epochs = Epochs([*old.names, random_epoch()], [*old.first_ids, last_id + 1])
+        del self._records[last_id:]
+        for id in range(len(self._records) + 1, last_id + 1):
+            self.append(Draft("/chat/lobby", "message", "s", "filler", {"text": f"said {id}"}))
 
     @property
     def waiting_reads(self) -> int:

@@ -416,6 +416,7 @@ class Chat:
         :returns: fires once nothing more can be known of how far they have come.
         """
         self.stopping = True
+        self.feed.refuse_waiting(_stopping())
         parted = self.when_stopping()
         self.feed.engine.shutdown()
         return parted.addCallback(lambda _: self.positions.stop())
@@ -437,7 +438,11 @@ class Chat:
 
     def _refuse_when_stopping(self) -> None:
         if self.stopping:
-            raise ShuttingDown("The daemon is stopping: try again in a moment.", retry_after=1)
+            raise _stopping()
+
+
+def _stopping() -> ShuttingDown:
+    return ShuttingDown("The daemon is stopping: try again in a moment.", retry_after=1)
 
 
 def _refuse_gone(rooms: Sequence[Room]) -> None:

@@ -15,7 +15,9 @@ from collections.abc import Callable, Collection, Sequence
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from cometd_chat.chat.awaited import AwaitedIds
 from cometd_chat.comet import CometEngine, Delivery
+from cometd_chat.errors import ChatError
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.record import Record
@@ -60,6 +62,7 @@ class Feed:
         self.newest: dict[str, int] = {}
         # What was told last; those who said it are told next.
         self._told: dict[int, Event] = {}
+        self._awaited = AwaitedIds(engine.reaper)
         self._stop: Callable[[], None] | None = None
 
     def start(self, recent: Sequence[Record]) -> None:
@@ -102,6 +105,19 @@ class Feed:
                 for record, event in zip(records, made, strict=True)
             ]
         )
+        self._awaited.told(self.last_id)
+
+    def reached(self, id: int) -> Deferred[bool]:
+        """Wait until this process has been told of an id that a cursor has; see `AwaitedIds`.
+
+        :returns: False when it was not in time: nobody can have been given that cursor.
+        :raises StorageUnavailable: too many wait for that.
+        """
+        return self._awaited.wait_for(id, self.last_id)
+
+    def refuse_waiting(self, error: ChatError) -> None:
+        """Let nobody wait any more for what was not told yet."""
+        self._awaited.stop(error)
 
     def event(self, record: Record) -> Event:
         """The event of a record; of one that was just told the very event."""
@@ -128,7 +144,7 @@ class Feed:
         """Records from the log, as `EventLog.read`, but none that is newer than `last_id`.
 
         What is committed can be read a moment before it is told. Whoever was shown it would hold
-        a cursor from the future, which the next request would take for foreign.
+        a cursor from the future, and wait with it for what was shown already.
         """
         bound = self.last_id + 1
         before = bound if before is None else min(before, bound)

@@ -56,17 +56,23 @@ class Start:
 
 
 def start_now(feed: Feed, cursor: str) -> Start | None:
-    """Where somebody begins who hands in a cursor; None when the log has to be asked.
+    """Where somebody begins who hands in a cursor; None when the log has to be asked, or may come
+    to that cursor in a moment.
 
     :raises InvalidCursor: it can't be a cursor.
     """
     known = feed.log.position(cursor)
     if known is None:
-        now = feed.log.cursor(feed.last_id)
-        # Until she has been told, she stands where she was: a connection that is lost in between
-        # must not lose the reset.
-        return Start(feed.last_id, cursor, (kinds.reset(now),))
-    return Start(known, cursor) if feed.last_id - known <= feed.max_behind else None
+        return _start_anew(feed, cursor)
+    return Start(known, cursor) if 0 <= feed.last_id - known <= feed.max_behind else None
+
+
+def _start_anew(feed: Feed, cursor: str) -> Start:
+    """Where somebody begins whose cursor is not of this log."""
+    now = feed.log.cursor(feed.last_id)
+    # Until she has been told, she stands where she was: a connection that is lost in between must
+    # not lose the reset.
+    return Start(feed.last_id, cursor, (kinds.reset(now),))
 
 
 async def start_at(feed: Feed, paths: Sequence[str], cursor: str | None, backlog: int = 0) -> Start:
@@ -75,15 +81,19 @@ async def start_at(feed: Feed, paths: Sequence[str], cursor: str | None, backlog
     :param cursor: what she was last given, or None to begin now.
     :param backlog: without a cursor, so many older events first.
     :raises InvalidCursor: it can't be a cursor.
-    :raises StorageUnavailable: the log is needed for that, and can't be read.
+    :raises StorageUnavailable: the log is needed for that, and can't be read; or too many wait for
+        what it was not told yet.
+    :raises ShuttingDown: the daemon stopped while she waited for that.
     """
     if cursor is None:
         position = await _before_newest(feed, paths, backlog) if backlog else feed.last_id
         return Start(position, feed.log.cursor(position))
     start = start_now(feed, cursor)
     if start is None:
-        known = feed.log.position(cursor)
-        start = await _start_behind(feed, paths, known or 0, cursor)
+        known = feed.log.position(cursor) or 0
+        if not await feed.reached(known):
+            return _start_anew(feed, cursor)
+        start = start_now(feed, cursor) or await _start_behind(feed, paths, known, cursor)
     return start
 
 

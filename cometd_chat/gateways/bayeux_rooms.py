@@ -159,7 +159,8 @@ class RoomSource:
         visitor = visitor_of(session)
         self._chat.admit(visitor.person)
         room = None if pattern.endswith("*") else room_of(self._chat, pattern)
-        wanted = wanted_position(self._feed, pattern, ext)
+        wanted = await wanted_position(self._feed, pattern, ext)
+        _refuse_ended(session)
         reader = self._readers.get(session)
         if reader is None:
             reader = self._readers[session] = _Reader(self, session, visitor)
@@ -425,6 +426,11 @@ class RoomSource:
             if not self._put(reader, place, event):
                 return False
         return not reader.session.ended
+
+
+def _refuse_ended(session: Session) -> None:
+    if session.ended:
+        raise InvalidRequest("The session has ended.")
 
 
 def _weight(message: EventMessage | None) -> int:

@@ -18,13 +18,15 @@ from cometd_chat.chat.feed import Feed
 from cometd_chat.errors import InvalidCursor
 
 
-def wanted_position(feed: Feed, pattern: str, ext: Mapping[str, Any]) -> int | None:
+async def wanted_position(feed: Feed, pattern: str, ext: Mapping[str, Any]) -> int | None:
     """The id after which a client wants to begin; None when it does not say.
 
     :param pattern: what it subscribes to.
     :param ext: of its subscribe message, from the client and not checked: ``cursor``, else
         ``replay`` with an id for each pattern.
     :raises InvalidCursor: it can't have that from us.
+    :raises StorageUnavailable: too many wait for what this process was not told yet.
+    :raises ShuttingDown: the daemon stopped while it waited for that.
     """
     cursor = ext.get("cursor")
     if cursor is None:
@@ -36,7 +38,7 @@ def wanted_position(feed: Feed, pattern: str, ext: Mapping[str, Any]) -> int | N
     if not isinstance(cursor, str):
         raise InvalidCursor("A cursor is a string: hand one back as you got it.")
     position = feed.log.position(cursor)
-    if position is None:
+    if position is None or not await feed.reached(position):
         raise InvalidCursor("This log never gave that cursor out: subscribe without one.")
     return position
 

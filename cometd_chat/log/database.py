@@ -31,6 +31,7 @@ from twisted.python.threadpool import ThreadPool
 from cometd_chat.errors import ShuttingDown, StorageUnavailable
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.epochs import random_epoch
+from cometd_chat.log.high_water import HighWaterMark
 from cometd_chat.log.log import Usage
 from cometd_chat.log.migrations import SCHEMA, migrate
 from cometd_chat.log.writer import RETRY_BUSY, RETRY_FAILED, Appender, Writer, cause
@@ -75,7 +76,7 @@ class Database:
     :param reactor: where results go.
     :param max_bytes: size of the file and its write-ahead log past which it is full.
     :param wall_clock: seconds since 1970-01-01T00:00Z, for the times in records.
-    :param new_epoch: gives a name for each start, see `cometd_chat.log.epochs`.
+    :param new_epoch: gives a name for an epoch, see `cometd_chat.log.epochs`.
     :param max_waiting: how many appends and changes may wait, and how many reads.
     :param busy_timeout: seconds to wait for a lock that another process holds.
     :param schema: where the migrations are.
@@ -99,6 +100,8 @@ class Database:
         self.max_bytes = max_bytes
         self.wall_clock = wall_clock
         self.new_epoch = new_epoch
+        #: How far it has come, noted beside it.
+        self.high_water = HighWaterMark(self.path)
         self._wal = self.path.with_name(f"{path.name}-wal")
         self._reactor = reactor
         self._max_waiting = max_waiting
@@ -236,6 +239,7 @@ class Database:
         if self._anchor is not None:
             self._anchor.close()
         self._read_engine.dispose()
+        self.high_water.close()
 
     def _make_file(self) -> None:
         """Make the file when it is missing. SQLite gives its other files the mode of this one.

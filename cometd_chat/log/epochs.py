@@ -1,12 +1,14 @@
 """Cursors: an id of the log and the epoch in which it was given out.
 
-What it is: every start of a log is an epoch with a random name, remembered with the first id that
-it may give. `Epochs` turns ids into cursors and back.
+What it is: an epoch begins when a log is made, and when it was put back to where it had been; never
+because a process starts. It has a random name, remembered with the first id that it may give.
+`Epochs` turns ids into cursors and back.
 
 What it may know: ids and names of epochs. No SQL, no threads, no clock.
 
-Invariant: a cursor is taken for our own only if its id lies among the ids that its epoch gave
-out, so that one from before a backup was restored is known as foreign.
+Invariant: a cursor is taken for our own only if its id lies among the ids that its epoch gave out,
+or may yet give: so one from before a backup was restored is known as foreign, and one that another
+process has just given out is not.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ import attrs
 from cometd_chat.errors import InvalidCursor
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+#: No log ever comes so far: what stands for more is no place in it.
+_TOP = 2**63 - 1
 
 #: At most 20 digits, as many as a 64-bit number can have; no leading zeros, so that one place in
 #: the log has one spelling.
@@ -37,8 +42,7 @@ class Epochs:
     """The epochs of one log, oldest first; of an open log there is one at least.
 
     :param names: their names, each different.
-    :param first_ids: the first id of each; equal to the next one's when the log was started and
-        stopped without a record.
+    :param first_ids: the first id of each; equal to the next one's when nothing was said in it.
     """
 
     names: Sequence[str]
@@ -57,10 +61,11 @@ class Epochs:
         """What a client hands back to go on after ``id``."""
         return f"{id}.{self.of(id)}"
 
-    def position(self, cursor: str, last_id: int) -> int | None:
+    def position(self, cursor: str) -> int | None:
         """The id in a cursor, or None when this log never gave that cursor out.
 
-        :param last_id: the newest id that was given out.
+        It may be above all that this process has seen; see `EventLog.position`.
+
         :raises InvalidCursor: it can't be a cursor.
         """
         parts = _CURSOR.fullmatch(cursor)
@@ -70,7 +75,7 @@ class Epochs:
                 "Leave it out to start from now."
             )
         id, place = int(parts[1]), self._places.get(parts[2])
-        if place is None or id > last_id:
+        if place is None or id > _TOP:
             return None
         # Before the first record there is nothing that a restored backup could have changed.
         return id if id == 0 or self.of(id) == parts[2] else None

@@ -120,8 +120,22 @@ class Usage:
 
 
 class EventLog(Protocol):
-    """One ordered, durable log. It may live in another process: everything but `last_id`,
-    `cursor` and `position` answers later."""
+    """One ordered, durable log. Many processes may append to one and follow it.
+
+    What every log keeps:
+
+    * An append that is answered is durable, and it was committed as a whole or not at all.
+    * Ids are the order of commits, over all who append. Each follower is told every record once, in
+      that order, without a hole, and the one who appended it before the append is answered.
+    * Nobody is told of a record, nor is its cursor given out, before it is committed.
+    * An epoch begins when the log is made or was put back to an earlier state, never because a
+      process starts; two that have the same log know the same cursors.
+    * ``(sender, client_id)`` is unique for ever.
+
+    Nothing that was answered may be lost; what was not may have been stored all the same. All is
+    called in the reactor's thread, and answers later, but for `last_id`, `usage`, `origin`,
+    `cursor` and `position`, which cost no wait, and `recent`, which blocks.
+    """
 
     @property
     def last_id(self) -> int:
@@ -197,6 +211,16 @@ class EventLog(Protocol):
         :param types: only of these types; None for all.
         """
 
+    def recent(self, limit: int, max_bytes: int) -> Sequence[Record]:
+        """The newest records of all contexts, oldest first and without a hole, to fill a tail with.
+
+        Blocks: for the start, before the reactor runs. With what `follow` tells from then on it is
+        the whole: nothing in it is above `last_id`.
+
+        :param limit: at most so many.
+        :param max_bytes: at most so much text in UTF-8, though the newest one always.
+        """
+
     def follow(self, listener: LogListener) -> Callable[[], None]:
         """Tell ``listener`` each batch that is committed from now on, whoever appended it.
 
@@ -210,6 +234,10 @@ class EventLog(Protocol):
 
     def position(self, cursor: str) -> int | None:
         """The id in a cursor, or None when this log never gave that cursor out.
+
+        It is above `last_id` where the epoch is known and this process has not seen the id yet:
+        another one may have given it out a moment ago. Who is told of records here comes to know
+        whether that is so; see `cometd_chat.chat.feed.Feed.reached`.
 
         :raises InvalidCursor: it can't be a cursor.
         """

@@ -136,7 +136,7 @@ class MemoryEventLog:
         return succeed({record.context: record.id for record in found})
 
     def recent(self, limit: int, max_bytes: int) -> list[Record]:
-        """The newest records, oldest first, as `SqlEventLog.recent` gives them."""
+        """See `EventLog.recent`."""
         found: list[Record] = []
         size = 0
         for record in reversed(self._records[-limit:]):
@@ -161,7 +161,7 @@ class MemoryEventLog:
 
     def position(self, cursor: str) -> int | None:
         """See `EventLog.position`."""
-        return self._epochs.position(cursor, self.last_id)
+        return self._epochs.position(cursor)
 
     def _between(
         self,

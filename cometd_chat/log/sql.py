@@ -28,6 +28,7 @@ from cometd_chat.errors import LogFull
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.database import Database
 from cometd_chat.log.epochs import Epochs
+from cometd_chat.log.high_water import Mark
 from cometd_chat.log.log import (
     EVERY,
     Count,
@@ -191,27 +192,49 @@ class SqlEventLog:
 
     def position(self, cursor: str) -> int | None:
         """See `EventLog.position`."""
-        return self._epochs.position(cursor, self._last_id)
+        return self._epochs.position(cursor)
 
     # What the database asks of us, see `cometd_chat.log.writer.Appender`.
 
     def start(self, connection: Connection) -> None:
-        """Begin an epoch: its name and the first id that it may give out are remembered."""
-        known = connection.execute(
-            select(epochs.c.epoch, epochs.c.first_id).order_by(epochs.c.number)
-        ).all()
-        names = [row.epoch for row in known]
-        first_ids = [row.first_id for row in known]
+        """Take up where the log stands; one that is new, or was put back, begins an epoch."""
+        known = _known_epochs(connection)
         # The first ids count too, so that no id is given out twice even if a row was deleted.
-        self._floor = max([first - 1 for first in first_ids], default=0)
-        self._floor = self._last(connection)
-        name = self._database.new_epoch()
-        while name in names:
-            name = self._database.new_epoch()
-        connection.execute(insert(epochs), {"epoch": name, "first_id": self._floor + 1})
-        self._epochs = Epochs([*names, name], [*first_ids, self._floor + 1])
-        self._last_id = self._floor
+        self._floor = max((first - 1 for first in known.first_ids), default=0)
+        last = self._last(connection)
+        mark = self._database.high_water.open()
+        if mark is None or not self._is_its(mark, known, last):
+            known = self._begin_epoch(connection, known, last, mark)
+        self._epochs = known
+        self._floor = self._last_id = max(last, known.first_ids[-1] - 1)
         self._measure()
+
+    def _is_its(self, mark: Mark, known: Epochs, last: int) -> bool:
+        """Whether the database is the one that left a mark, and has all that it had then."""
+        goes_on = known.names[-1:] == [mark.epoch] and mark.id <= last
+        return goes_on and self._database.high_water.is_of(mark)
+
+    def _begin_epoch(
+        self, connection: Connection, known: Epochs, last: int, mark: Mark | None
+    ) -> Epochs:
+        """Remember a new epoch, after what is there.
+
+        Ids that a backup does not have were given out all the same. They become an epoch in which
+        nobody was told anything, and what is said from now on comes after them.
+        """
+        lost = mark is not None and mark.epoch in known.names and mark.id > last
+        begins = [last + 1, mark.id + 1] if mark is not None and lost else [last + 1]
+        names = list(known.names)
+        for first_id in begins:
+            name = self._database.new_epoch()
+            while name in names:
+                name = self._database.new_epoch()
+            names.append(name)
+            connection.execute(insert(epochs), {"epoch": name, "first_id": first_id})
+        if known.names:
+            self._log.info("the log begins the epoch {epoch} after id {id}", epoch=name, id=last)
+        self._database.high_water.note(name, begins[-1] - 1)
+        return Epochs(names, [*known.first_ids, *begins])
 
     def append_batch(
         self, connection: Connection, drafts: Sequence[Draft], *, outcome_unknown: bool
@@ -232,6 +255,10 @@ class SqlEventLog:
             outcomes, fresh = self._sort_out(drafts, last, known, full=full)
             _insert(connection, fresh)
         return Appended(outcomes, lost + fresh)
+
+    def committed(self, records: Sequence[Record]) -> None:
+        """Note how far the log has come; called in the writer's thread."""
+        self._database.high_water.note(self._epochs.names[-1], records[-1].id)
 
     def publish(self, records: Sequence[Record]) -> None:
         """Tell the followers."""
@@ -433,6 +460,12 @@ def _insert(connection: Connection, fresh: Sequence[Record]) -> None:
             for each in fresh
         ]
         connection.exec_driver_sql(_INSERT, rows)
+
+
+def _known_epochs(connection: Connection) -> Epochs:
+    query = select(epochs.c.epoch, epochs.c.first_id).order_by(epochs.c.number)
+    found = connection.execute(query).all()
+    return Epochs([row.epoch for row in found], [row.first_id for row in found])
 
 
 def _pairs(connection: Connection, query: Select[Any]) -> Mapping[str, int]:

@@ -64,6 +64,10 @@ class Appender(Protocol):
             same: look whether there are records which nobody was told of.
         """
 
+    def committed(self, records: Sequence[Record]) -> None:
+        """Records were committed, in id order, and nobody knows yet; called in the writer's thread.
+        Must not raise."""
+
     def publish(self, records: Sequence[Record]) -> None:
         """Committed records, in id order; called in the reactor's thread. Must not raise."""
 
@@ -224,6 +228,8 @@ class Writer:
             self._reactor.callFromThread(self._fail, batch, error)
         else:
             self._outcome_unknown = False
+            if appended.fresh:
+                self._appender.committed(appended.fresh)
             self._reactor.callFromThread(self._answer, appended.fresh, answers)
 
     def _drop_connection(self) -> None:

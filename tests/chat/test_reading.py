@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 
+from cometd_chat.chat.awaited import MOST, PATIENCE
 from cometd_chat.chat.feed import MAX_BEHIND, Feed
 from cometd_chat.chat.reader import AFTER_GAP, Reader, Start, start_at
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.shared_state import PAGE_EVENTS
 from cometd_chat.comet import CometEngine
-from cometd_chat.errors import InvalidCursor
+from cometd_chat.errors import InvalidCursor, ShuttingDown, StorageUnavailable
 from cometd_chat.events.event import Batch, Event
 from cometd_chat.events.record import Draft
 from cometd_chat.log.log import Tail
 from cometd_chat.log.memory import MemoryEventLog
-from tests.chat.parts import House, now
+from tests.chat.parts import House, begun, now
 
 PATHS = ["/chat/lobby"]
 
@@ -191,12 +192,50 @@ def test_a_cursor_leaves_nothing_out_and_nothing_twice(house: House) -> None:
 
 def test_a_foreign_cursor_is_told_and_begins_now(house: House) -> None:
     fill(house, 3)
-    for foreign in ("2.zzzz", "9." + house.log.cursor(3).partition(".")[2]):
-        held = read(house, foreign)
-        assert held.types == ["hello", "reset"]
-        assert held.events[1].cursor == house.log.cursor(house.log.last_id)
+    held = read(house, "2.zzzz")
+    assert held.types == ["hello", "reset"]
+    assert held.events[1].cursor == house.log.cursor(house.log.last_id)
+    fill(house, 1)
+    assert held.ids == [house.log.last_id]
+
+
+class TestAheadOfThisProcess:
+    """A cursor that another process has given out for the same log."""
+
+    def test_who_waits_begins_where_she_stands(self, house: House) -> None:
+        fill(house, 3)
+        starting = begun(start_at(house.feed, PATHS, house.log.cursor(5)))
+        house.advance(PATIENCE - 1)
+        fill(house, 4)
+        assert now(starting) == Start(5, house.log.cursor(5))
+
+    def test_she_is_told_when_it_was_never_given_out(self, house: House) -> None:
+        fill(house, 3)
+        cursor, scheduled = house.log.cursor(4), house.reaper.scheduled
+        starting = begun(start_at(house.feed, PATHS, cursor))
+        house.advance(PATIENCE + 1)
+        start = now(starting)
+        assert (start.position, start.shown) == (3, cursor)
+        assert [event.type for event in start.first] == ["reset"]
+        assert house.reaper.scheduled == scheduled
+
+    def test_no_more_wait_than_can(self, house: House) -> None:
+        cursor, scheduled = house.log.cursor(1), house.reaper.scheduled
+        waiting = [begun(start_at(house.feed, PATHS, cursor)) for _ in range(MOST)]
+        with pytest.raises(StorageUnavailable):
+            now(start_at(house.feed, PATHS, cursor))
+        waiting.pop().addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+        waiting.append(begun(start_at(house.feed, PATHS, cursor)))
         fill(house, 1)
-        assert held.ids == [house.log.last_id]
+        assert [now(each).position for each in waiting] == [1] * MOST
+        assert house.reaper.scheduled == scheduled
+
+    def test_a_stop_refuses_who_waits_and_who_comes(self, house: House) -> None:
+        waiting = begun(start_at(house.feed, PATHS, house.log.cursor(1)))
+        house.chat.stop()
+        for each in (waiting, begun(start_at(house.feed, PATHS, house.log.cursor(1)))):
+            with pytest.raises(ShuttingDown):
+                now(each)
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1", "-1.abcd", "1.abcd.e"])

@@ -235,6 +235,8 @@ def test_kills_lose_and_double_nothing(tmp_path: Path) -> None:
             reader.finish()
             assert reader.messages == kept
             assert reader.returns >= KILLS // 2
+    # A start is no new epoch, however the one before it ended.
+    assert kept[-1]["cursor"].partition(".")[2] == start.partition(".")[2]
     check_file(daemon.data / "chat.sqlite", len(kept))
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from cometd_chat.chat.awaited import PATIENCE
 from cometd_chat.comet import slices
 from cometd_chat.errors import StorageUnavailable
 from tests.growth import cpu_seconds
 from tests.memory import HeldLog, MakeSite, MemorySite
 from tests.web.bayeux import KINDS, LONG, SOCKET, STREAM, Client
+from tests.wire import Response
 
 
 @pytest.fixture
@@ -262,6 +264,60 @@ def test_what_is_no_cursor(site: MemorySite, cursor: object) -> None:
     reply = alice.subscribe("/chat/lobby", ext={"cursor": cursor})
     assert reply["error"].startswith("400:")
     assert alice.joined("/chat/lobby").texts == []
+
+
+def test_a_cursor_that_a_restored_backup_has_undone(make_site: MakeSite) -> None:
+    log = HeldLog()
+    epoch = log.cursor(0).partition(".")[2]
+    log.put_back(3)
+    site = make_site(log=log)
+    site.fill(2)
+    alice = Client(site, name="alice")
+    reply = alice.subscribe("/chat/lobby", ext={"cursor": f"5.{epoch}"})
+    assert reply["error"].startswith("400:")
+    assert alice.joined("/chat/lobby", ext={"cursor": f"2.{epoch}"}).texts == [
+        "said 3",
+        "said 4",
+        "said 5",
+    ]
+
+
+class TestACursorAheadOfThisProcess:
+    """Given out by another one that has the same log, where it was told a moment earlier."""
+
+    def subscribe(self, site: MemorySite, alice: Client) -> Response:
+        message = alice.full(
+            {
+                "channel": "/meta/subscribe",
+                "subscription": "/chat/lobby",
+                "ext": {"cursor": site.log.cursor(2)},
+            }
+        )
+        return alice.post(message)
+
+    def test_goes_on_once_the_log_comes_there(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice")
+        response = self.subscribe(site, alice)
+        assert not response.complete
+        site.fill(3)
+        (reply,) = (each for each in alice.read(response) if "subscription" in each)
+        assert reply["successful"]
+        assert alice.texts == ["said 3"]
+
+    def test_is_foreign_when_it_does_not(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice")
+        response = self.subscribe(site, alice)
+        site.advance(PATIENCE + 1)
+        (reply,) = (each for each in alice.read(response) if "subscription" in each)
+        assert reply["error"].startswith("400:")
+
+    def test_leaves_nothing_behind_when_the_session_ends_meanwhile(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice")
+        self.subscribe(site, alice)
+        assert site.request("DELETE", "/api/v1/session", token=alice.token).status == 204
+        site.fill(3)
+        site.advance(120)
+        assert site.chat.presence.people("lobby") == []
 
 
 def test_to_unsubscribe_is_to_begin_anew(site: MemorySite) -> None:

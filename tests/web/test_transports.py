@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from cometd_chat.chat.awaited import PATIENCE
 from tests import decoders
-from tests.memory import MakeSite, MemorySite
+from tests.memory import HeldLog, MakeSite, MemorySite
 from tests.web.transports import (
     ALL,
     EVENTS,
@@ -344,13 +345,18 @@ class TestResuming:
 
 class TestForeignCursors:
     @pytest.mark.parametrize("transport", ALL)
-    @pytest.mark.parametrize("cursor", ["2.zzzzzz", "99999.{epoch}"])
+    @pytest.mark.parametrize("lost", ["2.zzzzzz", "5.{epoch}"])
     def test_get_a_reset_and_go_on_from_now(
-        self, site: MemorySite, transport: str, cursor: str
+        self, make_site: MakeSite, transport: str, lost: str
     ) -> None:
-        site.fill(5)
-        epoch = site.now.partition(".")[2]
-        client = Client(site, transport, cursor=cursor.format(epoch=epoch))
+        """Those of another log, and those that a restored backup has undone."""
+        log = HeldLog()
+        epoch = log.cursor(0).partition(".")[2]
+        log.put_back(3)
+        site = make_site(log=log)
+        site.fill(2)
+        cursor = lost.format(epoch=epoch)
+        client = Client(site, transport, cursor=cursor)
         site.say("hi")
         (reset,) = client.of("reset")
         assert reset["cursor"] == site.log.cursor(5)
@@ -358,9 +364,8 @@ class TestForeignCursors:
         types = [event["type"] for event in client.events() if event["type"] != "join"]
         assert types.index("reset") < types.index("message")
         # Whoever is cut in between comes back with the foreign cursor, and is told again.
-        given = [cursor.format(epoch=epoch)]
         shown = [hello["cursor"] for hello in client.of("hello") if "cursor" in hello]
-        assert shown in ([], given)
+        assert shown in ([], [cursor])
 
     @pytest.mark.parametrize(
         "transport", ["stream", "multipart", "text", "sse", "poll", "openchat"]
@@ -370,6 +375,53 @@ class TestForeignCursors:
         client = Client(site, transport, cursor=cursor)
         assert client.response.status == 400
         assert client.response.json()["type"] == "/problems/invalid-cursor"
+
+
+class TestCursorsAheadOfThisProcess:
+    """Given out by another one that has the same log, where it was told a moment earlier."""
+
+    @pytest.mark.parametrize("transport", ALL)
+    def test_go_on_once_the_log_comes_there(self, site: MemorySite, transport: str) -> None:
+        site.fill(5)
+        client = Client(site, transport, cursor=site.log.cursor(7))
+        site.advance(PATIENCE / 2)
+        site.fill(1)
+        assert client.response.status == 0
+        site.fill(2)
+        assert client.of("reset") == []
+        assert client.texts() == ["said 8"]
+        site.advance(PATIENCE)
+        site.say("hi")
+        assert client.of("reset") == []
+        assert client.texts() == ["said 8", "hi"]
+
+    @pytest.mark.parametrize("transport", ALL)
+    def test_are_foreign_when_it_does_not(self, site: MemorySite, transport: str) -> None:
+        site.fill(5)
+        client = Client(site, transport, cursor=site.log.cursor(7))
+        site.advance(PATIENCE - 1)
+        assert client.response.status == 0
+        site.advance(2)
+        (reset,) = client.of("reset")
+        assert reset["cursor"] == site.log.cursor(5)
+        site.say("hi")
+        assert client.texts() == ["hi"]
+
+    def test_do_not_wait_while_the_daemon_stops(self, site: MemorySite) -> None:
+        site.fill(1)
+        client = Client(site, "stream", cursor=site.log.cursor(2))
+        site.stop()
+        assert client.response.status == 503
+        assert client.response.json()["type"] == "/problems/shutting-down"
+
+    def test_are_forgotten_when_their_client_goes(self, site: MemorySite) -> None:
+        site.fill(1)
+        waiting = site.chat.feed.engine.reaper.scheduled
+        client = Client(site, "stream", cursor=site.log.cursor(2))
+        assert site.chat.feed.engine.reaper.scheduled > waiting
+        client.leave()
+        site.turn()
+        assert site.chat.feed.engine.reaper.scheduled <= waiting
 
 
 class TestFarBehind:

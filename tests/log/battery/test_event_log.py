@@ -275,6 +275,29 @@ async def test_an_empty_log_can_be_read(log: EventLog) -> None:
     assert log.position(log.cursor(0)) == 0
 
 
+class TestRecent:
+    @pytest.mark.parametrize(
+        ("limit", "max_bytes", "ids"),
+        [
+            (100, 10**6, [1, 2, 3, 4]),
+            (2, 10**6, [3, 4]),
+            (100, 8, [3, 4]),
+            (100, 11, [3, 4]),
+            (100, 1, [4]),
+        ],
+    )
+    @in_reactor
+    async def test_it_is_bounded(
+        self, log: EventLog, limit: int, max_bytes: int, ids: list[int]
+    ) -> None:
+        """By bytes, of which each of these texts has four."""
+        await wait_all([log.append(draft("\U0001f600")) for _ in range(4)])
+        assert [record.id for record in log.recent(limit, max_bytes)] == ids
+
+    def test_of_an_empty_log_it_is_nothing(self, log: EventLog) -> None:
+        assert log.recent(10, 10) == []
+
+
 @in_reactor
 async def test_it_has_the_name_of_its_first_epoch(log: EventLog) -> None:
     await wait(log.append(draft()))
@@ -288,7 +311,16 @@ async def test_a_cursor_leads_back_to_its_place(log: EventLog) -> None:
     assert log.cursor(2) == "2.e001"
 
 
-@pytest.mark.parametrize("cursor", ["1.zzzz", "0.zzzz", "4.e001", f"{10**19}.e001"])
+@in_reactor
+async def test_a_cursor_may_be_ahead_of_what_this_process_was_told(log: EventLog) -> None:
+    """Another one may have given it out; whether it did shows when this one gets there."""
+    await wait_all([log.append(draft()) for _ in range(3)])
+    assert log.position("4.e001") == 4 > log.last_id
+    assert (await wait(log.append(draft()))).id == 4
+    assert log.position("4.e001") == log.last_id
+
+
+@pytest.mark.parametrize("cursor", ["1.zzzz", "0.zzzz", f"{10**19}.e001"])
 @in_reactor
 async def test_a_foreign_cursor_has_no_place(log: EventLog, cursor: str) -> None:
     await wait_all([log.append(draft()) for _ in range(3)])

@@ -1,0 +1,130 @@
+"""How far a database has come, noted beside it, so that one that was put back is known.
+
+What it is: `HighWaterMark`, a line in a file next to the database: the newest epoch, the last id
+that anybody may have been told of, and which file the database was.
+
+What it may know: two paths, names of epochs, ids. No SQL, no cursors.
+
+Invariant: an id is noted after it is committed and before anybody is told of it. So a database that
+stands before its mark is not the one that left it; and where there is no mark that can be believed,
+that is what is said, for an epoch too many loses nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+from twisted.logger import Logger
+
+#: One line of constant length, so that it is written over by one call.
+_LINE = re.compile(r"([a-z0-9]{4,16}) +([0-9]{20}) ([0-9]{20}) ([0-9]{20})\n")
+
+
+@attrs.frozen
+class Mark:
+    """Where a database stood.
+
+    :param epoch: its newest epoch.
+    :param id: the last id that was given out.
+    :param file: which file it was: its device, and its number there.
+    """
+
+    epoch: str
+    id: int
+    file: tuple[int, int]
+
+
+class HighWaterMark:
+    """The mark of one database.
+
+    `note` is called in one thread; everything else before that thread runs, or at its end.
+
+    :param database: the file.
+    """
+
+    _log = Logger()
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self.path = database.with_name(f"{database.name}.high-water")
+        self._descriptor: int | None = None
+        self._file = (0, 0)
+        self._failing = False
+
+    def open(self) -> Mark | None:
+        """Look which file the database is; it exists by now.
+
+        :returns: what was noted last; None when there is nothing that can be read.
+        """
+        found = self._database.stat()
+        self._file = (found.st_dev, found.st_ino)
+        return self._left()
+
+    def is_of(self, mark: Mark) -> bool:
+        """Whether the database is still the file that a mark was of."""
+        return mark.file == self._file
+
+    def note(self, epoch: str, id: int) -> None:
+        """Remember how far the database has come.
+
+        The kernel keeps it should this process be killed. It is not forced onto the disk: of a
+        machine that loses power half a minute may be missing, and then a database that was put back
+        is known by its epoch or its file, or as one that a cursor is ahead of.
+
+        Never raises. A mark that can't be written is removed, and the next start begins an epoch.
+        """
+        device, number = self._file
+        line = f"{epoch:<16} {id:020} {device:020} {number:020}\n".encode("ascii")
+        try:
+            if self._descriptor is None:
+                self._descriptor = self._begin(line)
+            else:
+                os.pwrite(self._descriptor, line, 0)
+            self._failing = False
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.fsync(descriptor)
+            os.close(descriptor)
+
+    def _begin(self, line: bytes) -> int:
+        """Open the file, made when missing, and write its first line."""
+        descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        try:
+            os.ftruncate(descriptor, len(line))
+            os.pwrite(descriptor, line, 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _give_up(self, error: OSError) -> None:
+        if not self._failing:
+            self._log.warn(
+                "{path} can't be written ({reason}): should the daemon end now, its next start "
+                "takes the database for one that was put back",
+                path=str(self.path),
+                reason=error.strerror,
+            )
+        self._failing = True
+        self.close()
+        with suppress(OSError):
+            self.path.unlink()
+
+    def _left(self) -> Mark | None:
+        try:
+            found = _LINE.fullmatch(self.path.read_text("ascii")) if self.path.is_file() else None
+        except (OSError, ValueError):
+            return None
+        if found is None:
+            return None
+        return Mark(found[1], int(found[2]), (int(found[3]), int(found[4])))
