@@ -28,15 +28,20 @@ setup(
     install_requires=[
         "alembic",
         "attrs",
+        "idna",
         "jinja2",
-        "markupsafe",
         "klein>=24.8",
+        "markupsafe",
         "msgspec",
         "precis-i18n",
         "prometheus-client",
+        "pyopenssl",
         "sqlalchemy>=2.0",
-        "twisted[tls]>=26.10",
+        # Its next major may be another Twisted inside: see transports/twisted_internals.
+        "twisted[tls]>=26.10,<27",
+        "werkzeug",
         "wsproto",
+        "zope.interface",
     ],
     extras_require={
         "bench": [
