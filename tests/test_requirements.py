@@ -50,7 +50,8 @@ def imported() -> set[str]:
     foreign -= set(sys.stdlib_module_names)
     by_module = packages_distributions()
     found = {normal(name) for module in foreign for name in by_module[module]}
-    # Our plugin stands in Twisted's own package; several distributions share the name `zope`; what is imported of it is in one of them.
+    # Our plugin stands in Twisted's own package. Several distributions share the name `zope`; what
+    # is imported of it is in one of them.
     return {name for name in found - {"cometd-chat"} if not name.startswith("zope-")} | {
         normal(".".join(name.split(".")[:2])) for name in modules if name.startswith("zope.")
     }
