@@ -66,6 +66,7 @@ from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.front import Front
+from cometd_chat.web.holding import HoldSettings
 from cometd_chat.web.hosts import Hosts
 from cometd_chat.web.metrics import Metrics
 from cometd_chat.web.metrics_port import MetricsPort
@@ -75,7 +76,7 @@ from cometd_chat.web.peers import Peers
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.site import ChatSite
 from cometd_chat.web.submissions import Submissions
-from cometd_chat.web.transports import Holding, Transports
+from cometd_chat.web.transports import Transports
 from cometd_chat.web.views import Views
 
 __all__ = ["Options", "Settings", "build", "makeService"]
@@ -241,6 +242,7 @@ def build_bayeux(
     rooms.tell_members = members.told
     policy.watch(server)
     hold_policy = HoldPolicy(
+        transport="bayeux",
         reaper=reaper,
         stats=stats,
         heartbeat=settings.heartbeat,
@@ -282,7 +284,7 @@ def build_site(
         peers=peers,
         random_bytes=secrets.token_bytes,
     )
-    holding = Holding(
+    hold_settings = HoldSettings(
         heartbeat=settings.heartbeat,
         poll_timeout=settings.poll_timeout,
         reader_budget=settings.reader_budget,
@@ -294,7 +296,7 @@ def build_site(
         problems,
         stats,
         reaper,
-        holding,
+        hold_settings,
         nonce=make_nonce(),
         boundary=secrets.token_hex(16),
         origins=origins.allowed,

@@ -43,10 +43,6 @@ class Framing(Protocol):
     """One way of putting events into a response body."""
 
     @property
-    def transport(self) -> str:
-        """The transport's name, as in its path and in the metrics."""
-
-    @property
     def content_type(self) -> str:
         """Value of the Content-Type header."""
 
@@ -105,7 +101,6 @@ class Frame(PerEventFraming):
         as a string of JSON: it can't be called.
     """
 
-    transport = "frame"
     # Without the charset in this header Firefox runs nothing before the page has ended.
     content_type = "text/html; charset=utf-8"
 
@@ -156,15 +151,9 @@ def for_script(json: bytes) -> bytes:
 
 
 class JsonLines(PerEventFraming):
-    """HTTP streaming: an event a line (NDJSON).
-
-    :param transport: ``stream``, or ``duplex`` where the request's body is read meanwhile.
-    """
+    """HTTP streaming: an event a line (NDJSON)."""
 
     content_type = "application/x-ndjson"
-
-    def __init__(self, transport: str = "stream") -> None:
-        self.transport = transport
 
     def one(self, event: Event) -> bytes:
         return event.json + b"\n"
@@ -179,19 +168,14 @@ class ServerSentEvents(PerEventFraming):
         another number for each, so that a restart doesn't bring all back in one moment.
     """
 
-    transport = "sse"
     content_type = "text/event-stream"
 
     def __init__(self, retry: Callable[[], int]) -> None:
         self._retry = retry
 
-    def begin(self, least: float = 0) -> bytes:
-        """See `Framing.begin`.
-
-        :param least: seconds after which a browser comes back, at least.
-        """
+    def begin(self) -> bytes:
         # It belongs to the first event: of a block of its own some libraries make an empty message.
-        return b"retry: %d\n" % max(self._retry(), round(least * 1000))
+        return b"retry: %d\n" % self._retry()
 
     def one(self, event: Event) -> bytes:
         id = b"id: %s\n" % event.cursor.encode("ascii") if event.cursor is not None else b""
@@ -207,8 +191,6 @@ class Multipart(PerEventFraming):
 
     :param boundary: unguessable, so that no event can hold it.
     """
-
-    transport = "multipart"
 
     def __init__(self, boundary: str) -> None:
         self.content_type = f'multipart/x-mixed-replace; boundary="{boundary}"'
@@ -229,7 +211,6 @@ class Multipart(PerEventFraming):
 class Poll:
     """Long polling: one complete JSON object with the events and where to go on."""
 
-    transport = "poll"
     content_type = "application/json"
     one_shot = True
     personal = False
@@ -255,7 +236,6 @@ class Jsonp:
     :param callback: the function's name, as `CALLBACK` allows.
     """
 
-    transport: ClassVar[str] = "jsonp"
     content_type: ClassVar[str] = "text/javascript; charset=utf-8"
     one_shot: ClassVar[bool] = True
     personal: ClassVar[bool] = True
@@ -294,7 +274,6 @@ class Text(PerEventFraming):
     :param rooms: whether to say which room an event is from.
     :param cursors: whether a heartbeat shows the cursor rather than an empty line.
     :param shown: whether a browser shows it. It begins with a line that has no width then.
-    :param transport: ``text``, or ``duplex`` where the request's body is read meanwhile.
     """
 
     content_type = "text/plain; charset=utf-8"
@@ -305,9 +284,7 @@ class Text(PerEventFraming):
         rooms: bool = False,
         cursors: bool = False,
         shown: bool = False,
-        transport: str = "text",
     ) -> None:
-        self.transport = transport
         self._rooms = rooms
         self._cursors = cursors
         self._begin = _NO_WIDTH if shown else b""
@@ -341,7 +318,6 @@ class Classic:
     :param show: an event as HTML, empty for one that is not shown; by default the bare line.
     """
 
-    transport: ClassVar[str] = "openchat"
     content_type: ClassVar[str] = "text/html; charset=utf-8"
     one_shot: ClassVar[bool] = False
     personal: ClassVar[bool] = True

@@ -113,11 +113,13 @@ class RotationLimits:
 class HoldPolicy:
     """How requests are held at a transport; one object for all of them.
 
+    :param transport: its name, see `table.Transport`.
     :param heartbeat: seconds of silence after which a heartbeat is written.
     :param budget: bytes that a reader may be behind, see the option ``--reader-budget``.
     :param wear: how long one may grow; None for as long as it lives.
     """
 
+    transport: str
     reaper: Reaper
     stats: TransportStats
     heartbeat: float
@@ -140,14 +142,14 @@ class _Held(ABC):
         self._request = request
         self._framing = framing
         self._hold_policy = hold_policy
-        self._counts = hold_policy.stats.transport(framing.transport)
+        self._counts = hold_policy.stats.transport(hold_policy.transport)
         # There is one from the beginning to the end.
         self._listener: HeldListener | None = None
         self.due_bucket = 0
 
     @property
     def transport(self) -> str:
-        return self._framing.transport
+        return self._hold_policy.transport
 
     @property
     def one_shot(self) -> bool:
@@ -508,7 +510,7 @@ class HeldStream(_Held):
 
     def shed(self, size: int) -> None:
         """Drop a reader that is so many bytes behind; see `budget.Holder`, too."""
-        self._hold_policy.stats.cut_slow(self._framing.transport, size)
+        self._hold_policy.stats.cut_slow(self._hold_policy.transport, size)
         self.cut()
 
 

@@ -82,7 +82,6 @@ def close_frame(code: int, reason: str = "") -> bytes:
 class WebSocketFrames(PerEventFraming):
     """Each event a text message; the last one is followed by the close frame that it means."""
 
-    transport = "ws"
     content_type = "application/json"
 
     def one(self, event: Event) -> bytes:

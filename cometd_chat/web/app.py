@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from urllib.parse import quote, unquote_to_bytes
 
 from klein import Klein
@@ -29,6 +30,7 @@ from cometd_chat.fastlane.connection import HotRoute
 from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.request import HttpRequest
+from cometd_chat.transports.table import TABLE, Transport
 from cometd_chat.web import answers
 from cometd_chat.web.api import Api
 from cometd_chat.web.bayeux_http import Bayeux
@@ -41,8 +43,6 @@ from cometd_chat.web.problems import Problems
 from cometd_chat.web.static_files import StaticFile, static_files
 from cometd_chat.web.transports import Transports
 from cometd_chat.web.views import Views
-
-_DUPLEX = re.compile(rb"/rooms/[^/]+\.txt|/api/v1/events/duplex")
 
 #: What responds to a request, with what stands in the path for the names in it.
 Responder = Callable[..., bytes | Awaitable[bytes | None] | None]
@@ -91,17 +91,11 @@ class ChatApp:
     async def open_transport(self, request: HttpRequest, transport: str) -> bytes | None:
         return await _complete(request, await self._transports.open(request, transport))
 
-    async def open_text(self, request: HttpRequest, name: str) -> bytes | None:
-        return await _complete(request, await self._open_text(request, name))
+    def no_transport(self, request: HttpRequest, transport: str) -> bytes:
+        raise self._transports.missing(transport)
 
-    async def _open_text(self, request: HttpRequest, name: str) -> bytes | HeldRequest:
-        return await self._transports.open_text(request, name)
-
-    async def open_duplex(self, request: HttpRequest) -> bytes | None:
-        return await _complete(request, await self._transports.open_duplex(request))
-
-    async def open_duplex_text(self, request: HttpRequest, name: str) -> bytes | None:
-        return await _complete(request, await self._transports.open_duplex(request, name))
+    async def open_by_room(self, request: HttpRequest, name: str) -> bytes | None:
+        return await _complete(request, await self._transports.open_by_room(request, name))
 
     async def bayeux(self, request: HttpRequest, rest: str = "") -> bytes | None:
         return await _complete(request, await self._open_bayeux(request, rest))
@@ -120,10 +114,11 @@ class ChatApp:
         A path stands for itself alone; written in another way, it is Klein's.
         """
         room = rb"((?:[A-Za-z0-9_-]|%[0-9A-Fa-f]{2})+)"
-        transports = rb"(poll|stream|sse|frame|jsonp|multipart|text)"
+        # The handshake of a WebSocket is not plain.
+        names = "|".join(row.name for row in TABLE if "GET" in row.methods and not row.upgrade)
         return (
-            HotRoute(b"GET", rb"/api/v1/events/" + transports, self._transports.open),
-            HotRoute(b"GET", rb"/rooms/" + room + rb"\.txt", self._open_text),
+            HotRoute(b"GET", b"/api/v1/events/(%b)" % names.encode(), self._transports.open),
+            HotRoute(b"GET", rb"/rooms/" + room + rb"\.txt", self._transports.open_by_room),
             HotRoute(b"POST", rb"/api/v1/rooms/" + room + rb"/messages", self.api.say, writes=True),
             HotRoute(b"POST", rb"/cometd((?:/[a-z]*)?)", self._open_bayeux),
         )
@@ -200,6 +195,10 @@ class ChatApp:
         return self._problems.broken(_routed(request), failure)
 
 
+def _opener(row: Transport) -> Callable[[ChatApp], Responder]:
+    return lambda app: partial(app.open_transport, transport=row.name)
+
+
 #: Methods, path, what responds. HEAD comes with GET.
 ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder]]] = (
     # The API.
@@ -216,10 +215,13 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder]]] = (
     ("POST", "/api/v1/rooms/<name>/typing", lambda app: app.api.typing),
     ("POST", "/api/v1/rooms/<name>/leave", lambda app: app.api.leave),
     # What is held.
-    ("GET", "/api/v1/events/<transport>", lambda app: app.open_transport),
-    ("GET", "/rooms/<name>.txt", lambda app: app.open_text),
-    ("POST PUT", "/api/v1/events/duplex", lambda app: app.open_duplex),
-    ("POST PUT", "/rooms/<name>.txt", lambda app: app.open_duplex_text),
+    *((" ".join(row.methods), row.path, _opener(row)) for row in TABLE),
+    ("GET", "/api/v1/events/<transport>", lambda app: app.no_transport),
+    *(
+        (" ".join(row.methods), "/rooms/<name>.txt", lambda app: app.open_by_room)
+        for row in TABLE
+        if row.by_room
+    ),
     ("GET POST OPTIONS", "/cometd", lambda app: app.bayeux),
     ("GET POST OPTIONS", "/cometd/", lambda app: app.bayeux),
     ("GET POST OPTIONS", "/cometd/<path:rest>", lambda app: app.bayeux),
@@ -288,9 +290,24 @@ def _nothing_here() -> NotFound:
 
 
 def reads_early(method: bytes, path: bytes) -> bool:
-    """Whether a route begins before the request's body has come: those of the transport `duplex`.
+    """Whether a route begins before the request's body has come: those of some transports.
 
-    However the path is spelt: what the router takes for that transport has to be read early.
+    However the path is spelt: what the router takes for such a transport has to be read early.
     """
-    spelt = unquote_to_bytes(path.partition(b"?")[0])
-    return method in (b"POST", b"PUT") and _DUPLEX.fullmatch(spelt) is not None
+    early = _EARLY.get(method)
+    return early is not None and bool(early.fullmatch(unquote_to_bytes(path.partition(b"?")[0])))
+
+
+def _early_paths() -> dict[bytes, re.Pattern[bytes]]:
+    """By method the paths of the transports that begin early."""
+    paths: dict[str, list[str]] = {}
+    for row in TABLE:
+        for method in row.methods if row.reads_early else ():
+            found = paths.setdefault(method, [])
+            found += [re.escape(row.path), *([r"/rooms/[^/]+\.txt"] if row.by_room else [])]
+    return {
+        method.encode(): re.compile("|".join(found).encode()) for method, found in paths.items()
+    }
+
+
+_EARLY = _early_paths()

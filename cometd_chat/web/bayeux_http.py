@@ -30,6 +30,7 @@ from cometd_chat.transports.framings import Jsonp, for_script
 from cometd_chat.transports.held import HoldPolicy
 from cometd_chat.transports.request import HoldableRequest, HttpRequest, remembered
 from cometd_chat.transports.stats import TransportStats
+from cometd_chat.transports.table import BAYEUX
 from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
 from cometd_chat.web.auth import Auth, bearer, is_foreign
@@ -133,7 +134,7 @@ class HttpExchange:
         self._callback = callback
         self._limited = limited
         self._size = size
-        self._counts = bayeux.stats.transport(f"bayeux-{peer.transport}")
+        self._counts = bayeux.stats.transport(BAYEUX[peer.transport].name)
         self._held = self._over = self._is_handled = False
 
     def begin(self) -> None:
@@ -217,8 +218,8 @@ class HttpExchange:
 class Bayeux:
     """All requests on ``/cometd`` and below.
 
-    :param hold_policy: how push connections are held.
-    :param context: where they are, which says after how long they expire.
+        :param hold_policy: how push connections are held, by any transport.
+        :param context: where they are, which says after how long they expire.
     """
 
     def __init__(
@@ -240,7 +241,9 @@ class Bayeux:
         self._peers = peers
         self._origins = origins
         self._reaper = reaper
-        self._hold_policy = hold_policy
+        self._hold_policies = {
+            kind: attrs.evolve(hold_policy, transport=row.name) for kind, row in BAYEUX.items()
+        }
         self._context = context
         self._push_connections: dict[HeldPush, str] = {}
 
@@ -388,7 +391,7 @@ class Bayeux:
         push = SocketPush(
             self.server,
             request,
-            self._hold_policy,
+            self._hold_policies[WEBSOCKET],
             self._context,
             self._push_over,
             peer=peer,
@@ -407,9 +410,8 @@ class Bayeux:
         peer = self._peer(request, EVENTSOURCE, cookies=not foreign)
         last = parameters.last_event_id(request, parameters.query(request, strict=False)) or ""
         number = int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None
-        push = EventSourcePush(
-            self.server, request, self._hold_policy, self._context, self._push_over
-        )
+        policy = self._hold_policies[EVENTSOURCE]
+        push = EventSourcePush(self.server, request, policy, self._context, self._push_over)
         self.limits.hold(peer.address)
         self._push_connections[push] = peer.address
         request.setHeader("content-type", EVENT_SOURCE.content_type)

@@ -53,7 +53,6 @@ RETRY = 2000
 class PushFraming:
     """What `HeldStream` has to know of a push connection, whose bytes are made here."""
 
-    transport: str
     content_type: str
     one_shot: ClassVar[bool] = False
     personal: ClassVar[bool] = False
@@ -79,8 +78,8 @@ class PushFraming:
         return made
 
 
-SOCKET = PushFraming("bayeux-websocket", "application/json")
-EVENT_SOURCE = PushFraming("bayeux-eventsource", "text/event-stream")
+SOCKET = PushFraming("application/json")
+EVENT_SOURCE = PushFraming("text/event-stream")
 
 _NOTHING = Batch([])
 
@@ -208,7 +207,7 @@ class HeldPush:
     def on_interrupt(self, event: CometEvent) -> None:
         """The peer has taken and said nothing for too long."""
         if self._set_over():
-            self._hold_policy.stats.expire(self._framing.transport)
+            self._hold_policy.stats.expire(self._hold_policy.transport)
             self._held.cut()
 
     def on_terminate(self, event: CometEvent) -> None:

@@ -113,6 +113,7 @@ class Holder(MemoryNet):
 
     def _held(self, request: Any) -> HeldStream | HeldPoll:
         hold_policy = HoldPolicy(
+            transport="stream" if self.wait is None else "poll",
             reaper=self.reaper,
             stats=self.stats,
             heartbeat=HEARTBEAT,

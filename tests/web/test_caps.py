@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cometd_chat.web.transports import FRAME_BYTES, FRAME_EVENTS
+from cometd_chat.web.holding import FRAME_BYTES, FRAME_EVENTS
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
 from tests.net import fake_kernel

@@ -10,6 +10,7 @@ Invariant: a client hands in a cursor that it was given, and does nothing else t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -136,23 +137,32 @@ class Client:
 
 def decode(transport: str, response: Response) -> list[Seen]:
     """What a stream has shown so far."""
-    body = response.body
-    if transport == "frame":
-        return [event for batch in decoders.read_frame(body).batches for event in batch]
-    if transport == "multipart":
-        return decoders.read_multipart(body, response.header("content-type") or "")
-    read = {
-        "stream": decoders.read_lines,
-        "sse": decoders.read_sse,
-        "text": decoders.read_text,
-        "openchat": decoders.read_classic,
-    }
-    return read[transport](body)
+    return DECODERS[transport](response)
 
 
 def read_answer(transport: str, response: Response) -> Seen:
     """The answer of a poll."""
-    if transport == "jsonp":
-        return decoders.read_jsonp(response.body)
-    answer: Seen = response.json()
-    return answer
+    return ANSWERS[transport](response)
+
+
+def _of_frame(response: Response) -> list[Seen]:
+    return [event for batch in decoders.read_frame(response.body).batches for event in batch]
+
+
+#: Events of what a stream has shown so far, by transport.
+DECODERS: dict[str, Callable[[Response], list[Seen]]] = {
+    "frame": _of_frame,
+    "stream": lambda response: decoders.read_lines(response.body),
+    "sse": lambda response: decoders.read_sse(response.body),
+    "multipart": lambda response: decoders.read_multipart(
+        response.body, response.header("content-type") or ""
+    ),
+    "text": lambda response: decoders.read_text(response.body),
+    "openchat": lambda response: decoders.read_classic(response.body),
+}
+
+#: The object of a poll's answer, by transport.
+ANSWERS: dict[str, Callable[[Response], Seen]] = {
+    "poll": lambda response: response.json(),
+    "jsonp": lambda response: decoders.read_jsonp(response.body),
+}
