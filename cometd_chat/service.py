@@ -43,8 +43,9 @@ from cometd_chat.daemon.gc_tuning import GcTuning
 from cometd_chat.daemon.lifecycle import Daemon, FunctionService, stop_by_signals
 from cometd_chat.daemon.log_output import LogOutput
 from cometd_chat.daemon.machine import memory_limit
+from cometd_chat.daemon.option_values import Percent
 from cometd_chat.daemon.ports import ListeningPorts, announce, raise_open_file_limit
-from cometd_chat.daemon.settings import Options, Percent, Settings
+from cometd_chat.daemon.settings import Options, Settings
 from cometd_chat.daemon.steady_clock import make_steady
 from cometd_chat.daemon.systemd import Notifier
 from cometd_chat.fastlane.connection import Lane

@@ -9,7 +9,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from cometd_chat.daemon.settings import OPTIONS, Options, Percent, Settings
+from cometd_chat.daemon.option_values import Percent
+from cometd_chat.daemon.settings import OPTIONS, Options, Settings
 
 #: A good value of each option at least, and the setting that it becomes.
 GOOD: list[tuple[str, str, object]] = [
@@ -138,19 +139,6 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.max_log == 8589934592
 
 
-def test_the_table_says_the_same_defaults_as_settings() -> None:
-    for option in OPTIONS:
-        default = getattr(Settings(), option.field)
-        if option.repeatable:
-            assert tuple(option.parse(text) for text in option.default.split()) == default
-        else:
-            assert option.parse(option.default) == default
-
-
-def test_each_field_has_an_option() -> None:
-    assert {option.field for option in OPTIONS} == {field.name for field in attrs.fields(Settings)}
-
-
 @pytest.mark.parametrize(("argument", "field", "value"), GOOD)
 def test_values(argument: str, field: str, value: object) -> None:
     settings = parse(argument)
@@ -162,6 +150,10 @@ def test_repeatable_options_gather() -> None:
     settings = parse("--listen=tcp:1", "--host=a.example", "--listen=tcp:2", "--host=b.example")
     assert settings.listen == ("tcp:1", "tcp:2")
     assert settings.hosts == ("a.example", "b.example")
+
+
+def test_of_what_is_given_again_the_last_counts() -> None:
+    assert parse("--heartbeat=2", "--heartbeat=3").heartbeat == 3
 
 
 def test_variables() -> None:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface import alsoProvides
 
-from cometd_chat.daemon.settings import parse_host, parse_network
+from cometd_chat.daemon.option_values import parse_host, parse_network
 from tests.chat.parts import now
 from tests.memory import CLEARED, MakeSite, MemorySite, cookie_of
 from tests.web.refusals import HTML, problem

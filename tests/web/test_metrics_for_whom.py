@@ -10,7 +10,8 @@ from twisted.internet.address import UNIXAddress
 
 from cometd_chat import service
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.daemon.settings import Settings, parse_network
+from cometd_chat.daemon.option_values import parse_network
+from cometd_chat.daemon.settings import Settings
 from cometd_chat.transports.stats import TransportStats
 from cometd_chat.web.metrics import Metrics
 from tests.memory import MakeSite, MemorySite

@@ -1,0 +1,228 @@
+"""Values of options, from text.
+
+What it is: a parser of each kind of value; its ValueError says what to give instead.
+
+What it may know: how values are written. It opens and makes nothing.
+
+Invariant: what a parser lets through is good by itself.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+import idna
+from twisted.internet.endpoints import serverFromString
+
+from cometd_chat.bayeux.channels import InvalidChannel, intersects, parse_pattern
+from cometd_chat.transports import twisted_internals
+
+_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_MAX_SECONDS = 30 * 24 * 3600
+
+#: Bytes of the path of a Unix socket (unix(7)).
+MAX_SOCKET_PATH = 107
+
+Value = TypeVar("Value")
+
+
+@attrs.frozen
+class Percent:
+    """So much of the memory that the process can have; see `machine.memory_limit`."""
+
+    value: float
+
+
+def parse_seconds(text: str) -> float:
+    """A positive number of seconds, up to thirty days."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.1 <= seconds <= _MAX_SECONDS:
+        raise ValueError(f"give a number of seconds from 0.1 to {_MAX_SECONDS}, such as 15")
+    return seconds
+
+
+def parse_size(text: str) -> int:
+    """Bytes, plain or with a unit."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)", text.lower())
+    if match is None or match[2] not in _UNITS or len(match[1]) > 20:
+        raise ValueError("give bytes, or a size in KiB, MiB, GiB or TiB, such as 256KiB")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def size_parser(least: str) -> Callable[[str], int]:
+    """A parser of sizes.
+
+    :param least: the smallest size that makes sense, as it would be written.
+    """
+    smallest = parse_size(least)
+
+    def parse(text: str) -> int:
+        size = parse_size(text)
+        if not smallest <= size <= 2**60:
+            raise ValueError(f"give a size from {least} to 1048576TiB")
+        return size
+
+    return parse
+
+
+def share_parser(least: str) -> Callable[[str], int | Percent]:
+    """A parser of amounts of memory: a size, or a share of what there is.
+
+    :param least: the smallest size that makes sense, as it would be written.
+    """
+    parse_absolute = size_parser(least)
+
+    def parse(text: str) -> int | Percent:
+        match = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,3})?|100) ?%", text)
+        if match is not None and float(match[1]) > 0:
+            return Percent(float(match[1]))
+        try:
+            return parse_absolute(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or a share of the memory, such as 25%") from error
+
+    return parse
+
+
+def parse_count(text: str) -> int:
+    """How many of something, at least one."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text)):
+        raise ValueError("give a whole number from 1 to 9999999, such as 256")
+    return int(text)
+
+
+def parse_data(text: str) -> Path:
+    """A directory; that it can be used is found out when the daemon starts."""
+    if not text:
+        raise ValueError("give a directory, such as ./comet-chat-data")
+    return Path(text)
+
+
+def parse_host(text: str) -> str:
+    """A host name as browsers send it: lower case, international names in their ASCII form."""
+    name = text.lower().rstrip(".")
+    try:
+        ascii_name = name if name.isascii() else idna.encode(name, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        ascii_name = ""
+    labels = ascii_name.split(".")
+    fits = len(ascii_name) <= 253 and all(
+        re.fullmatch(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", label) for label in labels
+    )
+    if not fits:
+        raise ValueError("give a bare host name without scheme or port, such as chat.example.org")
+    return ascii_name
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """An address, or a network of them."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError as error:
+        raise ValueError(
+            "give an IP address or a network, such as 127.0.0.1 or 10.0.0.0/8"
+        ) from error
+
+
+def parse_origin(text: str) -> str:
+    """An origin as browsers send it (RFC 6454, section 6.2)."""
+    if not re.fullmatch(
+        r"https?://[a-z0-9._-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", text.lower()
+    ):
+        raise ValueError("give scheme and host without a path, such as https://www.example.org")
+    # Browsers leave out the port that goes without saying.
+    return re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", text.lower())
+
+
+def parse_channels(text: str) -> str:
+    """A tree of free Bayeux channels."""
+    try:
+        pattern = parse_pattern(text)
+    except InvalidChannel:
+        pattern = "/**"
+    # Those have owners, and what is not the protocol's is the chat's.
+    owned = ("/meta/**", "/service/**", "/chat/**", "/members/**")
+    if any(intersects(pattern, each) for each in owned):
+        raise ValueError("give a tree of channels of its own, such as /app/**")
+    return pattern
+
+
+def parse_listen(text: str) -> str:
+    """An endpoint description that Twisted understands; nothing is bound."""
+    # Endpoints are made again by the service; some parsers want a reactor even to look at one.
+    from twisted.internet import reactor
+
+    port = re.match(r"(?:tcp6?|ssl):(?:port=)?([0-9]+)(?=:|$)", text)
+    if port is not None and int(port[1]) > 65535:
+        raise ValueError("give a port from 0 to 65535, such as tcp:8080:interface=127.0.0.1")
+    try:
+        endpoint = serverFromString(reactor, text)
+    except OSError as error:
+        file = os.fsdecode(error.filename or "the file")
+        raise ValueError(f"can't read {file} ({error.strerror}); name one that can be") from error
+    except Exception as error:
+        if text.startswith("systemd:"):
+            raise ValueError(
+                "systemd handed over no such socket; start the .socket unit and count from "
+                "index=0, as in systemd:domain=INET:index=0"
+            ) from error
+        if text.startswith("ssl:"):
+            raise ValueError(
+                "not a usable TLS endpoint; write it like "
+                "ssl:8443:privateKey=key.pem:certKey=certificate.pem, both files in PEM form"
+            ) from error
+        raise ValueError(
+            "not an endpoint description; write it like tcp:8080:interface=127.0.0.1 or "
+            "unix:/run/comet-chat.sock"
+        ) from error
+    path = twisted_internals.socket_path(endpoint)
+    if path is not None:
+        _check_socket_path(path)
+    return text
+
+
+def _check_socket_path(name: str) -> None:
+    """Refuse what no Unix socket can be made at: Twisted finds out when it has left a lock there.
+
+    :raises ValueError: it is one.
+    """
+    if not name:
+        raise ValueError("give a path, such as unix:/run/comet-chat.sock")
+    if len(os.fsencode(name)) > MAX_SOCKET_PATH:
+        raise ValueError(
+            f"a path of {MAX_SOCKET_PATH} bytes at most is needed, such as "
+            "unix:/run/comet-chat.sock"
+        )
+    path = Path(name)
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no directory {path.parent}; make it, or choose another")
+    if path.exists() and not path.is_socket():
+        raise ValueError("that is there and is no socket; choose another path")
+
+
+def parse_metrics(text: str) -> str | None:
+    """An endpoint description of a port for the metrics; none without one."""
+    return parse_listen(text) if text else None
+
+
+def choice_parser(choices: Mapping[str, Value]) -> Callable[[str], Value]:
+    """A parser of one word out of a few."""
+    *most, last = choices
+    remedy = f"give {', '.join(most)} or {last}"
+
+    def parse_choice(text: str) -> Value:
+        if text.lower() not in choices:
+            raise ValueError(remedy)
+        return choices[text.lower()]
+
+    return parse_choice
