@@ -28,12 +28,16 @@ class Event:
 
     fields: Mapping[str, Any]
     id: int | None = None
-    json: bytes = attrs.field(init=False)
+    _json: bytes | None = attrs.field(init=False, default=None)
     #: Bytes by framing; a framing's own cache, kept here so that it lives as long as the event.
     framed: dict[object, bytes] = attrs.field(init=False, factory=dict)
 
-    def __attrs_post_init__(self) -> None:
-        self.json = _encode(self.fields)
+    @property
+    def json(self) -> bytes:
+        """Its JSON, made when it is first asked for: pages and Bayeux have no use for it."""
+        if self._json is None:
+            self._json = _encode(self.fields)
+        return self._json
 
     @property
     def type(self) -> str:
@@ -45,6 +49,11 @@ class Event:
     def cursor(self) -> str | None:
         """Where a client stands that has seen this event; None when it says nothing of that."""
         return self.fields.get("cursor")
+
+
+def events_json(events: Sequence[Event]) -> bytes:
+    """The JSON of some events, with commas between."""
+    return b",".join([event.json for event in events])
 
 
 class Framed(Protocol):

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Protocol
 import attrs
 import msgspec
 
-from cometd_chat.events.event import Event
+from cometd_chat.events.event import Event, events_json
 from cometd_chat.events.kinds import kind_of
 from cometd_chat.transports.lines import for_terminal, split, turns
 
@@ -224,9 +224,9 @@ class Poll:
     def frame(self, events: Sequence[Event]) -> bytes:
         cursors = [event.cursor for event in events if event.cursor is not None]
         # What only says where the client stands is said by `cursor`, too.
-        shown = [event.json for event in events if not kind_of(event.type).position]
+        shown = events_json([event for event in events if not kind_of(event.type).position])
         cursor = msgspec.json.encode(cursors[-1] if cursors else None)
-        return b'{"events":[%s],"cursor":%s}\n' % (b",".join(shown), cursor)
+        return b'{"events":[%s],"cursor":%s}\n' % (shown, cursor)
 
 
 @attrs.frozen

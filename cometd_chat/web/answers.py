@@ -11,7 +11,7 @@ Pages and files are compressed for who takes that, answers to programs are not.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import update_wrapper
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.errors import ChatError
-from cometd_chat.events.event import Event
+from cometd_chat.events.event import Event, events_json
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import compression
 from cometd_chat.web.pages import content_security_policy
@@ -52,9 +52,20 @@ def created(request: HttpRequest, value: object, path: str) -> bytes:
     return json(request, value, 201)
 
 
-def event(request: HttpRequest, event: Event, status: int = 200) -> bytes:
-    """An event, whose JSON is made already."""
-    return _complete(request, "application/json", event.json, status)
+def event(request: HttpRequest, event: Event, created: str | None = None) -> bytes:
+    """An event, whose JSON is made once, whoever asks for it.
+
+    :param created: the path at which it is from now on, if it was made by this request.
+    """
+    if created is not None:
+        request.setHeader("location", created)
+    return _complete(request, "application/json", event.json, 200 if created is None else 201)
+
+
+def history(request: HttpRequest, events: Sequence[Event], *, more: bool) -> bytes:
+    """Some events, and whether there are more of them."""
+    body = b'{"messages":[%s],"more":%s}' % (events_json(events), b"true" if more else b"false")
+    return _complete(request, "application/json", body, 200)
 
 
 def html(request: HttpRequest, page: str, nonce: str, status: int = 200) -> bytes:

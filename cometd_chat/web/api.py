@@ -111,9 +111,7 @@ class Api:
             after=asked.number("after", None, 0, 2**62),
             limit=asked.number("limit", PAGE, 1, MAX_PAGE) or PAGE,
         )
-        return answers.json(
-            request, {"messages": [event.fields for event in messages], "more": more}
-        )
+        return answers.history(request, messages, more=more)
 
     @shielded
     async def post_message(self, request: HttpRequest, name: str) -> bytes:
@@ -131,8 +129,8 @@ class Api:
             address=self._peers.address(request),
         )
         if repeated:
-            return answers.json(request, event.fields)
-        return answers.created(request, event.fields, api_path(room.name, event.id))
+            return answers.event(request, event)
+        return answers.event(request, event, created=api_path(room.name, event.id))
 
     async def show_message(self, request: HttpRequest, name: str, id: str) -> bytes:
         room = await self._asked_room(request, name)
