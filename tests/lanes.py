@@ -18,7 +18,8 @@ from twisted.web.server import NOT_DONE_YET
 
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import NotFound
-from cometd_chat.fastlane.connection import HotRoute, Lane, LaneConnection
+from cometd_chat.fastlane.connection import Lane, LaneConnection
+from cometd_chat.fastlane.routes import HotRoute
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.refusals import Form
@@ -131,7 +132,7 @@ class Net(MemoryNet):
         self.reaper = Reaper(self.clock, 0.5)
         self.memory = MemoryBudget()
         self.desk = Desk()
-        self.general = General()
+        self.slow_path = General()
         self.now = 1000.0
         self.lane = Lane(
             [
@@ -146,7 +147,7 @@ class Net(MemoryNet):
             timeout=IDLE,
         )
         self.factory = ChatSite(
-            self.general,
+            self.slow_path,
             lambda error, html: Form(b"text/plain", b"refused"),
             self.clock,
             self.reaper,

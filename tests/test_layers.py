@@ -61,8 +61,6 @@ KNOWN_CIRCLES = {
     "comet.engine": {"comet.events", "comet.handler"},
     "comet.events": {"comet.engine"},
     "comet.handler": {"comet.events"},
-    "fastlane.connection": {"fastlane.request"},
-    "fastlane.request": {"fastlane.connection"},
 }
 
 

@@ -1,24 +1,21 @@
 """The fast lane: what the hottest requests need of HTTP/1.1, and no more.
 
 What it is: `LaneConnection` is what a connection is at rest. It answers whole, plain requests of
-the hot routes as a `LaneRequest`, and hands every other byte, untouched, to the general way, which
+the hot routes as a `LaneRequest`, and hands every other byte, untouched, to the slow path, which
 gives the connection back when it is idle again.
 
 What it may know: heads, transports, the sweep. Which routes are hot, and what they answer, it is
 given.
 
-Invariant: one request at a time, in the order in which they came; a request that the general way
+Invariant: one request at a time, in the order in which they came; a request that the slow path
 would read in another way, or answer differently, never gets in.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-from urllib.parse import unquote_to_bytes
 
-import attrs
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
@@ -32,69 +29,42 @@ from cometd_chat.fastlane.heads import (
     read_line,
     read_request,
 )
-from cometd_chat.fastlane.request import Answer, LaneRequest
+from cometd_chat.fastlane.request import LaneRequest, RequestGuard
+from cometd_chat.fastlane.routes import HotRoute, HotRoutes, RouteMatch
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.receipt import Receipt
 from cometd_chat.transports.request import HttpRequest
+from cometd_chat.transports.twisted_internals import PeerConnection
 
 #: Bytes of further requests that wait while one is answered; past it nothing more is read. The
-#: general way's own number.
+#: slow path's own number.
 MAX_WAITING = 16 * 1024
 
-#: So many paths are remembered with their routes, and of so many bytes at most.
-MOST_FOUND = 1024
-LONGEST_FOUND = 512
 
+class SlowChannel(Protocol):
+    """What can read anything."""
 
-@attrs.frozen
-class HotRoute:
-    """A route that the lane takes.
+    #: Of the last answer, when somebody wants to know what becomes of it.
+    receipt: Receipt | None
 
-    :param method: such as ``GET``.
-    :param path: pattern of the whole path; its one group, a name, is what the endpoint gets.
-    :param endpoint: of request and name.
-    :param writes: whether it goes on when its client leaves in the middle.
-    """
+    def makeConnection(self, transport: Any) -> None:
+        """A connection is this one's."""
 
-    method: bytes
-    path: bytes
-    endpoint: Callable[[HttpRequest, str], Answer]
-    writes: bool = False
-
-
-@attrs.frozen
-class Found:
-    """The hot route of a path, and the name in it."""
-
-    route: HotRoute
-    name: str
-    path: bytes
-
-
-class LaneFront(Protocol):
-    """What stands before all routes; see `web.front`."""
-
-    def admit(self, request: HttpRequest) -> bytes | None:
-        """Set what every answer has.
-
-        :returns: the body of a refusal; None when the request may go on to its route.
-        """
-
-    def fail(self, request: HttpRequest, failure: Failure) -> bytes:
-        """Set what the answer to an error has, and give its body."""
+    def dataReceived(self, data: bytes) -> None:
+        """Something came."""
 
 
 class SlowPathFactory(Protocol):
     """What takes all that the lane doesn't; see `http.ChatSite`."""
 
-    def build_channel(self) -> Any:
+    def build_channel(self) -> SlowChannel:
         """A channel that can read anything."""
 
     def log_access(self, request: HttpRequest) -> None:
         """Write a line of access log."""
 
-    def connection_over(self, transport: Any) -> None:
+    def connection_over(self, connection: PeerConnection) -> None:
         """A connection is over."""
 
 
@@ -110,7 +80,7 @@ class Lane:
     def __init__(
         self,
         routes: Sequence[HotRoute],
-        front: LaneFront,
+        guard: RequestGuard,
         reaper: Reaper,
         memory: MemoryBudget,
         *,
@@ -118,37 +88,15 @@ class Lane:
         wall_clock: Callable[[], float],
         timeout: float,
     ) -> None:
-        self._routes = [(route.method, re.compile(route.path), route) for route in routes]
-        self.front = front
+        self.routes = HotRoutes(routes)
+        self.guard = guard
         self.reaper = reaper
         self.memory = memory
         self.direct_write = direct_write
         self.timeout = timeout
-        self.general: SlowPathFactory
+        self.slow_path: SlowPathFactory
         self._wall_clock = wall_clock
         self._date = (0, b"")
-        self._found: dict[tuple[bytes, bytes], Found] = {}
-
-    def find(self, method: bytes, path: bytes) -> Found | None:
-        """The hot route of a request."""
-        found = self._found.get((method, path))
-        if found is None:
-            found = self._look_for(method, path)
-            remember = len(path) <= LONGEST_FOUND and len(self._found) < MOST_FOUND
-            if found is not None and remember:
-                self._found[method, path] = found
-        return found
-
-    def _look_for(self, method: bytes, path: bytes) -> Found | None:
-        for route_method, pattern, route in self._routes:
-            match = pattern.fullmatch(path) if method == route_method else None
-            if match is not None:
-                try:
-                    name = unquote_to_bytes(match[1]).decode("utf-8")
-                    return Found(route, name, path)
-                except UnicodeDecodeError:
-                    return None
-        return None
 
     def date(self) -> bytes:
         """The line of the Date header in this second."""
@@ -157,15 +105,19 @@ class Lane:
             self._date = (now, b"Date: %b\r\n" % datetimeToString(now))
         return self._date[1]
 
-    def take(self, transport: Any, receipt: Receipt | None) -> None:
-        """Take a connection back from the general way.
+    def log_access(self, request: HttpRequest) -> None:
+        """Write a line of access log."""
+        self.slow_path.log_access(request)
+
+    def take(self, connection: PeerConnection, receipt: Receipt | None) -> None:
+        """Take a connection back from the slow path.
 
         :param receipt: of its last answer, when somebody wants to know about that.
         """
-        connection = LaneConnection(self)
-        connection.receipt = receipt
-        twisted_internals.install(transport, connection)
-        connection.rest(transport)
+        resting = LaneConnection(self)
+        resting.receipt = receipt
+        twisted_internals.install(connection, resting)
+        resting.rest(connection)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -187,9 +139,11 @@ class LaneConnection:
         "transport",
     )
 
+    #: While it has one: from `makeConnection` or `rest` until it is over, or another's.
+    transport: PeerConnection
+
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.transport: Any = None
         self.due_bucket = 0
         self._idle_since = 0.0
         #: The last head, which the next one most likely equals.
@@ -202,7 +156,7 @@ class LaneConnection:
 
     # -- called by the transport
 
-    def makeConnection(self, transport: Any) -> None:
+    def makeConnection(self, transport: PeerConnection) -> None:
         """It is accepted."""
         if twisted_internals.takes_bytes(transport):
             # Nothing happens on a Unix socket.
@@ -228,22 +182,23 @@ class LaneConnection:
         line = read_line(data)
         if line is not None:
             path, _, query = line[2].partition(b"?")
-            found = self.lane.find(line[1], path)
+            match = self.lane.routes.find(line[1], path)
             # Names in a query begin and end a session, which is rare.
-            if found is not None and b"name=" not in query:
+            if match is not None and b"name=" not in query:
                 plain = read_request(data, line, self._head)
                 if plain is not None:
-                    self._answer(plain, found)
+                    self._answer(plain, match)
                     return
         self._leave().dataReceived(data)
 
     def connectionLost(self, reason: Failure) -> None:
         """It is over."""
-        self.lane.general.connection_over(self.transport)
+        self.lane.slow_path.connection_over(self.transport)
         self.lane.reaper.cancel(self)
         self._take_waiting()
         request, self._request, self._head = self._request, None, None
-        transport, self.transport = self.transport, None
+        transport = self.transport
+        del self.transport
         if self.receipt is not None:
             self.receipt.over(reason)
         if request is not None:
@@ -262,12 +217,12 @@ class LaneConnection:
 
     # -- requests
 
-    def _answer(self, plain: PlainRequest, found: Found) -> None:
+    def _answer(self, plain: PlainRequest, match: RouteMatch) -> None:
         self._head = plain.head if len(plain.head.block) <= MAX_REMEMBERED else None
-        route = found.route
+        route = match.route
         # One path and one method for all requests: a stream keeps them for the access log.
-        self._request = request = LaneRequest(self, plain, route.method, found.path)
-        request.begin(route, found.name)
+        self._request = request = LaneRequest(self, plain, route.method, match.path)
+        request.begin(route, match.name)
 
     def forget_head(self) -> None:
         """Keep nothing for a next request."""
@@ -279,7 +234,7 @@ class LaneConnection:
         self._request = None
         waiting = self._take_waiting() if self._waiting else b""
         if twisted_internals.is_sending(self.transport):
-            # What a peer has not taken yet is a matter of back-pressure, which the general way has.
+            # What a peer has not taken yet is a matter of back-pressure, which the slow path has.
             receipt, self.receipt = self.receipt, None
             channel = self._leave()
             channel.receipt = None if waiting else receipt
@@ -324,19 +279,20 @@ class LaneConnection:
         self._take_waiting()
         self.transport.abortConnection()
 
-    # -- rest, and the general way
+    # -- rest, and the slow path
 
-    def rest(self, transport: Any) -> None:
+    def rest(self, transport: PeerConnection) -> None:
         """Wait for a request."""
         self.transport = transport
         self._idle_since = self.lane.reaper.seconds()
         self.lane.reaper.schedule(self, self.lane.timeout)
 
-    def _leave(self) -> Any:
+    def _leave(self) -> SlowChannel:
         """Let a channel that can read anything take this one's place."""
-        transport, self.transport = self.transport, None
+        transport = self.transport
+        del self.transport
         self.lane.reaper.cancel(self)
-        channel = self.lane.general.build_channel()
+        channel = self.lane.slow_path.build_channel()
         twisted_internals.install(transport, channel)
         channel.makeConnection(transport)
         return channel

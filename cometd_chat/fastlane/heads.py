@@ -6,7 +6,7 @@ in another way than we do.
 What it may know: RFC 9112. No routes, no connections.
 
 Invariant: nothing is mended and nothing refused here. What is taken means the same to every parser
-of HTTP/1.1; all else goes, byte for byte, to the general way, which judges it.
+of HTTP/1.1; all else goes, byte for byte, to the slow path, which judges it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Mapping
 
 import attrs
 
-#: Whole requests up to so many bytes are plain; the general way's own bound for a head.
+#: Whole requests up to so many bytes are plain; the slow path's own bound for a head.
 MAX_REQUEST = 16 * 1024
 
-#: As many lines as the general way takes.
+#: As many lines as the slow path takes.
 MAX_FIELDS = 500
 
 #: What a connection remembers of its last head, at most.
@@ -125,7 +125,7 @@ def _is_plain(fields: Mapping[str, tuple[str, ...]]) -> bool:
     connection = fields.get("connection", ("keep-alive",))
     if len(connection) != 1 or connection[0].lower() != "keep-alive":
         return False
-    # More digits than any body that comes in one piece has are for the general way, too.
+    # More digits than any body that comes in one piece has are for the slow path, too.
     lengths = fields.get("content-length", ("0",))
     return len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) <= 5
 

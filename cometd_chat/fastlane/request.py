@@ -11,77 +11,86 @@ being written at once; after its end nothing more is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES, RESPONSES
-from twisted.web.http_headers import Headers
 
+from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
 from cometd_chat.events.event import chunk
+from cometd_chat.fastlane.headers import AnswerHeaders, ReceivedHeaders, cached_line
 from cometd_chat.fastlane.heads import PlainRequest
+from cometd_chat.fastlane.routes import Answer, HotRoute
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.receipt import Receipt
-from cometd_chat.transports.request import PeerListener, UpgradableRequest
-
-if TYPE_CHECKING:
-    from cometd_chat.fastlane.connection import HotRoute, LaneConnection
+from cometd_chat.transports.request import HttpRequest, PeerListener, UpgradableRequest
+from cometd_chat.transports.response_head import response_head
+from cometd_chat.transports.twisted_internals import PeerConnection
 
 #: RFC 9112, section 7.1.
 LAST_CHUNK = b"0\r\n\r\n"
 
-#: What a route gives: a body, or what is held and goes on by itself.
-Answer = Coroutine[Any, Any, object]
+
+class SharedLane(Protocol):
+    """What a request needs of what all connections of the lane share."""
+
+    @property
+    def guard(self) -> RequestGuard:
+        """What stands before all routes."""
+
+    @property
+    def direct_write(self) -> bool:
+        """Whether bytes may go past Twisted's buffers, see `twisted_internals.send`."""
+
+    @property
+    def reaper(self) -> Reaper:
+        """The clock."""
+
+    def date(self) -> bytes:
+        """The line of the Date header in this second."""
+
+    def log_access(self, request: HttpRequest) -> None:
+        """Write a line of access log."""
 
 
-class FieldsOf:
-    """Header lines as Twisted's requests have them: what is there of the names that are asked for.
+class RequestGuard(Protocol):
+    """What stands before all routes; see `web.guard`."""
 
-    :param fields: values by names in lower case.
-    """
+    def admit(self, request: HttpRequest) -> bytes | None:
+        """Set what every answer has.
 
-    __slots__ = ("_fields",)
+        :returns: the body of a refusal; None when the request may go on to its route.
+        """
 
-    def __init__(self, fields: Mapping[str, tuple[str, ...]]) -> None:
-        self._fields = fields
-
-    def getRawHeaders(self, name: str, default: Sequence[str]) -> Sequence[str]:
-        """All values of a name."""
-        return self._fields.get(name.lower(), default)
-
-    def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
-        """Every name with its values, as bytes."""
-        for name, values in self._fields.items():
-            yield name.encode("ascii"), [value.encode("ascii") for value in values]
+    def fail(self, request: HttpRequest, failure: Failure) -> bytes:
+        """Set what the answer to an error has, and give its body."""
 
 
-class AnswersHeaders:
-    """Where a header is added to an answer, by the name that Twisted's requests have for it.
+class Carrier(Protocol):
+    """What a request needs of the connection that it came on."""
 
-    :param lines: the answer's header lines by name; None once they are out.
-    """
+    #: Of the last answer, when somebody wants to know what becomes of it.
+    receipt: Receipt | None
 
-    __slots__ = ("_lines",)
+    @property
+    def lane(self) -> SharedLane:
+        """What all connections share."""
 
-    def __init__(self, lines: dict[bytes, bytes] | None) -> None:
-        self._lines = lines
+    @property
+    def transport(self) -> PeerConnection:
+        """Where its peer is."""
 
-    def addRawHeader(self, name: str | bytes, value: str | bytes) -> None:
-        """One more line of a name that may be there already."""
-        if self._lines is not None:
-            canonical, line = _line(name, value)
-            self._lines[canonical] = self._lines.get(canonical, b"") + line
+    def forget_head(self) -> None:
+        """Keep nothing for a next request."""
 
-    def removeHeader(self, name: str) -> None:
-        """Leave out all lines of a name."""
-        if self._lines is not None:
-            canonical, _ = _line(name, b"")
-            self._lines.pop(canonical, None)
+    def response_over(self) -> None:
+        """The response is complete: read on."""
 
 
 class LaneRequest:
@@ -118,7 +127,7 @@ class LaneRequest:
     upgradable: UpgradableRequest | None = None
 
     def __init__(
-        self, connection: LaneConnection, plain: PlainRequest, method: bytes, path: bytes
+        self, connection: Carrier, plain: PlainRequest, method: bytes, path: bytes
     ) -> None:
         self._connection = connection
         self.transport = connection.transport
@@ -154,9 +163,9 @@ class LaneRequest:
         return self._asked.target if self._asked is not None else self.path
 
     @property
-    def requestHeaders(self) -> FieldsOf:
+    def requestHeaders(self) -> ReceivedHeaders:
         """The header lines."""
-        return FieldsOf(self._fields)
+        return ReceivedHeaders(self._fields)
 
     def getHeader(self, key: str) -> str | None:
         """The last value of a header; None when it isn't there."""
@@ -180,7 +189,7 @@ class LaneRequest:
         return BytesIO(self._asked.body if self._asked is not None else b"")
 
     def isSecure(self) -> bool:
-        """Never: TLS goes the general way."""
+        """Never: TLS takes the slow path."""
         return False
 
     def getClientAddress(self) -> IAddress:
@@ -196,7 +205,7 @@ class LaneRequest:
 
     def begin(self, route: HotRoute, name: str) -> None:
         """Let the front look at it, then the route."""
-        refusal = self._connection.lane.front.admit(self)
+        refusal = self._connection.lane.guard.admit(self)
         if refusal is not None:
             self._finish(refusal)
             return
@@ -235,7 +244,7 @@ class LaneRequest:
     def _fail(self, failure: Failure) -> None:
         if self._over and failure.check(ChatError, CancelledError):
             return
-        body = self._connection.lane.front.fail(self, failure)
+        body = self._connection.lane.guard.fail(self, failure)
         if self._headers is None and not self._over:
             # Its response has begun: there is no other way to say it any more.
             self.cut()
@@ -260,13 +269,13 @@ class LaneRequest:
     def setHeader(self, name: str | bytes, value: str | bytes) -> None:
         """Set a header of the answer; too late when its head is out."""
         if self._headers is not None:
-            canonical, line = _LINES.get((name, value)) or _line(name, value)
+            canonical, line = cached_line(name, value)
             self._headers[canonical] = line
 
     @property
-    def responseHeaders(self) -> AnswersHeaders:
+    def responseHeaders(self) -> AnswerHeaders:
         """The headers of the answer."""
-        return AnswersHeaders(self._headers)
+        return AnswerHeaders(self._headers)
 
     def write(self, data: bytes) -> None:
         """Write a piece of the body; with the first one the head goes out."""
@@ -299,9 +308,8 @@ class LaneRequest:
         return head + (chunk(data) if self.chunked and data else data)
 
     def _response_head(self, headers: dict[bytes, bytes]) -> bytes:
-        status = b"HTTP/1.1 %d %b\r\n" % (self.code, self._reason)
         chunked = b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
-        return b"".join([status, *headers.values(), chunked, b"\r\n"])
+        return response_head(self.code, self._reason, (*headers.values(), chunked))
 
     def _send(self, data: bytes) -> None:
         if self._connection.lane.direct_write:
@@ -312,7 +320,7 @@ class LaneRequest:
     # -- holding; see `held.HoldableRequest`
 
     @property
-    def direct(self) -> Any:
+    def direct(self) -> PeerConnection | None:
         """See `HoldableRequest.direct`."""
         return self.transport if self._connection.lane.direct_write else None
 
@@ -357,26 +365,5 @@ class LaneRequest:
         self._over = True
         self._held = None
         connection = self._connection
-        connection.lane.general.log_access(self)
+        connection.lane.log_access(self)
         connection.response_over()
-
-
-#: Lines of headers by name and value, with the name as Twisted writes it. Nearly all that our own
-#: code sets are the same each time.
-_LINES: dict[tuple[str | bytes, str | bytes], tuple[bytes, bytes]] = {}
-
-#: So many of them are kept.
-_MOST_LINES = 512
-
-
-def _line(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
-    """The name of a header, and its line; a value that has line ends in it has blanks there."""
-    raw = name.encode("ascii") if isinstance(name, str) else name
-    ((canonical, _),) = Headers({raw: [b""]}).getAllRawHeaders()
-    data = value.encode("utf-8") if isinstance(value, str) else value
-    if b"\n" in data or b"\r" in data:
-        data = b" ".join(data.splitlines())
-    line = (canonical, b"%b: %b\r\n" % (canonical, data))
-    if len(_LINES) < _MOST_LINES and canonical != b"Set-Cookie":
-        _LINES[name, value] = line
-    return line

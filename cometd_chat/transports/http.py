@@ -42,6 +42,7 @@ from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.pace import Pace, Phase
 from cometd_chat.transports.receipt import Receipt
 from cometd_chat.transports.request import HttpRequest, InputReader, PeerListener, UpgradableRequest
+from cometd_chat.transports.response_head import response_head
 from cometd_chat.transports.strangers import Stranger, Strangers, bare_lf_in, stranger_at
 from cometd_chat.transports.targets import read_target
 from cometd_chat.transports.twisted_internals import PeerConnection
@@ -168,7 +169,7 @@ class LimitedRequest(twisted_internals.OpenRequest):
     def switch(self, headers: bytes) -> None:
         """Answer with 101, for which Twisted has no way of its own."""
         self.pass_through()
-        self.write(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % headers)
+        self.write(response_head(101, b"Switching Protocols", [headers]))
 
     def pass_input(self, reader: InputReader) -> None:
         """Whatever comes is for ``reader``."""

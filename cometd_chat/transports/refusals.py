@@ -17,6 +17,7 @@ import attrs
 from twisted.web.http import datetimeToString
 
 from cometd_chat.errors import ChatError, HeadTooLarge
+from cometd_chat.transports.response_head import response_head
 
 #: So many cookies are named, the largest first.
 _MOST_NAMED = 5
@@ -42,16 +43,19 @@ def answer(error: ChatError, form: Form) -> bytes:
     """A whole answer, after which the connection is closed."""
     policy = b"" if form.policy is None else b"Content-Security-Policy: %b\r\n" % form.policy
     retry = b"Retry-After: %d\r\n" % error.retry_after if error.retry_after else b""
-    return b"".join(
+    head = response_head(
+        error.status,
+        HTTPStatus(error.status).phrase.encode(),
         [
-            b"HTTP/1.1 %d %b\r\n" % (error.status, HTTPStatus(error.status).phrase.encode()),
             b"Date: %b\r\n" % datetimeToString(),
             b"Content-Type: %b\r\nContent-Length: %d\r\n" % (form.kind, len(form.body)),
             b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
-            b"%b%bConnection: close\r\n\r\n" % (retry, policy),
-            form.body,
-        ]
+            retry,
+            policy,
+            b"Connection: close\r\n",
+        ],
     )
+    return head + form.body
 
 
 def values(name: bytes, line: bytes) -> Sequence[bytes]:

@@ -26,7 +26,7 @@ from werkzeug.exceptions import MethodNotAllowed as KleinMethodNotAllowed
 from cometd_chat import errors
 from cometd_chat.chat.chat import Chat
 from cometd_chat.errors import ChatError, LogFull, MethodNotAllowed, NotFound
-from cometd_chat.fastlane.connection import HotRoute
+from cometd_chat.fastlane.routes import HotRoute
 from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.request import HttpRequest

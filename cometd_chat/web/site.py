@@ -40,7 +40,7 @@ class ChatSite(Site):
     :param reads_early: of method and path: whether the route begins before the body has come.
     :param direct_write: whether bodies may go past Twisted's buffers, see `below.send`.
     :param timeout: seconds after which a connection without a request is closed.
-    :param lane: answers the hottest requests; None to let every request go the general way.
+    :param lane: answers the hottest requests; None to let every request go the slow path.
     :param access_log: whether each response is a line in the log.
     """
 
@@ -81,7 +81,7 @@ class ChatSite(Site):
         self.timeout = timeout
         self.strangers = Strangers(reaper.seconds)
         if lane is not None:
-            lane.general = self
+            lane.slow_path = self
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """What a connection begins with. (It stays a Site: TLS asks it for its protocols.)"""

@@ -137,7 +137,7 @@ class TestTheGeneralWay:
         connection = net.connect()
         response = connection.request("GET", "/held")
         assert type(connection.channel) is LimitedChannel
-        net.general.held[0].finish()
+        net.slow_path.held[0].finish()
         net.turn()
         assert response.status == 200
         assert in_lane(connection)
