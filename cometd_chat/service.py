@@ -122,7 +122,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     chat = build_chat(settings, engine, log, SqlDirectory(database))
     metrics = build_metrics(settings, chat)
     allocator = Allocator(reactor)
-    metrics.stats.memory.when_shed = allocator.give_back_soon
+    metrics.stats.memory.relieved.add(allocator.give_back_soon)
     site = build_site(settings, chat, lambda: secret.key, reactor, embed, metrics)
     metrics_ports = ListeningPorts(
         () if settings.metrics is None else (settings.metrics,),
@@ -251,7 +251,7 @@ def build_bayeux(
     )
     lines = chat.feed.engine.register(LINES, settings.expiration_delay)
     bayeux = Bayeux(server, auth, peers, origins, chat.limits, stats, reaper, hold_policy, lines)
-    chat.when_stopping = bayeux.stop
+    chat.call_at_stop(bayeux.stop)
     return bayeux
 
 
@@ -273,7 +273,6 @@ def build_site(
     metrics = build_metrics(settings, chat) if metrics is None else metrics
     stats = metrics.stats
     problems = Problems(make_nonce, stats.refused, reaper.seconds)
-    chat.timed = metrics.append_seconds.time
     origins = Origins(settings.allow_origin)
     peers = Peers(settings.trusted_proxy)
     auth = Auth(
@@ -306,7 +305,7 @@ def build_site(
     bayeux = build_bayeux(settings, chat, auth, peers, origins, stats, reactor)
     if embed is not None:
         embed(bayeux.server)
-    metrics.bayeux = bayeux.server
+    metrics.watch_bayeux(bayeux.server)
     views = Views(chat, auth, peers=peers, make_nonce=make_nonce, wall_clock=time.time)
     submissions = Submissions(chat, auth, peers, problems)
     app = ChatApp(
@@ -323,9 +322,10 @@ def build_site(
     )
     hosts = Hosts(settings.hosts)
     front = Front(app.app.resource(), hosts, auth, origins, problems, SERVER)
-    connections = metrics.connections = Connections(
+    connections = Connections(
         settings.connections_per_address if settings.limits else None, peers.is_trusted
     )
+    metrics.watch_connections(connections)
     lane = None
     if settings.fast_lane:
         lane = Lane(

@@ -10,11 +10,11 @@ Invariant: what somebody says reaches her by the same way as everybody else, by 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from sys import intern
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import (
@@ -35,6 +35,7 @@ from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Holding, Session, Sessions, require_active
 from cometd_chat.chat.shared_state import PAGE_BYTES, SharedReaderState, View, cut, size_of
 from cometd_chat.chat.vacancies import Vacancies
+from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
     ClientIdReused,
     RoomNotFound,
@@ -100,11 +101,11 @@ class Chat:
         self._vacancies = Vacancies(
             rooms, presence, feed.newest, feed.engine.reaper, self._room_gone
         )
-        #: Entered while an append is waited for, by whoever wants to know how long that takes.
-        self.timed: Callable[[], AbstractContextManager[object]] = nullcontext
-        #: Called when the daemon stops, for whoever holds clients of another protocol: positions
-        #: are written once what it returns has fired.
-        self.when_stopping: Callable[[], Deferred[None]] = lambda: succeed(None)
+        #: Told of each append that was waited for, in seconds.
+        self.append_waited: Listeners[[float]] = Listeners("appends")
+        self._partings: list[Callable[[], Deferred[None]]] = []
+        sessions.freed.add(presence.gone_for_long)
+        sessions.forgotten.add(self._forgotten)
 
     def start(self, recent: Sequence[Record]) -> None:
         """Take up what is kept, and follow the log.
@@ -112,8 +113,6 @@ class Chat:
         :param recent: see `Feed.start`.
         """
         self.feed.start(recent)
-        self.sessions.when_gone = self.presence.gone_for_long
-        self.sessions.when_forgotten = self._forgotten
         self.rooms.start()
         self._vacancies.start()
         self.sessions.start()
@@ -278,14 +277,21 @@ class Chat:
             self.admit(session, [room])
         path = room.context.path
         draft = Draft(path, kind.name, session.id, session.name, data, refers, key)
-        with self.timed():
-            record = await self.feed.log.append(draft)
+        record = await self._append(draft)
         if record.repeated and not record.repeats(draft):
             raise ClientIdReused(
                 "This was sent before, with another text: send it once more if both are meant.",
                 hint="This session has posted another text with that client_id: use a new one.",
             )
         return self.feed.event(record), record.repeated
+
+    async def _append(self, draft: Draft) -> Record:
+        seconds = self.feed.engine.reaper.seconds
+        began = seconds()
+        try:
+            return await self.feed.log.append(draft)
+        finally:
+            self.append_waited.tell(seconds() - began)
 
     async def _referred(self, room: Room, kind: Kind, id: object) -> int:
         """The id of what something is about, which is in the same room."""
@@ -417,9 +423,19 @@ class Chat:
         """
         self.stopping = True
         self.feed.refuse_waiting(_stopping())
-        parted = self.when_stopping()
+        parted = [maybeDeferred(part).addErrback(self._not_parted) for part in self._partings]
         self.feed.engine.shutdown()
-        return parted.addCallback(lambda _: self.positions.stop())
+        return gatherResults(parted).addCallback(lambda _: self.positions.stop())
+
+    def call_at_stop(self, part: Callable[[], Deferred[None]]) -> None:
+        """Call somebody when the daemon stops who holds clients of another protocol.
+
+        :param part: sends them away. Positions are written once what it returns has fired.
+        """
+        self._partings.append(part)
+
+    def _not_parted(self, failure: Failure) -> None:
+        self._log.failure("clients were not sent away", failure)
 
     def admit(self, session: Session | None = None, rooms: Sequence[Room] = ()) -> None:
         """Whether somebody may begin to read at this moment.

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from cometd_chat.chat import names
 from cometd_chat.chat.lasting import LastingClock
+from cometd_chat.comet.listeners import Listeners
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidToken, NameTaken
 from cometd_chat.events.event import Event
@@ -142,9 +143,9 @@ class Sessions:
         self._random_bytes = random_bytes
         self._guest_timeout = guest_timeout
         #: Told of a guest whose name others may take from now.
-        self.when_gone: Callable[[Session], object] = lambda session: None
+        self.freed: Listeners[[Session]] = Listeners("freed names")
         #: Told of a session that is in use no longer.
-        self.when_forgotten: Callable[[Session], object] = lambda session: None
+        self.forgotten: Listeners[[Session]] = Listeners("forgotten sessions")
         self._by_token: dict[bytes, Session] = {}
         self._by_key: dict[str, Session] = {}
         #: How many tokens have taken the place of another.
@@ -393,7 +394,7 @@ class Sessions:
 
     def _forget(self, session: Session) -> None:
         self._by_token.pop(session.known_by, None)
-        self.when_forgotten(session)
+        self.forgotten.tell(session)
         for key in _claims(session):
             if self._by_key.get(key) is session:
                 del self._by_key[key]
@@ -417,7 +418,7 @@ class Sessions:
         """Let others take the name of somebody who is gone. Her token takes it back, if it is free
         when she comes again."""
         self._forget(session)
-        self.when_gone(session)
+        self.freed.tell(session)
         if session.name_key is None:
             return
         session.name_key = session.name_looks = None

@@ -11,9 +11,9 @@ is held pay for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, Protocol
 
+from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import MemoryShort
 
 #: Bytes, where nothing else is said.
@@ -64,6 +64,8 @@ class MemoryBudget:
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
+        #: Told when some had to let go.
+        self.relieved: Listeners[[]] = Listeners("memory that was let go")
         #: In bytes.
         self.limit = limit
         #: When more is held than this, it is time to look. The limit, unless that is passed and
@@ -80,8 +82,6 @@ class MemoryBudget:
         self._relieving = False
         #: How many holders had to let go.
         self.shed = 0
-        #: Told when some had to.
-        self.when_shed: Callable[[], object] = lambda: None
 
     def of(self, kind: Kind) -> int:
         """How many bytes of a kind are held, at most."""
@@ -145,4 +145,4 @@ class MemoryBudget:
             # Looking at all in vain at each write would be worse than being over.
             self.trigger = max(self.limit, self.held + self.limit // 8)
         if self.shed > before:
-            self.when_shed()
+            self.relieved.tell()

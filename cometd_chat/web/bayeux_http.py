@@ -218,8 +218,8 @@ class HttpExchange:
 class Bayeux:
     """All requests on ``/cometd`` and below.
 
-        :param hold_policy: how push connections are held, by any transport.
-        :param context: where they are, which says after how long they expire.
+    :param hold_policy: how push connections are held, by any transport.
+    :param context: where they are, which says after how long they expire.
     """
 
     def __init__(

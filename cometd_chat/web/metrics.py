@@ -9,7 +9,8 @@ Invariant: nothing is counted here that would cost the hot path more than an add
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -33,21 +34,29 @@ class Metrics(Collector):
     """All numbers of one daemon, in a registry of its own."""
 
     def __init__(self, chat: Chat, stats: TransportStats) -> None:
-        #: Given by whoever joins the parts.
-        self.bayeux: BayeuxServer | None = None
-        self.connections = Connections()
         self._chat = chat
+        # What else is counted, by whoever joins the parts.
+        self._others: list[Callable[[], Iterator[Any]]] = []
         self.stats = stats
         self._registry = CollectorRegistry()
-        #: Seconds from a post to its commit, as its sender waits for it.
-        self.append_seconds = Histogram(
+        # From a post to its commit, as its sender waits for it.
+        append_seconds = Histogram(
             "comet_chat_append_seconds",
             "Seconds until a post was durable",
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        chat.append_waited.add(append_seconds.observe)
         self._registry.register(self)
         self._registry.register(ProcessNumbers())
+
+    def watch_bayeux(self, server: BayeuxServer) -> None:
+        """Show a Bayeux server's numbers, too."""
+        self._others.append(partial(_bayeux, server))
+
+    def watch_connections(self, connections: Connections) -> None:
+        """Show how many connections a site has, too."""
+        self._others.append(partial(_connections, connections))
 
     def text(self) -> bytes:
         """The exposition format's text."""
@@ -72,14 +81,6 @@ class Metrics(Collector):
             "Held requests cut for being too far behind",
             value=self.stats.slow_readers_cut,
         )
-        yield GaugeMetricFamily(
-            "comet_chat_connections", "Connections open", value=self.connections.open
-        )
-        yield CounterMetricFamily(
-            "comet_chat_connections_refused",
-            "Connections of addresses that had too many",
-            value=self.connections.refused,
-        )
         yield from _memory(self.stats.memory)
         yield GaugeMetricFamily(
             "comet_chat_tail_events", "Events in memory", value=len(self._chat.feed.tail)
@@ -97,8 +98,8 @@ class Metrics(Collector):
             yield GaugeMetricFamily(
                 "comet_chat_log_limit_bytes", "Size past which posts are refused", value=usage.limit
             )
-        if self.bayeux is not None:
-            yield from _bayeux(self.bayeux)
+        for other in self._others:
+            yield from other()
 
     def _by_transport(self, family: Any, name: str, help: str, count: str) -> Any:
         metric = family(f"comet_chat_{name}", help, labels=["transport"])
@@ -137,6 +138,15 @@ def _bayeux(server: BayeuxServer) -> Iterator[Any]:
     )
     yield CounterMetricFamily(
         "comet_chat_bayeux_redelivered", "Of these, sent again", value=counts.redelivered
+    )
+
+
+def _connections(connections: Connections) -> Iterator[Any]:
+    yield GaugeMetricFamily("comet_chat_connections", "Connections open", value=connections.open)
+    yield CounterMetricFamily(
+        "comet_chat_connections_refused",
+        "Connections of addresses that had too many",
+        value=connections.refused,
     )
 
 

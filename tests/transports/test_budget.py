@@ -94,7 +94,7 @@ def test_who_wants_to_know_is_told_once_of_each_shedding() -> None:
     cut: list[Stream] = []
     told: list[int] = []
     memory = MemoryBudget(1000)
-    memory.when_shed = lambda: told.append(memory.held)
+    memory.relieved.add(lambda: told.append(memory.held))
     streams = [Stream(memory, cut) for _ in range(11)]
     for stream in streams[:10]:
         stream.write(100)
