@@ -58,8 +58,8 @@ REACTOR = "twisted.internet.reactor"
 KNOWN_CIRCLES = {
     "chat.reader": {"chat.shared_state"},
     "chat.shared_state": {"chat.reader"},
-    "comet.engine": {"comet.events", "comet.handler"},
-    "comet.events": {"comet.engine"},
+    "comet.context": {"comet.events", "comet.handler"},
+    "comet.events": {"comet.context"},
     "comet.handler": {"comet.events"},
 }
 

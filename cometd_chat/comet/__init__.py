@@ -3,7 +3,8 @@
 What it may know: no HTTP, no SQL, no JSON, no chat and no reactor; time comes in.
 """
 
-from cometd_chat.comet.engine import CometContext, CometEngine
+from cometd_chat.comet.context import CometContext
+from cometd_chat.comet.engine import CometEngine
 from cometd_chat.comet.events import CometEvent, CometEventType, Delivery, Reason
 from cometd_chat.comet.handler import BatchHandler, CometHandler, LookingHandler, ReadHandler
 from cometd_chat.comet.reaper import Due, Reaper

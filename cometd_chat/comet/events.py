@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from .engine import CometContext
+    from .context import CometContext
 
 
 class CometEventType(Enum):

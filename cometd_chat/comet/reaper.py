@@ -12,6 +12,7 @@ scheduled there is no delayed call either.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from math import ceil
 from typing import Protocol
@@ -19,18 +20,15 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from cometd_chat.comet.slices import CLOCK_EVERY, TimeSlice
+from cometd_chat.comet.tombstones import TombstoneList
+
 #: Seconds for which `Reaper.coarse_now` gives the same number.
 STEP = 0.01
 
 #: Seconds by which `Reaper.past_moment` may be late, and how many of them it keeps.
 PAST_STEP = 0.1
 _KEEP_PAST = 64
-
-#: Looking at the clock costs as much as a small item, so it is done once for so many.
-_CLOCK_EVERY = 32
-
-#: So many cancelled items may stay in a bucket, however few others there are.
-_KEEP_CANCELLED = 8
 
 
 class Due(Protocol):
@@ -48,30 +46,22 @@ class Due(Protocol):
         """
 
 
-class _Bucket:
-    """Items that are due in one span of time.
+class _Bucket(TombstoneList[Due]):
+    """Items that are due in one span of time; one that is cancelled is marked by the number of its
+    bucket."""
 
-    A list costs a fifth of what a dict does for each item. One that is cancelled is only marked, by
-    the number of its bucket, and leaves the list when as many are marked as are not.
-    """
-
-    __slots__ = ("cancelled", "items", "number")
+    __slots__ = ("number",)
 
     def __init__(self, number: int) -> None:
+        super().__init__()
         #: The one object that all its items have for their number.
         self.number = number
-        self.items: list[Due] = []
-        self.cancelled = 0
 
-    def forget_one(self) -> None:
-        """One more of its items is marked."""
-        self.cancelled += 1
-        if self.cancelled * 2 > len(self.items) + _KEEP_CANCELLED:
-            # One that was cancelled and scheduled again would be here twice.
-            self.items = list(
-                dict.fromkeys(item for item in self.items if item.due_bucket == self.number)
-            )
-            self.cancelled = 0
+    def there(self) -> list[Due]:
+        """Those that are not cancelled."""
+        number = self.number
+        # One that was cancelled and scheduled again is here twice.
+        return list(dict.fromkeys(item for item in self.items if item.due_bucket == number))
 
 
 class Reaper:
@@ -93,7 +83,7 @@ class Reaper:
         self._now = clock.seconds()
         self._past: dict[int, float] = {}
         self._resolution = resolution
-        self._slice_seconds = slice_seconds
+        self._slice = TimeSlice(clock.seconds, slice_seconds)
         self._buckets: dict[int, _Bucket] = {}
         self._numbers: list[int] = []  # the buckets' numbers, as a heap
         self._scheduled = 0
@@ -198,16 +188,16 @@ class Reaper:
         now = self._clock.seconds()
         self._sweeping = True
         try:
-            self._call_due(now)
+            self._slice.take(self._due(now), every=1)
         finally:
             self._sweeping = False
             self._arm()
 
-    def _call_due(self, now: float) -> None:
-        """Call what is due until nothing is left or the slice is used up.
+    def _due(self, now: float) -> Iterator[None]:
+        """Call what is due, `CLOCK_EVERY` items a step.
 
-        What is left over stays in its bucket, whose time has passed, so that `_arm` comes back
-        to it at once.
+        What is left when the slice is used up stays in its bucket, whose time has passed, so that
+        `_arm` comes back to it at once.
         """
         called = 0
         while self._numbers and self._numbers[0] * self._resolution <= now:
@@ -220,8 +210,8 @@ class Reaper:
                 self._scheduled -= 1
                 self._call_item(item, now)
                 called += 1
-                if called % _CLOCK_EVERY == 0 and self._clock.seconds() - now > self._slice_seconds:
-                    return
+                if called % CLOCK_EVERY == 0:
+                    yield
             del self._buckets[heappop(self._numbers)]
 
     def _call_item(self, item: Due, now: float) -> None:

@@ -1,10 +1,11 @@
 """Long work, a slice at a time.
 
-What it is: walks through an iterator, and lets others have their turn now and then.
+What it is: takes steps of an iterator, and lets others have their turn now and then.
 
 What it may know: a clock, and how something is called after the reactor's current turn.
 
-Invariant: no slice is longer than `SLICE` and one step.
+Invariant: no slice is longer than it should be, by more than the steps between two looks at the
+clock.
 """
 
 from __future__ import annotations
@@ -15,10 +16,35 @@ from collections.abc import Callable, Iterator
 SLICE = 0.005
 
 #: Looking at the clock costs as much as a small step, so it is done once for so many.
-_CLOCK_EVERY = 32
+CLOCK_EVERY = 32
 
 #: Calls something after the reactor's current turn.
 CallSoon = Callable[[Callable[[], None]], object]
+
+
+class TimeSlice:
+    """How much is done in one turn.
+
+    :param seconds: the time.
+    :param length: in seconds; by default `SLICE`.
+    """
+
+    def __init__(self, seconds: Callable[[], float], length: float | None = None) -> None:
+        self._seconds = seconds
+        self._length = length
+
+    def take(self, steps: Iterator[object], every: int = CLOCK_EVERY) -> bool:
+        """Take steps of some work until they have taken a slice's time.
+
+        :param every: so many steps are taken between two looks at the clock; 1 where each of them
+            is many small ones.
+        :returns: whether that was all of them.
+        """
+        until = self._seconds() + (SLICE if self._length is None else self._length)
+        for count, _ in enumerate(steps, 1):
+            if count % every == 0 and self._seconds() >= until:
+                return False
+        return True
 
 
 class Slices:
@@ -28,7 +54,7 @@ class Slices:
     """
 
     def __init__(self, seconds: Callable[[], float], call_soon: CallSoon) -> None:
-        self._seconds = seconds
+        self._slice = TimeSlice(seconds)
         self._call_soon = call_soon
 
     def walk(self, steps: Iterator[object], done: Callable[[], None] = lambda: None) -> None:
@@ -36,9 +62,7 @@ class Slices:
 
         :param done: called after the last one.
         """
-        until = self._seconds() + SLICE
-        for count, _ in enumerate(steps, 1):
-            if count % _CLOCK_EVERY == 0 and self._seconds() >= until:
-                self._call_soon(lambda: self.walk(steps, done))
-                return
-        done()
+        if self._slice.take(steps):
+            done()
+        else:
+            self._call_soon(lambda: self.walk(steps, done))

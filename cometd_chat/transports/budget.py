@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from cometd_chat.comet.listeners import Listeners
+from cometd_chat.comet.tombstones import TombstoneList
 from cometd_chat.errors import MemoryShort
 
 #: Bytes, where nothing else is said.
@@ -27,9 +28,6 @@ KINDS: tuple[Kind, ...] = ("streams", "answers", "requests", "bayeux")
 
 #: Seconds after which whoever was refused may come again.
 _RETRY = 5
-
-#: So many that are over may stay in the list, however few others there are.
-_KEEP_OVER = 8
 
 
 class Holder(Protocol):
@@ -57,6 +55,17 @@ def memory_short() -> MemoryShort:
     )
 
 
+class _Holders(TombstoneList[Holder]):
+    """All holders; one that is over is marked by that."""
+
+    __slots__ = ()
+
+    def there(self) -> list[Holder]:
+        """Those that are counted."""
+        # One that was over and is there again is here twice.
+        return [each for each in dict.fromkeys(self.items) if not each.over]
+
+
 class MemoryBudget:
     """The bound.
 
@@ -75,10 +84,7 @@ class MemoryBudget:
         self.held = 0
         # Of these, what is no stream's. Streams are counted by an addition to `held` alone.
         self._others = dict.fromkeys(KINDS, 0)
-        # A list costs a fifth of what a dict does for each; those that are over leave it when they
-        # are as many as the others.
-        self._holders: list[Holder] = []
-        self._over = 0
+        self._holders = _Holders()
         self._relieving = False
         #: How many holders had to let go.
         self.shed = 0
@@ -89,16 +95,12 @@ class MemoryBudget:
 
     def add(self, holder: Holder) -> None:
         """Count a holder from now."""
-        self._holders.append(holder)
+        self._holders.items.append(holder)
 
     def remove(self, holder: Holder, size: int, kind: Kind = "streams") -> None:
         """Count a holder no longer, which is over and counted for so many bytes."""
         self.account(-size, kind)
-        self._over += 1
-        if self._over * 2 > len(self._holders) + _KEEP_OVER:
-            # One that was over and is there again would be here twice.
-            self._holders = [each for each in dict.fromkeys(self._holders) if not each.over]
-            self._over = 0
+        self._holders.forget_one()
 
     def account(self, change: int, kind: Kind = "streams") -> None:
         """So many bytes more, or fewer, are held. May shed any holder, who asks included."""
@@ -129,7 +131,7 @@ class MemoryBudget:
             measured = sorted(
                 (
                     (holder.measure(), index, holder)
-                    for index, holder in enumerate(self._holders)
+                    for index, holder in enumerate(self._holders.items)
                     if not holder.over
                 ),
                 reverse=True,

@@ -1,0 +1,222 @@
+"""The handlers that are held, from being added to their end.
+
+What it is: the life of each handler, and the only place from which handlers are called; but for
+the fan-out, which calls most of them.
+
+What it may know: handlers, contexts, the reaper. Not what is being delivered.
+
+Invariants: a handler is held once, in however many contexts, and ends once, in all of them
+together; once it has ended it hears nothing more. One that raises is logged and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cometd_chat.comet.context import CometContext, Registration
+from cometd_chat.comet.events import CometEvent, CometEventType, Reason
+from cometd_chat.comet.handler import BatchHandler, CometHandler, ReadHandler
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.comet.waiting import Waiting
+from cometd_chat.errors import NotFound, ShuttingDown
+
+
+class HeldHandlers:
+    """All handlers of an engine.
+
+    :param reaper: its sweep finds those that may have expired.
+    :param waiting: what is delivered and not told yet: a handler that joins now hears none of it.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, reaper: Reaper, waiting: Waiting) -> None:
+        #: Whether the engine was shut down, and no more are taken.
+        self.closed = False
+        self._clock = clock
+        self._reaper = reaper
+        self._waiting = waiting
+        # By identity, so that handlers need be neither hashable nor distinct by value.
+        self._held: dict[int, Registration] = {}
+        # Those whose `on_initialize` is running, and for which context.
+        self._joining: list[tuple[Registration, CometContext]] = []
+
+    def interrupt(self, handler: CometHandler) -> None:
+        """See `CometEngine.interrupt`."""
+        registration = self._held.get(id(handler))
+        if registration is not None:
+            context = registration.contexts[0]
+            self.end_in(context, handler, CometEventType.INTERRUPT, Reason.PEER_GONE)
+
+    def end_all(self) -> None:
+        """End all handlers: the engine is shut down."""
+        for registration in list(self._held.values()):
+            context = registration.contexts[0]
+            self.end(registration, CometEvent(CometEventType.TERMINATE, context, Reason.SHUTDOWN))
+
+    def touch(self, handler: CometHandler, at: float | None) -> None:
+        """See `CometEngine.touch`."""
+        registration = self._held.get(id(handler))
+        if registration is None:
+            return
+        if at is None:
+            registration.last_progress = self._reaper.coarse_now()
+        elif at > registration.last_progress:
+            registration.last_progress = at
+
+    def add(self, context: CometContext, handler: CometHandler) -> None:
+        """See `CometContext.add_handler`."""
+        if self.closed:
+            raise ShuttingDown("The daemon is stopping; come back in a moment.", retry_after=1)
+        if not context.registered:
+            raise NotFound(f"Nothing is registered at {context.path} any more.")
+        registration = self._held.get(id(handler))
+        if registration is None:
+            registration = self._held[id(handler)] = Registration(
+                handler=handler,
+                # By hand, as isinstance of a protocol would be most of what adding costs.
+                reader=cast(ReadHandler, handler) if hasattr(handler, "on_read") else None,
+                batcher=cast(BatchHandler, handler) if getattr(handler, "on_batch", None) else None,
+                contexts=context.alone,
+                last_progress=self._reaper.coarse_now(),
+            )
+        elif context in registration.contexts:
+            return
+        else:
+            registration.contexts += (context,)
+        joining = (registration, context)
+        self._joining.append(joining)
+        try:
+            handler.on_initialize(CometEvent(CometEventType.INITIALIZE, context, None))
+        except Exception:
+            self._back_out(registration, handler, context)
+            raise
+        finally:
+            self._joining.remove(joining)
+        if registration.handler is not None:
+            self._join(registration, context)
+
+    def _back_out(
+        self, registration: Registration, handler: CometHandler, context: CometContext
+    ) -> None:
+        """Undo the beginning of `_add` for a handler that did not want to be initialized."""
+        if registration.handler is None:
+            return
+        registration.contexts = tuple(each for each in registration.contexts if each is not context)
+        if not registration.contexts:
+            self._release(registration, handler)
+
+    def _join(self, registration: Registration, context: CometContext) -> None:
+        # Its own `on_initialize` may have unregistered the context.
+        if not context.registered:
+            event = CometEvent(CometEventType.TERMINATE, context, Reason.UNREGISTERED)
+            self.end(registration, event)
+            return
+        context.listed.items.append(registration)
+        self._waiting.joined(registration, context)
+        self.watch(registration)
+
+    def watch(self, registration: Registration) -> None:
+        """Let the reaper look at a handler when it could first have expired."""
+        delay = registration.expiration_delay()
+        if delay is None:
+            self._reaper.cancel(registration)
+            return
+        idle = self._clock.seconds() - registration.last_progress
+        self._reaper.schedule(registration, delay - idle)
+
+    def end_in(
+        self, context: CometContext, handler: CometHandler, type: CometEventType, reason: Reason
+    ) -> None:
+        """End a handler, if it is in a context."""
+        registration = self._held.get(id(handler))
+        if registration is not None and context in registration.contexts:
+            self.end(registration, CometEvent(type, context, reason))
+
+    def is_in(self, registration: Registration, context: CometContext) -> bool:
+        """Whether a handler that is held hears a context, and is not yet to be initialized."""
+        if context not in registration.contexts:
+            return False
+        return not self._joining or (registration, context) not in self._joining
+
+    def held_in(self, context: CometContext, handler: CometHandler) -> list[Registration]:
+        """The one of a handler that hears a context, if it does."""
+        registration = self._held.get(id(handler))
+        if registration is None or not self.is_in(registration, context):
+            return []
+        return [registration]
+
+    def end(self, registration: Registration, event: CometEvent) -> None:
+        """Let go of a handler everywhere and tell it, unless that has been done."""
+        handler = registration.handler
+        if handler is None:
+            return
+        self._release(registration, handler)
+        for context in registration.contexts:
+            if self.is_in(registration, context):
+                context.listed.forget_one()
+        self._reaper.cancel(registration)
+        try:
+            if event.type is CometEventType.INTERRUPT:
+                handler.on_interrupt(event)
+            else:
+                handler.on_terminate(event)
+        except Exception:
+            self._log_failure("{handler} of {path} raised when it ended", handler, event)
+
+    def _release(self, registration: Registration, handler: CometHandler) -> None:
+        """It is held no longer; where it is listed yet, nothing of the handler is kept."""
+        del self._held[id(handler)]
+        registration.handler = registration.reader = registration.batcher = None
+
+    # Calling handlers.
+
+    def dispatch(
+        self, registration: Registration, handler: CometHandler, events: Sequence[CometEvent]
+    ) -> None:
+        """Tell one event, which is in a list of its own so that all can be given that one."""
+        (event,) = events
+        if event.type is CometEventType.NOTIFY:
+            self.tell(registration, handler, events)
+        elif event.type is CometEventType.READ:
+            self._read(registration, handler, event)
+        else:
+            self.end(registration, event)
+
+    def tell(
+        self, registration: Registration, handler: CometHandler, events: Sequence[CometEvent]
+    ) -> None:
+        """A handler's events of one batch."""
+        try:
+            if registration.batcher is not None:
+                registration.batcher.on_batch(events)
+                return
+            for event in events:
+                if registration.handler is None:
+                    return
+                handler.on_event(event)
+        except Exception:
+            self.drop(registration, handler, events[-1])
+
+    def _read(self, registration: Registration, handler: CometHandler, event: CometEvent) -> None:
+        registration.last_progress = self._reaper.coarse_now()
+        if registration.reader is None:
+            self.tell(registration, handler, [event])
+            return
+        try:
+            registration.reader.on_read(event)
+        except Exception:
+            self.drop(registration, handler, event)
+
+    def drop(self, registration: Registration, handler: CometHandler, event: CometEvent) -> None:
+        """One failing listener stops nobody. Called where its exception is being handled."""
+        self._log_failure("{handler} of {path} raised and is dropped", handler, event)
+        self.end(registration, CometEvent(CometEventType.TERMINATE, event.context, Reason.FAILED))
+
+    def _log_failure(self, text: str, handler: CometHandler, event: CometEvent) -> None:
+        # Its class and no more: a handler itself might show more than a log may hold.
+        self._log.failure(text, handler=type(handler).__name__, path=event.context.path)

@@ -1,0 +1,44 @@
+"""What is delivered and waits for the next fan-out.
+
+What it is: the deliveries, and which handlers came too late for how many of them.
+
+What it may know: deliveries, handlers by what is noted of them.
+
+Invariant: a handler hears nothing that was delivered before it was added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cometd_chat.comet.context import CometContext, Registration
+from cometd_chat.comet.events import Delivery
+
+#: Who came too late for how many of the first deliveries of a batch.
+Latecomers = dict[tuple[Registration, CometContext], int]
+
+
+class Waiting:
+    """The deliveries that wait."""
+
+    def __init__(self) -> None:
+        self._batch: list[Delivery] = []
+        self._late: Latecomers = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._batch)
+
+    def extend(self, batch: Sequence[Delivery]) -> None:
+        """More is delivered."""
+        self._batch.extend(batch)
+
+    def joined(self, registration: Registration, context: CometContext) -> None:
+        """A handler was added to a context."""
+        if self._batch:
+            self._late[registration, context] = len(self._batch)
+
+    def take(self) -> tuple[list[Delivery], Latecomers]:
+        """All that waits, which waits no longer."""
+        taken = self._batch, self._late
+        self._batch, self._late = [], {}
+        return taken
