@@ -17,6 +17,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.held_subscription import (
+    HeldSubscription,
+    PollSubscription,
+    SharedResponses,
+)
 from cometd_chat.chat.limits import (
     IN_USE,
     MADE,
@@ -30,10 +35,11 @@ from cometd_chat.chat.limits import (
 )
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
-from cometd_chat.chat.reader import Reader, Start
+from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Holding, Session, Sessions, require_active
-from cometd_chat.chat.shared_state import PAGE_BYTES, SharedReaderState, View, cut, size_of
+from cometd_chat.chat.shared_state import PAGE_BYTES, RoomSet, cut, size_of
+from cometd_chat.chat.sink import HeldSink
 from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
@@ -46,7 +52,6 @@ from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import Kind
 from cometd_chat.events.record import Draft, Record, data_size
 from cometd_chat.events.texts import refused
-from cometd_chat.transports.held import HeldRequest
 
 MAX_CLIENT_ID = 64
 
@@ -91,13 +96,14 @@ class Chat:
         self.stopping = False
         self.heartbeat = heartbeat
         self.shown = shown
-        self._shared = SharedReaderState(
+        #: What subscriptions have in common.
+        self.shared = SharedResponses(
             feed,
             heartbeat=heartbeat,
             server=server,
             delay=lambda: round(random() * REOPEN_WITHIN, 2),
         )
-        self._shared.ended = self._reads_no_longer
+        self.shared.ended = self._reads_no_longer
         self._vacancies = Vacancies(
             rooms, presence, feed.newest, feed.engine.reaper, self._room_gone
         )
@@ -340,44 +346,47 @@ class Chat:
         self,
         session: Session | None,
         rooms: Sequence[Room],
-        held: HeldRequest,
-        start: Start,
+        sink: HeldSink,
+        point: ResumePoint,
         *,
-        on_end: Callable[[Reader, bool], None],
+        on_end: Callable[[HeldSubscription, bool], None],
         address: str = "",
         grace: float = GRACE,
         at_once: bool = False,
         client: str | None = None,
         most: int | None = None,
-    ) -> Reader:
-        """Somebody reads rooms by a held request; see `Reader`.
+    ) -> HeldSubscription:
+        """Somebody reads rooms by a held request; see `HeldSubscription`.
 
-        :param client: names one of her windows: its poll takes the place of the one before.
-        :param most: so many such requests of hers are held at a time; the oldest gives way.
+        :param at_once: a poll is answered even when there is nothing to say.
+        :param client: names one of their windows: its poll takes the place of the one before.
+        :param most: so many such requests of theirs are held at a time; the oldest gives way.
         :raises ShuttingDown, RoomNotFound: see `admit`, which refuses the same.
         """
         self.admit(session, rooms)
-        view = rooms[0].view if len(rooms) == 1 else View([room.context for room in rooms])
-        reader = Reader(
-            self._shared,
-            view,
-            held,
-            start,
+        read = rooms[0].alone if len(rooms) == 1 else RoomSet([room.context for room in rooms])
+        make = PollSubscription if sink.one_shot else HeldSubscription
+        subscription = make(
+            self.shared,
+            read,
+            sink,
+            point,
             on_end=on_end,
             session=session,
             address=address,
             grace=grace,
-            at_once=at_once,
-            client=client,
+            client=client if sink.one_shot else None,
             most=most,
         )
+        if isinstance(subscription, PollSubscription) and at_once:
+            subscription.answer_at_once(point)
         if session is not None:
-            session.readers += (reader,)
-            for room in view.rooms:
+            session.readers += (subscription,)
+            for room in read.names:
                 self.presence.hold(room, session, self.shown(address))
-            self._make_way(session, reader)
-        reader.begin()
-        return reader
+            self._make_way(session, subscription)
+        subscription.begin(point)
+        return subscription
 
     def hold(self, session: Session, held: Holding) -> None:
         """A session holds something; see `Session.readers`."""
@@ -393,7 +402,7 @@ class Chat:
         elif session.transient:
             self.sessions.free_name(session)
 
-    def _make_way(self, session: Session, newest: Reader) -> None:
+    def _make_way(self, session: Session, newest: HeldSubscription) -> None:
         """Let a session's older readers go where the newest one takes their place."""
         if newest.client is not None:
             for each in session.readers:
@@ -403,13 +412,13 @@ class Chat:
         if newest.most is not None and len(alike) > newest.most:
             alike[0].close(kinds.bye("replaced"))
 
-    def _reads_no_longer(self, reader: Reader) -> None:
-        session = reader.session
+    def _reads_no_longer(self, subscription: HeldSubscription) -> None:
+        session = subscription.session
         if session is None:
             return
-        for room in reader.rooms:
-            self.presence.release(room, session, reader.grace)
-        self.let_go(session, reader)
+        for room in subscription.rooms:
+            self.presence.release(room, session, subscription.grace)
+        self.let_go(session, subscription)
 
     def _end_brief(self, session: Session) -> None:
         """End a session that lived as long as its request."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import attrs
 
 from cometd_chat.chat import names
-from cometd_chat.chat.shared_state import View
+from cometd_chat.chat.shared_state import RoomSet
 from cometd_chat.comet import CometContext, CometEngine
 from cometd_chat.errors import FieldError, InvalidRequest, RoomExists, RoomNotFound, TooMany
 from cometd_chat.events.kinds import path_of
@@ -53,10 +53,10 @@ class Room:
     address: str | None = None
     gone: bool = False
     #: What they see who read this room alone.
-    view: View = attrs.field(init=False)
+    alone: RoomSet = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.view = View([self.context])
+        self.alone = RoomSet([self.context])
 
 
 class Rooms:

@@ -29,9 +29,10 @@ from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.positions import ReadMarker
-from cometd_chat.chat.reader import STORAGE_DELAY, far_behind
+from cometd_chat.chat.resume import resume_after
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.shared_state import PAGE_BYTES
+from cometd_chat.chat.subscription import STORAGE_DELAY
 from cometd_chat.comet import CometEvent
 from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.errors import InvalidRequest, RoomNotFound, StorageUnavailable
@@ -238,17 +239,16 @@ class RoomSource:
 
     async def _placed(self, mark: ReadMarker, key: str) -> _Place:
         """The place of a mark: after it, or among the newest when it is too far behind."""
-        if self._feed.last_id - mark.position <= self._feed.max_behind:
-            return _Place(mark, mark.position)
         try:
-            behind = await far_behind(self._feed, None if key == ALL else [key], mark.position)
+            paths = None if key == ALL else [key]
+            point = await resume_after(self._feed, paths, mark.position)
         except Exception:
             self._chat.positions.leave(mark, returns=True)
             raise
-        if behind is None:
-            return _Place(mark, mark.position)
-        (missing,) = behind.missing.values()
-        return _Place(mark, behind.before - 1, missing)
+        missing = None
+        for gap in point.preface:
+            missing = Count(gap.fields["missing"], gap.fields.get("at_least", False))
+        return _Place(mark, point.position, missing)
 
     def _add(self, reader: _Reader, key: str, place: _Place) -> None:
         reader.places[key] = place

@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.reader import Reader
+from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session, require_current_token
 from cometd_chat.errors import ChatError, InvalidRequest, NoSession
@@ -74,7 +74,7 @@ class InboundPoster:
         chat: Chat,
         session: Session | None,
         rooms: Sequence[Room],
-        reader: Reader,
+        subscription: HeldSubscription,
         source: Intake,
         refused: Callable[[ChatError], None],
     ) -> None:
@@ -84,7 +84,7 @@ class InboundPoster:
         self._token = b"" if session is None else session.known_by
         self._rooms = {room.name: room for room in rooms}
         self._first = rooms[0].name
-        self._reader = reader
+        self._subscription = subscription
         self._source = source
         self._waiting: deque[_PendingPost | ChatError] = deque()
         #: Bytes of what waits, as Python holds it.
@@ -98,7 +98,7 @@ class InboundPoster:
 
     def line_received(self, line: str) -> None:
         """A line for the first room."""
-        self._reader.on_progress()
+        self._subscription.on_progress()
         self._add(_PendingPost(self._first, kinds.MESSAGE, {"text": line}, None))
 
     def line_refused(self, why: str) -> None:
@@ -161,8 +161,8 @@ class InboundPoster:
                 self._source.resume()
         self._posting = False
         if self._over:
-            await self._reader.reached(self._last_id)
-            self._reader.finish()
+            await self._subscription.wait_until(self._last_id)
+            self._subscription.finish()
 
     async def _post(self, said: _PendingPost) -> None:
         try:
@@ -178,7 +178,7 @@ class InboundPoster:
                 said.kind,
                 said.asked,
                 said.client_id,
-                address=self._reader.address,
+                address=self._subscription.address,
             )
         except ChatError as error:
             self._tell(error, said.client_id)
@@ -190,13 +190,13 @@ class InboundPoster:
         self._last_id = event.id or 0
         if repeated:
             # It won't come by itself, unless it is in her backlog.
-            self._reader.replay_event(event)
+            self._subscription.replay_event(event)
 
     def _tell(self, error: ChatError, client_id: object) -> None:
         self._refused(error)
         why = error.fields[0].detail if error.fields else error.detail
         shown = client_id if isinstance(client_id, str) else None
-        self._reader.tell(kinds.error(error.status, why, shown))
+        self._subscription.tell(kinds.error(error.status, why, shown))
 
 
 def _small(value: object) -> object:

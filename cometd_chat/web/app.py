@@ -25,9 +25,9 @@ from werkzeug.exceptions import MethodNotAllowed as KleinMethodNotAllowed
 
 from cometd_chat import errors
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.sink import HeldSink
 from cometd_chat.errors import ChatError, LogFull, MethodNotAllowed, NotFound
 from cometd_chat.fastlane.routes import HotRoute
-from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.http import LimitedRequest
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.transports.table import TABLE, Transport
@@ -260,7 +260,7 @@ for _route in ROUTES:
     _add(*_route)
 
 
-async def _complete(request: HttpRequest, answer: bytes | HeldRequest | None) -> bytes | None:
+async def _complete(request: HttpRequest, answer: bytes | HeldSink | None) -> bytes | None:
     """Wait until a request that is held has had its response."""
     if isinstance(answer, bytes):
         return answer

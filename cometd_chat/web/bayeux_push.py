@@ -22,7 +22,8 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.comet import CometContext, CometEvent, Reaper
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
 from cometd_chat.events.event import Batch, Event, chunk
-from cometd_chat.transports.held import HeldStream, HoldPolicy
+from cometd_chat.transports.held import HoldPolicy
+from cometd_chat.transports.held_stream import HeldStream
 from cometd_chat.transports.request import HoldableRequest
 from cometd_chat.transports.websocket import COME_BACK, WebSocket, close_frame, frame
 from cometd_chat.web.bayeux_delivery import SocketDelivery
@@ -137,15 +138,9 @@ class HeldPush:
     def _write(self, data: bytes, messages: int = 0) -> None:
         if self._over:
             return
-        self._held.send(self._framing.batch(data, messages))
+        self._held.offer(self._framing.batch(data, messages))
         if not self._over and not self._waiting and self._held.congested:
-            self._waiting = True
-            self._held.drained().addCallback(self._drained)
-
-    def _drained(self, result: None) -> None:
-        self._waiting = False
-        if not self._over:
-            self._server.push_writable(self)
+            self._waiting = not self._held.ready()
 
     def send(self, messages: Sequence[tuple[int, bytes]]) -> None:
         """See `PushConnection.send`."""
@@ -181,6 +176,11 @@ class HeldPush:
     def make_heartbeat(self) -> Batch:
         """See `HeldListener.make_heartbeat`."""
         raise NotImplementedError
+
+    def on_ready(self) -> None:
+        """The peer has taken what it was behind with."""
+        self._waiting = False
+        self._server.push_writable(self)
 
     def on_rotate(self) -> None:
         """None is ever rotated."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import attrs
 
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.reader import Start, start_now
+from cometd_chat.chat.resume import ResumePoint, resume_now
 from cometd_chat.errors import InvalidCursor
 from cometd_chat.transports.framings import Framing
 from cometd_chat.transports.request import HttpRequest
@@ -52,7 +52,7 @@ class CachedPolls:
         if parts is not None:
             request.memory[self] = CachedPoll(parts[0], row, framing, asked)
 
-    def find(self, request: HttpRequest) -> tuple[CachedPoll, Start] | None:
+    def find(self, request: HttpRequest) -> tuple[CachedPoll, ResumePoint] | None:
         """The poll that a request equals in all but its cursor, and where it goes on; None for
         any other.
 
@@ -69,10 +69,10 @@ class CachedPolls:
         if session.known_by != cached.asked.token or not self._chat.sessions.use_again(session):
             return None
         try:
-            start = start_now(self._chat.feed, parts[1])
+            point = resume_now(self._chat.feed, parts[1])
         except InvalidCursor:
             return None
-        return None if start is None else (cached, start)
+        return None if point is None else (cached, point)
 
 
 def _around_cursor(target: bytes) -> tuple[tuple[bytes, bytes], str] | None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.sink import HeldSink
 from cometd_chat.errors import InvalidRequest, NoSession
-from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
@@ -45,7 +45,7 @@ class ClassicServlet:
         self._views = views
         self._submissions = submissions
 
-    async def respond(self, request: HttpRequest) -> bytes | HeldRequest:
+    async def respond(self, request: HttpRequest) -> bytes | HeldSink:
         """Do what ``action=`` says; without one, show the chat."""
         asked = parameters.query(request)
         posted = request.method == b"POST"
@@ -70,7 +70,7 @@ class ClassicServlet:
 
     async def _outside(
         self, request: HttpRequest, room: str, action: str, fields: Parameters
-    ) -> bytes | HeldRequest:
+    ) -> bytes | HeldSink:
         """What somebody can do who has to log in before she may read.
 
         :param action: of what was posted; else empty.
@@ -86,7 +86,7 @@ class ClassicServlet:
 
     async def _open(
         self, request: HttpRequest, session: Session | None, room: Room, fields: Parameters
-    ) -> bytes | HeldRequest:
+    ) -> bytes | HeldSink:
         if session is None or session.name_key is None:
             if request.method == b"POST":
                 raise _log_in_first()

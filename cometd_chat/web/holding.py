@@ -1,4 +1,4 @@
-"""From a request that may read to a reader on a held request.
+"""From a request that may read to a subscription of a held request.
 
 What it is: `RequestHolder` sends the head, holds the request in the way of its transport, and hands
 what comes up by it to the chat.
@@ -16,21 +16,17 @@ from collections.abc import Callable
 import attrs
 
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE
-from cometd_chat.chat.reader import Reader, Start
+from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.sessions import require_current_token
+from cometd_chat.chat.sink import HeldSink
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
 from cometd_chat.gateways.posting import InboundPoster
 from cometd_chat.transports.framings import Frame, Framing
-from cometd_chat.transports.held import (
-    HeldPoll,
-    HeldRequest,
-    HeldStream,
-    HoldPolicy,
-    RotatingStream,
-    RotationLimits,
-)
+from cometd_chat.transports.held import HeldPoll, HoldPolicy, RotationLimits
+from cometd_chat.transports.held_stream import HeldStream, RotatingStream
 from cometd_chat.transports.request import HoldableRequest, HttpRequest
 from cometd_chat.transports.stats import TransportStats
 from cometd_chat.transports.table import CLASSIC, TABLE, Hold, Transport
@@ -87,7 +83,7 @@ class RequestHolder:
                 stats=stats,
                 heartbeat=settings.heartbeat,
                 budget=settings.reader_budget,
-                wear=RotationLimits(FRAME_EVENTS, FRAME_BYTES)
+                rotation=RotationLimits(FRAME_EVENTS, FRAME_BYTES)
                 if row.hold is Hold.ROTATING
                 else None,
             )
@@ -101,10 +97,10 @@ class RequestHolder:
         row: Transport,
         framing: Framing,
         asked: ReadRequest,
-        start: Start,
+        point: ResumePoint,
         *,
         at_once: bool,
-    ) -> HeldRequest:
+    ) -> HeldSink:
         """Hold a request.
 
         :param at_once: a poll is answered even when there is nothing to say.
@@ -119,11 +115,11 @@ class RequestHolder:
         if socket is None:
             set_headers(request, framing)
         held = self._held(request, row, framing, asked.wait)
-        reader = self._chat.read(
+        subscription = self._chat.read(
             asked.session,
             asked.rooms,
             held,
-            start,
+            point,
             on_end=self._on_end,
             address=asked.address,
             grace=SLOW_GRACE if row.hold is Hold.POLL and asked.wait == 0 else GRACE,
@@ -131,12 +127,12 @@ class RequestHolder:
             client=asked.client,
             most=asked.most,
         )
-        self._listen(request, reader, asked, socket)
+        self._listen(request, subscription, asked, socket)
         return held
 
     def _held(
         self, request: HoldableRequest, row: Transport, framing: Framing, wait: float
-    ) -> HeldRequest:
+    ) -> HeldSink:
         policy = self._policies[row.name]
         if row.hold is Hold.POLL:
             return HeldPoll(request, framing, policy, wait=wait)
@@ -148,23 +144,29 @@ class RequestHolder:
         return RotatingStream(request, framing, policy, rotate_at=rotate_at)
 
     def _listen(
-        self, request: HttpRequest, reader: Reader, asked: ReadRequest, socket: WebSocket | None
+        self,
+        request: HttpRequest,
+        subscription: HeldSubscription,
+        asked: ReadRequest,
+        socket: WebSocket | None,
     ) -> None:
         """Take what the peer says, where the transport lets it."""
         source = request.body if socket is None else socket
         if source is None:
             return
-        talk = InboundPoster(self._chat, asked.session, asked.rooms, reader, source, self._refused)
+        talk = InboundPoster(
+            self._chat, asked.session, asked.rooms, subscription, source, self._refused
+        )
         if socket is not None:
-            socket.listen(reader, talk, self._reaper)
+            socket.listen(subscription, talk, self._reaper)
         elif request.body is not None:
             request.body.listen(talk)
 
-    def _count_out(self, reader: Reader, expired: bool) -> None:
+    def _count_out(self, subscription: HeldSubscription, expired: bool) -> None:
         """Count it no longer."""
-        self._chat.limits.let_go(reader.address)
+        self._chat.limits.let_go(subscription.address)
         if expired:
-            self._stats.expire(reader.transport)
+            self._stats.expire(subscription.transport)
 
 
 def set_headers(request: HttpRequest, framing: Framing) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import attrs
 
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.reader import AFTER_GAP
+from cometd_chat.chat.resume import AFTER_GAP
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.transports.request import HttpRequest

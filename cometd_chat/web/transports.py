@@ -16,14 +16,14 @@ from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.reader import start_at
+from cometd_chat.chat.resume import resume_at
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.sink import HeldSink
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, InvalidCursor, MethodNotAllowed, NotFound
 from cometd_chat.events import kinds
 from cometd_chat.transports.framings import Classic, Framing
-from cometd_chat.transports.held import HeldRequest
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.transports.stats import TransportStats
 from cometd_chat.transports.table import (
@@ -99,7 +99,7 @@ class Transports:
 
     # -- opening
 
-    async def open(self, request: HttpRequest, transport: str) -> bytes | HeldRequest:
+    async def open(self, request: HttpRequest, transport: str) -> bytes | HeldSink:
         """Hold a request for a transport, until it ends.
 
         :param transport: its name.
@@ -107,9 +107,9 @@ class Transports:
         """
         found = self._polls.find(request)
         if found is not None:
-            cached, start = found
+            cached, point = found
             return self._holder.hold(
-                request, cached.row, cached.framing, cached.asked, start, at_once=False
+                request, cached.row, cached.framing, cached.asked, point, at_once=False
             )
         return await self._open(request, self._rows[transport])
 
@@ -125,7 +125,7 @@ class Transports:
         methods = list(row.methods)
         return MethodNotAllowed(f"Use {' or '.join(methods)} here.", allow=methods)
 
-    async def open_by_room(self, request: HttpRequest, room: str) -> bytes | HeldRequest:
+    async def open_by_room(self, request: HttpRequest, room: str) -> bytes | HeldSink:
         """Hold a request for a room, by the transport that goes by its method.
 
         :param room: its name, as somebody typed it.
@@ -144,7 +144,7 @@ class Transports:
         room: Room,
         framing: Classic,
         fields: Parameters,
-    ) -> bytes | HeldRequest:
+    ) -> bytes | HeldSink:
         """Hold a request for the endless page of the classic servlet.
 
         :param fields: of its query, or of its form.
@@ -154,7 +154,7 @@ class Transports:
 
     async def _open(
         self, request: HttpRequest, row: Transport, room: str | None = None
-    ) -> bytes | HeldRequest:
+    ) -> bytes | HeldSink:
         """Hold a request for a transport.
 
         :param room: the one of the path, or None where the query says which.
@@ -185,7 +185,7 @@ class Transports:
         framing: Framing,
         fields: Parameters,
         names: Sequence[str],
-    ) -> bytes | HeldRequest:
+    ) -> bytes | HeldSink:
         """Hold a request of somebody who may read.
 
         :param names: of the rooms; whoever may not read is not told whether they are there.
@@ -216,7 +216,7 @@ class Transports:
         fields: Parameters,
         names: Sequence[str],
         session: Session | None,
-    ) -> bytes | HeldRequest:
+    ) -> bytes | HeldSink:
         rooms = self._opening.rooms(names)
         if len(rooms) > 1:
             framing = self._framing(row, FramingRequest(fields, request.getHeader, several=True))
@@ -231,13 +231,13 @@ class Transports:
         framing: Framing,
         asked: ReadRequest,
         fields: Parameters,
-    ) -> bytes | HeldRequest:
+    ) -> bytes | HeldSink:
         cursor = cursor_of(request, row, fields)
         paths = [room.context.path for room in asked.rooms]
-        start = await start_at(self._chat.feed, paths, cursor, asked.backlog)
+        point = await resume_at(self._chat.feed, paths, cursor, asked.backlog)
         if request.method == b"HEAD":
             return _head(request, framing)
-        return self._holder.hold(request, row, framing, asked, start, at_once=cursor is None)
+        return self._holder.hold(request, row, framing, asked, point, at_once=cursor is None)
 
     # -- framings and refusals
 

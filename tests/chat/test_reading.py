@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError
 
 from cometd_chat.chat.awaited import MOST, PATIENCE
 from cometd_chat.chat.feed import MAX_BEHIND, Feed
-from cometd_chat.chat.reader import AFTER_GAP, Reader, Start, start_at
+from cometd_chat.chat.held_subscription import HeldSubscription
+from cometd_chat.chat.resume import AFTER_GAP, ResumePoint, resume_at
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.shared_state import PAGE_EVENTS
 from cometd_chat.comet import CometEngine
@@ -42,16 +43,19 @@ class Held:
     def hold(self, listener: Any, hello: Batch) -> None:
         self.batches.append(list(hello.events))
 
-    def send(self, batch: Batch) -> None:
+    def offer(self, batch: Batch) -> int:
         assert not self.ended
         self.batches.append(list(batch.events))
+        return 0
 
-    def replay(self, page: Batch) -> None:
-        self.send(page)
+    replay = offer
+
+    def ready(self) -> bool:
+        return True
 
     def end(self, batch: Batch | None) -> None:
         if batch is not None:
-            self.send(batch)
+            self.offer(batch)
         self.ended = True
 
     def cut(self) -> None:
@@ -59,9 +63,6 @@ class Held:
 
     def look(self) -> None:
         """Nobody takes anything here."""
-
-    def drained(self) -> Deferred[None]:
-        return succeed(None)
 
     @property
     def events(self) -> list[Event]:
@@ -78,7 +79,7 @@ class Held:
         return [event.type for event in self.events]
 
 
-def unheard(reader: Reader, expired: bool) -> None:
+def unheard(subscription: HeldSubscription, expired: bool) -> None:
     """An end that nobody asks for."""
 
 
@@ -100,8 +101,8 @@ def read(
     """Somebody reads."""
     held = Held(one_shot=one_shot)
     found = [house.room(name) for name in rooms]
-    start = now(start_at(house.feed, [room.context.path for room in found], cursor, backlog))
-    house.chat.read(session, found, held, start, on_end=unheard, at_once=at_once)
+    point = now(resume_at(house.feed, [room.context.path for room in found], cursor, backlog))
+    house.chat.read(session, found, held, point, on_end=unheard, at_once=at_once)
     return held
 
 
@@ -204,36 +205,36 @@ class TestAheadOfThisProcess:
 
     def test_who_waits_begins_where_she_stands(self, house: House) -> None:
         fill(house, 3)
-        starting = begun(start_at(house.feed, PATHS, house.log.cursor(5)))
+        starting = begun(resume_at(house.feed, PATHS, house.log.cursor(5)))
         house.advance(PATIENCE - 1)
         fill(house, 4)
-        assert now(starting) == Start(5, house.log.cursor(5))
+        assert now(starting) == ResumePoint(5, house.log.cursor(5))
 
     def test_she_is_told_when_it_was_never_given_out(self, house: House) -> None:
         fill(house, 3)
         cursor, scheduled = house.log.cursor(4), house.reaper.scheduled
-        starting = begun(start_at(house.feed, PATHS, cursor))
+        starting = begun(resume_at(house.feed, PATHS, cursor))
         house.advance(PATIENCE + 1)
         start = now(starting)
-        assert (start.position, start.shown) == (3, cursor)
-        assert [event.type for event in start.first] == ["reset"]
+        assert (start.position, start.cursor) == (3, cursor)
+        assert [event.type for event in start.preface] == ["reset"]
         assert house.reaper.scheduled == scheduled
 
     def test_no_more_wait_than_can(self, house: House) -> None:
         cursor, scheduled = house.log.cursor(1), house.reaper.scheduled
-        waiting = [begun(start_at(house.feed, PATHS, cursor)) for _ in range(MOST)]
+        waiting = [begun(resume_at(house.feed, PATHS, cursor)) for _ in range(MOST)]
         with pytest.raises(StorageUnavailable):
-            now(start_at(house.feed, PATHS, cursor))
+            now(resume_at(house.feed, PATHS, cursor))
         waiting.pop().addErrback(lambda failure: failure.trap(CancelledError)).cancel()
-        waiting.append(begun(start_at(house.feed, PATHS, cursor)))
+        waiting.append(begun(resume_at(house.feed, PATHS, cursor)))
         fill(house, 1)
         assert [now(each).position for each in waiting] == [1] * MOST
         assert house.reaper.scheduled == scheduled
 
     def test_a_stop_refuses_who_waits_and_who_comes(self, house: House) -> None:
-        waiting = begun(start_at(house.feed, PATHS, house.log.cursor(1)))
+        waiting = begun(resume_at(house.feed, PATHS, house.log.cursor(1)))
         house.chat.stop()
-        for each in (waiting, begun(start_at(house.feed, PATHS, house.log.cursor(1)))):
+        for each in (waiting, begun(resume_at(house.feed, PATHS, house.log.cursor(1)))):
             with pytest.raises(ShuttingDown):
                 now(each)
 
@@ -241,7 +242,7 @@ class TestAheadOfThisProcess:
 @pytest.mark.parametrize("cursor", ["", "x", "1", "-1.abcd", "1.abcd.e"])
 def test_what_can_not_be_a_cursor(house: House, cursor: str) -> None:
     with pytest.raises(InvalidCursor):
-        now(start_at(house.feed, PATHS, cursor))
+        now(resume_at(house.feed, PATHS, cursor))
 
 
 @pytest.mark.parametrize("tail", [1, 7, 250, 10_000])
@@ -346,7 +347,7 @@ def test_a_poll_takes_a_page_and_no_more(house: House) -> None:
 def test_a_heartbeat_says_how_far_she_is_though_others_spoke_elsewhere(house: House) -> None:
     held = Held()
     reader = house.chat.read(
-        None, [house.room()], held, Start(0, house.log.cursor(0)), on_end=unheard
+        None, [house.room()], held, ResumePoint(0, house.log.cursor(0)), on_end=unheard
     )
     fill(house, 2, "dev")
     assert reader.make_heartbeat().events[0].cursor == house.log.cursor(2)
@@ -377,7 +378,9 @@ def test_who_logs_out_hears_bye_and_is_gone(house: House) -> None:
 def test_who_reads_is_there_and_gone_after_her_grace(house: House) -> None:
     alice = house.log_in("alice")
     held = Held()
-    reader = house.chat.read(alice, [house.room()], held, Start(0, "0.x"), on_end=unheard, grace=60)
+    reader = house.chat.read(
+        alice, [house.room()], held, ResumePoint(0, "0.x"), on_end=unheard, grace=60
+    )
     assert house.presence.people("lobby") == [alice]
     reader.on_lost()
     house.advance(59)

@@ -16,14 +16,12 @@ from cometd_chat.events.event import Batch, Event
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.framings import JsonLines, Poll
-from cometd_chat.transports.held import (
+from cometd_chat.transports.held import HeldPoll, HoldPolicy, RotationLimits
+from cometd_chat.transports.held_stream import (
     HARD_LIMIT_FACTOR,
     STALLED_AFTER,
-    HeldPoll,
     HeldStream,
-    HoldPolicy,
     RotatingStream,
-    RotationLimits,
 )
 from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.stats import TransportStats
@@ -58,8 +56,11 @@ class Listener:
         self.told.append("silence")
         return Batch([Event({"type": "heartbeat", "cursor": "9.k3f9"})])
 
+    def on_ready(self) -> None:
+        self.told.append("ready")
+
     def on_rotate(self) -> None:
-        self.told.append("worn")
+        self.told.append("rotate")
 
     def on_lost(self) -> None:
         self.told.append("lost")
@@ -102,7 +103,7 @@ class Holder(MemoryNet):
         self.reaper = Reaper(self.clock, 0.1)
         self.stats = TransportStats()
         self.listener = Listener()
-        self.wear: RotationLimits | None = None
+        self.rotation: RotationLimits | None = None
         self.rotate_at = 1e9
         self.wait: float | None = None
         self.transport = Transport(self._held)
@@ -118,7 +119,7 @@ class Holder(MemoryNet):
             stats=self.stats,
             heartbeat=HEARTBEAT,
             budget=BUDGET,
-            wear=self.wear,
+            rotation=self.rotation,
         )
         if self.wait is not None:
             return HeldPoll(request, Poll(), hold_policy, wait=self.wait)
@@ -135,7 +136,7 @@ class Holder(MemoryNet):
         return connection, response, held
 
     def send(self, held: Any, events: Sequence[Event]) -> None:
-        held.send(Batch(events))
+        held.offer(Batch(events))
         self.turn()
 
 
@@ -176,7 +177,7 @@ class TestStream:
     def test_nothing_is_written_after_the_end(self, holder: Holder) -> None:
         _, response, held = holder.open()
         held.end(None)
-        held.send(Batch([message()]))
+        held.offer(Batch([message()]))
         held.end(Batch([message()]))
         held.cut()
         holder.advance(2 * HEARTBEAT)
@@ -329,7 +330,7 @@ class TestBudget:
         holder.advance(14)
         connection.socket.window = 0
         for id in range(1, 13):
-            held.send(Batch([message(KIB * 10, id)]))
+            held.offer(Batch([message(KIB * 10, id)]))
         assert connection.buffered > BUDGET + KIB * 10
         connection.open_window(None)
         assert not connection.closed
@@ -360,7 +361,7 @@ class TestBudget:
         for id in range(1, 31):
             batch = Batch([message(KIB * 10, id)])
             for each in (slow_held, held):
-                each.send(batch)
+                each.offer(batch)
             holder.turn()
         assert slow.closed
         assert types(response).count("message") == 30
@@ -370,24 +371,22 @@ class TestBacklog:
     def test_waits_until_half_of_the_budget_is_free(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
         held.replay(Batch([message(BUDGET)]))
-        fired: list[object] = []
-        held.drained().addCallback(fired.append)
+        assert not held.ready()
         holder.advance(30)
-        assert fired == []
+        assert holder.listener.count("ready") == 0
         connection.open_window(None)
-        assert fired == [None]
+        assert holder.listener.count("ready") == 1
 
     def test_waits_for_what_the_kernel_holds_as_well(self, holder: Holder) -> None:
         connection, _, held = holder.open()
         holder.send(held, [message(BUDGET)])
         connection.socket.unacknowledged = BUDGET
-        fired: list[object] = []
-        held.drained().addCallback(fired.append)
+        assert not held.ready()
         holder.advance(1)
-        assert fired == []
+        assert holder.listener.count("ready") == 0
         connection.socket.unacknowledged = BUDGET // 2
         holder.advance(0.5)
-        assert fired == [None]
+        assert holder.listener.count("ready") == 1
 
     def test_does_not_count_but_what_comes_after_it_does(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
@@ -401,17 +400,16 @@ class TestBacklog:
         assert connection.closed
         assert holder.stats.slow_readers_cut == 1
 
-    def test_fires_at_once_when_there_is_room(self, holder: Holder) -> None:
+    def test_goes_on_at_once_when_there_is_room(self, holder: Holder) -> None:
         _, _, held = holder.open()
-        fired: list[object] = []
-        held.drained().addCallback(fired.append)
-        assert fired == [None]
+        assert held.ready()
+        assert holder.listener.count("ready") == 0
 
     def test_is_neither_cut_nor_beaten_over(self, holder: Holder) -> None:
         """It is paced by what the peer takes; who takes nothing expires elsewhere."""
         connection, response, held = holder.open(window=0)
         held.replay(Batch([message(2 * BUDGET)]))
-        held.drained()
+        assert not held.ready()
         holder.advance(3 * HEARTBEAT)
         assert not connection.closed
         assert holder.listener.count("silence") == 0
@@ -422,9 +420,8 @@ class TestBacklog:
     @pytest.mark.parametrize("how", ["end", "cut", "close", "reset"])
     def test_is_not_waited_for_after_the_end(self, holder: Holder, how: str) -> None:
         connection, _, held = holder.open(window=0)
-        held.send(Batch([message(2 * BUDGET)]))
-        fired: list[object] = []
-        held.drained().addCallback(fired.append)
+        held.offer(Batch([message(2 * BUDGET)]))
+        assert not held.ready()
         if how == "reset":
             connection.reset()
         elif how == "close":
@@ -436,7 +433,8 @@ class TestBacklog:
         else:
             held.cut()
         holder.turn()
-        assert fired == [None]
+        assert holder.listener.count("ready") == 0
+        assert held.ready()
 
 
 class TestTheEnd:
@@ -472,7 +470,7 @@ class TestTheEnd:
 
     def test_an_end_that_the_peer_is_too_slow_for_still_comes(self, holder: Holder) -> None:
         connection, response, held = holder.open(window=300)
-        held.send(Batch([message(BUDGET // 2)]))
+        held.offer(Batch([message(BUDGET // 2)]))
         held.end(Batch([Event({"type": "bye"})]))
         holder.turn()
         assert not response.complete
@@ -490,28 +488,28 @@ class TestTheEnd:
 
 class TestWear:
     def test_after_so_many_events(self, holder: Holder) -> None:
-        holder.wear = RotationLimits(events=3, bytes=10**9)
+        holder.rotation = RotationLimits(events=3, bytes=10**9)
         _, _, held = holder.open()
         holder.send(held, [message(id=1), message(id=2)])
-        assert holder.listener.count("worn") == 0
+        assert holder.listener.count("rotate") == 0
         holder.send(held, [message(id=3)])
-        assert holder.listener.count("worn") == 1
+        assert holder.listener.count("rotate") == 1
 
     def test_after_so_many_bytes(self, holder: Holder) -> None:
-        holder.wear = RotationLimits(events=10**9, bytes=5000)
+        holder.rotation = RotationLimits(events=10**9, bytes=5000)
         _, _, held = holder.open()
         holder.send(held, [message(4000)])
-        assert holder.listener.count("worn") == 0
+        assert holder.listener.count("rotate") == 0
         holder.send(held, [message(1000)])
-        assert holder.listener.count("worn") == 1
+        assert holder.listener.count("rotate") == 1
 
     def test_after_so_many_seconds(self, holder: Holder) -> None:
-        holder.wear, holder.rotate_at = RotationLimits(events=10**9, bytes=10**9), 40.0
+        holder.rotation, holder.rotate_at = RotationLimits(events=10**9, bytes=10**9), 40.0
         holder.open()
         holder.advance(39)
-        assert holder.listener.count("worn") == 0
+        assert holder.listener.count("rotate") == 0
         holder.advance(HEARTBEAT)
-        assert holder.listener.count("worn") >= 1
+        assert holder.listener.count("rotate") >= 1
 
 
 class TestPoll:
@@ -542,8 +540,8 @@ class TestPoll:
     def test_is_answered_once(self, holder: Holder) -> None:
         holder.wait = 25.0
         _, response, held = holder.open()
-        held.send(Batch([message(id=1)]))
-        held.send(Batch([message(id=2)]))
+        held.offer(Batch([message(id=1)]))
+        held.offer(Batch([message(id=2)]))
         held.end(Batch([message(id=3)]))
         holder.turn()
         assert len(response.json()["events"]) == 1
@@ -553,7 +551,7 @@ class TestPoll:
         holder.wait = 25.0
         connection, _, held = holder.open()
         connection.close()
-        held.send(Batch([message()]))
+        held.offer(Batch([message()]))
         holder.advance(30)
         assert holder.listener.told == ["lost"]
 
@@ -589,10 +587,10 @@ class TestTheBound:
         slowest, _, slowest_held = holder.open(window=0)
         others = [holder.open(window=0) for _ in range(4)]
         quick, _, quick_held = holder.open()
-        slowest_held.send(Batch([message(BUDGET)]))
+        slowest_held.offer(Batch([message(BUDGET)]))
         for id in range(1, 9):
             for _, _, held in [*others, (quick, None, quick_held)]:
-                held.send(Batch([message(KIB * 6, id)]))
+                held.offer(Batch([message(KIB * 6, id)]))
             holder.turn()
         assert slowest.closed
         assert not quick.closed
@@ -601,7 +599,7 @@ class TestTheBound:
 
     def test_is_told_of_every_byte_that_comes_and_goes(self, holder: Holder) -> None:
         connection, _, held = holder.open(window=0)
-        held.send(Batch([message(KIB * 10)]))
+        held.offer(Batch([message(KIB * 10)]))
         assert holder.stats.memory.held > KIB * 10
         connection.open_window(None)
         holder.advance(2 * HEARTBEAT)

@@ -10,7 +10,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat.comet import CometEvent
 from cometd_chat.events.event import Batch
-from cometd_chat.transports.held import HeldStream
+from cometd_chat.transports.held_stream import HeldStream
 from tests.memory import MakeSite, MemorySite
 from tests.web.transports import JSON, STREAMS, Client, transport_path
 
@@ -262,14 +262,14 @@ class TestOneThatFails:
         context = site.engine.context("/chat/lobby")
         assert context is not None
         reader: Any = context.handlers[0]
-        send = HeldStream.send
+        offer = HeldStream.offer
 
-        def failing(held: HeldStream, batch: Batch) -> None:
-            if held is reader._held:
+        def failing(held: HeldStream, batch: Batch) -> int:
+            if held is reader._sink:
                 raise RuntimeError("a defect of ours")
-            send(held, batch)
+            return offer(held, batch)
 
-        monkeypatch.setattr(HeldStream, "send", failing)
+        monkeypatch.setattr(HeldStream, "offer", failing)
         site.fill(1)
         assert sound.texts() == ["said 1"]
         assert broken.connection.closed

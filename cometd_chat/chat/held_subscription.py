@@ -1,0 +1,375 @@
+"""The subscription of a held request: a stream, or a poll.
+
+What it is: the handler that the engine knows and the listener that a held request knows;
+`HeldSubscription` is of a request that is written to, `PollSubscription` of one that is answered
+once.
+
+What it may know: the engine's contexts, a held request, who reads. Not HTTP.
+
+Invariant: it ends once, in the engine, in its session and towards its peer, and its cursor never
+says more than what was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.resume import ResumePoint
+from cometd_chat.chat.shared_state import RoomSet, SharedState, cut
+from cometd_chat.chat.sink import HeldSink
+from cometd_chat.chat.subscription import STORAGE_DELAY, State, Subscription
+from cometd_chat.comet import CometEvent, Reason
+from cometd_chat.errors import StorageUnavailable
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Batch, Event
+
+if TYPE_CHECKING:
+    from cometd_chat.chat.sessions import Session
+
+# See there.
+_LIVE = State.LIVE
+
+
+class SharedResponses(SharedState):
+    """What the subscriptions of held requests have in common, and were last told.
+
+    :param heartbeat: seconds of silence after which a stream gets a heartbeat.
+    :param server: what this daemon calls itself.
+    :param delay: makes the seconds after which one of them should come back when the daemon stops.
+    """
+
+    def __init__(
+        self, feed: Feed, *, heartbeat: float, server: str, delay: Callable[[], float]
+    ) -> None:
+        super().__init__(feed)
+        self.delay = delay
+        #: Told of each that has ended.
+        self.ended: Callable[[HeldSubscription], None] = lambda subscription: None
+        self._heartbeat_seconds = heartbeat
+        self._server = server
+        self._heartbeat: tuple[str, Batch | None] = ("", None)
+        self._hello: tuple[str, Batch | None] = ("", None)
+        self._poll_response: tuple[Batch | None, str, Batch | None] = (None, "", None)
+
+    def heartbeat(self, cursor: str) -> Batch:
+        """A stream is complete up to a cursor; most are at the same one."""
+        shown, batch = self._heartbeat
+        if batch is None or shown != cursor:
+            batch = Batch([kinds.heartbeat(cursor)])
+            self._heartbeat = (cursor, batch)
+        return batch
+
+    def hello(self, cursor: str) -> Batch:
+        """The first event of a stream that begins after a cursor."""
+        shown, batch = self._hello
+        if batch is None or shown != cursor:
+            batch = Batch([kinds.hello(cursor, self._heartbeat_seconds, self._server)])
+            self._hello = (cursor, batch)
+        return batch
+
+    def poll_response(self, said: Batch | None, cursor: str) -> Batch:
+        """What a poll is answered with: something or nothing, and where to go on."""
+        last, shown, batch = self._poll_response
+        if batch is None or last is not said or shown != cursor:
+            found = said.events if said is not None else ()
+            batch = Batch([*found, kinds.heartbeat(cursor)])
+            self._poll_response = (said, cursor, batch)
+        return batch
+
+
+class HeldSubscription(Subscription):
+    """The subscription of a stream.
+
+    :param rooms: what is read; it is held in all their contexts.
+    :param sink: where it goes.
+    :param point: where it begins.
+    :param on_end: told once, when it reads no longer; True when its time had run out.
+    :param session: who reads; None for somebody who only reads.
+    :param address: where from; empty where that isn't known.
+    :param grace: seconds that the session is present after it has ended.
+    :param client: the window that a poll is for, if it says so.
+    :param most: so many requests of its kind may a session hold; None for any number.
+    """
+
+    __slots__ = (
+        "_awaited",
+        "_on_end",
+        "address",
+        "client",
+        "grace",
+        "most",
+        "session",
+    )
+
+    _rooms: RoomSet
+    _shared: SharedResponses
+    _sink: HeldSink
+
+    def __init__(
+        self,
+        shared: SharedResponses,
+        rooms: RoomSet,
+        sink: HeldSink,
+        point: ResumePoint,
+        *,
+        on_end: Callable[[HeldSubscription, bool], None],
+        session: Session | None,
+        address: str,
+        grace: float,
+        client: str | None,
+        most: int | None,
+    ) -> None:
+        super().__init__(shared, rooms, sink, point)
+        self.session = session
+        self.address = address
+        self.grace = grace
+        self.client = client
+        self.most = most
+        self._on_end = on_end
+        self._awaited: list[tuple[int, Deferred[None]]] | None = None
+
+    def begin(self, point: ResumePoint) -> None:
+        """Go on the contexts, say hello, and catch up.
+
+        :param point: where it begins.
+        """
+        for context in self._rooms.contexts:
+            context.add_handler(self)
+        self._sink.hold(self, self._shared.hello(point.cursor or self.cursor))
+        self.catch_up()
+
+    @property
+    def transport(self) -> str:
+        """By which transport it reads."""
+        return self._sink.transport
+
+    @property
+    def rooms(self) -> Sequence[str]:
+        """The names of what it reads."""
+        return self._rooms.names
+
+    @property
+    def cursor(self) -> str:
+        """How far it has come; all kept events of its rooms up to there have been sent."""
+        if self._untold is not None and self._untold.preface:
+            # A gap that its client has not been told of yet: it must be found again from here.
+            return self._untold.cursor
+        return self._shared.feed.log.cursor(self.current)
+
+    # -- to the sink
+
+    def _replay(self, page: Batch) -> int:
+        refused = self._sink.replay(page)
+        if self._awaited:
+            self._tell_awaited()
+        return refused
+
+    def _offer(self, batch: Batch) -> int:
+        refused = self._sink.offer(batch)
+        if self._awaited:
+            self._tell_awaited()
+        return refused
+
+    # -- CometHandler
+
+    def on_initialize(self, event: CometEvent) -> None:
+        """Held in one of its contexts."""
+
+    def on_event(self, event: CometEvent) -> None:
+        """Not called: what is said comes by `on_batch`."""
+
+    def on_batch(self, told: Sequence[CometEvent]) -> None:
+        """Something was said: it goes out in one write. What it has already is told from its id.
+
+        This is the hot path, run for each reader of each message: `take` and what it calls, spelt
+        out, since each call costs as much as what it does.
+        """
+        if self.state is not _LIVE:
+            return
+        shared = self._shared
+        batch = shared.last_batch if told is shared.told else shared.batch(told)
+        # A batch of which nothing is kept has 0 for its first id.
+        if batch.first_id <= self.position:
+            self.take(batch)
+            return
+        self.position = batch.last_id
+        refused = self._sink.offer(batch)
+        if refused:
+            self._not_now(refused)
+        if self._awaited:
+            self._tell_awaited()
+
+    def on_expiring(self, event: CometEvent) -> None:
+        """Nothing was seen to come from its peer or to be taken by it for too long."""
+        self._sink.look()
+
+    def on_interrupt(self, event: CometEvent) -> None:
+        """Nothing came from its peer or was taken by it for too long, or it is gone."""
+        if self._end(expired=event.attachment is Reason.EXPIRED):
+            self._sink.cut()
+
+    def on_terminate(self, event: CometEvent) -> None:
+        """The daemon stops, a room of it is gone, or it could not be served."""
+        cursor = self.cursor
+        if not self._end(expired=False):
+            return
+        if event.attachment is Reason.SHUTDOWN:
+            self._sink.end(Batch([kinds.reopen(cursor, self._shared.delay())]))
+        elif event.attachment is Reason.UNREGISTERED:
+            self._sink.end(Batch([kinds.bye("the room is gone")]))
+        else:
+            self._sink.cut()
+
+    # -- HeldListener
+
+    def on_progress(self, at: float | None = None) -> None:
+        """Something came from its peer, or the peer's TCP took something."""
+        self._rooms.contexts[0].touch(self, at)
+
+    def make_heartbeat(self) -> Batch:
+        """The heartbeat."""
+        return self._shared.heartbeat(self.cursor)
+
+    def on_rotate(self) -> None:
+        """The stream has grown long enough: the next one goes on from here."""
+        self.close(kinds.reopen(self.cursor, 0))
+
+    def on_timeout(self) -> None:
+        """Only polls have a time to be answered in."""
+
+    def on_lost(self) -> None:
+        """Its peer is gone."""
+        self._end(expired=False)
+
+    # -- HeldResource
+
+    def answer_now(self) -> None:
+        """Only polls can be answered."""
+
+    def come_back(self, after: float) -> None:
+        """Send its client away to begin anew, by what shows who it is by then."""
+        self.close(kinds.reopen(self.cursor, after))
+
+    def close(self, event: Event) -> None:
+        """Send its client away with a ``bye`` or a ``reopen``."""
+        if self._end(expired=False):
+            self._sink.end(Batch([event]))
+
+    # -- for who speaks by the same request
+
+    def finish(self) -> None:
+        """End a stream that has done what it was for."""
+        if self._end(expired=False):
+            self._sink.end(None)
+
+    def tell(self, event: Event) -> None:
+        """Something for its client alone."""
+        if self.state is not State.ENDED:
+            self._sink.offer(Batch([event]))
+
+    def replay_event(self, event: Event) -> None:
+        """Something that its client may have been told before; nothing happens when it is yet to
+        come.
+
+        Its cursor is where the subscription is now: with that of its own the client would be told
+        all since then anew.
+        """
+        cursor = self.cursor
+        if event.id is not None and event.id <= self.position:
+            self.tell(Event({**event.fields, "cursor": cursor}, event.id))
+
+    def wait_until(self, id: int) -> Deferred[None]:
+        """Fires when all up to an id has been sent, or when it reads no longer."""
+        waiting: Deferred[None] = Deferred()
+        self._awaited = [*(self._awaited or ()), (id, waiting)]
+        self._tell_awaited()
+        return waiting
+
+    def _tell_awaited(self) -> None:
+        awaited = self._awaited or []
+        over = self.state is State.ENDED
+        ready = [each for each in awaited if over or each[0] <= self.position]
+        self._awaited = [each for each in awaited if each not in ready]
+        for _, waiting in ready:
+            waiting.callback(None)
+
+    # -- the end
+
+    def _end(self, *, expired: bool) -> bool:
+        if not self.end():
+            return False
+        for context in self._rooms.contexts:
+            context.remove_handler(self)
+        if self._awaited:
+            self._tell_awaited()
+        self._shared.ended(self)
+        self._on_end(self, expired)
+        return True
+
+    def _failed(self, failure: Failure) -> None:
+        """It could not be brought up: its client comes back, or has to see that it is cut off."""
+        cursor = self.cursor
+        if failure.check(StorageUnavailable):
+            self._log.warn("a subscription ends without the log: {reason}", reason=failure.value)
+            self.close(kinds.reopen(cursor, STORAGE_DELAY + self._shared.delay()))
+        elif self._end(expired=False):
+            self._log.failure("a subscription could not be brought up to date", failure)
+            self._sink.cut()
+
+
+class PollSubscription(HeldSubscription):
+    """The subscription of a poll: its first events, or its time, are its end."""
+
+    __slots__ = ()
+
+    def answer_at_once(self, point: ResumePoint) -> None:
+        """Let it be answered as soon as it is live, even when there is nothing to say.
+
+        :param point: where it begins.
+        """
+        self._untold = point
+
+    def _replay(self, page: Batch) -> int:
+        self._finish(page if page.events else None)
+        return 0
+
+    def _offer(self, batch: Batch) -> int:
+        self._finish(batch)
+        return 0
+
+    def _finish(self, batch: Batch | None) -> None:
+        """The last events, with where to go on."""
+        cursor = self.cursor
+        if self._end(expired=False):
+            self._sink.end(self._shared.poll_response(batch, cursor))
+
+    def on_batch(self, told: Sequence[CometEvent]) -> None:
+        """Something was said. What doesn't fit is not lost: the cursor of the answer is that of
+        its last event."""
+        if self.state is not _LIVE:
+            return
+        rest = self._shared.batch(told).after(self.position)
+        if rest is None:
+            return
+        fitting = cut(rest.events)
+        self._become(State.BEHIND)
+        self._put(rest if len(fitting) == len(rest.events) else Batch(fitting), self._offer)
+
+    def on_interrupt(self, event: CometEvent) -> None:
+        """It was held for longer than anybody may be, or its peer is gone."""
+        cursor = self.cursor
+        if self._end(expired=event.attachment is Reason.EXPIRED):
+            self._sink.end(self._shared.poll_response(None, cursor))
+
+    def on_timeout(self) -> None:
+        """It was held for as long as it may be."""
+        self._finish(None)
+
+    def answer_now(self) -> None:
+        """Let it go with nothing new: another one has taken its place."""
+        self._finish(None)
