@@ -64,8 +64,8 @@ def counted(
     return found
 
 
-#: What somebody says, as it is stored.
-encode_data = msgspec.json.Encoder().encode
+#: How what somebody says is stored.
+encode_json = msgspec.json.Encoder().encode
 
 
 def check_unicode(draft: Draft) -> None:
@@ -74,10 +74,10 @@ def check_unicode(draft: Draft) -> None:
     :raises ValueError: there are lone surrogates in the draft.
     :raises TypeError: its data is no JSON.
     """
-    parts = (draft.context, draft.type, draft.sender, draft.author, draft.client_id or "")
+    parts = (draft.context, draft.type, draft.sender, draft.author, draft.client_id, draft.data)
     try:
-        "".join(parts).encode()
-        encode_data(draft.data)
+        # All in one go: it is done for each post, in the reactor's thread.
+        encode_json(parts)
     except UnicodeEncodeError as error:
         raise ValueError(f"a draft must be valid Unicode: {error.reason}") from None
 

@@ -37,7 +37,7 @@ from cometd_chat.log.log import (
     Usage,
     check_unicode,
     counted,
-    encode_data,
+    encode_json,
     take,
 )
 from cometd_chat.log.tables import epochs, records
@@ -452,7 +452,7 @@ def _insert(connection: Connection, fresh: Sequence[Record]) -> None:
                 each.type,
                 each.sender,
                 each.author,
-                encode_data(each.data).decode(),
+                encode_json(each.data).decode(),
                 each.refers,
                 each.client_id,
                 each.at,
