@@ -10,7 +10,6 @@ Invariant: whatever reaches it goes through its queue.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from typing import Protocol
 
@@ -21,16 +20,13 @@ from cometd_chat.bayeux.identity import Identity
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.published import PublishDeduplicator
-from cometd_chat.bayeux.queue import ClientQueue, EventMessage
+from cometd_chat.bayeux.queue import Batches, ClientQueue, EventMessage
 
 #: What the peer of a client that was ended is advised to do: to stay away.
 _STAY_AWAY: Mapping[str, object] = {"reconnect": "none", "interval": 0}
 
 #: What a client costs, about, and each pattern of its subscriptions beside its text, in bytes.
 CLIENT_SIZE, PATTERN_SIZE = 4096, 500
-
-#: So many replies to connects can be unconfirmed: more than a client ever has.
-_MAX_BATCHES = 64
 
 
 #: So many times in a row a client has to give its next connect another id than the last to be taken
@@ -159,8 +155,7 @@ class BayeuxClient:
         self.attributes: dict[str, object] = {}
         self.extensions: list[Extension] = []
         self.subscriptions: dict[str, None] = {}
-        #: Bytes that are kept for these.
-        self.patterns_size = 0
+        self.patterns_size = 0  #: bytes that are kept for these
         self.broadcast_to_publisher = options.broadcast_to_publisher
         #: Whether its peer confirms by number, see `AckExtension`.
         self.acknowledged = False
@@ -170,23 +165,19 @@ class BayeuxClient:
         #: What its peer is advised to do when it has ended.
         self.farewell = _STAY_AWAY
         #: When it last asked for something other than a connect, and was last sent something.
-        self.active_at = now
-        self.delivered_at = now
+        self.active_at = self.delivered_at = now
         #: The transport that its last connect came by; set by `Connects`.
         self.transport = ""
         self.habits = Habits()
         self.paused_sources: dict[Hashable, None] = {}
-        # Its life: when it was last heard, and how long it may be silent.
-        self.due_bucket = 0
-        self.heard_at = now
+        # When it was last heard, and how long it may be silent.
+        self.due_bucket, self.heard_at = 0, now
         self.idle_limit = options.interval + options.max_interval
         # Its requests, one after the other; what it published, for what comes again.
         self.turn = DeferredLock()
         self.published = PublishDeduplicator(options.max_resends, options.resend_window)
-        self._host = host
-        self._lazy_timeout = options.max_lazy_timeout
-        self._batches: OrderedDict[int, int] = OrderedDict()
-        self._last_batch = 0
+        self._host, self._lazy_timeout = host, options.max_lazy_timeout
+        self._batches = Batches()
 
     def deliver(self, channel: str, data: object, *, lazy: bool = False) -> bool:
         """Send something to it alone, whether it subscribed to the channel or not.
@@ -252,19 +243,11 @@ class BayeuxClient:
 
     def close_batch(self) -> int:
         """The number of the batch that ends with what was sent last."""
-        self._last_batch += 1
-        self._batches[self._last_batch] = self.queue.last_sent
-        if len(self._batches) > _MAX_BATCHES:
-            self._batches.popitem(last=False)
-        return self._last_batch
+        return self._batches.close(self.queue.last_sent)
 
     def confirm_batch(self, number: int) -> None:
         """Its peer has all batches up to a number; one that was never sent counts for nothing."""
-        if number > self._last_batch:
-            return
-        sent = 0
-        while self._batches and next(iter(self._batches)) <= number:
-            _, sent = self._batches.popitem(last=False)
+        sent = self._batches.confirm(number)
         if sent:
             self._host.confirm(self, sent)
 

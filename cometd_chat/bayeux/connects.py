@@ -26,20 +26,11 @@ from cometd_chat.bayeux.faults import Fault
 from cometd_chat.bayeux.flushes import Flushes
 from cometd_chat.bayeux.messages import Message, milliseconds
 from cometd_chat.bayeux.options import BayeuxOptions
+from cometd_chat.bayeux.paths import EVENTSOURCE, HeldByBrowser, MetaConnect, Path
 from cometd_chat.bayeux.queue import Queued
-from cometd_chat.bayeux.states import (
-    CONNECT,
-    PATH,
-    ConnectEvent,
-    ConnectState,
-    PathEvent,
-    PathState,
-    after,
-)
+from cometd_chat.bayeux.states import ConnectEvent, ConnectState, PathEvent, PathState
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.comet.slices import CallSoon
-
-EVENTSOURCE = "eventsource"
 
 #: What tells that a reply has not arrived, whatever the client does next.
 _NOT_ARRIVED = (Arrival.WAITING, Arrival.UNDER_WAY, Arrival.LOST)
@@ -54,91 +45,6 @@ class Counts:
     replaced: int = 0
     expired: int = 0
     lost: int = 0
-
-
-@attrs.define(eq=False)
-class Path:
-    """By which way one client is reached.
-
-    :param state: see `states.PATH`.
-    :param push: its push connection; None unless the state is STANDBY or PUSHED.
-    :param newest: its newest connect.
-    :param held: the one that is HELD.
-    :param answered: the one that is ANSWERED.
-    :param connected: whether one was answered or held: the first is answered at once.
-    """
-
-    client: BayeuxClient
-    state: PathState = PathState.POLLED
-    push: PushConnection | None = None
-    newest: MetaConnect | None = None
-    held: MetaConnect | None = None
-    answered: MetaConnect | None = None
-    connected: bool = False
-
-    def saw(self, event: PathEvent) -> None:
-        """Something happened."""
-        self.state = after(PATH, self.state, event)
-
-    @property
-    def pushes(self) -> bool:
-        """Whether messages go out at once, and not with connects."""
-        return self.state is PathState.PUSHED and not self.client.acknowledged
-
-    @property
-    def streams(self) -> bool:
-        """Whether messages go by an EventSource. It may be yet to open, or open anew by itself."""
-        return self.client.transport == EVENTSOURCE and not self.client.acknowledged
-
-    @property
-    def has_unconfirmed_reply(self) -> bool:
-        """Whether messages are on their way with a reply, while the client has opened a push
-        connection or is about to: sent again by that, they would come twice."""
-        last = self.answered
-        return last is not None and last.carried and not self.client.acknowledged
-
-
-@attrs.define(eq=False)
-class MetaConnect:
-    """One /meta/connect. An item of the reaper while it is held.
-
-    :param alone: nothing else came in its request.
-    :param others: the replies to what came in the same request.
-    :param sent: when answered, the number up to which the client has everything once it has this.
-    :param carried: when answered, whether messages went with it.
-    """
-
-    connects: Connects
-    path: Path
-    message: Message
-    exchange: Exchange
-    alone: bool
-    state: ConnectState = ConnectState.ADMITTED
-    others: Sequence[bytes] = ()
-    sent: int = 0
-    carried: bool = False
-    due_bucket: int = 0
-    #: Whether the client wants it answered at once. CometD does when it begins, when a page is
-    #: loaded again, and after a connect that failed; Faye when it sends other messages with it.
-    hurried: bool = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        timeout = milliseconds(self.message.get("advice"), "timeout")
-        self.hurried = self.alone and timeout == 0
-
-    def saw(self, event: ConnectEvent) -> None:
-        """Something happened."""
-        self.state = after(CONNECT, self.state, event)
-
-    @property
-    def browser(self) -> str | None:
-        """The browser one of whose few connections it takes."""
-        return self.exchange.peer.browser if self.exchange.push is None else None
-
-    def on_due(self, now: float) -> float | None:
-        """It was held for as long as it may be."""
-        self.connects.answer(self)
-        return None
 
 
 class Connects:
@@ -174,8 +80,9 @@ class Connects:
         self._ending: dict[PushConnection, Path] = {}
         # The connects that hold a request of their own, or whose reply went by one.
         self._by_exchange: dict[Exchange, MetaConnect] = {}
-        # By browser, who holds a long poll.
-        self._tabs: dict[str, dict[Path, None]] = {}
+        # One object for all of them.
+        self._when_over = self.answer
+        self._by_browser = HeldByBrowser(options.max_sessions_per_browser)
 
     # -- for the registry
 
@@ -235,7 +142,7 @@ class Connects:
         :returns: it, to be answered or held by `settle` once the rest of its request is handled.
         """
         path = self._paths[client]
-        connect = MetaConnect(self, path, message, exchange, alone)
+        connect = MetaConnect(self._when_over, path, message, exchange, alone)
         path.newest = connect
         client.habits.note(message.get("id"), hurried=connect.hurried)
         if connect.hurried:
@@ -299,7 +206,9 @@ class Connects:
             self._push(path)
         seconds = self._hold_seconds(connect.message)
         urgent = client.queue.urgent and not path.pushes
-        over = connect.state is ConnectState.LOST or client.ended or self._is_over(connect)
+        over = (
+            connect.state is ConnectState.LOST or client.ended or self._by_browser.is_full(connect)
+        )
         if first or not connect.alone or seconds == 0 or urgent or over or path.streams:
             self.answer(connect)
         else:
@@ -313,9 +222,7 @@ class Connects:
         connect.saw(ConnectEvent.HOLD)
         connect.path.held = connect
         self.held += 1
-        browser = connect.browser
-        if browser is not None:
-            self._tabs.setdefault(browser, {})[connect.path] = None
+        self._by_browser.hold(connect)
         self._reaper.schedule(connect, seconds)
         connect.exchange.hold(seconds)
 
@@ -327,18 +234,7 @@ class Connects:
         path.held = None
         self.held -= 1
         self._reaper.cancel(connect)
-        browser = connect.browser
-        if browser is not None and browser in self._tabs:
-            self._tabs[browser].pop(path, None)
-            if not self._tabs[browser]:
-                del self._tabs[browser]
-
-    def _is_over(self, connect: MetaConnect) -> bool:
-        """Whether its browser holds as many connects as it should."""
-        browser = connect.browser
-        if browser is None:
-            return False
-        return len(self._tabs.get(browser, ())) >= self._options.max_sessions_per_browser
+        self._by_browser.release(connect)
 
     # -- answering
 
@@ -348,7 +244,7 @@ class Connects:
         :param fault: why it fails; then nothing goes with it.
         """
         path, client = connect.path, connect.path.client
-        over = fault is None and path.held is not connect and self._is_over(connect)
+        over = fault is None and path.held is not connect and self._by_browser.is_full(connect)
         self._release(connect)
         if connect.state is ConnectState.LOST:
             self._restart_expiry(client, self._options.interval)

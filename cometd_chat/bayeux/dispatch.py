@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -29,12 +28,13 @@ from cometd_chat.bayeux.channels import (
     parse_pattern,
 )
 from cometd_chat.bayeux.client import BayeuxClient
-from cometd_chat.bayeux.connects import Connects, MetaConnect
+from cometd_chat.bayeux.connects import Connects
 from cometd_chat.bayeux.exchange import Exchange
 from cometd_chat.bayeux.extensions import CONNECT, HANDSHAKE, Chain
 from cometd_chat.bayeux.faults import Fault
 from cometd_chat.bayeux.messages import BadMessage, Message, extension_fields
 from cometd_chat.bayeux.options import BayeuxOptions
+from cometd_chat.bayeux.paths import MetaConnect
 from cometd_chat.bayeux.policy import Policy
 from cometd_chat.bayeux.published import publish_key
 from cometd_chat.bayeux.registry import ClientRegistry
@@ -204,7 +204,7 @@ class Dispatcher:
             raise faults.session_unknown()
         return client
 
-    def _success(self, message: Message, client: BayeuxClient, **fields: Any) -> bytes | None:
+    def _success(self, message: Message, client: BayeuxClient, **fields: object) -> bytes | None:
         reply: Message = {"channel": message["channel"], "successful": True, **fields}
         if "id" in message:
             reply["id"] = message["id"]
@@ -249,7 +249,7 @@ class Dispatcher:
         peer = request.exchange.peer
         identity = await self.policy.identify(message, peer)
         client = self._registry.new(identity, peer)
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             "clientId": client.id,
             "version": VERSION,
             "minimumVersion": VERSION,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
-from typing import Any
 
 import attrs
 from twisted.logger import Logger
@@ -171,7 +170,7 @@ class ReplayExtension(BaseExtension):
         return message
 
 
-def replay_after(pattern: str, ext: Mapping[str, Any]) -> object:
+def replay_after(pattern: str, ext: Mapping[str, object]) -> object:
     """After which id a client wants to begin, as it says; None when it says nothing.
 
     :param pattern: what it subscribes to.
@@ -221,7 +220,7 @@ class TimesyncExtension(BaseExtension):
         asked = extension_fields(request).get("timesync") if request is not None else None
         if not isinstance(asked, _Asked):
             return message
-        answer: dict[str, Any] = {
+        answer: dict[str, object] = {
             "tc": _whole(asked.tc),
             "ts": round(asked.received),
             "p": round(self._now() - asked.received),

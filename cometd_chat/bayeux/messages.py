@@ -11,7 +11,7 @@ or a typed refusal; one message that is none costs no other anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,7 +20,8 @@ import msgspec
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
 from cometd_chat.transports.body import without_mark
 
-#: One Bayeux message: a JSON object.
+#: One Bayeux message: a JSON object. What is in it is the sender's, so each field is looked at
+#: before it is used. The one place where the type says no more than that.
 Message = dict[str, Any]
 
 encode = msgspec.json.Encoder().encode
@@ -133,7 +134,7 @@ def decode(body: bytes | str, bounds: Bounds) -> list[Message]:
     return messages
 
 
-def _decode_leniently(body: bytes | str, error: Exception) -> Any:
+def _decode_leniently(body: bytes | str, error: Exception) -> object:
     """JSON in which something may stand that can't be passed on, such as half of a character, so
     that only the message in which it stands has to be refused.
 
@@ -180,12 +181,13 @@ def _brackets(body: bytes | str) -> int:
 
 def _is_deeper(content: object, depth: int) -> bool:
     """Whether containers are more than ``depth`` deep; level by level, so no stack can run out."""
-    level: list[Any] = [content]
+    level: list[object] = [content]
     while level and depth > 0:
-        inner: list[Any] = []
+        inner: list[object] = []
         for each in level:
-            children: Iterable[Any] = each.values() if isinstance(each, dict) else each
-            inner.extend(child for child in children if isinstance(child, dict | list))
+            children = each.values() if isinstance(each, dict) else each
+            if isinstance(children, Iterable):
+                inner.extend(child for child in children if isinstance(child, dict | list))
         level = inner
         depth -= 1
     return bool(level)
@@ -196,7 +198,7 @@ def array(parts: Sequence[bytes]) -> bytes:
     return b"[" + b",".join(parts) + b"]"
 
 
-def extension_fields(message: Message) -> dict[str, Any]:
+def extension_fields(message: Message) -> Mapping[str, object]:
     """What is in a message's ``ext``; empty when there is none, or something that is no object."""
     ext = message.get("ext")
     return ext if isinstance(ext, dict) else {}

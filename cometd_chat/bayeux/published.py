@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from hashlib import sha256
-from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -29,7 +28,7 @@ from cometd_chat.bayeux.messages import Message, encode
 PATIENCE = 4.0
 
 #: Publishes something, with a key that is its own: 32 hexadecimal digits, or None.
-Publish = Callable[[str | None], Coroutine[Deferred[Any], Any, None]]
+Publish = Callable[[str | None], Coroutine[Deferred[object], object, None]]
 
 
 def publish_key(client_id: str, message: Message) -> str | None:

@@ -12,13 +12,15 @@ source can give it again, else the oldest messages that nobody can give again ar
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import attrs
 
-from cometd_chat.bayeux.messages import encode, weight
+from cometd_chat.bayeux.messages import Message, encode, weight
+
+#: So many replies to connects can be unconfirmed: more than a client ever has.
+_MAX_BATCHES = 64
 
 #: What keeping a message costs beside its JSON, about, in bytes.
 _OVERHEAD = 200
@@ -46,7 +48,7 @@ class EventMessage:
     """
 
     channel: str
-    fields: Mapping[str, Any]
+    fields: Message
     kept: Kept | None = None
     json: bytes = attrs.field(init=False)
     _replayed: EventMessage | None = attrs.field(init=False, default=None)
@@ -288,6 +290,31 @@ class ClientQueue:
                 confirmed[queued.source, queued.event.channel] = queued.position
         self._forget(gone)
         return confirmed
+
+
+class Batches:
+    """The numbers by which a peer confirms, each with how far the queue had been sent by then."""
+
+    def __init__(self) -> None:
+        self._sent: OrderedDict[int, int] = OrderedDict()
+        self._last = 0
+
+    def close(self, last_sent: int) -> int:
+        """The number of a batch that ends with a message."""
+        self._last += 1
+        self._sent[self._last] = last_sent
+        if len(self._sent) > _MAX_BATCHES:
+            self._sent.popitem(last=False)
+        return self._last
+
+    def confirm(self, number: int) -> int:
+        """How far the queue has arrived with all batches up to a number; 0 when that says nothing
+        new, or was never sent."""
+        sent = 0
+        if number <= self._last:
+            while self._sent and next(iter(self._sent)) <= number:
+                _, sent = self._sent.popitem(last=False)
+        return sent
 
 
 def _kept(queued: Queued) -> int:

@@ -27,6 +27,7 @@ from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.queue import EventMessage
 from cometd_chat.bayeux.served_channels import ServedChannels
 from cometd_chat.comet.reaper import Reaper
+from cometd_chat.comet.slices import CallSoon
 from cometd_chat.errors import ShuttingDown
 from cometd_chat.transports.budget import MemoryBudget
 
@@ -50,7 +51,7 @@ class ClientRegistry:
     def __init__(
         self,
         reaper: Reaper,
-        call_soon: Callable[[Callable[[], None]], object],
+        call_soon: CallSoon,
         random_bytes: Callable[[int], bytes],
         options: BayeuxOptions,
         memory: MemoryBudget,

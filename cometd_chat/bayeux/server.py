@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -23,8 +22,8 @@ from cometd_chat.bayeux.client import BayeuxClient, Extension
 from cometd_chat.bayeux.connects import Connects
 from cometd_chat.bayeux.dispatch import Dispatcher, Request
 from cometd_chat.bayeux.exchange import Exchange, Peer, PushConnection
-from cometd_chat.bayeux.extensions import CONNECT, Chain
-from cometd_chat.bayeux.listeners import Listeners, guarded
+from cometd_chat.bayeux.extensions import Chain
+from cometd_chat.bayeux.listeners import Listeners
 from cometd_chat.bayeux.messages import Bounds, Message, decode_all
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Policy
@@ -32,33 +31,11 @@ from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.registry import ID_BYTES, ClientRegistry
 from cometd_chat.bayeux.served_channels import ServedChannels, Service
 from cometd_chat.bayeux.sources import ChannelSource, Places
+from cometd_chat.bayeux.stopping import Stopping
 from cometd_chat.comet.reaper import Reaper
+from cometd_chat.comet.slices import CallSoon
 from cometd_chat.errors import NotFound
 from cometd_chat.transports.budget import MemoryBudget
-
-#: Seconds that clients have to say what has arrived when the server stops: as long as a socket has
-#: to answer our close.
-PART_WITHIN = 2.0
-
-
-@attrs.define(eq=False)
-class _Parting:
-    """The clients of a server that stops of which something may become known. An item of the
-    reaper.
-
-    :param part: lets one of them go.
-    """
-
-    part: Callable[[BayeuxClient], None]
-    clients: dict[BayeuxClient, None] = attrs.field(factory=dict)
-    over: Deferred[None] = attrs.field(factory=Deferred)
-    due_bucket: int = 0
-
-    def on_due(self, now: float) -> float | None:
-        """They have had the time."""
-        for client in list(self.clients):
-            self.part(client)
-        return None
 
 
 class BayeuxServer:
@@ -80,7 +57,7 @@ class BayeuxServer:
     def __init__(
         self,
         reaper: Reaper,
-        call_soon: Callable[[Callable[[], None]], object],
+        call_soon: CallSoon,
         random_bytes: Callable[[int], bytes],
         policy: Policy,
         *,
@@ -100,14 +77,21 @@ class BayeuxServer:
         self.listeners = Listeners()
         #: See `BayeuxOptions.relayed_ext`; an embedder may add to it.
         self.relayed_ext = set(self.options.relayed_ext)
+        self._reaper = reaper
+        self._random_bytes = random_bytes
         self.chain = Chain(self.extensions)
         self.broadcast = Broadcast(self.options, self.chain)
         self.channels = ServedChannels(self.broadcast, free, sources, self.listeners, self._account)
         self.connects = Connects(reaper, call_soon, self.options, self.chain, self.channels.confirm)
-        self.registry = ClientRegistry(
-            reaper,
+        self.registry = self._make_registry(call_soon)
+        self._stopping = Stopping(reaper, self.registry, self.connects, self.chain)
+        self._dispatcher = self._make_dispatcher(policy)
+
+    def _make_registry(self, call_soon: CallSoon) -> ClientRegistry:
+        return ClientRegistry(
+            self._reaper,
             call_soon,
-            random_bytes,
+            self._random_bytes,
             self.options,
             self.memory,
             self.listeners,
@@ -115,9 +99,9 @@ class BayeuxServer:
             self.channels,
             self.connects,
         )
-        self._reaper = reaper
-        self._random_bytes = random_bytes
-        self._dispatcher = Dispatcher(
+
+    def _make_dispatcher(self, policy: Policy) -> Dispatcher:
+        return Dispatcher(
             self.registry,
             self.channels,
             self.connects,
@@ -125,9 +109,8 @@ class BayeuxServer:
             self.chain,
             self.options,
             self.relayed_ext,
-            reaper.seconds,
+            self._reaper.seconds,
         )
-        self._parting = _Parting(self._part)
 
     def _account(self, change: int) -> None:
         self.memory.account(change, "bayeux")
@@ -187,8 +170,8 @@ class BayeuxServer:
         next."""
         client = self.connects.client_of(push)
         self.connects.push_lost(push)
-        if client is not None and client in self._parting.clients:
-            self._part(client)
+        if client is not None:
+            self._stopping.let_go(client)
 
     def push_writable(self, push: PushConnection) -> None:
         """A push connection takes more again."""
@@ -267,46 +250,15 @@ class BayeuxServer:
         self.channels.add_service(channel, service)
 
     def stop(self) -> Deferred[None]:
-        """Take no more clients, answer all held connects and close all push connections: clients
-        come back,
-        and handshake with whoever is there then.
+        """Take no more clients, answer all held connects and close all push connections: peers
+        come back, and handshake with whoever is there then.
 
         :returns: fires once it is known of all clients what they have, or has not become known in
             time: a socket answers its close, a poller sends the next connect.
         """
-        self.registry.closed = True
-        for client in list(self.clients.values()):
-            self.connects.answer_held(client)
-            if client.queue.unconfirmed:
-                self._parting.clients[client] = None
-            else:
-                self.registry.remove(client, timed_out=False, tell_peer=False)
-        self._reaper.schedule(self._parting, PART_WITHIN)
-        for client in list(self._parting.clients):
-            self.connects.end_push(client)
-        self._look_who_parts()
-        return self._parting.over
+        return self._stopping.begin()
 
     def part(self, messages: list[Message], exchange: Exchange) -> None:
-        """A request of its own has come while the server stops. There is no reply; but a
-        connect says what its client has."""
-        client = self.registry.of(messages, exchange)
-        if client is None or client not in self._parting.clients:
-            return
-        for message in messages:
-            if message.get("channel") == CONNECT and message.get("clientId") == client.id:
-                guarded("an extension failed", self.chain.incoming, message, client)
-                self.connects.admit(client, message, exchange, alone=len(messages) == 1)
-        self._part(client)
-
-    def _part(self, client: BayeuxClient) -> None:
-        """Nothing more will be known of a client."""
-        self._parting.clients.pop(client, None)
-        self.registry.remove(client, timed_out=False, tell_peer=False)
-        self._look_who_parts()
-
-    def _look_who_parts(self) -> None:
-        parting = self._parting
-        if not parting.clients and not parting.over.called:
-            self._reaper.cancel(parting)
-            parting.over.callback(None)
+        """A request of its own has come while the server stops. There is no reply; but a connect
+        says what its client has."""
+        self._stopping.heard(messages, exchange)

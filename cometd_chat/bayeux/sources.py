@@ -12,7 +12,7 @@ the same position when it is told to resume. So a bounded queue loses nothing of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.messages import Message
@@ -52,7 +52,7 @@ class ChannelSource(Protocol):
         """The pattern of its channels, such as ``/chat/*``."""
 
     async def open(
-        self, client: BayeuxClient, pattern: str, ext: Mapping[str, Any]
+        self, client: BayeuxClient, pattern: str, ext: Mapping[str, object]
     ) -> Callable[[], None]:
         """A client subscribes to a pattern that has channels of the tree in it.
 

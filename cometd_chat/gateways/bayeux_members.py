@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import attrs
 
@@ -59,7 +58,7 @@ class MemberSource:
         self._subscribed: dict[tuple[BayeuxClient, str], _Subscribed] = {}
 
     async def open(
-        self, client: BayeuxClient, pattern: str, ext: Mapping[str, Any]
+        self, client: BayeuxClient, pattern: str, ext: Mapping[str, object]
     ) -> Callable[[], None]:
         """See `ChannelSource.open`."""
         self._chat.admit(visitor_of(client).person)

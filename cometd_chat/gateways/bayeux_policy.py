@@ -11,7 +11,6 @@ Invariant: behind every Bayeux client is one of the chat's, and it ends no later
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 
@@ -139,7 +138,7 @@ class ChatPolicy:
         if person is None:
             person, token = await self._guest(said, peer)
         require_active(person)
-        shown: dict[str, Any] = {"name": person.name, "role": person.role}
+        shown: dict[str, object] = {"name": person.name, "role": person.role}
         if token is not None:
             shown["token"] = token
         visitor = Visitor(person, peer.address, peer.browser or peer.offered_browser)

@@ -16,7 +16,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -153,7 +152,7 @@ class RoomSource:
     # -- ChannelSource
 
     async def open(
-        self, session: Session, pattern: str, ext: Mapping[str, Any]
+        self, session: Session, pattern: str, ext: Mapping[str, object]
     ) -> Callable[[], None]:
         """See `ChannelSource.open`. What it says of where to begin is for `wanted_position`."""
         now = self._feed.last_id

@@ -11,14 +11,13 @@ Invariant: a place that this log never gave out is refused, never taken for anot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from cometd_chat.bayeux.extensions import REPLAY_ALL, REPLAY_NEW, replay_after
 from cometd_chat.chat.feed import Feed
 from cometd_chat.errors import InvalidCursor
 
 
-async def wanted_position(feed: Feed, pattern: str, ext: Mapping[str, Any]) -> int | None:
+async def wanted_position(feed: Feed, pattern: str, ext: Mapping[str, object]) -> int | None:
     """The id after which a client wants to begin; None when it does not say.
 
     :param pattern: what it subscribes to.

@@ -24,7 +24,7 @@ from cometd_chat.bayeux.messages import Message, array, encode, weight
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.limits import Limits
 from cometd_chat.comet import CometContext, Reaper
-from cometd_chat.errors import CrossSite, InvalidRequest, NotFound, NotJson
+from cometd_chat.errors import CrossSite, InvalidRequest, NotFound
 from cometd_chat.gateways.bayeux_policy import ProvenBy
 from cometd_chat.transports.framings import Jsonp, for_script
 from cometd_chat.transports.held import HoldPolicy
@@ -35,6 +35,7 @@ from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
 from cometd_chat.web.auth import Auth, bearer, is_foreign
 from cometd_chat.web.bayeux_delivery import ResponseDelivery
+from cometd_chat.web.bayeux_payload import MESSAGE, HeaderFacts, header_facts, payload
 from cometd_chat.web.bayeux_push import EVENT_SOURCE, EventSourcePush, HeldPush, SocketPush
 from cometd_chat.web.hosts import names_loopback
 from cometd_chat.web.origins import Origins
@@ -62,21 +63,6 @@ _SALESFORCE = re.compile(rb"/cometd/\d{1,3}\.\d(/|$)")
 
 _BROWSER = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
-#: Encodings in which old clients may send JSON; all else is UTF-8 (RFC 8259, section 8.1).
-_CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d|utf-?16(le|be)?", re.I)
-
-#: The parameter in which messages come (Bayeux 1.0, sections 6.1 and 6.2), each one or an array.
-_MESSAGE = "message"
-
-_IN_FORM = b"message="
-
-#: What no form begins with.
-_JSON_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\[{]")
-
-_FORMS = ("application/x-www-form-urlencoded", "text/plain", "")
-_JSON = ("application/json", "text/json", "text/plain", "")
-
-
 #: To an EventSource whose session is gone, as after a restart. Its client would hear of that by its
 #: next connect only, which comes after as long as a connect is held.
 _SESSION_UNKNOWN = b"data: %b\n\n" % array(
@@ -91,21 +77,6 @@ _SESSION_UNKNOWN = b"data: %b\n\n" % array(
         )
     ]
 )
-
-
-@attrs.frozen
-class HeaderFacts:
-    """What the header fields of a POST say.
-
-    :param kind: the media type of its body.
-    :param foreign: whether a page of another site sent it.
-    :param cookies: whether its cookies count.
-    """
-
-    kind: str
-    charset: str
-    foreign: bool
-    cookies: bool
 
 
 class HttpExchange:
@@ -281,8 +252,8 @@ class Bayeux:
     # -- requests with messages
 
     def _open_poll(self, request: HttpRequest) -> None:
-        facts = remembered(request, HeaderFacts, lambda: _header_facts(request))
-        bodies, is_form = _payload(request, facts)
+        facts = remembered(request, HeaderFacts, lambda: header_facts(request))
+        bodies, is_form = payload(request, facts)
         transport = CROSS_ORIGIN if is_form and facts.foreign else LONG_POLLING
         size = self._room_for(bodies)
         messages = self.server.decode(*bodies)
@@ -295,7 +266,7 @@ class Bayeux:
 
     def _open_script(self, request: HttpRequest) -> bytes | None:
         fields = parameters.query(request, strict=False)
-        texts = fields.all(_MESSAGE)
+        texts = fields.all(MESSAGE)
         if not texts:
             raise InvalidRequest(
                 f"This is a Bayeux server: POST an array of messages to {PATH}, or GET with "
@@ -496,41 +467,3 @@ def _cut_off(request: HoldableRequest) -> None:
     """
     request.hold(_Forgotten())
     request.cut()
-
-
-def _header_facts(request: HttpRequest) -> HeaderFacts:
-    """What its header fields say."""
-    kind, foreign = parameters.content_type(request), is_foreign(request)
-    # Any page can send a form to us; where the browser does not say from which one, only what no
-    # form can send is taken for its visitor's.
-    told = request.getHeader("sec-fetch-site") or request.getHeader("origin")
-    meant = bool(told) or kind == "application/json"
-    match = re.search(r"charset=\"?([\w-]+)", request.getHeader("content-type") or "")
-    charset = "utf-8" if match is None else match[1].lower()
-    return HeaderFacts(kind, charset, foreign, cookies=meant and not foreign)
-
-
-def _payload(request: HttpRequest, facts: HeaderFacts) -> tuple[Sequence[bytes | str], bool]:
-    """The JSON of a request's body, and whether it came as a form, perhaps in several fields.
-
-    :raises NotJson: it is of a kind that can't be one.
-    """
-    body = parameters.body(request)
-    if facts.kind in _FORMS and _IN_FORM in body and not _JSON_BEGINS.match(body):
-        messages = parameters.parse_form(body, strict=False).all(_MESSAGE)
-        if messages:
-            return messages, True
-    if facts.kind not in _JSON:
-        raise NotJson("Send an array of messages as application/json.")
-    return [_decoded(body, facts.charset)], False
-
-
-def _decoded(body: bytes, charset: str) -> bytes | str:
-    if charset in ("utf-8", "utf8"):
-        return body
-    if _CHARSET.fullmatch(charset) is None:
-        raise NotJson(f"The encoding {charset} is not known here: send UTF-8.")
-    try:
-        return body.decode(charset)
-    except (UnicodeError, LookupError):
-        raise InvalidRequest(f"The body is not {charset}.") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from cometd_chat.bayeux.server import PART_WITHIN
+from cometd_chat.bayeux.stopping import PART_WITHIN
 from tests.memory import MakeSite, MemorySite
 from tests.web.bayeux import LONG, SCRIPT, SOCKET, STREAM, Client
 from tests.web.talkers import CLOSE, client_frame

@@ -1,0 +1,145 @@
+"""What is noted of the way to one client, and of one connect.
+
+What it is: `Path`, `MetaConnect`, and how many of these each browser holds.
+
+What it may know: clients, exchanges, push connections, the states. Not what goes out, nor when.
+
+Invariant: a path has a push connection when, and only when, its state says that one is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from cometd_chat.bayeux.client import BayeuxClient
+from cometd_chat.bayeux.exchange import Exchange, PushConnection
+from cometd_chat.bayeux.messages import Message, milliseconds
+from cometd_chat.bayeux.states import (
+    CONNECT,
+    PATH,
+    ConnectEvent,
+    ConnectState,
+    PathEvent,
+    PathState,
+    after,
+)
+
+EVENTSOURCE = "eventsource"
+
+
+@attrs.define(eq=False)
+class Path:
+    """By which way one client is reached.
+
+    :param state: see `states.PATH`.
+    :param push: its push connection; None unless the state is STANDBY or PUSHED.
+    :param newest: its newest connect.
+    :param held: the one that is HELD.
+    :param answered: the one that is ANSWERED.
+    :param connected: whether one was answered or held: the first is answered at once.
+    """
+
+    client: BayeuxClient
+    state: PathState = PathState.POLLED
+    push: PushConnection | None = None
+    newest: MetaConnect | None = None
+    held: MetaConnect | None = None
+    answered: MetaConnect | None = None
+    connected: bool = False
+
+    def saw(self, event: PathEvent) -> None:
+        """Something happened."""
+        self.state = after(PATH, self.state, event)
+
+    @property
+    def pushes(self) -> bool:
+        """Whether messages go out at once, and not with connects."""
+        return self.state is PathState.PUSHED and not self.client.acknowledged
+
+    @property
+    def streams(self) -> bool:
+        """Whether messages go by an EventSource. It may be yet to open, or open anew by itself."""
+        return self.client.transport == EVENTSOURCE and not self.client.acknowledged
+
+    @property
+    def has_unconfirmed_reply(self) -> bool:
+        """Whether messages are on their way with a reply, while the client has opened a push
+        connection or is about to: sent again by that, they would come twice."""
+        last = self.answered
+        return last is not None and last.carried and not self.client.acknowledged
+
+
+@attrs.define(eq=False)
+class MetaConnect:
+    """One /meta/connect. An item of the reaper while it is held.
+
+    :param when_over: called when it was held for as long as it may be.
+    :param alone: nothing else came in its request.
+    :param others: the replies to what came in the same request.
+    :param sent: when answered, the number up to which the client has everything once it has this.
+    :param carried: when answered, whether messages went with it.
+    """
+
+    when_over: Callable[[MetaConnect], None]
+    path: Path
+    message: Message
+    exchange: Exchange
+    alone: bool
+    state: ConnectState = ConnectState.ADMITTED
+    others: Sequence[bytes] = ()
+    sent: int = 0
+    carried: bool = False
+    due_bucket: int = 0
+    #: Whether the client wants it answered at once. CometD does when it begins, when a page is
+    #: loaded again, and after a connect that failed; Faye when it sends other messages with it.
+    hurried: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        timeout = milliseconds(self.message.get("advice"), "timeout")
+        self.hurried = self.alone and timeout == 0
+
+    def saw(self, event: ConnectEvent) -> None:
+        """Something happened."""
+        self.state = after(CONNECT, self.state, event)
+
+    @property
+    def browser(self) -> str | None:
+        """The browser one of whose few connections it takes."""
+        return self.exchange.peer.browser if self.exchange.push is None else None
+
+    def on_due(self, now: float) -> float | None:
+        """It was held for as long as it may be."""
+        self.when_over(self)
+        return None
+
+
+class HeldByBrowser:
+    """How many connects each browser holds: it opens few connections to a host.
+
+    :param most: so many should one browser hold.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: dict[str, dict[Path, None]] = {}
+
+    def hold(self, connect: MetaConnect) -> None:
+        """One is held."""
+        if connect.browser is not None:
+            self._held.setdefault(connect.browser, {})[connect.path] = None
+
+    def release(self, connect: MetaConnect) -> None:
+        """One is held no longer."""
+        held = self._held.get(connect.browser or "")
+        if held is not None:
+            held.pop(connect.path, None)
+            if not held:
+                del self._held[connect.browser or ""]
+
+    def is_full(self, connect: MetaConnect) -> bool:
+        """Whether the browser of a connect holds as many as it should."""
+        return (
+            connect.browser is not None and len(self._held.get(connect.browser, ())) >= self._most
+        )
