@@ -28,13 +28,14 @@ from cometd_chat.bayeux.extensions import AckExtension, ReplayExtension, Timesyn
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.claims import LocalNames
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.lasting import LastingClock
-from cometd_chat.chat.limits import Limits
-from cometd_chat.chat.positions import Positions
-from cometd_chat.chat.presence import Presence
-from cometd_chat.chat.rooms import Rooms
-from cometd_chat.chat.sessions import Sessions
+from cometd_chat.chat.local_limits import LocalLimits
+from cometd_chat.chat.local_positions import LocalPositions
+from cometd_chat.chat.local_presence import LocalPresence
+from cometd_chat.chat.local_rooms import LocalRooms
+from cometd_chat.chat.local_sessions import LocalSessions
 from cometd_chat.comet import CometEngine, Reaper
 from cometd_chat.daemon import self_check
 from cometd_chat.daemon.allocator import Allocator
@@ -186,23 +187,24 @@ def build_chat(
     """Join the parts of the conversation, which know no HTTP."""
     return Chat(
         feed=Feed(log, engine, Tail(*TAIL)),
-        sessions=Sessions(
+        sessions=LocalSessions(
             directory,
+            LocalNames(),
             engine.reaper,
             wall_clock=time.time,
             lasting=LastingClock(time.time, engine.reaper.seconds),
             random_bytes=secrets.token_bytes,
             guest_timeout=settings.guest_timeout,
         ),
-        rooms=Rooms(
+        rooms=LocalRooms(
             directory,
             engine,
             wall_clock=time.time,
             expiration_delay=settings.expiration_delay,
         ),
-        presence=Presence(engine, wall_clock=time.time),
-        positions=Positions(directory, engine.reaper),
-        limits=Limits(engine.reaper, on=settings.limits),
+        presence=LocalPresence(engine, wall_clock=time.time),
+        positions=LocalPositions(directory, engine.reaper),
+        limits=LocalLimits(engine.reaper, on=settings.limits),
         heartbeat=settings.heartbeat,
         server=SERVER,
         shown=partial(shown_address, shown=settings.show_addresses),

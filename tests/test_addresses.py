@@ -6,7 +6,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from cometd_chat.addresses import limit_key
-from cometd_chat.chat.limits import HELD, Limits
+from cometd_chat.chat.limits import HELD
+from cometd_chat.chat.local_limits import LocalLimits
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import TooMany
 
@@ -30,7 +31,7 @@ def test_what_an_address_counts_as(address: str, key: str) -> None:
 
 
 def test_a_network_holds_as_many_requests_as_an_address() -> None:
-    limits = Limits(Reaper(Clock()))
+    limits = LocalLimits(Reaper(Clock()))
     for number in range(HELD.most):
         limits.hold(f"2001:db8::{number:x}")
     with pytest.raises(TooMany):

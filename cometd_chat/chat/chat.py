@@ -37,7 +37,7 @@ from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import Holding, Session, Sessions, require_active
+from cometd_chat.chat.sessions import HeldResource, Session, Sessions, require_active
 from cometd_chat.chat.shared_state import PAGE_BYTES, RoomSet, cut, size_of
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.chat.vacancies import Vacancies
@@ -388,17 +388,17 @@ class Chat:
         subscription.begin(point)
         return subscription
 
-    def hold(self, session: Session, held: Holding) -> None:
+    def hold(self, session: Session, held: HeldResource) -> None:
         """A session holds something; see `Session.readers`."""
         session.readers += (held,)
 
-    def let_go(self, session: Session, held: Holding) -> None:
+    def let_go(self, session: Session, held: HeldResource) -> None:
         """A session holds it no longer."""
         session.readers = tuple(each for each in session.readers if each is not held)
         if session.readers or session.ended:
             return
         if session.ephemeral:
-            self._end_brief(session)
+            self._end_ephemeral(session)
         elif session.transient:
             self.sessions.free_name(session)
 
@@ -420,7 +420,7 @@ class Chat:
             self.presence.release(room, session, subscription.grace)
         self.let_go(session, subscription)
 
-    def _end_brief(self, session: Session) -> None:
+    def _end_ephemeral(self, session: Session) -> None:
         """End a session that lived as long as its request."""
         ending = Deferred.fromCoroutine(self.log_out(session))
         ending.addErrback(lambda failure: self._log.failure("a session stays", failure))

@@ -1,24 +1,20 @@
 """How much is too much.
 
-What it is: token buckets and counts, and the table of the limits that the interface promises.
+What it is: the table of the limits that the interface promises, and `Limits`, the seam behind which
+is counted what was used of them, with the rules that every back end keeps; `local_limits.py` is the
+one of a single process.
 
-What it may know: a clock's seconds, addresses. Not who is behind a session's id.
+What it may know: addresses, ids of sessions. Not who is behind them.
 
-Invariant: a bucket that is full again is forgotten, so memory is bounded by what was used lately;
-and forgetting costs what is forgotten, not what is kept.
+Invariant: what is refused has used nothing.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import attrs
-
-from cometd_chat.addresses import limit_key
-from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import TooMany
 
 
 @attrs.frozen(eq=False)
@@ -79,36 +75,21 @@ IN_USE = Quota(
 )
 MADE = Quota(100, "Your address has made {most} rooms: use one of those there are.", 3600)
 
-#: What sums of fractions may be off by: who waited as long as was said is not sent away again.
-_ROUNDING = 1e-6
 
-#: Seconds between looks for buckets that are full again.
-FORGET_EVERY = 60.0
+class Limits(Protocol):
+    """What everybody has used of the limits.
 
-#: So many of them are forgotten before others have their turn.
-_FORGET_AT_ONCE = 1000
+    What every back end keeps:
 
-#: What is left in each bucket of a rate, and when it was; the one that was used last comes last.
-_Buckets = OrderedDict[str, tuple[float, float]]
+    * **All or none.** What is refused was not taken, of none of the limits that were asked for.
+    * **Counted in one place.** Whatever is held from an address counts by `hold` and `let_go`, each
+      once, whichever way it came in.
+    * **Late is lenient.** A count may be lost with its process, and what several processes know of
+      each other may be late: then more passes than was promised, never less than one process alone
+      would let pass.
 
-
-class Limits:
-    """The buckets and counts of everybody.
-
-    :param reaper: whose seconds count, and who has full buckets forgotten.
-    :param on: False lets everything pass.
+    It is called in the reactor's thread, at each request: it waits for nothing.
     """
-
-    def __init__(self, reaper: Reaper, *, on: bool = True) -> None:
-        self.on = on
-        self.due_bucket = 0
-        self._reaper = reaper
-        self._seconds: Callable[[], float] = reaper.seconds
-        self._buckets: dict[Rate, _Buckets] = {}
-        #: How many of something each address has, by `limit_key`.
-        self.held: dict[Quota, Counter[str]] = {}
-
-    # -- rates
 
     def take(
         self, limit: Limit, amount: float = 1, *, session: str = "", address: str = ""
@@ -119,7 +100,6 @@ class Limits:
         :param address: where from; empty where that isn't known.
         :raises TooMany: with the seconds after which there is enough; nothing was taken.
         """
-        self.take_all([(limit, amount)], session=session, address=address)
 
     def take_all(
         self, amounts: Sequence[tuple[Limit, float]], *, session: str = "", address: str = ""
@@ -128,57 +108,6 @@ class Limits:
 
         :raises TooMany: as `take`.
         """
-        if not self.on:
-            return
-        now = self._seconds()
-        taken = []
-        for limit, amount in amounts:
-            for rate, key, whose in self._rates(limit, session, address):
-                there = self._left(rate, key, now)
-                if there < amount - _ROUNDING:
-                    wait = (amount - there) / rate.each_second
-                    detail = f"Too {limit.what}{whose}: try again in {math.ceil(wait)} s."
-                    raise TooMany(detail, retry_after=wait)
-                taken.append((rate, key, there - amount))
-        for rate, key, left in taken:
-            buckets = self._buckets.setdefault(rate, OrderedDict())
-            buckets[key] = (left, now)
-            buckets.move_to_end(key)
-        if not self.due_bucket:
-            self._reaper.schedule(self, FORGET_EVERY)
-
-    def _rates(self, limit: Limit, session: str, address: str) -> Iterator[tuple[Rate, str, str]]:
-        """The rates of a limit, each with its key, and whose it is for a sentence."""
-        if limit.session is not None and session:
-            yield limit.session, session, ""
-        if limit.address is not None and address:
-            yield limit.address, limit_key(address), " from your address"
-
-    def _left(self, rate: Rate, key: str, now: float) -> float:
-        buckets = self._buckets.get(rate)
-        found = None if buckets is None else buckets.get(key)
-        if found is None:
-            return rate.burst
-        left, at = found
-        return min(rate.burst, left + (now - at) * rate.each_second)
-
-    def on_due(self, now: float) -> float | None:
-        """Forget what is full again; see `Reaper.schedule`.
-
-        What was not used for as long as a bucket takes to fill is full, and stands before all that
-        was used since.
-        """
-        budget = _FORGET_AT_ONCE
-        for rate, buckets in self._buckets.items():
-            fills_in = rate.burst / rate.each_second
-            while buckets and budget and now - next(iter(buckets.values()))[1] >= fills_in:
-                buckets.popitem(last=False)
-                budget -= 1
-        if not budget:
-            return 0.0
-        return FORGET_EVERY if any(self._buckets.values()) else None
-
-    # -- quotas
 
     def hold(self, address: str, quota: Quota = HELD) -> None:
         """Count one more of something that an address has.
@@ -186,17 +115,6 @@ class Limits:
         :param address: where from; empty where that isn't known.
         :raises TooMany: it has as many as it may.
         """
-        key = limit_key(address)
-        held = self.held.setdefault(quota, Counter())
-        if self.on and key and held[key] >= quota.most:
-            detail = quota.full.format(most=quota.most)
-            raise TooMany(detail, retry_after=quota.retry_after)
-        held[key] += 1
 
     def let_go(self, address: str, quota: Quota = HELD) -> None:
         """Count it no longer."""
-        key = limit_key(address)
-        held = self.held[quota]
-        held[key] -= 1
-        if not held[key]:
-            del held[key]

@@ -63,7 +63,7 @@ def visitor_of(client: BayeuxClient) -> Visitor:
 
 @attrs.define(eq=False)
 class _HeldByClient:
-    """What a person holds while a Bayeux client speaks for them; see `Holding`.
+    """What a person holds while a Bayeux client speaks for them; see `HeldResource`.
 
     :param key: their browser and the name that they came by, when they are a guest of Bayeux's.
     """

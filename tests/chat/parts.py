@@ -18,13 +18,16 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.claims import LocalNames
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.lasting import LastingClock
-from cometd_chat.chat.limits import Limits
-from cometd_chat.chat.positions import Positions
-from cometd_chat.chat.presence import Presence
-from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import Session, Sessions
+from cometd_chat.chat.local_limits import LocalLimits
+from cometd_chat.chat.local_positions import LocalPositions
+from cometd_chat.chat.local_presence import LocalPresence
+from cometd_chat.chat.local_rooms import LocalRooms
+from cometd_chat.chat.local_sessions import LocalSessions
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine, CometEvent
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import path_of
@@ -106,9 +109,9 @@ class House:
         self.reaper = self.engine.reaper
         self._bytes_given = 0
         self.sessions = self.make_sessions()
-        self.presence = Presence(self.engine, wall_clock=self.calendar)
-        self.limits = Limits(self.reaper, on=limits)
-        self.rooms = Rooms(
+        self.presence = LocalPresence(self.engine, wall_clock=self.calendar)
+        self.limits = LocalLimits(self.reaper, on=limits)
+        self.rooms = LocalRooms(
             self.directory, self.engine, wall_clock=self.calendar, expiration_delay=1e6
         )
         self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
@@ -117,7 +120,7 @@ class House:
             sessions=self.sessions,
             rooms=self.rooms,
             presence=self.presence,
-            positions=Positions(self.directory, self.reaper),
+            positions=LocalPositions(self.directory, self.reaper),
             limits=self.limits,
             heartbeat=15,
             server="test",
@@ -126,10 +129,11 @@ class House:
         )
         self.chat.start([])
 
-    def make_sessions(self) -> Sessions:
+    def make_sessions(self) -> LocalSessions:
         """Sessions over the directory, as after a restart."""
-        return Sessions(
+        return LocalSessions(
             self.directory,
+            LocalNames(),
             self.reaper,
             wall_clock=self.calendar,
             lasting=LastingClock(self.calendar, self.clock.seconds),

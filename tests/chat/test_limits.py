@@ -8,7 +8,6 @@ import pytest
 from twisted.internet.task import Clock
 
 from cometd_chat.chat.limits import (
-    FORGET_EVERY,
     HANDSHAKES,
     HELD,
     IN_USE,
@@ -20,9 +19,9 @@ from cometd_chat.chat.limits import (
     TEXT,
     TYPING,
     Limit,
-    Limits,
     Quota,
 )
+from cometd_chat.chat.local_limits import FORGET_EVERY, LocalLimits
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import TooMany
 
@@ -33,12 +32,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def limits(clock: Clock) -> Limits:
-    return Limits(Reaper(clock))
+def limits(clock: Clock) -> LocalLimits:
+    return LocalLimits(Reaper(clock))
 
 
 def refused(
-    limits: Limits, limit: Limit, session: str = "a", amount: float = 1, address: str = ""
+    limits: LocalLimits, limit: Limit, session: str = "a", amount: float = 1, address: str = ""
 ) -> TooMany:
     with pytest.raises(TooMany) as raised:
         limits.take(limit, amount, session=session, address=address)
@@ -55,7 +54,7 @@ def refused(
     ],
 )
 def test_so_many_at_once_and_then_one_every(
-    limits: Limits, clock: Clock, limit: Limit, at_once: int, every: float
+    limits: LocalLimits, clock: Clock, limit: Limit, at_once: int, every: float
 ) -> None:
     for _ in range(at_once):
         limits.take(limit, session="a")
@@ -79,7 +78,7 @@ def test_so_many_at_once_and_then_one_every(
     ],
 )
 def test_who_share_an_address_have_so_much_together(
-    limits: Limits, clock: Clock, limit: Limit, at_once: int, every: float
+    limits: LocalLimits, clock: Clock, limit: Limit, at_once: int, every: float
 ) -> None:
     for number in range(at_once):
         limits.take(limit, session=f"{number}", address="192.0.2.7")
@@ -94,14 +93,14 @@ def test_who_share_an_address_have_so_much_together(
     refused(limits, limit, "a fifth", address="192.0.2.7")
 
 
-def test_a_line_of_ipv6_is_one_address(limits: Limits) -> None:
+def test_a_line_of_ipv6_is_one_address(limits: LocalLimits) -> None:
     for number in range(60):
         limits.take(MESSAGES, session=f"{number}", address=f"2001:db8::{number:x}")
     refused(limits, MESSAGES, "another", address="2001:db8::ffff")
     limits.take(MESSAGES, session="another", address="2001:db8:0:1::1")
 
 
-def test_what_an_address_refuses_costs_the_session_nothing(limits: Limits) -> None:
+def test_what_an_address_refuses_costs_the_session_nothing(limits: LocalLimits) -> None:
     for number in range(60):
         limits.take(MESSAGES, session=f"{number}", address="192.0.2.7")
     for _ in range(25):
@@ -110,7 +109,7 @@ def test_what_an_address_refuses_costs_the_session_nothing(limits: Limits) -> No
         limits.take(MESSAGES, session="a", address="192.0.2.8")
 
 
-def test_text_is_counted_in_bytes_a_minute(limits: Limits, clock: Clock) -> None:
+def test_text_is_counted_in_bytes_a_minute(limits: LocalLimits, clock: Clock) -> None:
     limits.take(TEXT, 64 * 1024, session="a")
     error = refused(limits, TEXT, amount=1024)
     assert error.retry_after == pytest.approx(60 / 64)
@@ -128,7 +127,7 @@ def test_text_is_counted_in_bytes_a_minute(limits: Limits, clock: Clock) -> None
     ],
 )
 def test_an_address_has_so_many_at_a_time(
-    limits: Limits, quota: Quota, most: int, text: str
+    limits: LocalLimits, quota: Quota, most: int, text: str
 ) -> None:
     for _ in range(most):
         limits.hold("192.0.2.7", quota)
@@ -142,7 +141,7 @@ def test_an_address_has_so_many_at_a_time(
         limits.hold("", quota)
 
 
-def test_a_bucket_is_never_fuller_than_full(limits: Limits, clock: Clock) -> None:
+def test_a_bucket_is_never_fuller_than_full(limits: LocalLimits, clock: Clock) -> None:
     limits.take(MESSAGES, session="a")
     clock.advance(50)
     for _ in range(20):
@@ -150,7 +149,7 @@ def test_a_bucket_is_never_fuller_than_full(limits: Limits, clock: Clock) -> Non
     refused(limits, MESSAGES)
 
 
-def test_keys_and_rates_have_buckets_of_their_own(limits: Limits) -> None:
+def test_keys_and_rates_have_buckets_of_their_own(limits: LocalLimits) -> None:
     for _ in range(5):
         limits.take(ROOMS, session="a")
     refused(limits, ROOMS, "a")
@@ -158,13 +157,13 @@ def test_keys_and_rates_have_buckets_of_their_own(limits: Limits) -> None:
     limits.take(MESSAGES, session="a")
 
 
-def test_a_refusal_takes_nothing(limits: Limits) -> None:
+def test_a_refusal_takes_nothing(limits: LocalLimits) -> None:
     limits.take(TEXT, 60_000, session="a")
     refused(limits, TEXT, amount=10_000)
     limits.take(TEXT, 5_000, session="a")
 
 
-def test_the_sentence_says_what_the_wait_is(limits: Limits) -> None:
+def test_the_sentence_says_what_the_wait_is(limits: LocalLimits) -> None:
     for _ in range(5):
         limits.take(ROOMS, session="a")
     assert refused(limits, ROOMS).detail == "Too many new rooms: try again in 60 s."
@@ -175,7 +174,7 @@ def test_who_waits_as_long_as_was_said_is_let_through(limit: Limit) -> None:
     """Whatever is left in the bucket: sums of tenths of a second are never quite what they seem."""
     for tenths in range(1, 3000):
         clock = Clock()
-        limits = Limits(Reaper(clock))
+        limits = LocalLimits(Reaper(clock))
         assert limit.session is not None
         limits.take(limit, limit.session.burst, session="a")
         clock.advance(tenths / 10)
@@ -189,12 +188,12 @@ def test_who_waits_as_long_as_was_said_is_let_through(limit: Limit) -> None:
         limits.take(limit, session="a")
 
 
-def kept(limits: Limits) -> int:
+def kept(limits: LocalLimits) -> int:
     """How many buckets are remembered."""
     return sum(map(len, limits._buckets.values()))
 
 
-def test_many_are_forgotten_a_few_at_a_time(limits: Limits, clock: Clock) -> None:
+def test_many_are_forgotten_a_few_at_a_time(limits: LocalLimits, clock: Clock) -> None:
     """Others have their turn in between; and who was there again meanwhile is not forgotten."""
     for number in range(5000):
         limits.take(ROOMS, session=f"{number}")
@@ -207,7 +206,7 @@ def test_many_are_forgotten_a_few_at_a_time(limits: Limits, clock: Clock) -> Non
     assert kept(limits) == 20
 
 
-def test_full_buckets_are_forgotten(limits: Limits, clock: Clock) -> None:
+def test_full_buckets_are_forgotten(limits: LocalLimits, clock: Clock) -> None:
     for number in range(1000):
         limits.take(MESSAGES, session=f"{number}")
     for _ in range(5):
@@ -221,7 +220,7 @@ def test_full_buckets_are_forgotten(limits: Limits, clock: Clock) -> None:
     assert clock.getDelayedCalls()
 
 
-def test_forgetting_forgives_nobody(limits: Limits, clock: Clock) -> None:
+def test_forgetting_forgives_nobody(limits: LocalLimits, clock: Clock) -> None:
     for _ in range(5):
         limits.take(ROOMS, session="a")
     clock.pump([1.0] * 59)
@@ -232,14 +231,14 @@ def test_forgetting_forgives_nobody(limits: Limits, clock: Clock) -> None:
 
 
 def test_switched_off(clock: Clock) -> None:
-    limits = Limits(Reaper(clock), on=False)
+    limits = LocalLimits(Reaper(clock), on=False)
     for _ in range(1000):
         limits.take(ROOMS, 1000, session="a")
     assert not kept(limits)
     assert not clock.getDelayedCalls()
 
 
-def test_what_one_of_several_refuses_costs_the_others_nothing(limits: Limits) -> None:
+def test_what_one_of_several_refuses_costs_the_others_nothing(limits: LocalLimits) -> None:
     limits.take(TEXT, 64 * 1024, session="a")
     for _ in range(21):
         with pytest.raises(TooMany) as raised:

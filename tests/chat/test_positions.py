@@ -9,14 +9,14 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from cometd_chat.chat.positions import (
+from cometd_chat.chat.local_positions import (
     LOOK_EVERY,
     MAY_RETURN,
     MOST_FORGOTTEN,
     MOST_ROWS,
-    Positions,
-    ReadMarker,
+    LocalPositions,
 )
+from cometd_chat.chat.positions import ReadMarker
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, ShuttingDown, StorageUnavailable
 from cometd_chat.log.directory import PositionRow, SessionRow
@@ -55,7 +55,7 @@ class Desk:
     def __init__(self, shelf: Shelf | None = None) -> None:
         self.clock = Clock()
         self.shelf = Shelf() if shelf is None else shelf
-        self.positions = Positions(self.shelf, Reaper(self.clock, 0.1))
+        self.positions = LocalPositions(self.shelf, Reaper(self.clock, 0.1))
 
     def open(self, room: str = "lobby", at: int = 100, wanted: int | None = None) -> ReadMarker:
         return now(self.positions.open("s", room, now=at, wanted=wanted))

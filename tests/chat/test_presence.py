@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 
+from cometd_chat.chat.local_presence import COUNT_EVERY, TYPING_TOLD, LocalPresence
 from cometd_chat.chat.presence import (
-    COUNT_EVERY,
     GRACE,
     LEAVING_GRACE,
     MOST_NAMED,
     SLOW_GRACE,
     SMALL_ROOM,
-    TYPING_TOLD,
-    Presence,
 )
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEvent
@@ -23,7 +21,7 @@ from tests.chat.parts import Ear, House
 
 
 @pytest.fixture
-def presence(house: House) -> Presence:
+def presence(house: House) -> LocalPresence:
     return house.presence
 
 
@@ -49,7 +47,7 @@ def test_the_numbers_that_are_promised() -> None:
     assert (GRACE, SLOW_GRACE, SMALL_ROOM, COUNT_EVERY) == (10, 60, 50, 5)
 
 
-def test_coming_and_going(house: House, presence: Presence, ear: Ear, alice: Session) -> None:
+def test_coming_and_going(house: House, presence: LocalPresence, ear: Ear, alice: Session) -> None:
     presence.hold("lobby", alice)
     assert ear.take() == ["join alice"]
     assert presence.people("lobby") == [alice]
@@ -64,7 +62,7 @@ def test_coming_and_going(house: House, presence: Presence, ear: Ear, alice: Ses
 
 
 def test_the_events_say_who_where_and_when(
-    house: House, presence: Presence, ear: Ear, alice: Session
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
 ) -> None:
     presence.hold("lobby", alice)
     presence.release("lobby", alice)
@@ -76,13 +74,13 @@ def test_the_events_say_who_where_and_when(
     assert [event.id for event in ear.events] == [None, None]
 
 
-def test_an_address_that_may_be_seen(presence: Presence, ear: Ear, alice: Session) -> None:
+def test_an_address_that_may_be_seen(presence: LocalPresence, ear: Ear, alice: Session) -> None:
     presence.hold("lobby", alice, "192.0.2.0/24")
     assert ear.events[0].fields["address"] == "192.0.2.0/24"
 
 
 def test_many_windows_are_one_person(
-    house: House, presence: Presence, ear: Ear, alice: Session
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
 ) -> None:
     for _ in range(3):
         presence.hold("lobby", alice)
@@ -96,7 +94,9 @@ def test_many_windows_are_one_person(
     assert ear.take() == ["leave alice"]
 
 
-def test_a_reload_is_no_leave(house: House, presence: Presence, ear: Ear, alice: Session) -> None:
+def test_a_reload_is_no_leave(
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
+) -> None:
     presence.hold("lobby", alice)
     for _ in range(5):
         presence.release("lobby", alice)
@@ -109,7 +109,7 @@ def test_a_reload_is_no_leave(house: House, presence: Presence, ear: Ear, alice:
 
 @pytest.mark.parametrize("grace", [GRACE, SLOW_GRACE])
 def test_who_asks_is_there_for_a_while(
-    house: House, presence: Presence, ear: Ear, alice: Session, grace: float
+    house: House, presence: LocalPresence, ear: Ear, alice: Session, grace: float
 ) -> None:
     presence.seen("lobby", alice, grace)
     house.advance(grace - 1)
@@ -121,7 +121,7 @@ def test_who_asks_is_there_for_a_while(
 
 
 def test_a_short_grace_does_not_end_a_long_one(
-    house: House, presence: Presence, ear: Ear, alice: Session
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
 ) -> None:
     presence.seen("lobby", alice, SLOW_GRACE)
     presence.seen("lobby", alice, GRACE)
@@ -134,7 +134,7 @@ def test_a_short_grace_does_not_end_a_long_one(
 
 
 def test_who_says_that_she_leaves_is_gone_soon(
-    house: House, presence: Presence, ear: Ear, alice: Session
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
 ) -> None:
     presence.seen("lobby", alice, SLOW_GRACE)
     presence.leave("lobby", alice)
@@ -143,7 +143,7 @@ def test_who_says_that_she_leaves_is_gone_soon(
 
 
 def test_who_says_that_she_leaves_and_lets_go_is_gone_soon_too(
-    house: House, presence: Presence, ear: Ear, alice: Session
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
 ) -> None:
     presence.seen("lobby", alice, SLOW_GRACE)
     house.advance(SLOW_GRACE - 5)
@@ -159,7 +159,7 @@ def test_who_says_that_she_leaves_and_lets_go_is_gone_soon_too(
 
 
 def test_who_comes_and_goes_all_the_time_is_there_all_the_time(
-    house: House, presence: Presence, ear: Ear, alice: Session
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
 ) -> None:
     for _ in range(100):
         presence.hold("lobby", alice)
@@ -173,7 +173,7 @@ def test_who_comes_and_goes_all_the_time_is_there_all_the_time(
 
 
 def test_who_holds_another_window_does_not_leave(
-    house: House, presence: Presence, ear: Ear, alice: Session
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
 ) -> None:
     presence.hold("lobby", alice)
     presence.leave("lobby", alice)
@@ -181,14 +181,16 @@ def test_who_holds_another_window_does_not_leave(
     assert ear.take() == ["join alice"]
 
 
-def test_nobody_leaves_where_she_is_not(presence: Presence, ear: Ear, alice: Session) -> None:
+def test_nobody_leaves_where_she_is_not(presence: LocalPresence, ear: Ear, alice: Session) -> None:
     presence.leave("lobby", alice)
     presence.release("lobby", alice)
     presence.ended(alice)
     assert ear.take() == []
 
 
-def test_each_room_for_itself(house: House, presence: Presence, ear: Ear, alice: Session) -> None:
+def test_each_room_for_itself(
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
+) -> None:
     dev = house.listen("dev")
     presence.hold("dev", alice)
     assert (ear.take(), dev.take()) == ([], ["join alice"])
@@ -196,7 +198,7 @@ def test_each_room_for_itself(house: House, presence: Presence, ear: Ear, alice:
 
 
 def test_a_session_that_is_over_is_gone_at_once(
-    house: House, presence: Presence, ear: Ear, alice: Session
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
 ) -> None:
     dev = house.listen("dev")
     presence.hold("lobby", alice)
@@ -207,14 +209,16 @@ def test_a_session_that_is_over_is_gone_at_once(
     assert (ear.take(), dev.take()) == ([], [])
 
 
-def test_another_name_is_a_leave_and_a_join(presence: Presence, ear: Ear, alice: Session) -> None:
+def test_another_name_is_a_leave_and_a_join(
+    presence: LocalPresence, ear: Ear, alice: Session
+) -> None:
     presence.hold("lobby", alice)
     alice.name = "carol"
     presence.renamed(alice, "alice")
     assert ear.take() == ["join alice", "leave alice", "join carol"]
 
 
-def test_people_are_in_the_order_of_their_names(house: House, presence: Presence) -> None:
+def test_people_are_in_the_order_of_their_names(house: House, presence: LocalPresence) -> None:
     for name in ("carol", "Bob", "alice"):
         presence.seen("lobby", house.log_in(name))
     assert [each.name for each in presence.people("lobby")] == ["alice", "Bob", "carol"]
@@ -249,7 +253,7 @@ def test_a_full_room_is_told_its_count_every_five_seconds_at_most(house: House, 
 
 
 def test_who_comes_and_goes_between_two_counts_is_not_told(
-    house: House, presence: Presence, ear: Ear, alice: Session
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
 ) -> None:
     crowd(house, 51)
     house.advance(10)
@@ -263,7 +267,7 @@ def test_who_comes_and_goes_between_two_counts_is_not_told(
 
 
 def test_a_room_that_empties_is_told_by_name_again(
-    house: House, presence: Presence, ear: Ear
+    house: House, presence: LocalPresence, ear: Ear
 ) -> None:
     people = crowd(house, 53)
     house.advance(10)
@@ -284,7 +288,7 @@ def test_a_room_that_empties_is_told_by_name_again(
 
 
 def test_another_name_in_a_full_room_changes_no_count(
-    house: House, presence: Presence, ear: Ear
+    house: House, presence: LocalPresence, ear: Ear
 ) -> None:
     people = crowd(house, 51)
     house.advance(10)
@@ -296,7 +300,7 @@ def test_another_name_in_a_full_room_changes_no_count(
 
 
 def test_who_lost_her_name_is_gone_with_it(
-    house: House, presence: Presence, ear: Ear, alice: Session
+    house: House, presence: LocalPresence, ear: Ear, alice: Session
 ) -> None:
     """Two people of one name would be there, if somebody took it at once."""
     presence.seen("lobby", alice, grace=10_000)
@@ -310,7 +314,7 @@ def heard(ears: Sequence[Ear]) -> int:
     return sum(bool(ear.take()) for ear in ears)
 
 
-def test_typing_is_told_to_so_many(house: House, presence: Presence, alice: Session) -> None:
+def test_typing_is_told_to_so_many(house: House, presence: LocalPresence, alice: Session) -> None:
     presence.hold("lobby", alice)
     ears = [house.listen() for _ in range(TYPING_TOLD + 10)]
     assert heard(ears) == 0
@@ -320,7 +324,7 @@ def test_typing_is_told_to_so_many(house: House, presence: Presence, alice: Sess
     assert heard(ears) == 0
 
 
-def test_typing_is_told_to_people_first(house: House, presence: Presence) -> None:
+def test_typing_is_told_to_people_first(house: House, presence: LocalPresence) -> None:
     strangers = [house.listen() for _ in range(TYPING_TOLD)]
     people = crowd(house, TYPING_TOLD - 2)
     theirs: list[Any] = []
@@ -337,14 +341,14 @@ def test_typing_is_told_to_people_first(house: House, presence: Presence) -> Non
     assert (heard(theirs), heard(strangers)) == (len(people), 0)
 
 
-def test_of_very_many_people_so_many_are_named(house: House, presence: Presence) -> None:
+def test_of_very_many_people_so_many_are_named(house: House, presence: LocalPresence) -> None:
     people = crowd(house, MOST_NAMED + 5)
     presence.renamed(people[0], "p000")
     assert presence.people("lobby") == people[:MOST_NAMED]
     assert presence.count("lobby") == MOST_NAMED + 5
 
 
-def test_where_somebody_is(house: House, presence: Presence, alice: Session) -> None:
+def test_where_somebody_is(house: House, presence: LocalPresence, alice: Session) -> None:
     """Rooms that she is not in are not looked at when she goes."""
     presence.hold("lobby", alice)
     presence.seen("dev", alice)
@@ -358,7 +362,7 @@ def test_where_somebody_is(house: House, presence: Presence, alice: Session) -> 
 
 
 def test_who_comes_to_a_room_of_many_readers_makes_way_for_others(
-    house: House, presence: Presence, alice: Session
+    house: House, presence: LocalPresence, alice: Session
 ) -> None:
     """Readers without a session are no people, so there may be thousands of them."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cometd_chat.chat import rooms
+from cometd_chat.chat import local_rooms
 from cometd_chat.chat.rooms import MAX_TOPIC, Room
 from cometd_chat.errors import InvalidRequest, RoomExists, RoomNotFound, TooMany
 from cometd_chat.log.directory import RoomRow
@@ -61,7 +61,7 @@ def test_a_page_costs_the_same_of_however_many(house: House) -> None:
 
 
 def test_there_are_only_so_many(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "MOST_ROOMS", len(house.rooms.all()) + 1)
+    monkeypatch.setattr(local_rooms, "MOST_ROOMS", len(house.rooms.all()) + 1)
     now(make(house, "last"))
     with pytest.raises(TooMany, match="as many as there can be"):
         house.rooms.plan("one-more", "", "s1")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cometd_chat.chat.limits import HELD
+from cometd_chat.chat.local_limits import LocalLimits
 from tests.memory import MakeSite, MemorySite
 from tests.net import ADDRESS
 from tests.web.bayeux import LONG, SOCKET, Client
@@ -293,7 +294,9 @@ class TestLimits:
             client.leave()
         limited.turn()
         assert limited.get("/api/v1/events/stream").status == 200
-        assert limited.chat.limits.held[HELD][ADDRESS] == 255
+        limits = limited.chat.limits
+        assert isinstance(limits, LocalLimits)
+        assert limits.held[HELD][ADDRESS] == 255
 
     def test_a_flood_takes_nobody_down(self, limited: MemorySite) -> None:
         alice = Client(limited, name="alice")

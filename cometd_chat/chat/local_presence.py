@@ -1,0 +1,274 @@
+"""Who is in a room, for one process.
+
+What it is: the count of what each session holds on each room, the time after which somebody who
+holds nothing is gone, and the comings and goings that others are told of.
+
+What it may know: contexts, sessions, events, the sweep. Not requests.
+
+Invariant: somebody is present once, however many windows she has; a reload is no leave.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import islice
+from typing import cast
+
+import attrs
+
+from cometd_chat.chat.presence import GRACE, LEAVING_GRACE, MOST_NAMED, SMALL_ROOM
+from cometd_chat.chat.sessions import Session
+from cometd_chat.comet import CometEngine, CometHandler, Delivery
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
+
+_NUMBER = re.compile("([0-9]+)")
+
+#: Above that only the count is, at most every so many seconds.
+COUNT_EVERY = 5.0
+
+#: So many people are told that somebody is writing.
+TYPING_TOLD = 50
+
+
+@attrs.define(eq=False, weakref_slot=False)
+class _Leaving:
+    """Somebody who may be gone soon: she holds nothing in a room, or has said that she leaves.
+
+    :param until: she is present until then, in the clock's seconds, even if she holds nothing.
+    :param leaving_until: she has just said that she leaves; what she lets go of until then is part
+        of that.
+    """
+
+    presence: LocalPresence
+    room: str
+    session: Session
+    until: float
+    leaving_until: float = 0.0
+    due_bucket: int = 0
+
+    def on_due(self, now: float) -> float | None:
+        if now < self.until:
+            return self.until - now
+        self.presence.expired(self)
+        return None
+
+
+@attrs.define(eq=False)
+class _RoomPresence:
+    """Who is in a room.
+
+    :param alone: what the rooms of a session are that is in this one only, as most are.
+    :param holds: how many requests each session holds there. Who holds some has nothing but this
+        number; there are thousands of them.
+    """
+
+    alone: tuple[str, ...]
+    holds: dict[Session, int] = attrs.field(factory=dict)
+    leaving: dict[Session, _Leaving] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class _Count:
+    """A room that is too full for names; it is told its count when that has changed."""
+
+    presence: LocalPresence
+    room: str
+    told: int = 0
+    due_bucket: int = 0
+
+    def on_due(self, now: float) -> float | None:
+        return COUNT_EVERY if self.presence.tell_count(self) else None
+
+
+class LocalPresence:
+    """The `Presence` of one process.
+
+    :param engine: its contexts are told.
+    :param wall_clock: seconds since 1970, to show.
+    """
+
+    def __init__(
+        self,
+        engine: CometEngine,
+        *,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._reaper: Reaper = engine.reaper
+        self._wall_clock = wall_clock
+        # Those in which somebody is.
+        self._rooms: dict[str, _RoomPresence] = {}
+        self._counts: dict[str, _Count] = {}
+
+    @property
+    def rooms(self) -> list[str]:
+        """See `Presence.rooms`."""
+        return list(self._rooms)
+
+    def people(self, room: str) -> list[Session]:
+        """See `Presence.people`."""
+        in_room = self._rooms.get(room)
+        there = in_room.holds if in_room is not None else ()
+        return sorted(islice(there, MOST_NAMED), key=lambda session: _numbered(session.name))
+
+    def count(self, room: str) -> int:
+        """See `Presence.count`."""
+        in_room = self._rooms.get(room)
+        return len(in_room.holds) if in_room is not None else 0
+
+    def hold(self, room: str, session: Session, address: str | None = None) -> None:
+        """See `Presence.hold`."""
+        # If it was about to be gone it is looked at all the same: who polls lets go and comes back
+        # all the time, and the sweep finds once in a while that it holds something.
+        self._enter(room, session, address, 1)
+
+    def release(self, room: str, session: Session, grace: float = GRACE) -> None:
+        """See `Presence.release`."""
+        in_room = self._rooms.get(room)
+        if in_room is None or session not in in_room.holds:
+            return
+        in_room.holds[session] -= 1
+        now = self._reaper.seconds()
+        leaving = self._leaving_of(in_room, room, session, now)
+        if now < leaving.leaving_until:
+            # A page says that it leaves and drops its stream; which one comes first is chance.
+            grace = min(grace, LEAVING_GRACE)
+            self._reaper.cancel(leaving)  # It may be for later.
+        self._stay(leaving, now, grace)
+
+    def seen(
+        self, room: str, session: Session, grace: float = GRACE, address: str | None = None
+    ) -> None:
+        """See `Presence.seen`."""
+        in_room = self._enter(room, session, address, 0)
+        now = self._reaper.seconds()
+        self._stay(self._leaving_of(in_room, room, session, now), now, grace)
+
+    def _leaving_of(
+        self, in_room: _RoomPresence, room: str, session: Session, now: float
+    ) -> _Leaving:
+        leaving = in_room.leaving.get(session)
+        if leaving is None:
+            leaving = in_room.leaving[session] = _Leaving(self, room, session, now)
+        return leaving
+
+    def _stay(self, leaving: _Leaving, now: float, grace: float) -> None:
+        """Let the sweep look at somebody at the latest when she is gone; what makes it later costs
+        nothing."""
+        leaving.until = max(leaving.until, now + grace)
+        if not leaving.due_bucket:
+            self._reaper.schedule(leaving, leaving.until - now)
+
+    def leave(self, room: str, session: Session) -> None:
+        """See `Presence.leave`."""
+        in_room = self._rooms.get(room)
+        if in_room is not None and session in in_room.holds:
+            now = self._reaper.seconds()
+            leaving = self._leaving_of(in_room, room, session, now)
+            leaving.until = leaving.leaving_until = now + LEAVING_GRACE
+            self._reaper.schedule(leaving, LEAVING_GRACE)
+
+    def ended(self, session: Session) -> None:
+        """See `Presence.ended`."""
+        for room in session.present:
+            self._gone(room, session)
+
+    def gone_for_long(self, session: Session) -> None:
+        """See `Presence.gone_for_long`."""
+        for room in session.present:
+            if not self._rooms[room].holds[session]:
+                self._gone(room, session)
+
+    def renamed(self, session: Session, old: str) -> None:
+        """See `Presence.renamed`."""
+        now = self._now()
+        for room in session.present:
+            self._tell(room, kinds.leave(room, old, now, now=session.name))
+            self._tell(room, kinds.join(room, session.name, now, was=old))
+
+    def typing(self, room: str, session: Session) -> None:
+        """See `Presence.typing`."""
+        context = self._engine.context(kinds.path_of(room))
+        in_room = self._rooms.get(room)
+        if context is None or in_room is None:
+            return
+        event = kinds.typing(room, session.name, self._now())
+        told = list(islice(in_room.holds, TYPING_TOLD))
+        # What they hold in other rooms, or is no handler, hears nothing by it.
+        theirs = {id(each): cast(CometHandler, each) for person in told for each in person.readers}
+        others = (each for each in context if id(each) not in theirs)
+        few = list(islice(others, TYPING_TOLD - len(told)))
+        for handler in [*theirs.values(), *few]:
+            context.notify(event, handler=handler)
+
+    # -- for the sweep
+
+    def expired(self, leaving: _Leaving) -> None:
+        """Somebody's time is up; she is gone unless she holds something."""
+        in_room = self._rooms[leaving.room]
+        if in_room.holds[leaving.session]:
+            del in_room.leaving[leaving.session]
+        else:
+            self._gone(leaving.room, leaving.session)
+
+    def tell_count(self, count: _Count) -> bool:
+        """Tell a full room how many are in it, if that has changed; False when it is quiet."""
+        now = self.count(count.room)
+        if now == count.told:
+            del self._counts[count.room]
+            return False
+        count.told = now
+        self._notify(count.room, kinds.people(count.room, now))
+        return True
+
+    # -- inside
+
+    def _enter(self, room: str, session: Session, address: str | None, held: int) -> _RoomPresence:
+        """Somebody is in a room and holds so many requests more there."""
+        in_room = self._rooms.get(room)
+        if in_room is None:
+            in_room = self._rooms[room] = _RoomPresence((room,))
+        if session in in_room.holds:
+            in_room.holds[session] += held
+        else:
+            in_room.holds[session] = held
+            session.present = (*session.present, room) if session.present else in_room.alone
+            self._tell(room, kinds.join(room, session.name, self._now(), address))
+        return in_room
+
+    def _gone(self, room: str, session: Session) -> None:
+        in_room = self._rooms[room]
+        del in_room.holds[session]
+        session.present = tuple(each for each in session.present if each != room)
+        leaving = in_room.leaving.pop(session, None)
+        if leaving is not None:
+            self._reaper.cancel(leaving)
+        if not in_room.holds:
+            del self._rooms[room]
+        self._tell(room, kinds.leave(room, session.name, self._now()))
+
+    def _tell(self, room: str, event: Event) -> None:
+        """Tell of a coming or going, or in a full room that the count changes."""
+        if self.count(room) <= SMALL_ROOM:
+            self._notify(room, event)
+        elif room not in self._counts:
+            count = self._counts[room] = _Count(self, room)
+            self._reaper.schedule(count, COUNT_EVERY)
+            self.tell_count(count)
+
+    def _notify(self, room: str, event: Event) -> None:
+        # As what is committed goes, a slice at a time: a room of few people may have thousands who
+        # only read.
+        self._engine.deliver([Delivery(kinds.path_of(room), event)])
+
+    def _now(self) -> int:
+        return int(self._wall_clock() * 1000)
+
+
+def _numbered(name: str) -> list[str | int]:
+    """What names are sorted by: person-2 comes before person-10."""
+    parts = _NUMBER.split(name.casefold())
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)]

@@ -1,0 +1,319 @@
+"""The sessions of one process.
+
+What it is: `LocalSessions`, the `Sessions` of a process that has the directory for itself: what is
+in use is in memory, and so is who was seen when.
+
+What it may know: what is kept of sessions (a `Directory`), names, a clock. Not cookies, not HTTP.
+
+Invariant: what is in memory is what the directory has, but for sessions that it never hears of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cometd_chat.chat.claims import Names, claimed_by
+from cometd_chat.chat.lasting import LastingClock
+from cometd_chat.chat.names import new_person
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session
+from cometd_chat.comet.listeners import Listeners
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import InvalidToken, NameTaken
+from cometd_chat.log.directory import Directory, SessionRow
+from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
+
+#: A token's life is written down again when it has been used and so many seconds have gone by.
+_EXTEND_AFTER = 86400.0
+
+#: Seconds between two looks for sessions that have expired.
+_DROP_EVERY = 3600.0
+
+GUEST = "guest"
+
+#: Bytes by which a token's hash is known in memory: 120 bits are as hard to meet as all 256 would
+#: be, and 48 B less are kept for each session.
+_KNOWN_BY = 15
+
+
+class LocalSessions:
+    """The `Sessions` of one process. An item of the reaper: it looks for those that have expired.
+
+    :param directory: where they are kept.
+    :param names: whose names are.
+    :param reaper: its sweep frees the names of guests who are gone.
+    :param wall_clock: seconds since 1970, for when sessions began.
+    :param lasting: for when they end; started here.
+    :param random_bytes: so many unguessable bytes.
+    :param guest_timeout: seconds after which the name of a guest who holds nothing and asks for
+        nothing is free again.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        directory: Directory,
+        names: Names,
+        reaper: Reaper,
+        *,
+        wall_clock: Callable[[], float],
+        lasting: LastingClock,
+        random_bytes: Callable[[int], bytes],
+        guest_timeout: float,
+    ) -> None:
+        self._directory = directory
+        self._names = names
+        self._reaper = reaper
+        self._wall_clock = wall_clock
+        self._lasting = lasting
+        self._random_bytes = random_bytes
+        self._guest_timeout = guest_timeout
+        #: Told of a guest whose name others may take from now.
+        self.freed: Listeners[[Session]] = Listeners("freed names")
+        #: Told of a session that is in use no longer.
+        self.forgotten: Listeners[[Session]] = Listeners("forgotten sessions")
+        self._by_token: dict[bytes, Session] = {}
+        #: How many tokens have taken the place of another.
+        self._renewed = 0
+        self.due_bucket = 0
+
+    def __len__(self) -> int:
+        return len(self._by_token)
+
+    def start(self) -> None:
+        """See `Sessions.start`."""
+        last = self._directory.last_expiry()
+        # The session that will end last was used that long before.
+        self._lasting.start(None if last is None else last / 1000 - TOKEN_LIFETIME)
+        now = self._lasting.seconds()
+        for row in self._directory.named_sessions():
+            if row.expires_at / 1000 > now:
+                session = self._session(row)
+                self._names.adopt(session)
+                self._remember(session)
+        self._drop_expired(now)
+        self._reaper.schedule(self, _DROP_EVERY)
+
+    def on_due(self, now: float) -> float | None:
+        """Let go of what has expired; see `Reaper.schedule`."""
+        today = self._lasting.seconds()
+        for session in list(self._by_token.values()):
+            if session.readers:
+                self.extend(session)  # Whoever holds something uses it.
+            elif session.expires_at <= today and not session.ephemeral:
+                session.ended = True
+                self._forget(session)
+        self._drop_expired(today)
+        return _DROP_EVERY
+
+    def _drop_expired(self, now: float) -> None:
+        dropping = self._directory.drop_expired(int(now * 1000))
+        dropping.addErrback(lambda failure: self._log.failure("expired sessions stay", failure))
+
+    async def start_guest(
+        self, name: str, *, ephemeral: bool = False, transient: bool = False
+    ) -> tuple[Session, str]:
+        """See `Sessions.start_guest`."""
+        name, keys = new_person(name)
+        token = self.new_token()
+        row = SessionRow(
+            id=self._random_bytes(12).hex(),
+            token_hash=_hash(token),
+            name=name,
+            name_key=None if transient else keys.folded,
+            role=GUEST,
+            created_at=int(self._wall_clock() * 1000),
+            expires_at=int((self._lasting.seconds() + TOKEN_LIFETIME) * 1000),
+            name_looks=None if transient else keys.looks,
+        )
+        session = self._session(row)
+        session.name_key, session.name_looks = keys
+        session.transient = transient
+        if ephemeral:
+            session.home = None
+        # Claimed before it is kept, so that two who ask for a name at once don't both get it.
+        await self._names.claim(session, keys)
+        self._remember(session)
+        if not ephemeral:
+            try:
+                await self._directory.add_session(row)
+            except BaseException:
+                self._forget(session)
+                raise
+        return session, token
+
+    def new_token(self) -> str:
+        """See `Sessions.new_token`."""
+        return urlsafe_b64encode(self._random_bytes(24)).decode("ascii")
+
+    async def by_token(self, token: str) -> Session:
+        """See `Sessions.by_token`."""
+        token_hash = _hash(token)
+        session = self._by_token.get(token_hash[:_KNOWN_BY])
+        if session is None:
+            session = await self._load(token_hash)
+        if session.name_key is None:
+            await self._take_back(session)
+        if session.expires_at <= self._lasting.seconds():
+            await self.end(session)
+            raise InvalidToken("That session is over: log in again.")
+        session.seen_at = self._reaper.coarse_now()
+        return session
+
+    def use_again(self, session: Session) -> bool:
+        """See `Sessions.use_again`."""
+        now = self._lasting.seconds()
+        if session.ended or session.name_key is None or session.expires_at <= now:
+            return False
+        if now + TOKEN_LIFETIME - session.expires_at >= _EXTEND_AFTER and not session.ephemeral:
+            return False
+        session.seen_at = self._reaper.coarse_now()
+        return True
+
+    async def _load(self, token_hash: bytes) -> Session:
+        renewed = -1
+        while renewed != self._renewed:
+            # If another token takes its place while the row is read, the row is no good.
+            renewed = self._renewed
+            row = await self._directory.session_by_token(token_hash)
+        # Another request with the same token may have come in while this one waited.
+        session = self._by_token.get(token_hash[:_KNOWN_BY])
+        if session is None:
+            if row is None:
+                raise InvalidToken("No session has that token: log in again.")
+            session = self._session(row)
+            if not self._names.adopt(session):
+                # Its name was freed and taken by another after the row was read.
+                session.name_key = session.name_looks = None
+            # Remembered before anything else waits, so that there is one object a session.
+            self._remember(session)
+        return session
+
+    async def _take_back(self, session: Session) -> None:
+        """Give a session the name back that it had, unless somebody else has it now."""
+        # Whoever asked may leave, and is not waited for; the change goes on, and if nobody wrote
+        # down here that it came through, the name would be taken for ever by nobody.
+        taken: Deferred[str] = Deferred()
+        # What can't be a name any more may well be one that somebody has had since before.
+        keys = name_keys(session.name)
+        if is_reserved(keys):
+            return
+        Deferred.fromCoroutine(self._give(session, session.name, keys)).chainDeferred(taken)
+        try:
+            await taken
+        except NameTaken:
+            return
+
+    def extend(self, session: Session) -> bool:
+        """See `Sessions.extend`."""
+        expires_at = self._lasting.seconds() + TOKEN_LIFETIME
+        if session.ephemeral or expires_at - session.expires_at < _EXTEND_AFTER:
+            return False
+        session.expires_at = expires_at
+        extending = self._directory.extend_session(session.id, int(expires_at * 1000))
+        extending.addErrback(lambda failure: self._log.failure("a session grows old", failure))
+        return True
+
+    async def rename(self, session: Session, name: str, token: str | None = None) -> str:
+        """See `Sessions.rename`."""
+        name, keys = new_person(name)
+        return await self._give(session, name, keys, token)
+
+    async def _give(
+        self, session: Session, name: str, keys: NameKeys, token: str | None = None
+    ) -> str:
+        """Give a session a name that can be one; see `rename`."""
+        new = await self._names.claim(session, keys)
+        token_hash = None if token is None or name == session.name else _hash(token)
+        try:
+            if not session.ephemeral:
+                transient = session.transient
+                await self._directory.rename_session(
+                    session.id,
+                    name,
+                    None if transient else keys.folded,
+                    None if transient else keys.looks,
+                    token_hash,
+                )
+        except BaseException:
+            self._names.release(session, new)
+            raise
+        self._names.release(session, claimed_by(session) - set(keys))
+        if token_hash is not None:
+            self._renewed += 1
+            self._by_token.pop(session.known_by, None)
+            session.known_by = token_hash[:_KNOWN_BY]
+            self._by_token[session.known_by] = session
+        old, session.name = session.name, name
+        session.name_key, session.name_looks = keys
+        return old
+
+    async def end(self, session: Session) -> None:
+        """See `Sessions.end`."""
+        if not session.ephemeral:
+            # First of all: were it forgotten and still kept, its token would bring it back. And a
+            # new name that is on its way comes to its end before the session does.
+            await self._directory.end_session(session.id)
+        session.ended = True
+        self._forget(session)
+
+    # -- names of guests who are gone
+
+    def _session(self, row: SessionRow) -> Session:
+        return Session(
+            key=bytes.fromhex(row.id),
+            known_by=row.token_hash[:_KNOWN_BY],
+            name=row.name,
+            name_key=row.name if row.name_key == row.name else row.name_key,
+            name_looks=next(
+                (each for each in (row.name, row.name_key) if each == row.name_looks),
+                row.name_looks,
+            ),
+            role=row.role,
+            expires_at=row.expires_at / 1000,
+            seen_at=self._reaper.coarse_now(),
+            home=self,
+        )
+
+    def _remember(self, session: Session) -> None:
+        self._by_token[session.known_by] = session
+        if not session.ephemeral:
+            self._reaper.schedule(session, self._guest_timeout)
+
+    def _forget(self, session: Session) -> None:
+        self._by_token.pop(session.known_by, None)
+        self.forgotten.tell(session)
+        self._names.release(session, claimed_by(session))
+
+    def check_timeout(self, session: Session, now: float) -> float | None:
+        """See `SessionHome.check_timeout`."""
+        if self._by_token.get(session.known_by) is not session:
+            return None
+        if session.readers:
+            session.seen_at = now
+        left = session.seen_at + self._guest_timeout - now
+        if left > 0:
+            return left
+        self.free_name(session)
+        return None
+
+    def free_name(self, session: Session) -> None:
+        """See `Sessions.free_name`."""
+        self._forget(session)
+        self.freed.tell(session)
+        if session.name_key is None:
+            return
+        session.name_key = session.name_looks = None
+        if not session.transient:
+            freeing = self._directory.free_name(session.id)
+            freeing.addErrback(lambda failure: self._log.failure("a name stays taken", failure))
+
+
+def _hash(token: str) -> bytes:
+    # A token has 192 random bits: there is nothing to guess, so a fast hash will do.
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
