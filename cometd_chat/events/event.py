@@ -84,7 +84,7 @@ class Batch:
     first_id: int = attrs.field(init=False)
     last_id: int = attrs.field(init=False)
     #: When it was first written, in the sweep's seconds. To ask for the time at each reader costs
-    #: as much as half of what else is done for her, and a fan-out takes a moment only.
+    #: half as much as all else that is done for it, and a fan-out takes a moment only.
     written_at: float = attrs.field(init=False, default=0.0)
     #: For each framing its bytes in a body, the same as a chunk (RFC 9112, section 7.1), and how
     #: many bytes of body that is: one number for all readers is one less to make for each.

@@ -245,7 +245,7 @@ def join(room: str, name: str, at: int, address: str | None = None, *, was: str 
     """Somebody came.
 
     :param address: what others may see of where from.
-    :param was: she did not come, but was called so until now.
+    :param was: they did not come, but were called so until now.
     """
     fields = {"type": "join", "room": room, "from": name, "at": timestamp(at)}
     if was:
@@ -258,7 +258,7 @@ def join(room: str, name: str, at: int, address: str | None = None, *, was: str 
 def leave(room: str, name: str, at: int, *, now: str = "") -> Event:
     """Somebody went.
 
-    :param now: she did not go, but is called so from now on; her ``join`` comes next.
+    :param now: they did not go, but are called so from now on; the ``join`` of that comes next.
     """
     fields = {"type": "leave", "room": room, "from": name, "at": timestamp(at)}
     return Event(fields | {"now": now} if now else fields)

@@ -56,15 +56,15 @@ CACHE = 512
 T = TypeVar("T")
 
 
-class _Reader(Thread):
+class _ReaderThread(Thread):
     """A thread that keeps no process alive which ends without closing the database."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, daemon=True, **settings)
 
 
-class _Readers(ThreadPool):
-    threadFactory = _Reader
+class _ReaderPool(ThreadPool):
+    threadFactory = _ReaderThread
 
 
 class Database:
@@ -113,7 +113,7 @@ class Database:
         self._read_engine = self._engine("BEGIN", QueuePool, pool_size=READERS + 2)
         self._anchor: Connection | None = None
         self._writer: Writer | None = None
-        self._readers = _Readers(0, READERS, name="comet-chat-readers")
+        self._readers = _ReaderPool(0, READERS, name="comet-chat-readers")
         self._reading = 0
         self._under_way = DeferredSemaphore(UNDER_WAY)
         self._closed: Deferred[None] | None = None
@@ -199,8 +199,8 @@ class Database:
         reading: Deferred[T] = self._under_way.run(
             deferToThreadPool, self._reactor, self._readers, self.read_now, query
         )
-        # Who asked may leave and cancel what she waits for; her read runs on and counts until it
-        # is done.
+        # Whoever asked may leave and cancel what they wait for; the read runs on and counts until
+        # it is done.
         shown: Deferred[T] = Deferred()
         counted: Deferred[T] = reading.addBoth(self._read_done)
         counted.chainDeferred(shown)

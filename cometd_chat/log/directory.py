@@ -32,7 +32,7 @@ class SessionRow:
     :param token_hash: what the session's token hashes to; the token itself is kept nowhere.
     :param name: the name as it is shown.
     :param name_key: the name as it is compared, or None while it is free for others.
-    :param role: what she may do.
+    :param role: what they may do.
     :param created_at: milliseconds since 1970-01-01T00:00Z, like all times here.
     :param expires_at: when the session ends by itself, in milliseconds by its owner's clock.
     :param name_looks: what the name looks like, by which it is compared as well; None with

@@ -247,7 +247,7 @@ class Writer:
     # Back in the reactor's thread.
 
     def _answer(self, fresh: Sequence[Record], answers: Sequence[tuple[_Job, Any]]) -> None:
-        """Followers first: when a sender hears of her record, all others can read it already."""
+        """Followers first: when a sender hears of its record, all others can read it already."""
         if self._failing:
             self._failing = False
             self._log.info("the database can be written again")

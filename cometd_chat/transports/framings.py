@@ -312,7 +312,7 @@ class Classic:
     """The endless page of the classic chat servlet: HTML that needs no script.
 
     :param head: the page up to its first line, for this one reader.
-    :param name: hers.
+    :param name: the reader's.
     :param heartbeat: what shows that the line is alive.
     :param tail: the end of the page, from the cursor with which to go on (None: don't go on).
     :param show: an event as HTML, empty for one that is not shown; by default the bare line.

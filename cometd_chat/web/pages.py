@@ -23,7 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cometd_chat import __version__
 from cometd_chat.web.forms import Form
 from cometd_chat.web.static_files import static_files
-from cometd_chat.web.transcript import Line, tamed, tamed_lines
+from cometd_chat.web.transcript import RenderedMessage, tamed, tamed_lines
 
 #: Where the form of the classic chat lives: in a frame of its own, answered by the form again, or
 #: in a frameset (links, ELinks), answered by the whole frameset because those stop every frame.
@@ -167,7 +167,7 @@ class RoomPage(Page):
 
     template = "room.html"
     scene: Scene
-    lines: Sequence[Line]
+    lines: Sequence[RenderedMessage]
     me: str
     more: bool
     cursor: str
@@ -196,7 +196,7 @@ class PlainPage(Page):
 
     template = "plain.html"
     scene: Scene
-    lines: Sequence[Line]
+    lines: Sequence[RenderedMessage]
     me: str
     older: bool
     newer: bool = False

@@ -59,7 +59,7 @@ class Piece:
 
 
 @attrs.frozen
-class Line:
+class RenderedMessage:
     """One message as it is shown.
 
     :param stamp: the time as the event has it, for machines.
@@ -169,12 +169,12 @@ def initials_of(name: str) -> str:
     return "".join(letters[:2]).upper()[:2]
 
 
-def transcript(events: Sequence[Event], now: datetime) -> tuple[Line, ...]:
+def transcript(events: Sequence[Event], now: datetime) -> tuple[RenderedMessage, ...]:
     """Lay out events of a history, oldest first.
 
     :param now: with a time zone; decides what is called today.
     """
-    lines: list[Line] = []
+    lines: list[RenderedMessage] = []
     before: datetime | None = None
     author = ""
     for event in events:
@@ -190,7 +190,7 @@ def transcript(events: Sequence[Event], now: datetime) -> tuple[Line, ...]:
         )
         author = fields["from"]
         lines.append(
-            Line(
+            RenderedMessage(
                 id=fields["id"],
                 author=author,
                 pieces=linkify(text_of(event)),
