@@ -177,7 +177,7 @@ class Held:
     """A held request: ``with Held(port, "/api/v1/events/stream") as held: ...``.
 
     :param path: with its query.
-    :param timeout: seconds for each read.
+    :param timeout: seconds for each read, and for all that one call waits for.
     :param headers: of the request.
     """
 
@@ -190,6 +190,7 @@ class Held:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.read = b""
+        self._timeout = timeout
         self._response: HTTPResponse | None = None
         self._connection = connect(port, timeout)
         self._connection.request("GET", path, headers=dict(headers or {}))
@@ -212,14 +213,18 @@ class Held:
 
     def until(self, wanted: bytes) -> bytes:
         """Read until some bytes have come; all that was read."""
+        # By the clock: heartbeats come for ever.
+        deadline = time.monotonic() + self._timeout
         while wanted not in self.read:
-            assert self.more(), f"{wanted!r} did not come; what came: {self.read[-2000:]!r}"
+            on_time = time.monotonic() < deadline and self.more()
+            assert on_time, f"{wanted!r} did not come; what came: {self.read[-2000:]!r}"
         return self.read
 
     def to_end(self) -> bytes:
         """Read to the clean end; all that was read."""
+        deadline = time.monotonic() + self._timeout
         while self.more():
-            pass
+            assert time.monotonic() < deadline, f"no end; what came: {self.read[-2000:]!r}"
         return self.read
 
     def events(self) -> Iterator[dict[str, Any]]:

@@ -150,8 +150,11 @@ def test_a_poll_is_answered_when_something_is_said(
 @pytest.mark.parametrize("version", VERSIONS)
 def test_duplex_talks_both_ways(proxy: Proxy, daemon: Daemon, room: str, version: str) -> None:
     bob, carol = f"bob-{room}", f"carol-{room}"
-    typing = Typing(*proxy.duplex(room, bob, version))
-    with Held(daemon.port, f"/rooms/{room}.txt") as other, typing as typist:
+    with ExitStack() as stack:
+        other = stack.enter_context(Held(daemon.port, f"/rooms/{room}.txt"))
+        # She is there before he comes, and sees that he does.
+        assert other.response.status == 200
+        typist = stack.enter_context(Typing(*proxy.duplex(room, bob, version)))
         other.until(f"* {bob} joined\n".encode())
         # He types nothing, and hears what she says.
         say(daemon.port, log_in(daemon.port, carol), "anybody here?", room=room)
