@@ -15,10 +15,11 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import attrs
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
@@ -114,33 +115,17 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     """
     missing = twisted_internals.missing()
     asked, settings = settings, self_check.reduce(settings, missing)
+    make_steady(reactor)
+    allocator = Allocator(reactor)
     data = DataDirectory(settings.data)
     secret = SecretFile(data.path / "secret")
-    make_steady(reactor)
-    engine = CometEngine(reactor, Reaper(reactor, resolution(settings)))
     database = Database(data.path / "chat.sqlite", reactor, max_bytes=settings.max_log)
     log = SqlEventLog(database)
+    stats = build_stats(settings)
+    stats.memory.relieved.add(allocator.give_back_soon)
+    engine = CometEngine(reactor, Reaper(reactor, resolution(settings)))
     chat = build_chat(settings, engine, log, SqlDirectory(database))
-    metrics = build_metrics(settings, chat)
-    allocator = Allocator(reactor)
-    metrics.stats.memory.relieved.add(allocator.give_back_soon)
-    site = build_site(settings, chat, lambda: secret.key, reactor, embed, metrics)
-    metrics_ports = ListeningPorts(
-        () if settings.metrics is None else (settings.metrics,),
-        build_metrics_site(settings, metrics, reactor, engine.reaper),
-        reactor,
-        option="--metrics",
-    )
-    ports = ListeningPorts(
-        settings.listen,
-        site,
-        reactor,
-        partial(announce, data, metrics_ports),
-        prepare=partial(twisted_internals.use_slotted_transports, factory=site)
-        if settings.fast_lane
-        else None,
-    )
-    collections = GcTuning()
+    site, metrics_site = build_sites(settings, chat, stats, lambda: secret.key, reactor, embed)
     return Daemon(
         [
             LogOutput.of_process(settings.log_level, globalLogPublisher, os.environ),
@@ -149,22 +134,45 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
             data,
             secret,
             FunctionService("open files", begin=raise_open_file_limit),
-            # After the log has stored what it had taken: whoever posted that is told.
-            FunctionService("last answers", end=partial(deferLater, reactor, FLUSH)),
-            FunctionService("log", begin=database.open, end=database.close),
-            FunctionService(
-                "feed", begin=lambda: chat.start(log.recent(*TAIL)), end=chat.feed.stop
-            ),
-            FunctionService("readers", end=chat.stop),
+            *chat_services(chat, log, database, reactor),
             # Once the port is announced, whoever started this may stop it.
             FunctionService("signals", begin=partial(stop_by_signals, reactor)),
-            metrics_ports,
-            ports,
-            FunctionService("rare collections", begin=collections.begin, end=collections.end),
+            *port_services(settings, site, metrics_site, data, reactor),
+            GcTuning(),
             Notifier.from_environment(os.environ, reactor),
         ],
         reactor,
     )
+
+
+def chat_services(
+    chat: Chat, log: SqlEventLog, database: Database, reactor: Any
+) -> Sequence[FunctionService]:
+    """What the conversation begins and ends with."""
+    return (
+        # After the log has stored what it had taken: whoever posted that is told.
+        FunctionService("last answers", end=partial(deferLater, reactor, FLUSH)),
+        FunctionService("log", begin=database.open, end=database.close),
+        FunctionService("feed", begin=lambda: chat.start(log.recent(*TAIL)), end=chat.feed.stop),
+        FunctionService("readers", end=chat.stop),
+    )
+
+
+def port_services(
+    settings: Settings, site: ChatSite, metrics_site: ChatSite, data: DataDirectory, reactor: Any
+) -> Sequence[ListeningPorts]:
+    """The ports: that of the metrics first, since the others are announced with it."""
+    metrics = () if settings.metrics is None else (settings.metrics,)
+    metrics_ports = ListeningPorts(metrics, metrics_site, reactor, option="--metrics")
+    slotted = partial(twisted_internals.use_slotted_transports, factory=site)
+    ports = ListeningPorts(
+        settings.listen,
+        site,
+        reactor,
+        partial(announce, data, metrics_ports),
+        prepare=slotted if settings.fast_lane else None,
+    )
+    return metrics_ports, ports
 
 
 def resolution(settings: Settings) -> float:
@@ -181,8 +189,16 @@ def memory_ceiling(settings: Settings) -> int:
     return ceiling
 
 
+def build_stats(settings: Settings) -> TransportStats:
+    """What transports count into, and the bound of their memory."""
+    return TransportStats(memory=MemoryBudget(memory_ceiling(settings)))
+
+
 def build_chat(
-    settings: Settings, engine: CometEngine, log: EventLog, directory: Directory
+    settings: Settings,
+    engine: CometEngine,
+    log: EventLog,
+    directory: Directory,
 ) -> Chat:
     """Join the parts of the conversation, which know no HTTP."""
     return Chat(
@@ -212,23 +228,86 @@ def build_chat(
     )
 
 
-def build_bayeux(
+@attrs.frozen
+class Shared:
+    """What most parts of the site are given.
+
+    :param make_nonce: an unguessable value for one response.
+    """
+
+    settings: Settings
+    chat: Chat
+    stats: TransportStats
+    reactor: Any
+    auth: Auth
+    origins: Origins
+    peers: Peers
+    problems: Problems
+    make_nonce: Callable[[], str]
+
+    @property
+    def reaper(self) -> Reaper:
+        """The one sweep, and its clock."""
+        return self.chat.feed.engine.reaper
+
+
+def build_sites(
     settings: Settings,
     chat: Chat,
-    auth: Auth,
-    peers: Peers,
-    origins: Origins,
     stats: TransportStats,
+    secret: Callable[[], bytes],
     reactor: Any,
-) -> Bayeux:
-    """Join the parts of the Bayeux server."""
-    reaper = chat.feed.engine.reaper
-    call_soon = partial(reactor.callLater, 0)
+    embed: Embed | None = None,
+) -> tuple[ChatSite, ChatSite]:
+    """Join the parts that make the chat a web site, and those of `--metrics`.
+
+    :param secret: gives the key of the forms' hidden tokens.
+    """
+    shared = build_shared(settings, chat, stats, secret, reactor)
+    server = build_bayeux_server(shared)
+    if embed is not None:
+        embed(server)
+    most = settings.connections_per_address if settings.limits else None
+    connections = Connections(most, shared.peers.is_trusted)
+    metrics = Metrics(chat, stats)
+    metrics.watch_bayeux(server)
+    metrics.watch_connections(connections)
+    site = build_site(shared, build_app(shared, server, metrics), connections)
+    return site, build_metrics_site(shared, metrics)
+
+
+def build_shared(
+    settings: Settings,
+    chat: Chat,
+    stats: TransportStats,
+    secret: Callable[[], bytes],
+    reactor: Any,
+) -> Shared:
+    """Who asks, whether it was meant, and how refusals are told."""
+    make_nonce = partial(secrets.token_urlsafe, 16)
+    origins, peers = Origins(settings.allow_origin), Peers(settings.trusted_proxy)
+    auth = Auth(
+        chat.sessions,
+        secret=secret,
+        installation=lambda: chat.feed.log.origin,
+        public_reading=settings.public_reading,
+        origins=origins,
+        peers=peers,
+        random_bytes=secrets.token_bytes,
+    )
+    problems = Problems(make_nonce, stats.refused, chat.feed.engine.reaper.seconds)
+    return Shared(settings, chat, stats, reactor, auth, origins, peers, problems, make_nonce)
+
+
+def build_bayeux_server(shared: Shared) -> BayeuxServer:
+    """Join the parts of the Bayeux server, with the chat behind it."""
+    settings, chat = shared.settings, shared.chat
+    call_soon = partial(shared.reactor.callLater, 0)
     rooms = RoomSource(chat, call_soon)
     members = MemberSource(chat, call_soon)
     policy = ChatPolicy(chat, secrets.token_bytes, rooms.ended)
     server = BayeuxServer(
-        reaper,
+        shared.reaper,
         call_soon,
         secrets.token_bytes,
         policy,
@@ -239,112 +318,104 @@ def build_bayeux(
             timeout=settings.poll_timeout, max_interval=settings.expiration_delay
         ),
         log=chat.feed.log,
-        memory=stats.memory,
+        memory=shared.stats.memory,
     )
     rooms.server = members.server = server
     rooms.tell_members = members.told
     policy.watch(server)
+    return server
+
+
+def build_bayeux(shared: Shared, server: BayeuxServer) -> Bayeux:
+    """The Bayeux server by HTTP and WebSocket."""
+    settings, chat = shared.settings, shared.chat
     hold_policy = HoldPolicy(
         transport="bayeux",
-        reaper=reaper,
-        stats=stats,
+        reaper=shared.reaper,
+        stats=shared.stats,
         heartbeat=settings.heartbeat,
         budget=settings.reader_budget,
     )
-    lines = chat.feed.engine.register(LINES, settings.expiration_delay)
-    bayeux = Bayeux(server, auth, peers, origins, chat.limits, stats, reaper, hold_policy, lines)
+    bayeux = Bayeux(
+        server,
+        shared.auth,
+        shared.peers,
+        shared.origins,
+        chat.limits,
+        shared.stats,
+        shared.reaper,
+        hold_policy,
+        chat.feed.engine.register(LINES, settings.expiration_delay),
+    )
     chat.call_at_stop(bayeux.stop)
     return bayeux
 
 
-def build_site(
-    settings: Settings,
-    chat: Chat,
-    secret: Callable[[], bytes],
-    reactor: Any,
-    embed: Embed | None = None,
-    metrics: Metrics | None = None,
-) -> ChatSite:
-    """Join the parts that make the chat a web site.
-
-    :param secret: gives the key of the forms' hidden tokens.
-    :param metrics: those of the daemon.
-    """
-    reaper = chat.feed.engine.reaper
-    make_nonce = partial(secrets.token_urlsafe, 16)
-    metrics = build_metrics(settings, chat) if metrics is None else metrics
-    stats = metrics.stats
-    problems = Problems(make_nonce, stats.refused, reaper.seconds)
-    origins = Origins(settings.allow_origin)
-    peers = Peers(settings.trusted_proxy)
-    auth = Auth(
-        chat.sessions,
-        secret=secret,
-        installation=lambda: chat.feed.log.origin,
-        public_reading=settings.public_reading,
-        origins=origins,
-        peers=peers,
-        random_bytes=secrets.token_bytes,
-    )
+def build_transports(shared: Shared) -> Transports:
+    """What holds requests."""
+    settings = shared.settings
     hold_settings = HoldSettings(
         heartbeat=settings.heartbeat,
         poll_timeout=settings.poll_timeout,
         reader_budget=settings.reader_budget,
     )
-    transports = Transports(
-        chat,
-        auth,
-        peers,
-        problems,
-        stats,
-        reaper,
+    return Transports(
+        shared.chat,
+        shared.auth,
+        shared.peers,
+        shared.problems,
+        shared.stats,
+        shared.reaper,
         hold_settings,
-        nonce=make_nonce(),
+        nonce=shared.make_nonce(),
         boundary=secrets.token_hex(16),
-        origins=origins.allowed,
+        origins=shared.origins.allowed,
         random=random.random,
     )
-    bayeux = build_bayeux(settings, chat, auth, peers, origins, stats, reactor)
-    if embed is not None:
-        embed(bayeux.server)
-    metrics.watch_bayeux(bayeux.server)
-    views = Views(chat, auth, peers=peers, make_nonce=make_nonce, wall_clock=time.time)
+
+
+def build_app(shared: Shared, server: BayeuxServer, metrics: Metrics) -> ChatApp:
+    """All routes."""
+    chat, auth, peers, problems = shared.chat, shared.auth, shared.peers, shared.problems
+    views = Views(chat, auth, peers=peers, make_nonce=shared.make_nonce, wall_clock=time.time)
     submissions = Submissions(chat, auth, peers, problems)
-    app = ChatApp(
+    transports = build_transports(shared)
+    return ChatApp(
         chat=chat,
         api=Api(chat, auth, peers, submissions),
         page_routes=PageRoutes(chat, auth, peers, views, submissions),
         classic=ClassicServlet(chat, auth, peers, transports, views, submissions),
         transports=transports,
-        bayeux=bayeux,
+        bayeux=build_bayeux(shared, server),
         views=views,
         problems=problems,
-        metrics=metrics if settings.metrics is None else None,
+        metrics=metrics if shared.settings.metrics is None else None,
         peers=peers,
     )
+
+
+def build_site(shared: Shared, app: ChatApp, connections: Connections) -> ChatSite:
+    """The site that serves the routes, with the fast lane beside it."""
+    settings, memory = shared.settings, shared.stats.memory
     hosts = Hosts(settings.hosts)
-    front = Front(app.app.resource(), hosts, auth, origins, problems, SERVER)
-    connections = Connections(
-        settings.connections_per_address if settings.limits else None, peers.is_trusted
-    )
-    metrics.watch_connections(connections)
+    front = Front(app.app.resource(), hosts, shared.auth, shared.origins, shared.problems, SERVER)
     lane = None
     if settings.fast_lane:
         lane = Lane(
             app.hot_routes(),
             front,
-            reaper,
-            stats.memory,
+            shared.reaper,
+            memory,
             direct_write=settings.direct_write,
             wall_clock=time.time,
             timeout=IDLE,
         )
     return ChatSite(
         front,
-        problems.refusal,
-        reactor,
-        reaper,
-        memory=stats.memory,
+        shared.problems.refusal,
+        shared.reactor,
+        shared.reaper,
+        memory=memory,
         connections=connections,
         timeout=IDLE,
         reads_early=reads_early,
@@ -354,20 +425,13 @@ def build_site(
     )
 
 
-def build_metrics(settings: Settings, chat: Chat) -> Metrics:
-    """What the daemon counts."""
-    return Metrics(chat, TransportStats(memory=MemoryBudget(memory_ceiling(settings))))
-
-
-def build_metrics_site(
-    settings: Settings, metrics: Metrics, reactor: Any, reaper: Reaper
-) -> ChatSite:
-    """Join the parts of the site of `--metrics`."""
-    make_nonce = partial(secrets.token_urlsafe, 16)
-    problems = Problems(make_nonce, metrics.stats.refused, reactor.seconds)
-    port = MetricsPort(metrics, Hosts(settings.hosts), problems, SERVER)
-    memory = metrics.stats.memory
-    return ChatSite(port, problems.refusal, reactor, reaper, memory=memory, timeout=IDLE)
+def build_metrics_site(shared: Shared, metrics: Metrics) -> ChatSite:
+    """The site of `--metrics`."""
+    problems, memory = shared.problems, shared.stats.memory
+    port = MetricsPort(metrics, Hosts(shared.settings.hosts), problems, SERVER)
+    return ChatSite(
+        port, problems.refusal, shared.reactor, shared.reaper, memory=memory, timeout=IDLE
+    )
 
 
 def makeService(options: Options, reactor: Any = None) -> Daemon:

@@ -138,8 +138,14 @@ class MemorySite(MemoryNet):
             self.chat.feed.tail.max_items = tail
         if max_behind is not None:
             self.chat.feed.max_behind = max_behind
-        self.factory = service.build_site(
-            self.settings, self.chat, lambda: b"k" * 32, self.clock, embed
+        #: The second is what `--metrics` serves.
+        self.factory, self.metrics_site = service.build_sites(
+            self.settings,
+            self.chat,
+            service.build_stats(self.settings),
+            lambda: b"k" * 32,
+            self.clock,
+            embed,
         )
         if self.settings.fast_lane:
             self.transport_class = twisted_internals.SlottedServer

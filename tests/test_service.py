@@ -112,7 +112,7 @@ def test_build_opens_nothing(tmp_path: Path) -> None:
 def test_the_collector_is_set_back_when_the_daemon_stops(tmp_path: Path) -> None:
     before = gc.get_threshold()
     parts = build(Settings(data=tmp_path / "data"), MemoryReactorClock())
-    collections = parts.getServiceNamed("rare collections")
+    collections = parts.getServiceNamed("gc tuning")
     collections.startService()
     try:
         assert gc.get_threshold() == THRESHOLDS != before

@@ -1,8 +1,9 @@
-"""How often Python looks for garbage in circles.
+"""Tuning of Python's cyclic garbage collector.
 
-What it is: settings of the interpreter's collector for a process that holds thousands of
-connections. All else is freed at once, when nothing refers to it any more; what a connection leaves
-is, and the circles that errors make are few.
+What it is: its thresholds for a process that holds thousands of connections, and the freezing of
+what is there at the start. The collector is for cycles of references alone: all else is freed at
+once, when nothing refers to it any more. What a connection leaves is, and the cycles that errors
+make are few.
 
 What it may know: `gc`. This is the process's own business, so only the daemon does it, never a part
 that others may embed.
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import gc
 
+from twisted.application.service import Service
+
 #: After so many more objects than were freed the youngest are looked at; after so many of those
 #: looks, those that survived one; after so many of theirs, all there are. Python's own numbers,
 #: 700, 10 and 10, are for programs that hold little. With a thousand polls each round of answers is
@@ -22,19 +25,22 @@ import gc
 THRESHOLDS = (20_000, 20, 10)
 
 
-class GcTuning:
-    """Sets the collector, and sets it back."""
+class GcTuning(Service):
+    """The cyclic garbage collector tuned for as long as the daemon runs: it collects rarely, and
+    never again looks at what has been there since the start, such as modules and routes."""
+
+    name = "gc tuning"
 
     def __init__(self) -> None:
         self._before = gc.get_threshold()
 
-    def begin(self) -> None:
-        """Look rarely, and never again at what has been there since the start: modules, routes."""
+    def startService(self) -> None:
+        super().startService()
         self._before = gc.get_threshold()
         gc.freeze()
         gc.set_threshold(*THRESHOLDS)
 
-    def end(self) -> None:
-        """As before."""
+    def stopService(self) -> None:
+        super().stopService()
         gc.set_threshold(*self._before)
         gc.unfreeze()

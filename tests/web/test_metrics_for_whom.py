@@ -8,12 +8,7 @@ from functools import partial
 import pytest
 from twisted.internet.address import UNIXAddress
 
-from cometd_chat import service
-from cometd_chat.comet.reaper import Reaper
 from cometd_chat.daemon.option_values import parse_network
-from cometd_chat.daemon.settings import Settings
-from cometd_chat.transports.stats import TransportStats
-from cometd_chat.web.metrics import Metrics
 from tests.memory import MakeSite, MemorySite
 from tests.net import MemoryNet
 from tests.web.refusals import problem
@@ -85,13 +80,10 @@ class TestOnTheMainPort:
 
 class TestOnAPortOfTheirOwn:
     @pytest.fixture
-    def port(self, site: MemorySite) -> Iterator[MemoryNet]:
-        settings = Settings(hosts=("stats.example.org",))
-        with MemoryNet() as net:
-            metrics = Metrics(site.chat, TransportStats())
-            net.factory = service.build_metrics_site(
-                settings, metrics, net.clock, Reaper(net.clock)
-            )
+    def port(self, make_site: MakeSite) -> Iterator[MemoryNet]:
+        site = make_site(hosts=("stats.example.org",), metrics="tcp:9100")
+        with MemoryNet(clock=site.clock) as net:
+            net.factory = site.metrics_site
             yield net
 
     @pytest.mark.parametrize("host", ["127.0.0.1:9100", "192.0.2.1:9100", "stats.example.org"])
