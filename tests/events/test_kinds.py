@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from pathlib import Path
 
 import attrs
 import pytest
 
+import cometd_chat
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import KINDS, kind_of
@@ -162,3 +165,32 @@ class TestAKindWithoutARow:
 
     def test_it_is_not_told_in_bayeux(self) -> None:
         assert kind_of("later").in_bayeux(self.EVENT) is None
+
+
+def lists_of_kinds(source: str) -> list[int]:
+    """The lines on which a list, a set or a table names several kinds."""
+    found = []
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.expr)]
+    for node in nodes:
+        parts: list[ast.expr | None] = []
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            parts = [*node.elts]
+        elif isinstance(node, ast.Dict):
+            parts = node.keys
+        names = {part.value for part in parts if isinstance(part, ast.Constant)}
+        if len(names & KINDS.keys()) > 1:
+            found.append(node.lineno)
+    return found
+
+
+def test_nowhere_else_is_a_list_of_kinds() -> None:
+    package = Path(cometd_chat.__file__).parent
+    sources = {path.relative_to(package): path.read_text() for path in package.rglob("*.py")}
+    assert {str(path) for path, source in sources.items() if lists_of_kinds(source)} == set()
+
+
+@pytest.mark.parametrize(
+    "source", ['a in ("join", "leave")', 'T = {"message": 1, "join": 2}', 'f(["bye", "reopen"])']
+)
+def test_a_planted_list_is_found(source: str) -> None:
+    assert lists_of_kinds(source) == [1]
