@@ -102,8 +102,8 @@ class Chat:
             heartbeat=heartbeat,
             server=server,
             delay=lambda: round(random() * REOPEN_WITHIN, 2),
+            ended=self._reads_no_longer,
         )
-        self.shared.ended = self._reads_no_longer
         self._vacancies = Vacancies(
             rooms, presence, feed.newest, feed.engine.reaper, self._room_gone
         )

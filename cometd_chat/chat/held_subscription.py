@@ -41,15 +41,21 @@ class SharedResponses(SharedState):
     :param heartbeat: seconds of silence after which a stream gets a heartbeat.
     :param server: what this daemon calls itself.
     :param delay: makes the seconds after which one of them should come back when the daemon stops.
+    :param ended: told of each that has ended.
     """
 
     def __init__(
-        self, feed: Feed, *, heartbeat: float, server: str, delay: Callable[[], float]
+        self,
+        feed: Feed,
+        *,
+        heartbeat: float,
+        server: str,
+        delay: Callable[[], float],
+        ended: Callable[[HeldSubscription], None],
     ) -> None:
         super().__init__(feed)
         self.delay = delay
-        #: Told of each that has ended.
-        self.ended: Callable[[HeldSubscription], None] = lambda subscription: None
+        self.ended = ended
         self._heartbeat_seconds = heartbeat
         self._server = server
         self._heartbeat: tuple[str, Batch | None] = ("", None)

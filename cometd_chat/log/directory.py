@@ -12,7 +12,7 @@ room.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 from sqlalchemy import Connection, Delete, Update, delete, func, insert, select, update
@@ -76,8 +76,24 @@ class PositionRow:
 
 
 class Directory(Protocol):
-    """Sessions, rooms and positions, durably. Whatever answers later may also fail with
-    StorageUnavailable; then nothing was changed."""
+    """Sessions, rooms and positions, durably.
+
+    What every directory keeps, over all processes that have it:
+
+    * **What was answered is durable**, and each change was made as a whole or not at all. Whatever
+      answers later may also fail with StorageUnavailable: then nothing was changed, and where its
+      commit was in doubt, repeating it does no harm.
+    * **What has to be unique is so here**: the token, both keys of a name, the name of a room. Of
+      two who want the same at once, one is refused with the error that is said there, whichever
+      process either came to.
+    * **Changes of one process are made in the order in which it asked for them**, and a read that
+      is asked for after a change was answered sees it.
+    * **A position that is written takes the place of the one before**, even if it is lower: who
+      writes knows better.
+
+    Nothing that was answered may be lost. All is called in the reactor's thread; what blocks is for
+    the start, before the reactor runs.
+    """
 
     def add_session(self, row: SessionRow) -> Deferred[None]:
         """Keep a new session.
@@ -286,7 +302,7 @@ class SqlDirectory:
 
         return self._database.write(put)
 
-    def _update(self, id: str, **values: Any) -> Deferred[None]:
+    def _update(self, id: str, **values: object) -> Deferred[None]:
         def change(connection: Connection) -> None:
             connection.execute(_update(id, **values))
 
@@ -320,5 +336,5 @@ def _drop_position(session: str, room: str) -> Delete:
     return delete(positions).where(positions.c.session == session, positions.c.room == room)
 
 
-def _update(id: str, **values: Any) -> Update:
+def _update(id: str, **values: object) -> Update:
     return update(sessions).where(sessions.c.id == id).values(**values)

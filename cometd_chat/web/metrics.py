@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from cometd_chat.bayeux.server import BayeuxServer
@@ -36,7 +35,7 @@ class Metrics(Collector):
     def __init__(self, chat: Chat, stats: TransportStats) -> None:
         self._chat = chat
         # What else is counted, by whoever joins the parts.
-        self._others: list[Callable[[], Iterator[Any]]] = []
+        self._others: list[Callable[[], Iterator[Metric]]] = []
         self.stats = stats
         self._registry = CollectorRegistry()
         # From a post to its commit, as its sender waits for it.
@@ -62,7 +61,7 @@ class Metrics(Collector):
         """The exposition format's text."""
         return generate_latest(self._registry)
 
-    def collect(self) -> Iterator[Any]:
+    def collect(self) -> Iterator[Metric]:
         """The numbers as they are now; called by the registry."""
         yield self._by_transport(GaugeMetricFamily, "held_requests", "Requests held", "held")
         yield self._by_transport(
@@ -101,14 +100,20 @@ class Metrics(Collector):
         for other in self._others:
             yield from other()
 
-    def _by_transport(self, family: Any, name: str, help: str, count: str) -> Any:
+    def _by_transport(
+        self,
+        family: type[GaugeMetricFamily] | type[CounterMetricFamily],
+        name: str,
+        help: str,
+        count: str,
+    ) -> Metric:
         metric = family(f"comet_chat_{name}", help, labels=["transport"])
         for transport, counts in self.stats.transports.items():
             metric.add_metric([transport], _value(counts, count))
         return metric
 
 
-def _memory(memory: MemoryBudget) -> Iterator[Any]:
+def _memory(memory: MemoryBudget) -> Iterator[Metric]:
     held = GaugeMetricFamily(
         "comet_chat_memory_held_bytes", "Bytes held for connections, at most", labels=["kind"]
     )
@@ -125,7 +130,7 @@ def _memory(memory: MemoryBudget) -> Iterator[Any]:
     )
 
 
-def _bayeux(server: BayeuxServer) -> Iterator[Any]:
+def _bayeux(server: BayeuxServer) -> Iterator[Metric]:
     counts = server.connects.counts
     yield GaugeMetricFamily(
         "comet_chat_bayeux_sessions", "Bayeux clients", value=len(server.clients)
@@ -141,7 +146,7 @@ def _bayeux(server: BayeuxServer) -> Iterator[Any]:
     )
 
 
-def _connections(connections: Connections) -> Iterator[Any]:
+def _connections(connections: Connections) -> Iterator[Metric]:
     yield GaugeMetricFamily("comet_chat_connections", "Connections open", value=connections.open)
     yield CounterMetricFamily(
         "comet_chat_connections_refused",

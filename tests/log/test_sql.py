@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.dialects import sqlite
 from twisted.internet.defer import Deferred, succeed
 
+from cometd_chat.errors import NameTaken
 from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.sql import bounded_count, by_client_id, newest_ids, page
 from cometd_chat.log.tables import records
@@ -170,3 +171,19 @@ class TestCost:
         _, oldest, newest = await self.cost(store, steps, contexts, 60)
         one = await self.cost(store, steps, contexts[:1], 60)
         assert max(oldest, newest) < 5 * max(one)
+
+
+@in_reactor
+async def test_of_two_processes_that_want_the_same_one_gets_it(open_store: Opener) -> None:
+    """The database decides, with the same words as where there is one process alone."""
+    one, other = open_store(busy_timeout=PATIENCE), open_store(busy_timeout=PATIENCE)
+    rows = [SessionRow(id, id.encode(), "Al", "al", "guest", 1, 2, "al") for id in ("s1", "s2")]
+    outcomes: list[object] = []
+    adding = [
+        store.directory.add_session(row).addCallbacks(
+            outcomes.append, lambda failure: outcomes.append(failure.trap(NameTaken))
+        )
+        for store, row in zip((one, other), rows, strict=True)
+    ]
+    await wait_all(adding)
+    assert sorted(map(str, outcomes)) == sorted(map(str, [None, NameTaken]))

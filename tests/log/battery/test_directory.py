@@ -163,3 +163,39 @@ async def test_positions_go_with_their_session(directory: Directory) -> None:
     for id in ("s1", "s2"):
         await wait(directory.add_session(session(id)))
         assert await wait(directory.positions(id)) == {}
+
+
+@in_reactor
+async def test_of_two_who_want_the_same_at_once_one_gets_it(directory: Directory) -> None:
+    same = [session("s1", name_key="alice"), session("s2", name_key="alice")]
+    added = [directory.add_session(row) for row in same]
+    await wait(added[0])
+    await refused(added[1], NameTaken)
+    await wait(directory.add_session(session("s3")))
+    renamed = [directory.rename_session(id, "Bob", "bob", "bob") for id in ("s1", "s3")]
+    await wait(renamed[0])
+    await refused(renamed[1], NameTaken)
+    made = [directory.add_room(RoomRow("attic", "", id, 5)) for id in ("s1", "s3")]
+    await wait(made[0])
+    await refused(made[1], RoomExists)
+
+
+@in_reactor
+async def test_changes_are_made_in_the_order_in_which_they_were_asked_for(
+    directory: Directory,
+) -> None:
+    directory.add_session(session("s1"))
+    for name in ("a", "b", "c"):
+        last = directory.rename_session("s1", name, name, name)
+    await wait(last)
+    found = await wait(directory.session_by_token(b"s1"))
+    assert found is not None
+    assert found.name == "c"
+
+
+@in_reactor
+async def test_a_lower_position_takes_the_place_of_a_higher_one(directory: Directory) -> None:
+    await wait(directory.add_session(session("s1")))
+    directory.put_positions([PositionRow("s1", "lobby", 9)])
+    await wait(directory.put_positions([PositionRow("s1", "lobby", 4)]))
+    assert await wait(directory.positions("s1")) == {"lobby": 4}
