@@ -76,6 +76,10 @@ class InvalidToken(ChatError):
     status, slug, title = 401, "invalid-token", "That session is not known"
 
 
+class NotAllowed(ChatError):
+    status, slug, title = 403, "not-allowed", "You may not do that"
+
+
 class CrossSite(ChatError):
     status, slug, title = 403, "cross-site", "The request came from another site"
 

@@ -37,6 +37,7 @@ from cometd_chat.chat.local_positions import LocalPositions
 from cometd_chat.chat.local_presence import LocalPresence
 from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
+from cometd_chat.chat.rights import Rights
 from cometd_chat.comet import CometEngine, Reaper
 from cometd_chat.daemon import self_check
 from cometd_chat.daemon.allocator import Allocator
@@ -201,6 +202,7 @@ def build_chat(
     directory: Directory,
 ) -> Chat:
     """Join the parts of the conversation, which know no HTTP."""
+    rights = Rights(public_reading=settings.public_reading)
     return Chat(
         feed=Feed(log, engine, Tail(*TAIL)),
         sessions=LocalSessions(
@@ -212,9 +214,11 @@ def build_chat(
             random_bytes=secrets.token_bytes,
             guest_timeout=settings.guest_timeout,
         ),
+        rights=rights,
         rooms=LocalRooms(
             directory,
             engine,
+            rights,
             wall_clock=time.time,
             expiration_delay=settings.expiration_delay,
         ),
@@ -288,9 +292,9 @@ def build_shared(
     origins, peers = Origins(settings.allow_origin), Peers(settings.trusted_proxy)
     auth = Auth(
         chat.sessions,
+        chat.rights,
         secret=secret,
         installation=lambda: chat.feed.log.origin,
-        public_reading=settings.public_reading,
         origins=origins,
         peers=peers,
         random_bytes=secrets.token_bytes,

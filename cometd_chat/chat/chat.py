@@ -36,16 +36,15 @@ from cometd_chat.chat.limits import (
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.resume import ResumePoint
+from cometd_chat.chat.rights import Act, Rights, stopping
 from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import HeldResource, Session, Sessions, require_active
+from cometd_chat.chat.sessions import HeldResource, Session, Sessions
 from cometd_chat.chat.shared_state import PAGE_BYTES, RoomSet, cut, size_of
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
     ClientIdReused,
-    RoomNotFound,
-    ShuttingDown,
 )
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
@@ -77,6 +76,7 @@ class Chat:
         self,
         *,
         feed: Feed,
+        rights: Rights,
         sessions: Sessions,
         rooms: Rooms,
         presence: Presence,
@@ -93,7 +93,7 @@ class Chat:
         self.presence = presence
         self.positions = positions
         self.limits = limits
-        self.stopping = False
+        self.rights = rights
         self.heartbeat = heartbeat
         self.shown = shown
         #: What subscriptions have in common.
@@ -133,7 +133,7 @@ class Chat:
         :param address: where from, for the limits; empty where that isn't known.
         :raises TooMany: too many sessions from that address.
         """
-        self._refuse_when_stopping()
+        self.rights.require(None, Act.ENTER)
         self.limits.take(SESSIONS, address=address)
         self.limits.hold(address, IN_USE)
         try:
@@ -200,7 +200,7 @@ class Chat:
         :param address: where from.
         :raises TooMany: she says so too often.
         """
-        require_active(session)
+        self.rights.require(session, Act.SPEAK, [room])
         self.limits.take(TYPING, session=session.id, address=address)
         self.arrive(session, room, address, GRACE)
         self.presence.typing(room.name, session)
@@ -213,8 +213,8 @@ class Chat:
         :param address: where from, for the limits; empty where that isn't known.
         :raises TooMany: she made too many, or her address has made as many as it may.
         """
-        require_active(session)
-        row = self.rooms.plan(name, topic, session.id)
+        self.rights.require(session, Act.MAKE_ROOM)
+        row = self.rooms.plan(name, topic, session)
         self.limits.take(ROOMS, session=session.id, address=address)
         self.limits.hold(address, MADE)
         try:
@@ -272,7 +272,7 @@ class Chat:
         :raises TooMany: too much at once.
         :raises StorageUnavailable: it was not kept.
         """
-        self.admit(session, [room])
+        self.rights.require(session, Act.SPEAK, [room])
         data, key, refers = kind.parsed(asked), _client_id(client_id), None
         amounts = [(MESSAGES, 1), (TEXT, data_size(data))]
         self.limits.take_all(amounts, session=session.id, address=address)
@@ -280,7 +280,7 @@ class Chat:
         if kind.refers:
             refers = await self._referred(room, kind, asked.get("refers"))
             # What she might do may have changed meanwhile.
-            self.admit(session, [room])
+            self.rights.require(session, Act.SPEAK, [room])
         path = room.context.path
         draft = Draft(path, kind.name, session.id, session.name, data, refers, key)
         record = await self._append(draft)
@@ -361,9 +361,9 @@ class Chat:
         :param at_once: a poll is answered even when there is nothing to say.
         :param client: names one of their windows: its poll takes the place of the one before.
         :param most: so many such requests of theirs are held at a time; the oldest gives way.
-        :raises ShuttingDown, RoomNotFound: see `admit`, which refuses the same.
+        :raises ChatError: they may not, see `Rights.may`.
         """
-        self.admit(session, rooms)
+        self.rights.require(session, Act.FOLLOW, rooms)
         read = rooms[0].alone if len(rooms) == 1 else RoomSet([room.context for room in rooms])
         make = PollSubscription if sink.one_shot else HeldSubscription
         subscription = make(
@@ -430,8 +430,8 @@ class Chat:
 
         :returns: fires once nothing more can be known of how far they have come.
         """
-        self.stopping = True
-        self.feed.refuse_waiting(_stopping())
+        self.rights.stopping = True
+        self.feed.refuse_waiting(stopping())
         parted = [maybeDeferred(part).addErrback(self._not_parted) for part in self._partings]
         self.feed.engine.shutdown()
         return gatherResults(parted).addCallback(lambda _: self.positions.stop())
@@ -445,35 +445,6 @@ class Chat:
 
     def _not_parted(self, failure: Failure) -> None:
         self._log.failure("clients were not sent away", failure)
-
-    def admit(self, session: Session | None = None, rooms: Sequence[Room] = ()) -> None:
-        """Whether somebody may begin to read at this moment.
-
-        :param session: who, or None for somebody who only reads.
-        :param rooms: what, as it was found a moment ago.
-        :raises ShuttingDown: the daemon stops.
-        :raises RoomNotFound: one of the rooms has gone since.
-        :raises InvalidToken: her session has ended since she asked.
-        :raises NameTaken: somebody else has her name by now.
-        """
-        self._refuse_when_stopping()
-        if session is not None:
-            require_active(session)
-        _refuse_gone(rooms)
-
-    def _refuse_when_stopping(self) -> None:
-        if self.stopping:
-            raise _stopping()
-
-
-def _stopping() -> ShuttingDown:
-    return ShuttingDown("The daemon is stopping: try again in a moment.", retry_after=1)
-
-
-def _refuse_gone(rooms: Sequence[Room]) -> None:
-    for room in rooms:
-        if room.gone:
-            raise RoomNotFound(f"The room {room.name} is gone: nobody had spoken in it.")
 
 
 def _client_id(client_id: object) -> str | None:

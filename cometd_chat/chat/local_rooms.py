@@ -12,14 +12,17 @@ costs what is answered, not the number of rooms.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import attrs
 
 from cometd_chat.chat import names
+from cometd_chat.chat.rights import Act, Rights, no_such_room
 from cometd_chat.chat.rooms import FULL_RETRY, LOBBY, MAX_TOPIC, MOST_ROOMS, Room
+from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine
-from cometd_chat.errors import FieldError, InvalidRequest, RoomExists, RoomNotFound, TooMany
+from cometd_chat.errors import FieldError, InvalidRequest, RoomExists, TooMany
 from cometd_chat.events.kinds import path_of
 from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.lookalikes.skeletons import skeleton
@@ -37,10 +40,12 @@ class LocalRooms:
         self,
         directory: Directory,
         engine: CometEngine,
+        rights: Rights,
         *,
         wall_clock: Callable[[], float],
         expiration_delay: float,
     ) -> None:
+        self._rights = rights
         self._directory = directory
         self._engine = engine
         self._wall_clock = wall_clock
@@ -59,21 +64,43 @@ class LocalRooms:
     def __len__(self) -> int:
         return len(self._rooms)
 
-    def all(self) -> list[Room]:
+    def all(self) -> Sequence[Room]:
         """See `Rooms.all`."""
-        return self.page(None, len(self._rooms) + 1)[0]
+        return list(self._from(None))
 
-    def page(self, after: str | None, limit: int) -> tuple[list[Room], bool]:
+    def named(self, name: str) -> Room | None:
+        """See `Rooms.named`."""
+        return self._rooms.get(name)
+
+    def page(self, after: str | None, limit: int, asker: Session | None) -> tuple[list[Room], bool]:
         """See `Rooms.page`."""
-        names = self._names
-        if after is None:
-            found = [LOBBY, *names[:limit]] if LOBBY in self._rooms else names[: limit + 1]
-        else:
-            begin = 0 if after == LOBBY else bisect_right(names, after)
-            found = names[begin : begin + limit + 1]
-        return [self._rooms[name] for name in found[:limit]], len(found) > limit
+        rooms = self._from(after)
+        if self._rights.hides_rooms:
+            rooms = (each for each in rooms if self._sees(asker, each))
+        found = list(islice(rooms, limit + 1))
+        return found[:limit], len(found) > limit
 
-    def find(self, name: str) -> Room:
+    def count(self, asker: Session | None) -> int:
+        """See `Rooms.count`."""
+        if not self._rights.hides_rooms:
+            return len(self._rooms)
+        return sum(self._sees(asker, each) for each in self._rooms.values())
+
+    def _sees(self, asker: Session | None, room: Room) -> bool:
+        return self._rights.may(asker, Act.SEE, room) is None
+
+    def _from(self, after: str | None) -> Iterator[Room]:
+        """The rooms after one, in the order of `page`."""
+        begin = 0
+        if after is None:
+            if LOBBY in self._rooms:
+                yield self._rooms[LOBBY]
+        elif after != LOBBY:
+            begin = bisect_right(self._names, after)
+        for index in range(begin, len(self._names)):
+            yield self._rooms[self._names[index]]
+
+    def find(self, name: str, asker: Session | None) -> Room:
         """See `Rooms.find`."""
         room = self._rooms.get(name)
         if room is None:
@@ -81,14 +108,12 @@ class LocalRooms:
                 room = self._rooms.get(names.room_name(name))
             except InvalidRequest:
                 room = None
-        if room is None:
-            raise RoomNotFound(
-                "There is no such room. The page of the lobby shows those that there are.",
-                hint="GET /api/v1/rooms lists them.",
-            )
+        if room is None or self._rights.may(asker, Act.SEE, room) is not None:
+            # Whatever the reason, it is the one that there would be without that room.
+            raise self._rights.may(asker, Act.SEE) or no_such_room()
         return room
 
-    def plan(self, name: str, topic: str, created_by: str) -> RoomRow:
+    def plan(self, name: str, topic: str, maker: Session) -> RoomRow:
         """See `Rooms.plan`."""
         name = _room_name(name)
         topic = " ".join(topic.split())
@@ -97,12 +122,7 @@ class LocalRooms:
             raise InvalidRequest(
                 f"That can't be the topic: {detail}.", fields=[FieldError("topic", detail)]
             )
-        if name in self._rooms:
-            raise RoomExists(f"There is a room {name} already.")
-        like = self._looks.get(skeleton(name), name)
-        # Within ASCII people look twice: modem may stand beside modern.
-        if like != name and not (like + name).isascii():
-            raise RoomExists(f"There is a room {like} already, and {name} looks the same.")
+        self._refuse_taken(name, maker)
         if len(self._rooms) >= MOST_ROOMS:
             raise TooMany(
                 f"There are {MOST_ROOMS} rooms, as many as there can be.", retry_after=FULL_RETRY
@@ -110,9 +130,21 @@ class LocalRooms:
         return RoomRow(
             name=name,
             topic=topic,
-            created_by=created_by,
+            created_by=maker.id,
             created_at=int(self._wall_clock() * 1000),
         )
+
+    def _refuse_taken(self, name: str, maker: Session) -> None:
+        like = name if name in self._rooms else self._looks.get(skeleton(name))
+        # Within ASCII people look twice: modem may stand beside modern.
+        if like is None or (like != name and (like + name).isascii()):
+            return
+        if not self._sees(maker, self._rooms[like]):
+            # That it can't be had is all that can be told: names are unique.
+            raise RoomExists(f"The name {name} can't be had: choose another one.")
+        if like == name:
+            raise RoomExists(f"There is a room {name} already.")
+        raise RoomExists(f"There is a room {like} already, and {name} looks the same.")
 
     async def make(self, row: RoomRow) -> Room:
         """See `Rooms.make`."""

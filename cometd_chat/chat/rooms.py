@@ -10,10 +10,12 @@ Invariant: each room is a context of the engine, for as long as it is there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
 
+from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.shared_state import RoomSet
 from cometd_chat.comet import CometContext
 from cometd_chat.log.directory import RoomRow
@@ -64,6 +66,8 @@ class Rooms(Protocol):
       another process may be a moment early, and learns there that it is not, or waits for the log.
     * **A room in which anything was ever said stays.** `remove_silent` loses nothing: what is said
       meanwhile is either refused or keeps the room.
+    * **A room that somebody may not see is not there** for them, in whatever is found or listed;
+      but its name can't be had.
     * **One object a room** in a process while it is there; one that is `gone` stays so.
 
     All is called in the reactor's thread; `start` comes first, before the reactor runs. What is
@@ -76,27 +80,37 @@ class Rooms(Protocol):
     def start(self) -> None:
         """Take up the rooms that are kept. Blocks."""
 
-    def all(self) -> list[Room]:
-        """All rooms, the lobby first, then by name."""
+    def all(self) -> Sequence[Room]:
+        """All rooms, the lobby first, then by name: for the house itself, whoever sees them."""
 
-    def page(self, after: str | None, limit: int) -> tuple[list[Room], bool]:
-        """Some of the rooms, the lobby first, then by name; and whether there are more.
+    def named(self, name: str) -> Room | None:
+        """The room of that very name: for the house itself, whoever sees it."""
+
+    def page(self, after: str | None, limit: int, asker: Session | None) -> tuple[list[Room], bool]:
+        """Some of the rooms that somebody sees, the lobby first, then by name; and whether there
+        are more.
 
         :param after: the name of the last one of the page before, which need not be there any more;
             None for the first page.
         :param limit: at most so many, at least 1.
+        :param asker: who; None for somebody without a session.
         """
 
-    def find(self, name: str) -> Room:
-        """The room of a name, as somebody typed it.
+    def count(self, asker: Session | None) -> int:
+        """How many rooms somebody sees."""
 
+    def find(self, name: str, asker: Session | None) -> Room:
+        """The room of a name, as somebody typed it. One that they may not see is not there.
+
+        :param asker: who asks; None for somebody without a session.
         :raises RoomNotFound: there is none.
+        :raises NoSession: none can be seen without one.
         """
 
-    def plan(self, name: str, topic: str, created_by: str) -> RoomRow:
+    def plan(self, name: str, topic: str, maker: Session) -> RoomRow:
         """What a new room would be.
 
-        :param created_by: permanent id of the session that makes it.
+        :param maker: who makes it.
         :raises InvalidRequest: that can't be its name or topic.
         :raises RoomExists: there is one of that name, or one that looks like it.
         :raises TooMany: there are as many as there can be.

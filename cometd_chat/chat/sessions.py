@@ -15,7 +15,7 @@ from typing import Protocol
 import attrs
 
 from cometd_chat.comet.listeners import Listeners
-from cometd_chat.errors import InvalidToken, NameTaken
+from cometd_chat.errors import ChatError, InvalidToken, NameTaken
 from cometd_chat.events.event import Event
 
 #: How long a token is good after it was last used, in seconds.
@@ -188,23 +188,21 @@ class Sessions(Protocol):
 def require_active(session: Session) -> None:
     """Refuse somebody who can't speak, though she could when her request came in.
 
-    :raises InvalidToken: her session has ended.
-    :raises NameTaken: she was away, and somebody else has her name now, or nobody can.
+    :raises InvalidToken, NameTaken: see `inactive`.
     """
+    refusal = inactive(session)
+    if refusal is not None:
+        raise refusal
+
+
+def inactive(session: Session) -> ChatError | None:
+    """Why somebody can't speak: her session has ended, or she was away, and somebody else has her
+    name now, or nobody can; None when she can."""
     if session.ended:
-        raise InvalidToken("That session is over: log in again.")
+        return InvalidToken("That session is over: log in again.")
     if session.name_key is None:
-        raise NameTaken(
+        return NameTaken(
             f"You were away, and the name {session.name} is taken now: choose another one for "
             "this session."
         )
-
-
-def require_current_token(session: Session, token: bytes) -> None:
-    """Refuse somebody whose token was good when her request came in, and has been replaced since.
-
-    :param token: what it was known by then, see `Session.known_by`.
-    :raises InvalidToken: it has.
-    """
-    if session.known_by != token:
-        raise InvalidToken("That token has been replaced since: use the new one.")
+    return None

@@ -105,4 +105,6 @@ class Vacancies:
         if failure.check(ShuttingDown):
             return
         self._log.warn("an empty room stays: {reason}", reason=failure.value)
-        self.watch(self._rooms.find(name))
+        room = self._rooms.named(name)
+        if room is not None:
+            self.watch(room)

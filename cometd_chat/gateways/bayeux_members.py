@@ -19,6 +19,7 @@ from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import SMALL_ROOM
+from cometd_chat.chat.rights import Act
 from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.errors import InvalidRequest
 from cometd_chat.events import kinds
@@ -61,8 +62,9 @@ class MemberSource:
         self, client: BayeuxClient, pattern: str, ext: Mapping[str, object]
     ) -> Callable[[], None]:
         """See `ChannelSource.open`."""
-        self._chat.admit(visitor_of(client).person)
-        room = None if pattern.endswith("*") else room_of(self._chat, pattern).name
+        person = visitor_of(client).person
+        self._chat.rights.require(person, Act.FOLLOW)
+        room = None if pattern.endswith("*") else room_of(self._chat, pattern, person).name
         return partial(self._begin, client, pattern, room)
 
     def close(self, client: BayeuxClient, pattern: str) -> None:

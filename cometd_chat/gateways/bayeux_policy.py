@@ -21,6 +21,7 @@ from cometd_chat.bayeux.messages import Message, encode, extension_fields
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.limits import HANDSHAKES, MESSAGES, TEXT
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sessions import Session as Person
 from cometd_chat.chat.sessions import require_active
 from cometd_chat.errors import InvalidToken, NameTaken
@@ -131,7 +132,7 @@ class ChatPolicy:
 
     async def identify(self, message: Message, peer: Peer) -> Identity:
         """See `Policy.identify`: by token, by what the connection shows, or as a guest."""
-        self._chat.admit()
+        self._chat.rights.require(None, Act.ENTER)
         self._chat.limits.take(HANDSHAKES, address=peer.address)
         said = authentication(message)
         person, token = await self._known(said, peer)

@@ -29,7 +29,9 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.positions import ReadMarker
 from cometd_chat.chat.resume import resume_after
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session as Person
 from cometd_chat.chat.shared_state import PAGE_BYTES
 from cometd_chat.chat.subscription import STORAGE_DELAY
 from cometd_chat.comet import CometEvent
@@ -61,22 +63,28 @@ def segment_of(room: str) -> str:
     return room if _PLAIN.fullmatch(room) else "~" + room.encode().hex()
 
 
-def room_of(chat: Chat, channel: str) -> Room:
+def room_of(chat: Chat, channel: str, asker: Person | None) -> Room:
     """The room of a channel such as ``/chat/lobby``.
 
+    :param asker: who names it.
     :raises RoomNotFound: there is none, or that isn't how its channel is written.
     """
-    segment = channel.rpartition("/")[2]
-    name = segment
-    if segment.startswith("~"):
-        try:
-            name = bytes.fromhex(segment[1:]).decode()
-        except ValueError:
-            name = ""
-    room = chat.rooms.find(name)
-    if segment_of(room.name) != segment:
+    room = chat.rooms.find(name_of(channel), asker)
+    if segment_of(room.name) != channel.rpartition("/")[2]:
         raise RoomNotFound(f"The channel of that room is written {segment_of(room.name)}.")
     return room
+
+
+def name_of(channel: str) -> str:
+    """The name that a room has, or would have, which has a channel such as ``/chat/lobby``; empty
+    for what is nobody's."""
+    segment = channel.rpartition("/")[2]
+    if not segment.startswith("~"):
+        return segment
+    try:
+        return bytes.fromhex(segment[1:]).decode()
+    except ValueError:
+        return ""
 
 
 @attrs.define(eq=False)
@@ -157,8 +165,8 @@ class RoomSource:
         """See `ChannelSource.open`. What it says of where to begin is for `wanted_position`."""
         now = self._feed.last_id
         visitor = visitor_of(session)
-        self._chat.admit(visitor.person)
-        room = None if pattern.endswith("*") else room_of(self._chat, pattern)
+        self._chat.rights.require(visitor.person, Act.FOLLOW)
+        room = None if pattern.endswith("*") else room_of(self._chat, pattern, visitor.person)
         wanted = await wanted_position(self._feed, pattern, ext)
         _refuse_ended(session)
         reader = self._readers.get(session)
@@ -201,7 +209,7 @@ class RoomSource:
         if not isinstance(data, dict):
             raise InvalidRequest('Publish {"text": "..."} to a room.')
         visitor = visitor_of(session)
-        room = room_of(self._chat, message["channel"])
+        room = room_of(self._chat, message["channel"], visitor.person)
         client_id = data.get("client_id", resend_key)
         await self._chat.say(
             visitor.person, room, data.get("text"), client_id, address=visitor.address
@@ -211,7 +219,7 @@ class RoomSource:
         """See `ChannelSource.confirmed`."""
         reader = self._readers.get(session)
         if reader is not None:
-            place = reader.place(room_of(self._chat, channel).context.path)
+            place = reader.place(kinds.path_of(name_of(channel)))
             if place is not None:
                 self._chat.positions.confirm(place.mark, position)
 

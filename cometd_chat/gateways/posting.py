@@ -12,7 +12,7 @@ nothing more is read from her.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from sys import getsizeof
 
 import attrs
@@ -22,8 +22,8 @@ from twisted.logger import Logger
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.held_subscription import HeldSubscription
+from cometd_chat.chat.rights import Grant, require_current_token
 from cometd_chat.chat.rooms import Room
-from cometd_chat.chat.sessions import Session, require_current_token
 from cometd_chat.errors import ChatError, InvalidRequest, NoSession
 from cometd_chat.events import kinds
 from cometd_chat.events.kinds import Kind
@@ -62,8 +62,7 @@ class _PendingPost:
 class InboundPoster:
     """What one session says through one held request.
 
-    :param session: who; None for somebody who may only read.
-    :param rooms: what she reads; only there can she speak, by default in the first.
+    :param grant: who, and what she reads; only there can she speak, by default in the first room.
     :param source: read no further while she is ahead of us.
     """
 
@@ -72,18 +71,16 @@ class InboundPoster:
     def __init__(
         self,
         chat: Chat,
-        session: Session | None,
-        rooms: Sequence[Room],
+        grant: Grant[Room],
         subscription: HeldSubscription,
         source: Intake,
         refused: Callable[[ChatError], None],
     ) -> None:
         self._chat = chat
         self._refused = refused
-        self._session = session
-        self._token = b"" if session is None else session.known_by
-        self._rooms = {room.name: room for room in rooms}
-        self._first = rooms[0].name
+        self._grant = grant
+        self._rooms = {room.name: room for room in grant.rooms}
+        self._first = grant.rooms[0].name
         self._subscription = subscription
         self._source = source
         self._waiting: deque[_PendingPost | ChatError] = deque()
@@ -169,11 +166,12 @@ class InboundPoster:
             room = self._rooms.get(said.room) if isinstance(said.room, str) else None
             if room is None:
                 raise InvalidRequest("Only rooms that this stream reads can be written to.")
-            if self._session is None:
+            session = self._grant.session
+            if session is None:
                 raise NoSession("Log in first, and open this stream with the session's token.")
-            require_current_token(self._session, self._token)
+            require_current_token(self._grant)
             event, repeated = await self._chat.post(
-                self._session,
+                session,
                 room,
                 said.kind,
                 said.asked,

@@ -66,16 +66,15 @@ class Api:
     # -- rooms
 
     async def list_rooms(self, request: HttpRequest) -> bytes:
-        await self._auth.reader(request)
+        session = await self._auth.reader(request)
         asked = parameters.query(request)
-        rooms, more = self._chat.rooms.page(
-            asked.optional("after"), asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
-        )
+        limit = asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
+        rooms, more = self._chat.rooms.page(asked.optional("after"), limit, session)
         return answers.json(request, {"rooms": [self._room(each) for each in rooms], "more": more})
 
     async def show_room(self, request: HttpRequest, name: str) -> bytes:
-        await self._auth.reader(request)
-        return answers.json(request, self._room(self._chat.rooms.find(name)))
+        session = await self._auth.reader(request)
+        return answers.json(request, self._room(self._chat.rooms.find(name, session)))
 
     @shielded
     async def make_room(self, request: HttpRequest) -> bytes:
@@ -120,7 +119,7 @@ class Api:
     async def say(self, request: HttpRequest, name: str) -> bytes:
         session = await self._actor(request)
         fields = parameters.json_object(request)
-        room = self._chat.rooms.find(name)
+        room = self._chat.rooms.find(name, session)
         event, repeated = await self._chat.say(
             session,
             room,
@@ -142,13 +141,13 @@ class Api:
 
     async def typing(self, request: HttpRequest, name: str) -> bytes:
         session = await self._actor(request)
-        room = self._chat.rooms.find(name)
+        room = self._chat.rooms.find(name, session)
         self._chat.type(session, room, self._peers.address(request))
         return answers.nothing(request)
 
     async def leave(self, request: HttpRequest, name: str) -> bytes:
         session = await self._actor(request)
-        self._chat.presence.leave(self._chat.rooms.find(name).name, session)
+        self._chat.presence.leave(self._chat.rooms.find(name, session).name, session)
         return answers.nothing(request)
 
     # -- what several do
@@ -162,7 +161,7 @@ class Api:
     async def _asked_room(self, request: HttpRequest, name: str) -> Room:
         """The room that somebody asks about, who is present in it from now."""
         session = await self._auth.reader(request)
-        room = self._chat.rooms.find(name)
+        room = self._chat.rooms.find(name, session)
         if session is not None:
             self._chat.arrive(session, room, self._peers.address(request), GRACE)
         return room

@@ -25,6 +25,7 @@ from werkzeug.exceptions import MethodNotAllowed as KleinMethodNotAllowed
 
 from cometd_chat import errors
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.errors import ChatError, LogFull, MethodNotAllowed, NotFound
 from cometd_chat.fastlane.routes import HotRoute
@@ -152,7 +153,7 @@ class ChatApp:
         return answers.text(request, "alive\n")
 
     def readyz(self, request: HttpRequest) -> bytes:
-        self._chat.admit()
+        self._chat.rights.require(None, Act.ENTER)
         usage = self._chat.feed.log.usage
         if usage is None or not usage.nearly_full:
             return answers.text(request, "ready\n")

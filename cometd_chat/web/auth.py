@@ -16,6 +16,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from urllib.parse import urlsplit
 
+from cometd_chat.chat.rights import HOW_TO_LOG_IN, Act, Rights
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import CrossSite, InvalidToken, NoSession
 from cometd_chat.transports.request import HttpRequest
@@ -31,8 +32,6 @@ COOKIE = "comet_session_"
 #: (RFC 6265bis, section 4.1.3.2).
 SECURE_PREFIX = "__Host-"
 
-_HOW_TO_LOG_IN = 'POST /api/v1/session with {"name": "..."}.'
-
 #: Of a form's token, bytes.
 _TOKEN_SIZE = 16
 
@@ -44,7 +43,6 @@ class Auth:
 
     :param secret: gives the key of the forms' hidden tokens, 32 bytes.
     :param installation: gives an id of this installation, letters and digits.
-    :param public_reading: whether rooms can be read without a session.
     :param origins: foreign pages that may use the transports with a token.
     :param peers: whether a request came over TLS.
     :param random_bytes: so many, which nobody can foresee.
@@ -53,10 +51,10 @@ class Auth:
     def __init__(
         self,
         sessions: Sessions,
+        rights: Rights,
         *,
         secret: Callable[[], bytes],
         installation: Callable[[], str],
-        public_reading: bool,
         origins: Origins,
         peers: Peers,
         random_bytes: Callable[[int], bytes],
@@ -65,9 +63,9 @@ class Auth:
         self._origins = origins
         self._peers = peers
         self._sessions = sessions
+        self._rights = rights
         self._secret = secret
         self._installation = installation
-        self.public_reading = public_reading
 
     # -- who
 
@@ -111,7 +109,7 @@ class Auth:
         """
         session = await self.session(request, query_token=query_token)
         if session is None:
-            raise NoSession("Log in first.", hint=_HOW_TO_LOG_IN)
+            raise NoSession("Log in first.", hint=HOW_TO_LOG_IN)
         return session
 
     async def reader(
@@ -125,13 +123,13 @@ class Auth:
         session = await self.session(request, query_token=query_token, cookie=cookie)
         if session is not None:
             require_active(session)
-        elif not self.may_read(session):
-            raise NoSession("Rooms can be read after logging in.", hint=_HOW_TO_LOG_IN)
+        else:
+            self._rights.require(session, Act.SEE)
         return session
 
     def may_read(self, session: Session | None) -> bool:
         """Whether somebody may read rooms, and so may know which there are."""
-        return self.public_reading or session is not None
+        return self._rights.may(session, Act.SEE) is None
 
     async def visitor(
         self, request: HttpRequest, *, query_token: str | None = None

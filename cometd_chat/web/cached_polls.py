@@ -46,7 +46,7 @@ class CachedPolls:
         self, request: HttpRequest, row: Transport, framing: Framing, asked: ReadRequest
     ) -> None:
         """Keep what a poll was found to ask for, for the next one on its connection."""
-        if not row.repeats or asked.session is None:
+        if not row.repeats or asked.grant.session is None:
             return
         parts = _around_cursor(request.uri)
         if parts is not None:
@@ -56,17 +56,21 @@ class CachedPolls:
         """The poll that a request equals in all but its cursor, and where it goes on; None for
         any other.
 
-        Its checks would all end as they did then, since they look at the same bytes; but for the
-        session, which is looked at anew. This is what makes a poll cheap: they were half of it.
+        Its checks would all end as they did then, since they look at the same bytes, and by the
+        same rights; but for the session, which is looked at anew, and for what `RequestHolder.hold`
+        asks of every request. This is what makes a poll cheap: they were half of it.
         """
         cached = request.memory.get(self)
         if not isinstance(cached, CachedPoll):
             return None
         parts = _around_cursor(request.uri)
-        session = cached.asked.session
-        if parts is None or parts[0] != cached.around or session is None or self._chat.stopping:
+        grant, rights = cached.asked.grant, self._chat.rights
+        if parts is None or parts[0] != cached.around or rights.stopping:
             return None
-        if session.known_by != cached.asked.token or not self._chat.sessions.use_again(session):
+        session = grant.session
+        if session is None or not rights.is_current(grant):
+            return None
+        if not self._chat.sessions.use_again(session):
             return None
         try:
             point = resume_now(self._chat.feed, parts[1])

@@ -19,7 +19,7 @@ from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE
 from cometd_chat.chat.resume import ResumePoint
-from cometd_chat.chat.sessions import require_current_token
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
@@ -107,17 +107,16 @@ class RequestHolder:
         :raises ChatError: somebody may not read any more, or holds too much.
         """
         # From here on nothing can refuse it: a handshake that is answered takes no error any more.
-        self._chat.admit(asked.session, asked.rooms)
-        if asked.session is not None:
-            require_current_token(asked.session, asked.token)
+        grant = asked.grant
+        self._chat.rights.require_still(grant, Act.FOLLOW)
         self._chat.limits.hold(asked.address)
         socket = WebSocket.accept(request) if row.upgrade else None
         if socket is None:
             set_headers(request, framing)
         held = self._held(request, row, framing, asked.wait)
         subscription = self._chat.read(
-            asked.session,
-            asked.rooms,
+            grant.session,
+            grant.rooms,
             held,
             point,
             on_end=self._on_end,
@@ -154,9 +153,7 @@ class RequestHolder:
         source = request.body if socket is None else socket
         if source is None:
             return
-        talk = InboundPoster(
-            self._chat, asked.session, asked.rooms, subscription, source, self._refused
-        )
+        talk = InboundPoster(self._chat, asked.grant, subscription, source, self._refused)
         if socket is not None:
             socket.listen(subscription, talk, self._reaper)
         elif request.body is not None:

@@ -16,6 +16,7 @@ import attrs
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.resume import AFTER_GAP
+from cometd_chat.chat.rights import Grant
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.transports.request import HttpRequest
@@ -38,17 +39,14 @@ MOST_BY_TOKEN = 32
 class ReadRequest:
     """What somebody asked a transport for, but from where on.
 
-    :param session: who asks; None for somebody who only reads.
-    :param token: what her token was known by when it was looked at, see `require_current_token`.
+    :param grant: what she was found to may: who asks, and which rooms.
     :param address: where from; empty where that isn't known.
     :param wait: seconds that a poll is held.
     :param client: which of her windows asks, if it says so.
     :param most: how many requests of this kind she may hold; None for any number.
     """
 
-    rooms: Sequence[Room]
-    session: Session | None
-    token: bytes
+    grant: Grant[Room]
     address: str
     backlog: int
     wait: float
@@ -93,12 +91,12 @@ class Opening:
             return await self._auth.speaker(request, query_token=token)
         return await self._auth.reader(request, query_token=token, cookie=row.by_cookie)
 
-    def rooms(self, names: Sequence[str]) -> list[Room]:
+    def rooms(self, names: Sequence[str], asker: Session | None) -> list[Room]:
         """Rooms by their names, each once.
 
-        :raises RoomNotFound: one isn't there.
+        :raises RoomNotFound: one isn't there, or not for whoever asks.
         """
-        return list(dict.fromkeys(map(self._chat.rooms.find, names)))
+        return list(dict.fromkeys(self._chat.rooms.find(name, asker) for name in names))
 
     def read(
         self,
@@ -119,9 +117,7 @@ class Opening:
         if client is not None and not 1 <= len(client) <= MAX_CLIENT:
             raise refused("client", f"1 to {MAX_CLIENT} characters are needed")
         return ReadRequest(
-            rooms=rooms,
-            session=session,
-            token=b"" if session is None else session.known_by,
+            grant=self._chat.rights.grant(session, rooms),
             address=self._peers.address(request),
             backlog=fields.number("backlog", 0, 0, AFTER_GAP) or 0,
             wait=wait,

@@ -40,13 +40,13 @@ class PageRoutes:
         session = await self._auth.visitor(request)
         if session is None:
             return self._views.log_in(request, "lobby")
-        return await self._views.room(request, session, self._chat.rooms.find("lobby"))
+        return await self._views.room(request, session, self._chat.rooms.find("lobby", session))
 
     async def room(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.visitor(request)
         if not self._auth.may_read(session):
             return self._views.log_in(request, name)
-        return await self._views.room(request, session, self._chat.rooms.find(name))
+        return await self._views.room(request, session, self._chat.rooms.find(name, session))
 
     async def plain(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.visitor(request)
@@ -56,7 +56,7 @@ class PageRoutes:
         return await self._views.plain(
             request,
             session,
-            self._chat.rooms.find(name),
+            self._chat.rooms.find(name, session),
             before=asked.number("before", None, 0, 2**62),
             after=asked.number("after", None, 0, 2**62),
         )
@@ -65,7 +65,7 @@ class PageRoutes:
         session = await self._auth.visitor(request)
         if not self._auth.may_read(session):
             return self._views.log_in(request, "lobby")
-        return self._views.rooms(request, parameters.query(request).optional("after"))
+        return self._views.rooms(request, session, parameters.query(request).optional("after"))
 
     # -- forms
 
@@ -87,7 +87,9 @@ class PageRoutes:
         if form.text:
             # Somebody wrote before she was in: it waits in the composer.
             show = self._views.plain if view in ("plain", "live") else self._views.room
-            return await show(request, session, self._chat.rooms.find(room), Form(text=form.text))
+            return await show(
+                request, session, self._chat.rooms.find(room, session), Form(text=form.text)
+            )
         return self._to_room(request, room, plain=view == "plain")
 
     @shielded
@@ -109,7 +111,7 @@ class PageRoutes:
             request, form, self._submissions.enter(request, session, form.name)
         )
         if isinstance(renamed, Form):
-            here = self._chat.rooms.find(room)
+            here = self._chat.rooms.find(room, session)
             return await self._views.room(request, session, here, rename=renamed)
         return self._to_room(request, room)
 
@@ -119,7 +121,7 @@ class PageRoutes:
         if session is None:
             raise NoSession("Your session is over: log in again, then make the room.")
         form = Form.sent(fields)
-        here = self._chat.rooms.find(fields.text("room", "lobby"))
+        here = self._chat.rooms.find(fields.text("room", "lobby"), session)
         # The second button of a form that was refused says what would do.
         name = typed_room(fields.text("instead") or form.name)
         made = await self._submissions.attempt(
@@ -146,7 +148,7 @@ class PageRoutes:
         if session is None:
             waiting = form.without_session(MESSAGE_KEPT)
             return self._views.log_in(request, name, waiting, plain=plain)
-        room = self._chat.rooms.find(name)
+        room = self._chat.rooms.find(name, session)
         address = self._peers.address(request)
         said = await self._submissions.attempt(
             request,
@@ -166,7 +168,7 @@ class PageRoutes:
 
         :raises RoomNotFound: it isn't there, and she may know.
         """
-        return self._chat.rooms.find(room).name if self._auth.may_read(session) else room
+        return self._chat.rooms.find(room, session).name if self._auth.may_read(session) else room
 
     def _to_room(self, request: HttpRequest, room: str, *, plain: bool = False) -> bytes:
         # The plain page is another one each time: links shows a page that it has.

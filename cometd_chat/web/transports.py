@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.resume import resume_at
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.sink import HeldSink
@@ -190,9 +191,10 @@ class Transports:
 
         :param names: of the rooms; whoever may not read is not told whether they are there.
         """
-        self._chat.admit()
-        if self._auth.may_read(None):
-            self._opening.rooms(names)
+        self._chat.rights.require(None, Act.ENTER)
+        if not self._chat.rights.hides_rooms and self._auth.may_read(None):
+            # What isn't there for anybody needs nobody to log in.
+            self._opening.rooms(names, None)
         name = fields.optional("name") if row.by_name else None
         if name is None:
             session = await self._opening.who(request, row, fields.optional("token"))
@@ -217,7 +219,7 @@ class Transports:
         names: Sequence[str],
         session: Session | None,
     ) -> bytes | HeldSink:
-        rooms = self._opening.rooms(names)
+        rooms = self._opening.rooms(names, session)
         if len(rooms) > 1:
             framing = self._framing(row, FramingRequest(fields, request.getHeader, several=True))
         asked = self._opening.read(request, row, fields, rooms, session)
@@ -233,7 +235,7 @@ class Transports:
         fields: Parameters,
     ) -> bytes | HeldSink:
         cursor = cursor_of(request, row, fields)
-        paths = [room.context.path for room in asked.rooms]
+        paths = [room.context.path for room in asked.grant.rooms]
         point = await resume_at(self._chat.feed, paths, cursor, asked.backlog)
         if request.method == b"HEAD":
             return _head(request, framing)

@@ -93,7 +93,7 @@ class Views:
             room, before=None, after=None, limit=NEWEST, size_of=html_size
         )
         page = pages.RoomPage(
-            scene=self._scene(room),
+            scene=self._scene(session, room),
             lines=transcript(messages, self._now()),
             me=_name(session),
             more=more,
@@ -146,7 +146,7 @@ class Views:
         )
         newest = self._chat.feed.newest.get(room.context.path, 0)
         page = pages.PlainPage(
-            scene=self._scene(room),
+            scene=self._scene(session, room),
             lines=transcript(messages, self._now()),
             me=_name(session),
             older=bool(after) or (more and after is None),
@@ -157,17 +157,17 @@ class Views:
         )
         return self.respond(request, page, form.status)
 
-    def rooms(self, request: HttpRequest, after: str | None) -> bytes:
+    def rooms(self, request: HttpRequest, session: Session | None, after: str | None) -> bytes:
         """A page of the list of all rooms.
 
         :param after: the name of the last one of the page before; None for the first page.
         """
-        rooms, more = self._chat.rooms.page(after, ROOMS_LISTED)
+        rooms, more = self._chat.rooms.page(after, ROOMS_LISTED, session)
         page = pages.RoomsPage(
             rooms=[self._room(each) for each in rooms],
             more=more,
             first=after is None,
-            total=len(self._chat.rooms),
+            total=self._chat.rooms.count(session),
         )
         return self.respond(request, page)
 
@@ -236,7 +236,7 @@ class Views:
     def classic_side(self, request: HttpRequest, session: Session, room: Room, view: str) -> bytes:
         """Rooms and people, beside the endless page."""
         self._seen(request, session, room)
-        page = pages.ClassicSidePage(scene=self._scene(room), framed=view == "frames")
+        page = pages.ClassicSidePage(scene=self._scene(session, room), framed=view == "frames")
         return self.respond(request, page)
 
     def classic_stream(
@@ -270,8 +270,8 @@ class Views:
         form = form or Form()
         return form if form.client_id else attrs.evolve(form, client_id=self._make_nonce())
 
-    def _scene(self, room: Room) -> Scene:
-        rooms, more = self._chat.rooms.page(None, ROOMS_LISTED)
+    def _scene(self, session: Session | None, room: Room) -> Scene:
+        rooms, more = self._chat.rooms.page(None, ROOMS_LISTED, session)
         if room not in rooms:
             rooms.append(room)
         people = self._chat.presence.people(room.name)

@@ -26,6 +26,7 @@ from cometd_chat.chat.local_positions import LocalPositions
 from cometd_chat.chat.local_presence import LocalPresence
 from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
+from cometd_chat.chat.rights import Rights
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine, CometEvent
@@ -111,12 +112,18 @@ class House:
         self.sessions = self.make_sessions()
         self.presence = LocalPresence(self.engine, wall_clock=self.calendar)
         self.limits = LocalLimits(self.reaper, on=limits)
+        self.rights = Rights()
         self.rooms = LocalRooms(
-            self.directory, self.engine, wall_clock=self.calendar, expiration_delay=1e6
+            self.directory,
+            self.engine,
+            self.rights,
+            wall_clock=self.calendar,
+            expiration_delay=1e6,
         )
         self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
         self.chat = Chat(
             feed=self.feed,
+            rights=self.rights,
             sessions=self.sessions,
             rooms=self.rooms,
             presence=self.presence,
@@ -160,7 +167,7 @@ class House:
 
     def room(self, name: str = "lobby") -> Room:
         """A room."""
-        return self.rooms.find(name)
+        return self.rooms.find(name, None)
 
     def listen(self, room: str = "lobby") -> Ear:
         """Somebody who hears a room and is not in it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from cometd_chat.chat.limits import IN_USE, MADE
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import (
     ClientIdReused,
@@ -354,7 +355,7 @@ def test_who_has_logged_out_says_nothing_more(house: House, alice: Session) -> N
     with pytest.raises(InvalidToken):
         house.chat.type(alice, house.room(), HERE)
     with pytest.raises(InvalidToken):
-        house.chat.admit(alice)
+        house.rights.require(alice, Act.FOLLOW, [house.room()])
     assert ear.take() == []
     assert house.presence.people("lobby") == []
 
@@ -373,7 +374,7 @@ def test_a_chat_that_stops_takes_no_more(house: House, alice: Session) -> None:
     with pytest.raises(ShuttingDown):
         house.log_in("bob")
     with pytest.raises(ShuttingDown):
-        house.chat.admit()
+        house.rights.require(None, Act.ENTER)
 
 
 # -- history

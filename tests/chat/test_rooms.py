@@ -6,6 +6,7 @@ import pytest
 
 from cometd_chat.chat import local_rooms
 from cometd_chat.chat.rooms import MAX_TOPIC, Room
+from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import InvalidRequest, RoomExists, RoomNotFound, TooMany
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.memory import MemoryDirectory
@@ -13,8 +14,13 @@ from tests.chat.parts import House, begun, now
 from tests.growth import growth
 
 
-async def make(house: House, name: str, topic: str = "", *, by: str = "s1") -> Room:
-    return await house.rooms.make(house.rooms.plan(name, topic, by))
+def maker(house: House) -> Session:
+    """Somebody new, who makes rooms."""
+    return house.log_in(f"maker{len(house.sessions)}")
+
+
+async def make(house: House, name: str, topic: str = "") -> Room:
+    return await house.rooms.make(house.rooms.plan(name, topic, maker(house)))
 
 
 def test_a_room_is_a_context(house: House) -> None:
@@ -35,7 +41,7 @@ def test_rooms_by_the_page(house: House) -> None:
         now(make(house, name))
 
     def page(after: str | None, limit: int) -> tuple[list[str], bool]:
-        found, more = house.rooms.page(after, limit)
+        found, more = house.rooms.page(after, limit, None)
         return [room.name for room in found], more
 
     assert page(None, 1) == (["lobby"], True)
@@ -55,7 +61,7 @@ def test_a_page_costs_the_same_of_however_many(house: House) -> None:
 
     def ask(house: House) -> None:
         for number in range(200):
-            house.rooms.page(f"r{number:05}", 50)
+            house.rooms.page(f"r{number:05}", 50, None)
 
     assert growth(lambda: ask(few), lambda: ask(many)) < 3
 
@@ -64,18 +70,18 @@ def test_there_are_only_so_many(house: House, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(local_rooms, "MOST_ROOMS", len(house.rooms.all()) + 1)
     now(make(house, "last"))
     with pytest.raises(TooMany, match="as many as there can be"):
-        house.rooms.plan("one-more", "", "s1")
+        house.rooms.plan("one-more", "", maker(house))
 
 
 @pytest.mark.parametrize("typed", ["lobby", "LOBBY", " lobby ", "ｌｏｂｂｙ"])
 def test_a_room_is_found_as_it_is_typed(house: House, typed: str) -> None:
-    assert house.rooms.find(typed).name == "lobby"
+    assert house.rooms.find(typed, None).name == "lobby"
 
 
 @pytest.mark.parametrize("typed", ["", "attic", "lob by", "lobby.txt", "..", "\ud800", "r" * 70])
 def test_a_room_that_is_not_there(house: House, typed: str) -> None:
     with pytest.raises(RoomNotFound):
-        house.rooms.find(typed)
+        house.rooms.find(typed, None)
 
 
 @pytest.mark.parametrize("name", ["lobby", "LOBBY", "Dev"])
@@ -85,7 +91,7 @@ def test_a_room_that_is_there(house: House, name: str) -> None:
 
 
 def test_two_who_make_a_room_at_once(house: House) -> None:
-    first, second = (begun(make(house, "attic", by=sender)) for sender in ("s1", "s2"))
+    first, second = (begun(make(house, "attic")) for _ in range(2))
     assert now(first).name == "attic"
     with pytest.raises(RoomExists):
         now(second)
@@ -106,5 +112,5 @@ def test_the_longest_topic(house: House) -> None:
 def test_a_restart_keeps_rooms(house: House) -> None:
     now(make(house, "attic", "what is kept"))
     again = House(directory=house.directory)
-    assert again.rooms.find("attic").topic == "what is kept"
+    assert again.rooms.find("attic", None).topic == "what is kept"
     assert again.engine.context("/chat/attic") is not None

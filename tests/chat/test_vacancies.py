@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import capturedLogs
 
 from cometd_chat.chat.limits import MADE
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.vacancies import EMPTY_FOR, LOOK_EVERY
 from cometd_chat.errors import RoomExists, RoomNotFound, StorageUnavailable
@@ -48,15 +49,15 @@ def test_a_room_goes_an_hour_after_it_was_made_for_nothing(house: House, alice: 
     assert house.engine.context("/chat/attic") is None
     assert not house.limits.held[MADE]
     with pytest.raises(RoomNotFound):
-        house.rooms.find("attic")
+        house.rooms.find("attic", None)
     bob = house.log_in("bob")
     with pytest.raises(RoomNotFound, match="is gone"):
         now(house.chat.say(bob, room, "hi", address=HERE))
     with pytest.raises(RoomNotFound, match="is gone"):
-        house.chat.admit(bob, [room])
+        house.rights.require(bob, Act.FOLLOW, [room])
     # And its name is free.
     make(house, bob)
-    assert House(directory=house.directory).rooms.find("attic").row.created_by == bob.id
+    assert House(directory=house.directory).rooms.find("attic", None).row.created_by == bob.id
 
 
 def test_a_room_in_which_somebody_spoke_stays(house: House, alice: Session) -> None:

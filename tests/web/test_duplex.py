@@ -351,9 +351,9 @@ class TestRefusals:
         problem(site, self.ask(site, DUPLEX + "?name=Alice"), 409, "name-taken")
 
     def test_a_daemon_that_stops(self, site: MemorySite) -> None:
-        site.chat.stopping = True
+        site.chat.rights.stopping = True
         assert self.ask(site, DUPLEX + "?name=alice").status == 503
-        site.chat.stopping = False
+        site.chat.rights.stopping = False
 
     @pytest.mark.parametrize(
         "headers",

@@ -36,7 +36,7 @@ def site(make_site: MakeSite) -> MemorySite:
 def test_both_hear_of_names_that_are_free(site: MemorySite) -> None:
     one, two = Gateway(site), Gateway(site)
     alice = now(site.chat.sessions.by_token(site.log_in("alice")))
-    site.chat.arrive(alice, site.chat.rooms.find("lobby"), "")
+    site.chat.arrive(alice, site.chat.rooms.find("lobby", None), "")
     site.advance(1000)
     assert one.freed == two.freed == one.forgotten == two.forgotten == ["alice"]
     # The chat itself hears as before: she is nowhere, and counts at no address.

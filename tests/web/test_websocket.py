@@ -169,7 +169,7 @@ class TestHandshake:
         assert Socket(site, token=site.log_in("alice")).events()
 
     def test_while_the_daemon_stops(self, site: MemorySite) -> None:
-        site.chat.stopping = True
+        site.chat.rights.stopping = True
         response = shake(site)
         assert (response.status, response.header("retry-after")) == (503, "1")
 
