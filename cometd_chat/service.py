@@ -69,7 +69,7 @@ from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
-from cometd_chat.web.front import Front
+from cometd_chat.web.guard import RequestGuard
 from cometd_chat.web.holding import HoldSettings
 from cometd_chat.web.hosts import Hosts
 from cometd_chat.web.metrics import Metrics
@@ -402,12 +402,13 @@ def build_site(shared: Shared, app: ChatApp, connections: Connections) -> ChatSi
     """The site that serves the routes, with the fast lane beside it."""
     settings, memory = shared.settings, shared.stats.memory
     hosts = Hosts(settings.hosts)
-    front = Front(app.app.resource(), hosts, shared.auth, shared.origins, shared.problems, SERVER)
+    behind = app.app.resource()
+    guard = RequestGuard(behind, hosts, shared.auth, shared.origins, shared.problems, SERVER)
     lane = None
     if settings.fast_lane:
         lane = Lane(
             app.hot_routes(),
-            front,
+            guard,
             shared.reaper,
             memory,
             direct_write=settings.direct_write,
@@ -415,7 +416,7 @@ def build_site(shared: Shared, app: ChatApp, connections: Connections) -> ChatSi
             timeout=IDLE,
         )
     return ChatSite(
-        front,
+        guard,
         shared.problems.refusal,
         shared.reactor,
         shared.reaper,

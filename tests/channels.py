@@ -73,7 +73,7 @@ class Net(MemoryNet):
     def __init__(self, *, lane: bool, limit: int = LIMIT) -> None:
         super().__init__()
         self.resource = Echo()
-        front: Any = None
+        guard: Any = None
         reaper = Reaper(self.clock)
         self.memory = MemoryBudget(limit)
         self.factory = ChatSite(
@@ -83,7 +83,7 @@ class Net(MemoryNet):
             reaper,
             memory=self.memory,
             lane=Lane(
-                (), front, reaper, self.memory, direct_write=True, wall_clock=time, timeout=60
+                (), guard, reaper, self.memory, direct_write=True, wall_clock=time, timeout=60
             )
             if lane
             else None,

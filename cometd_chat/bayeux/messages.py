@@ -78,7 +78,7 @@ class BadMessage(Message):
         said = content if isinstance(content, dict) else {}
         for field in ("channel", "id"):
             value = said.get(field)
-            if isinstance(value, str | int) and _is_plain(value):
+            if isinstance(value, str | int) and _is_simple(value):
                 self[field] = value
 
 
@@ -125,7 +125,7 @@ def decode(body: bytes | str, bounds: Bounds) -> list[Message]:
         elif deep and _is_deeper(message, bounds.max_depth - 1):
             reason = f"Arrays and objects may be {bounds.max_depth} deep in one another"
             messages[index] = BadMessage(message, reason)
-        elif lenient and not _is_plain(message):
+        elif lenient and not _is_simple(message):
             reason = "There are halves of characters in it or numbers that are too large"
             messages[index] = BadMessage(message, reason)
         else:
@@ -155,7 +155,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _is_plain(content: object) -> bool:
+def _is_simple(content: object) -> bool:
     """Whether something can be said as JSON in UTF-8."""
     try:
         json.dumps(content, allow_nan=False, ensure_ascii=False).encode()

@@ -1,6 +1,6 @@
 """The fast lane: what the hottest requests need of HTTP/1.1, and no more.
 
-What it is: `LaneConnection` is what a connection is at rest. It answers whole, plain requests of
+What it is: `LaneConnection` is what a connection is at rest. It answers whole, simple requests of
 the hot routes as a `LaneRequest`, and hands every other byte, untouched, to the slow path, which
 gives the connection back when it is idle again.
 
@@ -25,11 +25,11 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.fastlane.heads import (
     MAX_REMEMBERED,
     Head,
-    PlainRequest,
+    SimpleRequest,
     read_line,
     read_request,
 )
-from cometd_chat.fastlane.request import LaneRequest, RequestGuard
+from cometd_chat.fastlane.request import Guard, LaneRequest
 from cometd_chat.fastlane.routes import HotRoute, HotRoutes, RouteMatch
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
@@ -80,7 +80,7 @@ class Lane:
     def __init__(
         self,
         routes: Sequence[HotRoute],
-        guard: RequestGuard,
+        guard: Guard,
         reaper: Reaper,
         memory: MemoryBudget,
         *,
@@ -185,9 +185,9 @@ class LaneConnection:
             match = self.lane.routes.find(line[1], path)
             # Names in a query begin and end a session, which is rare.
             if match is not None and b"name=" not in query:
-                plain = read_request(data, line, self._head)
-                if plain is not None:
-                    self._answer(plain, match)
+                simple = read_request(data, line, self._head)
+                if simple is not None:
+                    self._answer(simple, match)
                     return
         self._leave().dataReceived(data)
 
@@ -217,11 +217,11 @@ class LaneConnection:
 
     # -- requests
 
-    def _answer(self, plain: PlainRequest, match: RouteMatch) -> None:
-        self._head = plain.head if len(plain.head.block) <= MAX_REMEMBERED else None
+    def _answer(self, simple: SimpleRequest, match: RouteMatch) -> None:
+        self._head = simple.head if len(simple.head.block) <= MAX_REMEMBERED else None
         route = match.route
         # One path and one method for all requests: a stream keeps them for the access log.
-        self._request = request = LaneRequest(self, plain, route.method, match.path)
+        self._request = request = LaneRequest(self, simple, route.method, match.path)
         request.begin(route, match.name)
 
     def forget_head(self) -> None:

@@ -1,4 +1,4 @@
-"""Heads of requests that are plain enough for the fast lane.
+"""Heads of requests that are simple enough for the fast lane.
 
 What it is: from bytes to a request line and a `Head`, or None for whatever HTTP/1.1 could also read
 in another way than we do.
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 import attrs
 
-#: Whole requests up to so many bytes are plain; the slow path's own bound for a head.
+#: Whole requests up to so many bytes are simple; the slow path's own bound for a head.
 MAX_REQUEST = 16 * 1024
 
 #: As many lines as the slow path takes.
@@ -33,8 +33,8 @@ _VISIBLE_OR_BLANK = bytes(range(0x20, 0x7F))
 #: RFC 9110, section 5.6.2.
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-#: Headers that make a request more than a plain one: framing, switching, announcing.
-_NOT_PLAIN = ("transfer-encoding", "expect", "upgrade", "trailer")
+#: Headers that make a request more than a simple one: framing, switching, announcing.
+_NOT_SIMPLE = ("transfer-encoding", "expect", "upgrade", "trailer")
 
 
 @attrs.frozen(eq=False)
@@ -56,7 +56,7 @@ class Head:
 
 
 @attrs.frozen(eq=False)
-class PlainRequest:
+class SimpleRequest:
     """A whole request, and nothing after it."""
 
     method: bytes
@@ -66,15 +66,15 @@ class PlainRequest:
 
 
 def read_line(data: bytes) -> re.Match[bytes] | None:
-    """The request line, when it is one that could be plain: method, then target.
+    """The request line, when it is one that could be simple: method, then target.
 
     (RFC 9112, section 3.)
     """
     return _REQUEST_LINE.match(data)
 
 
-def read_request(data: bytes, line: re.Match[bytes], known: Head | None) -> PlainRequest | None:
-    """The request, when it is plain and is all there is.
+def read_request(data: bytes, line: re.Match[bytes], known: Head | None) -> SimpleRequest | None:
+    """The request, when it is simple and is all there is.
 
     :param line: what `read_line` gave for the same bytes.
     :param known: the last head of the same connection. A browser repeats everything after the
@@ -92,11 +92,11 @@ def read_request(data: bytes, line: re.Match[bytes], known: Head | None) -> Plai
     # A GET has no length at all; a POST has one, and all of it is here.
     if head.length != (len(body) if method == b"POST" else None) or (body and method == b"GET"):
         return None
-    return PlainRequest(method, target, head, body)
+    return SimpleRequest(method, target, head, body)
 
 
 def read_head(block: bytes) -> Head | None:
-    """The header lines, when they are plain.
+    """The header lines, when they are simple.
 
     :param block: the lines, each with its CR LF.
     """
@@ -113,14 +113,14 @@ def read_head(block: bytes) -> Head | None:
             return None
         name = raw_name.decode("ascii").lower()
         fields[name] = (*fields.get(name, ()), value.strip(b" ").decode("ascii"))
-    if not _is_plain(fields):
+    if not _is_simple(fields):
         return None
     lengths = fields.get("content-length")
     return Head(block, fields, _cookies(fields), None if lengths is None else int(lengths[0]))
 
 
-def _is_plain(fields: Mapping[str, tuple[str, ...]]) -> bool:
-    if len(fields.get("host", ())) != 1 or any(name in fields for name in _NOT_PLAIN):
+def _is_simple(fields: Mapping[str, tuple[str, ...]]) -> bool:
+    if len(fields.get("host", ())) != 1 or any(name in fields for name in _NOT_SIMPLE):
         return False
     connection = fields.get("connection", ("keep-alive",))
     if len(connection) != 1 or connection[0].lower() != "keep-alive":

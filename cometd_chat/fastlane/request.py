@@ -24,7 +24,7 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
 from cometd_chat.events.event import chunk
 from cometd_chat.fastlane.headers import AnswerHeaders, ReceivedHeaders, cached_line
-from cometd_chat.fastlane.heads import PlainRequest
+from cometd_chat.fastlane.heads import SimpleRequest
 from cometd_chat.fastlane.routes import Answer, HotRoute
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.body import IncomingBody
@@ -41,7 +41,7 @@ class SharedLane(Protocol):
     """What a request needs of what all connections of the lane share."""
 
     @property
-    def guard(self) -> RequestGuard:
+    def guard(self) -> Guard:
         """What stands before all routes."""
 
     @property
@@ -59,8 +59,8 @@ class SharedLane(Protocol):
         """Write a line of access log."""
 
 
-class RequestGuard(Protocol):
-    """What stands before all routes; see `web.guard`."""
+class Guard(Protocol):
+    """What stands before all routes; see `web.guard.RequestGuard`."""
 
     def admit(self, request: HttpRequest) -> bytes | None:
         """Set what every answer has.
@@ -122,12 +122,12 @@ class LaneRequest:
 
     clientproto = b"HTTP/1.1"
 
-    #: A body is whole before it is taken, and what asks for an upgrade isn't plain.
+    #: A body is whole before it is taken, and what asks for an upgrade isn't simple.
     body: IncomingBody | None = None
     upgradable: UpgradableRequest | None = None
 
     def __init__(
-        self, connection: Carrier, plain: PlainRequest, method: bytes, path: bytes
+        self, connection: Carrier, simple: SimpleRequest, method: bytes, path: bytes
     ) -> None:
         self._connection = connection
         self.transport = connection.transport
@@ -136,7 +136,7 @@ class LaneRequest:
         #: When it came, for the access log; one object for all of the same moment.
         self.began = connection.lane.reaper.coarse_now()
         # All that was asked; None once a stream has begun.
-        self._asked: PlainRequest | None = plain
+        self._asked: SimpleRequest | None = simple
         self._cookies: dict[bytes, bytes] | None = None
         self.code = 200
         self._reason = b"OK"
@@ -204,7 +204,7 @@ class LaneRequest:
     # -- the route
 
     def begin(self, route: HotRoute, name: str) -> None:
-        """Let the front look at it, then the route."""
+        """Let the guard look at it, then the route."""
         refusal = self._connection.lane.guard.admit(self)
         if refusal is not None:
             self._finish(refusal)

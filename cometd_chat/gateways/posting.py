@@ -28,7 +28,7 @@ from cometd_chat.errors import ChatError, InvalidRequest, NoSession
 from cometd_chat.events import kinds
 from cometd_chat.events.kinds import Kind
 from cometd_chat.transports.body import without_mark
-from cometd_chat.transports.intake import Intake
+from cometd_chat.transports.paced_reader import PacedReader
 
 #: When so many wait to be posted, or so many bytes of them, the peer is read no further.
 MOST_WAITING = 16
@@ -73,7 +73,7 @@ class InboundPoster:
         chat: Chat,
         grant: Grant[Room],
         subscription: HeldSubscription,
-        source: Intake,
+        source: PacedReader,
         refused: Callable[[ChatError], None],
     ) -> None:
         self._chat = chat

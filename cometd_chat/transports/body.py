@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
-from cometd_chat.transports.intake import Intake
+from cometd_chat.transports.paced_reader import PacedReader
 
 #: The longest line, in bytes: what 8,000 code points can take, and some.
 MAX_LINE = 64 * 1024
@@ -51,8 +51,8 @@ class LineListener(Protocol):
         """There are no more."""
 
 
-class IncomingBody(Intake):
-    """The body of one request. For its parameters see `Intake`."""
+class IncomingBody(PacedReader):
+    """The body of one request. For its parameters see `PacedReader`."""
 
     def __init__(self, transport: Any, call_soon: Callable[[Callable[[], None]], object]) -> None:
         super().__init__(transport, call_soon)

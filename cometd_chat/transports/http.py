@@ -13,42 +13,33 @@ has the one form that the web layer gives to errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import partial
-from io import BytesIO
-from typing import Any, Protocol
+from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import (
-    BodyTooLarge,
-    ChatError,
-    HeadTooLarge,
-    InvalidRequest,
-    RequestTimeout,
-)
+from cometd_chat.errors import ChatError, HeadTooLarge, InvalidRequest, RequestTimeout
 from cometd_chat.transports import refusals, twisted_internals
 from cometd_chat.transports.body import IncomingBody
-from cometd_chat.transports.budget import MemoryBudget, memory_short
-from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.pace import Pace, Phase
-from cometd_chat.transports.receipt import Receipt
-from cometd_chat.transports.request import HttpRequest, InputReader, PeerListener, UpgradableRequest
-from cometd_chat.transports.response_head import response_head
-from cometd_chat.transports.strangers import Stranger, Strangers, bare_lf_in, stranger_at
+from cometd_chat.transports.budget import memory_short
+from cometd_chat.transports.foreign_protocols import (
+    ForeignProtocol,
+    bare_lf_in,
+    foreign_protocol_at,
+)
+from cometd_chat.transports.limited_request import (
+    MAX_BODY,
+    LimitedRequest,
+    RequestChannel,
+    body_too_large,
+)
+from cometd_chat.transports.request import InputReader
 from cometd_chat.transports.targets import read_target
-from cometd_chat.transports.twisted_internals import PeerConnection
-
-#: The largest body that any route takes, in bytes.
-MAX_BODY = 256 * 1024
+from cometd_chat.transports.timeouts import Phase, PhaseTimeouts
 
 #: What a line of a head costs beside its bytes, about: an entry in a dict, a list, two strings. And
 #: what a cookie does.
@@ -65,159 +56,15 @@ _MOST_DIGITS = 18
 _WORTH_AN_ANSWER = 1024
 
 
-class FastLane(Protocol):
-    """Where a connection goes that has nothing under way; see `cometd_chat.fastlane`."""
-
-    def take(self, connection: PeerConnection, receipt: Receipt | None) -> None:
-        """Take a connection.
-
-        :param receipt: of its last answer, when somebody wants to know about that.
-        """
-
-
-class ChannelSite(Protocol):
-    """What channels have in common; see `ChatSite`, also for what is not said here."""
-
-    lane: FastLane | None
-    direct_write: bool
-    reads_early: Callable[[bytes, bytes], bool]
-    reaper: Reaper
-    memory: MemoryBudget
-    connections: Connections
-    timeout: float
-    strangers: Strangers
-
-    #: The form of errors that never reach a route: of the error and whether HTML is wanted.
-    render_refusal: Callable[[ChatError, bool], refusals.Form]
-
-    #: What answers all requests.
-    resource: IResource
-
-    def connection_over(self, connection: PeerConnection) -> None:
-        """A connection that was admitted is over."""
-
-
-class LimitedRequest(twisted_internals.OpenRequest):
-    """A request whose body is counted while it arrives, and that can be held."""
-
-    channel: LimitedChannel
-    content: BytesIO
-
-    #: The body, when it is read while it arrives; None when the route waits for all of it.
-    body: IncomingBody | None = None
-
-    #: Waited for after the last words of a held response, before it is over.
-    closing: Callable[[], Deferred[None]] | None = None
-
-    _released: Deferred[None] | None = None
-
-    def __init__(self, channel: LimitedChannel, *args: object, **settings: object) -> None:
-        super().__init__(channel, *args, **settings)
-        #: When its first line came, for the access log.
-        self.began = channel.site.reaper.seconds()
-
-    @property
-    def direct(self) -> PeerConnection | None:
-        """See `HoldableRequest.direct`."""
-        transport = self.transport
-        allowed = type(self.channel) is LimitedChannel and self.channel.site.direct_write
-        return transport if allowed and twisted_internals.takes_bytes(transport) else None
-
-    def hold(self, held: PeerListener) -> None:
-        """From here on ``held.lost`` is called when the peer goes."""
-        # Klein cancels what the route waits for; it absorbs the CancelledError that follows.
-        self._released = Deferred(lambda released: held.lost())
-
-    async def until_released(self) -> None:
-        """What the route of a held request waits for: Klein finishes the response then."""
-        if self._released is not None:
-            await self._released
-        if self.closing is not None:
-            await self.closing()
-
-    def tell_drained(self, producer: object) -> None:
-        """See `HoldableRequest.tell_drained`."""
-        self.registerProducer(producer, True)
-
-    def tell_no_more(self) -> None:
-        """See `HoldableRequest.tell_no_more`."""
-        with suppress(AttributeError):  # Twisted takes the channel from a request that is lost.
-            self.unregisterProducer()
-
-    def notice_end(self) -> bool:
-        """See `HoldableRequest.notice_end`."""
-        reads_on = self.body is not None or self.channel.passes_input
-        return twisted_internals.notice_end(self.transport, reads_on=reads_on)
-
-    def receipt(self) -> Receipt:
-        """See `HoldableRequest.receipt`."""
-        receipt = self.channel.receipt = Receipt(self.transport)
-        return receipt
-
-    # -- see `request.HttpRequest`, and for what follows `request.UpgradableRequest`
-
-    @property
-    def memory(self) -> MutableMapping[object, object]:
-        """Nothing is remembered here."""
-        return {}
-
-    @property
-    def upgradable(self) -> UpgradableRequest:
-        """Any of them is."""
-        return self
-
-    def switch(self, headers: bytes) -> None:
-        """Answer with 101, for which Twisted has no way of its own."""
-        self.pass_through()
-        self.write(response_head(101, b"Switching Protocols", [headers]))
-
-    def pass_input(self, reader: InputReader) -> None:
-        """Whatever comes is for ``reader``."""
-        self.channel.pass_input(reader)
-
-    def call_soon(self, call: Callable[[], None]) -> object:
-        """Call something after the reactor's current turn."""
-        return self.channel.callLater(0, call)
-
-    def release(self) -> None:
-        """A held response is complete."""
-        assert self._released is not None
-        self._released.callback(None)
-
-    def cut(self) -> None:
-        """Drop the connection: the response gets no proper end, and Klein must not give it one,
-        which is cancelled by the loss of the connection, in a later turn of the reactor."""
-        self.transport.abortConnection()
-
-    def handle_star(self) -> None:
-        """Let it go where all requests go."""
-        self.render(self.channel.site.resource)
-
-    def gotLength(self, length: int | None) -> None:
-        # Twisted would put a large body into a file, and the reactor would wait for the disk.
-        self.content = BytesIO()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        if self.body is not None:
-            if self.body.feed(data) > MAX_BODY:
-                self.channel.loseConnection()
-        elif self.content.tell() + len(data) > MAX_BODY:
-            self.channel.refuse(BodyTooLarge(_too_large(MAX_BODY)))
-        else:
-            self.channel.body_came(len(data))
-            super().handleContentChunk(data)
-
-
 @implementer(IHalfCloseableProtocol)
-class LimitedChannel(twisted_internals.OpenChannel):
+class LimitedChannel(RequestChannel):
     """A channel that refuses in our own form. A holder of the budget, see `budget.Holder`."""
 
     requestFactory: Any = LimitedRequest
-    site: ChannelSite
     _refused = False
     _early: LimitedRequest | None = None
     _input: InputReader | None = None
-    _pace: Pace
+    _timeouts: PhaseTimeouts
 
     # What is held for the request that is being read or handled, and for what this channel counts:
     # what came, and what was written and has not left.
@@ -226,17 +73,14 @@ class LimitedChannel(twisted_internals.OpenChannel):
     _counted_out = 0
     _counts = False
 
-    #: Of the last answer, when somebody wants to know what becomes of it.
-    receipt: Receipt | None = None
-
     # -- a connection begins and ends
 
     def connectionMade(self) -> None:
-        self._pace = Pace(self, self.site.reaper, self.site.timeout)
+        self._timeouts = PhaseTimeouts(self, self.site.reaper, self.site.timeout)
         super().connectionMade()
         # The lane may have answered, and its peer not have taken all of that.
         self._await_leaving()
-        self._pace.watch()
+        self._timeouts.watch()
         self._count()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -253,7 +97,7 @@ class LimitedChannel(twisted_internals.OpenChannel):
 
     def _let_be(self) -> None:
         """This connection is no longer this channel's."""
-        self._pace.stop()
+        self._timeouts.stop()
         if self._counts:
             self._counts = False
             memory, counted_in, counted_out = self.site.memory, self._counted_in, self._counted_out
@@ -272,9 +116,9 @@ class LimitedChannel(twisted_internals.OpenChannel):
             lane.take(self.transport, self.receipt)
 
     def loseConnection(self) -> None:
-        self._pace.enter(Phase.END)
+        self._timeouts.enter(Phase.END)
         super().loseConnection()
-        self._pace.watch()
+        self._timeouts.watch()
 
     # -- reading
 
@@ -288,8 +132,8 @@ class LimitedChannel(twisted_internals.OpenChannel):
         if self._input is not None:
             self._input.data_received(data)
         else:
-            if self._pace.phase is Phase.IDLE:
-                self._pace.enter(Phase.HEAD)
+            if self._timeouts.phase is Phase.IDLE:
+                self._timeouts.enter(Phase.HEAD)
             self._parse(data)
         self._settle()
 
@@ -297,26 +141,26 @@ class LimitedChannel(twisted_internals.OpenChannel):
         """Parse it, unless it is no HTTP: a parser waits for the end of the line, and so does who
         has sent what never ends in one."""
         if self.awaits_request:
-            stranger = stranger_at(self.unread + data)
-            if stranger is not None:
-                self._send_away(stranger)
+            foreign = foreign_protocol_at(self.unread + data)
+            if foreign is not None:
+                self._refuse_foreign(foreign)
                 return
         super().dataReceived(data)
         # What waits while a line is at work, or behind an answer, may be a body as well.
         if self.line_mode and not self.is_parsing and not self.paused:
-            stranger = bare_lf_in(self.unread)
-            if stranger is not None:
-                self._send_away(stranger)
+            foreign = bare_lf_in(self.unread)
+            if foreign is not None:
+                self._refuse_foreign(foreign)
 
-    def _send_away(self, stranger: Stranger) -> None:
-        self.site.strangers.note(stranger)
-        self.refuse(InvalidRequest(stranger.remedy), Phase.AWAY)
+    def _refuse_foreign(self, foreign: ForeignProtocol) -> None:
+        self.site.foreign_protocols.note(foreign)
+        self.refuse(InvalidRequest(foreign.remedy), Phase.FOREIGN)
 
     def _settle(self) -> None:
         """Nothing more comes in this turn: count what is held, and go back if that is nothing."""
         self._go_back()
         if twisted_internals.is_of(self.transport, self):
-            self._pace.watch()
+            self._timeouts.watch()
             self._count()
 
     def lineReceived(self, line: bytes) -> None:
@@ -357,9 +201,9 @@ class LimitedChannel(twisted_internals.OpenChannel):
             super().allHeadersReceived()
             self._begin_early(self.requests[-1])
         elif self.length is not None and self.length > MAX_BODY:
-            self.refuse(BodyTooLarge(_too_large(MAX_BODY)))
+            self.refuse(body_too_large())
         else:
-            self._pace.enter(Phase.BODY)
+            self._timeouts.enter(Phase.BODY)
             super().allHeadersReceived()
 
     def _take_host(self, request: LimitedRequest, authority: bytes) -> None:
@@ -380,14 +224,14 @@ class LimitedChannel(twisted_internals.OpenChannel):
         self._early = request
         self.persistent = False
         request.responseHeaders.setRawHeaders(b"connection", [b"close"])
-        self._pace.enter(Phase.ROUTE)
+        self._timeouts.enter(Phase.ROUTE)
         request.body = IncomingBody(self.transport, partial(self.callLater, 0))
         request.requestReceived(self.command, self.target, self.version)
 
     def body_came(self, size: int) -> None:
         """Some of a body was kept."""
         self._request_size += size
-        self._pace.came(size)
+        self._timeouts.came(size)
 
     def rawDataReceived(self, data: bytes) -> None:
         if self._input is not None:
@@ -401,7 +245,7 @@ class LimitedChannel(twisted_internals.OpenChannel):
             self.is_handling = True
             self._early.body.end()
         elif not self._refused:
-            self._pace.enter(Phase.ROUTE)
+            self._timeouts.enter(Phase.ROUTE)
             super().allContentReceived()
 
     def pass_input(self, reader: InputReader) -> None:
@@ -453,7 +297,7 @@ class LimitedChannel(twisted_internals.OpenChannel):
         """Read nothing more before what was written has left; False when it has."""
         self.paused = twisted_internals.pause_until_sent(self.transport)
         if self.paused:
-            self._pace.enter(Phase.ANSWER)
+            self._timeouts.enter(Phase.ANSWER)
         return self.paused
 
     def resumeProducing(self) -> None:
@@ -465,7 +309,7 @@ class LimitedChannel(twisted_internals.OpenChannel):
 
     def _read_on(self) -> None:
         """What has come meanwhile is the next request, or the beginning of one."""
-        self._pace.enter(Phase.HEAD if self.unread else Phase.IDLE)
+        self._timeouts.enter(Phase.HEAD if self.unread else Phase.IDLE)
         if self.unread:
             # This was sent before the answer was: whether that was read nobody will know.
             self.receipt = None
@@ -527,33 +371,33 @@ class LimitedChannel(twisted_internals.OpenChannel):
                 request.content.close()
 
     def _linger(self, phase: Phase = Phase.LINGER) -> None:
-        self._pace.enter(phase)
+        self._timeouts.enter(phase)
         # What the peer sends is read, to be dropped.
         self.only_read()
         if ITCPTransport.providedBy(self.transport) and not self.isSecure():
             self.transport.loseWriteConnection()
         else:
             self.loseConnection()
-        self._pace.watch()
+        self._timeouts.watch()
 
-    # -- the pace; see `pace.Paced`
+    # -- the pace; see `timeouts.Timed`
 
     # Twisted's own time-out begins anew with every byte.
 
     def setTimeout(self, period: float | None) -> None:
-        """See `Pace`."""
+        """See `PhaseTimeouts`."""
 
     def resetTimeout(self) -> None:
-        """See `Pace`."""
+        """See `PhaseTimeouts`."""
 
     @property
     def unsent(self) -> int:
-        """See `Paced.unsent`."""
+        """See `Timed.unsent`."""
         return twisted_internals.unsent(self.transport)
 
     def too_slow(self, phase: Phase) -> None:
-        """See `Paced.too_slow`."""
-        if phase is Phase.BODY and self._pace.came_so_far >= _WORTH_AN_ANSWER:
+        """See `Timed.too_slow`."""
+        if phase is Phase.BODY and self._timeouts.came_so_far >= _WORTH_AN_ANSWER:
             self.refuse(RequestTimeout("The request did not come in time: send it again."))
         elif phase in (Phase.ANSWER, Phase.END):
             self._cut()
@@ -571,7 +415,7 @@ class LimitedChannel(twisted_internals.OpenChannel):
         """Tell the budget what is held at this moment."""
         counted_in = 0 if self._refused else self._held_of_requests()
         # While a route is at work what it writes is its own to count.
-        phase = self._pace.phase
+        phase = self._timeouts.phase
         counted_out = (
             twisted_internals.behind(self.transport) if phase in (Phase.ANSWER, Phase.END) else 0
         )
@@ -610,7 +454,7 @@ class LimitedChannel(twisted_internals.OpenChannel):
 
     def shed(self, size: int) -> None:
         """See `budget.Holder`."""
-        if self._pace.phase in (Phase.HEAD, Phase.BODY):
+        if self._timeouts.phase in (Phase.HEAD, Phase.BODY):
             self.refuse(memory_short())
             self._count()
         else:
@@ -620,17 +464,3 @@ class LimitedChannel(twisted_internals.OpenChannel):
             self._cut()
             # At once: until the reactor's next turn there may be more of the kind.
             twisted_internals.forget_unsent(self.transport)
-
-
-def _too_large(limit: int) -> str:
-    return f"A body can have {limit // 1024} KiB at most."
-
-
-def address_of(request: HttpRequest) -> str:
-    """The peer's IP address; an empty string where it has none, as on a Unix socket."""
-    return host_of(request.getClientAddress())
-
-
-def host_of(address: object) -> str:
-    """The IP address in an address of Twisted's; an empty string where there is none."""
-    return address.host if isinstance(address, (IPv4Address, IPv6Address)) else ""

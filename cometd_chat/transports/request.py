@@ -4,7 +4,7 @@ What it is: `HttpRequest`, the seam between what reads HTTP and what answers it.
 `http.LimitedRequest`, which Klein routes, and `fastlane.request.LaneRequest`. The names are those
 of Twisted's own `Request`, and mean what they mean there.
 
-What it may know: types. Nothing is done here.
+What it may know: types. All that is done here is to ask a request.
 
 Invariant: what is written for an `HttpRequest` can't tell by which way one came. mypy compares both
 classes with it, member by member, in ``tests/transports/test_request.py``.
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from typing import IO, Protocol, TypeVar
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 
@@ -219,3 +220,13 @@ def remembered(request: HttpRequest, key: object, make: Callable[[], Found]) -> 
     if found is None:
         found = memory[key] = make()
     return found  # type: ignore[return-value]
+
+
+def address_of(request: HttpRequest) -> str:
+    """The peer's IP address; an empty string where it has none, as on a Unix socket."""
+    return host_of(request.getClientAddress())
+
+
+def host_of(address: object) -> str:
+    """The IP address in an address of Twisted's; an empty string where there is none."""
+    return address.host if isinstance(address, (IPv4Address, IPv6Address)) else ""

@@ -31,7 +31,7 @@ from cometd_chat.errors import InvalidRequest, UpgradeRequired
 from cometd_chat.events.event import Event
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.framings import PerEventFraming
-from cometd_chat.transports.intake import Intake
+from cometd_chat.transports.paced_reader import PacedReader
 from cometd_chat.transports.request import HttpRequest, UpgradableRequest
 
 #: The largest message that a peer may send, in bytes, and in how many fragments: as much as a body
@@ -117,7 +117,7 @@ class SocketReader(Protocol):
         """The peer has closed: nothing more is written."""
 
 
-class WebSocket(Intake):
+class WebSocket(PacedReader):
     """The incoming half of one connection.
 
     Made by `accept`; what goes out is written by the held stream on the same request.

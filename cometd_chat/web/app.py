@@ -29,7 +29,7 @@ from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.errors import ChatError, LogFull, MethodNotAllowed, NotFound
 from cometd_chat.fastlane.routes import HotRoute
-from cometd_chat.transports.http import LimitedRequest
+from cometd_chat.transports.limited_request import LimitedRequest
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.transports.table import TABLE, Transport
 from cometd_chat.web import answers

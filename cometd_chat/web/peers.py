@@ -14,8 +14,7 @@ import re
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from cometd_chat.transports.http import address_of
-from cometd_chat.transports.request import HttpRequest
+from cometd_chat.transports.request import HttpRequest, address_of
 from cometd_chat.web.hosts import names_loopback
 
 #: So many addresses of a header are looked at: a visitor can write thousands of trusted ones into

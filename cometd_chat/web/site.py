@@ -23,11 +23,12 @@ from cometd_chat.errors import ChatError
 from cometd_chat.fastlane.connection import Lane, LaneConnection
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.http import LimitedChannel, LimitedRequest, host_of
+from cometd_chat.transports.foreign_protocols import ForeignProtocols
+from cometd_chat.transports.http import LimitedChannel
+from cometd_chat.transports.limited_request import LimitedRequest
+from cometd_chat.transports.over_limit import OverLimitChannel
 from cometd_chat.transports.refusals import Form
-from cometd_chat.transports.request import HttpRequest
-from cometd_chat.transports.strangers import Strangers
-from cometd_chat.transports.unwanted import UnwantedChannel
+from cometd_chat.transports.request import HttpRequest, host_of
 
 
 class ChatSite(Site):
@@ -38,7 +39,7 @@ class ChatSite(Site):
     :param memory: where what is held counts; by default a budget of its own.
     :param connections: their count, and how many an address may have; by default any number.
     :param reads_early: of method and path: whether the route begins before the body has come.
-    :param direct_write: whether bodies may go past Twisted's buffers, see `below.send`.
+    :param direct_write: whether bodies may go past Twisted's buffers, see `twisted_internals.send`.
     :param timeout: seconds after which a connection without a request is closed.
     :param lane: answers the hottest requests; None to let every request go the slow path.
     :param access_log: whether each response is a line in the log.
@@ -79,14 +80,14 @@ class ChatSite(Site):
         self.memory = MemoryBudget() if memory is None else memory
         self.connections = Connections() if connections is None else connections
         self.timeout = timeout
-        self.strangers = Strangers(reaper.seconds)
+        self.foreign_protocols = ForeignProtocols(reaper.seconds)
         if lane is not None:
             lane.slow_path = self
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """What a connection begins with. (It stays a Site: TLS asks it for its protocols.)"""
         if not self.connections.admit(host_of(addr)):
-            return self._build(UnwantedChannel)
+            return self._build(OverLimitChannel)
         return self.build_channel() if self.lane is None else LaneConnection(self.lane)
 
     def connection_over(self, transport: Any) -> None:

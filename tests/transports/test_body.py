@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometd_chat.transports.body import MAX_LINE, IncomingBody
-from cometd_chat.transports.intake import MOST_A_TURN
+from cometd_chat.transports.paced_reader import MOST_A_TURN
 from tests.growth import growth
 
 

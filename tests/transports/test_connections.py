@@ -13,9 +13,9 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.transports import twisted_internals, unwanted
+from cometd_chat.transports import over_limit, twisted_internals
 from cometd_chat.transports.connections import Connections
-from cometd_chat.transports.pace import HEAD, LINGER
+from cometd_chat.transports.timeouts import HEAD, LINGER
 from cometd_chat.web.site import ChatSite
 from tests.channels import Echo, Net, refusal, render_refusal
 from tests.servers import Servers, reactor, shake_hands, spin_until, tls_context
@@ -139,7 +139,7 @@ class TestOneMore:
         assert connections.refused == MOST
 
     def test_too_many_who_linger_are_cut(self, net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(unwanted, "MOST_LINGERING", 5)
+        monkeypatch.setattr(over_limit, "MOST_LINGERING", 5)
         refused = [net.connect() for _ in range(MOST + 10)][MOST:]
         assert [each.socket.reset for each in refused] == [False] * 5 + [True] * 5
         net.advance(LINGER + 2)

@@ -1,4 +1,4 @@
-"""What is plain enough for the fast lane: little, and always what it seems to be."""
+"""What is simple enough for the fast lane: little, and always what it seems to be."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometd_chat.fastlane import heads
-from cometd_chat.fastlane.heads import Head, PlainRequest, read_line, read_request
+from cometd_chat.fastlane.heads import Head, SimpleRequest, read_line, read_request
 
 HOST = b"Host: chat.example.org\r\n"
 
 
-def read(data: bytes, known: Head | None = None) -> PlainRequest | None:
+def read(data: bytes, known: Head | None = None) -> SimpleRequest | None:
     line = read_line(data)
     return None if line is None else read_request(data, line, known)
 
@@ -25,7 +25,7 @@ def post(lines: bytes, body: bytes) -> bytes:
     return b"POST /x HTTP/1.1\r\n%b%b\r\n%b" % (HOST, lines, body)
 
 
-def test_a_plain_get() -> None:
+def test_a_simple_get() -> None:
     request = read(get(b"HOST: h:8080\r\nAccept:*/*\r\nX-Many: a\r\nx-many:  b c  \r\n", b"/x?a=b"))
     assert request is not None
     assert (request.method, request.target, request.body) == (b"GET", b"/x?a=b", b"")
@@ -37,7 +37,7 @@ def test_a_plain_get() -> None:
     assert request.head.length is None
 
 
-def test_a_plain_post() -> None:
+def test_a_simple_post() -> None:
     request = read(post(b"Content-Length: 5\r\n", b"hi\r\n\r"))
     assert request is not None
     assert (request.body, request.head.length) == (b"hi\r\n\r", 5)
@@ -130,11 +130,11 @@ NOT_PLAIN = {
 
 
 @pytest.mark.parametrize("what", NOT_PLAIN)
-def test_what_is_not_plain(what: str) -> None:
+def test_what_is_not_simple(what: str) -> None:
     assert read(NOT_PLAIN[what]) is None
 
 
-def test_no_part_of_a_request_is_plain() -> None:
+def test_no_part_of_a_request_is_simple() -> None:
     for data in (get(), post(b"Content-Length: 2\r\n", b"hi")):
         assert [end for end in range(len(data)) if read(data[:end]) is not None] == []
 

@@ -11,8 +11,9 @@ from twisted.logger import LogLevel
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request
 
-from cometd_chat.transports.http import MAX_BODY, LimitedChannel
-from cometd_chat.transports.pace import LINGER
+from cometd_chat.transports.http import LimitedChannel
+from cometd_chat.transports.limited_request import MAX_BODY
+from cometd_chat.transports.timeouts import LINGER
 from tests.channels import Net, refusal
 
 KIB = 1024

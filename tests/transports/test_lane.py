@@ -18,7 +18,7 @@ from cometd_chat.errors import ChatError
 from cometd_chat.fastlane.connection import MAX_WAITING
 from cometd_chat.fastlane.heads import MAX_REMEMBERED
 from cometd_chat.transports.http import LimitedChannel
-from cometd_chat.transports.pace import ANSWER
+from cometd_chat.transports.timeouts import ANSWER
 from tests.lanes import HELD, IDLE, Net, in_lane
 from tests.wire import Response
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cometd_chat.fastlane.request import LaneRequest
-from cometd_chat.transports.http import LimitedRequest
+from cometd_chat.transports.limited_request import LimitedRequest
 from cometd_chat.transports.request import HoldableRequest, HttpRequest, UpgradableRequest
 
 

@@ -7,7 +7,7 @@ import pytest
 from cometd_chat.events.event import Event
 from cometd_chat.gateways.posting import MOST_WAITING
 from cometd_chat.transports.body import MAX_LINE
-from cometd_chat.transports.http import MAX_BODY
+from cometd_chat.transports.limited_request import MAX_BODY
 from tests.memory import MakeSite, MemorySite
 from tests.net import fake_kernel
 from tests.web.refusals import problem

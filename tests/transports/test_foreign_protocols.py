@@ -10,11 +10,16 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs
 
-from cometd_chat.transports.pace import AWAY
-from cometd_chat.transports.strangers import EVERY, Strangers, bare_lf_in, stranger_at
+from cometd_chat.transports.foreign_protocols import (
+    EVERY,
+    ForeignProtocols,
+    bare_lf_in,
+    foreign_protocol_at,
+)
+from cometd_chat.transports.timeouts import FOREIGN
 from tests.channels import Net, refusal
 
-#: What strangers send first, and what they are called.
+#: What others send first, and what they are called.
 FIRST_BYTES = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(200)),
     "SSH": b"SSH-2.0-OpenSSH_9.6\r\n",
@@ -46,12 +51,12 @@ REQUESTS = [
 @given(request=st.sampled_from(REQUESTS), data=st.data())
 def test_no_beginning_of_a_request_is_strange(request: bytes, data: st.DataObject) -> None:
     beginning = request[: data.draw(st.integers(0, len(request)))]
-    assert stranger_at(beginning) is None
+    assert foreign_protocol_at(beginning) is None
 
 
 @pytest.mark.parametrize(("what", "sent"), ALL)
 def test_each_is_known_by_its_first_bytes(what: str, sent: bytes) -> None:
-    found = stranger_at(sent) or bare_lf_in(sent.rpartition(b"\r\n")[2])
+    found = foreign_protocol_at(sent) or bare_lf_in(sent.rpartition(b"\r\n")[2])
     assert found is not None
     assert found.what == what
 
@@ -71,7 +76,7 @@ def test_they_are_told_and_closed(net: Net, what: str, sent: bytes, size: int) -
         connection.send(sent[at : at + size])
     assert refusal(response, 400)["detail"]
     assert connection.socket.server_done
-    net.advance(AWAY + 1)
+    net.advance(FOREIGN + 1)
     assert connection.closed
     said = [each for each in net.logged if "closed a connection" in (each["log_format"] or "")]
     assert [each["what"] for each in said] == [what]
@@ -98,7 +103,7 @@ def test_the_binary_form_of_the_proxy_protocol(net: Net) -> None:
     assert "haproxy:" in refusal(response, 400)["detail"]
 
 
-def test_a_stranger_behind_a_request(net: Net) -> None:
+def test_a_foreign_protocol_behind_a_request(net: Net) -> None:
     connection = net.connect()
     response = connection.expect()
     after = connection.expect()
@@ -109,14 +114,14 @@ def test_a_stranger_behind_a_request(net: Net) -> None:
 
 def test_there_is_one_line_a_minute() -> None:
     clock = Clock()
-    strangers = Strangers(clock.seconds)
-    stranger = stranger_at(b"\x16\x03\x01")
-    assert stranger is not None
+    foreign = ForeignProtocols(clock.seconds)
+    tls = foreign_protocol_at(b"\x16\x03\x01")
+    assert tls is not None
 
     def lines() -> list[LogEvent]:
         with capturedLogs() as logs:
             for _ in range(5):
-                strangers.note(stranger)
+                foreign.note(tls)
         return list(logs)
 
     assert [(each["what"], each["more"]) for each in lines()] == [("TLS", 0)]

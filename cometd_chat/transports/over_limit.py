@@ -14,8 +14,9 @@ from typing import Any
 from twisted.web.http import HTTPChannel
 
 from cometd_chat.errors import TooMany
-from cometd_chat.transports.http import LimitedChannel, LimitedRequest
-from cometd_chat.transports.pace import Phase
+from cometd_chat.transports.http import LimitedChannel
+from cometd_chat.transports.limited_request import LimitedRequest
+from cometd_chat.transports.timeouts import Phase
 
 #: So many of them are listened to at a time, so that they read why. Others are cut.
 MOST_LINGERING = 1024
@@ -31,7 +32,7 @@ class UnreadRequest(LimitedRequest):
         """It is for nobody."""
 
 
-class UnwantedChannel(LimitedChannel):
+class OverLimitChannel(LimitedChannel):
     """The connection.
 
     Who asks for something in time is told; who only connects, or trickles, is closed without a
@@ -47,8 +48,8 @@ class UnwantedChannel(LimitedChannel):
         if connections.lingering > MOST_LINGERING:
             self._cut()
             return
-        self._pace.enter(Phase.LINGER)
-        self._pace.watch()
+        self._timeouts.enter(Phase.LINGER)
+        self._timeouts.watch()
 
     def _leave_site(self) -> None:
         self.site.connections.lingering -= 1

@@ -30,7 +30,7 @@ class Phase(Enum):
     ROUTE = auto()  #: A route has it: what that may take is its own affair.
     ANSWER = auto()  #: Before what was written has left, nothing more is read.
     LINGER = auto()  #: Refused; what the peer still sends is dropped.
-    AWAY = auto()  #: The same, of what was no HTTP.
+    FOREIGN = auto()  #: The same, of what was no HTTP.
     END = auto()  #: To be closed once all that was written has left.
 
 
@@ -55,7 +55,7 @@ HEAD, BODY, ANSWER = 20.0, 20.0, 60.0
 LINGER = 2.0
 
 #: The same for what is no HTTP, which has nothing more to say.
-AWAY = 0.5
+FOREIGN = 0.5
 
 #: Seconds after which a connection that is to be closed is cut.
 END = 15.0
@@ -65,16 +65,16 @@ _LIMITS = {
     Phase.BODY: _Limit(BODY, rated=True),
     Phase.ANSWER: _Limit(ANSWER, rated=True),
     Phase.LINGER: _Limit(LINGER),
-    Phase.AWAY: _Limit(AWAY),
+    Phase.FOREIGN: _Limit(FOREIGN),
     Phase.END: _Limit(END),
 }
 
 #: Those that are over sooner than what may be scheduled already.
-_SHORT = frozenset({Phase.HEAD, Phase.BODY, Phase.LINGER, Phase.AWAY, Phase.END})
+_SHORT = frozenset({Phase.HEAD, Phase.BODY, Phase.LINGER, Phase.FOREIGN, Phase.END})
 
 
-class Paced(Protocol):
-    """Whose pace it is."""
+class Timed(Protocol):
+    """What has these timeouts."""
 
     @property
     def unsent(self) -> int:
@@ -84,16 +84,16 @@ class Paced(Protocol):
         """A phase has lasted too long."""
 
 
-class Pace:
-    """The pace of one channel.
+class PhaseTimeouts:
+    """The timeouts of one channel.
 
     :param idle: seconds that a channel may be idle.
     """
 
-    __slots__ = ("_done", "_idle", "_left", "_paced", "_reaper", "_since", "due_bucket", "phase")
+    __slots__ = ("_done", "_idle", "_left", "_reaper", "_since", "_timed", "due_bucket", "phase")
 
-    def __init__(self, paced: Paced, reaper: Reaper, idle: float) -> None:
-        self._paced = paced
+    def __init__(self, timed: Timed, reaper: Reaper, idle: float) -> None:
+        self._timed = timed
         self._reaper = reaper
         self._idle = _Limit(idle)
         self.due_bucket = 0
@@ -107,7 +107,7 @@ class Pace:
         self.phase = phase
         self._since = self._reaper.coarse_now()
         self._done = 0
-        self._left = self._paced.unsent if phase in (Phase.ANSWER, Phase.END) else 0
+        self._left = self._timed.unsent if phase in (Phase.ANSWER, Phase.END) else 0
 
     def came(self, size: int) -> None:
         """So many bytes have come."""
@@ -132,7 +132,7 @@ class Pace:
         if self._left:
             # Whether the connection is to be closed or not, its peer is to have the answer.
             limit = _LIMITS[Phase.ANSWER]
-            self._done = self._left - self._paced.unsent
+            self._done = self._left - self._timed.unsent
         rated = self._done / LEAST_RATE if limit.rated else 0
         return self._since + limit.seconds + rated - now
 
@@ -143,5 +143,5 @@ class Pace:
         remaining = self._remaining(now)
         if remaining > 0:
             return remaining
-        self._paced.too_slow(self.phase)
+        self._timed.too_slow(self.phase)
         return None

@@ -1,11 +1,11 @@
 """What comes to a port and is no HTTP/1.1: what it is instead, and a line in the log.
 
-What it is: a table of first bytes, and `Strangers`, who counts them.
+What it is: a table of first bytes, and `ForeignProtocols`, which counts what came.
 
 What it may know: bytes. Not connections, and nobody's address.
 
 Invariant: what may become a head of HTTP/1.1 is never taken for something else, however few bytes
-of it have come; and however many strangers come, there is one line a minute.
+of it have come; and however many come, there is one line a minute.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EVERY = 60.0
 
 
 @attrs.frozen
-class Stranger:
+class ForeignProtocol:
     """Something that is no HTTP/1.1.
 
     :param what: for the log.
@@ -32,7 +32,7 @@ class Stranger:
     remedy: str
 
 
-_PROXY = Stranger(
+_PROXY = ForeignProtocol(
     "the PROXY protocol",
     "The PROXY protocol is spoken here where --listen says so: haproxy:tcp:8080.",
 )
@@ -41,21 +41,23 @@ _PROXY = Stranger(
 _BY_PREFIX = (
     (
         b"\x16",
-        Stranger("TLS", "This port speaks plain HTTP, not TLS: use http://, or --listen ssl:."),
+        ForeignProtocol(
+            "TLS", "This port speaks plain HTTP, not TLS: use http://, or --listen ssl:."
+        ),
     ),
-    (b"SSH-", Stranger("SSH", "This port speaks HTTP, not SSH.")),
+    (b"SSH-", ForeignProtocol("SSH", "This port speaks HTTP, not SSH.")),
     (
         b"PRI * HTTP/2",
-        Stranger("HTTP/2", "HTTP/2 is for a proxy in front: here HTTP/1.1 is spoken."),
+        ForeignProtocol("HTTP/2", "HTTP/2 is for a proxy in front: here HTTP/1.1 is spoken."),
     ),
     (b"PROXY TCP", _PROXY),
     (b"PROXY UNKNOWN", _PROXY),
     (b"\r\n\r\n\x00\r\nQUIT\n", _PROXY),
 )
 
-_BINARY = Stranger("bytes that are no text", "This port speaks HTTP.")
+_BINARY = ForeignProtocol("bytes that are no text", "This port speaks HTTP.")
 
-_BARE = Stranger(
+_BARE = ForeignProtocol(
     "lines that end with a bare LF", "Lines of a request end with CR LF (RFC 9112, section 2.2)."
 )
 
@@ -63,17 +65,17 @@ _BARE = Stranger(
 _MAY_BEGIN = re.compile(rb"(?:\r?\n)*(?:\r?\Z|[!#$%&'*+.^_`|~0-9A-Za-z-])")
 
 
-def stranger_at(head: bytes) -> Stranger | None:
+def foreign_protocol_at(head: bytes) -> ForeignProtocol | None:
     """What the beginning of a head shows itself to be; None while it may be a request."""
-    for prefix, stranger in _BY_PREFIX:
+    for prefix, foreign in _BY_PREFIX:
         if head.startswith(prefix):
-            return stranger
+            return foreign
     if _MAY_BEGIN.match(head) or any(prefix.startswith(head) for prefix, _ in _BY_PREFIX):
         return None
     return _BINARY
 
 
-def bare_lf_in(rest: bytes) -> Stranger | None:
+def bare_lf_in(rest: bytes) -> ForeignProtocol | None:
     """Whether lines of a head end with LF alone.
 
     :param rest: what has come of a head and is no whole line.
@@ -81,7 +83,7 @@ def bare_lf_in(rest: bytes) -> Stranger | None:
     return _BARE if b"\n" in rest and b"\r\n" not in rest else None
 
 
-class Strangers:
+class ForeignProtocols:
     """All that came.
 
     :param seconds: the time.
@@ -94,7 +96,7 @@ class Strangers:
         self._next = -EVERY
         self._unsaid = 0
 
-    def note(self, stranger: Stranger) -> None:
+    def note(self, foreign: ForeignProtocol) -> None:
         """One has come, and was sent away."""
         now = self._seconds()
         if now < self._next:
@@ -105,6 +107,6 @@ class Strangers:
         self._log.info(
             "closed a connection that brought {what} to a port of HTTP/1.1 (and {more} others "
             "since the last such line)",
-            what=stranger.what,
+            what=foreign.what,
             more=more,
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cometd_chat.errors import RequestTimeout
-from cometd_chat.transports.pace import ANSWER, BODY, HEAD, LEAST_RATE, LINGER
+from cometd_chat.transports.timeouts import ANSWER, BODY, HEAD, LEAST_RATE, LINGER
 from tests.channels import Net, refusal
 from tests.wire import Connection
 

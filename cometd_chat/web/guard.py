@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 
 from cometd_chat.errors import ChatError, InvalidRequest, NotFound
-from cometd_chat.transports.http import LimitedRequest
+from cometd_chat.transports.limited_request import LimitedRequest
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.transports.targets import ALL
 from cometd_chat.web.auth import Auth
@@ -29,7 +29,7 @@ from cometd_chat.web.problems import Problems
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
-class Front(Resource):
+class RequestGuard(Resource):
     """The root of the site.
 
     :param app: Klein's resource.

@@ -20,7 +20,7 @@ from typing import Any
 MOST_A_TURN = 32
 
 
-class Intake(ABC):
+class PacedReader(ABC):
     """The pace of one connection.
 
     :param transport: paused while anything waits.
