@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import hypothesis
 import pytest
@@ -21,25 +23,31 @@ pytest_plugins = ["tests.chromium"]
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "") == "true"
 
-#: Slower tests, in the order in which they run after the others: those that take longest alone come
-#: first, since no other worker can take a part of one.
-LATER = (
+#: Tests that take longest, alone or as the many of a file. Each worker of pytest-xdist begins with
+#: some of them, since no other can take a part of one.
+LONGEST = (
     "faults/test_faults.py",
     "daemon/test_kill.py",
-    "daemon/test_memory_bounds.py",
-    "daemon/test_vanished.py",
+    "daemon/test_hostile.py",
     "bayeux_clients/test_together.py",
-    "browser",
-    "bayeux_clients",
-    "shown",
-    "daemon",
-    "clients",
-    "faults",
+    "daemon/test_memory_bounds.py",
+    "daemon/test_log_killed.py",
+    "daemon/test_vanished.py",
+    "test_packaging.py",
+    "browser/test_client_transports.py",
+    "browser/test_news.py",
+    "daemon/test_clock.py",
+    "daemon/test_gone_unread.py",
 )
+
+#: Other tests that start something, in the order in which they run after those in memory.
+LATER = ("browser", "bayeux_clients", "shown", "daemon", "clients", "faults")
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)
 hypothesis.settings.load_profile("house")
+
+Item = TypeVar("Item")
 
 skipped: list[str] = []
 
@@ -52,12 +60,34 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def rank(item: pytest.Item) -> int:
+    def rank(item: pytest.Item, names: Sequence[str]) -> int:
         path = item.path.relative_to(ROOT / "tests").as_posix()
-        return next((n for n, name in enumerate(LATER, 1) if path.startswith(name)), 0)
+        return next((n for n, name in enumerate(names, 1) if path.startswith(name)), 0)
 
-    items.sort(key=rank)
+    longest = sorted(
+        (item for item in items if rank(item, LONGEST)), key=lambda item: rank(item, LONGEST)
+    )
+    others = sorted(
+        (item for item in items if not rank(item, LONGEST)), key=lambda item: rank(item, LATER)
+    )
+    quick = sum(not rank(item, LATER) for item in others)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [*others[:quick], *dealt(longest, others[quick:], workers)]
+
+
+def dealt(longest: Sequence[Item], others: Sequence[Item], workers: int) -> list[Item]:
+    """So that each worker, which gets the next so many in a row, begins with its share of the
+    longest; of the others each has what stands together, since that shares what it starts."""
+    found: list[Item] = []
+    left = list(others)
+    for number in range(workers):
+        mine = longest[number::workers]
+        size = (len(longest) + len(others) - len(found)) // (workers - number)
+        found += [*mine, *left[: size - len(mine)]]
+        del left[: size - len(mine)]
+    return found
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
