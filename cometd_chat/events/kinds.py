@@ -232,9 +232,11 @@ def recorded(record: Record) -> Event:
     }
     if record.refers is not None:
         fields["refers"] = record.refers
-    for name, value in record.data.items():
+    data = record.data
+    for name in data:
         # What it says of itself is not what the log says of it.
-        fields.setdefault(name, value)
+        if name not in fields:
+            fields[name] = data[name]
     fields["at"] = timestamp(record.at)
     if record.client_id is not None:
         fields["client_id"] = record.client_id

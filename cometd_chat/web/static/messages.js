@@ -174,7 +174,8 @@ export class Messages {
   addOlder(events) {
     // They are not news: a screen reader need not read them out.
     this.#region.setAttribute("aria-live", "off");
-    for (const event of events) if (!this.has(event)) this.#place(event);
+    // A kind that this page does not know has no line here.
+    for (const event of events) if (event.type === "message" && !this.has(event)) this.#place(event);
     setTimeout(() => this.#region.setAttribute("aria-live", "polite"), 500);
   }
 
