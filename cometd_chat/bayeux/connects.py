@@ -73,7 +73,8 @@ class Connects:
         self._options = options
         self._chain = chain
         self._on_confirmed = on_confirmed
-        self._flushes = Flushes(reaper, call_soon, self._flush)
+        #: Told when something was queued.
+        self.flushes = Flushes(reaper, call_soon, self._flush)
         self._paths: dict[BayeuxClient, Path] = {}
         self._by_push: dict[PushConnection, Path] = {}
         # Push connections that we have ended and that may yet confirm.
@@ -129,7 +130,7 @@ class Connects:
             path.saw(PathEvent.CLOSED)
             del self._by_push[push]
             push.end()
-        self._flushes.forget(client)
+        self.flushes.forget(client)
 
     # -- connects
 
@@ -207,7 +208,9 @@ class Connects:
         seconds = self._hold_seconds(connect.message)
         urgent = client.queue.urgent and not path.pushes
         over = (
-            connect.state is ConnectState.LOST or client.ended or self._by_browser.is_full(connect)
+            connect.state is ConnectState.LOST
+            or client.ended
+            or self._by_browser.is_full(connect.browser)
         )
         if first or not connect.alone or seconds == 0 or urgent or over or path.streams:
             self.answer(connect)
@@ -222,7 +225,8 @@ class Connects:
         connect.saw(ConnectEvent.HOLD)
         connect.path.held = connect
         self.held += 1
-        self._by_browser.hold(connect)
+        if connect.browser is not None:
+            self._by_browser.hold(connect.browser, connect.path)
         self._reaper.schedule(connect, seconds)
         connect.exchange.hold(seconds)
 
@@ -234,7 +238,8 @@ class Connects:
         path.held = None
         self.held -= 1
         self._reaper.cancel(connect)
-        self._by_browser.release(connect)
+        if connect.browser is not None:
+            self._by_browser.release(connect.browser, path)
 
     # -- answering
 
@@ -244,7 +249,9 @@ class Connects:
         :param fault: why it fails; then nothing goes with it.
         """
         path, client = connect.path, connect.path.client
-        over = fault is None and path.held is not connect and self._by_browser.is_full(connect)
+        over = (
+            fault is None and path.held is not connect and self._by_browser.is_full(connect.browser)
+        )
         self._release(connect)
         if connect.state is ConnectState.LOST:
             self._restart_expiry(client, self._options.interval)
@@ -350,14 +357,6 @@ class Connects:
 
     # -- what was queued
 
-    def schedule_flush(self, client: BayeuxClient) -> None:
-        """Look after this turn whether something can go out."""
-        self._flushes.schedule(client)
-
-    def wait_lazily(self, client: BayeuxClient, seconds: float) -> None:
-        """Something lazy was queued that may wait for so long."""
-        self._flushes.wait_lazily(client, seconds)
-
     def _flush(self, client: BayeuxClient) -> None:
         if client.ended or not client.queue.urgent:
             return
@@ -384,7 +383,7 @@ class Connects:
         count = client.queue.rewind()
         if count:
             self.counts.redelivered += count
-            self.schedule_flush(client)
+            self.flushes.schedule(client)
 
     # -- push connections
 
@@ -410,7 +409,7 @@ class Connects:
         self._by_push[push] = path
         if not path.has_unconfirmed_reply:
             self._rewind(path.client)
-        self.schedule_flush(path.client)
+        self.flushes.schedule(path.client)
 
     def end_push(self, client: BayeuxClient) -> None:
         """Close a client's push connection, if it has one; what may not have arrived goes again."""

@@ -21,9 +21,9 @@ from cometd_chat.bayeux.states import (
     PATH,
     ConnectEvent,
     ConnectState,
+    ImpossibleTransition,
     PathEvent,
     PathState,
-    after,
 )
 
 EVENTSOURCE = "eventsource"
@@ -51,7 +51,10 @@ class Path:
 
     def saw(self, event: PathEvent) -> None:
         """Something happened."""
-        self.state = after(PATH, self.state, event)
+        try:
+            self.state = PATH[self.state, event]
+        except KeyError:
+            raise ImpossibleTransition(self.state, event) from None
 
     @property
     def pushes(self) -> bool:
@@ -95,19 +98,20 @@ class MetaConnect:
     #: Whether the client wants it answered at once. CometD does when it begins, when a page is
     #: loaded again, and after a connect that failed; Faye when it sends other messages with it.
     hurried: bool = attrs.field(init=False)
+    #: The browser one of whose few connections it takes.
+    browser: str | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.browser = self.exchange.peer.browser if self.exchange.push is None else None
         timeout = milliseconds(self.message.get("advice"), "timeout")
         self.hurried = self.alone and timeout == 0
 
     def saw(self, event: ConnectEvent) -> None:
         """Something happened."""
-        self.state = after(CONNECT, self.state, event)
-
-    @property
-    def browser(self) -> str | None:
-        """The browser one of whose few connections it takes."""
-        return self.exchange.peer.browser if self.exchange.push is None else None
+        try:
+            self.state = CONNECT[self.state, event]
+        except KeyError:
+            raise ImpossibleTransition(self.state, event) from None
 
     def on_due(self, now: float) -> float | None:
         """It was held for as long as it may be."""
@@ -125,21 +129,18 @@ class HeldByBrowser:
         self._most = most
         self._held: dict[str, dict[Path, None]] = {}
 
-    def hold(self, connect: MetaConnect) -> None:
-        """One is held."""
-        if connect.browser is not None:
-            self._held.setdefault(connect.browser, {})[connect.path] = None
+    def hold(self, browser: str, path: Path) -> None:
+        """A browser holds one for a client."""
+        self._held.setdefault(browser, {})[path] = None
 
-    def release(self, connect: MetaConnect) -> None:
-        """One is held no longer."""
-        held = self._held.get(connect.browser or "")
+    def release(self, browser: str, path: Path) -> None:
+        """It holds it no longer."""
+        held = self._held.get(browser)
         if held is not None:
-            held.pop(connect.path, None)
+            held.pop(path, None)
             if not held:
-                del self._held[connect.browser or ""]
+                del self._held[browser]
 
-    def is_full(self, connect: MetaConnect) -> bool:
-        """Whether the browser of a connect holds as many as it should."""
-        return (
-            connect.browser is not None and len(self._held.get(connect.browser, ())) >= self._most
-        )
+    def is_full(self, browser: str | None) -> bool:
+        """Whether a browser holds as many as it should; what is no browser may hold any number."""
+        return browser is not None and len(self._held.get(browser, ())) >= self._most

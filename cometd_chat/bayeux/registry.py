@@ -153,9 +153,9 @@ class ClientRegistry:
             self._dropped[client] = client.queue.dropped
             tell(self._listeners.dropped, client, client.queue.dropped)
         if lazy is None:
-            self._connects.schedule_flush(client)
+            self._connects.flushes.schedule(client)
         else:
-            self._connects.wait_lazily(client, lazy)
+            self._connects.flushes.wait_lazily(client, lazy)
 
     def confirm(self, client: BayeuxClient, number: int) -> None:
         """See `ClientHost.confirm`."""

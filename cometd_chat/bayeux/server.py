@@ -177,7 +177,7 @@ class BayeuxServer:
         """A push connection takes more again."""
         client = self.connects.client_of(push)
         if client is not None:
-            self.connects.schedule_flush(client)
+            self.connects.flushes.schedule(client)
 
     def push_confirmed(self, push: PushConnection, number: int) -> None:
         """The peer of a push connection is known to have what was pushed up to a number: its TCP

@@ -45,7 +45,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TypeVar
 
 
 class _Fast(Enum):
@@ -144,20 +143,9 @@ PATH: Mapping[tuple[PathState, PathEvent], PathState] = {
     (_P.PUSHED, _PE.POLLED): _P.STANDBY,
 }
 
-_State = TypeVar("_State", bound=Enum)
-_Event = TypeVar("_Event", bound=Enum)
-
 
 class ImpossibleTransition(Exception):
     """Something happened that can't happen in a state: the fault is ours."""
 
-
-def after(table: Mapping[tuple[_State, _Event], _State], state: _State, event: _Event) -> _State:
-    """The state that follows.
-
-    :raises ImpossibleTransition: the table has no row for that.
-    """
-    try:
-        return table[state, event]
-    except KeyError:
-        raise ImpossibleTransition(f"{event.value} while {state.value}") from None
+    def __init__(self, state: Enum, event: Enum) -> None:
+        super().__init__(f"{event.value} while {state.value}")

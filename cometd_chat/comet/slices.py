@@ -57,12 +57,18 @@ class Slices:
         self._slice = TimeSlice(seconds)
         self._call_soon = call_soon
 
-    def walk(self, steps: Iterator[object], done: Callable[[], None] = lambda: None) -> None:
+    def walk(
+        self,
+        steps: Iterator[object],
+        done: Callable[[], None] = lambda: None,
+        every: int = CLOCK_EVERY,
+    ) -> None:
         """Take the steps of some work, the first slice of them at once.
 
         :param done: called after the last one.
+        :param every: see `TimeSlice.take`.
         """
-        if self._slice.take(steps):
+        if self._slice.take(steps, every):
             done()
         else:
-            self._call_soon(lambda: self.walk(steps, done))
+            self._call_soon(lambda: self.walk(steps, done, every))

@@ -15,7 +15,6 @@ from cometd_chat.bayeux.states import (
     ImpossibleTransition,
     PathEvent,
     PathState,
-    after,
 )
 from tests.bayeux.parts import POLL, PUSH, STREAM, FakePush, World
 
@@ -45,8 +44,21 @@ def test_nothing_follows_from_a_connect_that_is_over() -> None:
 
 @pytest.mark.parametrize("event", [ConnectEvent.HOLD, ConnectEvent.ANSWER])
 def test_what_cannot_happen_is_a_fault(event: ConnectEvent) -> None:
+    world = World()
+    client = world.client()
+    connect = world.server.connects._paths[world.server.clients[client.id]].answered
+    assert connect is not None
+    connect.saw(ConnectEvent.SETTLE)
     with pytest.raises(ImpossibleTransition, match=f"{event.value} while done"):
-        after(CONNECT, ConnectState.DONE, event)
+        connect.saw(event)
+    assert connect.state is ConnectState.DONE
+
+
+def test_a_way_can_not_close_what_is_not_open() -> None:
+    world = World()
+    path = world.server.connects._paths[world.server.clients[world.client().id]]
+    with pytest.raises(ImpossibleTransition, match="closed while polled"):
+        path.saw(PathEvent.CLOSED)
 
 
 @pytest.mark.parametrize("state", PathState)
