@@ -77,10 +77,11 @@ class Opening:
             require_upgrade(request)
         if row.origin is Origin.OURS_BY_SCRIPT:
             self._auth.check_script(request, token)
-        elif row.origin is Origin.OURS_TO_WRITE and token is None:
-            self._auth.check_csrf(request)
-        elif row.origin is not Origin.ANY:
+        elif row.origin is Origin.OURS:
             self._auth.check_origin(request, token)
+        elif row.origin is Origin.OURS_TO_WRITE and token is None:
+            # With a token pages of `--allow-origin` may, and the front has refused all others.
+            self._auth.check_csrf(request)
 
     async def who(self, request: HttpRequest, row: Transport, token: str | None) -> Session | None:
         """Who asks; None for somebody who only reads.

@@ -526,6 +526,28 @@ def nameless(site: MemorySite) -> str:
     return token
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "GET /api/v1/session",
+        "GET /api/v1/rooms",
+        "GET /api/v1/rooms/lobby",
+        "GET /api/v1/rooms/lobby/people",
+        "GET /api/v1/rooms/lobby/messages",
+        'POST /api/v1/rooms {"name": "attic"}',
+        'POST /api/v1/rooms/lobby/messages {"text": "hi"}',
+        "POST /api/v1/rooms/lobby/typing {}",
+        "POST /api/v1/rooms/lobby/leave {}",
+    ],
+)
+def test_a_token_without_name_does_nothing(site: MemorySite, asked: str) -> None:
+    method, path, body = (asked + "  ").split(" ", 2)
+    kind = {"Content-Type": "application/json"} if method == "POST" else {}
+    headers = {"Authorization": f"Bearer {nameless(site)}", **kind}
+    response = site.request(method, path, body=body.strip().encode(), headers=headers)
+    problem(site, response, 409, "name-taken")
+
+
 def test_a_token_takes_a_free_name_back(site: MemorySite) -> None:
     token = site.log_in("alice")
     site.advance(905)
