@@ -334,18 +334,36 @@ def read_jsonp(body: bytes) -> Seen:
     return {**answer, "callback": call[1]}
 
 
-def read_multipart(body: bytes, content_type: str) -> list[Seen]:
-    """The parts that are whole, each an event (RFC 2046, section 5.1)."""
-    boundary = re.fullmatch(r'multipart/x-mixed-replace; boundary="([^"]+)"', content_type)
-    assert boundary
-    line = b"--" + boundary[1].encode()
-    assert body.startswith(line + b"\r\n")
-    whole = (b"\r\n" + body).split(b"\r\n" + line)[1:-1]
-    found = []
-    for part in whole:
-        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-        if not head:
-            continue
+class Parts:
+    """Parts as they become whole, each an event: one is when the next boundary has come (RFC 2046,
+    section 5.1.1).
+
+    :param content_type: of the body.
+    """
+
+    def __init__(self, content_type: str) -> None:
+        boundary = re.fullmatch(r'multipart/x-mixed-replace; boundary="([^"]+)"', content_type)
+        assert boundary
+        self._delimiter = re.compile(b"\r\n--%s(?:--)?\r\n" % re.escape(boundary[1].encode()))
+        # The first boundary has no line before it that it could end.
+        self._rest = b"\r\n"
+        self._preamble = True
+
+    def feed(self, data: bytes) -> list[Seen]:
+        """The events that are certain now."""
+        *parts, self._rest = self._delimiter.split(self._rest + data)
+        if parts and self._preamble:
+            assert parts.pop(0) == b""
+            self._preamble = False
+        return [self._read(part) for part in parts]
+
+    def _read(self, part: bytes) -> Seen:
+        head, _, content = part.partition(b"\r\n\r\n")
         assert head == b"Content-Type: application/json\r\nContent-Length: %d" % len(content)
-        found.append(json.loads(content))
-    return found
+        event: Seen = json.loads(content)
+        return event
+
+
+def read_multipart(body: bytes, content_type: str) -> list[Seen]:
+    """The parts that are whole, each an event."""
+    return Parts(content_type).feed(body)

@@ -23,7 +23,15 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response as UpgradeResponse
 from websockets.uri import parse_uri
 
-from tests.decoders import Seen, read_frame, read_lines, read_sse, read_text
+from tests.decoders import (
+    Parts,
+    Seen,
+    read_frame,
+    read_jsonp,
+    read_lines,
+    read_sse,
+    read_text,
+)
 from tests.transport_paths import POLLS
 
 #: Lines for people, which show neither ids nor cursors of messages.
@@ -88,38 +96,6 @@ class SseDecoder:
         return found
 
 
-class MultipartDecoder:
-    """A part is whole when the next boundary has come (RFC 2046, section 5.1.1)."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        boundary = re.fullmatch(
-            r'multipart/x-mixed-replace; boundary="(.+)"', headers["content-type"]
-        )
-        assert boundary is not None
-        self._delimiter = b"\r\n--%s\r\n" % boundary[1].encode()
-        # The first boundary has no line before it that it could end.
-        self._rest = b"\r\n"
-        self._preamble = True
-
-    def feed(self, data: bytes) -> list[Seen]:
-        *parts, self._rest = (self._rest + data).split(self._delimiter)
-        if parts and self._preamble:
-            assert parts.pop(0) == b""
-            self._preamble = False
-        return [self._part(part) for part in parts]
-
-    def _part(self, part: bytes) -> Seen:
-        head, _, body = part.partition(b"\r\n\r\n")
-        lines = [line.partition(b": ") for line in head.split(b"\r\n")]
-        fields = {name.lower(): value for name, _, value in lines}
-        assert fields == {
-            b"content-type": b"application/json",
-            b"content-length": b"%d" % len(body),
-        }
-        event: Seen = json.loads(body)
-        return event
-
-
 class TextDecoder:
     """Lines for people: only a line with a cursor says how far they go."""
 
@@ -143,34 +119,38 @@ class TextDecoder:
 
 
 def read_poll(body: bytes) -> list[Seen]:
-    """The answer of a poll; its cursor comes as a heartbeat, after its events."""
-    answer = json.loads(body)
+    """The answer of a poll."""
+    return _read_answer(json.loads(body))
+
+
+def read_callback_poll(body: bytes) -> list[Seen]:
+    """The answer of a callback poll."""
+    answer = read_jsonp(body)
+    assert answer.pop("callback") == CALLBACK
+    return _read_answer(answer)
+
+
+def _read_answer(answer: Seen) -> list[Seen]:
+    """Its events; its cursor comes as a heartbeat, after them."""
     assert set(answer) == {"events", "cursor"}
     # Only a refusal has no cursor.
     cursor = answer["cursor"]
     return [*answer["events"], *([{"type": "heartbeat", "cursor": cursor}] if cursor else [])]
 
 
-def read_jsonp(body: bytes) -> list[Seen]:
-    """The answer of a callback poll: a call, after a comment."""
-    script = re.fullmatch(r"/\*\*/([\w.]+)\((.*)\);\n", body.decode())
-    assert script is not None
-    assert script[1] == CALLBACK
-    # JSON that is also ECMAScript of before 2019, and can't end the element that it is in.
-    assert not re.search("[<\u2028\u2029]", script[2])
-    return read_poll(script[2].encode())
-
-
 BODIES: Mapping[str, Callable[[Mapping[str, str]], Decoder]] = {
     "frame": FrameDecoder,
     "stream": LineDecoder,
     "sse": SseDecoder,
-    "multipart": MultipartDecoder,
+    "multipart": lambda headers: Parts(headers["content-type"]),
     "text": TextDecoder,
     "duplex": TextDecoder,
 }
 
-ANSWERS: Mapping[str, Callable[[bytes], list[Seen]]] = {"poll": read_poll, "jsonp": read_jsonp}
+ANSWERS: Mapping[str, Callable[[bytes], list[Seen]]] = {
+    "poll": read_poll,
+    "jsonp": read_callback_poll,
+}
 
 
 @attrs.define
