@@ -229,6 +229,31 @@ class TestAKindWithoutARow:
         assert (event["id"], event["of"]) == (1, {"what": [1, 2]})
         assert text.texts() == bayeux.texts == history(site) == ["after it"]
 
+    def test_does_not_swallow_what_bayeux_is_told_is_missing(self, make_site: MakeSite) -> None:
+        """The first event after a gap carries the number; this one is not told."""
+        site = make_site(max_behind=500)
+        cursor = site.now
+        site.fill(330)
+        put(site, "later")
+        site.fill(199)
+        alice = BayeuxClient(site, name="alice").joined("/chat/lobby", ext={"cursor": cursor})
+        assert len(alice.texts) == 199
+        assert alice.delivered[0]["ext"]["missing"] == 330
+
+    def test_is_passed_over_by_pages_of_history(self, site: MemorySite) -> None:
+        for number in range(5):
+            site.say(f"said {number}")
+            put(site, "later", text="not a message")
+        found: list[str] = []
+        query = "?limit=2"
+        while True:
+            answer = site.get(f"/api/v1/rooms/lobby/messages{query}").json()
+            found = [each["text"] for each in answer["messages"]] + found
+            if not answer["more"]:
+                break
+            query = f"?limit=2&before={answer['messages'][0]['id']}"
+        assert found == [f"said {number}" for number in range(5)]
+
     def test_can_not_be_said(self, site: MemorySite) -> None:
         socket = Socket(site, token=site.log_in("ann"))
         for type in ("later", "join", "", None, ["message"]):
