@@ -18,7 +18,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[MemorySite]:
 
 
 def test_a_defect(site: MemorySite, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("a defect of ours")
 
     monkeypatch.setattr(site.chat.rooms, "find", fail)
