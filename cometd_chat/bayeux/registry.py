@@ -21,7 +21,7 @@ from cometd_chat.bayeux.connects import Connects
 from cometd_chat.bayeux.exchange import Exchange, Peer, PushConnection
 from cometd_chat.bayeux.extensions import Chain
 from cometd_chat.bayeux.identity import Identity
-from cometd_chat.bayeux.listeners import Listeners, tell
+from cometd_chat.bayeux.listeners import ServerListeners
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.queue import EventMessage
@@ -55,7 +55,7 @@ class ClientRegistry:
         random_bytes: Callable[[int], bytes],
         options: BayeuxOptions,
         memory: MemoryBudget,
-        listeners: Listeners,
+        listeners: ServerListeners,
         chain: Chain,
         channels: ServedChannels,
         connects: Connects,
@@ -115,7 +115,7 @@ class ClientRegistry:
         self.account(CLIENT_SIZE)
         # From birth: one that never connects must not stay.
         self._reaper.schedule(client, client.idle_limit)
-        tell(self._listeners.client_added, client)
+        self._listeners.client_added.tell(client)
         return client
 
     def leave(self, client: BayeuxClient) -> None:
@@ -139,7 +139,7 @@ class ClientRegistry:
         client.queue.retire()
         self._memory.remove(client, CLIENT_SIZE, "bayeux")
         self._dropped.pop(client, None)
-        tell(self._listeners.client_removed, client, timed_out)
+        self._listeners.client_removed.tell(client, timed_out)
 
     # -- ClientHost
 
@@ -151,7 +151,7 @@ class ClientRegistry:
         """See `ClientHost.enqueued`."""
         if client.queue.dropped > self._dropped.get(client, 0):
             self._dropped[client] = client.queue.dropped
-            tell(self._listeners.dropped, client, client.queue.dropped)
+            self._listeners.dropped.tell(client, client.queue.dropped)
         if lazy is None:
             self._connects.flushes.schedule(client)
         else:

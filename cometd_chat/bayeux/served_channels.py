@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from cometd_chat.bayeux.broadcast import Broadcast
 from cometd_chat.bayeux.channels import intersects, is_meta, matches, parse_pattern
 from cometd_chat.bayeux.client import PATTERN_SIZE, BayeuxClient
-from cometd_chat.bayeux.listeners import Listeners, guarded, tell
+from cometd_chat.bayeux.listeners import ServerListeners, guarded
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.sources import ChannelSource
 
@@ -39,7 +39,7 @@ class ServedChannels:
         broadcast: Broadcast,
         free: Sequence[str],
         sources: Sequence[ChannelSource],
-        listeners: Listeners,
+        listeners: ServerListeners,
         account: Callable[[int], object],
     ) -> None:
         self.broadcast = broadcast
@@ -78,8 +78,8 @@ class ServedChannels:
         self._count(client, PATTERN_SIZE + len(pattern))
         self.broadcast.subscriptions.add(pattern, client)
         if new:
-            tell(self._listeners.channel_added, pattern)
-        tell(self._listeners.subscribed, client, pattern)
+            self._listeners.channel_added.tell(pattern)
+        self._listeners.subscribed.tell(client, pattern)
 
     def unsubscribe(self, client: BayeuxClient, pattern: str) -> None:
         """A client does not want a pattern any more; nothing happens when it never did."""
@@ -90,9 +90,9 @@ class ServedChannels:
         self.broadcast.subscriptions.remove(pattern, client)
         for source in self.sources_of(pattern):
             guarded("closing a source failed", source.close, client, pattern)
-        tell(self._listeners.unsubscribed, client, pattern)
+        self._listeners.unsubscribed.tell(client, pattern)
         if self.is_new(pattern):
-            tell(self._listeners.channel_removed, pattern)
+            self._listeners.channel_removed.tell(pattern)
 
     def _count(self, client: BayeuxClient, change: int) -> None:
         client.patterns_size += change

@@ -23,7 +23,7 @@ from cometd_chat.bayeux.connects import Connects
 from cometd_chat.bayeux.dispatch import Dispatcher, Request
 from cometd_chat.bayeux.exchange import Exchange, Peer, PushConnection
 from cometd_chat.bayeux.extensions import Chain
-from cometd_chat.bayeux.listeners import Listeners
+from cometd_chat.bayeux.listeners import ServerListeners
 from cometd_chat.bayeux.messages import Bounds, Message, decode_all
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Policy
@@ -74,7 +74,7 @@ class BayeuxServer:
         self.bounds = Bounds() if bounds is None else bounds
         self.memory = MemoryBudget() if memory is None else memory
         self.extensions: list[Extension] = list(extensions)
-        self.listeners = Listeners()
+        self.listeners = ServerListeners()
         #: See `BayeuxOptions.relayed_ext`; an embedder may add to it.
         self.relayed_ext = set(self.options.relayed_ext)
         self._reaper = reaper

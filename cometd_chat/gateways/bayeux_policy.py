@@ -22,8 +22,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.limits import HANDSHAKES, MESSAGES, TEXT
 from cometd_chat.chat.rights import Act
-from cometd_chat.chat.sessions import Session as Person
-from cometd_chat.chat.sessions import require_active
+from cometd_chat.chat.sessions import Session, require_active
 from cometd_chat.errors import InvalidToken, NameTaken
 from cometd_chat.events.event import Event
 
@@ -40,7 +39,7 @@ class Visitor:
     :param browser: its BAYEUX_BROWSER cookie, if it has one or was offered one.
     """
 
-    person: Person
+    person: Session
     address: str
     browser: str | None
 
@@ -104,12 +103,12 @@ class ChatPolicy:
         self._when_ended = when_ended
         self._clients: dict[BayeuxClient, _HeldByClient] = {}
         # Guests by browser and name: a page that is loaded again is the same guest.
-        self._guests: dict[tuple[str, str], Person] = {}
+        self._guests: dict[tuple[str, str], Session] = {}
 
     def watch(self, server: BayeuxServer) -> None:
         """Hold the chat's sessions for those of a server."""
-        server.listeners.client_added.append(self._added)
-        server.listeners.client_removed.append(
+        server.listeners.client_added.add(self._added)
+        server.listeners.client_removed.add(
             lambda client, timed_out: self._removed(client, timed_out or server.stopping)
         )
 
@@ -145,7 +144,7 @@ class ChatPolicy:
         visitor = Visitor(person, peer.address, peer.browser or peer.offered_browser)
         return Identity(person.id, person.name, visitor, {"authentication": shown})
 
-    async def _known(self, said: Authentication, peer: Peer) -> tuple[Person | None, str | None]:
+    async def _known(self, said: Authentication, peer: Peer) -> tuple[Session | None, str | None]:
         """The person of a token, and another token that they have from now; None when there is
         none, or only a cookie that is no good."""
         token = peer.token if said.token is None else said.token
@@ -167,7 +166,7 @@ class ChatPolicy:
             return None, None
         return person, await self._chat.rename(person, said.name, peer.address)
 
-    async def _guest(self, said: Authentication, peer: Peer) -> tuple[Person, str | None]:
+    async def _guest(self, said: Authentication, peer: Peer) -> tuple[Session, str | None]:
         """A new guest, and their token; or the one of this browser with that name."""
         if said.name is not None:
             there = self._guests.get((peer.browser or "", said.name))
@@ -184,7 +183,7 @@ class ChatPolicy:
     def _made_up(self) -> str:
         return f"guest-{self._random_bytes(3).hex()}"
 
-    async def _log_in(self, name: str, peer: Peer) -> tuple[Person, str]:
+    async def _log_in(self, name: str, peer: Peer) -> tuple[Session, str]:
         return await self._chat.log_in(name, peer.address, transient=True)
 
     async def may_create(self, client: BayeuxClient, channel: str) -> None:

@@ -266,7 +266,7 @@ def test_expiry_lets_go_of_everything() -> None:
     client = world.client()
     client.subscribe("/app/x")
     removed: list[bool] = []
-    world.server.listeners.client_removed.append(lambda _, timed_out: removed.append(timed_out))
+    world.server.listeners.client_removed.add(lambda _, timed_out: removed.append(timed_out))
     world.advance(12)
     assert removed == [True]
     assert list(world.server.broadcast.subscriptions) == []

@@ -551,7 +551,7 @@ def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
     client = world.client()
     client.subscribe("/app/x")
     dropped: list[int] = []
-    world.server.listeners.dropped.append(lambda _, count: dropped.append(count))
+    world.server.listeners.dropped.add(lambda _, count: dropped.append(count))
     for number in range(20):
         world.server.publish("/app/x", number)
     client.connect()

@@ -127,7 +127,7 @@ def test_messages_beside_a_handshake_are_refused_and_the_handshake_is_not() -> N
 
 def test_what_is_sent_before_the_first_connect_waits_for_it() -> None:
     world = World()
-    world.server.listeners.client_added.append(lambda each: each.deliver("/app/x", "welcome"))
+    world.server.listeners.client_added.add(lambda each: each.deliver("/app/x", "welcome"))
     client = Client(world)
     client.handshake()
     assert client.connect().messages[0] == {"channel": "/app/x", "data": "welcome"}

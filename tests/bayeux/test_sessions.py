@@ -250,7 +250,8 @@ def test_a_listener_that_breaks_stops_nobody() -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("no")
 
-    world.server.listeners.client_added += [broken, heard.append]
+    world.server.listeners.client_added.add(broken)
+    world.server.listeners.client_added.add(heard.append)
     client = world.client()
     assert heard == [world.server.clients[client.id]]
 

@@ -94,10 +94,10 @@ def test_listeners_hear_of_channels_as_they_come_and_go() -> None:
     world = World()
     heard: list[tuple[Any, ...]] = []
     listeners = world.server.listeners
-    listeners.channel_added.append(lambda name: heard.append(("added", name)))
-    listeners.channel_removed.append(lambda name: heard.append(("removed", name)))
-    listeners.subscribed.append(lambda session, name: heard.append(("in", session.id, name)))
-    listeners.unsubscribed.append(lambda session, name: heard.append(("out", session.id, name)))
+    listeners.channel_added.add(lambda name: heard.append(("added", name)))
+    listeners.channel_removed.add(lambda name: heard.append(("removed", name)))
+    listeners.subscribed.add(lambda session, name: heard.append(("in", session.id, name)))
+    listeners.unsubscribed.add(lambda session, name: heard.append(("out", session.id, name)))
     a, b = world.client(), world.client()
     a.subscribe("/app/x")
     b.subscribe("/app/x")
