@@ -307,8 +307,8 @@ def build_bayeux_server(shared: Shared) -> BayeuxServer:
     """Join the parts of the Bayeux server, with the chat behind it."""
     settings, chat = shared.settings, shared.chat
     call_soon = partial(shared.reactor.callLater, 0)
-    rooms = RoomSource(chat, call_soon)
     members = MemberSource(chat, call_soon)
+    rooms = RoomSource(chat, call_soon, members.told)
     policy = ChatPolicy(chat, secrets.token_bytes, rooms.ended)
     server = BayeuxServer(
         shared.reaper,
@@ -324,8 +324,6 @@ def build_bayeux_server(shared: Shared) -> BayeuxServer:
         log=chat.feed.log,
         memory=shared.stats.memory,
     )
-    rooms.server = members.server = server
-    rooms.tell_members = members.told
     policy.watch(server)
     return server
 

@@ -20,7 +20,7 @@ from cometd_chat.bayeux.identity import Identity
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.published import PublishDeduplicator
-from cometd_chat.bayeux.queue import Batches, ClientQueue, EventMessage
+from cometd_chat.bayeux.queue import Batches, ClientQueue, EventMessage, Kept
 
 #: What the peer of a client that was ended is advised to do: to stay away.
 _STAY_AWAY: Mapping[str, object] = {"reconnect": "none", "interval": 0}
@@ -63,7 +63,9 @@ class Extension(Protocol):
 class ClientHost(Protocol):
     """What a client needs of the server."""
 
-    def event(self, channel: str, data: object, /, **fields: object) -> EventMessage | None:
+    def event(
+        self, channel: str, data: object, kept: Kept | None = None, /, **fields: object
+    ) -> EventMessage | None:
         """Make an event message; None when an extension drops it."""
 
     def enqueued(self, client: BayeuxClient, *, lazy: float | None) -> None:
@@ -186,6 +188,13 @@ class BayeuxClient:
         """
         event = self._host.event(channel, data)
         return event is not None and self.put(event, lazy=self._lazy_timeout if lazy else None)
+
+    def event(
+        self, channel: str, data: object, kept: Kept | None = None, /, **fields: object
+    ) -> EventMessage | None:
+        """Make an event message, which is as good for all other clients; see
+        `BayeuxServer.event`."""
+        return self._host.event(channel, data, kept, **fields)
 
     def answer(self, request: Message, data: object, *, successful: bool = True) -> bool:
         """Send the result of a remote call: a message on the channel of the request and with its

@@ -24,7 +24,7 @@ from cometd_chat.bayeux.identity import Identity
 from cometd_chat.bayeux.listeners import ServerListeners
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
-from cometd_chat.bayeux.queue import EventMessage
+from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.served_channels import ServedChannels
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.comet.slices import CallSoon
@@ -39,7 +39,7 @@ ID_BYTES = 20
 
 
 class ClientRegistry:
-    """All clients; the host of each of them.
+    """The `Clients` of one process; the host of each of them.
 
     :param call_soon: calls something after the reactor's current turn.
     :param random_bytes: so many unguessable bytes.
@@ -61,7 +61,6 @@ class ClientRegistry:
         connects: Connects,
     ) -> None:
         self.by_id: dict[str, BayeuxClient] = {}
-        #: Whether the server stops, and takes no more.
         self.closed = False
         self._reaper = reaper
         self._call_soon = call_soon
@@ -76,12 +75,11 @@ class ClientRegistry:
         self._dropped: dict[BayeuxClient, int] = {}
 
     def find(self, client_id: object) -> BayeuxClient | None:
-        """The client with an id."""
+        """See `Clients.find`."""
         return self.by_id.get(client_id) if isinstance(client_id, str) else None
 
     def of(self, messages: Sequence[Message], exchange: Exchange) -> BayeuxClient | None:
-        """Whose request it is: that of its first message that has one which the peer may use. The
-        messages of others are refused."""
+        """See `Clients.of`."""
         for client_id in dict.fromkeys(_client_id(each) for each in messages):
             client = self.find(client_id)
             if client is not None and self.admits(client, exchange.peer, exchange.push):
@@ -90,17 +88,14 @@ class ClientRegistry:
         return None
 
     def admits(self, client: BayeuxClient, peer: Peer, push: PushConnection | None) -> bool:
-        """Whether a peer shows what a client has to show."""
+        """See `Clients.admits`."""
         admitted = client.binding.admits(peer, None if push is None else push.opened_at)
         if not admitted:
             self._log.debug("a client was asked for without its cookie or token")
         return admitted
 
     def new(self, identity: Identity, peer: Peer) -> BayeuxClient:
-        """Somebody shook hands.
-
-        :raises ShuttingDown: the server stops, or has as many clients as it may.
-        """
+        """See `Clients.new`."""
         if self.closed:
             raise ShuttingDown("The server is stopping: try again in a moment.", retry_after=1)
         if len(self.by_id) >= self._options.max_sessions:
@@ -119,15 +114,11 @@ class ClientRegistry:
         return client
 
     def leave(self, client: BayeuxClient) -> None:
-        """A client has said goodbye, and its peer is told."""
+        """See `Clients.leave`."""
         self.remove(client, timed_out=False, tell_peer=True)
 
     def remove(self, client: BayeuxClient, *, timed_out: bool, tell_peer: bool) -> None:
-        """A client ends; nothing happens when it has ended.
-
-        :param timed_out: whether its peer may come back.
-        :param tell_peer: whether that is there, to be told.
-        """
+        """See `Clients.remove`."""
         if client.ended:
             return
         client.ended = True
@@ -143,9 +134,11 @@ class ClientRegistry:
 
     # -- ClientHost
 
-    def event(self, channel: str, data: object, /, **fields: object) -> EventMessage | None:
+    def event(
+        self, channel: str, data: object, kept: Kept | None = None, /, **fields: object
+    ) -> EventMessage | None:
         """See `ClientHost.event`."""
-        return self._channels.broadcast.event(channel, data, **fields)
+        return self._channels.broadcast.event(channel, data, kept, **fields)
 
     def enqueued(self, client: BayeuxClient, *, lazy: float | None) -> None:
         """See `ClientHost.enqueued`."""

@@ -16,7 +16,6 @@ import attrs
 
 from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.messages import Message
-from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import SMALL_ROOM
 from cometd_chat.chat.rights import Act
@@ -49,8 +48,6 @@ class MemberSource:
     tree = "/members/*"
 
     def __init__(self, chat: Chat, call_soon: CallSoon) -> None:
-        #: Given by whoever joins the parts.
-        self.server: BayeuxServer
         self._chat = chat
         self._slices = Slices(chat.feed.engine.reaper.seconds, call_soon)
         # Once for each pattern of a client that matches: a client that is told twice is told once.
@@ -98,10 +95,13 @@ class MemberSource:
             return
         room = kinds.room_of(path)
         readers = {**self._by_room.get(room, {}), **self._by_room.get(None, {})}
-        message = self.server.event(MEMBERS + segment_of(room), data) if readers else None
-        if message is not None:
-            for client in readers:
-                yield client.put(message)
+        message = None
+        for client in readers:
+            # The same for all of them.
+            message = message or client.event(MEMBERS + segment_of(room), data)
+            if message is None:
+                return
+            yield client.put(message)
 
     def _begin(self, client: BayeuxClient, pattern: str, room: str | None) -> None:
         subscribed = self._subscribed[client, pattern] = _Subscribed(room)

@@ -25,7 +25,6 @@ from twisted.python.failure import Failure
 from cometd_chat.bayeux.client import BayeuxClient as Session
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.queue import EventMessage, Kept
-from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.positions import ReadMarker
 from cometd_chat.chat.resume import resume_after
@@ -133,17 +132,20 @@ class RoomSource:
     """What is said in rooms.
 
     :param call_soon: calls something after the reactor's current turn.
+    :param tell_members: tells what is not kept, who comes and goes, to one after the other.
     """
 
     _log = Logger()
 
     tree = "/chat/*"
 
-    def __init__(self, chat: Chat, call_soon: CallSoon) -> None:
-        #: Given by whoever joins the parts, like `tell_members`.
-        self.server: BayeuxServer
-        #: Tells what is not kept, who comes and goes, to one after the other.
-        self.tell_members: Callable[[str, Event], Iterator[object]]
+    def __init__(
+        self,
+        chat: Chat,
+        call_soon: CallSoon,
+        tell_members: Callable[[str, Event], Iterator[object]],
+    ) -> None:
+        self._tell_members = tell_members
         self._chat = chat
         self._feed = chat.feed
         self._reaper = chat.feed.engine.reaper
@@ -292,7 +294,7 @@ class RoomSource:
             kept = []
             for each in told:
                 if each.attachment.id is None:
-                    yield from self.tell_members(each.context.path, each.attachment)
+                    yield from self._tell_members(each.context.path, each.attachment)
                 else:
                     kept.append((each.context.path, each.attachment))
             # All of it to one after the other: a poll is answered once, however many waited. Over a
@@ -330,7 +332,7 @@ class RoomSource:
         id = event.id or 0
         if id <= place.position:
             return True
-        message = self._message(event)
+        message = self._message(reader.session, event)
         if message is None:
             place.position = id
             return True
@@ -343,7 +345,7 @@ class RoomSource:
         place.position, place.missing = id, None
         return True
 
-    def _message(self, event: Event) -> EventMessage | None:
+    def _message(self, client: Session, event: Event) -> EventMessage | None:
         """An event as it is delivered, the same for all; None for a kind that such
         clients are not told of, and when an extension drops it."""
         id = event.id or 0
@@ -353,7 +355,7 @@ class RoomSource:
             made = None
             if data is not None:
                 kept = Kept(id, event.fields["at"])
-                made = self.server.event(channel, data, kept, ext={"cursor": event.cursor})
+                made = client.event(channel, data, kept, ext={"cursor": event.cursor})
             self._made[id] = made
             self._made_bytes += _weight(made)
             while len(self._made) > _MOST_MADE or self._made_bytes > _MOST_MADE_BYTES:
