@@ -28,6 +28,7 @@ from cometd_chat.bayeux.channels import (
     parse_pattern,
 )
 from cometd_chat.bayeux.client import BayeuxClient
+from cometd_chat.bayeux.clients import Clients
 from cometd_chat.bayeux.connects import Connects
 from cometd_chat.bayeux.exchange import Exchange
 from cometd_chat.bayeux.extensions import CONNECT, HANDSHAKE, Chain
@@ -37,7 +38,6 @@ from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.paths import MetaConnect
 from cometd_chat.bayeux.policy import Policy
 from cometd_chat.bayeux.published import publish_key
-from cometd_chat.bayeux.registry import ClientRegistry
 from cometd_chat.bayeux.served_channels import ServedChannels
 from cometd_chat.bayeux.sources import ChannelSource
 from cometd_chat.errors import ChatError
@@ -89,7 +89,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        registry: ClientRegistry,
+        registry: Clients,
         channels: ServedChannels,
         connects: Connects,
         policy: Policy,

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from cometd_chat.bayeux.broadcast import Broadcast, Channel
 from cometd_chat.bayeux.channels import parse_channel
 from cometd_chat.bayeux.client import BayeuxClient, Extension
+from cometd_chat.bayeux.clients import Clients
 from cometd_chat.bayeux.connects import Connects
 from cometd_chat.bayeux.dispatch import Dispatcher, Request
 from cometd_chat.bayeux.exchange import Exchange, Peer, PushConnection
@@ -83,7 +84,7 @@ class BayeuxServer:
         self.broadcast = Broadcast(self.options, self.chain)
         self.channels = ServedChannels(self.broadcast, free, sources, self.listeners, self._account)
         self.connects = Connects(reaper, call_soon, self.options, self.chain, self.channels.confirm)
-        self.registry = self._make_registry(call_soon)
+        self.registry: Clients = self._make_registry(call_soon)
         self._stopping = Stopping(reaper, self.registry, self.connects, self.chain)
         self._dispatcher = self._make_dispatcher(policy)
 
@@ -116,7 +117,7 @@ class BayeuxServer:
         self.memory.account(change, "bayeux")
 
     @property
-    def clients(self) -> dict[str, BayeuxClient]:
+    def clients(self) -> Mapping[str, BayeuxClient]:
         """All clients by clientId."""
         return self.registry.by_id
 

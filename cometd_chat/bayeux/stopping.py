@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 
 from cometd_chat.bayeux.client import BayeuxClient
+from cometd_chat.bayeux.clients import Clients
 from cometd_chat.bayeux.connects import Connects
 from cometd_chat.bayeux.exchange import Exchange
 from cometd_chat.bayeux.extensions import CONNECT, Chain
 from cometd_chat.bayeux.listeners import guarded
 from cometd_chat.bayeux.messages import Message
-from cometd_chat.bayeux.registry import ClientRegistry
 from cometd_chat.comet.reaper import Reaper
 
 #: Seconds that clients have to say what has arrived when the server stops: as long as a socket has
@@ -32,9 +32,7 @@ class Stopping:
     """The clients of a server that stops of which something may become known. An item of the
     reaper."""
 
-    def __init__(
-        self, reaper: Reaper, registry: ClientRegistry, connects: Connects, chain: Chain
-    ) -> None:
+    def __init__(self, reaper: Reaper, registry: Clients, connects: Connects, chain: Chain) -> None:
         self.due_bucket = 0
         self._reaper = reaper
         self._registry = registry
