@@ -75,7 +75,9 @@ def set_back(daemon: Daemon, ages: Callable[[str], int]) -> None:
     """Make messages older, while the daemon is stopped; ``ages`` gives the ms by the text."""
     daemon.terminate()
     with sqlite3.connect(daemon.data / "chat.sqlite") as database:
-        for id, text in database.execute("SELECT id, data ->> 'text' FROM records").fetchall():
+        for id, text in database.execute(
+            "SELECT id, json_extract(data, '$.text') FROM records"
+        ).fetchall():
             database.execute("UPDATE records SET at = at - ? WHERE id = ?", (ages(text), id))
     database.close()
     daemon.start()
