@@ -355,7 +355,8 @@ class Parts:
         if parts and self._preamble:
             assert parts.pop(0) == b""
             self._preamble = False
-        return [self._read(part) for part in parts]
+        # The end follows a boundary that is out already: the part between them is empty.
+        return [self._read(part) for part in parts if part]
 
     def _read(self, part: bytes) -> Seen:
         head, _, content = part.partition(b"\r\n\r\n")
