@@ -284,20 +284,25 @@ class Chat:
         path = room.context.path
         draft = Draft(path, kind.name, session.id, session.name, data, refers, key)
         record = await self._append(draft)
+        return self.feed.event(record), record.repeated
+
+    async def _append(self, draft: Draft) -> Record:
+        """Have a draft kept, and say how long that took.
+
+        :raises ClientIdReused: its key is that of something else.
+        """
+        seconds = self.feed.engine.reaper.seconds
+        began = seconds()
+        try:
+            record = await self.feed.log.append(draft)
+        finally:
+            self.append_waited.tell(seconds() - began)
         if record.repeated and not record.repeats(draft):
             raise ClientIdReused(
                 "This was sent before, with another text: send it once more if both are meant.",
                 hint="This session has posted another text with that client_id: use a new one.",
             )
-        return self.feed.event(record), record.repeated
-
-    async def _append(self, draft: Draft) -> Record:
-        seconds = self.feed.engine.reaper.seconds
-        began = seconds()
-        try:
-            return await self.feed.log.append(draft)
-        finally:
-            self.append_waited.tell(seconds() - began)
+        return record
 
     async def _referred(self, room: Room, kind: Kind, id: object) -> int:
         """The id of what something is about, which is in the same room."""
@@ -381,12 +386,16 @@ class Chat:
         if isinstance(subscription, PollSubscription) and at_once:
             subscription.answer_at_once(point)
         if session is not None:
-            session.readers += (subscription,)
-            for room in read.names:
-                self.presence.hold(room, session, self.shown(address))
-            self._make_way(session, subscription)
+            self._reads(session, subscription)
         subscription.begin(point)
         return subscription
+
+    def _reads(self, session: Session, subscription: HeldSubscription) -> None:
+        session.readers += (subscription,)
+        shown = self.shown(subscription.address)
+        for room in subscription.rooms:
+            self.presence.hold(room, session, shown)
+        self._make_way(session, subscription)
 
     def hold(self, session: Session, held: HeldResource) -> None:
         """A session holds something; see `Session.readers`."""
