@@ -1,4 +1,4 @@
-"""From a message to its reply: the five verbs of the protocol, and publishing.
+"""From a message to its reply: the five verbs of the protocol.
 
 What it is: what happens to each message of a request, and in what order the replies leave.
 
@@ -12,8 +12,7 @@ contains can keep others from their replies.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -24,7 +23,6 @@ from cometd_chat.bayeux.channels import (
     InvalidChannel,
     is_meta,
     is_service,
-    parse_channel,
     parse_pattern,
 )
 from cometd_chat.bayeux.client import BayeuxClient
@@ -37,25 +35,15 @@ from cometd_chat.bayeux.messages import BadMessage, Message, extension_fields
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.paths import MetaConnect
 from cometd_chat.bayeux.policy import Policy
-from cometd_chat.bayeux.published import publish_key
+from cometd_chat.bayeux.publishing import Publishing
+from cometd_chat.bayeux.replies import Answer, Replies, Stopped, is_id
 from cometd_chat.bayeux.served_channels import ServedChannels
 from cometd_chat.bayeux.sources import ChannelSource
-from cometd_chat.errors import ChatError
 
 VERSION = "1.0"
 
-#: Characters of a message's id, at most: those of a connect are kept until the next one comes.
-MAX_ID = 256
-
-#: A reply that is ready; one that comes later; or none, as for a connect.
-Answer = bytes | None | Deferred[bytes | None]
-
 #: What begins when the replies are on their way.
 _Begin = Callable[[], None]
-
-
-class _Stopped(Exception):
-    """An extension has refused a message with a text of its own."""
 
 
 @attrs.define(eq=False)
@@ -81,8 +69,7 @@ class Dispatcher:
     """Handles requests.
 
     :param chain: what all messages pass.
-    :param relayed_ext: see `BayeuxOptions.relayed_ext`; it may grow.
-    :param seconds: the reaper's.
+    :param policy: who may; another one counts from the next message.
     """
 
     _log = Logger()
@@ -92,20 +79,20 @@ class Dispatcher:
         registry: Clients,
         channels: ServedChannels,
         connects: Connects,
+        publishing: Publishing,
+        replies: Replies,
         policy: Policy,
         chain: Chain,
         options: BayeuxOptions,
-        relayed_ext: Collection[str],
-        seconds: Callable[[], float],
     ) -> None:
         self._registry = registry
         self._channels = channels
         self._connects = connects
         self.policy = policy
         self._chain = chain
+        self._publishing = publishing
+        self._replies = replies
         self._options = options
-        self._relayed_ext = relayed_ext
-        self._seconds = seconds
         self._verbs: dict[str, Callable[[Message, Request, BayeuxClient], Awaitable[Answer]]] = {
             CONNECT: self._connect,
             "/meta/subscribe": self._subscribe,
@@ -120,7 +107,7 @@ class Dispatcher:
             answers = [await self._answer(each, request) for each in messages]
         elif len(client.turn.waiting) >= self._options.max_waiting_requests:
             fault = faults.too_many_requests()
-            answers = [self._refusal(each, client, fault) for each in messages]
+            answers = [self._replies.refusal(each, client, fault) for each in messages]
         else:
             await client.turn.acquire()
             try:
@@ -170,12 +157,12 @@ class Dispatcher:
         try:
             return await self._handle(message, request)
         except Exception as error:
-            return self._refusal(message, request.client, error)
+            return self._replies.refusal(message, request.client, error)
 
     async def _handle(self, message: Message, request: Request) -> Answer:
         if isinstance(message, BadMessage):
             raise faults.message_invalid(message.reason)
-        if not _is_scalar(message.get("id")):
+        if not is_id(message.get("id")):
             raise faults.message_id_invalid()
         channel = message.get("channel")
         if channel is None:
@@ -185,14 +172,14 @@ class Dispatcher:
         if passed is None:
             raise faults.message_deleted()
         if "error" in passed:
-            raise _Stopped(str(passed["error"]))
+            raise Stopped(str(passed["error"]))
         if client is None:
             return await self._handshake(passed, request)
         if client.ended and channel != CONNECT:
             raise faults.session_unknown()
         verb = self._verbs.get(channel) if isinstance(channel, str) else None
         if verb is None:
-            return await self._publish(passed, request, client)
+            return await self._publishing.publish(passed, request.exchange, client)
         return await verb(passed, request, client)
 
     def _known(self, message: Message, request: Request) -> BayeuxClient:
@@ -203,41 +190,6 @@ class Dispatcher:
         if message.get("clientId") != client.id:
             raise faults.session_unknown()
         return client
-
-    def _success(self, message: Message, client: BayeuxClient, **fields: object) -> bytes | None:
-        reply: Message = {"channel": message["channel"], "successful": True, **fields}
-        if "id" in message:
-            reply["id"] = message["id"]
-        return self._chain.reply(reply, client, message)
-
-    def _refusal(
-        self, message: Message, client: BayeuxClient | None, error: Exception
-    ) -> bytes | None:
-        """The reply to a message that was refused, or that broke something."""
-        if isinstance(error, _Stopped):
-            text, fault = str(error), None
-        else:
-            fault = self._fault(message, error)
-            text = fault.error
-        reply: Message = {"successful": False, "error": text}
-        for field in ("channel", "id", "subscription"):
-            if field in message and (field != "id" or _is_scalar(message["id"])):
-                reply[field] = message[field]
-        if fault is not None and fault.reconnect is not None:
-            interval = round(fault.interval * 1000)
-            reply["advice"] = {"reconnect": fault.reconnect, "interval": interval}
-        return self._chain.reply(reply, client, message)
-
-    def _fault(self, message: Message, error: Exception) -> Fault:
-        handshake = message.get("channel") == HANDSHAKE
-        if isinstance(error, ChatError):
-            return faults.from_handshake(error) if handshake else faults.from_chat(error)
-        if not isinstance(error, Fault):
-            self._log.failure("a message could not be handled")
-            return faults.server_error(reconnect="handshake" if handshake else None)
-        if handshake and error.reconnect is None:
-            error.reconnect = "none"
-        return error
 
     # -- the verbs
 
@@ -258,12 +210,14 @@ class Dispatcher:
         }
         if identity.reply_ext:
             fields["ext"] = dict(identity.reply_ext)
-        return self._success(message, client, **fields)
+        return self._replies.success(message, client, **fields)
 
     async def _connect(self, message: Message, request: Request, client: BayeuxClient) -> Answer:
         """(Bayeux 1.0, section 4.2) Its reply comes from `Connects`."""
         if client.ended:
-            return self._success(message, client, advice={"reconnect": "none", "interval": 0})
+            return self._replies.success(
+                message, client, advice={"reconnect": "none", "interval": 0}
+            )
         said = message.get("connectionType")
         if said is not None and said not in self._options.connection_types:
             raise faults.connection_types_unsupported([str(said)])
@@ -273,7 +227,7 @@ class Dispatcher:
         )
         if earlier is None:
             return None
-        return self._refusal(earlier.message, client, faults.connect_replaced())
+        return self._replies.refusal(earlier.message, client, faults.connect_replaced())
 
     async def _subscribe(self, message: Message, request: Request, client: BayeuxClient) -> Answer:
         """(Bayeux 1.0, section 4.4) All patterns or none."""
@@ -288,7 +242,7 @@ class Dispatcher:
         request.begin += await self._open(client, wanted, message)
         for pattern in wanted:
             self._channels.subscribe(client, pattern)
-        return self._success(message, client, subscription=message["subscription"])
+        return self._replies.success(message, client, subscription=message["subscription"])
 
     async def _check_subscribe(self, client: BayeuxClient, pattern: str) -> None:
         if is_meta(pattern):
@@ -325,97 +279,12 @@ class Dispatcher:
         """(Bayeux 1.0, section 4.5) What was not subscribed is no mistake."""
         for pattern in _subscription(message):
             self._channels.unsubscribe(client, pattern)
-        return self._success(message, client, subscription=message["subscription"])
+        return self._replies.success(message, client, subscription=message["subscription"])
 
     async def _disconnect(self, message: Message, request: Request, client: BayeuxClient) -> Answer:
         """(Bayeux 1.0, section 4.3) The client ends after the reply."""
         request.leaves = True
-        return self._success(message, client)
-
-    # -- publishing
-
-    async def _publish(self, message: Message, request: Request, client: BayeuxClient) -> Answer:
-        """(Bayeux 1.0, section 5.1)"""
-        try:
-            channel = parse_channel(message["channel"])
-        except InvalidChannel:
-            raise faults.channel_invalid(str(message["channel"])) from None
-        if is_meta(channel):
-            raise Fault(403, "publish_denied", [channel, "denied_by_security_policy"])
-        if "data" not in message:
-            raise faults.parameter_missing("data")
-        message = {**message, "channel": channel}
-        sources = [] if is_service(channel) else self._channels.sources_of(channel)
-        await self._check_publish(client, message, sources)
-        done = client.published.once(
-            publish_key(client.id, message),
-            partial(self._carry_out, client, message, sources),
-            self._seconds(),
-            request.exchange,
-            counts=client.habits.counts,
-        )
-        return _ready(Deferred.fromCoroutine(self._published(done, message, client)))
-
-    async def _published(
-        self, done: Deferred[None], message: Message, client: BayeuxClient
-    ) -> bytes | None:
-        try:
-            await done
-        except Exception as error:
-            return self._refusal(message, client, error)
-        return self._success(message, client)
-
-    async def _check_publish(
-        self, client: BayeuxClient, message: Message, sources: Sequence[ChannelSource]
-    ) -> None:
-        channel = message["channel"]
-        if not sources and not is_service(channel):
-            if not self._channels.is_free(channel):
-                raise faults.publish_denied(f"There is no channel {channel} here")
-            if self._channels.is_new(channel):
-                await self.policy.may_create(client, channel)
-        await self.policy.may_publish(client, message)
-
-    async def _carry_out(
-        self,
-        client: BayeuxClient,
-        message: Message,
-        sources: Sequence[ChannelSource],
-        key: str | None,
-    ) -> None:
-        channel = message["channel"]
-        if is_service(channel):
-            await self._serve(client, message)
-        elif sources:
-            await sources[0].publish(client, message, key)
-        else:
-            said = extension_fields(message)
-            ext = {field: said[field] for field in said if field in self._relayed_ext}
-            broadcast = self._channels.broadcast
-            if not broadcast.publish(channel, message["data"], client, False, ext):
-                raise faults.message_deleted()
-
-    async def _serve(self, client: BayeuxClient, message: Message) -> None:
-        service = self._channels.service(message["channel"])
-        if service is None:
-            raise faults.no_service(message["channel"])
-        answering = service(client, message)
-        if answering is not None:
-            await answering
-
-
-def _ready(reply: Deferred[bytes | None]) -> Answer:
-    """The reply itself, when it is there already."""
-    if not reply.called:
-        return reply
-    result = reply.result
-    return result if isinstance(result, bytes) else None
-
-
-def _is_scalar(id: object) -> bool:
-    if isinstance(id, str):
-        return len(id) <= MAX_ID
-    return id is None or isinstance(id, int | float)
+        return self._replies.success(message, client)
 
 
 def _check_version(message: Message) -> None:

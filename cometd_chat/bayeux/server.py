@@ -28,8 +28,10 @@ from cometd_chat.bayeux.listeners import ServerListeners
 from cometd_chat.bayeux.messages import Bounds, Message, decode_all
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Policy
+from cometd_chat.bayeux.publishing import Publishing
 from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.registry import ID_BYTES, ClientRegistry
+from cometd_chat.bayeux.replies import Replies
 from cometd_chat.bayeux.served_channels import ServedChannels, Service
 from cometd_chat.bayeux.sources import ChannelSource, Places
 from cometd_chat.bayeux.stopping import Stopping
@@ -86,6 +88,10 @@ class BayeuxServer:
         self.connects = Connects(reaper, call_soon, self.options, self.chain, self.channels.confirm)
         self.registry: Clients = self._make_registry(call_soon)
         self._stopping = Stopping(reaper, self.registry, self.connects, self.chain)
+        self._replies = Replies(self.chain)
+        self._publishing = Publishing(
+            self.channels, policy, self._replies, self.relayed_ext, reaper.seconds
+        )
         self._dispatcher = self._make_dispatcher(policy)
 
     def _make_registry(self, call_soon: CallSoon) -> ClientRegistry:
@@ -106,11 +112,11 @@ class BayeuxServer:
             self.registry,
             self.channels,
             self.connects,
+            self._publishing,
+            self._replies,
             policy,
             self.chain,
             self.options,
-            self.relayed_ext,
-            self._reaper.seconds,
         )
 
     def _account(self, change: int) -> None:
@@ -128,7 +134,7 @@ class BayeuxServer:
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        self._dispatcher.policy = policy
+        self._dispatcher.policy = self._publishing.policy = policy
 
     @property
     def stopping(self) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from cometd_chat.bayeux.client import CLIENT_SIZE, PATTERN_SIZE
-from cometd_chat.bayeux.dispatch import MAX_ID
+from cometd_chat.bayeux.replies import MAX_ID
 from tests.bayeux.parts import KINDS, POLL, STREAM, Client, World
 
 kinds = pytest.mark.parametrize("kind", KINDS)

@@ -13,6 +13,10 @@ import pytest
 from twisted.internet.task import Clock
 
 from cometd_chat.bayeux.channels import InvalidChannel
+from cometd_chat.bayeux.client import BayeuxClient
+from cometd_chat.bayeux.faults import Fault
+from cometd_chat.bayeux.messages import Message
+from cometd_chat.bayeux.policy import OpenPolicy
 from tests.bayeux.parts import KINDS, PUSH, Client, World
 
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -194,3 +198,20 @@ def test_counts_for_those_who_look_from_outside() -> None:
     world.advance(60)
     counts = world.server.connects.counts
     assert (counts.delivered, counts.redelivered, counts.lost, counts.expired) == (2, 1, 1, 1)
+
+
+class Silent(OpenPolicy):
+    """Nobody may publish."""
+
+    async def may_publish(self, client: BayeuxClient, message: Message) -> None:
+        raise Fault(403, "publish_denied", ["silence"])
+
+
+def test_another_policy_counts_from_the_next_message() -> None:
+    world = World()
+    client = world.client()
+    assert client.said("/app/x", data=1)["successful"]
+    world.server.policy = Silent()
+    reply = client.said("/app/x", data=2)
+    assert reply["error"] == "403:silence:publish_denied"
+    assert isinstance(world.server.policy, Silent)
