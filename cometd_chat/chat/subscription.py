@@ -33,6 +33,9 @@ STORAGE_DELAY = 1.0
 class State(Enum):
     """Where a subscription is."""
 
+    # By what it is, as any object: Enum's own is written in Python, and asked for thrice a poll.
+    __hash__ = object.__hash__
+
     #: Not at the live end, and nothing is under way: it has not begun, or its sink said *not now*.
     BEHIND = auto()
     #: It is brought up; whatever is said meanwhile is read from the tail.

@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 
 #: Lines of headers by name and value, with the name as Twisted writes it. Nearly all that our own
 #: code sets are the same each time.
-_LINES: dict[tuple[str | bytes, str | bytes], tuple[bytes, bytes]] = {}
+LINES: dict[tuple[str | bytes, str | bytes], tuple[bytes, bytes]] = {}
 
 #: So many of them are kept.
 _MOST_LINES = 512
@@ -29,14 +29,9 @@ def header_line(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
     if b"\n" in data or b"\r" in data:
         data = b" ".join(data.splitlines())
     line = (canonical, b"%b: %b\r\n" % (canonical, data))
-    if len(_LINES) < _MOST_LINES and canonical != b"Set-Cookie":
-        _LINES[name, value] = line
+    if len(LINES) < _MOST_LINES and canonical != b"Set-Cookie":
+        LINES[name, value] = line
     return line
-
-
-def cached_line(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
-    """The same as `header_line`, mostly remembered."""
-    return _LINES.get((name, value)) or header_line(name, value)
 
 
 class ReceivedHeaders:

@@ -23,7 +23,7 @@ from twisted.web.http import NO_BODY_CODES, RESPONSES
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
 from cometd_chat.events.event import chunk
-from cometd_chat.fastlane.headers import AnswerHeaders, ReceivedHeaders, cached_line
+from cometd_chat.fastlane.headers import LINES, AnswerHeaders, ReceivedHeaders, header_line
 from cometd_chat.fastlane.heads import SimpleRequest
 from cometd_chat.fastlane.routes import Answer, HotRoute
 from cometd_chat.transports import twisted_internals
@@ -269,7 +269,8 @@ class LaneRequest:
     def setHeader(self, name: str | bytes, value: str | bytes) -> None:
         """Set a header of the answer; too late when its head is out."""
         if self._headers is not None:
-            canonical, line = cached_line(name, value)
+            # Seven times an answer: a call for it would cost as much as it does.
+            canonical, line = LINES.get((name, value)) or header_line(name, value)
             self._headers[canonical] = line
 
     @property

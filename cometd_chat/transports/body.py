@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
-from cometd_chat.transports.paced_reader import PacedReader
+from cometd_chat.transports.paced_reader import PacedReader, Pausable
 
 #: The longest line, in bytes: what 8,000 code points can take, and some.
 MAX_LINE = 64 * 1024
@@ -54,7 +54,9 @@ class LineListener(Protocol):
 class IncomingBody(PacedReader):
     """The body of one request. For its parameters see `PacedReader`."""
 
-    def __init__(self, transport: Any, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self, transport: Pausable, call_soon: Callable[[Callable[[], None]], object]
+    ) -> None:
         super().__init__(transport, call_soon)
         self._listener: LineListener | None = None
         self._buffer = bytearray()

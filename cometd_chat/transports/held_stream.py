@@ -12,7 +12,7 @@ a backlog comes no faster than it is taken.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
@@ -22,6 +22,7 @@ from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.framings import Framing
 from cometd_chat.transports.held import Held, HeldListener, HoldPolicy, RotationLimits
 from cometd_chat.transports.request import HoldableRequest
+from cometd_chat.transports.twisted_internals import PeerConnection
 
 #: Seconds that a reader may be over its budget without its TCP acknowledging anything.
 STALLED_AFTER = 2.0
@@ -54,7 +55,7 @@ class HeldStream(Held):
 
     def __init__(self, request: HoldableRequest, framing: Framing, hold_policy: HoldPolicy) -> None:
         super().__init__(request, framing, hold_policy)
-        self._direct: Any = None
+        self._direct: PeerConnection | None = None
         self._chunked: Literal[0, 1] = 0
         # A backlog is on its way, and its reader has to take some of it before there is more.
         self._paused = False

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 #: Seconds between two lines.
@@ -111,7 +112,7 @@ class Listener:
         return getattr(self._listening, name)
 
 
-def keep_back(port: Any, reactor: Any, most: int, shortage: Shortage) -> None:
+def keep_back(port: object, reactor: IReactorTime, most: int, shortage: Shortage) -> None:
     """Let the connections of a port have no file with a number from ``most`` on."""
     if not isinstance(port, tcp.Port):
         return

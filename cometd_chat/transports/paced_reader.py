@@ -14,10 +14,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 #: So many messages are read in one turn of the reactor.
 MOST_A_TURN = 32
+
+
+class Pausable(Protocol):
+    """A connection that can be read, and left unread."""
+
+    @property
+    def connected(self) -> object:
+        """Whether it is there."""
+
+    def pauseProducing(self) -> None:
+        """Read nothing more."""
+
+    def resumeProducing(self) -> None:
+        """Read again."""
 
 
 class PacedReader(ABC):
@@ -27,7 +41,9 @@ class PacedReader(ABC):
     :param call_soon: calls something after the reactor's current turn.
     """
 
-    def __init__(self, transport: Any, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self, transport: Pausable, call_soon: Callable[[Callable[[], None]], object]
+    ) -> None:
         self._transport = transport
         self._call_soon = call_soon
         self._wanted = True

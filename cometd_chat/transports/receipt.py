@@ -11,12 +11,12 @@ Invariant: a receipt is settled once, by the first thing that happens after the 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from cometd_chat.transports import twisted_internals
+from cometd_chat.transports.twisted_internals import PeerConnection
 
 
 class Fate(Enum):
@@ -42,9 +42,9 @@ class Receipt:
 
     __slots__ = ("_fate", "_transport")
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: PeerConnection) -> None:
         self._fate = Fate.OPEN
-        self._transport: Any = transport
+        self._transport: PeerConnection | None = transport
 
     @property
     def fate(self) -> Fate:

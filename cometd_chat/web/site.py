@@ -10,7 +10,6 @@ Invariant: no token is ever in the log, which has neither queries nor headers in
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
@@ -29,6 +28,7 @@ from cometd_chat.transports.limited_request import LimitedRequest
 from cometd_chat.transports.over_limit import OverLimitChannel
 from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.request import HttpRequest, host_of
+from cometd_chat.transports.twisted_internals import PeerConnection
 
 
 class ChatSite(Site):
@@ -84,15 +84,17 @@ class ChatSite(Site):
         if lane is not None:
             lane.slow_path = self
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(  # type: ignore[override]
+        self, addr: IAddress | None
+    ) -> LimitedChannel | LaneConnection:
         """What a connection begins with. (It stays a Site: TLS asks it for its protocols.)"""
         if not self.connections.admit(host_of(addr)):
             return self._build(OverLimitChannel)
         return self.build_channel() if self.lane is None else LaneConnection(self.lane)
 
-    def connection_over(self, transport: Any) -> None:
+    def connection_over(self, connection: PeerConnection) -> None:
         """A connection that was admitted is over."""
-        self.connections.left(host_of(transport.getPeer()))
+        self.connections.left(host_of(connection.getPeer()))
 
     def build_channel(self) -> LimitedChannel:
         """A channel, which reads whatever HTTP/1.1 allows."""

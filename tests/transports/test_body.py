@@ -29,9 +29,17 @@ class Transport:
 later: list[Callable[[], None]] = []
 
 
-def incoming() -> IncomingBody:
+class Incoming(IncomingBody):
+    """A body, and what it is read from."""
+
+    def __init__(self) -> None:
+        self.transport = Transport()
+        super().__init__(self.transport, later.append)
+
+
+def incoming() -> Incoming:
     later.clear()
-    return IncomingBody(Transport(), later.append)
+    return Incoming()
 
 
 def turns() -> int:
@@ -126,23 +134,23 @@ class TestPace:
         body.feed(b"x\n" * 1000)
         assert len(said.lines) == MOST_A_TURN
         assert body.held == 2 * (1000 - MOST_A_TURN)
-        assert not body._transport.reading
+        assert not body.transport.reading
         body.end()
         assert said.ended == 0, "before what came before it"
         assert turns() == 1000 // MOST_A_TURN
         assert len(said.lines) == 1000
         assert said.ended == 1
-        assert body._transport.reading
+        assert body.transport.reading
 
     def test_none_while_none_is_wanted(self) -> None:
         said, body = Said(), incoming()
         body.listen(said)
         body.pause()
         body.feed(b"one\ntwo\n")
-        assert not body._transport.reading
-        body._transport.resumeProducing()
+        assert not body.transport.reading
+        body.transport.resumeProducing()
         body.feed(b"thr")
-        assert not body._transport.reading, "whoever has let it be read meanwhile"
+        assert not body.transport.reading, "whoever has let it be read meanwhile"
         body.end()
         assert not turns()
         assert said.lines == []
@@ -165,15 +173,15 @@ class TestPace:
         body.feed(b"1\n2\n3\n")
         for number in range(1, 4):
             assert len(said.lines) == number
-            assert not body._transport.reading
+            assert not body.transport.reading
             body.resume()
-        assert body._transport.reading
+        assert body.transport.reading
 
     def test_a_connection_that_is_gone_is_left_alone(self) -> None:
         said, body = Said(), incoming()
         body.listen(said)
-        body._transport.connected = False
+        body.transport.connected = False
         body.feed(b"x\n" * 100)
         turns()
         assert len(said.lines) == 100
-        assert body._transport.reading
+        assert body.transport.reading

@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet import tcp, unix
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
+from cometd_chat.transports.twisted_internals.connection import PeerConnection
 from cometd_chat.transports.twisted_internals.looking import lowest, unsent
 from cometd_chat.transports.twisted_internals.slotted import SlottedServer, SlottedUnixServer
 
@@ -28,15 +29,16 @@ def takes_bytes(transport: object) -> bool:
     return type(transport) in _PLAIN
 
 
-def send(transport: Any, data: bytes) -> None:
+def send(connection: PeerConnection, data: bytes) -> None:
     """Hand bytes to the kernel at once; what it does not take goes the ordinary way.
 
     `write` waits for the reactor's next turn, which costs more than the sending: a descriptor that
     is put into the poll and taken out again, and a copy. Here nothing may wait in the transport,
     or bytes would overtake each other, and it may not be about to close.
 
-    :param transport: of which `takes_bytes` is true.
+    :param connection: of which `takes_bytes` is true.
     """
+    transport: Any = connection
     if (
         transport.dataBuffer
         or transport._tempDataLen
@@ -62,12 +64,13 @@ def send(transport: Any, data: bytes) -> None:
 _LATER = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
-def is_sending(transport: Any) -> bool:
-    """Whether anything waits in this process; of a transport of which `takes_bytes` is true."""
+def is_sending(connection: PeerConnection) -> bool:
+    """Whether anything waits in this process; of one of which `takes_bytes` is true."""
+    transport: Any = connection
     return bool(transport.dataBuffer or transport._tempDataLen)
 
 
-def pause_until_sent(transport: Any) -> bool:
+def pause_until_sent(connection: PeerConnection) -> bool:
     """Pause the producer of a transport until what was written has left this process.
 
     Transports pause it by themselves when that is more than 64 KiB, and only then tell it when it
@@ -75,9 +78,9 @@ def pause_until_sent(transport: Any) -> bool:
 
     :returns: whether it is paused: False when nothing waits, and where that can't be known.
     """
-    tcp = lowest(transport)
+    tcp = lowest(connection)
     producer = getattr(tcp, "producer", None)
-    if producer is None or not getattr(tcp, "streamingProducer", False) or not unsent(transport):
+    if producer is None or not getattr(tcp, "streamingProducer", False) or not unsent(connection):
         return False
     if not tcp.producerPaused:
         tcp.producerPaused = True

@@ -147,14 +147,14 @@ class SlottedUnixServer(_Slotted, unix.Server):  # type: ignore[misc]
     __slots__ = ("_sendmsgQueue",)
 
 
-def use_slotted_transports(port: Any, factory: object) -> None:
+def use_slotted_transports(port: object, factory: object) -> None:
     """Let the connections that a port accepts have no dict, when nothing is between them and us.
 
     :param factory: ours; a port of another one, as for TLS, stays what it is.
     """
     slotted = _SLOTTED.get(type(port))
-    if slotted is not None and port.factory is factory:
+    if slotted is not None and isinstance(port, tcp.Port) and port.factory is factory:
         port.transport = slotted
 
 
-_SLOTTED: dict[type, type] = {tcp.Port: SlottedServer, unix.Port: SlottedUnixServer}
+_SLOTTED: dict[type, type[tcp.Server]] = {tcp.Port: SlottedServer, unix.Port: SlottedUnixServer}
