@@ -509,6 +509,12 @@ def test_alive_and_ready(site: MemorySite) -> None:
         assert response.header("content-type") == "text/plain; charset=utf-8"
 
 
+def test_a_daemon_that_stops_is_alive_and_not_ready(site: MemorySite) -> None:
+    site.stop()
+    assert site.get("/healthz").status == 200
+    assert site.get("/readyz").status == 503
+
+
 def test_metrics(site: MemorySite) -> None:
     token = site.log_in("alice")
     stream = site.connect()
