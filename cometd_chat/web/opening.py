@@ -86,10 +86,10 @@ class Opening:
     async def who(self, request: HttpRequest, row: Transport, token: str | None) -> Session | None:
         """Who asks; None for somebody who only reads.
 
-        :raises NoSession, InvalidToken, NameTaken: see `Auth.speaker` and `Auth.reader`.
+        :raises NoSession, InvalidToken, NameTaken: see `Auth.required` and `Auth.reader`.
         """
         if row.speaks:
-            return await self._auth.speaker(request, query_token=token)
+            return await self._auth.required(request, query_token=token)
         return await self._auth.reader(request, query_token=token, cookie=row.by_cookie)
 
     def rooms(self, names: Sequence[str], asker: Session | None) -> list[Room]:

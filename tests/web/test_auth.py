@@ -548,6 +548,17 @@ def test_a_token_without_name_does_nothing(site: MemorySite, asked: str) -> None
     problem(site, response, 409, "name-taken")
 
 
+def test_a_token_without_name_holds_nothing(site: MemorySite) -> None:
+    token = nameless(site)
+    # To look at the head of a transport begins nothing, and is refused by itself.
+    head = {"Authorization": f"Bearer {token}"}
+    assert site.request("HEAD", "/api/v1/events/stream", headers=head).status == 409
+    problem(site, site.get("/api/v1/events/stream", token=token), 409, "name-taken")
+    written = site.request("POST", "/api/v1/events/duplex", body=b"hi\n", headers=head)
+    assert written.status == 409
+    assert "name-taken" in written.text
+
+
 def test_a_token_takes_a_free_name_back(site: MemorySite) -> None:
     token = site.log_in("alice")
     site.advance(905)

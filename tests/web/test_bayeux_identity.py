@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from cometd_chat.bayeux.binding import UNDER_WAY
 from cometd_chat.chat.limits import HELD
 from cometd_chat.chat.local_limits import LocalLimits
 from tests.memory import MakeSite, MemorySite
 from tests.net import ADDRESS
-from tests.web.bayeux import LONG, SOCKET, Client
+from tests.web.bayeux import FOREIGN, LONG, SOCKET, Client, Line, cookie_header
 from tests.web.test_bayeux_rooms import people
+
+OURS = "http://127.0.0.1:8080"
+EVENTS = {"Accept": "text/event-stream"}
 
 
 @pytest.fixture
@@ -241,6 +245,56 @@ class TestBinding:
         assert held == [True] * 4 + [False] * 2
         tabs[5].pump()
         assert tabs[5].connects[-1]["advice"]["multiple-clients"] is True
+
+
+class TestPagesOfOtherSites:
+    """Those that the operator named bring a token: the browser's cookies never count for them."""
+
+    THEIRS: ClassVar = {"Origin": FOREIGN, "Sec-Fetch-Site": "cross-site"}
+
+    @pytest.fixture
+    def site(self, make_site: MakeSite) -> MemorySite:
+        return make_site(allow_origin=(FOREIGN,))
+
+    @pytest.mark.parametrize("kind", [LONG, SOCKET])
+    def test_the_session_of_the_cookie_is_not_theirs(self, site: MemorySite, kind: str) -> None:
+        jar = {"comet_session_memory": site.log_in("alice")}
+        theirs = Client(site, kind, jar=dict(jar), headers=self.THEIRS, start=False)
+        ours = Client(site, kind, jar=dict(jar), headers={"Origin": OURS}, start=False)
+        assert theirs.handshake()["successful"]
+        assert ours.handshake()["successful"]
+        assert name_of(theirs) != "alice"
+        assert name_of(ours) == "alice"
+
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ({}, 200),
+            ({"Origin": OURS}, 200),
+            ({"Origin": FOREIGN}, 200),
+            ({"Origin": "https://evil.example"}, 403),
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ],
+    )
+    def test_event_streams(self, site: MemorySite, headers: dict[str, str], status: int) -> None:
+        alice = Client(site, name="alice", start=False)
+        alice.handshake()
+        stream = Line(site, f"/cometd/{alice.id}", {**EVENTS, **headers}, ADDRESS)
+        assert stream.response is not None
+        assert stream.response.status == status
+
+    def test_the_browser_of_the_cookie_is_not_theirs(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice").joined("/chat/lobby")
+        alice.leave()
+        # The cookie of her handshake may be on its way for as long.
+        site.advance(UNDER_WAY + 1)
+        headers = {**EVENTS, **cookie_header(alice.jar)}
+        theirs = Line(site, f"/cometd/{alice.id}", {**headers, **self.THEIRS}, ADDRESS)
+        ours = Line(site, f"/cometd/{alice.id}", {**headers, "Origin": OURS}, ADDRESS)
+        assert theirs.response is not None
+        assert ours.response is not None
+        assert "402:" in theirs.response.text
+        assert "402:" not in ours.response.text
 
 
 class TestLimits:
