@@ -60,9 +60,9 @@ class MemberSource:
     ) -> Callable[[], None]:
         """See `ChannelSource.open`."""
         person = visitor_of(client).person
-        self._chat.rights.require(person, Act.FOLLOW)
-        room = None if pattern.endswith("*") else room_of(self._chat, pattern, person).name
-        return partial(self._begin, client, pattern, room)
+        room = None if pattern.endswith("*") else room_of(self._chat, pattern, person)
+        self._chat.rights.require(person, Act.FOLLOW, [] if room is None else [room])
+        return partial(self._begin, client, pattern, None if room is None else room.name)
 
     def close(self, client: BayeuxClient, pattern: str) -> None:
         """See `ChannelSource.close`."""

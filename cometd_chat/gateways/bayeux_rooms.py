@@ -167,8 +167,8 @@ class RoomSource:
         """See `ChannelSource.open`. What it says of where to begin is for `wanted_position`."""
         now = self._feed.last_id
         visitor = visitor_of(session)
-        self._chat.rights.require(visitor.person, Act.FOLLOW)
         room = None if pattern.endswith("*") else room_of(self._chat, pattern, visitor.person)
+        self._chat.rights.require(visitor.person, Act.FOLLOW, [] if room is None else [room])
         wanted = await wanted_position(self._feed, pattern, ext)
         _refuse_ended(session)
         reader = self._readers.get(session)

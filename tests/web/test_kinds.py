@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cometd_chat.chat.rights import Act
 from cometd_chat.events.kinds import KINDS, Kind
 from cometd_chat.events.record import Draft
 from cometd_chat.events.texts import refused
@@ -216,6 +217,19 @@ class TestSayingIt:
         (error,) = socket.of("error")
         assert (error["status"], error["client_id"]) == (400, "k")
         assert site.log.last_id == 3
+
+    def test_by_somebody_who_may_no_longer(self, site: MemorySite) -> None:
+        """What it is about is looked for in the log, which takes its time."""
+        site.say("one")
+        socket = Socket(site, token=site.log_in("ann"))
+        site.log.holding_reads = True
+        socket.post({"type": "reaction", "refers": 1, "reaction": "+1", "client_id": "k"})
+        assert site.log.waiting_reads == 1
+        site.chat.rights.change(lambda session, act, room: act is not Act.SPEAK)
+        site.log.answer_read()
+        site.turn()
+        assert [error["status"] for error in socket.of("error")] == [403]
+        assert site.log.last_id == 1
 
 
 class TestAKindWithoutARow:
