@@ -74,6 +74,9 @@ class ClientHost(Protocol):
     def confirm(self, client: BayeuxClient, number: int) -> None:
         """Its peer has everything up to a number."""
 
+    def unsubscribe(self, client: BayeuxClient, pattern: str) -> None:
+        """Let a client hear a pattern no longer."""
+
     def disconnect(self, client: BayeuxClient) -> None:
         """End a client on purpose."""
 
@@ -238,6 +241,10 @@ class BayeuxClient:
             return False
         self._host.enqueued(self, lazy=lazy)
         return True
+
+    def unsubscribe(self, pattern: str) -> None:
+        """Let it hear a channel, or a pattern of some, no longer. Its peer is not told."""
+        self._host.unsubscribe(self, pattern)
 
     def disconnect(self) -> None:
         """End it: its peer is told not to come back by itself."""

@@ -154,6 +154,10 @@ class ClientRegistry:
         """See `ClientHost.confirm`."""
         self._channels.confirm(client, number)
 
+    def unsubscribe(self, client: BayeuxClient, pattern: str) -> None:
+        """See `ClientHost.unsubscribe`."""
+        self._channels.unsubscribe(client, pattern)
+
     def disconnect(self, client: BayeuxClient) -> None:
         """See `ClientHost.disconnect`."""
         if client.ended:

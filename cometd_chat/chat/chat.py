@@ -61,6 +61,10 @@ REOPEN_WITHIN = 3.0
 RENEWED_AFTER = 1.0
 
 
+#: What is told to who may not read any longer what they read.
+LOST_RIGHT = "you may not read this any longer"
+
+
 class Chat:
     """The conversation.
 
@@ -110,6 +114,7 @@ class Chat:
         #: Told of each append that was waited for, in seconds.
         self.append_waited: Listeners[[float]] = Listeners("appends")
         self._partings: list[Callable[[], Deferred[None]]] = []
+        rights.changed.add(self._end_what_is_not_allowed)
         sessions.freed.add(presence.gone_for_long)
         sessions.forgotten.add(self._forgotten)
 
@@ -410,6 +415,18 @@ class Chat:
             self._end_ephemeral(session)
         elif session.transient:
             self.sessions.free_name(session)
+
+    def _end_what_is_not_allowed(self) -> None:
+        """The rights have changed: end what is held by one that is gone.
+
+        All at once, and not in slices: nobody is told anything more by a right that has ended.
+        """
+        for room in self.rooms.all():
+            for handler in room.context.handlers:
+                if isinstance(handler, HeldSubscription):
+                    refusal = self.rights.may(handler.session, Act.FOLLOW, room)
+                    if refusal is not None:
+                        handler.close(kinds.bye(LOST_RIGHT))
 
     def _make_way(self, session: Session, newest: HeldSubscription) -> None:
         """Let a session's older readers go where the newest one takes their place."""

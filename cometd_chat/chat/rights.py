@@ -18,6 +18,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from cometd_chat.chat.sessions import Session, inactive
+from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
     ChatError,
     InvalidToken,
@@ -90,17 +91,14 @@ class Rights:
     def __init__(self, *, public_reading: bool = True, rule: RoomRule | None = None) -> None:
         self._public_reading = public_reading
         self._rule = rule
+        #: Whether there may be rooms that somebody who may read does not see.
+        self.hides_rooms = rule is not None
         #: Raised by each change, see `change`.
         self.generation = 0
         #: Set once the daemon stops: nothing that lasts begins any more.
         self.stopping = False
-        #: Called after each change, by whoever holds something that a right allowed.
-        self.when_changed: list[Callable[[], object]] = []
-
-    @property
-    def hides_rooms(self) -> bool:
-        """Whether there may be rooms that somebody who may read does not see."""
-        return self._rule is not None
+        #: Whoever holds something that a right allowed is told of each change.
+        self.changed: Listeners[[]] = Listeners("rights")
 
     def change(self, rule: RoomRule | None) -> None:
         """Let another rule hold from now. What is held by a right that is gone ends.
@@ -108,9 +106,9 @@ class Rights:
         Whoever changes what a rule answers calls this, too, with the same one.
         """
         self._rule = rule
+        self.hides_rooms = rule is not None
         self.generation += 1
-        for each in self.when_changed:
-            each()
+        self.changed.tell()
 
     def may(
         self, session: Session | None, act: Act, room: AnyRoom | None = None

@@ -54,6 +54,7 @@ class MemberSource:
         self._by_room: dict[str | None, dict[BayeuxClient, set[str]]] = {}
         # The same by client and pattern. Who subscribes anew is another one, see `_tell_there`.
         self._subscribed: dict[tuple[BayeuxClient, str], _Subscribed] = {}
+        chat.rights.changed.add(self._end_what_is_not_allowed)
 
     async def open(
         self, client: BayeuxClient, pattern: str, ext: Mapping[str, object]
@@ -101,7 +102,21 @@ class MemberSource:
             message = message or client.event(MEMBERS + segment_of(room), data)
             if message is None:
                 return
-            yield client.put(message)
+            yield self._is_hidden(client, room) or client.put(message)
+
+    def _is_hidden(self, client: BayeuxClient, room: str) -> bool:
+        """Whether somebody may not know who is in a room."""
+        if not self._chat.rights.hides_rooms:
+            return False
+        there, person = self._chat.rooms.named(room), visitor_of(client).person
+        return there is None or self._chat.rights.may(person, Act.FOLLOW, there) is not None
+
+    def _end_what_is_not_allowed(self) -> None:
+        """The rights have changed: whoever may not know who is in a room has not subscribed to it.
+        What somebody hears by a wildcard is looked at when they are told."""
+        for (client, pattern), subscribed in list(self._subscribed.items()):
+            if subscribed.room is not None and self._is_hidden(client, subscribed.room):
+                client.unsubscribe(pattern)
 
     def _begin(self, client: BayeuxClient, pattern: str, room: str | None) -> None:
         subscribed = self._subscribed[client, pattern] = _Subscribed(room)
@@ -116,6 +131,8 @@ class MemberSource:
         for room in rooms:
             if self._subscribed.get((client, pattern)) is not subscribed:
                 return
+            if self._is_hidden(client, room):
+                continue
             if subscribed.room is not None or self._chat.presence.count(room):
                 if not client.deliver(MEMBERS + segment_of(room), self._there(room)):
                     # Its queue is full: what comes after it would be dropped as well.

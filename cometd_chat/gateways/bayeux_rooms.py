@@ -35,7 +35,7 @@ from cometd_chat.chat.shared_state import PAGE_BYTES
 from cometd_chat.chat.subscription import STORAGE_DELAY
 from cometd_chat.comet import CometEvent
 from cometd_chat.comet.slices import CallSoon, Slices
-from cometd_chat.errors import InvalidRequest, RoomNotFound, StorageUnavailable
+from cometd_chat.errors import ChatError, InvalidRequest, RoomNotFound, StorageUnavailable
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.gateways.bayeux_policy import Visitor, visitor_of
@@ -158,6 +158,7 @@ class RoomSource:
         self._said: list[CometEvent] = []
         self._telling = False
         chat.feed.engine.follow(self._delivered)
+        chat.rights.changed.add(self._end_what_is_not_allowed)
 
     # -- ChannelSource
 
@@ -183,9 +184,15 @@ class RoomSource:
             name = ALL if room is None else room.name
             mark = await self._chat.positions.open(visitor.person.id, name, now=now, wanted=wanted)
             place = await self._placed(mark, key)
-            if session.ended:
+            try:
+                _refuse_ended(session)
+                # What she might do may have changed meanwhile.
+                self._chat.rights.require(
+                    visitor.person, Act.FOLLOW, () if room is None else [room]
+                )
+            except ChatError:
                 self._chat.positions.leave(mark, returns=True)
-                raise InvalidRequest("The session has ended.")
+                raise
             self._add(reader, key, place)
             if room is not None:
                 shown = self._chat.shown(visitor.address)
@@ -272,6 +279,21 @@ class RoomSource:
         if key != ALL:
             self._chat.presence.release(kinds.room_of(key), reader.visitor.person)
 
+    def _end_what_is_not_allowed(self) -> None:
+        """The rights have changed: whoever may not read a room any longer has not subscribed to it.
+        What somebody reads by a wildcard is looked at when they are told."""
+        for reader in list(self._readers.values()):
+            for key, place in list(reader.places.items()):
+                if key != ALL and self._is_hidden(reader, key):
+                    for pattern in list(place.patterns):
+                        reader.session.unsubscribe(pattern)
+
+    def _is_hidden(self, reader: _Reader, path: str) -> bool:
+        """Whether somebody may not read a room."""
+        room = self._chat.rooms.named(kinds.room_of(path))
+        person = reader.visitor.person
+        return room is None or self._chat.rights.may(person, Act.FOLLOW, room) is not None
+
     def _begin(self, reader: _Reader, place: _Place) -> None:
         place.begun = True
         self.catch_up(reader)
@@ -315,7 +337,11 @@ class RoomSource:
     def _take(self, reader: _Reader, path: str, event: Event) -> None:
         place = reader.place(path)
         try:
-            if place is not None and place.live and not self._put(reader, place, event):
+            if place is None or not place.live:
+                return
+            if self._chat.rights.hides_rooms and self._is_hidden(reader, path):
+                return
+            if not self._put(reader, place, event):
                 self._pause(reader, event.id or 0)
         except Exception:
             self._log.failure("a Bayeux session could not be told what was said")
@@ -431,6 +457,8 @@ class RoomSource:
             key = path if path in reader.places else ALL
             place = reader.places.get(key)
             if place is None or behind.get(key) is not place:
+                continue
+            if self._chat.rights.hides_rooms and self._is_hidden(reader, path):
                 continue
             if not self._put(reader, place, event):
                 return False

@@ -65,7 +65,7 @@ class CachedPolls:
             return None
         parts = _around_cursor(request.uri)
         grant, rights = cached.asked.grant, self._chat.rights
-        if parts is None or parts[0] != cached.around or rights.stopping:
+        if parts is None or parts[0] != cached.around:
             return None
         session = grant.session
         if session is None or not rights.is_current(grant):

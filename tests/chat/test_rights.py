@@ -144,7 +144,7 @@ class TestRule:
 
     def test_a_change_raises_the_generation_and_is_told(self, house: House) -> None:
         told: list[int] = []
-        house.rights.when_changed.append(lambda: told.append(house.rights.generation))
+        house.rights.changed.add(lambda: told.append(house.rights.generation))
         grant = house.rights.grant(None, [house.room()])
         house.rights.change(members_only)
         house.rights.change(members_only)

@@ -1,0 +1,493 @@
+"""A room that somebody may not see, and rights that are taken away.
+
+Every route of the app is walked, as a stranger, with the name of a hidden room and with one that
+nobody has: both are answered alike, and no answer has a trace of what is in the room. What was held
+by a right that is gone ends, on every transport.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import attrs
+import pytest
+
+from cometd_chat.chat.rights import Act, AnyRoom
+from cometd_chat.chat.sessions import Session
+from cometd_chat.transports.table import TABLE
+from cometd_chat.web.app import ChatApp
+from cometd_chat.web.opening import Opening
+from tests.memory import MakeSite, MemorySite
+from tests.web.bayeux import FOREIGN, KINDS
+from tests.web.bayeux import Client as BayeuxClient
+from tests.web.refusals import problem
+from tests.web.talkers import HANDSHAKE, Duplex, Socket
+from tests.web.transports import OUR_SCRIPT, POLLS, STREAMS, Client
+
+#: The hidden room and one that isn't there; as long as each other.
+HIDDEN, ABSENT = "hideout", "nothere"
+
+#: What is in the hidden room, and must not come out.
+TOPIC, INSIDER, WHISPER = "plans-of-gold", "insider", "a-whisper-of-it"
+
+TRACES = (TOPIC, INSIDER, WHISPER)
+
+#: Of the classic servlet.
+ACTIONS = ("", "form", "side", "openchat", "login", "post")
+
+#: What differs from answer to answer by itself: tokens, nonces, ids of forms and of clients.
+RANDOM = re.compile(r"[A-Za-z0-9_-]{15,}")
+
+
+def insiders_only(session: Session | None, act: Act, room: AnyRoom) -> bool:
+    """The hidden room is for insiders."""
+    insider = session is not None and session.name.startswith(INSIDER)
+    return room.name != HIDDEN or insider
+
+
+@pytest.fixture(params=[True, False], ids=["public reading", "private reading"])
+def site(make_site: MakeSite, request: pytest.FixtureRequest) -> MemorySite:
+    """A site with a hidden room, in which somebody is and has spoken."""
+    site = make_site(public_reading=request.param)
+    site.chat.rights.change(insiders_only)
+    token = site.log_in(INSIDER)
+    made = site.post("/api/v1/rooms", {"name": HIDDEN, "topic": TOPIC}, token=token)
+    assert made.status == 201
+    site.say(WHISPER, HIDDEN, INSIDER)
+    Client(site, "stream", token=token, rooms=HIDDEN)
+    assert site.get(f"/api/v1/rooms/{HIDDEN}/people", token=token).json()["people"]
+    return site
+
+
+@attrs.frozen
+class Visit:
+    """A request for a route.
+
+    :param path: with ``{room}`` where a room's name stands.
+    :param body: as a form; sent as JSON, too.
+    """
+
+    method: str
+    path: str
+    body: dict[str, str]
+    headers: dict[str, str] = attrs.field(factory=dict)
+
+
+def visits() -> Iterator[Visit]:
+    """Each route by each of its methods, with the fields that any of them reads."""
+    for rule in ChatApp.app.url_map.iter_rules():
+        path = rule.rule.replace("<name>", "{room}").replace("<path:rest>", "x")
+        path = path.replace("<id>", "1").replace("<transport>", "trapdoor")
+        path = path.replace("<slug>", "room-not-found").replace("<version>", "v")
+        if rule.rule.startswith("/static/"):
+            path = path.replace("{room}", "comet.js")
+        query = {"rooms": "{room}", "room": "{room}", "callback": "heard", "wait": "0"}
+        rows = [row for row in TABLE if row.path == rule.rule]
+        headers = dict(OUR_SCRIPT)
+        if rows and rows[0].upgrade:
+            headers.update({name: value for name, value in HANDSHAKE.items() if name != "Host"})
+        actions = (
+            ("", "form", "side", "openchat", "login", "post") if rule.rule == "/chat" else ("",)
+        )
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            for action in actions:
+                asked = {**query, "action": action} if action else query
+                asking = f"{path}?{urlencode(asked, safe='{}')}"
+                yield Visit(method, asking, {}, headers)
+                if method == "GET":
+                    continue
+                for view in ("", "plain", "live"):
+                    body = {
+                        "room": "{room}",
+                        "action": action,
+                        "view": view,
+                        "text": "hi",
+                        "message": "hi",
+                        "name": "{new}",
+                        "username": "{new}",
+                        "topic": "t",
+                    }
+                    # What is said into the rooms of the query, or else into the lobby.
+                    where = asking if rows else path
+                    yield Visit(method, where, body, headers)
+
+
+class Stranger:
+    """Somebody who is no insider, or nobody at all; for one request."""
+
+    count = 0
+
+    def __init__(self, site: MemorySite, *, logged_in: bool) -> None:
+        Stranger.count += 1
+        #: As long as each other, whoever it is.
+        self.name, self.new = f"who{Stranger.count:06}", f"new{Stranger.count:06}"
+        self.site = site
+        self.token = site.log_in(self.name) if logged_in else None
+
+    def answers(self, visit: Visit, room: str) -> list[str]:
+        """What is answered, without what is never twice the same."""
+        path = visit.path.format(room=room)
+        body = {name: value.format(room=room, new=self.new) for name, value in visit.body.items()}
+        bodies: list[dict[str, Any]] = [{}]
+        if body:
+            form = "application/x-www-form-urlencoded"
+            bodies = [
+                {"body": urlencode(body).encode(), "headers": {"Content-Type": form}},
+                {"json": body},
+            ]
+        found = []
+        for each in bodies:
+            headers = {**visit.headers, **each.pop("headers", {})}
+            response = self.site.request(
+                visit.method,
+                path,
+                token=self.token,
+                headers=headers,
+                address="127.0.0.1",
+                **each,
+            )
+            self.site.turn()
+            told = f"{response.status} {response.header('location')}\n{response.text}"
+            for trace in TRACES:
+                assert trace not in told, (visit, room)
+            for name in (self.name, self.new):
+                told = told.replace(name, "WHO")
+            found.append(RANDOM.sub("RANDOM", told.replace(room, "ROOM")))
+        # The next one finds the rooms as this one did.
+        for there in list(self.site.chat.presence.people("lobby")):
+            self.site.chat.presence.ended(there)
+        return found
+
+
+@pytest.mark.parametrize("logged_in", [False, True], ids=["nobody", "somebody"])
+def test_no_route_tells_a_hidden_room_from_one_that_is_not_there(
+    site: MemorySite, logged_in: bool
+) -> None:
+    walked = set()
+    for visit in visits():
+        if visit.path.startswith("/metrics"):
+            continue  # It counts what was asked before.
+        hidden, absent = (
+            Stranger(site, logged_in=logged_in).answers(visit, room) for room in (HIDDEN, ABSENT)
+        )
+        assert hidden == absent, visit
+        walked.add(visit.path.partition("?")[0])
+    # The walk does walk: all that has a room in its path, and each transport.
+    assert {row.path for row in TABLE} < walked
+    assert {"/", "/chat", "/api/v1/rooms/{room}/messages/1", "/rooms/{room}/plain"} < walked
+    said = site.get(f"/api/v1/rooms/{HIDDEN}/messages", token=site.log_in(INSIDER + "2")).json()
+    assert [each["text"] for each in said["messages"]] == [WHISPER]
+    there = site.chat.presence.people(HIDDEN)
+    assert all(each.name.startswith(INSIDER) for each in there)
+
+
+@pytest.mark.parametrize("logged_in", [False, True], ids=["nobody", "somebody"])
+def test_no_route_gives_it_away_when_asked_for_another(site: MemorySite, logged_in: bool) -> None:
+    """Lists, pages of other rooms, metrics, and what serves operating."""
+    for visit in visits():
+        for told in Stranger(site, logged_in=logged_in).answers(visit, "lobby"):
+            assert HIDDEN not in told, visit
+
+
+@pytest.mark.parametrize("path", ["/", "/rooms", "/rooms/lobby", "/api/v1/rooms"])
+def test_lists_are_as_long_as_if_it_were_not_there(make_site: MakeSite, path: str) -> None:
+    told = []
+    for rooms in (("lobby", "dev"), ("lobby", "dev", HIDDEN)):
+        site = make_site(rooms=rooms)
+        site.chat.rights.change(insiders_only)
+        text = site.get(path, token=site.log_in("mallory")).text
+        told.append(RANDOM.sub("RANDOM", text.replace(site.now, "NOW")))
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("path", ["/", "/rooms", "/rooms/lobby", "/api/v1/rooms"])
+def test_an_insider_finds_it_there(site: MemorySite, path: str) -> None:
+    """What the walk looks at does show rooms."""
+    token = site.log_in(INSIDER + "2")
+    assert HIDDEN in site.get(path, token=token).text
+
+
+def test_nothing_that_is_held_elsewhere_hears_of_it(make_site: MakeSite) -> None:
+    site = make_site(allow_origin=(FOREIGN,))
+    site.chat.rights.change(insiders_only)
+    token = site.log_in(INSIDER)
+    site.post("/api/v1/rooms", {"name": HIDDEN, "topic": TOPIC}, token=token)
+    mallory = site.log_in("mallory")
+    readers = [Client(site, name, token=mallory, cursor=site.now) for name in (*STREAMS, *POLLS)]
+    socket, duplex = Socket(site, token=mallory), Duplex(site, token=mallory)
+    gateways = [
+        BayeuxClient(site, kind, name=f"m{number}").joined("/chat/*", "/members/*")
+        for number, kind in enumerate(KINDS)
+    ]
+    site.say(WHISPER, HIDDEN, INSIDER)
+    site.post(f"/api/v1/rooms/{HIDDEN}/typing", token=token)
+    Client(site, "stream", token=token, rooms=HIDDEN)
+    site.say("aloud", "lobby", "bob")
+    site.turn()
+    shown = [json.dumps(reader.events()) for reader in readers]
+    shown += [str(socket.events()), str(duplex.events())]
+    shown += [json.dumps(gateway.delivered) for gateway in gateways]
+    for told in shown:
+        assert "aloud" in told
+        assert not [trace for trace in (*TRACES, HIDDEN) if trace in told]
+
+
+class TestBayeux:
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("tree", ["/chat", "/members"])
+    def test_a_channel_of_it_is_refused_as_one_that_is_not_there(
+        self, make_site: MakeSite, kind: str, tree: str
+    ) -> None:
+        site = make_site(rooms=("lobby", HIDDEN), allow_origin=(FOREIGN,))
+        site.chat.rights.change(insiders_only)
+        client = BayeuxClient(site, kind, name="mallory")
+        told = [
+            json.dumps(client.subscribe(f"{tree}/{room}")["error"]).replace(room, "ROOM")
+            for room in (HIDDEN, ABSENT)
+        ]
+        assert told[0] == told[1]
+        said = [client.say("hi", room)["error"].replace(room, "ROOM") for room in (HIDDEN, ABSENT)]
+        assert said[0] == said[1]
+        assert site.log.last_id == 0
+
+    @pytest.mark.parametrize("pattern", ["/chat/*", "/chat/**", "/**"])
+    def test_a_wildcard_leaves_it_out_of_what_was_said_before(
+        self, make_site: MakeSite, pattern: str
+    ) -> None:
+        site = make_site(rooms=("lobby", HIDDEN), allow_origin=(FOREIGN,))
+        site.chat.rights.change(insiders_only)
+        first = site.say("one")
+        site.say(WHISPER, HIDDEN, INSIDER)
+        site.say("two")
+        client = BayeuxClient(site, name="mallory")
+        ext = {"comet.replay": first["id"] - 1}
+        client.joined(pattern, ext={"replay": {pattern: first["cursor"]}, **ext})
+        site.say("three")
+        assert WHISPER not in client.texts
+        assert client.texts[-1] == "three"
+
+
+def is_over(client: Client) -> bool:
+    """Whether its response has come to its end."""
+    return client.response.complete
+
+
+class TestTakenAway:
+    """Rights that are lost while something is held by them."""
+
+    def take(self, site: MemorySite) -> None:
+        site.chat.rights.change(insiders_only)
+        site.turn()
+
+    @pytest.fixture
+    def site(self, make_site: MakeSite) -> MemorySite:
+        return make_site(rooms=("lobby", HIDDEN), allow_origin=(FOREIGN,))
+
+    @pytest.mark.parametrize("transport", [*STREAMS, *POLLS])
+    @pytest.mark.parametrize("who", ["mallory", None])
+    def test_ends_what_is_held(self, site: MemorySite, transport: str, who: str | None) -> None:
+        token = site.log_in(who or "of-the-page") if who or transport == "openchat" else None
+        rooms = HIDDEN if transport == "openchat" else f"lobby,{HIDDEN}"
+        held = Client(site, transport, token=token, rooms=rooms, cursor=site.now)
+        other = Client(site, "stream", cursor=site.now)
+        assert not is_over(held)
+        self.take(site)
+        site.say(WHISPER, HIDDEN, INSIDER)
+        assert is_over(held)
+        assert b"may not read this any longer" in held.response.body
+        assert WHISPER.encode() not in held.response.body
+        # What needs no such right goes on.
+        site.say("aloud")
+        assert other.texts() == ["aloud"]
+
+    def test_ends_a_talk_by_either_way(self, site: MemorySite) -> None:
+        token = site.log_in("mallory")
+        socket = Socket(site, token=token, rooms=HIDDEN)
+        duplex = Duplex(site, token=token, rooms=HIDDEN)
+        self.take(site)
+        assert socket.closed_by() == (4000, "you may not read this any longer")
+        assert duplex.response.complete
+        assert site.log.last_id == 0
+
+    def test_refuses_what_waits_to_be_said(self, site: MemorySite) -> None:
+        """She may go on reading, and not speak."""
+        socket = Socket(site, token=site.log_in("mallory"))
+        site.chat.rights.change(lambda session, act, room: act is not Act.SPEAK)
+        socket.say("hi")
+        (refusal,) = socket.of("error")
+        assert refusal["status"] == 403
+        assert socket.closed_by() is None
+        assert site.log.last_id == 0
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_ends_subscriptions_of_bayeux(self, site: MemorySite, kind: str) -> None:
+        client = BayeuxClient(site, kind, name="mallory")
+        client.joined("/chat/lobby", f"/chat/{HIDDEN}", f"/members/{HIDDEN}")
+        before = len(client.delivered)
+        self.take(site)
+        site.say(WHISPER, HIDDEN, INSIDER)
+        site.say("aloud")
+        told = json.dumps(client.delivered[before:])
+        assert "aloud" in told
+        assert not [trace for trace in (WHISPER, INSIDER, HIDDEN) if trace in told]
+        assert client.subscribe(f"/chat/{HIDDEN}")["error"].startswith("404:")
+
+    def test_while_a_bayeux_client_subscribes(self, site: MemorySite) -> None:
+        client = BayeuxClient(site, name="mallory")
+        site.fill(5, HIDDEN)
+        opened = site.chat.positions.open
+
+        async def open_and_lose(*args: Any, **named: Any) -> Any:
+            found = await opened(*args, **named)
+            site.chat.rights.change(insiders_only)
+            return found
+
+        site.chat.positions.open = open_and_lose  # type: ignore[method-assign]
+        assert client.subscribe(f"/chat/{HIDDEN}")["error"].startswith("404:")
+        site.say(WHISPER, HIDDEN, INSIDER)
+        assert client.texts == []
+
+    def test_while_the_log_is_read_for_a_stream(self, site: MemorySite) -> None:
+        site.log.holding_reads = True
+        waiting = site.get(f"/api/v1/events/stream?rooms={HIDDEN}&backlog=5")
+        assert site.log.waiting_reads == 1
+        self.take(site)
+        site.log.answer_read()
+        site.turn()
+        problem(site, waiting, 404, "room-not-found")
+
+
+class TestEqualPolls:
+    """A poll that equals the one before it is held without its checks; not when one of these has
+    changed."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """How often the checks were made."""
+        made: list[str] = []
+        read = Opening.read
+
+        def note(self: Opening, request: Any, *args: Any) -> Any:
+            made.append(request.uri.decode())
+            return read(self, request, *args)
+
+        monkeypatch.setattr(Opening, "read", note)
+        return made
+
+    def poll(self, site: MemorySite, connection: Any, token: str, **query: str) -> Any:
+        fields = {"rooms": HIDDEN, "cursor": site.now, **query}
+        return connection.request("GET", f"/api/v1/events/poll?{urlencode(fields)}", token=token)
+
+    @pytest.fixture
+    def polling(self, make_site: MakeSite, asked: list[str]) -> tuple[MemorySite, Any, str]:
+        """Somebody whose poll was answered, and whose next one would be equal to it."""
+        site = make_site(rooms=("lobby", HIDDEN), allow_origin=(FOREIGN,))
+        token, connection = site.log_in("mallory"), site.connect()
+        for number in (1, 2):
+            response = self.poll(site, connection, token)
+            assert not response.complete
+            site.fill(number, HIDDEN)
+            assert response.complete
+        assert len(asked) == 1
+        return site, connection, token
+
+    def session(self, site: MemorySite, name: str = "mallory") -> Session:
+        (found,) = [each for each in site.chat.presence.people(HIDDEN) if each.name == name]
+        return found
+
+    def test_are_held(self, polling: tuple[MemorySite, Any, str], asked: list[str]) -> None:
+        site, connection, token = polling
+        assert not self.poll(site, connection, token).complete
+        assert len(asked) == 1
+
+    def test_when_a_right_is_gone(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str]
+    ) -> None:
+        site, connection, token = polling
+        site.chat.rights.change(insiders_only)
+        problem(site, self.poll(site, connection, token), 404, "room-not-found")
+
+    def test_when_rights_have_changed_for_others(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str]
+    ) -> None:
+        site, connection, token = polling
+        site.chat.rights.change(lambda session, act, room: True)
+        assert not self.poll(site, connection, token).complete
+        assert len(asked) == 2
+
+    def test_when_another_thing_is_asked_for(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str]
+    ) -> None:
+        site, connection, token = polling
+        assert not self.poll(site, connection, token, rooms="lobby").complete
+        assert len(asked) == 2
+
+    def test_when_there_is_no_plain_cursor(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str]
+    ) -> None:
+        site, connection, token = polling
+        answer = self.poll(site, connection, token, cursor="%")
+        problem(site, answer, 400, "invalid-cursor")
+
+    @pytest.mark.parametrize("cursor", ["abc", "1"])
+    def test_when_it_is_no_cursor(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str], cursor: str
+    ) -> None:
+        site, connection, token = polling
+        problem(site, self.poll(site, connection, token, cursor=cursor), 400, "invalid-cursor")
+        assert len(asked) == 2
+
+    def test_when_it_is_far_behind(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str]
+    ) -> None:
+        site, connection, token = polling
+        site.chat.feed.max_behind = 5
+        site.fill(300, HIDDEN)
+        answer = self.poll(site, connection, token, cursor=site.log.cursor(1))
+        assert answer.json()["events"][0]["type"] == "gap"
+        assert len(asked) == 2
+
+    def test_when_the_daemon_stops(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str]
+    ) -> None:
+        site, connection, token = polling
+        site.chat.rights.stopping = True
+        problem(site, self.poll(site, connection, token), 503, "shutting-down")
+
+    def test_when_the_session_has_ended(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str]
+    ) -> None:
+        site, connection, token = polling
+        assert site.request("DELETE", "/api/v1/session", token=token).status == 204
+        problem(site, self.poll(site, connection, token), 401, "invalid-token")
+
+    def test_when_its_name_is_free(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str]
+    ) -> None:
+        site, connection, token = polling
+        site.chat.sessions.free_name(self.session(site))
+        site.log_in("mallory")
+        problem(site, self.poll(site, connection, token), 409, "name-taken")
+
+    def test_when_the_token_was_replaced(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str]
+    ) -> None:
+        site, connection, token = polling
+        assert site.post("/api/v1/session", {"name": "carol"}, token=token).status == 200
+        problem(site, self.poll(site, connection, token), 401, "invalid-token")
+
+    def test_when_its_token_grows_old(
+        self, polling: tuple[MemorySite, Any, str], asked: list[str]
+    ) -> None:
+        """Then it is written down that it was used."""
+        site, connection, token = polling
+        session = self.session(site)
+        session.expires_at -= 2 * 86400
+        before = session.expires_at
+        assert not self.poll(site, connection, token).complete
+        assert len(asked) == 2
+        assert session.expires_at > before
