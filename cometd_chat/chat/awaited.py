@@ -16,8 +16,9 @@ from twisted.internet.defer import Deferred, fail, succeed
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, StorageUnavailable
 
-#: Seconds after which an id that did not come was never given out.
-PATIENCE = 5.0
+#: Seconds after which an id that did not come was never given out. Less than any client of ours
+#: waits for the first sign of life from a transport.
+PATIENCE = 2.0
 
 #: So many wait at once, a hundred bytes each and the request that they hold.
 MOST = 1000

@@ -31,7 +31,7 @@ from twisted.python.threadpool import ThreadPool
 from cometd_chat.errors import ShuttingDown, StorageUnavailable
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.epochs import random_epoch
-from cometd_chat.log.high_water import HighWaterMark
+from cometd_chat.log.high_water import HighWaterMark, Mark
 from cometd_chat.log.log import Usage
 from cometd_chat.log.migrations import SCHEMA, migrate
 from cometd_chat.log.writer import RETRY_BUSY, RETRY_FAILED, Appender, Writer, cause
@@ -102,6 +102,8 @@ class Database:
         self.new_epoch = new_epoch
         #: How far it has come, noted beside it.
         self.high_water = HighWaterMark(self.path)
+        #: What was noted of it before it was opened.
+        self.left: Mark | None = None
         self._wal = self.path.with_name(f"{path.name}-wal")
         self._reactor = reactor
         self._max_waiting = max_waiting
@@ -133,6 +135,7 @@ class Database:
         if self._appender is None:
             raise RuntimeError("attach a log before opening the database")
         try:
+            self.left = self.high_water.look()
             self._make_file()
             with self._write_engine.connect() as connection:
                 with connection.begin():

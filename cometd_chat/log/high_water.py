@@ -21,7 +21,10 @@ import attrs
 from twisted.logger import Logger
 
 #: One line of constant length, so that it is written over by one call.
-_LINE = re.compile(r"([a-z0-9]{4,16}) +([0-9]{20}) ([0-9]{20}) ([0-9]{20})\n")
+_LINE = re.compile(r"([a-z0-9]{4,16}) +([0-9]{20}) ([0-9]{20}) ([0-9]{20}) ([0-9]{20})\n")
+
+#: No log ever comes so far, and JavaScript counts no further: what says so was not written here.
+_MOST = 2**53
 
 
 @attrs.frozen
@@ -31,11 +34,14 @@ class Mark:
     :param epoch: its newest epoch.
     :param id: the last id that was given out.
     :param file: which file it was: its device, and its number there.
+    :param changed_at: when the kernel changed that file last, in nanoseconds, if it was closed in
+        peace; 0 while it is open, and when its process was killed.
     """
 
     epoch: str
     id: int
     file: tuple[int, int]
+    changed_at: int
 
 
 class HighWaterMark:
@@ -52,21 +58,27 @@ class HighWaterMark:
         self._database = database
         self.path = database.with_name(f"{database.name}.high-water")
         self._descriptor: int | None = None
-        self._file = (0, 0)
         self._failing = False
+        # What was found, and what was noted last.
+        self._found: os.stat_result | None = None
+        self._noted: Mark | None = None
 
-    def open(self) -> Mark | None:
-        """Look which file the database is; it exists by now.
+    def look(self) -> Mark | None:
+        """See which file the database is, before anything is done to it.
 
         :returns: what was noted last; None when there is nothing that can be read.
         """
-        found = self._database.stat()
-        self._file = (found.st_dev, found.st_ino)
+        with suppress(FileNotFoundError):
+            self._found = self._database.stat()
         return self._left()
 
     def is_of(self, mark: Mark) -> bool:
-        """Whether the database is still the file that a mark was of."""
-        return mark.file == self._file
+        """Whether the database is still the file that a mark was of, and nobody has touched it
+        since; who copies a whole directory into its place does, whatever times he gives it."""
+        found = self._found
+        if found is None or mark.file != (found.st_dev, found.st_ino):
+            return False
+        return mark.changed_at in (0, found.st_ctime_ns)
 
     def note(self, epoch: str, id: int) -> None:
         """Remember how far the database has come.
@@ -77,23 +89,40 @@ class HighWaterMark:
 
         Never raises. A mark that can't be written is removed, and the next start begins an epoch.
         """
-        device, number = self._file
-        line = f"{epoch:<16} {id:020} {device:020} {number:020}\n".encode("ascii")
         try:
-            if self._descriptor is None:
-                self._descriptor = self._begin(line)
-            else:
-                os.pwrite(self._descriptor, line, 0)
+            if self._noted is None:
+                found = self._database.stat()
+                self._noted = Mark(epoch, id, (found.st_dev, found.st_ino), 0)
+            self._noted = attrs.evolve(self._noted, epoch=epoch, id=id)
+            self._write(self._noted)
             self._failing = False
         except OSError as error:
             self._give_up(error)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """The database was closed, and is not touched any more."""
+        if self._descriptor is None or self._noted is None:
+            return
+        try:
+            changed_at = self._database.stat().st_ctime_ns
+            self._write(attrs.evolve(self._noted, changed_at=changed_at))
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._give_up(error)
+        self._let_go()
+
+    def _write(self, mark: Mark) -> None:
+        device, number = mark.file
+        text = f"{mark.epoch:<16} {mark.id:020} {device:020} {number:020} {mark.changed_at:020}\n"
+        line = text.encode("ascii")
+        if self._descriptor is None:
+            self._descriptor = self._begin(line)
+        else:
+            os.pwrite(self._descriptor, line, 0)
+
+    def _let_go(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            with suppress(OSError):
-                os.fsync(descriptor)
             os.close(descriptor)
 
     def _begin(self, line: bytes) -> int:
@@ -116,7 +145,7 @@ class HighWaterMark:
                 reason=error.strerror,
             )
         self._failing = True
-        self.close()
+        self._let_go()
         with suppress(OSError):
             self.path.unlink()
 
@@ -125,6 +154,6 @@ class HighWaterMark:
             found = _LINE.fullmatch(self.path.read_text("ascii")) if self.path.is_file() else None
         except (OSError, ValueError):
             return None
-        if found is None:
+        if found is None or int(found[2]) > _MOST:
             return None
-        return Mark(found[1], int(found[2]), (int(found[3]), int(found[4])))
+        return Mark(found[1], int(found[2]), (int(found[3]), int(found[4])), int(found[5]))

@@ -202,11 +202,12 @@ class SqlEventLog:
         # The first ids count too, so that no id is given out twice even if a row was deleted.
         self._floor = max((first - 1 for first in known.first_ids), default=0)
         last = self._last(connection)
-        mark = self._database.high_water.open()
+        mark = self._database.left
         if mark is None or not self._is_its(mark, known, last):
             known = self._begin_epoch(connection, known, last, mark)
         self._epochs = known
         self._floor = self._last_id = max(last, known.first_ids[-1] - 1)
+        self._database.high_water.note(known.names[-1], self._last_id)
         self._measure()
 
     def _is_its(self, mark: Mark, known: Epochs, last: int) -> bool:
@@ -222,8 +223,9 @@ class SqlEventLog:
         Ids that a backup does not have were given out all the same. They become an epoch in which
         nobody was told anything, and what is said from now on comes after them.
         """
-        lost = mark is not None and mark.epoch in known.names and mark.id > last
-        begins = [last + 1, mark.id + 1] if mark is not None and lost else [last + 1]
+        begins = [last + 1]
+        if known.names and mark is not None and mark.id > last:
+            begins.append(mark.id + 1)
         names = list(known.names)
         for first_id in begins:
             name = self._database.new_epoch()
@@ -233,7 +235,6 @@ class SqlEventLog:
             connection.execute(insert(epochs), {"epoch": name, "first_id": first_id})
         if known.names:
             self._log.info("the log begins the epoch {epoch} after id {id}", epoch=name, id=last)
-        self._database.high_water.note(name, begins[-1] - 1)
         return Epochs(names, [*known.first_ids, *begins])
 
     def append_batch(

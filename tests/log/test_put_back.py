@@ -199,6 +199,24 @@ class TestBegins:
         second = open_store("copy/chat.sqlite", new_epoch=names())
         assert await fill(second, 1) == ["3.new1"]
 
+    @in_reactor
+    async def test_when_the_whole_directory_was_copied_back_in_place(
+        self, tmp_path: Path, open_store: Opener
+    ) -> None:
+        """With the mark in it, and no file is another one."""
+        first = open_store()
+        kept = await fill(first, 2)
+        await first.close()
+        shutil.copytree(first.folder, tmp_path / "copy")
+        second = open_store(new_epoch=names())
+        lost = await fill(second, 2)
+        await second.close()
+        for each in files(second):
+            each.write_bytes((tmp_path / "copy" / each.name).read_bytes())
+            shutil.copystat(tmp_path / "copy" / each.name, each)
+        third = open_store(new_epoch=names())
+        assert [third.log.position(cursor) for cursor in [*kept, *lost]] == [1, 2, None, None]
+
     @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("x" * 200)])
     @in_reactor
     async def test_where_nothing_says_how_far_it_was(
@@ -231,6 +249,12 @@ async def test_ids_that_were_lost_with_a_backup_are_not_given_out_again(
     assert await fill(second, 1) == ["6.new2"]
     found = await wait(second.log.read([LOBBY], limit=10))
     assert [record.id for record in found] == [1, 2, 6]
+    # Nor are those that were lost when it was restored once more, to before that epoch began.
+    await second.close()
+    copy_over(second, backup)
+    third = open_store(new_epoch=names())
+    assert third.log.origin == "e001"
+    assert (await fill(third, 1))[0].startswith("7.")
 
 
 @in_reactor
@@ -265,10 +289,10 @@ def test_a_mark_is_never_written_through_a_link(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
     mark.path.symlink_to(victim)
-    assert mark.open() is None
+    assert mark.look() is None
     mark.note("abcd", 1)
     assert victim.read_text() == "mine"
     assert not os.path.lexists(mark.path)
     mark.note("abcd", 2)
-    assert mark.open() is not None
+    assert mark.look() is not None
     mark.close()
