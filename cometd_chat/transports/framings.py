@@ -150,6 +150,15 @@ def for_script(json: bytes) -> bytes:
     )
 
 
+def call_in_script(callback: str, json: bytes) -> bytes:
+    """A script that calls a function with some JSON.
+
+    :param callback: as `Jsonp.CALLBACK` has it.
+    """
+    # The comment keeps what a client chose from being the first bytes of the file.
+    return b"/**/%b(%b);\n" % (callback.encode("ascii"), for_script(json))
+
+
 class JsonLines(PerEventFraming):
     """HTTP streaming: an event a line (NDJSON)."""
 
@@ -255,9 +264,7 @@ class Jsonp:
         return b""
 
     def frame(self, events: Sequence[Event]) -> bytes:
-        answer = for_script(_POLL.frame(events).strip())
-        # The comment keeps what a client chose from being the first bytes of the file.
-        return b"/**/%s(%s);\n" % (self.callback.encode("ascii"), answer)
+        return call_in_script(self.callback, _POLL.frame(events).strip())
 
 
 _POLL = Poll()

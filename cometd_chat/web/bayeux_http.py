@@ -26,7 +26,7 @@ from cometd_chat.chat.limits import Limits
 from cometd_chat.comet import CometContext, Reaper
 from cometd_chat.errors import CrossSite, InvalidRequest, NotFound
 from cometd_chat.gateways.bayeux_policy import ProvenBy
-from cometd_chat.transports.framings import Jsonp, for_script
+from cometd_chat.transports.framings import Jsonp, call_in_script
 from cometd_chat.transports.held import HoldPolicy
 from cometd_chat.transports.request import HoldableRequest, HttpRequest, remembered
 from cometd_chat.transports.stats import TransportStats
@@ -132,9 +132,7 @@ class HttpExchange:
             return
         body, kind = array(messages), "application/json"
         if self._callback is not None:
-            # The comment keeps what a client chose from being the first bytes of the file.
-            body = b"/**/%b(%b);\n" % (self._callback.encode("ascii"), for_script(body))
-            kind = Jsonp.content_type
+            body, kind = call_in_script(self._callback, body), Jsonp.content_type
         self._counts.bytes_sent += len(body)
         self._request.setHeader("content-type", kind)
         self._request.setHeader("cache-control", "no-store, no-transform")

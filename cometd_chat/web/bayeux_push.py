@@ -11,6 +11,7 @@ Invariant: what a peer has not taken is bounded, and the core hears once of each
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import ClassVar
 
 import attrs
@@ -79,6 +80,24 @@ class PushFraming:
         return made
 
 
+class PushState(Enum):
+    """How far a push connection has come."""
+
+    #: Both sides may speak.
+    OPEN = "open"
+    #: We have said the last thing, and wait for the peer's: nothing more is said, nor heard.
+    ENDING = "ending"
+    #: It is gone, and the core knows.
+    OVER = "over"
+
+
+#: What follows from each state. An end that comes twice, or after a loss, changes nothing.
+FOLLOWS = {
+    PushState.OPEN: (PushState.ENDING, PushState.OVER),
+    PushState.ENDING: (PushState.OVER,),
+    PushState.OVER: (),
+}
+
 SOCKET = PushFraming("application/json")
 EVENT_SOURCE = PushFraming("text/event-stream")
 
@@ -107,7 +126,7 @@ class HeldPush:
         self._context = context
         self._when_over = when_over
         self._held = HeldStream(request, framing, hold_policy)
-        self._over = False
+        self._state = PushState.OPEN
         self._waiting = False
         #: Numbers of the newest message that was pushed, and of the newest that has arrived.
         self._pushed = self._arrived = 0
@@ -128,18 +147,18 @@ class HeldPush:
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self._over
+        return self._state is PushState.OVER
 
     @property
     def writable(self) -> bool:
         """See `PushConnection.writable`."""
-        return not self._over and not self._waiting
+        return not self.over and not self._waiting
 
     def _write(self, data: bytes, messages: int = 0) -> None:
-        if self._over:
+        if self.over:
             return
         self._held.offer(self._framing.batch(data, messages))
-        if not self._over and not self._waiting and self._held.congested:
+        if not self.over and not self._waiting and self._held.congested:
             self._waiting = not self._held.ready()
 
     def send(self, messages: Sequence[tuple[int, bytes]]) -> None:
@@ -159,8 +178,15 @@ class HeldPush:
             self._arrived = number
             self._server.push_confirmed(self, number)
 
+    def _go_to(self, state: PushState) -> bool:
+        """Whether that state follows from the one that it is in."""
+        follows = state in FOLLOWS[self._state]
+        if follows:
+            self._state = state
+        return follows
+
     def _set_over(self) -> bool:
-        first, self._over = not self._over, True
+        first = self._go_to(PushState.OVER)
         if first:
             self._context.remove_handler(self)
             self._server.push_lost(self)
@@ -254,7 +280,6 @@ class SocketPush(HeldPush):
         self._reaper = reaper
         self._asked: _Asked | None = None
         self._questions = 0
-        self._ending = False
         self._socket: WebSocket | None = None
         self._pending = 0
         #: Bytes of the messages that are being handled, as Python holds them.
@@ -273,7 +298,7 @@ class SocketPush(HeldPush):
     @property
     def writable(self) -> bool:
         """See `PushConnection.writable`."""
-        return not self._ending and super().writable
+        return self._state is PushState.OPEN and super().writable
 
     def send(self, messages: Sequence[tuple[int, bytes]]) -> None:
         """See `PushConnection.send`: one frame, and a ping behind it unless one is on its way."""
@@ -286,11 +311,11 @@ class SocketPush(HeldPush):
 
     def reply(self, messages: Sequence[bytes]) -> None:
         """Send replies, and what goes with them."""
-        if self._ending:
+        if self._state is not PushState.OPEN:
             return
         self.frames += 1
         self._write(frame(_TEXT, array(messages)))
-        if self._asked is None and not self.due_bucket and not self._over:
+        if self._asked is None and not self.due_bucket and not self.over:
             self._reaper.schedule(self, ASK_AFTER)
 
     def make_heartbeat(self) -> Batch:
@@ -310,7 +335,7 @@ class SocketPush(HeldPush):
         return frame(_PING, self._asked.payload)
 
     def _ask(self) -> None:
-        if not self._ending:
+        if self._state is PushState.OPEN:
             self._write(self._question())
 
     def _answered(self, payload: bytes) -> None:
@@ -322,14 +347,14 @@ class SocketPush(HeldPush):
         self._confirm(asked.pushed)
         if self._pushed > self._arrived:
             self._ask()
-        elif self.frames > self.frames_read and not self.due_bucket and not self._over:
+        elif self.frames > self.frames_read and not self.due_bucket and not self.over:
             self._reaper.schedule(self, ASK_AFTER)
 
     # -- the end
 
     def end(self) -> None:
         """See `PushConnection.end`; who is sent away since the daemon stops comes back."""
-        if not self._ending:
+        if self._state is PushState.OPEN:
             code = COME_BACK if self._server.stopping else NORMAL
             self._finish(close_frame(code))
 
@@ -340,8 +365,7 @@ class SocketPush(HeldPush):
 
     def _finish(self, last: bytes) -> None:
         """Say the last thing, and wait for the peer's: see `closing`."""
-        if not self._ending and not self._over:
-            self._ending = True
+        if self._go_to(PushState.ENDING):
             self._held.end(self._framing.batch(last) if last else None)
 
     def closing(self) -> Deferred[None]:
@@ -367,7 +391,7 @@ class SocketPush(HeldPush):
 
     def message_received(self, text: str) -> None:
         """A payload."""
-        if self._ending:
+        if self._state is not PushState.OPEN:
             return
         try:
             messages = self._server.decode(text)
@@ -388,7 +412,7 @@ class SocketPush(HeldPush):
         was_full = self._is_full()
         self._pending -= 1
         self.held -= size
-        if was_full and not self._is_full() and not self._over and self._socket is not None:
+        if was_full and not self._is_full() and not self.over and self._socket is not None:
             self._socket.resume()
 
     def _is_full(self) -> bool:
