@@ -84,8 +84,13 @@ class FramingRequest:
     least: float = 0.0
 
 
+#: Of two transports: a batch is framed once for both.
+_LINES = JsonLines()
+
+
 class Framings:
-    """Makes framings; those that are the same for many are made once.
+    """Makes framings that depend on the daemon, or on what is asked for; those that are the same
+    for many are made once.
 
     :param nonce: the frames' one nonce, another one each start. They hold nothing but our own
         scripts, so that one can be shared: what is framed once is right for all.
@@ -100,11 +105,8 @@ class Framings:
         self._retry = retry
         self._frame = Frame(nonce)
         self._foreign_frames = {origin: Frame(nonce, origin) for origin in origins}
-        self._lines = JsonLines()
         self._sse = ServerSentEvents(retry)
-        self._poll = Poll()
         self._multipart = Multipart(boundary)
-        self._socket = WebSocketFrames()
         self._texts = {
             (rooms, cursors, shown): Text(rooms=rooms, cursors=cursors, shown=shown)
             for rooms, cursors, shown in product((False, True), repeat=3)
@@ -120,22 +122,10 @@ class Framings:
             raise _refused("target", f"not an origin that --allow-origin names: {target}")
         return foreign
 
-    def stream(self, asked: FramingRequest) -> Framing:
-        """A line of JSON an event."""
-        return self._lines
-
     def sse(self, asked: FramingRequest) -> Framing:
         """An event stream."""
         least = round(asked.least * 1000)
         return ServerSentEvents(lambda: max(self._retry(), least)) if least else self._sse
-
-    def socket(self, asked: FramingRequest) -> Framing:
-        """A text message an event."""
-        return self._socket
-
-    def poll(self, asked: FramingRequest) -> Framing:
-        """One JSON object."""
-        return self._poll
 
     def jsonp(self, asked: FramingRequest) -> Framing:
         """A call of the function that ``callback=`` names."""
@@ -156,8 +146,13 @@ class Framings:
     def duplex(self, asked: FramingRequest) -> Framing:
         """Lines for people, or of JSON where the client says that it takes them."""
         if "application/x-ndjson" in (asked.header("accept") or ""):
-            return self._lines
+            return _LINES
         return self.text(asked)
+
+
+def always(framing: Framing) -> Callable[[Framings, FramingRequest], Framing]:
+    """The same framing for all, whatever they ask for."""
+    return lambda framings, asked: framing
 
 
 @attrs.frozen(kw_only=True)
@@ -222,12 +217,12 @@ TABLE = (
     ),
     Transport(
         name="poll",
-        framing=Framings.poll,
+        framing=always(Poll()),
         hold=Hold.POLL,
         repeats=True,
         library=("poll", "plain"),
     ),
-    Transport(name="stream", framing=Framings.stream, library=("stream",)),
+    Transport(name="stream", framing=always(_LINES), library=("stream",)),
     Transport(
         name="sse",
         framing=Framings.sse,
@@ -250,7 +245,7 @@ TABLE = (
     Transport(name="text", framing=Framings.text, by_name=True, by_room=True),
     Transport(
         name="ws",
-        framing=Framings.socket,
+        framing=always(WebSocketFrames()),
         origin=Origin.OURS,
         upgrade=True,
         library=("ws",),
