@@ -218,9 +218,12 @@ class HeldStream(Held):
             return True
         if not self._paused:
             self._paused = True
+            # This may tell at once, and by then the peer may have taken what waited a moment ago:
+            # then nothing more is told, and whoever asks goes on.
             self._request.tell_drained(self)
-            self._hold_policy.reaper.schedule(self, PACE)
-        return False
+            if self._paused:
+                self._hold_policy.reaper.schedule(self, PACE)
+        return not self._paused
 
     def _check_ready(self) -> None:
         """Let the backlog go on when there is room.

@@ -23,6 +23,7 @@ from cometd_chat.transports.held_stream import (
     HeldStream,
     RotatingStream,
 )
+from cometd_chat.transports.limited_request import LimitedRequest
 from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.stats import TransportStats
 from cometd_chat.web.site import ChatSite
@@ -404,6 +405,22 @@ class TestBacklog:
         _, _, held = holder.open()
         assert held.ready()
         assert holder.listener.count("ready") == 0
+
+    def test_goes_on_when_its_peer_takes_it_while_that_is_asked(
+        self, holder: Holder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The fast lane's transport tells at once that its buffer is empty. If what the kernel held
+        has gone by then, nobody would tell it again."""
+        connection, _, held = holder.open()
+        holder.send(held, [message(BUDGET)])
+        connection.socket.unacknowledged = BUDGET
+
+        def tell_drained(request: LimitedRequest, producer: HeldStream) -> None:
+            connection.socket.unacknowledged = 0
+            producer.resumeProducing()
+
+        monkeypatch.setattr(LimitedRequest, "tell_drained", tell_drained)
+        assert held.ready()
 
     def test_is_neither_cut_nor_beaten_over(self, holder: Holder) -> None:
         """It is paced by what the peer takes; who takes nothing expires elsewhere."""
