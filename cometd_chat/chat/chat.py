@@ -392,7 +392,7 @@ class Chat:
             subscription.answer_at_once(point)
         if session is not None:
             self._reads(session, subscription)
-        subscription.begin(point)
+        subscription.hold(point)
         return subscription
 
     def _reads(self, session: Session, subscription: HeldSubscription) -> None:

@@ -139,7 +139,7 @@ class HeldSubscription(Subscription):
         self._on_end = on_end
         self._awaited: list[tuple[int, Deferred[None]]] | None = None
 
-    def begin(self, point: ResumePoint) -> None:
+    def hold(self, point: ResumePoint) -> None:
         """Go on the contexts, say hello, and catch up.
 
         :param point: where it begins.
@@ -147,7 +147,7 @@ class HeldSubscription(Subscription):
         for context in self._rooms.contexts:
             context.add_handler(self)
         self._sink.hold(self, self._shared.hello(point.cursor or self.cursor))
-        self.catch_up()
+        self.begin()
 
     @property
     def transport(self) -> str:
@@ -201,7 +201,7 @@ class HeldSubscription(Subscription):
         batch = shared.last_batch if told is shared.told else shared.batch(told)
         # A batch of which nothing is kept has 0 for its first id.
         if batch.first_id <= self.position:
-            self.take(batch)
+            self._take_part(batch)
             return
         self.position = batch.last_id
         refused = self._sink.offer(batch)

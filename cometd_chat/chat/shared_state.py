@@ -29,6 +29,18 @@ _PAGES = 64
 _PAGES_BYTES = 1024 * 1024
 
 
+#: Says how many bytes of a page an event takes.
+SizeOf = Callable[[Event], int]
+
+#: Position, paths, and by what it is measured.
+_PageKey = tuple[int, tuple[str, ...] | None, SizeOf]
+
+
+def size_of(event: Event) -> int:
+    """Bytes of an event, wherever it is shown as JSON."""
+    return len(event.json)
+
+
 class Readable(Protocol):
     """What is read."""
 
@@ -60,7 +72,7 @@ class SharedState:
         #: What was told last, and as what it is written.
         self.told: Sequence[CometEvent] = ()
         self.last_batch = Batch([])
-        self._pages: dict[tuple[int, tuple[str, ...] | None], tuple[Batch | None, bool]] = {}
+        self._pages: dict[_PageKey, tuple[Batch | None, bool]] = {}
         self._pages_until = 0
         self._pages_bytes = 0
 
@@ -70,9 +82,12 @@ class SharedState:
             self.told, self.last_batch = told, Batch([event.attachment for event in told])
         return self.last_batch
 
-    def page(self, position: int, rooms: Readable) -> tuple[Batch | None, bool] | None:
+    def page(
+        self, position: int, rooms: Readable, size_of: SizeOf = size_of
+    ) -> tuple[Batch | None, bool] | None:
         """The next page of the tail after a position.
 
+        :param size_of: how many bytes of the page an event takes.
         :returns: what is in it, if anything is, and whether that is all there is up to the live
             end; None when the tail doesn't reach back so far.
         """
@@ -86,26 +101,21 @@ class SharedState:
             self._pages.clear()
             self._pages_until = self.feed.last_id
             self._pages_bytes = 0
-        paths = rooms.paths
-        page = self._pages.get((position, paths))
+        key = (position, rooms.paths, size_of)
+        page = self._pages.get(key)
         if page is None:
-            found = self.feed.after(position, paths, PAGE_EVENTS + 1)
+            found = self.feed.after(position, rooms.paths, PAGE_EVENTS + 1)
             if found is None:
                 return None
-            shown = cut(found)
+            shown = cut(found, size_of=size_of)
             page = (Batch(shown) if shown else None, len(shown) == len(found))
-            self._pages[position, paths] = page
+            self._pages[key] = page
             self._pages_bytes += sum(map(size_of, shown))
         return page
 
 
-def size_of(event: Event) -> int:
-    """Bytes of an event, wherever it is shown as JSON."""
-    return len(event.json)
-
-
 def cut(
-    found: Sequence[Event], most: int = PAGE_EVENTS, size_of: Callable[[Event], int] = size_of
+    found: Sequence[Event], most: int = PAGE_EVENTS, size_of: SizeOf = size_of
 ) -> Sequence[Event]:
     """As many events as make a page, at least one if there is one.
 

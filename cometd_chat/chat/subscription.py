@@ -20,11 +20,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.resume import ResumePoint
-from cometd_chat.chat.shared_state import PAGE_BYTES, PAGE_EVENTS, Readable, SharedState, cut
+from cometd_chat.chat.shared_state import (
+    PAGE_BYTES,
+    PAGE_EVENTS,
+    Readable,
+    SharedState,
+    cut,
+    size_of,
+)
 from cometd_chat.chat.sink import Sink
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.events import kinds
-from cometd_chat.events.event import Batch
+from cometd_chat.events.event import Batch, Event
 
 #: Seconds after which somebody who could not be served from the log is served again, at least.
 STORAGE_DELAY = 1.0
@@ -36,7 +43,10 @@ class State(Enum):
     # By what it is, as any object: Enum's own is written in Python, and asked for thrice a poll.
     __hash__ = object.__hash__
 
-    #: Not at the live end, and nothing is under way: it has not begun, or its sink said *not now*.
+    #: It has not begun.
+    NEW = auto()
+    #: Not at the live end, and nothing is under way: its sink said *not now*, or the log can't be
+    #: read.
     BEHIND = auto()
     #: It is brought up; whatever is said meanwhile is read from the tail.
     CATCHING_UP = auto()
@@ -48,7 +58,9 @@ class State(Enum):
 
 #: What may follow on what. `Subscription._become` keeps to it.
 TRANSITIONS: Mapping[State, tuple[State, ...]] = {
-    # `catch_up` was called; it was closed.
+    # It begins; it was closed.
+    State.NEW: (State.CATCHING_UP, State.ENDED),
+    # The sink is ready, or the log is tried again; it was closed.
     State.BEHIND: (State.CATCHING_UP, State.ENDED),
     # The sink said *not now*, or the log could not be read; all was read; it was closed.
     State.CATCHING_UP: (State.BEHIND, State.LIVE, State.ENDED),
@@ -84,7 +96,7 @@ class Subscription:
         self.position = point.position
         # Where it began, until what is to be said of that has been.
         self._untold = point if point.preface else None
-        self.state = State.BEHIND
+        self.state = State.NEW
         self.due_bucket = 0
 
     def _become(self, state: State) -> None:
@@ -101,31 +113,40 @@ class Subscription:
             self.position = max(self.position, feed.last_id)
         return self.position
 
+    @staticmethod
+    def _size_of(event: Event) -> int:
+        """How many bytes of a page an event takes."""
+        return size_of(event)
+
     # -- from the cursor to the live end
 
-    def catch_up(self) -> None:
-        """Bring it to the live end, as far as its sink takes it; nothing where that is under way
-        or done."""
-        if self.state is not State.BEHIND:
-            return
-        self._become(State.CATCHING_UP)
-        # One page is mostly enough, and needs no coroutine.
-        page = self._shared.page(self.position, self._rooms)
-        if page is not None and page[1]:
-            self._go_live(page[0])
-        else:
-            Deferred.fromCoroutine(self._catch_up()).addErrback(self._failed)
+    def begin(self) -> None:
+        """Bring it to the live end, as far as its sink takes it; nothing where it has begun."""
+        if self.state is State.NEW:
+            self._catch_up()
 
-    on_ready = catch_up
+    def on_ready(self) -> None:
+        """The sink takes more; nothing where it has not said *not now*."""
+        if self.state is State.BEHIND:
+            self._catch_up()
 
     def on_due(self, now: float) -> float | None:
         """The log may be read by now; see `Reaper.schedule`."""
-        self.catch_up()
+        self.on_ready()
         return None
 
-    async def _catch_up(self) -> None:
+    def _catch_up(self) -> None:
+        self._become(State.CATCHING_UP)
+        # One page is mostly enough, and needs no coroutine.
+        page = self._shared.page(self.position, self._rooms, self._size_of)
+        if page is not None and page[1]:
+            self._go_live(page[0])
+        else:
+            Deferred.fromCoroutine(self._read_pages()).addErrback(self._failed)
+
+    async def _read_pages(self) -> None:
         while self._is_catching_up():
-            found = self._shared.page(self.position, self._rooms)
+            found = self._shared.page(self.position, self._rooms, self._size_of)
             page, is_all = await self._older_page() if found is None else found
             if not self._is_catching_up():
                 return
@@ -153,7 +174,8 @@ class Subscription:
             # Nothing for it up to where the tail began when the log was asked.
             self.position = max(self.position, floor)
             return None, False
-        return Batch(cut([kinds.recorded(record) for record in records])), False
+        found = [kinds.recorded(record) for record in records]
+        return Batch(cut(found, size_of=self._size_of)), False
 
     def _go_live(self, rest: Batch | None) -> None:
         self._become(State.LIVE)
@@ -208,7 +230,18 @@ class Subscription:
         if self.state is not _LIVE:
             return
         # A batch of which nothing is kept has 0 for its first id.
-        rest = batch if batch.first_id > self.position else batch.after(self.position)
+        if batch.first_id <= self.position:
+            self._take_part(batch)
+            return
+        # Nothing is untold where it is live: `_put` spelt out, for this is a hot path.
+        self.position = batch.last_id
+        refused = self._sink.offer(batch)
+        if refused:
+            self._not_now(refused)
+
+    def _take_part(self, batch: Batch) -> None:
+        """What it has already is left out, and what is not kept where the sink is far behind."""
+        rest = batch.after(self.position)
         if rest is not None and (rest.kept or not self._sink.congested):
             self._put(rest, self._offer)
 

@@ -23,8 +23,8 @@ from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.errors import InvalidRequest
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
+from cometd_chat.gateways.bayeux_channels import room_of, segment_of
 from cometd_chat.gateways.bayeux_policy import visitor_of
-from cometd_chat.gateways.bayeux_rooms import room_of, segment_of
 
 MEMBERS = "/members/"
 

@@ -427,7 +427,7 @@ def test_a_log_that_can_not_be_read_is_tried_again(make_site: MakeSite) -> None:
     site.advance(3)
     assert len(alice.texts) == 100
     assert {each["log_format"] for each in site.take_failures()} == {
-        "a Bayeux session waits for the log: {reason}"
+        "a subscription waits for the log: {reason}"
     }
 
 
@@ -441,6 +441,50 @@ def test_a_client_that_takes_nothing_is_paused_and_misses_nothing(make_site: Mak
     assert held is not None
     assert held.complete
     assert [each["data"]["id"] for each in alice.delivered] == list(range(1, 5001))
+
+
+@pytest.mark.parametrize("late", ["/chat/dev", "/chat/*"])
+def test_a_room_that_joins_late_is_in_order_from_then_on(make_site: MakeSite, late: str) -> None:
+    """What a full queue refused of several rooms comes again as it was said."""
+    site = make_site(tail=100)
+    cursor = site.now
+    site.fill(300, "dev")
+    alice = Client(site, name="alice").joined("/chat/lobby")
+    alice.joined(late, ext={"cursor": cursor})
+    assert len(alice.texts) == 300
+    alice.pump()
+    for number in range(100):
+        site.fill(50, ("lobby", "dev")[number % 2], text="y" * 500 + "{}")
+    ids = [each["data"]["id"] for each in alice.delivered]
+    assert ids == list(range(1, 5301))
+
+
+def test_what_is_said_while_somebody_joins_comes_once(
+    site: MemorySite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the walk through those who are told is cut."""
+    monkeypatch.setattr(slices, "SLICE", 0.0)
+    cursor = site.now
+    clients = [Client(site, SOCKET, name=f"client-{n}").joined("/chat/lobby") for n in range(40)]
+    for number in range(20):
+        site.fill(3, ("lobby", "dev")[number % 2])
+        clients[number].subscribe("/chat/dev", ext={"cursor": cursor})
+    site.advance(1)
+    for client in clients[:20]:
+        ids = [each["data"]["id"] for each in client.delivered]
+        assert sorted(ids) == list(range(1, 61))
+
+
+def test_a_room_by_name_does_not_confirm_what_came_by_a_wildcard(site: MemorySite) -> None:
+    alice = Client(site, name="alice").joined("/chat/*")
+    alice.pump()
+    site.say("on its way")
+    alice.subscribe("/chat/lobby")
+    # The answer that it was in was never taken.
+    alice.leave()
+    site.advance(2)
+    back = Client(site, token=alice.token).joined("/chat/lobby")
+    assert back.texts == ["on its way"]
 
 
 def test_one_for_whom_too_much_waits_has_to_go_and_misses_nothing(make_site: MakeSite) -> None:
