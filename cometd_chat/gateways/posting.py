@@ -1,12 +1,12 @@
-"""What somebody says through a transport that she also reads by.
+"""What somebody says through a transport that they also read by.
 
-What it is: a queue of what came in, posted one after the other; what is refused is told her by the
-same transport, and the talk goes on.
+What it is: a queue of what came in, posted one after the other; what is refused is told by the same
+transport, and the talk goes on.
 
 What it may know: the chat, one reader. Not how lines or messages are framed.
 
-Invariant: what she says is posted in the order in which she said it, and while much of it waits
-nothing more is read from her.
+Invariant: what somebody says is posted in the order in which they said it, and while much of it
+waits nothing more is read from them.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class _PendingPost:
 class InboundPoster:
     """What one session says through one held request.
 
-    :param grant: who, and what she reads; only there can she speak, by default in the first room.
-    :param source: read no further while she is ahead of us.
+    :param grant: who, and what they read; only there can they speak, by default in the first room.
+    :param source: read no further while it is ahead of us.
     """
 
     _log = Logger()
@@ -103,7 +103,7 @@ class InboundPoster:
         self._add(InvalidRequest(why))
 
     def body_ended(self) -> None:
-        """She has said all: when she has seen it, her request is done."""
+        """They have said all: when they have seen it, their request is done."""
         self._over = True
         self._post_next()
 
@@ -187,7 +187,7 @@ class InboundPoster:
             return
         self._last_id = event.id or 0
         if repeated:
-            # It won't come by itself, unless it is in her backlog.
+            # It won't come by itself, unless it is in the backlog.
             self._subscription.replay_event(event)
 
     def _tell(self, error: ChatError, client_id: object) -> None:
