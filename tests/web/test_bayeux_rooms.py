@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.awaited import PATIENCE
 from cometd_chat.comet import slices
 from cometd_chat.errors import StorageUnavailable
+from cometd_chat.events.record import Draft
+from tests.chat.parts import now
 from tests.growth import cpu_seconds
 from tests.memory import HeldLog, MakeSite, MemorySite
 from tests.web.bayeux import KINDS, LONG, SOCKET, STREAM, Client
@@ -473,6 +476,23 @@ def test_what_is_said_while_somebody_joins_comes_once(
     for client in clients[:20]:
         ids = [each["data"]["id"] for each in client.delivered]
         assert sorted(ids) == list(range(1, 61))
+
+
+def test_a_room_that_joins_while_others_are_told_hides_nothing_of_them(
+    make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some have been told what was said, and one who has not yet begins to read another room."""
+    monkeypatch.setattr(slices, "SLICE", 0.0)
+    servers: list[BayeuxServer] = []
+    site = make_site(embed=servers.append)
+    clients = [Client(site, SOCKET, name=f"client-{n}").joined("/chat/lobby") for n in range(40)]
+    (rooms,) = servers[0].channels.sources_of("/chat/lobby")
+    site.log.append(Draft("/chat/lobby", "message", "s", "filler", {"text": "hi"}))
+    last = servers[0].client(clients[-1].id)
+    assert last is not None
+    now(rooms.open(last, "/chat/dev", {}))()
+    site.advance(1)
+    assert [client.texts for client in clients] == [["hi"]] * 40
 
 
 def test_a_room_by_name_does_not_confirm_what_came_by_a_wildcard(site: MemorySite) -> None:
