@@ -29,7 +29,8 @@ class Places(Protocol):
         """The cursor of a client that has everything up to ``id``."""
 
     def position(self, cursor: str) -> int | None:
-        """The id in a cursor, or None when this log never gave that cursor out.
+        """The id in a cursor, or None when this log never gave that cursor out; above `last_id`
+        when that id was not told of here yet.
 
         :raises InvalidCursor: it can't be a cursor.
         """
