@@ -301,16 +301,14 @@ class LaneRequest:
         if self._headers is not None:
             has_length = b"Content-Length" in self._headers
             self.chunked = not has_length and self.code not in NO_BODY_CODES
-            head = self._response_head(self._headers)
+            if self.chunked:
+                self._headers[b"Transfer-Encoding"] = b"Transfer-Encoding: chunked\r\n"
+            head = response_head(self.code, self._reason, self._headers.values())
             self._headers = None
         if self.code in NO_BODY_CODES:
             return head
         self.sentLength += len(data)
         return head + (chunk(data) if self.chunked and data else data)
-
-    def _response_head(self, headers: dict[bytes, bytes]) -> bytes:
-        chunked = b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
-        return response_head(self.code, self._reason, (*headers.values(), chunked))
 
     def _send(self, data: bytes) -> None:
         if self._connection.lane.direct_write:

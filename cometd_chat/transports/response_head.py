@@ -19,4 +19,4 @@ def response_head(code: int, reason: bytes, lines: Iterable[bytes]) -> bytes:
     :param reason: such as ``Not Found``.
     :param lines: of its fields, each with its end; empty ones are left out.
     """
-    return b"".join((b"HTTP/1.1 %d %b\r\n" % (code, reason), *lines, b"\r\n"))
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (code, reason, b"".join(lines))
