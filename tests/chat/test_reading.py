@@ -14,10 +14,17 @@ from cometd_chat.chat.awaited import MOST, PATIENCE
 from cometd_chat.chat.feed import MAX_BEHIND, Feed
 from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.resume import AFTER_GAP, ResumePoint, resume_at
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.shared_state import PAGE_EVENTS
 from cometd_chat.comet import CometEngine
-from cometd_chat.errors import InvalidCursor, ShuttingDown, StorageUnavailable
+from cometd_chat.errors import (
+    InvalidCursor,
+    NameTaken,
+    NotAllowed,
+    ShuttingDown,
+    StorageUnavailable,
+)
 from cometd_chat.events.event import Batch, Event
 from cometd_chat.events.record import Draft
 from cometd_chat.log.log import Tail
@@ -387,6 +394,20 @@ def test_who_reads_is_there_and_gone_after_her_grace(house: House) -> None:
     assert house.presence.people("lobby") == [alice]
     house.advance(2)
     assert house.presence.people("lobby") == []
+
+
+def test_nobody_reads_who_may_not(house: House) -> None:
+    """Whoever embeds the chat asks it alone."""
+    alice = house.log_in("alice")
+    house.sessions.free_name(alice)
+    with pytest.raises(NameTaken):
+        read(house, session=alice)
+    house.rights.change(lambda session, act, room: room.name != "dev" or act is not Act.FOLLOW)
+    with pytest.raises(NotAllowed):
+        read(house, rooms=["lobby", "dev"])
+    house.chat.stop()
+    with pytest.raises(ShuttingDown):
+        read(house)
 
 
 def test_a_guest_who_reads_keeps_her_name(house: House) -> None:
