@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import quote
 
 import attrs
@@ -38,15 +39,19 @@ class Conversation:
     kept: list[Seen]
 
 
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def started(directory: Path) -> Daemon:
     options = ("--limits=off", "--heartbeat=0.5", "--poll-timeout=2", "--expiration-delay=5")
-    with Daemon(tmp_path_factory.mktemp("same"), *options) as running:
-        yield running
+    return Daemon(directory, *options)
 
 
 @pytest.fixture(scope="module")
-def conversation(daemon: Daemon) -> Conversation:
+def conversation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversation]:
+    with started(tmp_path_factory.mktemp("same")) as daemon:
+        yield hold_one(daemon)
+
+
+def hold_one(daemon: Daemon) -> Conversation:
+    """People talk."""
     port = daemon.port
     start = once(port, "GET", "/api/v1/events/poll").json["cursor"]
     tokens = [log_in(port, name) for name in ("alice", "b\N{LATIN SMALL LETTER O WITH DIAERESIS}b")]
@@ -92,9 +97,15 @@ def test_all_transports_tell_the_same(conversation: Conversation, transport: str
 
 
 @pytest.fixture(scope="module")
-def slept_through(conversation: Conversation) -> Conversation:
-    """The same, with so much more that whoever has heard nothing of it is too far behind."""
-    port = conversation.world.port
+def slept_through(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversation]:
+    """Another, with so much more that whoever has heard nothing of it is too far behind."""
+    with started(tmp_path_factory.mktemp("slept")) as daemon:
+        yield hold_a_long_one(daemon)
+
+
+def hold_a_long_one(daemon: Daemon) -> Conversation:
+    """People talk, and then a crowd does."""
+    conversation, port = hold_one(daemon), daemon.port
     tokens = [log_in(port, f"crowd{n}") for n in range(16)]
     with ThreadPoolExecutor(16) as threads:
         said = list(
