@@ -321,6 +321,7 @@ class Chat:
     async def history(
         self,
         room: Room,
+        asker: Session | None,
         *,
         before: int | None,
         after: int | None,
@@ -330,10 +331,12 @@ class Chat:
         """What was said in a room, oldest first, and whether there is more in that direction; it
         is made of the kinds that have a line on a page, see `Kind.page`.
 
+        :param asker: who asks; None for somebody without a session.
         :param before: only those before this id.
         :param after: only those after this id; then the oldest of them, else the newest.
         :param limit: at most so many, and at most `PAGE_BYTES`.
         :param size_of: how many of these a message takes.
+        :raises ChatError: they may not see it, or not any longer once the log is read.
         """
         newest = after is None
         records = await self.feed.read(
@@ -345,6 +348,7 @@ class Chat:
             max_bytes=PAGE_BYTES,
             types=kinds.history_types(),
         )
+        self.rights.require(asker, Act.SEE, [room])
         found = [kinds.recorded(record) for record in records]
         # Where it is cut to size, the end that was not asked for is left out.
         page = cut(found[::-1] if newest else found, limit, size_of)

@@ -89,7 +89,7 @@ class Api:
         return answers.created(request, self._room(room), api_path(room.name))
 
     async def list_people(self, request: HttpRequest, name: str) -> bytes:
-        room = await self._asked_room(request, name)
+        _, room = await self._asked_room(request, name)
         people = self._chat.presence.people(room.name)
         told: dict[str, Any] = {
             "people": [{"name": each.name, "role": each.role} for each in people]
@@ -102,10 +102,11 @@ class Api:
     # -- messages
 
     async def list_messages(self, request: HttpRequest, name: str) -> bytes:
-        room = await self._asked_room(request, name)
+        session, room = await self._asked_room(request, name)
         asked = parameters.query(request)
         messages, more = await self._chat.history(
             room,
+            session,
             before=asked.number("before", None, 0, 2**62),
             after=asked.number("after", None, 0, 2**62),
             limit=asked.number("limit", PAGE, 1, MAX_PAGE) or PAGE,
@@ -132,9 +133,11 @@ class Api:
         return answers.event(request, event, created=api_path(room.name, event.id))
 
     async def show_message(self, request: HttpRequest, name: str, id: str) -> bytes:
-        room = await self._asked_room(request, name)
+        session, room = await self._asked_room(request, name)
         number = int(id) if id.isascii() and id.isdigit() and len(id) < 20 else 0
-        messages, _ = await self._chat.history(room, before=number + 1, after=number - 1, limit=1)
+        messages, _ = await self._chat.history(
+            room, session, before=number + 1, after=number - 1, limit=1
+        )
         if not messages or number < 1:
             raise NotFound("There is no such message in this room.")
         return answers.event(request, messages[0])
@@ -158,13 +161,13 @@ class Api:
         self._auth.check_csrf(request, session)
         return session
 
-    async def _asked_room(self, request: HttpRequest, name: str) -> Room:
-        """The room that somebody asks about, who is present in it from now."""
+    async def _asked_room(self, request: HttpRequest, name: str) -> tuple[Session | None, Room]:
+        """Who asks about a room, and the room, in which they are present from now."""
         session = await self._auth.reader(request)
         room = self._chat.rooms.find(name, session)
         if session is not None:
             self._chat.arrive(session, room, self._peers.address(request), GRACE)
-        return room
+        return session, room
 
     def _room(self, room: Room) -> dict[str, Any]:
         return {

@@ -90,7 +90,7 @@ class Views:
         # the page knows the ids that it has.
         cursor = self._chat.feed.log.cursor(self._chat.feed.last_id)
         messages, more = await self._chat.history(
-            room, before=None, after=None, limit=NEWEST, size_of=html_size
+            room, session, before=None, after=None, limit=NEWEST, size_of=html_size
         )
         page = pages.RoomPage(
             scene=self._scene(session, room),
@@ -142,7 +142,7 @@ class Views:
         form = self._composer(form)
         self._seen(request, session, room)
         messages, more = await self._chat.history(
-            room, before=before, after=after, limit=PLAIN_NEWEST, size_of=html_size
+            room, session, before=before, after=after, limit=PLAIN_NEWEST, size_of=html_size
         )
         newest = self._chat.feed.newest.get(room.context.path, 0)
         page = pages.PlainPage(

@@ -385,7 +385,9 @@ def test_pages_of_history(house: House, alice: Session) -> None:
         say(house, alice, str(number), room="lobby" if number % 2 else "dev")
 
     def ids(before: int | None, after: int | None, limit: int) -> tuple[list[int | None], bool]:
-        page, more = now(house.chat.history(house.room(), before=before, after=after, limit=limit))
+        page, more = now(
+            house.chat.history(house.room(), None, before=before, after=after, limit=limit)
+        )
         return [event.id for event in page], more
 
     assert ids(None, None, 10) == ([1, 3, 5, 7, 9], False)

@@ -351,6 +351,27 @@ class TestTakenAway:
         site.say(WHISPER, HIDDEN, INSIDER)
         assert client.texts == []
 
+    @pytest.mark.parametrize(
+        "path",
+        [
+            f"/api/v1/rooms/{HIDDEN}/messages",
+            f"/api/v1/rooms/{HIDDEN}/messages/1",
+            f"/rooms/{HIDDEN}",
+            f"/rooms/{HIDDEN}/plain",
+        ],
+    )
+    def test_while_the_log_is_read_for_a_page(self, site: MemorySite, path: str) -> None:
+        site.say(WHISPER, HIDDEN, INSIDER)
+        site.chat.feed.tail.max_items = 0
+        site.log.holding_reads = True
+        waiting = site.get(path)
+        assert site.log.waiting_reads == 1
+        self.take(site)
+        site.log.answer_read()
+        site.turn()
+        assert waiting.status == 404
+        assert WHISPER not in waiting.text
+
     def test_while_the_log_is_read_for_a_stream(self, site: MemorySite) -> None:
         site.log.holding_reads = True
         waiting = site.get(f"/api/v1/events/stream?rooms={HIDDEN}&backlog=5")
