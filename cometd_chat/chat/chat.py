@@ -108,9 +108,8 @@ class Chat:
             delay=lambda: round(random() * REOPEN_WITHIN, 2),
             ended=self._reads_no_longer,
         )
-        self._vacancies = Vacancies(
-            rooms, presence, feed.newest, feed.engine.reaper, self._room_gone
-        )
+        reaper = feed.engine.reaper
+        self._vacancies = Vacancies(rooms, presence, feed.newest, reaper, self._room_gone)
         #: Told of each append that was waited for, in seconds.
         self.append_waited: Listeners[[float]] = Listeners("appends")
         self._partings: list[Callable[[], Deferred[None]]] = []
@@ -392,11 +391,9 @@ class Chat:
             client=client if sink.one_shot else None,
             most=most,
         )
-        if isinstance(subscription, PollSubscription) and at_once:
-            subscription.answer_at_once(point)
         if session is not None:
             self._reads(session, subscription)
-        subscription.hold(point)
+        subscription.hold(point, at_once=at_once)
         return subscription
 
     def _reads(self, session: Session, subscription: HeldSubscription) -> None:

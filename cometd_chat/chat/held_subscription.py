@@ -139,10 +139,11 @@ class HeldSubscription(Subscription):
         self._on_end = on_end
         self._awaited: list[tuple[int, Deferred[None]]] | None = None
 
-    def hold(self, point: ResumePoint) -> None:
+    def hold(self, point: ResumePoint, *, at_once: bool) -> None:
         """Go on the contexts, say hello, and catch up.
 
         :param point: where it begins.
+        :param at_once: a poll is answered as soon as it is live, even when there is nothing to say.
         """
         for context in self._rooms.contexts:
             context.add_handler(self)
@@ -333,12 +334,11 @@ class PollSubscription(HeldSubscription):
 
     __slots__ = ()
 
-    def answer_at_once(self, point: ResumePoint) -> None:
-        """Let it be answered as soon as it is live, even when there is nothing to say.
-
-        :param point: where it begins.
-        """
-        self._untold = point
+    def hold(self, point: ResumePoint, *, at_once: bool) -> None:
+        """See `HeldSubscription.hold`."""
+        if at_once:
+            self._untold = point
+        super().hold(point, at_once=at_once)
 
     def _replay(self, page: Batch) -> int:
         self._finish(page if page.events else None)
