@@ -378,7 +378,8 @@ class Chat:
         """
         self.rights.require(session, Act.FOLLOW, rooms)
         read = rooms[0].alone if len(rooms) == 1 else RoomSet([room.context for room in rooms])
-        make = PollSubscription if sink.one_shot else HeldSubscription
+        one_shot = sink.one_shot
+        make = PollSubscription if one_shot else HeldSubscription
         subscription = make(
             self.shared,
             read,
@@ -388,7 +389,7 @@ class Chat:
             session=session,
             address=address,
             grace=grace,
-            client=client if sink.one_shot else None,
+            client=client if one_shot else None,
             most=most,
         )
         if session is not None:

@@ -221,10 +221,12 @@ class HeldSubscription(Subscription):
             self._sink.cut()
 
     def on_terminate(self, event: CometEvent) -> None:
-        """The daemon stops, a room of it is gone, or it could not be served."""
-        cursor = self.cursor
-        if not self._end(expired=False):
+        """The daemon stops, a room of it is gone, or it could not be served; or this is the answer
+        of the engine to its own end."""
+        if self.state is State.ENDED:
             return
+        cursor = self.cursor
+        self._end(expired=False)
         if event.attachment is Reason.SHUTDOWN:
             self._sink.end(Batch([kinds.reopen(cursor, self._shared.delay())]))
         elif event.attachment is Reason.UNREGISTERED:

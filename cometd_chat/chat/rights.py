@@ -126,10 +126,8 @@ class Rights:
                 return NoSession("Log in first.", hint=HOW_TO_LOG_IN)
             if act is not Act.ENTER and not self._public_reading:
                 return NoSession("Rooms can be read after logging in.", hint=HOW_TO_LOG_IN)
-        elif act is not Act.SEE:
-            refusal = inactive(session)
-            if refusal is not None:
-                return refusal
+        elif act is not Act.SEE and (session.ended or session.name_key is None):
+            return inactive(session)
         if room is None:
             return None
         if self._rule is not None:

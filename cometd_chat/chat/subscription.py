@@ -69,8 +69,13 @@ TRANSITIONS: Mapping[State, tuple[State, ...]] = {
     State.ENDED: (),
 }
 
-# The hot path looks this up once less.
+# The hot paths look these up once less.
 _LIVE = State.LIVE
+_CATCHING_UP = State.CATCHING_UP
+_ENDED = State.ENDED
+
+#: What stands where there is nothing to say but what `Subscription._untold` says.
+_NOTHING = Batch(())
 
 
 class Subscription:
@@ -136,7 +141,9 @@ class Subscription:
         return None
 
     def _catch_up(self) -> None:
-        self._become(State.CATCHING_UP)
+        # `_become` spelt out where a poll comes by, here, where it goes live and where it ends: it
+        # is 4 % of an empty one.
+        self.state = _CATCHING_UP
         # One page is mostly enough, and needs no coroutine.
         page = self._shared.page(self.position, self._rooms, self._size_of)
         if page is not None and page[1]:
@@ -178,7 +185,7 @@ class Subscription:
         return Batch(cut(found, size_of=self._size_of)), False
 
     def _go_live(self, rest: Batch | None) -> None:
-        self._become(State.LIVE)
+        self.state = _LIVE
         if rest is not None or self._untold is not None:
             self._put(rest, self._replay)
         if self.state is _LIVE:
@@ -187,10 +194,12 @@ class Subscription:
     def _put(self, batch: Batch | None, write: Callable[[Batch], int]) -> None:
         """Hand something to the sink, with what is to be said before it."""
         untold, self._untold = self._untold, None
-        if untold is not None and (untold.preface or batch is None):
+        if untold is not None and untold.preface:
             batch = Batch([*untold.preface, *(batch.events if batch is not None else ())])
         if batch is None:
-            return
+            if untold is None:
+                return
+            batch = _NOTHING
         # Before it is written: the sink may ask meanwhile how far the subscription is.
         if batch.kept:
             self.position = batch.last_id
@@ -247,8 +256,9 @@ class Subscription:
 
     def end(self) -> bool:
         """Read no longer; False when that has happened before."""
-        if self.state is State.ENDED:
+        if self.state is _ENDED:
             return False
-        self._become(State.ENDED)
-        self._shared.feed.engine.reaper.cancel(self)
+        self.state = _ENDED
+        if self.due_bucket:
+            self._shared.feed.engine.reaper.cancel(self)
         return True

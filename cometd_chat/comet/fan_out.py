@@ -66,7 +66,7 @@ class FanOut:
     @property
     def delivering(self) -> bool:
         """See `CometEngine.delivering`."""
-        return self._walk is not None or bool(self._waiting)
+        return self._walk is not None or bool(self._waiting.batch)
 
     def deliver(self, batch: Sequence[Delivery]) -> None:
         """See `CometEngine.deliver`."""
@@ -111,7 +111,7 @@ class FanOut:
             return
         self._walk = None
         # In its own turn, too: handlers that answer events with events must not hold the reactor.
-        if self._waiting:
+        if self._waiting.batch:
             self._next_slice = self._clock.callLater(0, self._run_slice)
 
     def _fan_out(self, plan: _Plan) -> Iterator[None]:

@@ -19,26 +19,26 @@ Latecomers = dict[tuple[Registration, CometContext], int]
 
 
 class Waiting:
-    """The deliveries that wait."""
+    """What waits.
+
+    :ivar batch: the deliveries.
+    """
 
     def __init__(self) -> None:
-        self._batch: list[Delivery] = []
+        self.batch: list[Delivery] = []
         self._late: Latecomers = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._batch)
 
     def extend(self, batch: Sequence[Delivery]) -> None:
         """More is delivered."""
-        self._batch.extend(batch)
+        self.batch.extend(batch)
 
     def joined(self, registration: Registration, context: CometContext) -> None:
         """A handler was added to a context."""
-        if self._batch:
-            self._late[registration, context] = len(self._batch)
+        if self.batch:
+            self._late[registration, context] = len(self.batch)
 
     def take(self) -> tuple[list[Delivery], Latecomers]:
         """All that waits, which waits no longer."""
-        taken = self._batch, self._late
-        self._batch, self._late = [], {}
+        taken = self.batch, self._late
+        self.batch, self._late = [], {}
         return taken

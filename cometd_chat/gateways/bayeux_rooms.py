@@ -255,6 +255,8 @@ class RoomSource:
                     yield from self._tell_members(each.context.path, each.attachment)
                 else:
                     kept.setdefault(each.context.path, []).append(each.attachment)
+            if not self._by_path:
+                continue
             if len(kept) == 1:
                 ((path, events),) = kept.items()
                 yield from self._tell_room(path, Batch(events))
