@@ -378,8 +378,7 @@ class Chat:
         """
         self.rights.require(session, Act.FOLLOW, rooms)
         read = rooms[0].alone if len(rooms) == 1 else RoomSet([room.context for room in rooms])
-        one_shot = sink.one_shot
-        make = PollSubscription if one_shot else HeldSubscription
+        make = PollSubscription if sink.one_shot else HeldSubscription
         subscription = make(
             self.shared,
             read,
@@ -389,7 +388,7 @@ class Chat:
             session=session,
             address=address,
             grace=grace,
-            client=client if one_shot else None,
+            client=client if make is PollSubscription else None,
             most=most,
         )
         if session is not None:
