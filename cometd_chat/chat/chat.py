@@ -409,7 +409,11 @@ class Chat:
 
     def let_go(self, session: Session, held: HeldResource) -> None:
         """A session holds it no longer."""
-        session.readers = tuple(each for each in session.readers if each is not held)
+        # Mostly it was the only one.
+        if session.readers != (held,):
+            session.readers = tuple(each for each in session.readers if each is not held)
+        else:
+            session.readers = ()
         if session.readers or session.ended:
             return
         if session.ephemeral:

@@ -11,7 +11,7 @@ and forgetting costs what is forgotten, not what is kept.
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from cometd_chat.addresses import limit_key
@@ -46,7 +46,7 @@ class LocalLimits:
         self._seconds: Callable[[], float] = reaper.seconds
         self._buckets: dict[Rate, _Buckets] = {}
         #: How many of something each address has, by `limit_key`.
-        self.held: dict[Quota, Counter[str]] = {}
+        self.held: defaultdict[Quota, dict[str, int]] = defaultdict(dict)
 
     # -- rates
 
@@ -115,16 +115,19 @@ class LocalLimits:
     def hold(self, address: str, quota: Quota = HELD) -> None:
         """See `Limits.hold`."""
         key = limit_key(address)
-        held = self.held.setdefault(quota, Counter())
-        if self.on and key and held[key] >= quota.most:
+        held = self.held[quota]
+        count = held.get(key, 0)
+        if self.on and key and count >= quota.most:
             detail = quota.full.format(most=quota.most)
             raise TooMany(detail, retry_after=quota.retry_after)
-        held[key] += 1
+        held[key] = count + 1
 
     def let_go(self, address: str, quota: Quota = HELD) -> None:
         """See `Limits.let_go`."""
         key = limit_key(address)
         held = self.held[quota]
-        held[key] -= 1
-        if not held[key]:
+        left = held[key] - 1
+        if left:
+            held[key] = left
+        else:
             del held[key]

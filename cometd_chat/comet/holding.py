@@ -117,7 +117,8 @@ class HeldHandlers:
             self.end(registration, event)
             return
         context.listed.items.append(registration)
-        self._waiting.joined(registration, context)
+        if self._waiting.batch:
+            self._waiting.joined(registration, context)
         self.watch(registration)
 
     def watch(self, registration: Registration) -> None:

@@ -33,9 +33,8 @@ class Waiting:
         self.batch.extend(batch)
 
     def joined(self, registration: Registration, context: CometContext) -> None:
-        """A handler was added to a context."""
-        if self.batch:
-            self._late[registration, context] = len(self.batch)
+        """A handler was added to a context while something waits."""
+        self._late[registration, context] = len(self.batch)
 
     def take(self) -> tuple[list[Delivery], Latecomers]:
         """All that waits, which waits no longer."""
