@@ -48,6 +48,16 @@ def flow(port: int, token: str) -> list[int]:
         return sorted(answer.json["id"] for answer in answers)
 
 
+def reading(url: str, path: Path) -> Running:
+    """A program that reads a stream into a file."""
+    return Running("curl", "-sN", "-o", str(path), url)
+
+
+def messages_in(path: Path) -> int:
+    """How many messages have been read into a file, which may not be there yet."""
+    return path.read_bytes().count(MESSAGE) if path.exists() else 0
+
+
 def ids_in(path: Path) -> list[int]:
     """The ids of the messages in what has been read of a stream."""
     *lines, _ = path.read_bytes().split(b"\n")
@@ -57,16 +67,22 @@ def ids_in(path: Path) -> list[int]:
 def test_who_never_reads_is_cut_and_costs_nobody(tmp_path: Path) -> None:
     with Daemon(tmp_path, "--limits=off", fresh=True) as daemon:
         port, alice = daemon.port, log_in(daemon.port, "alice")
-        # The newest 16 MB are kept in memory for everybody: once they are there, it stays so.
-        flow(port, alice)
+        url = f"{daemon.url}/api/v1/events/stream"
+        # The newest 16 MB are kept in memory for everybody, in the form in which they were sent,
+        # too: once they are there, it stays so.
+        with reading(url, tmp_path / "first"):
+            wait_until(lambda: metric(port, STREAM) == 1, "it is held")
+            flow(port, alice)
+            wait_until(lambda: messages_in(tmp_path / "first") >= FLOW, "all is read")
+        wait_until(lambda: metric(port, STREAM) == 0, "it is gone")
         before = resident(daemon.pid)
         with open_stream(port, receive=4096):
             # By a program of its own: this one may stand still for longer than a reader should.
-            read, url = tmp_path / "read", f"{daemon.url}/api/v1/events/stream"
-            with Running("curl", "-sN", "-o", str(read), url):
+            read = tmp_path / "read"
+            with reading(url, read):
                 wait_until(lambda: metric(port, STREAM) == 2, "both are held")
                 ids = flow(port, alice)
-                wait_until(lambda: read.read_bytes().count(MESSAGE) >= FLOW, "all is read")
+                wait_until(lambda: messages_in(read) >= FLOW, "all is read")
             assert ids_in(read) == ids
             wait_until(lambda: metric(port, CUT) == 1, "the other is cut")
             wait_until(lambda: metric(port, STREAM) == 0, "nobody is held any more")
