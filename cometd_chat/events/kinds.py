@@ -83,7 +83,8 @@ class Kind:
         :raises InvalidRequest: that can't be said.
         """
         if self.parse is None:
-            raise refused("type", "nobody can say that")
+            form = '{"type": "message", "room": "...", "text": "..."}'
+            raise refused("type", f"nothing of that type can be said: send {form}")
         return self.parse(asked)
 
     def in_bayeux(self, event: Event) -> Mapping[str, Any] | None:

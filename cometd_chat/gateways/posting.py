@@ -116,11 +116,12 @@ class InboundPoster:
         except (msgspec.DecodeError, RecursionError):
             self._add(InvalidRequest("That is not JSON."))
             return
-        type = fields.get("type") if isinstance(fields, dict) else None
-        kind = kinds.kind_of(type) if isinstance(type, str) else kinds.UNKNOWN
-        if kind.parse is None:
-            self._add(InvalidRequest('Send {"type": "message", "room": "...", "text": "..."}.'))
+        if not isinstance(fields, dict):
+            self._add(InvalidRequest("A JSON object is needed."))
             return
+        type = fields.get("type")
+        # What can't be said is refused in its turn, with its `client_id`.
+        kind = kinds.kind_of(type) if isinstance(type, str) else kinds.UNKNOWN
         asked = {name: _small(fields.get(name)) for name in kind.asks}
         room, client_id = fields.get("room", self._first), fields.get("client_id")
         self._add(_PendingPost(_small(room), kind, asked, _small(client_id)))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -304,6 +305,17 @@ class TestMessages:
         (error,) = socket.of("error")
         assert (error["status"], "client_id" in error) == (400, False)
         assert socket.texts() == ["and on it goes"]
+
+    @pytest.mark.parametrize("type", ["join", "typing", "none of ours", None, 7])
+    def test_what_can_not_be_said_is_refused_with_its_client_id(
+        self, site: MemorySite, alice: str, type: Any
+    ) -> None:
+        """A client that waits for what becomes of it would wait for ever."""
+        socket = Socket(site, token=alice)
+        socket.frame(TEXT, json.dumps({"type": type, "text": "hi", "client_id": "x"}).encode())
+        (error,) = socket.of("error")
+        assert (error["status"], error["client_id"]) == (400, "x")
+        assert error["detail"].startswith("nothing of that type can be said: send {")
 
     @pytest.mark.parametrize("client_id", ["", "x" * 65, "\u00fc", 7])
     def test_a_client_id_that_is_none(self, site: MemorySite, alice: str, client_id: Any) -> None:
