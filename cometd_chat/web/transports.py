@@ -122,7 +122,7 @@ class Transports:
         row = self._rows.get(transport)
         if row is None:
             names = ", ".join(self._rows)
-            return NotFound(f"There is no transport {transport}: those there are are {names}.")
+            return NotFound(f"There is no transport {transport}. There are {names}.")
         methods = list(row.methods)
         return MethodNotAllowed(f"Use {' or '.join(methods)} here.", allow=methods)
 
