@@ -27,6 +27,9 @@ from benchmarks.servers.server import SCRATCH
 #: In the order in which they run.
 CASES = (
     "fanout",
+    "lone",
+    "accept",
+    "mixed",
     "others",
     "flood",
     "memory",

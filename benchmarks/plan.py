@@ -20,7 +20,7 @@ import attrs
 
 from benchmarks.load.remote import Remote
 from benchmarks.load.streams import Streams
-from benchmarks.processes import Running
+from benchmarks.processes import PATIENCE, BenchmarkFailed, Running
 from benchmarks.servers.comet import PLAIN, Comet, has_short_cuts
 from benchmarks.servers.server import Server
 
@@ -32,6 +32,10 @@ BOTH_OFF = "comet, both off"
 
 #: Seconds for a server to do what it does after its last answer.
 SETTLED = 0.05
+
+
+#: Who uses less than this share of a core, for so many seconds, is at rest.
+IDLE, RESTS = 0.02, 0.1
 
 
 @attrs.frozen
@@ -96,6 +100,22 @@ def cost(running: Running, load: Remote, method: str, *arguments: Any) -> tuple[
     result = load.call(method, *arguments)
     time.sleep(SETTLED)
     return result, running.cpu() - used
+
+
+def at_rest(running: Running) -> None:
+    """Wait until a server has done what it does after its clients are gone.
+
+    :raises BenchmarkFailed: it goes on and on.
+    """
+    until = time.monotonic() + PATIENCE
+    used = running.cpu()
+    while True:
+        time.sleep(RESTS)
+        before, used = used, running.cpu()
+        if used - before < IDLE * RESTS:
+            return
+        if time.monotonic() > until:
+            raise BenchmarkFailed(f"{running.name} does not come to rest")
 
 
 def median(values: Sequence[float]) -> float:

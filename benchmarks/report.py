@@ -44,6 +44,32 @@ COLUMNS: dict[str, tuple[dict[str, str], list[Column]]] = {
             ("load client, µs", "client_us", 1),
         ],
     ),
+    "lone": (
+        {"readers": "readers"},
+        [
+            ("CPU a post, one after the other, µs", "cpu_us", 1),
+            ("CPU a post after a rest, µs", "lonely_cpu_us", 1),
+            ("first has it, ms", "first_ms", 1),
+            ("p99, ms", "first_p99_ms", 1),
+            ("last has it, ms", "last_ms", 1),
+            ("answered, ms", "answered_ms", 1),
+        ],
+    ),
+    "accept": (
+        {"who": "who"},
+        [("CPU a stream, µs", "cpu_us", 1), ("streams opened a second", "opened_s", 1)],
+    ),
+    "mixed": (
+        {"streams": "streams", "pollers": "pollers"},
+        [
+            ("pollers have it p50, ms", "p50_ms", 1),
+            ("p99, ms", "p99_ms", 1),
+            ("missing on streams", "missing", 1),
+            ("server busy, %", "server_busy", 100),
+            ("client of streams busy, %", "client_busy", 100),
+            ("client of polls busy, %", "polls_busy", 100),
+        ],
+    ),
     "others": (
         {"streams": "streams"},
         [

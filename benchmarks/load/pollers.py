@@ -19,6 +19,9 @@ from benchmarks.load.streams import Poster, connection
 from benchmarks.processes import PATIENCE, Address, BenchmarkFailed
 from benchmarks.wire import MARK, body, succeeded, whole
 
+#: Who post in turn, at a steady pace.
+POSTERS = 16
+
 
 class Cycle(Protocol):
     """What a polling client of one server sends."""
@@ -97,7 +100,58 @@ class Pollers:
             "client": used,
         }
 
-    def _read(self, fd: int) -> None:
+    def steady(self, publish: bytes, messages: int, every: float) -> dict[str, Any]:
+        """Publish at a steady pace, whether or not everybody has what went before.
+
+        Somebody else posts each time, so that no post waits for the answer to another one before
+        `POSTERS` are on their way.
+
+        :param every: seconds from one message to the next.
+        :returns: milliseconds from when each message was due until each client had it, seconds
+            until all had all, seconds of processor that this client used.
+        :raises BenchmarkFailed: somebody never got a message.
+        """
+        posters = [Poster(self._address, publish) for _ in range(POSTERS)]
+        by_fd = {poster.stream.fileno(): poster for poster in posters}
+        for fd in by_fd:
+            self._epoll.register(fd, select.EPOLLIN)
+        waits: list[float] = []
+        posting: set[int] = set()
+        heard = dict.fromkeys(self._clients, 0)
+        posted, missing = 0, messages * len(self._clients)
+        used, began = time.process_time(), time.perf_counter()
+        while missing or posting:
+            now, due = time.perf_counter(), began + posted * every
+            fd = posters[posted % POSTERS].stream.fileno()
+            wait = PATIENCE
+            if posted < messages and fd not in posting:
+                if now >= due:
+                    by_fd[fd].post()
+                    posting.add(fd)
+                    posted += 1
+                    continue
+                wait = due - now
+            ready = self._epoll.poll(wait, 4096)
+            if not ready and wait == PATIENCE:
+                raise BenchmarkFailed(f"{missing} messages never came to polls")
+            for fd, _ in ready:
+                if fd in by_fd:
+                    if by_fd[fd].receive():
+                        posting.discard(fd)
+                    continue
+                marks = self._read(fd)
+                now = time.perf_counter()
+                for number in range(heard[fd], heard[fd] + marks):
+                    waits.append((now - began - number * every) * 1e3)
+                heard[fd] += marks
+                missing -= marks
+        took, used = time.perf_counter() - began, time.process_time() - used
+        for poster in posters:
+            poster.stream.close()
+        return {"waits": waits, "seconds": took, "client": used}
+
+    def _read(self, fd: int) -> int:
+        """Read what has come to a client; how many messages, once an answer is whole."""
         number, stream = self._clients[fd]
         data = stream.recv(262144)
         if not data:
@@ -105,9 +159,11 @@ class Pollers:
         data = self._parts.pop(fd, b"") + data
         if not whole(data):
             self._parts[fd] = data
-            return
+            return 0
         if not succeeded(data):
             raise BenchmarkFailed(f"the server refused a poll: {data[:500]!r}")
         self._answers += 1
-        self._marks += body(data).count(MARK)
+        marks = body(data).count(MARK)
+        self._marks += marks
         stream.sendall(self._cycle.following(number, data))
+        return marks

@@ -153,7 +153,8 @@ class Streams:
                     raise BenchmarkFailed("the server closed a stream during a fan-out")
                 missing -= buffer.count(MARK, 0, size)
                 first = first or clock()
-            last = clock()
+            if len(ready) > 1 or ready[0][0] != fd_of_poster:
+                last = clock()
         began = poster.began
         return (first - began) * 1e3, (last - began) * 1e3, (answered - began) * 1e3
 
@@ -234,6 +235,31 @@ class Streams:
                 self._read(fd)
                 reads += 1
         return {"reads": reads, "closed": self._lost - lost}
+
+    def count(self) -> int:
+        """How many are open."""
+        return len(self._streams)
+
+    def hear(self, messages: int, limit: float) -> dict[str, Any]:
+        """Read until so many messages have come, or until the limit in seconds.
+
+        :returns: messages that are missing, seconds until the last one came, seconds of processor
+            that this client used.
+        """
+        buffer, receive, clock = self._buffer, self._receive, time.perf_counter
+        used, began = time.process_time(), clock()
+        heard = began
+        missing = messages
+        while missing > 0 and (left := began + limit - clock()) > 0:
+            for fd, _ in self._epoll.poll(left, 4096):
+                size = receive[fd](buffer)
+                if count := buffer.count(MARK, 0, size):
+                    missing -= count
+                    heard = clock()
+                if not size:
+                    self._drop(fd)
+        used = time.process_time() - used
+        return {"missing": missing, "seconds": heard - began, "client": used}
 
     def come_back(self, requests: Sequence[bytes], each: int, at_once: int) -> dict[str, Any]:
         """Open all streams as fast as they can be opened, and read until each has so many
