@@ -117,6 +117,8 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     missing = twisted_internals.missing()
     asked, settings = settings, self_check.reduce(settings, missing)
     make_steady(reactor)
+    if settings.direct_write:
+        twisted_internals.read_directly(reactor)
     allocator = Allocator(reactor)
     data = DataDirectory(settings.data)
     secret = SecretFile(data.path / "secret")

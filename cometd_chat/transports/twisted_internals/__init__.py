@@ -2,7 +2,8 @@
 
 What it is: a face for its modules: `names` is the table of what is relied on, `channel` opens
 Twisted's HTTP, `looking` asks how a connection is, `sending` writes past buffers, `slotted` makes
-connections small, `starting` is for ports, TLS and the log.
+connections small, `reading` takes what comes to them past the reactor's log, `starting` is for
+ports, TLS and the log.
 
 What it may know: private names of Twisted's, each of them in the table.
 
@@ -29,6 +30,7 @@ from cometd_chat.transports.twisted_internals.looking import (
     unsent,
 )
 from cometd_chat.transports.twisted_internals.names import Feature, Name, missing, needed_by
+from cometd_chat.transports.twisted_internals.reading import read_directly
 from cometd_chat.transports.twisted_internals.sending import (
     forget_unsent,
     is_sending,
@@ -74,6 +76,7 @@ __all__ = [
     "notice_end",
     "observers",
     "pause_until_sent",
+    "read_directly",
     "send",
     "set_tls",
     "socket_path",

@@ -23,6 +23,14 @@ from twisted.protocols import tls
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.web import http, server
 
+try:
+    from twisted.internet import epollreactor
+except ImportError:  # pragma: no cover
+    EPOLL_REACTOR = None
+else:
+    #: The reactor that waits by epoll(7); None where the system has none.
+    EPOLL_REACTOR = epollreactor.EPollReactor
+
 
 class Feature(Enum):
     """What goes without a name that is missing."""
@@ -110,6 +118,7 @@ _ROWS: Sequence[tuple[type, str, frozenset[Feature], str]] = (
     ),
     (abstract.FileDescriptor, "whether it is open", _D | _L, "connected disconnecting"),
     (tcp.Server, "the socket", _D | _L, "socket"),
+    (tcp.Server, "reading", _D, "bufferSize"),
     (tcp.Server, "who has a connection", _H, "protocol"),
     (
         tcp.Server,
@@ -139,6 +148,10 @@ _ROWS: Sequence[tuple[type, str, frozenset[Feature], str]] = (
     (LogPublisher, "--log-level", _E, "_observers"),
     (FileLogObserver, "levels for journald", _E, "_outFile"),
 )
+
+_EPOLL = "_disconnectSelectable _doReadOrWrite _poller _POLL_IN _selectables doIteration"
+if EPOLL_REACTOR is not None:
+    _ROWS = (*_ROWS, (EPOLL_REACTOR, "reading past its log", _D, _EPOLL))
 
 #: The same, a name each.
 NAMES: Sequence[Name] = tuple(

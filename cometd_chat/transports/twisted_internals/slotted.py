@@ -15,6 +15,9 @@ from typing import Any
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
 
+#: What these are called in Twisted's log, all of them.
+LOG_SYSTEM = "http"
+
 
 class _Slotted:
     """A connection without a dict: most of what one costs at rest is its dict.
@@ -120,7 +123,7 @@ class _Slotted:
 
     @property
     def logstr(self) -> str:
-        return "http"
+        return LOG_SYSTEM
 
     @logstr.setter
     def logstr(self, value: str) -> None:
