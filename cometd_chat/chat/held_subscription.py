@@ -13,7 +13,7 @@ says more than what was sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -335,6 +335,9 @@ class PollSubscription(HeldSubscription):
     """The subscription of a poll: its first events, or its time, are its end."""
 
     __slots__ = ()
+
+    #: See `OneShotHandler`.
+    one_shot: Literal[True] = True
 
     def hold(self, point: ResumePoint, *, at_once: bool) -> None:
         """See `HeldSubscription.hold`."""

@@ -10,6 +10,7 @@ Invariant: a handler that has ended is nowhere but in lists, marked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import attrs
@@ -26,6 +27,7 @@ class Registration:
     :param handler: None once it has ended; so are the next two.
     :param reader: the handler, when it is a `ReadHandler`.
     :param batcher: the handler, when it is a `BatchHandler`.
+    :param one_shot: whether it is a `OneShotHandler`.
     :param contexts: those it is in or is just being added to, in that order; most have one.
     :param last_progress: when it was last touched, in the reaper's seconds.
     """
@@ -33,6 +35,7 @@ class Registration:
     handler: CometHandler | None
     reader: ReadHandler | None
     batcher: BatchHandler | None
+    one_shot: bool
     contexts: tuple[CometContext, ...]
     last_progress: float
     due_bucket: int = 0
@@ -106,8 +109,8 @@ class ContextHost(Protocol):
         """A handler raised; called where its exception is being handled."""
 
 
-class _Listed(TombstoneList[Registration]):
-    """The handlers of a context; those that have ended have none."""
+class Listed(TombstoneList[Registration]):
+    """Handlers of a context; those that have ended have none."""
 
     __slots__ = ()
 
@@ -124,8 +127,10 @@ class CometContext:
         self.path = path
         #: Whether it is still registered.
         self.registered = True
-        #: The engine's own: its handlers, in the order in which they were added.
-        self.listed = _Listed()
+        #: The engine's own: its handlers, in the order in which they were added. Those whose first
+        #: event ends them are apart, so that a fan-out comes to them first.
+        self.one_shots = Listed()
+        self.others = Listed()
         #: The contexts of a handler that is in this one only, as most are.
         self.alone = (self,)
         self._host = host
@@ -133,12 +138,22 @@ class CometContext:
 
     @property
     def handlers(self) -> list[CometHandler]:
-        """A copy of the list of its handlers, in the order in which they were added."""
-        return [each.handler for each in self.listed.items if each.handler is not None]
+        """A copy of the list of its handlers: those whose first event ends them, then the others,
+        in the order in which they were added."""
+        return list(self)
 
     def __iter__(self) -> Iterator[CometHandler]:
         """Its handlers, in that order, without a copy: none may come or go meanwhile."""
-        return (each.handler for each in self.listed.items if each.handler is not None)
+        both = chain(self.one_shots.items, self.others.items)
+        return (each.handler for each in both if each.handler is not None)
+
+    def listed(self, registration: Registration) -> Listed:
+        """The engine's own: where a handler is listed."""
+        return self.one_shots if registration.one_shot else self.others
+
+    def held(self) -> list[Registration]:
+        """The engine's own: a copy of what is noted of its handlers, in their order."""
+        return [*self.one_shots.there(), *self.others.there()]
 
     @property
     def expiration_delay(self) -> float | None:
@@ -153,7 +168,7 @@ class CometContext:
     def expiration_delay(self, seconds: float | None) -> None:
         check_delay(seconds)
         self._expiration_delay = seconds
-        for registration in self.listed.there():
+        for registration in self.held():
             self._host.watch(registration)
 
     def add_handler(self, handler: CometHandler) -> None:
@@ -206,7 +221,7 @@ class CometContext:
         if type is CometEventType.INITIALIZE:
             raise ValueError("INITIALIZE is not for notifying; the engine tells it in add_handler.")
         events = [CometEvent(type, self, attachment)]
-        told = self.listed.there() if handler is None else self._host.held_in(self, handler)
+        told = self.held() if handler is None else self._host.held_in(self, handler)
         for registration in told:
             if registration.handler is not None:
                 self._host.dispatch(registration, registration.handler, events)

@@ -24,7 +24,8 @@ from cometd_chat.comet.fan_out import EngineListener, FanOut
 from cometd_chat.comet.handler import CometHandler
 from cometd_chat.comet.holding import HeldHandlers
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.comet.waiting import Waiting
+from cometd_chat.comet.slices import SLICE
+from cometd_chat.comet.waiting import Queues
 
 
 class CometEngine:
@@ -40,13 +41,13 @@ class CometEngine:
         clock: IReactorTime,
         reaper: Reaper | None = None,
         *,
-        slice_seconds: float = 0.005,
+        slice_seconds: float = SLICE,
     ) -> None:
         self.reaper = Reaper(clock) if reaper is None else reaper
         self._contexts: dict[str, CometContext] = {}
-        waiting = Waiting()
-        self._handlers = HeldHandlers(clock, self.reaper, waiting)
-        self._fan_out = FanOut(clock, slice_seconds, self._contexts, self._handlers, waiting)
+        queues = Queues()
+        self._handlers = HeldHandlers(clock, self.reaper, queues)
+        self._fan_out = FanOut(clock, slice_seconds, self._contexts, self._handlers, queues)
 
     # The registry.
 
@@ -85,7 +86,7 @@ class CometEngine:
             return
         context.registered = False
         event = CometEvent(CometEventType.TERMINATE, context, Reason.UNREGISTERED)
-        for registration in context.listed.there():
+        for registration in context.held():
             self._handlers.end(registration, event)
 
     def interrupt(self, handler: CometHandler) -> None:
@@ -144,6 +145,9 @@ class CometEngine:
         first slice runs before this returns; after ``slice_seconds`` the rest waits its turn in the
         reactor. A batch that comes while another is going out waits, and all that wait go out
         together.
+
+        Those whose first event ends them (`OneShotHandler`) are told first, and do not wait for a
+        batch that is going out to the others.
 
         A handler hears a batch when it was in the context at the moment of this call, and is
         still there when its turn comes. So who reads a backlog and is added in one synchronous

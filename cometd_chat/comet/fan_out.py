@@ -5,22 +5,25 @@ What it is: the fan-out, a slice at a time, and those who follow all that is del
 What it may know: contexts and their handlers, a clock. Not how a handler begins or ends.
 
 Invariant: a handler hears committed events in id order, each once, over all its contexts; none that
-was delivered before it was added, and none after it has ended, though a walk be under way.
+was delivered before it was added, and none after it has ended, though a walk be under way. Those
+whose first event ends them hear first; nobody has to wait for more than a slice of theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 
+import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from cometd_chat.comet.context import CometContext, Registration
+from cometd_chat.comet.context import CometContext, Listed, Registration
 from cometd_chat.comet.events import CometEvent, CometEventType, Delivery
 from cometd_chat.comet.holding import HeldHandlers
 from cometd_chat.comet.slices import CLOCK_EVERY, TimeSlice
-from cometd_chat.comet.waiting import Latecomers, Waiting
+from cometd_chat.comet.waiting import Queues, Waiting
 
 #: Hears each batch that is delivered; it is never empty.
 EngineListener = Callable[[Sequence[CometEvent]], None]
@@ -29,12 +32,31 @@ EngineListener = Callable[[Sequence[CometEvent]], None]
 _Plan = list[tuple[list[Registration], list[CometEvent]]]
 
 
+@attrs.define(eq=False)
+class _Walk:
+    """The way of what waits in one queue to its handlers.
+
+    :param waiting: the queue.
+    :param listed: which handlers of a context hear by it.
+    :ivar steps: of the walk that is under way, if one is.
+    """
+
+    waiting: Waiting
+    listed: Callable[[CometContext], Listed]
+    steps: Iterator[None] | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether something may not have reached all of its handlers yet."""
+        return self.steps is not None or bool(self.waiting.batch)
+
+
 class FanOut:
     """Tells handlers what is delivered.
 
     :param slice_seconds: after so long other work has its turn.
     :param contexts: all that are registered, by path.
-    :param waiting: where what is delivered waits.
+    :param queues: where what is delivered waits.
     """
 
     _log = Logger()
@@ -45,15 +67,19 @@ class FanOut:
         slice_seconds: float,
         contexts: Mapping[str, CometContext],
         handlers: HeldHandlers,
-        waiting: Waiting,
+        queues: Queues,
     ) -> None:
         self._clock = clock
         self._slice = TimeSlice(clock.seconds, slice_seconds)
         self._contexts = contexts
         self._handlers = handlers
-        self._waiting = waiting
-        # The walk that is under way, and the call that goes on with it.
-        self._walk: Iterator[None] | None = None
+        self._walks = (
+            _Walk(queues.one_shots, attrgetter("one_shots")),
+            _Walk(queues.others, attrgetter("others")),
+        )
+        self._others_first = False
+        # Whether a slice is under way, and the call for the next one.
+        self._running = False
         self._next_slice: IDelayedCall | None = None
         self._followers: list[EngineListener] = []
         self._stopped = False
@@ -66,7 +92,7 @@ class FanOut:
     @property
     def delivering(self) -> bool:
         """See `CometEngine.delivering`."""
-        return self._walk is not None or bool(self._waiting.batch)
+        return any(walk.under_way for walk in self._walks)
 
     def deliver(self, batch: Sequence[Delivery]) -> None:
         """See `CometEngine.deliver`."""
@@ -74,8 +100,9 @@ class FanOut:
             return
         if self._followers:
             self._tell_followers(batch)
-        self._waiting.extend(batch)
-        if self._walk is None and self._next_slice is None:
+        for walk in self._walks:
+            walk.waiting.extend(batch)
+        if not self._running and self._next_slice is None:
             self._run_slice()
 
     def stop(self) -> None:
@@ -86,9 +113,10 @@ class FanOut:
 
     def clear(self) -> None:
         """Drop what has not gone out."""
-        self._waiting.take()
-        if self._next_slice is not None:
-            self._next_slice = self._walk = None
+        for walk in self._walks:
+            walk.waiting.take()
+            walk.steps = None
+        self._next_slice = None
 
     def _tell_followers(self, batch: Sequence[Delivery]) -> None:
         told = [
@@ -103,16 +131,34 @@ class FanOut:
                 self._log.failure("a follower of the engine failed")
 
     def _run_slice(self) -> None:
+        """Go on with both walks, as far as the time of a slice goes."""
         self._next_slice = None
-        if self._walk is None:
-            self._walk = self._fan_out(self._plan(*self._waiting.take()))
-        if not self._slice.take(self._walk, every=1):
+        self._running = True
+        until = self._slice.end()
+        try:
+            for walk in reversed(self._walks) if self._others_first else self._walks:
+                used_up = not self._go_on(walk, until)
+                # There may always be more who are first: even they take no two slices running.
+                self._others_first = used_up and walk is self._walks[0]
+                if used_up:
+                    break
+        finally:
+            self._running = False
+        # What was delivered meanwhile has its own turn, too: handlers that answer events with
+        # events must not hold the reactor.
+        if not self._stopped and self.delivering:
             self._next_slice = self._clock.callLater(0, self._run_slice)
-            return
-        self._walk = None
-        # In its own turn, too: handlers that answer events with events must not hold the reactor.
-        if self._waiting.batch:
-            self._next_slice = self._clock.callLater(0, self._run_slice)
+
+    def _go_on(self, walk: _Walk, until: float) -> bool:
+        """Go on with a walk; False when time is up."""
+        if walk.steps is None:
+            if not walk.waiting.batch:
+                return True
+            walk.steps = self._fan_out(self._plan(walk))
+        if not self._slice.take(walk.steps, every=1, until=until):
+            return False
+        walk.steps = None
+        return True
 
     def _fan_out(self, plan: _Plan) -> Iterator[None]:
         """Walk through a plan, `CLOCK_EVERY` handlers a step."""
@@ -132,17 +178,18 @@ class FanOut:
                 if walked % CLOCK_EVERY == 0:
                     yield
 
-    def _plan(self, batch: Sequence[Delivery], late: Latecomers) -> _Plan:
-        """Settle who hears what of a batch, over a snapshot.
+    def _plan(self, walk: _Walk) -> _Plan:
+        """Settle who hears what of all that waits, over a snapshot.
 
         Handlers that are in one context only share one list of events. The few that are in
         several, or came too late for some of the batch, get a list of their own, in batch order.
         """
+        batch, late = walk.waiting.take()
         numbered: list[tuple[int, CometEvent]] = []
         by_context: dict[CometContext, list[CometEvent]] = {}
         for number, delivery in enumerate(batch):
             context = self._contexts.get(delivery.path)
-            if context is not None:
+            if context is not None and walk.listed(context).items:
                 event = CometEvent(CometEventType.NOTIFY, context, delivery.attachment, delivery.id)
                 numbered.append((number, event))
                 by_context.setdefault(context, []).append(event)
@@ -150,7 +197,7 @@ class FanOut:
         plan: _Plan = []
         others: dict[Registration, None] = {}
         for context, events in by_context.items():
-            held = context.listed.there()
+            held = walk.listed(context).there()
             plain = [r for r in held if len(r.contexts) == 1]
             if latecomers:
                 plain = [r for r in plain if r not in latecomers]

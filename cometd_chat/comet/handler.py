@@ -1,4 +1,4 @@
-"""What a listener has to be: four small protocols, one of them obligatory.
+"""What a listener has to be: five small protocols, one of them obligatory.
 
 What it is: the seam between the engine and whatever writes to a peer.
 
@@ -12,7 +12,7 @@ optional methods that are called often are looked for once, when one is added.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from cometd_chat.comet.events import CometEvent
 
@@ -60,6 +60,18 @@ class BatchHandler(CometHandler, Protocol):
         A notify is a batch of one. Handlers that are to hear the same are given the same object,
         so that what is made of it can be shared. Raising has the effect it has in `on_event`.
         """
+
+
+class OneShotHandler(CometHandler, Protocol):
+    """A listener whose first event ends it, such as a poll.
+
+    There are few of them where there are many others, and each has a client that has to come back:
+    so they are told first.
+    """
+
+    @property
+    def one_shot(self) -> Literal[True]:
+        """Looked for once, when it is added."""
 
 
 class LookingHandler(CometHandler, Protocol):

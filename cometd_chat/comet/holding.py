@@ -21,7 +21,7 @@ from cometd_chat.comet.context import CometContext, Registration
 from cometd_chat.comet.events import CometEvent, CometEventType, Reason
 from cometd_chat.comet.handler import BatchHandler, CometHandler, ReadHandler
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.comet.waiting import Waiting
+from cometd_chat.comet.waiting import Queues
 from cometd_chat.errors import NotFound, ShuttingDown
 
 
@@ -29,17 +29,17 @@ class HeldHandlers:
     """All handlers of an engine.
 
     :param reaper: its sweep finds those that may have expired.
-    :param waiting: what is delivered and not told yet: a handler that joins now hears none of it.
+    :param queues: what is delivered and not told yet: a handler that joins now hears none of it.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, reaper: Reaper, waiting: Waiting) -> None:
+    def __init__(self, clock: IReactorTime, reaper: Reaper, queues: Queues) -> None:
         #: Whether the engine was shut down, and no more are taken.
         self.closed = False
         self._clock = clock
         self._reaper = reaper
-        self._waiting = waiting
+        self._queues = queues
         # By identity, so that handlers need be neither hashable nor distinct by value.
         self._held: dict[int, Registration] = {}
         # Those whose `on_initialize` is running, and for which context.
@@ -81,6 +81,7 @@ class HeldHandlers:
                 # By hand, as isinstance of a protocol would be most of what adding costs.
                 reader=cast(ReadHandler, handler) if hasattr(handler, "on_read") else None,
                 batcher=cast(BatchHandler, handler) if getattr(handler, "on_batch", None) else None,
+                one_shot=getattr(handler, "one_shot", False),
                 contexts=context.alone,
                 last_progress=self._reaper.coarse_now(),
             )
@@ -116,9 +117,10 @@ class HeldHandlers:
             event = CometEvent(CometEventType.TERMINATE, context, Reason.UNREGISTERED)
             self.end(registration, event)
             return
-        context.listed.items.append(registration)
-        if self._waiting.batch:
-            self._waiting.joined(registration, context)
+        context.listed(registration).items.append(registration)
+        waiting = self._queues.of(registration)
+        if waiting.batch:
+            waiting.joined(registration, context)
         self.watch(registration)
 
     def watch(self, registration: Registration) -> None:
@@ -159,7 +161,7 @@ class HeldHandlers:
         self._release(registration, handler)
         for context in registration.contexts:
             if self.is_in(registration, context):
-                context.listed.forget_one()
+                context.listed(registration).forget_one()
         self._reaper.cancel(registration)
         try:
             if event.type is CometEventType.INTERRUPT:

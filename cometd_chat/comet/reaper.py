@@ -20,7 +20,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from cometd_chat.comet.slices import CLOCK_EVERY, TimeSlice
+from cometd_chat.comet.slices import CLOCK_EVERY, SLICE, TimeSlice
 from cometd_chat.comet.tombstones import TombstoneList
 
 #: Seconds for which `Reaper.coarse_now` gives the same number.
@@ -75,7 +75,7 @@ class Reaper:
     _log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, resolution: float = 1.0, *, slice_seconds: float = 0.005
+        self, clock: IReactorTime, resolution: float = 1.0, *, slice_seconds: float = SLICE
     ) -> None:
         if resolution <= 0:
             raise ValueError(f"A resolution is more than 0 seconds, not {resolution}.")

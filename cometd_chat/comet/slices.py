@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-#: After so many seconds other work has its turn.
-SLICE = 0.005
+#: After so many seconds other work has its turn. Half of the time that somebody waits whose request
+#: comes while thousands are told: 5 ms took twice as long at the median, for no CPU that could be
+#: measured.
+SLICE = 0.002
 
 #: Looking at the clock costs as much as a small step, so it is done once for so many.
 CLOCK_EVERY = 32
@@ -33,14 +35,22 @@ class TimeSlice:
         self._seconds = seconds
         self._length = length
 
-    def take(self, steps: Iterator[object], every: int = CLOCK_EVERY) -> bool:
+    def end(self) -> float:
+        """When a slice that begins now is over."""
+        return self._seconds() + (SLICE if self._length is None else self._length)
+
+    def take(
+        self, steps: Iterator[object], every: int = CLOCK_EVERY, until: float | None = None
+    ) -> bool:
         """Take steps of some work until they have taken a slice's time.
 
         :param every: so many steps are taken between two looks at the clock; 1 where each of them
             is many small ones.
+        :param until: the end of the slice, where it began before; by default it begins now.
         :returns: whether that was all of them.
         """
-        until = self._seconds() + (SLICE if self._length is None else self._length)
+        if until is None:
+            until = self.end()
         for count, _ in enumerate(steps, 1):
             if count % every == 0 and self._seconds() >= until:
                 return False

@@ -41,3 +41,19 @@ class Waiting:
         taken = self.batch, self._late
         self.batch, self._late = [], {}
         return taken
+
+
+class Queues:
+    """What waits for those whose first event ends them, and what waits for the others.
+
+    A handler hears what comes by one of them only, so that each keeps the order of its handlers,
+    and neither has to wait for the other.
+    """
+
+    def __init__(self) -> None:
+        self.one_shots = Waiting()
+        self.others = Waiting()
+
+    def of(self, registration: Registration) -> Waiting:
+        """The one by which a handler hears."""
+        return self.one_shots if registration.one_shot else self.others
