@@ -34,12 +34,16 @@ from cometd_chat.fastlane.routes import HotRoute, HotRoutes, RouteMatch
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.receipt import Receipt
-from cometd_chat.transports.request import HttpRequest
+from cometd_chat.transports.standing import AnsweredRequest, AnswerHead, StandingRequest
 from cometd_chat.transports.twisted_internals import PeerConnection
 
 #: Bytes of further requests that wait while one is answered; past it nothing more is read. The
 #: slow path's own number.
 MAX_WAITING = 16 * 1024
+
+#: So many different heads of answers are shared. They differ by transport and by the origin that
+#: may see them.
+_MAX_HEADS = 64
 
 
 class SlowChannel(Protocol):
@@ -61,7 +65,7 @@ class SlowPathFactory(Protocol):
     def build_channel(self) -> SlowChannel:
         """A channel that can read anything."""
 
-    def log_access(self, request: HttpRequest) -> None:
+    def log_access(self, request: AnsweredRequest) -> None:
         """Write a line of access log."""
 
     def connection_over(self, connection: PeerConnection) -> None:
@@ -97,6 +101,7 @@ class Lane:
         self.slow_path: SlowPathFactory
         self._wall_clock = wall_clock
         self._date = (0, b"")
+        self._heads: dict[tuple[bytes, bytes], AnswerHead] = {}
 
     def date(self) -> bytes:
         """The line of the Date header in this second."""
@@ -105,7 +110,16 @@ class Lane:
             self._date = (now, b"Date: %b\r\n" % datetimeToString(now))
         return self._date[1]
 
-    def log_access(self, request: HttpRequest) -> None:
+    def answer_head(self, before: bytes, after: bytes) -> AnswerHead:
+        """See `SharedLane.answer_head`."""
+        head = self._heads.get((before, after))
+        if head is None:
+            head = AnswerHead(before, after, self.date)
+            if len(self._heads) < _MAX_HEADS:
+                self._heads[before, after] = head
+        return head
+
+    def log_access(self, request: AnsweredRequest) -> None:
         """Write a line of access log."""
         self.slow_path.log_access(request)
 
@@ -120,9 +134,17 @@ class Lane:
         resting.rest(connection)
 
 
+class AnsweringRequest(Protocol):
+    """A request of the lane that is being answered."""
+
+    def lost(self) -> None:
+        """The peer is gone."""
+
+
 @implementer(IHalfCloseableProtocol)
 class LaneConnection:
-    """A connection at rest, or with one request of the lane that is being answered.
+    """A connection at rest, or with one request of the lane that is being answered. A
+    `StandingPlace` for requests that come again and again.
 
     A holder of the budget (`budget.Holder`) while bytes of further requests wait here.
     """
@@ -132,6 +154,7 @@ class LaneConnection:
         "_head",
         "_idle_since",
         "_request",
+        "_standing",
         "_waiting",
         "due_bucket",
         "lane",
@@ -148,7 +171,9 @@ class LaneConnection:
         self._idle_since = 0.0
         #: The last head, which the next one most likely equals.
         self._head: Head | None = None
-        self._request: LaneRequest | None = None
+        self._request: AnsweringRequest | None = None
+        #: The last request, when the next one is most likely the same.
+        self._standing: StandingRequest | None = None
         #: What came while a request was answered.
         self._waiting = b""
         #: Of the last answer, when somebody wants to know what becomes of it.
@@ -175,6 +200,12 @@ class LaneConnection:
         if self.receipt is not None:
             self.receipt.asked()
             self.receipt = None
+        standing = self._standing
+        if standing is not None:
+            self._request = standing
+            if standing.again(data):
+                return
+            self._request = self._standing = None
         self._read(data)
 
     def _read(self, data: bytes) -> None:
@@ -203,6 +234,7 @@ class LaneConnection:
             self.receipt.over(reason)
         if request is not None:
             request.lost()
+        self._end_standing()
         twisted_internals.forget_unsent(transport)
 
     def readConnectionLost(self) -> None:
@@ -229,6 +261,41 @@ class LaneConnection:
         self._head = None
         self._idle_since = 0.0  # Until it is idle again, one object for all.
 
+    # -- a request that stands; see `StandingPlace`
+
+    @property
+    def reaper(self) -> Reaper:
+        """The sweep."""
+        return self.lane.reaper
+
+    def stand(self, standing: StandingRequest) -> None:
+        """See `StandingPlace.stand`."""
+        self._request = self._standing = standing
+
+    def forget(self, standing: StandingRequest) -> None:
+        """See `StandingPlace.forget`."""
+        if self._standing is standing:
+            self._standing = None
+
+    def answer(self, standing: StandingRequest, data: bytes) -> None:
+        """See `StandingPlace.answer`."""
+        if self.lane.direct_write:
+            twisted_internals.send(self.transport, data)
+        else:
+            self.transport.write(data)
+        self.lane.log_access(standing)
+        self.response_over()
+
+    def cut(self) -> None:
+        """See `StandingPlace.cut`."""
+        self.transport.abortConnection()
+
+    def _end_standing(self) -> None:
+        """What comes next is not for what stands here."""
+        standing, self._standing = self._standing, None
+        if standing is not None:
+            standing.lost()
+
     def response_over(self) -> None:
         """The response is complete: read on."""
         self._request = None
@@ -244,6 +311,7 @@ class LaneConnection:
         if not self.due_bucket:
             self.lane.reaper.schedule(self, self.lane.timeout)
         if waiting:
+            self._end_standing()
             self.transport.resumeProducing()
             # This was sent before the answer was: whether that was read nobody will know.
             self.receipt = None
@@ -289,6 +357,7 @@ class LaneConnection:
 
     def _leave(self) -> SlowChannel:
         """Let a channel that can read anything take this one's place."""
+        self._end_standing()
         transport = self.transport
         del self.transport
         self.lane.reaper.cancel(self)

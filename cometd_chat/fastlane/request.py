@@ -24,13 +24,14 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError
 from cometd_chat.events.event import chunk
 from cometd_chat.fastlane.headers import LINES, AnswerHeaders, ReceivedHeaders, header_line
-from cometd_chat.fastlane.heads import SimpleRequest
+from cometd_chat.fastlane.heads import MAX_REMEMBERED, SimpleRequest
 from cometd_chat.fastlane.routes import Answer, HotRoute
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.receipt import Receipt
 from cometd_chat.transports.request import HttpRequest, PeerListener, UpgradableRequest
 from cometd_chat.transports.response_head import response_head
+from cometd_chat.transports.standing import AnswerHead, Repeatable, StandingPlace
 from cometd_chat.transports.twisted_internals import PeerConnection
 
 #: RFC 9112, section 7.1.
@@ -58,6 +59,9 @@ class SharedLane(Protocol):
     def log_access(self, request: HttpRequest) -> None:
         """Write a line of access log."""
 
+    def answer_head(self, before: bytes, after: bytes) -> AnswerHead:
+        """The head of answers that have these lines before and after their date."""
+
 
 class Guard(Protocol):
     """What stands before all routes; see `web.guard.RequestGuard`."""
@@ -72,7 +76,7 @@ class Guard(Protocol):
         """Set what the answer to an error has, and give its body."""
 
 
-class Carrier(Protocol):
+class Carrier(StandingPlace, Protocol):
     """What a request needs of the connection that it came on."""
 
     #: Of the last answer, when somebody wants to know what becomes of it.
@@ -315,6 +319,21 @@ class LaneRequest:
             twisted_internals.send(self.transport, data)
         else:
             self.transport.write(data)
+
+    def repeatable(self) -> Repeatable | None:
+        """See `HttpRequest.repeatable`."""
+        asked, headers = self._asked, self._headers
+        if asked is None or headers is None or self._over or len(asked.head.block) > MAX_REMEMBERED:
+            return None
+        if b"Set-Cookie" in headers or b"Content-Length" in headers or self.code != 200:
+            return None
+        lines = dict(headers)
+        del lines[b"Date"]
+        before = response_head(self.code, self._reason, [lines.pop(b"Server")])[: -len(b"\r\n")]
+        head = self._connection.lane.answer_head(before, b"".join(lines.values()))
+        return Repeatable(
+            self._connection, self.method, self.path, asked.target, asked.head.block, head
+        )
 
     # -- holding; see `held.HoldableRequest`
 

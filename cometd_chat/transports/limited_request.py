@@ -125,6 +125,9 @@ class LimitedRequest(twisted_internals.OpenRequest):
         """Nothing is remembered here."""
         return {}
 
+    def repeatable(self) -> None:
+        """No request stands here."""
+
     @property
     def upgradable(self) -> UpgradableRequest:
         """Any of them is."""

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IAddress
 
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.receipt import Receipt
+from cometd_chat.transports.standing import Repeatable
 from cometd_chat.transports.twisted_internals import PeerConnection
 
 Found = TypeVar("Found")
@@ -174,6 +175,13 @@ class HttpRequest(HoldableRequest, Protocol):
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
         """Set the status of the answer."""
+
+    def repeatable(self) -> Repeatable | None:
+        """What it takes to let it stand on its connection: the next one may be equal to it. Asked
+        for once all of its answer's headers are set but for its length.
+
+        :returns: None where requests can't stand.
+        """
 
 
 class InputReader(Protocol):

@@ -27,7 +27,8 @@ from cometd_chat.transports.http import LimitedChannel
 from cometd_chat.transports.limited_request import LimitedRequest
 from cometd_chat.transports.over_limit import OverLimitChannel
 from cometd_chat.transports.refusals import Form
-from cometd_chat.transports.request import HttpRequest, host_of
+from cometd_chat.transports.request import host_of
+from cometd_chat.transports.standing import AnsweredRequest
 from cometd_chat.transports.twisted_internals import PeerConnection
 
 
@@ -121,7 +122,7 @@ class ChatSite(Site):
         assert isinstance(request, LimitedRequest)
         self.log_access(request)
 
-    def log_access(self, request: HttpRequest) -> None:
+    def log_access(self, request: AnsweredRequest) -> None:
         """One line a response; tokens travel in queries and headers, so neither is in it.
 
         A line costs as much as many an answer, so that there are none unless they are asked for.
