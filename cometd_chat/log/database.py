@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
@@ -174,9 +174,9 @@ class Database:
         for _ in range(waiting):
             self._under_way.release()
 
-    def append(self, draft: Draft) -> Deferred[Record]:
+    def append(self, drafts: Sequence[Draft]) -> Deferred[Sequence[Record | Exception]]:
         """See `Writer.append`."""
-        return self._open_writer().append(draft)
+        return self._open_writer().append(drafts)
 
     def write(self, change: Callable[[Connection], T]) -> Deferred[T]:
         """Run a small change in the writer's thread, see `Writer.write`."""

@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from cometd_chat.events.record import Draft, Record
@@ -64,6 +64,9 @@ def counted(
     return found
 
 
+#: What becomes of a draft.
+Outcome = Record | Exception
+
 #: How what somebody says is stored.
 encode_json = msgspec.json.Encoder().encode
 
@@ -80,6 +83,44 @@ def check_unicode(draft: Draft) -> None:
         encode_json(parts)
     except UnicodeEncodeError as error:
         raise ValueError(f"a draft must be valid Unicode: {error.reason}") from None
+
+
+def sorted_out(
+    drafts: Sequence[Draft], store: Callable[[Sequence[Draft]], Deferred[Sequence[Outcome]]]
+) -> Deferred[Sequence[Outcome]]:
+    """Store those of some drafts that a log can store.
+
+    :param store: see `EventLog.append_all`; it is not called for nothing.
+    :returns: for each of all drafts its record, or what is wrong with it.
+    """
+    wrong: dict[int, Outcome] = {}
+    for index, draft in enumerate(drafts):
+        try:
+            check_unicode(draft)
+        except (ValueError, TypeError) as error:
+            wrong[index] = error
+    if not wrong:
+        return store(drafts)
+    good = [draft for index, draft in enumerate(drafts) if index not in wrong]
+    if not good:
+        return succeed(list(wrong.values()))
+
+    def joined(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        rest = iter(outcomes)
+        return [wrong[index] if index in wrong else next(rest) for index in range(len(drafts))]
+
+    return store(good).addCallback(joined)
+
+
+def only(outcomes: Sequence[Outcome]) -> Record:
+    """The record of a draft that was stored alone.
+
+    :raises Exception: there is none, for this reason.
+    """
+    (outcome,) = outcomes
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def take(records: Iterable[Record], max_bytes: int | None) -> list[Record]:
@@ -162,6 +203,13 @@ class EventLog(Protocol):
         :raises LogFull: the log has reached its size limit.
         :raises ValueError: the draft has lone surrogates in it.
         :raises TypeError: its data is no JSON.
+        """
+
+    def append_all(self, drafts: Sequence[Draft]) -> Deferred[Sequence[Record | Exception]]:
+        """Make drafts durable, in their order and, as far as there is room, in one commit.
+
+        :returns: as with `append`, for each draft its record, or what is wrong with it alone.
+        :raises StorageUnavailable: nothing of them was written; the same drafts may be tried again.
         """
 
     def read(

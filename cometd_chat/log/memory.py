@@ -32,9 +32,11 @@ from cometd_chat.log.log import (
     Count,
     Followers,
     LogListener,
+    Outcome,
     Usage,
-    check_unicode,
     counted,
+    only,
+    sorted_out,
     take,
 )
 
@@ -54,7 +56,7 @@ class MemoryEventLog:
         self._records: list[Record] = []
         self._by_client_id: dict[tuple[str, str], Record] = {}
         self._followers = Followers()
-        self._waiting: list[tuple[Draft, Deferred[Record]]] = []
+        self._waiting: list[tuple[Sequence[Draft], Deferred[Sequence[Outcome]]]] = []
         self._held = self._committing = False
         #: While set, each append is refused with it, as when a disk is full.
         self.failure: ChatError | None = None
@@ -69,14 +71,17 @@ class MemoryEventLog:
 
     def append(self, draft: Draft) -> Deferred[Record]:
         """See `EventLog.append`. Unless held, the result is there at once."""
-        try:
-            check_unicode(draft)
-        except (ValueError, TypeError) as error:
-            return fail(error)
+        return self.append_all([draft]).addCallback(only)
+
+    def append_all(self, drafts: Sequence[Draft]) -> Deferred[Sequence[Outcome]]:
+        """See `EventLog.append_all`. Unless held, the result is there at once."""
+        return sorted_out(drafts, self._append)
+
+    def _append(self, drafts: Sequence[Draft]) -> Deferred[Sequence[Outcome]]:
         if self.failure is not None:
             return fail(self.failure)
-        answer: Deferred[Record] = Deferred()
-        self._waiting.append((draft, answer))
+        answer: Deferred[Sequence[Outcome]] = Deferred()
+        self._waiting.append((drafts, answer))
         if not self._held:
             self._commit()
         return answer
@@ -127,7 +132,7 @@ class MemoryEventLog:
     def has(self, context: str) -> bool:
         """Whether anything was said to a context, or is on its way."""
         return any(record.context == context for record in self._records) or any(
-            draft.context == context for draft, _ in self._waiting
+            draft.context == context for drafts, _ in self._waiting for draft in drafts
         )
 
     def newest(self, types: Collection[str] | None = None) -> Deferred[Mapping[str, int]]:
@@ -187,11 +192,11 @@ class MemoryEventLog:
         while self._waiting and not self._held:
             batch, self._waiting = self._waiting, []
             start = len(self._records)
-            outcomes = [self._store(draft) for draft, _ in batch]
+            outcomes = [[self._store(draft) for draft in drafts] for drafts, _ in batch]
             if fresh := self._records[start:]:
                 self._followers.tell(fresh)
-            for (_, answer), record in zip(batch, outcomes, strict=True):
-                answer.callback(record)
+            for (_, answer), records in zip(batch, outcomes, strict=True):
+                answer.callback(records)
         self._committing = False
 
     def _store(self, draft: Draft) -> Record:

@@ -11,6 +11,7 @@ they follow the order of commits; a draft that was stored before uses up none.
 from __future__ import annotations
 
 import heapq
+import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
@@ -18,10 +19,18 @@ from typing import Any
 
 import attrs
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import IntegrityError
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cometd_chat.errors import LogFull
@@ -34,14 +43,16 @@ from cometd_chat.log.log import (
     Count,
     Followers,
     LogListener,
+    Outcome,
     Usage,
-    check_unicode,
     counted,
     encode_json,
+    only,
+    sorted_out,
     take,
 )
 from cometd_chat.log.tables import epochs, records
-from cometd_chat.log.writer import Appended
+from cometd_chat.log.writer import Appended, driver_of
 
 #: Above every id that a database can hold.
 _TOP = 2**63 - 1
@@ -49,12 +60,12 @@ _TOP = 2**63 - 1
 #: Seconds after which it makes sense to look whether the operator has made room.
 RETRY_FULL = 60.0
 
-#: The hot statement, compiled once.
-_INSERT = str(insert(records).compile(dialect=sqlite.dialect()))
-
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
-_LAST = str(select(func.max(records.c.id)).compile(dialect=sqlite.dialect()))
+
+def _compiled(statement: ClauseElement) -> str:
+    """A statement as the driver takes it, with its parameters in the order of their names here."""
+    return str(statement.compile(dialect=sqlite.dialect()))
 
 
 class SqlEventLog:
@@ -87,11 +98,11 @@ class SqlEventLog:
 
     def append(self, draft: Draft) -> Deferred[Record]:
         """See `EventLog.append`. Followers are told first, then the result fires."""
-        try:
-            check_unicode(draft)
-        except (ValueError, TypeError) as error:
-            return fail(error)
-        return self._database.append(draft)
+        return self.append_all([draft]).addCallback(only)
+
+    def append_all(self, drafts: Sequence[Draft]) -> Deferred[Sequence[Outcome]]:
+        """See `EventLog.append_all`."""
+        return sorted_out(drafts, self._database.append)
 
     def read(
         self,
@@ -201,7 +212,7 @@ class SqlEventLog:
         known = _known_epochs(connection)
         # The first ids count too, so that no id is given out twice even if a row was deleted.
         self._floor = max((first - 1 for first in known.first_ids), default=0)
-        last = self._last(connection)
+        last = self._last(driver_of(connection))
         mark = self._database.left
         if mark is None or not self._is_its(mark, known, last):
             known = self._begin_epoch(connection, known, last, mark)
@@ -238,23 +249,23 @@ class SqlEventLog:
         return Epochs(names, [*known.first_ids, *begins])
 
     def append_batch(
-        self, connection: Connection, drafts: Sequence[Draft], *, outcome_unknown: bool
+        self, driver: sqlite3.Connection, drafts: Sequence[Draft], *, outcome_unknown: bool
     ) -> Appended:
         """Store drafts; called in the writer's thread."""
-        last = self._last(connection)
-        lost = self._after(connection, self._last_id) if outcome_unknown else []
+        last = self._last(driver)
+        lost = self._after(driver, self._last_id) if outcome_unknown else []
         full = self._measure().full
         # Repeats are rare. That there is one is found by the index, and only then looked for.
-        known = self._known(connection, drafts) if full else {}
+        known = self._known(driver, drafts) if full else {}
         outcomes, fresh = self._sort_out(drafts, last, known, full=full)
         try:
-            _insert(connection, fresh)
-        except IntegrityError:
+            _insert(driver, fresh)
+        except sqlite3.IntegrityError:
             # What it had inserted up to there; a savepoint would cost each batch as much again.
-            connection.execute(delete(records).where(records.c.id > last))
-            known = self._known(connection, drafts)
+            driver.execute(_FORGET, (last,))
+            known = self._known(driver, drafts)
             outcomes, fresh = self._sort_out(drafts, last, known, full=full)
-            _insert(connection, fresh)
+            _insert(driver, fresh)
         return Appended(outcomes, lost + fresh)
 
     def committed(self, records: Sequence[Record]) -> None:
@@ -293,21 +304,21 @@ class SqlEventLog:
         else:
             self._log.info("the log has room again: {size} of {limit} bytes", **attrs.asdict(usage))
 
-    def _last(self, connection: Connection) -> int:
+    def _last(self, driver: sqlite3.Connection) -> int:
         """The last id that was given out, by what is in the table at this moment."""
-        return max(connection.exec_driver_sql(_LAST).scalar() or 0, self._floor)
+        (last,) = driver.execute(_LAST).fetchone()
+        return max(last or 0, self._floor)
 
-    def _after(self, connection: Connection, id: int) -> list[Record]:
-        query = select(records).where(records.c.id > id).order_by(records.c.id)
-        return [self._record(row) for row in connection.execute(query)]
+    def _after(self, driver: sqlite3.Connection, id: int) -> list[Record]:
+        return [self._record(row) for row in driver.execute(_AFTER, (id,))]
 
     def _known(
-        self, connection: Connection, drafts: Sequence[Draft]
+        self, driver: sqlite3.Connection, drafts: Sequence[Draft]
     ) -> dict[tuple[str, str], Record]:
         """Those of some drafts that are stored already, by sender and client_id."""
         found: dict[tuple[str, str], Record] = {}
         for key in filter(None, map(_key, drafts)):
-            row = connection.execute(by_client_id(*key)).one_or_none()
+            row = driver.execute(_BY_CLIENT_ID, key).fetchone()
             if row is not None:
                 found[key] = self._record(row)
         return found
@@ -443,7 +454,15 @@ def _key(draft: Draft) -> tuple[str, str] | None:
     return None if draft.client_id is None else (draft.sender, draft.client_id)
 
 
-def _insert(connection: Connection, fresh: Sequence[Record]) -> None:
+#: The hot statements, compiled once.
+_LAST = _compiled(select(func.max(records.c.id)))
+_INSERT = _compiled(insert(records))
+_AFTER = _compiled(select(records).where(records.c.id > 0).order_by(records.c.id))
+_FORGET = _compiled(delete(records).where(records.c.id > 0))
+_BY_CLIENT_ID = _compiled(by_client_id("", ""))
+
+
+def _insert(driver: sqlite3.Connection, fresh: Sequence[Record]) -> None:
     # Row by row in one prepared statement: measured, it beats one statement with many rows.
     if fresh:
         rows = [
@@ -460,7 +479,7 @@ def _insert(connection: Connection, fresh: Sequence[Record]) -> None:
             )
             for each in fresh
         ]
-        connection.exec_driver_sql(_INSERT, rows)
+        driver.executemany(_INSERT, rows)
 
 
 def _known_epochs(connection: Connection) -> Epochs:

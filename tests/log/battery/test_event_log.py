@@ -335,3 +335,45 @@ async def test_a_foreign_cursor_has_no_place(log: EventLog, cursor: str) -> None
 def test_what_can_not_be_a_cursor_is_refused(log: EventLog, cursor: str) -> None:
     with pytest.raises(InvalidCursor):
         log.position(cursor)
+
+
+class TestAppendAll:
+    @in_reactor
+    async def test_all_are_told_in_their_order_as_one_batch(self, log: EventLog) -> None:
+        batches: list[Sequence[Record]] = []
+        log.follow(batches.append)
+        drafts = [draft(f"{n}", [LOBBY, DEV][n % 2]) for n in range(50)]
+        outcomes = await wait(log.append_all(drafts))
+        assert [outcome.id for outcome in records_of(outcomes)] == list(range(1, 51))
+        assert list(map(list, batches)) == [list(outcomes)]
+        assert await wait(log.read(None, limit=100)) == list(outcomes)
+
+    @in_reactor
+    async def test_a_client_id_is_appended_once_of_all(self, log: EventLog) -> None:
+        drafts = [draft("a", client_id="c1"), draft("b"), draft("c", client_id="c1")]
+        outcomes: Sequence[Record | Exception] = await wait(log.append_all(drafts))
+        first, other, again = outcomes
+        assert again == attrs.evolve(first, repeated=True)  # type: ignore[misc]
+        assert records_of([first, other])[1].id == 2
+        assert log.last_id == 2
+
+    @in_reactor
+    async def test_one_that_can_not_be_stored_fails_alone(self, log: EventLog) -> None:
+        bad = draft("\ud800")
+        outcomes = await wait(log.append_all([bad, draft("a"), bad, draft("b"), bad]))
+        assert [isinstance(each, ValueError) for each in outcomes] == [True, False] * 2 + [True]
+        assert [record.id for record in records_of(outcomes[1::2])] == [1, 2]
+        assert all(isinstance(each, ValueError) for each in await wait(log.append_all([bad])))
+        assert log.last_id == 2
+
+    @in_reactor
+    async def test_none_are_answered_too(self, log: EventLog) -> None:
+        outcomes = await wait(log.append_all([]))
+        assert not outcomes
+
+
+def records_of(outcomes: Sequence[Record | Exception]) -> list[Record]:
+    """What became of drafts that were all stored."""
+    found = [outcome for outcome in outcomes if isinstance(outcome, Record)]
+    assert len(found) == len(outcomes)
+    return found
