@@ -2,7 +2,7 @@
 /** What is told about the connection: the chip, the panel behind it, the notice above the composer. */
 
 import { TRANSPORTS } from "./transports.js";
-import { button, byId, make } from "./page.js";
+import { button, byId, make, rewrite } from "./page.js";
 import { isOpen, whenOpening } from "./popover.js";
 
 /** @typedef {import("./comet.js").Comet} Comet */
@@ -66,8 +66,9 @@ export class Connection {
     this.#chip.classList.toggle("lost", lost);
     const dot = /** @type {HTMLElement} */ (this.#chip.querySelector(".dot"));
     dot.className = `dot ${live ? "live" : lost ? "lost" : ""}`;
-    byId("chip-state").textContent = live ? "live" : this.#wasLive && state.phase === "connecting" ? "reconnecting" : words[state.phase];
-    byId("chip-transport").textContent = live ? TRANSPORTS[state.transport].label : "";
+    const again = this.#wasLive && state.phase === "connecting";
+    rewrite(byId("chip-state"), live ? "live" : again ? "reconnecting" : words[state.phase]);
+    rewrite(byId("chip-transport"), live ? TRANSPORTS[state.transport].label : "");
     this.#chip.title = "The connection";
     // Who is there is not known while nothing comes.
     byId("people").classList.toggle("stale", lost);
@@ -107,8 +108,8 @@ export class Connection {
       act = button("", () => this.#act());
       notice.replaceChildren(text, act);
     }
-    text.textContent = words;
-    act.textContent = action;
+    rewrite(text, words);
+    rewrite(act, action);
     act.hidden = !action;
   }
 

@@ -43,6 +43,18 @@ export function button(label, action) {
   return make("button", { type: "button", textContent: label, onclick: action });
 }
 
+/**
+ * Write the text of what can be pressed anew. Its node stays the same one: to WebKit a press is no click when
+ * the text under it was replaced before it was released.
+ * @param {Element} element it has nothing but text in it
+ * @param {string} text
+ */
+export function rewrite(element, text) {
+  const node = element.firstChild;
+  if (!(node instanceof Text)) element.textContent = text;
+  else if (node.data !== text) node.data = text;
+}
+
 /** Storage that may be forbidden or full; then nothing is kept. */
 export const kept = {
   /** @param {string} key @returns {string} */

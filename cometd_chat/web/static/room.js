@@ -12,7 +12,7 @@ import { Connection } from "./connection.js";
 import { isUnreached } from "./transports.js";
 import { sendInPlace } from "./forms.js";
 import { Messages } from "./messages.js";
-import { ask, byId, inWords, kept, make, pageData, roomPath, unanswered } from "./page.js";
+import { ask, byId, inWords, kept, make, pageData, rewrite, roomPath, unanswered } from "./page.js";
 import { People, Rooms, startDrawers } from "./side.js";
 
 /** @typedef {import("./transports.js").CometEvent} CometEvent */
@@ -275,9 +275,9 @@ toNew.addEventListener("click", () => {
 messages.onmove = () => {
   const { unseen, news, newIs } = messages;
   jump.hidden = messages.atEnd;
-  jump.textContent = unseen ? `${counted(unseen)} ↓` : "To the newest ↓";
+  rewrite(jump, unseen ? `${counted(unseen)} ↓` : "To the newest ↓");
   toNew.hidden = newIs !== "above" && !behind;
-  toNew.textContent = behind ? "To the first new message ↑" : `${counted(news)} ↑`;
+  rewrite(toNew, behind ? "To the first new message ↑" : `${counted(news)} ↑`);
   loadOlder();
   noteRead();
 };

@@ -1,7 +1,7 @@
 // @ts-check
 /** The two sides: rooms at the left, people at the right; where there is no place they are drawers. */
 
-import { ask, byId, kept, make, roomPath } from "./page.js";
+import { ask, byId, kept, make, rewrite, roomPath } from "./page.js";
 import { close, isOpen, open, startPopovers } from "./popover.js";
 
 /** @typedef {{name: string, topic: string, people: number, last_id: number}} Room */
@@ -64,7 +64,7 @@ export class People {
   }
 
   #show() {
-    byId("people-total").textContent = byId("people-count").textContent = String(this.#count);
+    for (const id of ["people-total", "people-count"]) rewrite(byId(id), String(this.#count));
     const names = [...this.#names].sort(NUMBERED.compare);
     const more = this.#count - names.length;
     this.#list.replaceChildren(
@@ -171,7 +171,7 @@ export class Rooms {
     this.#filter.hidden = all.length < MANY && !wanted;
     const news = byId("news");
     const count = all.filter((room) => this.#isNews(room)).length;
-    news.textContent = count ? String(count) : "";
+    rewrite(news, count ? String(count) : "");
     news.title = "Rooms with something new";
     news.hidden = !count;
   }
