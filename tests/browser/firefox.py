@@ -170,7 +170,7 @@ class FirefoxPage(ScriptedPage):
         assert result["type"] == "success", result
         return json.loads(result["result"]["value"])
 
-    def click(self, selector: str) -> None:
+    def press(self, selector: str) -> None:
         node = self._node(selector)
         origin = {"type": "element", "element": {"sharedId": node}}
         steps: list[dict[str, Any]] = [

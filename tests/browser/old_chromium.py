@@ -92,7 +92,7 @@ class PlaywrightPage(ScriptedPage):
         # Goes on over to the next page, as the inherited one can't here.
         self._page.wait_for_function(f"(args) => ({expression})", arg=list(arguments))
 
-    def click(self, selector: str) -> None:
+    def press(self, selector: str) -> None:
         self._page.click(selector)
 
     def write(self, text: str) -> None:

@@ -19,6 +19,21 @@ from tests.support import PATIENCE
 #: Keys, as WebDriver names them (section 17.4.2).
 ENTER, ESCAPE = "\ue007", "\ue00c"
 
+#: Whether the one element is shown, at rest, and nothing lies over its middle.
+_CLICKABLE = """
+(async () => {
+  const [element] = document.querySelectorAll(args[0]);
+  const place = () => JSON.stringify(element.getBoundingClientRect());
+  if (!element?.getClientRects().length || element.disabled) return false;
+  element.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
+  const before = place();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const { x, y, width, height } = element.getBoundingClientRect();
+  const hit = document.elementFromPoint(x + width / 2, y + height / 2);
+  return place() === before && element.contains(hit);
+})()
+"""
+
 
 class ScriptedPage(ABC):
     """A tab."""
@@ -44,12 +59,17 @@ class ScriptedPage(ABC):
         """The value of an expression, as JSON; ``arguments`` are in ``args``."""
 
     @abstractmethod
-    def click(self, selector: str) -> None:
-        """Click an element with the mouse."""
+    def press(self, selector: str) -> None:
+        """Press the mouse on the middle of an element and release it, wherever that is now."""
 
     @abstractmethod
     def write(self, text: str) -> None:
         """Press the keys of a text."""
+
+    def click(self, selector: str) -> None:
+        """Click an element with the mouse as soon as it is there to be clicked."""
+        self.wait(_CLICKABLE, selector)
+        self.press(selector)
 
     def wait(self, expression: str, *arguments: str) -> None:
         """Wait until an expression is true."""

@@ -222,7 +222,7 @@ class WebKitPage(ScriptedPage):
         assert "problem" not in result, result
         return result["value"]
 
-    def click(self, selector: str) -> None:
+    def press(self, selector: str) -> None:
         self._call("POST", f"/element/{self._element(selector)}/click")
 
     def write(self, text: str) -> None:
