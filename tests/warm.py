@@ -26,7 +26,11 @@ sys.path.pop(0)
 from twisted.scripts import twistd
 
 #: What takes the time.
-IMPORTED = ("cometd_chat.service", "sqlalchemy.dialects.sqlite", "twisted.plugins.comet_chat_plugin")
+IMPORTED = (
+    "cometd_chat.service",
+    "sqlalchemy.dialects.sqlite",
+    "twisted.plugins.comet_chat_plugin",
+)
 
 REACTOR = "twisted.internet.reactor"
 
