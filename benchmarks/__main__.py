@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks import profiling, report, results
 from benchmarks.plan import Plan
 from benchmarks.processes import BenchmarkFailed, raise_open_file_limit
-from benchmarks.servers import faye, nchan, python
+from benchmarks.servers import faye, nchan, optional, python
 from benchmarks.servers.server import SCRATCH
 
 #: In the order in which they run.
@@ -83,6 +83,8 @@ def measure(plan: Plan, cases: list[str], path: Path) -> None:
     missing = [nchan.missing(), faye.missing(), *map(python.missing, ("aiohttp", "tornado"))]
     if any(missing):
         raise BenchmarkFailed("; ".join(filter(None, missing)))
+    for title, version in optional.versions().items():
+        plan.say(f"{title}: {version}")
     for name in cases:
         case = importlib.import_module(f"benchmarks.cases.{name}")
         began = time.monotonic()

@@ -42,6 +42,7 @@ COLOURS = {
     "floor": "#999999",
     "nchan": "#009E73",
     "faye": "#D55E00",
+    "cometd": "#8C564B",
     "sse_aiohttp": "#E69F00",
     "longpoll_tornado": "#CC79A7",
     "no fsync": "#F0E442",

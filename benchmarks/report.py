@@ -13,13 +13,15 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 from benchmarks import losses, results
+from benchmarks.field import FAILED
 from benchmarks.goals import GOALS, Cases, samples
-from benchmarks.tables import NAMES, Column, of_case, spread, table
+from benchmarks.tables import NAMES, Column, named, of_case, spread, table
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "performance.md"
@@ -173,7 +175,8 @@ def section(cases: Cases, name: str) -> str:
     if name not in cases:
         return "Not measured yet."
     shown = of_case(cases, name, *COLUMNS[name])
-    return "\n\n".join(filter(None, [shown, origin(cases[name]), held_up(cases, name)]))
+    notes = [origin(cases[name]), held_up(cases, name), left(cases, name)]
+    return "\n\n".join(filter(None, [shown, *notes]))
 
 
 def machine(found: dict[str, Any]) -> str:
@@ -198,6 +201,11 @@ def goals(cases: Cases) -> str:
 def lost(cases: Cases) -> str:
     """Where others are better."""
     lines = losses.found(cases) or ["Nowhere among what was compared."]
+    return bullets(lines)
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A Markdown list."""
     return "\n".join(
         fill(f"* {line}", 100, subsequent_indent="  ", break_on_hyphens=False) for line in lines
     )
@@ -222,6 +230,25 @@ def held_up(cases: Cases, case: str) -> str:
     if not busy:
         return ""
     return f"The load client was itself at its limit with: {', '.join(sorted(busy))}."
+
+
+def left(cases: Cases, case: str) -> str:
+    """The peers that did not come through, what was seen, and the command that shows it again."""
+    groups, _ = COLUMNS[case]
+    seen = []
+    for each in samples(cases, case):
+        if FAILED in each:
+            where = ", ".join(f"{named(each[key])} {heading}" for key, heading in groups.items())
+            when = f"round {each['round'] + 1}"
+            seen.append(f"{NAMES[each['server']]}, {where}, {when}: {each[FAILED]}")
+    if not seen:
+        return ""
+    again = f"make bench CASES={case} RESULTS=again.json"
+    if cases[case]["scale"] != 1:
+        again += f" SCALE={cases[case]['scale']:g}"
+    return (
+        f"Did not come through, and left out from there on (again: `{again}`):\n\n{bullets(seen)}"
+    )
 
 
 def write(found: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.plan import Plan, Sample
+from benchmarks.servers import optional
 from benchmarks.servers.faye import PEERS
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -78,6 +79,7 @@ def machine() -> dict[str, str]:
         "nginx": _said("dpkg-query", "-W", "-f", "${Version}", "nginx-common"),
         "Faye": json.loads(faye.read_text())["version"] if faye.exists() else "",
         "Node": _said("node", "--version"),
+        **optional.versions(),
     }
 
 

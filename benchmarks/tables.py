@@ -26,6 +26,7 @@ NAMES = {
     "floor": "bare `socket.send`",
     "nchan": "Nchan",
     "faye": "Faye",
+    "cometd": "CometD",
     "sse_aiohttp": "aiohttp",
     "longpoll_tornado": "Tornado",
     "no fsync": "Comet Chat, fsync off",
@@ -73,7 +74,7 @@ def of_case(cases: Cases, case: str, groups: Mapping[str, str], columns: Sequenc
         for _, key, factor in columns:
             found = [factor * each for each in figures(cases, case, key, server=server, **wanted)]
             cells.append(spread(Spread.of(found)) if found else "-")
-        rows.append([*map(_named, values), NAMES[server], *cells])
+        rows.append([*map(named, values), NAMES[server], *cells])
     return table([*groups.values(), "server", *(heading for heading, _, _ in columns)], rows)
 
 
@@ -81,7 +82,8 @@ def _place(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-def _named(value: object) -> str:
+def named(value: object) -> str:
+    """The value of a group."""
     if isinstance(value, int):
         return f"{value:,}"
     return f"`{value}`" if value else ""

@@ -31,6 +31,7 @@ BROWSER = (
 )
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_COOKIE = re.compile(rb"(?i)\r\nset-cookie: *([^;\r]+)")
 
 
 def get(path: str, headers: str = "", accept: str = "*/*") -> bytes:
@@ -77,6 +78,12 @@ def whole(data: bytes) -> int:
 def succeeded(answer: bytes) -> bool:
     """Whether the status is one of the 200s."""
     return answer.startswith(b"HTTP/1.1 2")
+
+
+def cookie_of(answer: bytes) -> str:
+    """Name and value of the cookie that an answer sets, or nothing."""
+    found = _COOKIE.search(answer, 0, answer.find(b"\r\n\r\n"))
+    return found[1].decode() if found else ""
 
 
 def body(answer: bytes) -> bytes:

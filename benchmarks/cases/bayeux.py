@@ -1,19 +1,23 @@
-"""Case 5: Bayeux by its two common transports. How many deliveries a second, beside Faye."""
+"""Case 5: Bayeux by its two common transports. How many deliveries a second, beside Faye and
+CometD."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
 
+from benchmarks.field import Field
 from benchmarks.load.bayeux import TEXT, Place, Subscribers
 from benchmarks.load.remote import Remote
 from benchmarks.plan import Plan, Sample, cost, quantile
 from benchmarks.processes import Running
 from benchmarks.servers.comet import Comet
 from benchmarks.servers.faye import Faye
+from benchmarks.servers.optional import taking_part
 
 TRANSPORTS = ("long-polling", "websocket")
 
@@ -51,7 +55,6 @@ class Startable(Protocol):
 class Standing:
     """A server that runs, and its subscribers."""
 
-    name: str
     running: Running
     load: Remote
 
@@ -63,6 +66,7 @@ def servers(plan: Plan) -> list[tuple[Startable, Place]]:
         (Comet(options=plan.options, name=ROOM), Place("/cometd", "/chat/lobby", {"text": TEXT})),
         (Comet(options=free, name=FREE), Place("/cometd", "/app/load", EVENT)),
         (Faye(), Place("/faye", "/app/load", EVENT)),
+        *((peer, Place("/cometd", "/app/load", EVENT)) for peer in taking_part("bayeux")),
     ]
 
 
@@ -71,32 +75,29 @@ def run(plan: Plan) -> Iterator[Sample]:
     for transport in TRANSPORTS:
         for size in CLIENTS:
             clients = plan.count(size)
-            with ExitStack() as stack:
-                all_standing = [
-                    arrived(stack, server, place, transport, clients)
-                    for server, place in servers(plan)
-                ]
-                for round in range(plan.rounds):
-                    plan.say(f"bayeux: {clients} by {transport}, round {round + 1}/{plan.rounds}")
-                    for each in all_standing:
-                        found = measured(each, all_standing)
-                        key = {"server": each.name, "transport": transport, "size": size}
-                        yield {**key, "round": round, "clients": clients, **found}
+            title = f"bayeux: {clients} by {transport}"
+            key = {"transport": transport, "size": size, "clients": clients}
+            with Field[Standing](plan, title, key) as field:
+                for server, place in servers(plan):
+                    field.enter(server, partial(arrived, server, place, transport, clients))
+                measure = partial(measured, field)
+                field.warm_up(measure, "cpu_us")
+                yield from field.rounds(measure)
 
 
 def arrived(
-    stack: ExitStack, server: Startable, place: Place, transport: str, clients: int
+    server: Startable, place: Place, transport: str, clients: int, stack: ExitStack
 ) -> Standing:
     """A server with so many subscribers that are held."""
     running = stack.enter_context(server.start())
     load = stack.enter_context(Remote(Subscribers, running.address, place, transport, clients))
     load.call("settle", ARRIVING)
-    return Standing(server.name, running, load)
+    return Standing(running, load)
 
 
-def measured(each: Standing, all_standing: list[Standing]) -> Sample:
+def measured(field: Field[Standing], each: Standing) -> Sample:
     """One server, one round."""
-    for other in all_standing:
+    for other in field.standing():
         other.load.call("settle", WAITING)
     each.load.call("run", WARM)
     found, used = cost(each.running, each.load, "run", SECONDS)

@@ -23,7 +23,7 @@ import attrs
 
 from benchmarks.load.streams import connection
 from benchmarks.processes import PATIENCE, Address, BenchmarkFailed
-from benchmarks.wire import body, post, succeeded, whole
+from benchmarks.wire import body, cookie, cookie_of, post, succeeded, whole
 
 #: Messages that not everybody has heard, at most.
 WINDOW = 8
@@ -71,6 +71,7 @@ class LongPolling:
         self.heard = 0
         self.connects = 0
         self._path = path
+        self._headers = ""
         self._id = ""
         self._rest = b""
         self._connect = b""
@@ -130,7 +131,7 @@ class LongPolling:
         return reply
 
     def _framed(self, message: dict[str, Any]) -> bytes:
-        return post(self._path, json.dumps([message]).encode())
+        return post(self._path, json.dumps([message]).encode(), self._headers)
 
     def _whole(self) -> bytes:
         """Take the answer from what has come, if it is whole."""
@@ -139,6 +140,8 @@ class LongPolling:
         answer, self._rest = self._rest, b""
         if not succeeded(answer):
             raise BenchmarkFailed(f"the server refused a request: {answer[:500]!r}")
+        if pair := cookie_of(answer):
+            self._headers = cookie(pair)
         return body(answer)
 
 

@@ -76,16 +76,26 @@ class Remote:
 
 def _serve(pipe: Connection, make: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     raise_open_file_limit()
-    load = make(*arguments)
+    load, failure = None, ""
+    try:
+        load = make(*arguments)
+    except Exception as error:
+        failure = _text_of(error)
     if hasattr(load, "told"):
         load.told = pipe
     # Closing the pipe is how the other side says that it is over.
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
             method, given = pipe.recv()
-            try:
-                result = (True, getattr(load, method)(*given))
-            except Exception as error:
-                expected = isinstance(error, BenchmarkFailed)
-                result = (False, str(error) if expected else traceback.format_exc())
+            result: tuple[bool, Any] = (False, failure)
+            if not failure:
+                try:
+                    result = (True, getattr(load, method)(*given))
+                except Exception as error:
+                    result = (False, _text_of(error))
             pipe.send(result)
+
+
+def _text_of(error: Exception) -> str:
+    """What went wrong, as much as has to be known of it."""
+    return str(error) if isinstance(error, BenchmarkFailed) else traceback.format_exc()

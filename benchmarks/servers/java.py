@@ -1,0 +1,75 @@
+"""Servers in Java: CometD on Jetty.
+
+What it is: a class for each of the programs in benchmarks/peers/java.
+
+What it may know: what benchmarks/install makes of them, and the protocols that they speak.
+
+Invariant: the heap of each JVM is bounded; its CPU is that of all its threads, those that compile
+and collect, too.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks.processes import Running, free_port, start
+from benchmarks.servers.server import scratch
+
+PROGRAMS = Path(__file__).parent.parent / "peers/java"
+
+#: The largest heap, in MiB.
+HEAP = 1024
+
+
+def command(module: str, program: str, port: int) -> list[str]:
+    """The command line of a program.
+
+    :param module: its directory.
+    :param program: its main class.
+    """
+    built = PROGRAMS / module / "target"
+    path = f"{built / 'peer.jar'}:{built / 'lib'}/*"
+    return ["java", f"-Xmx{HEAP}m", "-cp", path, f"peers.{program}", str(port)]
+
+
+def missing(module: str) -> str:
+    """Why a program can't be measured here, or nothing."""
+    if not shutil.which("java"):
+        return "there is no java here"
+    if not (PROGRAMS / module / "target/peer.jar").exists():
+        return "not built; benchmarks/install does where there is Maven"
+    return ""
+
+
+def version(module: str, library: str) -> str:
+    """The version of a library that a program was built with."""
+    found = (PROGRAMS / module / "target/lib").glob(f"{library}-[0-9]*.jar")
+    return ", ".join(sorted(path.stem.removeprefix(f"{library}-") for path in found))
+
+
+class CometD:
+    """CometD, a Bayeux server: https://cometd.org/."""
+
+    name = "cometd"
+    title: ClassVar[str] = "CometD"
+    cases: ClassVar[Sequence[str]] = ("bayeux",)
+    compiles: ClassVar[bool] = True
+
+    def start(self) -> Running:
+        """Start it on a free port."""
+        port = free_port()
+        return start(self.name, command("cometd", "CometD", port), scratch(self.name), port)
+
+    @staticmethod
+    def missing() -> str:
+        """Why it can't be measured here, or nothing."""
+        return missing("cometd")
+
+    @staticmethod
+    def version() -> str:
+        """Its own, and Jetty's."""
+        jetty = version("cometd", "jetty-server")
+        return f"{version('cometd', 'cometd-java-server-common')} on Jetty {jetty}"
