@@ -7,17 +7,20 @@
 # PYTHON=...  the interpreter of a new .venv; by default the newest of 3.10 to 3.13
 # ARGS=...    options of the daemon, such as ARGS='--listen tcp:9000'
 # CASES=... ROUNDS=7 SCALE=1 COMET_ARGS=... RESULTS=FILE   what to measure, see docs/performance.md
+# CASES=goals    only the cases that have goals
+# RESUME=1       of them only what the results do not have of this commit yet
 
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS :=
-CASES := fanout,lone,accept,mixed,others,flood,memory,heartbeat,poll,bayeux,posts,restart,startup
+CASES := all
 ROUNDS := 7
 SCALE := 1
 COMET_ARGS :=
 RESULTS := benchmarks/results.json
+RESUME :=
 
 .PHONY: run check test bench profile install install-test install-bench
 .PHONY: lint types scripts memory real clean
@@ -36,7 +39,7 @@ test: check
 BENCH = env -u PYTHONPATH $(BIN)/python -m benchmarks --cases '$(CASES)' --scale $(SCALE) --comet='$(COMET_ARGS)'
 
 bench: install-bench
-	$(BENCH) --rounds $(ROUNDS) --results $(RESULTS)
+	$(BENCH) --rounds $(ROUNDS) --results $(RESULTS) $(if $(RESUME),--resume)
 
 profile: install-bench
 	$(BENCH) --profile

@@ -5,21 +5,23 @@ measured round by round.
 
 What it may know: servers by their names.
 
-Invariant: a peer that does not come through leaves the field, with a sample that says what was
-seen, and the others go on. Our own daemon may not: its failure is the run's.
+Invariant: a peer that does not come through, or takes longer than its bound, leaves the field, with
+a sample that says what was seen and which command started it, and the others go on. Our own daemon
+may not: its failure is the case's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
-from benchmarks.plan import Plan, Sample
+from benchmarks.bounds import OutOfTime, within
+from benchmarks.plan import BOTH_OFF, Plan, Sample, Standing, filled, is_ours
 from benchmarks.processes import BenchmarkFailed
-from benchmarks.servers.comet import Comet
+from benchmarks.servers.server import Server
 
 #: The key under which a sample says what was seen instead of figures.
 FAILED = "failed"
@@ -28,6 +30,12 @@ FAILED = "failed"
 #: before them; after so many rounds it is taken as it is.
 STEADY, SHARE, ENOUGH = 3, 0.95, 20
 
+#: Seconds in which a peer has to be there with all its clients, and to be measured once.
+ARRIVING, MEASURING = 150.0, 90.0
+
+#: Rounds of those of whom nobody needs to know much.
+FEW = 3
+
 
 class Named(Protocol):
     """A server."""
@@ -35,22 +43,25 @@ class Named(Protocol):
     name: str
 
 
-Standing = TypeVar("Standing")
+There = TypeVar("There")
 
 
 @attrs.frozen
-class Entrant(Generic[Standing]):
+class Entrant(Generic[There]):
     """A server in the field.
 
     :param stack: what is stopped when it leaves.
+    :param key: what its samples have in common.
     """
 
     server: Named
-    standing: Standing
+    standing: There
     stack: ExitStack
+    key: Sample
+    few: bool
 
 
-class Field(Generic[Standing]):
+class Field(Generic[There]):
     """Servers that are measured in turn, all stopped when it is left.
 
     :param title: what is measured, for lines of progress.
@@ -61,32 +72,45 @@ class Field(Generic[Standing]):
         self._plan = plan
         self._title = title
         self._key = key
-        self._entrants: list[Entrant[Standing]] = []
+        self._entrants: list[Entrant[There]] = []
         self._failures: list[Sample] = []
         self._all = ExitStack()
 
-    def __enter__(self) -> Field[Standing]:
+    def __enter__(self) -> Field[There]:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._all.close()
 
-    def enter(self, server: Named, arrive: Callable[[ExitStack], Standing]) -> None:
+    def enter(
+        self,
+        server: Named,
+        arrive: Callable[[ExitStack], There],
+        key: Mapping[str, Any] | None = None,
+        few: bool = False,
+    ) -> None:
         """Let a server in.
 
         :param arrive: starts it, with what is to be stopped on the stack.
+        :param key: what tells its samples from others of the same server.
+        :param few: whether `FEW` rounds will do.
         """
+        self._plan.say(f"{self._title}: {server.name} arrives")
         stack = self._all.enter_context(ExitStack())
+        full = {"server": server.name, **self._key, **(key or {})}
         try:
-            self._entrants.append(Entrant(server, arrive(stack), stack))
+            with bounded(server, ARRIVING):
+                standing = arrive(stack)
         except (BenchmarkFailed, OSError) as error:
-            self._leave(server, stack, 0, error)
+            self._leave(full, stack, 0, error)
+        else:
+            self._entrants.append(Entrant(server, standing, stack, full, few))
 
-    def standing(self) -> list[Standing]:
+    def standing(self) -> list[There]:
         """All that are still in the field."""
         return [each.standing for each in self._entrants]
 
-    def warm_up(self, measure: Callable[[Standing], Sample], cost: str) -> None:
+    def warm_up(self, measure: Callable[[There], Sample], cost: str) -> None:
         """Drive those that compile while they run until it no longer makes them cheaper.
 
         :param cost: the key of the figure that shows it.
@@ -94,42 +118,65 @@ class Field(Generic[Standing]):
         for each in list(self._entrants):
             if not getattr(each.server, "compiles", False):
                 continue
-            self._plan.say(f"{self._title}, {each.server.name} warms up")
+            self._plan.say(f"{self._title}: {each.server.name} warms up")
             found: list[float] = []
             while not warm(found) and (sample := self._try(each, 0, measure)):
                 found.append(float(sample[cost]))
 
-    def rounds(self, measure: Callable[[Standing], Sample]) -> Iterator[Sample]:
+    def once(self, measure: Callable[[There], Sample]) -> None:
+        """Let each do once, unmeasured, what it does the first time only."""
+        for each in list(self._entrants):
+            self._try(each, 0, measure)
+
+    def rounds(self, measure: Callable[[There], Sample]) -> Iterator[Sample]:
         """Samples of all rounds, and of those that did not come through."""
         for round in range(self._plan.rounds):
-            self._plan.say(f"{self._title}, round {round + 1} of {self._plan.rounds}")
+            self._plan.say(f"{self._title}: round {round + 1} of {self._plan.rounds}")
             for each in list(self._entrants):
+                if each.few and round >= FEW:
+                    continue
                 if found := self._try(each, round, measure):
-                    yield {"server": each.server.name, **self._key, "round": round, **found}
+                    yield {**each.key, "round": round, **found}
         yield from self._failures
 
     def _try(
-        self, each: Entrant[Standing], round: int, measure: Callable[[Standing], Sample]
+        self, each: Entrant[There], round: int, measure: Callable[[There], Sample]
     ) -> Sample | None:
         """A sample, or nothing from a peer that has left."""
         try:
-            return measure(each.standing)
+            with bounded(each.server, MEASURING):
+                return measure(each.standing)
         except (BenchmarkFailed, OSError) as error:
             self._entrants.remove(each)
-            self._leave(each.server, each.stack, round, error)
+            self._leave(each.key, each.stack, round, error)
             return None
 
-    def _leave(self, server: Named, stack: ExitStack, round: int, error: Exception) -> None:
+    def _leave(self, key: Sample, stack: ExitStack, round: int, error: Exception) -> None:
         """A peer that did not come through.
 
-        :raises Exception: the error, if it is no peer but we.
+        :raises Exception: the error, if it is no peer but we, or if the case has no more time.
         """
-        if isinstance(server, Comet):
+        # What is stopped is told why: a server adds its command, and is not waited for.
+        stack.__exit__(type(error), error, error.__traceback__)
+        if is_ours(key["server"]) or isinstance(error, OutOfTime):
             raise error
-        stack.close()
-        self._plan.say(f"{self._title}, {server.name} leaves: {error!r}")
-        key = {"server": server.name, **self._key, "round": round}
-        self._failures.append({**key, FAILED: in_a_line(error)})
+        self._plan.say(f"{self._title}: {key['server']} leaves: {error}")
+        seen = {**key, "round": round, FAILED: in_a_line(error)}
+        if command := getattr(error, "command", ""):
+            seen["command"] = command
+        self._failures.append(seen)
+
+
+def bounded(server: Named, seconds: float) -> Any:
+    """The bound in time of a step; our daemon has that of the case alone."""
+    if is_ours(server.name):
+        return ExitStack()
+    return within(seconds, BenchmarkFailed(f"it took longer than {seconds:g} s"))
+
+
+def enter_filled(field: Field[Standing], server: Server, streams: int) -> None:
+    """Let a server in with so many streams open."""
+    field.enter(server, lambda stack: filled(stack, server, streams), few=server.name == BOTH_OFF)
 
 
 def in_a_line(error: Exception) -> str:

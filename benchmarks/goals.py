@@ -39,12 +39,14 @@ class Spread:
 class Goal:
     """Something to reach.
 
+    :param case: where it is measured.
     :param values: one a round, from all cases.
     :param limit: what the median shall not pass.
     :param aim: what would be better still, if there is such a thing.
     :param at_least: whether more is better.
     """
 
+    case: str
     name: str
     unit: str
     values: Callable[[Cases], list[float]]
@@ -61,7 +63,9 @@ class Goal:
         """In a word."""
         if self.aim is not None and self._good(found.middle, self.aim):
             return "reached, the aim too"
-        return "reached" if self._good(found.middle, self.limit) else "**missed**"
+        if self._good(found.middle, self.limit):
+            return "reached"
+        return f"**missed** by {abs(found.middle / self.limit - 1) * 100:.0f} %"
 
     def _good(self, value: float, limit: float) -> bool:
         return value >= limit if self.at_least else value <= limit
@@ -86,103 +90,58 @@ def ratios(ours: list[float], theirs: list[float]) -> list[float]:
     return [mine / other for mine, other in zip(ours, theirs, strict=False) if other]
 
 
-def against(case: str, key: str, other: str, **wanted: object) -> Callable[[Cases], list[float]]:
+def ratio(
+    case: str, key: str, other: str, ours: str = "comet", **wanted: object
+) -> Callable[[Cases], list[float]]:
     """Our figure over that of another server, in each round."""
 
     def values(cases: Cases) -> list[float]:
-        ours = figures(cases, case, key, server="comet", **wanted)
-        return ratios(ours, figures(cases, case, key, server=other, **wanted))
+        mine = figures(cases, case, key, server=ours, **wanted)
+        return ratios(mine, figures(cases, case, key, server=other, **wanted))
 
     return values
-
-
-def own(case: str, key: str, **wanted: object) -> Callable[[Cases], list[float]]:
-    """Our figure in each round."""
-    return lambda cases: figures(cases, case, key, server="comet", **wanted)
 
 
 def growth(cases: Cases) -> list[float]:
     """In each round, the largest over the smallest of the ratios to the floor, over the numbers of
     streams, after what the same posts cost with no reader is taken off."""
     sizes = sorted({sample["size"] for sample in samples(cases, "fanout")})
-    by_size = [against("fanout", "net_us", "floor", size=size)(cases) for size in sizes]
+    by_size = [ratio("fanout", "net_us", "floor", size=size)(cases) for size in sizes]
     return [max(found) / min(found) for found in zip(*by_size, strict=False)]
 
 
-def at_5000(other: str) -> Callable[[Cases], list[float]]:
-    """CPU a delivery at 5,000 streams over another server's."""
-    return against("fanout", "cpu_us", other, size=5000)
+def own(
+    case: str,
+    key: str,
+    name: str,
+    unit: str,
+    limit: float,
+    aim: float | None = None,
+    at_least: bool = False,
+    **wanted: object,
+) -> Goal:
+    """A goal for a figure of ours alone."""
+    return Goal(
+        case,
+        name,
+        unit,
+        lambda cases: figures(cases, case, key, server="comet", **wanted),
+        limit,
+        aim,
+        at_least,
+    )
 
 
-GOALS = [
-    Goal("CPU a delivery at 5,000 streams, of the floor's", "x", at_5000("floor"), 1.25, 1.1),
-    Goal("CPU a delivery at 5,000 streams, of Nchan's", "x", at_5000("nchan"), 1.0),
-    Goal("growth of that from 100 to 15,000 streams", "x", growth, 1.2),
-    *(
-        Goal(
-            f"p99 of {what} while messages go to 15,000 streams",
-            "ms",
-            own("others", f"busy_{kind}_p99_ms"),
-            20,
-        )
-        for kind, what in (("post", "a post"), ("poll", "a poll"))
-    ),
-    *(
-        Goal(
-            f"deliveries a second flat out, {size:,} streams, of Nchan's",
-            "x",
-            against("flood", "deliveries_s", "nchan", size=size),
-            3.0,
-            5.0,
-            at_least=True,
-        )
-        for size in (1000, 5000)
-    ),
-    *(
-        Goal(
-            f"memory of an idle `{transport}` with its session",
-            "bytes",
-            own("memory", "bytes", transport=transport),
-            2048,
-            1024,
-        )
-        for transport in ("frame", "stream", "sse")
-    ),
-    Goal(
-        "memory of an idle `sse` with its session, of Nchan's",
-        "x",
-        against("memory", "bytes", "nchan", transport="sse"),
-        1.0,
-    ),
-    *(
-        Goal(
-            f"CPU a poll cycle {how}, {size:,} clients, of Faye's",
-            "x",
-            against("poll", key, "faye", size=size),
-            0.5,
-            0.3,
-        )
-        for how, key in (("flat out", "fast_cycle_us"), ("at leisure", "cycle_us"))
-        for size in (200, 1000)
-    ),
-    Goal(
-        "durable posts a second, 64 posters",
-        "/s",
-        own("posts", "posts_s", posters=64),
-        2500,
-        at_least=True,
-    ),
-    Goal(
-        "the same, of what it does with fsync off",
-        "x",
-        against("posts", "posts_s", "no fsync", posters=64),
-        0.5,
-        at_least=True,
-    ),
-    Goal(
-        "heartbeats for 10,000 idle streams, of one core",
-        "%",
-        own("heartbeat", "percent"),
-        2.0,
-    ),
-]
+def against(
+    case: str,
+    key: str,
+    other: str,
+    name: str,
+    limit: float,
+    aim: float | None = None,
+    at_least: bool = False,
+    ours: str = "comet",
+    **wanted: object,
+) -> Goal:
+    """A goal for a figure of ours over that of another server."""
+    return Goal(case, name, "x", ratio(case, key, other, ours, **wanted), limit, aim, at_least)

@@ -12,17 +12,8 @@ from __future__ import annotations
 import attrs
 
 from benchmarks.goals import Cases, Spread, figures, ratios, samples
+from benchmarks.plan import is_ours
 from benchmarks.tables import NAMES, number
-
-#: The daemon itself, seen with something switched off, is nobody to lose to.
-OURS = (
-    "comet",
-    "comet, both off",
-    "comet, Bayeux",
-    "comet, room",
-    "comet, free channel",
-    "no fsync",
-)
 
 
 @attrs.frozen
@@ -95,7 +86,7 @@ def _lost(cases: Cases, each: Comparison, values: tuple[object, ...]) -> str:
     better = []
     for server in dict.fromkeys(sample["server"] for sample in samples(cases, each.case)):
         theirs = figures(cases, each.case, each.key, server=server, **wanted)
-        if server in OURS or not ours or not theirs:
+        if is_ours(server) or not ours or not theirs:
             continue
         factors = ratios(theirs, ours) if each.more else ratios(ours, theirs)
         if factors and (middle := Spread.of(factors).middle) > 1:

@@ -10,7 +10,6 @@ Invariant: what was started is stopped, whatever happens in between.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ import attrs
 from benchmarks.load.remote import Remote
 from benchmarks.load.streams import Streams
 from benchmarks.processes import PATIENCE, BenchmarkFailed, Running
+from benchmarks.progress import Progress
 from benchmarks.servers.comet import PLAIN, Comet, has_short_cuts
 from benchmarks.servers.server import Server
 
@@ -45,11 +45,17 @@ class Plan:
     :param rounds: how often everything is measured, in turn.
     :param scale: by how much all counts of clients are multiplied, for a trial.
     :param options: more options for our daemon.
+    :param progress: who is told how far it has come.
     """
 
     rounds: int = 7
     scale: float = 1.0
     options: tuple[str, ...] = ()
+    progress: Progress = attrs.field(factory=lambda: Progress({}), repr=False)
+
+    def watched(self, progress: Progress) -> Plan:
+        """The same, with progress that knows what is to come."""
+        return attrs.evolve(self, progress=progress)
 
     def count(self, full: int) -> int:
         """So many clients, scaled; at least 4."""
@@ -57,7 +63,7 @@ class Plan:
 
     def say(self, text: str) -> None:
         """A line of progress, on stderr."""
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+        self.progress.say(text)
 
     def comet(self, transport: str = "sse") -> Comet:
         """Our daemon as it is by default, or with the options that were asked for."""
@@ -76,6 +82,11 @@ class Standing:
     server: Server
     running: Running
     load: Remote
+
+
+def is_ours(server: str) -> bool:
+    """Whether that is our own daemon, however it was started and asked."""
+    return server in ("comet", "no fsync") or server.startswith("comet, ")
 
 
 def stand(stack: ExitStack, server: Server) -> Standing:

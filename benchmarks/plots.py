@@ -18,6 +18,7 @@ import matplotlib as mpl
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
+from benchmarks.field import FAILED
 from benchmarks.goals import Cases, Spread, figures, samples
 from benchmarks.tables import NAMES
 
@@ -74,7 +75,9 @@ def draw(cases: Cases, directory: Path) -> None:
 
 def order(cases: Cases, case: str) -> list[str]:
     """The servers of a case, as they first come."""
-    return list(dict.fromkeys(sample["server"] for sample in samples(cases, case)))
+    return list(
+        dict.fromkeys(each["server"] for each in samples(cases, case) if FAILED not in each)
+    )
 
 
 @contextmanager
@@ -100,7 +103,9 @@ def lines(cases: Cases, case: str, key: str, label: str, path: Path) -> None:
     """A figure over the number of streams, on a logarithmic scale; times on one, too."""
     with figure(path, label) as axes:
         for server in order(cases, case):
-            sizes = sorted({each["streams"] for each in samples(cases, case, server=server)})
+            sizes = sorted(
+                {each["streams"] for each in samples(cases, case, server=server) if key in each}
+            )
             found = [
                 Spread.of(figures(cases, case, key, server=server, streams=size)) for size in sizes
             ]
@@ -119,7 +124,7 @@ def lines(cases: Cases, case: str, key: str, label: str, path: Path) -> None:
             axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0)
-        ticks = sorted({each["streams"] for each in samples(cases, case)})
+        ticks = sorted({each["streams"] for each in samples(cases, case) if key in each})
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.minorticks_off()
         axes.yaxis.set_major_formatter("{x:g}")

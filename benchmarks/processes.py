@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import resource
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,17 +20,26 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 #: Seconds that a server may take to start or to stop.
 PATIENCE = 60.0
 
+#: Seconds that one may take to stop that has failed.
+LITTLE_PATIENCE = 5.0
+
+CHECKOUT = Path(__file__).parent.parent
+
 Address = tuple[str, int]
 
 
 class BenchmarkFailed(Exception):
     """Something that is needed for a figure did not happen; the text says what."""
+
+    #: The command line of the server that was measured, once it is known.
+    command = ""
 
 
 #: Below those that Linux gives to clients, of which there are thousands here (ip(7)).
@@ -90,12 +100,12 @@ class Running:
         """Resident bytes."""
         return sum(resident_bytes(pid) for pid in self.pids)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+    def stop(self, how: signal.Signals = signal.SIGTERM, patience: float = PATIENCE) -> None:
         """Send a signal and wait for the end; who does not end in time is killed."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(patience)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(PATIENCE)
@@ -103,8 +113,11 @@ class Running:
     def __enter__(self) -> Running:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, BenchmarkFailed):
+            error.command = error.command or shown(self.process.args)
+        # Who has failed may hang.
+        self.stop(patience=LITTLE_PATIENCE if error else PATIENCE)
 
 
 def start(
@@ -131,15 +144,25 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    while not _answers(port):
-        if process.poll() is not None or time.monotonic() - began > PATIENCE:
-            process.kill()
-            process.wait()
-            said = log.read_text("utf-8", "replace")[-2000:]
-            raise BenchmarkFailed(f"{name} did not start: {' '.join(command)}\n{said}")
-        time.sleep(0.005)
+    try:
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() - began > PATIENCE:
+                said = log.read_text("utf-8", "replace")[-2000:]
+                raise BenchmarkFailed(f"it did not start: {said}")
+            time.sleep(0.005)
+    except BaseException as error:
+        process.kill()
+        process.wait()
+        if isinstance(error, BenchmarkFailed):
+            error.command = shown(command)
+        raise
     took = time.monotonic() - began
     return Running(name, ("127.0.0.1", port), process, [process.pid], log, took)
+
+
+def shown(command: Any) -> str:
+    """A command line as a shell takes it, with paths from the checkout on."""
+    return shlex.join(str(word).replace(f"{CHECKOUT}/", "") for word in command)
 
 
 def children(pid: int) -> list[int]:

@@ -13,15 +13,17 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 from benchmarks import losses, results
+from benchmarks.brief import LINES
 from benchmarks.field import FAILED
-from benchmarks.goals import GOALS, Cases, samples
+from benchmarks.goals import Cases, Goal, samples
 from benchmarks.tables import NAMES, Column, named, of_case, spread, table
+from benchmarks.wanted import KEPT, WANTED
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "performance.md"
@@ -165,7 +167,13 @@ COLUMNS: dict[str, tuple[dict[str, str], list[Column]]] = {
 def page(found: dict[str, Any]) -> str:
     """The page for these results."""
     cases: Cases = found["cases"]
-    parts = {"machine": machine(found), "goals": goals(cases), "losses": lost(cases)}
+    parts = {
+        "brief": brief(cases),
+        "machine": machine(found),
+        "wanted": goals(cases, WANTED),
+        "kept": goals(cases, KEPT),
+        "losses": lost(cases),
+    }
     parts |= {name: section(cases, name) for name in COLUMNS}
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], WORDS.read_text())
 
@@ -179,16 +187,23 @@ def section(cases: Cases, name: str) -> str:
     return "\n\n".join(filter(None, [shown, *notes]))
 
 
+def brief(cases: Cases) -> str:
+    """Ten lines for who is in a hurry."""
+    return table(
+        ["what", "Comet Chat", "best other", "we are"], [line.cells(cases) for line in LINES]
+    )
+
+
 def machine(found: dict[str, Any]) -> str:
     """What was measured on."""
     return table(["", ""], [[key, value] for key, value in found["machine"].items() if value])
 
 
-def goals(cases: Cases) -> str:
+def goals(cases: Cases, table_of: Sequence[Goal]) -> str:
     """What is to be reached, and what was."""
     rows = []
-    for goal in GOALS:
-        unit = "" if goal.unit == "x" else f" {goal.unit}"
+    for goal in table_of:
+        unit = f" {goal.unit}" if goal.unit not in ("", "x") else ""
         wanted = f"{'at least' if goal.at_least else 'at most'} {goal.limit:,g}{unit}"
         if goal.aim is not None:
             wanted += f", aim {goal.aim:,g}"
@@ -200,8 +215,7 @@ def goals(cases: Cases) -> str:
 
 def lost(cases: Cases) -> str:
     """Where others are better."""
-    lines = losses.found(cases) or ["Nowhere among what was compared."]
-    return bullets(lines)
+    return bullets(losses.found(cases) or ["Nowhere among what was compared."])
 
 
 def bullets(lines: Iterable[str]) -> str:
@@ -233,14 +247,18 @@ def held_up(cases: Cases, case: str) -> str:
 
 
 def left(cases: Cases, case: str) -> str:
-    """The peers that did not come through, what was seen, and the command that shows it again."""
+    """The peers that did not come through: what was seen, and by which command it is seen again."""
     groups, _ = COLUMNS[case]
     seen = []
     for each in samples(cases, case):
-        if FAILED in each:
-            where = ", ".join(f"{named(each[key])} {heading}" for key, heading in groups.items())
-            when = f"round {each['round'] + 1}"
-            seen.append(f"{NAMES[each['server']]}, {where}, {when}: {each[FAILED]}")
+        if FAILED not in each:
+            continue
+        where = ", ".join(
+            f"{named(each[key])} {heading}" for key, heading in groups.items() if key in each
+        )
+        started = f", started by `{each['command']}`" if each.get("command") else ""
+        when = f"round {each['round'] + 1}"
+        seen.append(f"{NAMES[each['server']]}, {where}, {when}: {each[FAILED]}{started}")
     if not seen:
         return ""
     again = f"make bench CASES={case} RESULTS=again.json"

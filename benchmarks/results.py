@@ -16,15 +16,20 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from benchmarks.plan import Plan, Sample
+from benchmarks.processes import CHECKOUT
 from benchmarks.servers import optional
 from benchmarks.servers.faye import PEERS
 
 RESULTS = Path(__file__).parent / "results.json"
+
+#: What is written by a run, from the checkout's top on.
+WRITTEN = ("benchmarks/results.json", "docs/performance.md", "docs/performance")
 
 #: Digits that are kept of a figure; more would only be noise.
 DIGITS = 5
@@ -46,20 +51,48 @@ def save(path: Path, results: dict[str, Any]) -> None:
     path.write_text(f'{{"machine": {machine},\n"cases": {{\n{joined}\n}}}}\n')
 
 
-def case_of(plan: Plan, samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
+def case_of(plan: Plan, samples: Sequence[Sample], seconds: float, commit: str) -> dict[str, Any]:
     """The figures of one case, and how they came about.
 
+    :param samples: what was measured, and of peers that failed what was seen.
     :param seconds: that the case took.
+    :param commit: what was measured.
     """
     return {
         "when": time.strftime("%Y-%m-%d %H:%M"),
-        "commit": _said("git", "describe", "--always", "--dirty"),
+        "commit": commit,
         "rounds": plan.rounds,
         "scale": plan.scale,
         "options": list(plan.options),
         "seconds": round(seconds),
         "load": round(os.getloadavg()[1], 2),
         "samples": [{key: _short(value) for key, value in each.items()} for each in samples],
+    }
+
+
+def commit() -> str:
+    """What is checked out: the commit, and of changes to it a short hash.
+
+    What `make bench` itself writes is no change, or the second case would be one of another commit
+    than the first.
+    """
+    name = _said("git", "describe", "--always")
+    changes = _said("git", "diff", "HEAD", "--", ".", *(f":!{path}" for path in WRITTEN))
+    return f"{name}-dirty-{sha256(changes.encode()).hexdigest()[:6]}" if changes else name
+
+
+def done(results: dict[str, Any], plan: Plan) -> set[str]:
+    """The cases of which the file has what this plan would measure."""
+    wanted = {
+        "commit": commit(),
+        "rounds": plan.rounds,
+        "scale": plan.scale,
+        "options": list(plan.options),
+    }
+    return {
+        name
+        for name, case in results["cases"].items()
+        if all(case.get(key) == value for key, value in wanted.items())
     }
 
 
@@ -92,7 +125,7 @@ def _processor() -> str:
 def _said(*command: str) -> str:
     """What a command prints, or nothing when it can't be run."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=30)
     except OSError:
         return ""
     return done.stdout.strip()

@@ -21,6 +21,7 @@ NAMES = {
     "comet": "Comet Chat",
     "comet, both off": "Comet Chat, short cuts off",
     "comet, Bayeux": "Comet Chat, Bayeux",
+    "comet, Bayeux free channel": "Comet Chat, Bayeux, free channel",
     "comet, room": "Comet Chat, room",
     "comet, free channel": "Comet Chat, free channel",
     "floor": "bare `socket.send`",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from functools import partial
 
-from benchmarks.plan import Plan, Sample, Standing, cost, filled, median
+from benchmarks.field import Field, enter_filled
+from benchmarks.plan import Plan, Sample, Standing, cost, median
 from benchmarks.servers import nchan, python
 from benchmarks.servers.server import Server
 from benchmarks.wire import MARK
@@ -29,19 +30,18 @@ def run(plan: Plan) -> Iterator[Sample]:
     payload = json_of(frame)
     for size in SIZES:
         streams = plan.count(size)
-        with ExitStack() as stack:
-            servers: list[Server] = [*plan.comets(), python.floor(frame), nchan.Nchan()]
-            if size <= PEERS_UP_TO:
-                servers.append(python.aiohttp())
-            all_standing = [filled(stack, server, streams) for server in servers]
-            for each in all_standing:
-                measured(each, payload, streams, times=2, quiet=2)
-            for round in range(plan.rounds):
-                plan.say(f"fanout: {streams} streams, round {round + 1} of {plan.rounds}")
-                for each in all_standing:
-                    times = max(6, min(150, 50_000 // streams))
-                    found = measured(each, payload, streams, times, max(times, QUIET_POSTS))
-                    yield {"server": each.server.name, "size": size, "round": round, **found}
+        servers: list[Server] = [*plan.comets(), python.floor(frame), nchan.Nchan()]
+        if size <= PEERS_UP_TO:
+            servers.append(python.aiohttp())
+        times = max(6, min(150, 50_000 // streams))
+        quiet = max(times, QUIET_POSTS)
+        measure = partial(measured, payload=payload, streams=streams, times=times, quiet=quiet)
+        with Field[Standing](plan, f"fanout: {streams} streams", {"size": size}) as field:
+            for server in servers:
+                enter_filled(field, server, streams)
+            field.once(partial(measured, payload=payload, streams=streams, times=2, quiet=2))
+            field.warm_up(measure, "cpu_us")
+            yield from field.rounds(measure)
 
 
 def measured(each: Standing, payload: bytes, streams: int, times: int, quiet: int) -> Sample:

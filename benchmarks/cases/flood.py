@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from functools import partial
 
 from benchmarks.cases.fanout import json_of, sample_frame
-from benchmarks.plan import Plan, Sample, Standing, cost, filled, quantile
+from benchmarks.field import Field, enter_filled
+from benchmarks.plan import Plan, Sample, Standing, cost, quantile
 from benchmarks.servers import nchan, python
 from benchmarks.servers.server import Server
 
@@ -15,7 +16,7 @@ SIZES = (1000, 5000)
 #: Posters that each send the next post when the last one is answered.
 POSTERS = 64
 
-SECONDS = 2.0
+SECONDS = 1.5
 
 
 def run(plan: Plan) -> Iterator[Sample]:
@@ -24,19 +25,17 @@ def run(plan: Plan) -> Iterator[Sample]:
     payload = json_of(frame)
     for size in SIZES:
         streams = plan.count(size)
-        with ExitStack() as stack:
-            servers: list[Server] = [
-                plan.comet(),
-                python.floor(frame),
-                nchan.Nchan(),
-                python.aiohttp(),
-            ]
-            all_standing = [filled(stack, server, streams) for server in servers]
-            for round in range(plan.rounds):
-                plan.say(f"flood: {streams} streams, round {round + 1} of {plan.rounds}")
-                for each in all_standing:
-                    found = measured(each, payload)
-                    yield {"server": each.server.name, "size": size, "round": round, **found}
+        servers: list[Server] = [
+            plan.comet(),
+            python.floor(frame),
+            nchan.Nchan(),
+            python.aiohttp(),
+        ]
+        measure = partial(measured, payload=payload)
+        with Field[Standing](plan, f"flood: {streams} streams", {"size": size}) as field:
+            for server in servers:
+                enter_filled(field, server, streams)
+            yield from field.rounds(measure)
 
 
 def measured(each: Standing, payload: bytes) -> Sample:

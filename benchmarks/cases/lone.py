@@ -4,10 +4,11 @@ going on."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from functools import partial
 
 from benchmarks.cases.fanout import json_of, sample_frame
-from benchmarks.plan import Plan, Sample, Standing, cost, filled, quantile
+from benchmarks.field import Field, enter_filled
+from benchmarks.plan import Plan, Sample, Standing, cost, quantile
 from benchmarks.servers import nchan, python
 from benchmarks.servers.server import Server
 
@@ -26,21 +27,19 @@ def run(plan: Plan) -> Iterator[Sample]:
     frame = sample_frame(plan)
     payload = json_of(frame)
     for readers in READERS:
-        with ExitStack() as stack:
-            servers: list[Server] = [
-                plan.comet(),
-                python.floor(frame),
-                nchan.Nchan(),
-                python.aiohttp(),
-            ]
-            all_standing = [filled(stack, server, readers) for server in servers]
-            for each in all_standing:
-                measured(each, payload)
-            for round in range(plan.rounds):
-                plan.say(f"lone: {readers} readers, round {round + 1} of {plan.rounds}")
-                for each in all_standing:
-                    found = measured(each, payload)
-                    yield {"server": each.server.name, "readers": readers, "round": round, **found}
+        servers: list[Server] = [
+            plan.comet(),
+            python.floor(frame),
+            nchan.Nchan(),
+            python.aiohttp(),
+        ]
+        measure = partial(measured, payload=payload)
+        with Field[Standing](plan, f"lone: {readers} readers", {"readers": readers}) as field:
+            for server in servers:
+                enter_filled(field, server, readers)
+            field.once(measure)
+            field.warm_up(measure, "cpu_us")
+            yield from field.rounds(measure)
 
 
 def measured(each: Standing, payload: bytes) -> Sample:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Protocol
+
+import attrs
 
 from benchmarks.cases.fanout import json_of, sample_frame
 from benchmarks.cases.poll import Polled, PolledComet, PolledNchan
+from benchmarks.field import Field
 from benchmarks.load.pollers import Pollers
 from benchmarks.load.remote import Remote
 from benchmarks.plan import Plan, Sample, Standing, cost, filled, quantile
@@ -30,31 +34,36 @@ def run(plan: Plan) -> Iterator[Sample]:
     """Samples of milliseconds from a post until pollers have it, by server."""
     payload = json_of(sample_frame(plan))
     streams, pollers = plan.count(STREAMS), plan.count(POLLERS)
-    with ExitStack() as stack:
-        servers: list[Room] = [PolledComet(options=plan.options), PolledNchan()]
-        rooms = [arrived(stack, server, streams, pollers) for server in servers]
-        for standing, polls in rooms:
-            measured(standing, polls, payload)
-        for round in range(plan.rounds):
-            plan.say(
-                f"mixed: {streams} streams, {pollers} pollers, round {round + 1} of {plan.rounds}"
-            )
-            for standing, polls in rooms:
-                key = {"server": standing.server.name, "streams": streams, "pollers": pollers}
-                yield {**key, "round": round, **measured(standing, polls, payload)}
+    servers: list[Room] = [PolledComet(options=plan.options), PolledNchan()]
+    measure = partial(measured, payload=payload)
+    title = f"mixed: {streams} streams, {pollers} pollers"
+    with Field[Filled](plan, title, {"streams": streams, "pollers": pollers}) as field:
+        for server in servers:
+            field.enter(server, partial(arrived, server, streams, pollers))
+        field.once(measure)
+        yield from field.rounds(measure)
 
 
-def arrived(stack: ExitStack, server: Room, streams: int, pollers: int) -> tuple[Standing, Remote]:
+@attrs.frozen
+class Filled:
+    """A server with streams and polls that are held."""
+
+    standing: Standing
+    polls: Remote
+
+
+def arrived(server: Room, streams: int, pollers: int, stack: ExitStack) -> Filled:
     """A server whose streams are open and whose pollers are held."""
     standing = filled(stack, server, streams)
     address = standing.running.address
     polls = stack.enter_context(Remote(Pollers, address, server.cycle(address, pollers), pollers))
     polls.call("settle", ARRIVING)
-    return standing, polls
+    return Filled(standing, polls)
 
 
-def measured(standing: Standing, polls: Remote, payload: bytes) -> Sample:
+def measured(each: Filled, payload: bytes) -> Sample:
     """One server, one round."""
+    standing, polls = each.standing, each.polls
     polls.call("settle", 0.1)
     publish, streams = standing.server.publish(payload), standing.load.call("count")
     standing.load.begin("hear", POSTS * streams, POSTS / RATE + AFTERWARDS)
