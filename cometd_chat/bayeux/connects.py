@@ -20,14 +20,16 @@ from twisted.logger import Logger
 
 from cometd_chat.bayeux import faults
 from cometd_chat.bayeux.client import BayeuxClient
-from cometd_chat.bayeux.exchange import Arrival, Exchange, PushConnection
+from cometd_chat.bayeux.exchange import Arrival, Exchange, PushConnection, StandingExchange
 from cometd_chat.bayeux.extensions import Chain
 from cometd_chat.bayeux.faults import Fault
 from cometd_chat.bayeux.flushes import Flushes
+from cometd_chat.bayeux.held_connects import HeldConnects
 from cometd_chat.bayeux.messages import Message, milliseconds
 from cometd_chat.bayeux.options import BayeuxOptions
-from cometd_chat.bayeux.paths import EVENTSOURCE, HeldByBrowser, MetaConnect, Path
+from cometd_chat.bayeux.paths import EVENTSOURCE, MetaConnect, Path
 from cometd_chat.bayeux.queue import Queued
+from cometd_chat.bayeux.standing import StandingConnects
 from cometd_chat.bayeux.states import ConnectEvent, ConnectState, PathEvent, PathState
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.comet.slices import CallSoon
@@ -67,8 +69,6 @@ class Connects:
         on_confirmed: Callable[[BayeuxClient, int], None],
     ) -> None:
         self.counts = Counts()
-        #: How many connects are held.
-        self.held = 0
         self._reaper = reaper
         self._options = options
         self._chain = chain
@@ -83,7 +83,25 @@ class Connects:
         self._by_exchange: dict[Exchange, MetaConnect] = {}
         # One object for all of them.
         self._when_over = self.answer
-        self._by_browser = HeldByBrowser(options.max_sessions_per_browser)
+        self._held = HeldConnects(reaper, options.max_sessions_per_browser)
+        #: Those that come again.
+        self.standing = StandingConnects(
+            self._held,
+            reaper,
+            options,
+            chain,
+            self.advice,
+            on_confirmed,
+            self._rewind,
+            self._count_delivered,
+            self.answer,
+            self.lost,
+        )
+
+    @property
+    def held(self) -> int:
+        """How many connects are held."""
+        return self._held.count
 
     # -- for the registry
 
@@ -117,11 +135,12 @@ class Connects:
             if wait:
                 self.answer(held)
             else:
-                self._release(held)
+                self._held.release(held)
                 held.saw(ConnectEvent.SETTLE)
         for connect in (held, path.answered, path.newest):
             if connect is not None:
                 self._by_exchange.pop(connect.exchange, None)
+                self._held.forget(connect)
         if path.answered is not None:
             path.answered.saw(ConnectEvent.SETTLE)
         path.answered = path.newest = None
@@ -158,6 +177,17 @@ class Connects:
             self._by_exchange[exchange] = connect
         return connect
 
+    def repeatable(self, exchange: Exchange) -> MetaConnect | None:
+        """The connect that was just answered by an exchange, if it may come again; see
+        `standing.py`."""
+        connect = self._by_exchange.get(exchange)
+        return connect if connect is not None and self.standing.may_stand(connect) else None
+
+    def stand(self, connect: MetaConnect, exchange: StandingExchange) -> None:
+        """A connect comes again by an exchange that stands."""
+        self._by_exchange[exchange] = self._by_exchange.pop(connect.exchange)
+        self.standing.stand(connect, exchange)
+
     def _choose_path(self, path: Path, exchange: Exchange) -> None:
         """A connect says by what its client is reached from now. One that polls again has given its
         push connection up; but one that stands by it may not know of yet: Faye polls until it has
@@ -180,6 +210,7 @@ class Connects:
             return
         last.saw(ConnectEvent.SETTLE)
         self._by_exchange.pop(last.exchange, None)
+        self._held.forget(last)
         if client.acknowledged:
             # What has arrived was confirmed by its number before this; all else goes again.
             self._rewind(client)
@@ -207,11 +238,7 @@ class Connects:
             self._push(path)
         seconds = self._hold_seconds(connect.message)
         urgent = client.queue.urgent and not path.pushes
-        over = (
-            connect.state is ConnectState.LOST
-            or client.ended
-            or self._by_browser.is_full(connect.browser)
-        )
+        over = connect.state is ConnectState.LOST or client.ended or self._held.is_full(connect)
         if first or not connect.alone or seconds == 0 or urgent or over or path.streams:
             self.answer(connect)
         else:
@@ -223,23 +250,8 @@ class Connects:
 
     def _hold(self, connect: MetaConnect, seconds: float) -> None:
         connect.saw(ConnectEvent.HOLD)
-        connect.path.held = connect
-        self.held += 1
-        if connect.browser is not None:
-            self._by_browser.hold(connect.browser, connect.path)
-        self._reaper.schedule(connect, seconds)
+        self._held.hold(connect, seconds)
         connect.exchange.hold(seconds)
-
-    def _release(self, connect: MetaConnect) -> None:
-        """It is held no longer, if it was."""
-        path = connect.path
-        if path.held is not connect:
-            return
-        path.held = None
-        self.held -= 1
-        self._reaper.cancel(connect)
-        if connect.browser is not None:
-            self._by_browser.release(connect.browser, path)
 
     # -- answering
 
@@ -248,11 +260,14 @@ class Connects:
 
         :param fault: why it fails; then nothing goes with it.
         """
+        if connect.standing is not None and fault is None and self.standing.answer(connect):
+            return
         path, client = connect.path, connect.path.client
-        over = (
-            fault is None and path.held is not connect and self._by_browser.is_full(connect.browser)
-        )
-        self._release(connect)
+        over = fault is None and path.held is not connect and self._held.is_full(connect)
+        if fault is None:
+            self._held.release(connect)
+        else:
+            self._held.forget(connect)
         if connect.state is ConnectState.LOST:
             self._restart_expiry(client, self._options.interval)
             return
@@ -324,9 +339,12 @@ class Connects:
     def _take(self, client: BayeuxClient) -> list[Queued]:
         taken = client.queue.take(self._options.max_reply_messages, self._options.max_reply_bytes)
         if taken:
-            self.counts.delivered += len(taken)
+            self._count_delivered(len(taken))
             client.delivered_at = self._reaper.seconds()
         return taken
+
+    def _count_delivered(self, count: int) -> None:
+        self.counts.delivered += count
 
     def _restart_expiry(
         self, client: BayeuxClient, interval: float, message: Message | None = None
@@ -348,8 +366,8 @@ class Connects:
         path, was = connect.path, connect.state
         connect.saw(ConnectEvent.LOSE)
         self.counts.lost += 1
+        self._held.forget(connect)
         if was is ConnectState.HELD:
-            self._release(connect)
             self._restart_expiry(path.client, self._options.interval)
         elif was is ConnectState.ANSWERED:
             path.answered = None
@@ -430,7 +448,7 @@ class Connects:
         del self._by_push[push]
         held = path.held
         if held is not None and held.exchange.push is push:
-            self._release(held)
+            self._held.forget(held)
             held.saw(ConnectEvent.LOSE)
         if not path.has_unconfirmed_reply:
             if path.answered is not None and not path.client.acknowledged:

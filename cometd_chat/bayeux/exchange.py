@@ -18,6 +18,8 @@ from typing import Protocol
 
 import attrs
 
+from cometd_chat.bayeux.templates import ReplyTemplate
+
 
 @attrs.frozen
 class Peer:
@@ -120,3 +122,19 @@ class Exchange(Protocol):
 
     def reply(self, messages: Sequence[bytes]) -> None:
         """Send replies and what goes with them: the elements of one JSON array."""
+
+
+class StandingExchange(Exchange, Protocol):
+    """An exchange that comes again and again by one connection, with a connect and nothing else."""
+
+    def answer(
+        self, messages: Sequence[bytes], template: ReplyTemplate, id: str, number: int | None
+    ) -> None:
+        """Send messages, and the reply to a connect after them, as one JSON array.
+
+        :param id: of the connect.
+        :param number: by which its client confirms; None where the template has no place for it.
+        """
+
+    def forget(self) -> None:
+        """The connect does not come again by it."""

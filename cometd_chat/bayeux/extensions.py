@@ -50,6 +50,18 @@ class Chain:
 
     def __init__(self, extensions: list[Extension]) -> None:
         self._extensions = extensions
+        # Those that were looked at last, and what was found.
+        self._known: list[Extension] = []
+        self._passes = True
+
+    def passes_connects(self) -> bool:
+        """Whether the server's extensions let a connect pass that has nothing for them, and its
+        reply, but for the number by which a client confirms. Asked for each of them."""
+        if self._extensions != self._known:
+            self._known = list(self._extensions)
+            kinds = [type(each) for each in self._known]
+            self._passes = PASSING.issuperset(kinds) and len(set(kinds)) == len(kinds)
+        return self._passes
 
     def incoming(self, message: Message, client: BayeuxClient | None) -> Message | None:
         """What the server's extensions, and then the client's, make of a message. Whatever one
@@ -296,3 +308,8 @@ class ActivityExtension(BaseExtension):
             if now - last > self._max_inactivity:
                 client.disconnect()
         return message
+
+
+#: Those that do nothing to a connect that has nothing for them, nor to its reply, but for what
+#: `AckExtension` does: `StandingConnects` does that itself.
+PASSING = frozenset({AckExtension, ReplayExtension, TimesyncExtension})

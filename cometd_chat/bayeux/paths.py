@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from cometd_chat.bayeux.client import BayeuxClient
-from cometd_chat.bayeux.exchange import Exchange, PushConnection
+from cometd_chat.bayeux.exchange import Exchange, PushConnection, StandingExchange
 from cometd_chat.bayeux.messages import Message, milliseconds
 from cometd_chat.bayeux.states import (
     CONNECT,
@@ -25,6 +25,7 @@ from cometd_chat.bayeux.states import (
     PathEvent,
     PathState,
 )
+from cometd_chat.bayeux.templates import ReplyTemplate
 
 EVENTSOURCE = "eventsource"
 
@@ -74,13 +75,28 @@ class Path:
         return last is not None and last.carried and not self.client.acknowledged
 
 
+@attrs.frozen(eq=False)
+class Standing:
+    """That a connect comes again and again by one connection, and what that was found for.
+
+    :param admitted_by: `Binding.changes` when its client was admitted.
+    :param reply: made for whether its client confirms by number.
+    """
+
+    exchange: StandingExchange
+    admitted_by: int
+    reply: ReplyTemplate
+
+
 @attrs.define(eq=False)
 class MetaConnect:
-    """One /meta/connect. An item of the reaper while it is held.
+    """One /meta/connect, or one that comes again and again. An item of the reaper while it is held.
 
     :param when_over: called when it was held for as long as it may be.
     :param alone: nothing else came in its request.
     :param others: the replies to what came in the same request.
+    :param until: when held, the end of that, in the reaper's seconds.
+    :param standing: how it comes again; None while it does not.
     :param sent: when answered, the number up to which the client has everything once it has this.
     :param carried: when answered, whether messages went with it.
     """
@@ -95,6 +111,8 @@ class MetaConnect:
     sent: int = 0
     carried: bool = False
     due_bucket: int = 0
+    until: float = 0.0
+    standing: Standing | None = None
     #: Whether the client wants it answered at once. CometD does when it begins, when a page is
     #: loaded again, and after a connect that failed; Faye when it sends other messages with it.
     hurried: bool = attrs.field(init=False)
@@ -114,8 +132,16 @@ class MetaConnect:
             raise ImpossibleTransition(self.state, event) from None
 
     def on_due(self, now: float) -> float | None:
-        """It was held for as long as it may be."""
-        self.when_over(self)
+        """Held for as long as it may be, it is over.
+
+        One that comes again stays in the sweep from its first holding on, and is looked at when
+        that would have been over.
+        """
+        if self.state is ConnectState.HELD:
+            left = self.until - now
+            if left > 0:
+                return left
+            self.when_over(self)
         return None
 
 

@@ -12,10 +12,14 @@ Theory of operation
 **A connect** is admitted when its request comes. Once the rest of the request is handled it is
 answered at once, or held until there is something to say, its time is over, or another takes its
 place. What goes with an answer stays in the queue until it is known what became of the reply: by
-the client's next connect, by its connection, or by the end of the client.
+the client's next connect, by its connection, or by the end of the client. A client that polls sends
+the same again and again, but for its id: then it is the same connect that comes again, see
+`standing.py`.
 
 ::
 
+        +<------------repeat----------------+
+        |                                   |
     ADMITTED --hold--> HELD --answer--> ANSWERED --settle--> DONE
         |                |                  |
         +---answer-------|----------------->+
@@ -79,6 +83,8 @@ class ConnectEvent(_Fast):
     DISMISS = "dismiss"
     #: What became of its reply is known, or matters no more.
     SETTLE = "settle"
+    #: It has come again: its client has the last reply.
+    REPEAT = "repeat"
     #: Its peer is gone.
     LOSE = "lose"
 
@@ -122,6 +128,7 @@ CONNECT: Mapping[tuple[ConnectState, ConnectEvent], ConnectState] = {
     (_C.HELD, _CE.SETTLE): _C.DONE,
     (_C.HELD, _CE.LOSE): _C.LOST,
     (_C.ANSWERED, _CE.SETTLE): _C.DONE,
+    (_C.ANSWERED, _CE.REPEAT): _C.ADMITTED,
     (_C.ANSWERED, _CE.LOSE): _C.LOST,
     # A write that failed, or whose failure is heard of twice.
     (_C.DONE, _CE.LOSE): _C.LOST,

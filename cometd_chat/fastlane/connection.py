@@ -277,6 +277,11 @@ class LaneConnection:
         if self._standing is standing:
             self._standing = None
 
+    def new_receipt(self) -> Receipt:
+        """See `StandingPlace.new_receipt`."""
+        receipt = self.receipt = Receipt(self.transport)
+        return receipt
+
     def answer(self, standing: StandingRequest, data: bytes) -> None:
         """See `StandingPlace.answer`."""
         if self.lane.direct_write:

@@ -18,6 +18,7 @@ from typing import Protocol
 import attrs
 
 from cometd_chat.comet.reaper import Reaper
+from cometd_chat.transports.receipt import Receipt
 
 #: An answer of more bytes is put together for each who gets it.
 _SHARED_BYTES = 64 * 1024
@@ -74,6 +75,9 @@ class StandingPlace(Protocol):
     def forget(self, standing: StandingRequest) -> None:
         """It has ended. Nothing happens where that is known."""
 
+    def new_receipt(self) -> Receipt:
+        """What becomes of the answer that is written next."""
+
     def answer(self, standing: StandingRequest, data: bytes) -> None:
         """Write all of the answer: from here on it is at rest."""
 
@@ -107,11 +111,15 @@ class AnswerHead:
         """
         if body is self._body and at is self._at:
             return self._data
-        length = b"Content-Length: %d\r\n\r\n" % len(body)
-        data = b"".join((self._before, self._date(), self._after, length, body))
+        data = self.before(len(body)) + body
         if len(body) <= _SHARED_BYTES:
             self._body, self._at, self._data = body, at, data
         return data
+
+    def before(self, size: int) -> bytes:
+        """What stands before a body of so many bytes."""
+        length = b"Content-Length: %d\r\n\r\n" % size
+        return b"".join((self._before, self._date(), self._after, length))
 
 
 @attrs.frozen

@@ -39,6 +39,10 @@ class ResponseDelivery:
     _receipt: Receipt | None = None
     _written_at: float = 0.0
 
+    def again(self) -> None:
+        """A request has come again that has had this reply: now it is of the next one."""
+        self._receipt = None
+
     def written(self, receipt: Receipt) -> None:
         """It was written."""
         self._receipt, self._written_at = receipt, self.seconds()

@@ -37,6 +37,7 @@ from cometd_chat.web.auth import Auth, bearer, is_foreign
 from cometd_chat.web.bayeux_delivery import ResponseDelivery
 from cometd_chat.web.bayeux_payload import MESSAGE, HeaderFacts, header_facts, payload
 from cometd_chat.web.bayeux_push import EVENT_SOURCE, EventSourcePush, HeldPush, SocketPush
+from cometd_chat.web.bayeux_standing import StandingPoll, StandingPolls
 from cometd_chat.web.hosts import names_loopback
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.parameters import refused
@@ -92,7 +93,7 @@ class HttpExchange:
     def __init__(
         self,
         bayeux: Bayeux,
-        request: HoldableRequest,
+        request: HttpRequest,
         peer: Peer,
         callback: str | None,
         limited: bool,
@@ -136,10 +137,27 @@ class HttpExchange:
         self._counts.bytes_sent += len(body)
         self._request.setHeader("content-type", kind)
         self._request.setHeader("cache-control", "no-store, no-transform")
+        standing = self._standing()
         self._request.setHeader("content-length", str(len(body)))
         self._request.write(body)
         self.delivery.written(self._request.receipt())
+        if standing is not None:
+            standing.stand()
         self._request.release()
+
+    def _standing(self) -> StandingPoll | None:
+        """What takes the next request of its connection, when that may be the same connect again.
+
+        Who has sent the same header lines twice goes on so: others are spared this.
+        """
+        polls = self._callback is None and self._limited and not self._size
+        if not polls or self.peer.transport != LONG_POLLING or self.peer.forwarded:
+            return None
+        memory = self._request.memory
+        if memory.get(StandingPoll) is None:
+            memory[StandingPoll] = True
+            return None
+        return self._bayeux.standing.poll(self, self._request)
 
     def handled(self, result: None) -> None:
         """Its messages are handled, or one of them is a connect that is held."""
@@ -215,6 +233,7 @@ class Bayeux:
         }
         self._context = context
         self._push_connections: dict[HeldPush, str] = {}
+        self.standing = StandingPolls(server, limits, stats.transport(BAYEUX[LONG_POLLING].name))
 
     def open(self, request: HttpRequest, path: str) -> bytes | None:
         """Answer a request, or hold it.
