@@ -10,6 +10,7 @@ Invariant: what somebody says reaches her by the same way as everybody else, by 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from sys import intern
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -36,15 +37,17 @@ from cometd_chat.chat.limits import (
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.resume import ResumePoint
-from cometd_chat.chat.rights import Act, Rights, stopping
+from cometd_chat.chat.rights import Act, Grant, Rights, stopping
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import HeldResource, Session, Sessions
 from cometd_chat.chat.shared_state import PAGE_BYTES, RoomSet, cut, size_of
 from cometd_chat.chat.sink import HeldSink
+from cometd_chat.chat.standing import StandingSubscription
 from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
     ClientIdReused,
+    TooMany,
 )
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
@@ -107,6 +110,7 @@ class Chat:
             server=server,
             delay=lambda: round(random() * REOPEN_WITHIN, 2),
             ended=self._reads_no_longer,
+            begins_again=self._reads_again,
         )
         reaper = feed.engine.reaper
         self._vacancies = Vacancies(rooms, presence, feed.newest, reaper, self._room_gone)
@@ -368,17 +372,23 @@ class Chat:
         at_once: bool = False,
         client: str | None = None,
         most: int | None = None,
+        standing: Grant[Room] | None = None,
     ) -> HeldSubscription:
         """Somebody reads rooms by a held request; see `HeldSubscription`.
 
         :param at_once: a poll is answered even when there is nothing to say.
         :param client: names one of their windows: its poll takes the place of the one before.
         :param most: so many such requests of theirs are held at a time; the oldest gives way.
+        :param standing: a poll may be asked anew, as long as this holds: its sink stands.
         :raises ChatError: they may not, see `Rights.may`.
         """
         self.rights.require(session, Act.FOLLOW, rooms)
         read = rooms[0].alone if len(rooms) == 1 else RoomSet([room.context for room in rooms])
-        make = PollSubscription if sink.one_shot else HeldSubscription
+        make: Callable[..., HeldSubscription] = HeldSubscription
+        if sink.one_shot:
+            make = PollSubscription
+        if standing is not None:
+            make = partial(StandingSubscription, standing, at_once=at_once)
         subscription = make(
             self.shared,
             read,
@@ -388,7 +398,7 @@ class Chat:
             session=session,
             address=address,
             grace=grace,
-            client=client if make is PollSubscription else None,
+            client=client if sink.one_shot else None,
             most=most,
         )
         if session is not None:
@@ -402,6 +412,34 @@ class Chat:
         for room in subscription.rooms:
             self.presence.hold(room, session, shown)
         self._make_way(session, subscription)
+
+    def _reads_again(self, subscription: HeldSubscription, grant: Grant[Room]) -> bool:
+        """A poll that stands is asked anew: what `read`, and who calls it, do for any other that
+        could be refused or be seen by others. On the hot path of polls.
+
+        :returns: False, and nothing was done, when it is to be looked at like any other.
+        """
+        session = grant.session
+        if session is None or self.rights.stopping or not self.rights.is_current(grant):
+            return False
+        if not self.sessions.use_again(session):
+            return False
+        present = session.present
+        for name in subscription.rooms:
+            if name not in present:
+                # Others are told that she comes.
+                return False
+        try:
+            self.limits.hold(subscription.address)
+        except TooMany:
+            return False
+        for name in subscription.rooms:
+            self.presence.hold(name, session)
+        alone = not session.readers
+        session.readers += (subscription,)
+        if not alone:
+            self._make_way(session, subscription)
+        return True
 
     def hold(self, session: Session, held: HeldResource) -> None:
         """A session holds something; see `Session.readers`."""

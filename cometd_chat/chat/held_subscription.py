@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -29,10 +30,31 @@ from cometd_chat.events import kinds
 from cometd_chat.events.event import Batch, Event
 
 if TYPE_CHECKING:
+    from cometd_chat.chat.rights import Grant
+    from cometd_chat.chat.rooms import Room
     from cometd_chat.chat.sessions import Session
 
 # See there.
 _LIVE = State.LIVE
+
+
+@attrs.frozen
+class PollAnswer:
+    """What a poll is answered with, made once for all who are told the same.
+
+    :param batch: what is said, and where to go on.
+    :param cursor: where that is.
+    :param position: the id in it.
+    :param first_id: the first one that is said; 0 when nothing is that is kept.
+    :param at: when it was made, in the reaper's seconds: a fan-out takes a moment only, and to ask
+        for the time at each reader costs half as much as all else that is done for it.
+    """
+
+    batch: Batch
+    cursor: bytes
+    position: int
+    first_id: int
+    at: float
 
 
 class SharedResponses(SharedState):
@@ -42,6 +64,7 @@ class SharedResponses(SharedState):
     :param server: what this daemon calls itself.
     :param delay: makes the seconds after which one of them should come back when the daemon stops.
     :param ended: told of each that has ended.
+    :param begins_again: told of one that stands and is asked anew; whether it may be.
     """
 
     def __init__(
@@ -52,15 +75,22 @@ class SharedResponses(SharedState):
         server: str,
         delay: Callable[[], float],
         ended: Callable[[HeldSubscription], None],
+        begins_again: Callable[[HeldSubscription, Grant[Room]], bool],
     ) -> None:
         super().__init__(feed)
         self.delay = delay
         self.ended = ended
+        self.begins_again = begins_again
         self._heartbeat_seconds = heartbeat
         self._server = server
         self._heartbeat: tuple[str, Batch | None] = ("", None)
         self._hello: tuple[str, Batch | None] = ("", None)
         self._poll_response: tuple[Batch | None, str, Batch | None] = (None, "", None)
+        #: What was told last, and as what polls that stand are given it: `None` when it is another
+        #: answer for each.
+        self.standing_told: Sequence[CometEvent] = ()
+        self.standing_answer: PollAnswer | None = None
+        self._poll_answer: tuple[Batch | None, PollAnswer | None] = (None, None)
 
     def heartbeat(self, cursor: str) -> Batch:
         """A stream is complete up to a cursor; most are at the same one."""
@@ -86,6 +116,26 @@ class SharedResponses(SharedState):
             batch = Batch([*found, kinds.heartbeat(cursor)])
             self._poll_response = (said, cursor, batch)
         return batch
+
+    def poll_answer(self, said: Batch | None, position: int) -> PollAnswer:
+        """The same for a poll that stands, at an id."""
+        last, answer = self._poll_answer
+        at = self.feed.engine.reaper.coarse_now()
+        if answer is None or last is not said or answer.position != position or answer.at is not at:
+            cursor = self.feed.log.cursor(position)
+            first_id = 0 if said is None else said.first_id
+            batch = self.poll_response(said, cursor)
+            answer = PollAnswer(batch, cursor.encode("ascii"), position, first_id, at)
+            self._poll_answer = (said, answer)
+        return answer
+
+    def answer_standing(self, told: Sequence[CometEvent]) -> None:
+        """Make `standing_answer` of what the engine tells."""
+        self.standing_told = told
+        batch = self.batch(told)
+        fitting = cut(batch.events)
+        said = batch if len(fitting) == len(batch.events) else Batch(fitting)
+        self.standing_answer = self.poll_answer(said, said.last_id) if said.kept else None
 
 
 class HeldSubscription(Subscription):

@@ -199,7 +199,12 @@ class LocalPresence:
         told = list(islice(in_room.holds, TYPING_TOLD))
         # What they hold in other rooms, or is no handler, hears nothing by it.
         theirs = {id(each): cast(CometHandler, each) for person in told for each in person.readers}
-        others = (each for each in context if id(each) not in theirs)
+        # Polls that stand and are at rest hear nothing, and take nobody's place.
+        others = (
+            each
+            for each in context
+            if id(each) not in theirs and not getattr(each, "resting", False)
+        )
         few = list(islice(others, TYPING_TOLD - len(told)))
         for handler in [*theirs.values(), *few]:
             context.notify(event, handler=handler)

@@ -92,3 +92,34 @@ class HeldSink(Sink, Protocol):
 
     def look(self) -> None:
         """Find out whether the peer has taken anything since the last look."""
+
+
+class StandingListener(Protocol):
+    """Who hears that a poll begins again."""
+
+    def again(self) -> bool:
+        """Its client asks for what comes after the last answer.
+
+        :returns: False when that is to be looked at as any other request is; nothing has been done
+            then.
+        """
+
+    def let_go(self) -> None:
+        """It was at rest, and nobody will ask it anew."""
+
+
+class StandingSink(HeldSink, Protocol):
+    """A sink that is ended by its first events, and may begin again as it was."""
+
+    def stand(self, listener: StandingListener) -> None:
+        """Tell this one of that; called before it is held."""
+
+    def rest(self, batch: Batch, cursor: bytes, at: float) -> None:
+        """Write the last events and finish the response; the next request may be for what comes
+        after a cursor.
+
+        :param at: the moment, as `Reaper.coarse_now` gives it.
+        """
+
+    def forget(self) -> None:
+        """It begins no more."""

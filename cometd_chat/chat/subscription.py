@@ -52,6 +52,8 @@ class State(Enum):
     CATCHING_UP = auto()
     #: It has everything, and whatever is said goes to its sink at once.
     LIVE = auto()
+    #: It was answered, reads no longer, and may begin again where it was.
+    RESTING = auto()
     #: It reads no longer.
     ENDED = auto()
 
@@ -60,12 +62,14 @@ class State(Enum):
 TRANSITIONS: Mapping[State, tuple[State, ...]] = {
     # It begins; it was closed.
     State.NEW: (State.CATCHING_UP, State.ENDED),
-    # The sink is ready, or the log is tried again; it was closed.
-    State.BEHIND: (State.CATCHING_UP, State.ENDED),
+    # The sink is ready, or the log is tried again; its answer is out; it was closed.
+    State.BEHIND: (State.CATCHING_UP, State.RESTING, State.ENDED),
     # The sink said *not now*, or the log could not be read; all was read; it was closed.
     State.CATCHING_UP: (State.BEHIND, State.LIVE, State.ENDED),
-    # The sink said *not now*; it was closed.
-    State.LIVE: (State.BEHIND, State.ENDED),
+    # The sink said *not now*; its answer is out; it was closed.
+    State.LIVE: (State.BEHIND, State.RESTING, State.ENDED),
+    # It is asked anew, with all there is or with less; nobody asks it any more.
+    State.RESTING: (State.LIVE, State.BEHIND, State.ENDED),
     State.ENDED: (),
 }
 

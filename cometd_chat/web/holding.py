@@ -28,6 +28,7 @@ from cometd_chat.transports.framings import Frame, Framing
 from cometd_chat.transports.held import HeldPoll, HoldPolicy, RotationLimits
 from cometd_chat.transports.held_stream import HeldStream, RotatingStream
 from cometd_chat.transports.request import HoldableRequest, HttpRequest
+from cometd_chat.transports.standing_poll import StandingPoll
 from cometd_chat.transports.stats import TransportStats
 from cometd_chat.transports.table import CLASSIC, TABLE, Hold, Transport
 from cometd_chat.transports.websocket import WebSocket
@@ -100,10 +101,13 @@ class RequestHolder:
         point: ResumePoint,
         *,
         at_once: bool,
+        comes_again: bool = False,
     ) -> HeldSink:
         """Hold a request.
 
         :param at_once: a poll is answered even when there is nothing to say.
+        :param comes_again: it equals the one before it but for its cursor, and so may the next one
+            equal it: it is let stand on its connection, where there is such a place.
         :raises ChatError: somebody may not read any more, or holds too much.
         """
         # From here on nothing can refuse it: a handshake that is answered takes no error any more.
@@ -113,7 +117,13 @@ class RequestHolder:
         socket = WebSocket.accept(request) if row.upgrade else None
         if socket is None:
             set_headers(request, framing)
-        held = self._held(request, row, framing, asked.wait)
+        again = request.repeatable() if comes_again else None
+        held: HeldSink
+        if again is None:
+            held = self._held(request, row, framing, asked.wait)
+        else:
+            policy = self._policies[row.name]
+            held = StandingPoll(again, point.cursor, framing, policy, wait=asked.wait)
         subscription = self._chat.read(
             grant.session,
             grant.rooms,
@@ -125,6 +135,7 @@ class RequestHolder:
             at_once=at_once or asked.wait == 0,
             client=asked.client,
             most=asked.most,
+            standing=None if again is None else grant,
         )
         self._listen(request, subscription, asked, socket)
         return held

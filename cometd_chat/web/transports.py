@@ -110,7 +110,13 @@ class Transports:
         if found is not None:
             cached, point = found
             return self._holder.hold(
-                request, cached.row, cached.framing, cached.asked, point, at_once=False
+                request,
+                cached.row,
+                cached.framing,
+                cached.asked,
+                point,
+                at_once=False,
+                comes_again=True,
             )
         return await self._open(request, self._rows[transport])
 
