@@ -77,11 +77,13 @@ COLUMNS: dict[str, tuple[dict[str, str], list[Column]]] = {
     "others": (
         {"streams": "streams"},
         [
-            ("p50, ms", "busy_p50_ms", 1),
-            ("p99, ms", "busy_p99_ms", 1),
-            ("p99 of a post, ms", "busy_post_p99_ms", 1),
-            ("of a poll, ms", "busy_poll_p99_ms", 1),
-            ("of `/healthz`, ms", "busy_healthz_p99_ms", 1),
+            ("a post p50, ms", "busy_post_p50_ms", 1),
+            ("p99", "busy_post_p99_ms", 1),
+            ("a poll p50, ms", "busy_poll_p50_ms", 1),
+            ("p99", "busy_poll_p99_ms", 1),
+            ("`/healthz` p99, ms", "busy_healthz_p99_ms", 1),
+            ("all p50, ms", "busy_p50_ms", 1),
+            ("p99", "busy_p99_ms", 1),
             ("p99 in calm, ms", "calm_p99_ms", 1),
         ],
     ),
@@ -134,6 +136,7 @@ COLUMNS: dict[str, tuple[dict[str, str], list[Column]]] = {
         {"posters": "posters"},
         [
             ("posts a second", "posts_s", 1),
+            ("posts a commit", "posts_a_commit", 1),
             ("p50, ms", "p50_ms", 1),
             ("p99, ms", "p99_ms", 1),
             ("CPU a post, µs", "cpu_us", 1),

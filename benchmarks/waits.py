@@ -41,5 +41,6 @@ def percentiles(when: str, found: dict[str, list[float]]) -> dict[str, Any]:
     return {
         f"{when}_p50_ms": quantile(everything, 0.5),
         f"{when}_p99_ms": quantile(everything, 0.99),
+        **{f"{when}_{kind}_p50_ms": quantile(waits, 0.5) for kind, waits in found.items()},
         **{f"{when}_{kind}_p99_ms": quantile(waits, 0.99) for kind, waits in found.items()},
     }

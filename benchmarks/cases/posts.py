@@ -1,4 +1,5 @@
-"""Case 5: durable posts acknowledged a second, beside what the disk gives."""
+"""Case 5: durable posts acknowledged a second, and how many share a commit, beside what the disk
+gives."""
 
 from __future__ import annotations
 
@@ -8,15 +9,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from benchmarks.plan import Plan, Sample, Standing, cost, quantile, stand
-from benchmarks.processes import BenchmarkFailed
+from benchmarks.processes import Address, BenchmarkFailed
 from benchmarks.servers.comet import POSTS, Comet, cookies, message
 from benchmarks.servers.python import PROGRAMS
 from benchmarks.servers.server import scratch
-from benchmarks.wire import cookie, post
+from benchmarks.wire import ask, cookie, post
 
-POSTERS = (1, 64)
+POSTERS = (1, 8, 64)
 
 SECONDS = 1.5
+
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def run(plan: Plan) -> Iterator[Sample]:
@@ -47,15 +50,32 @@ def request(token: str) -> bytes:
 
 def measured(standing: Standing, requests: list[bytes]) -> Sample:
     """One server, one round."""
+    before = counted(standing.running.address)
     found, used = cost(standing.running, standing.load, "flood", requests, SECONDS)
+    events, commits = (
+        now - then for now, then in zip(counted(standing.running.address), before, strict=True)
+    )
     return {
         "posts_s": found["acknowledged"] / found["posting"],
+        "posts_a_commit": events / commits,
         "p50_ms": quantile(found["waits"], 0.5),
         "p99_ms": quantile(found["waits"], 0.99),
         "cpu_us": used / found["acknowledged"] * 1e6,
         "server_busy": used / found["seconds"],
         "client_busy": found["client"] / found["seconds"],
     }
+
+
+def counted(address: Address) -> tuple[float, float]:
+    """How many events and commits there have been, by the daemon's own numbers."""
+    text = ask(address, METRICS).decode()
+    events, commits = (
+        float(line.partition(" ")[2])
+        for name in ("comet_chat_events_appended_total", "comet_chat_commits_total")
+        for line in text.splitlines()
+        if line.startswith(f"{name} ")
+    )
+    return events, commits
 
 
 def bare(rows: int) -> Sample:

@@ -57,6 +57,8 @@ class Feed:
         self.tail = tail
         #: How many events have been committed since the start.
         self.appended = 0
+        #: How many commits they took: what was said at the same time shares one.
+        self.commits = 0
         #: For each path in which something was said, the id of the newest; see `Kind.counted`. What
         #: was said before the start is asked of the log and comes in a moment.
         self.newest: dict[str, int] = {}
@@ -97,6 +99,7 @@ class Feed:
 
     def _committed(self, records: Sequence[Record]) -> None:
         self.appended += len(records)
+        self.commits += 1
         made = self._remember(records)
         self._told = {record.id: event for record, event in zip(records, made, strict=True)}
         self.engine.deliver(

@@ -76,6 +76,9 @@ class Metrics(Collector):
             "comet_chat_events_appended", "Events committed", value=self._chat.feed.appended
         )
         yield CounterMetricFamily(
+            "comet_chat_commits", "Commits that events shared", value=self._chat.feed.commits
+        )
+        yield CounterMetricFamily(
             "comet_chat_slow_readers_cut",
             "Held requests cut for being too far behind",
             value=self.stats.slow_readers_cut,

@@ -530,6 +530,7 @@ def test_metrics(site: MemorySite) -> None:
     assert value(found, "comet_chat_held_requests", "poll") == 0
     assert value(found, "comet_chat_sessions") == 1
     assert value(found, "comet_chat_events_appended_total") == 3
+    assert value(found, "comet_chat_commits_total") == 3
     assert value(found, "comet_chat_events_delivered_total", "stream") >= 6
     assert value(found, "comet_chat_bytes_sent_total", "stream") > 500
     assert value(found, "comet_chat_slow_readers_cut_total") == 0
@@ -562,6 +563,7 @@ def test_metrics_are_there_before_anything_happens(make_site: MakeSite) -> None:
         "comet_chat_held_requests gauge",
         "comet_chat_sessions gauge",
         "comet_chat_events_appended_total counter",
+        "comet_chat_commits_total counter",
         "comet_chat_events_delivered_total counter",
         "comet_chat_bytes_sent_total counter",
         "comet_chat_slow_readers_cut_total counter",
