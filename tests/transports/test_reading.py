@@ -113,6 +113,10 @@ class Loop:
             client.close()
         for each in self.reactor.removeAll():
             each.connectionLost(Failure(connectionDone.value))
+        # Those that were not read, or are about to end, the reactor does not have.
+        for each in self.protocols:
+            if each.transport.connected:
+                each.transport.connectionLost(Failure(connectionDone.value))
         self.reactor._poller.close()
         os.close(self.reactor.waker.i)
         os.close(self.reactor.waker.o)
