@@ -39,6 +39,7 @@ from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
 from cometd_chat.chat.rights import Rights
 from cometd_chat.comet import CometEngine, Reaper
+from cometd_chat.comet.slices import call_before_slices
 from cometd_chat.daemon import self_check
 from cometd_chat.daemon.allocator import Allocator
 from cometd_chat.daemon.data_directory import DataDirectory, SecretFile
@@ -57,6 +58,7 @@ from cometd_chat.gateways.bayeux_policy import ChatPolicy
 from cometd_chat.gateways.bayeux_rooms import RoomSource
 from cometd_chat.log.database import Database
 from cometd_chat.log.directory import Directory, SqlDirectory
+from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import EventLog, Tail
 from cometd_chat.log.sql import SqlEventLog
 from cometd_chat.transports import twisted_internals
@@ -127,7 +129,7 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     stats = build_stats(settings)
     stats.memory.relieved.add(allocator.give_back_soon)
     engine = CometEngine(reactor, Reaper(reactor, resolution(settings)))
-    chat = build_chat(settings, engine, log, SqlDirectory(database))
+    chat = build_chat(settings, engine, log, SqlDirectory(database), stats.memory, reactor)
     site, metrics_site = build_sites(settings, chat, stats, lambda: secret.key, reactor, embed)
     return Daemon(
         [
@@ -202,8 +204,13 @@ def build_chat(
     engine: CometEngine,
     log: EventLog,
     directory: Directory,
+    memory: MemoryBudget,
+    reactor: Any,
 ) -> Chat:
-    """Join the parts of the conversation, which know no HTTP."""
+    """Join the parts of the conversation, which know no HTTP.
+
+    :param memory: where posts count that wait to be durable.
+    """
     rights = Rights(public_reading=settings.public_reading)
     return Chat(
         feed=Feed(log, engine, Tail(*TAIL)),
@@ -227,6 +234,7 @@ def build_chat(
         presence=LocalPresence(engine, wall_clock=time.time),
         positions=LocalPositions(directory, engine.reaper),
         limits=LocalLimits(engine.reaper, on=settings.limits),
+        gathering=Gathering(log, partial(call_before_slices, reactor), memory),
         heartbeat=settings.heartbeat,
         server=SERVER,
         shown=partial(shown_address, shown=settings.show_addresses),

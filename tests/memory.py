@@ -133,7 +133,10 @@ class MemorySite(MemoryNet):
         rows = [RoomRow(name, "", "", number) for number, name in enumerate(rooms)]
         self.directory = MemoryDirectory(rows, self.log) if directory is None else directory
         self.engine = CometEngine(self.clock)
-        self.chat = service.build_chat(self.settings, self.engine, self.log, self.directory)
+        self.stats = service.build_stats(self.settings)
+        self.chat = service.build_chat(
+            self.settings, self.engine, self.log, self.directory, self.stats.memory, self.clock
+        )
         if tail is not None:
             self.chat.feed.tail.max_items = tail
         if max_behind is not None:
@@ -142,7 +145,7 @@ class MemorySite(MemoryNet):
         self.factory, self.metrics_site = service.build_sites(
             self.settings,
             self.chat,
-            service.build_stats(self.settings),
+            self.stats,
             lambda: b"k" * 32,
             self.clock,
             embed,

@@ -54,6 +54,7 @@ from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import Kind
 from cometd_chat.events.record import Draft, Record, data_size
 from cometd_chat.events.texts import refused
+from cometd_chat.log.gathering import Gathering
 
 MAX_CLIENT_ID = 64
 
@@ -89,6 +90,7 @@ class Chat:
         presence: Presence,
         positions: Positions,
         limits: Limits,
+        gathering: Gathering,
         heartbeat: float,
         server: str,
         shown: Callable[[str], str | None],
@@ -100,6 +102,8 @@ class Chat:
         self.presence = presence
         self.positions = positions
         self.limits = limits
+        #: By which all that is said goes to the log.
+        self.gathering = gathering
         self.rights = rights
         self.heartbeat = heartbeat
         self.shown = shown
@@ -282,7 +286,8 @@ class Chat:
         """
         self.rights.require(session, Act.SPEAK, [room])
         data, key, refers = kind.parsed(asked), _client_id(client_id), None
-        amounts = [(MESSAGES, 1), (TEXT, data_size(data))]
+        size = data_size(data)
+        amounts = [(MESSAGES, 1), (TEXT, size)]
         self.limits.take_all(amounts, session=session.id, address=address)
         self.arrive(session, room, address, GRACE)
         if kind.refers:
@@ -291,10 +296,10 @@ class Chat:
             self.rights.require(session, Act.SPEAK, [room])
         path = room.context.path
         draft = Draft(path, kind.name, session.id, session.name, data, refers, key)
-        record = await self._append(draft)
+        record = await self._append(draft, size)
         return self.feed.event(record), record.repeated
 
-    async def _append(self, draft: Draft) -> Record:
+    async def _append(self, draft: Draft, size: int) -> Record:
         """Have a draft kept, and say how long that took.
 
         :raises ClientIdReused: its key is that of something else.
@@ -302,7 +307,7 @@ class Chat:
         seconds = self.feed.engine.reaper.seconds
         began = seconds()
         try:
-            record = await self.feed.log.append(draft)
+            record = await self.gathering.append(draft, size)
         finally:
             self.append_waited.tell(seconds() - began)
         if record.repeated and not record.repeats(draft):
@@ -500,6 +505,8 @@ class Chat:
         :returns: fires once nothing more can be known of how far they have come.
         """
         self.rights.stopping = True
+        # What was taken is stored; nothing comes after it.
+        self.gathering.hand_over()
         self.feed.refuse_waiting(stopping())
         parted = [maybeDeferred(part).addErrback(self._not_parted) for part in self._partings]
         self.feed.engine.shutdown()

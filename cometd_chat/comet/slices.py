@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from twisted.internet.interfaces import IReactorTime
+
 #: After so many seconds other work has its turn. Half of the time that somebody waits whose request
 #: comes while thousands are told: 5 ms took twice as long at the median, for no CPU that could be
 #: measured.
@@ -22,6 +24,14 @@ CLOCK_EVERY = 32
 
 #: Calls something after the reactor's current turn.
 CallSoon = Callable[[Callable[[], None]], object]
+
+#: By so many seconds `call_before_slices` is ahead of them: by more than a slice can be late.
+_AHEAD = 3600.0
+
+
+def call_before_slices(clock: IReactorTime, function: Callable[[], None]) -> None:
+    """Call something after the reactor's current turn, before any slice that is due then."""
+    clock.callLater(0, function).delay(-_AHEAD)
 
 
 class TimeSlice:

@@ -33,8 +33,10 @@ from cometd_chat.comet import CometEngine, CometEvent
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import path_of
 from cometd_chat.log.directory import Directory, RoomRow
+from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import Tail
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from cometd_chat.transports.budget import MemoryBudget
 
 Result = TypeVar("Result")
 
@@ -129,6 +131,7 @@ class House:
             presence=self.presence,
             positions=LocalPositions(self.directory, self.reaper),
             limits=self.limits,
+            gathering=Gathering(self.log, lambda hand_over: hand_over(), MemoryBudget()),
             heartbeat=15,
             server="test",
             shown=shown,
