@@ -99,7 +99,7 @@ class Field(Generic[There]):
         stack = self._all.enter_context(ExitStack())
         full = {"server": server.name, **self._key, **(key or {})}
         try:
-            with bounded(server, ARRIVING):
+            with bounded(server.name, ARRIVING):
                 standing = arrive(stack)
         except (BenchmarkFailed, OSError) as error:
             self._leave(full, stack, 0, error)
@@ -144,7 +144,7 @@ class Field(Generic[There]):
     ) -> Sample | None:
         """A sample, or nothing from a peer that has left."""
         try:
-            with bounded(each.server, MEASURING):
+            with bounded(each.server.name, MEASURING):
                 return measure(each.standing)
         except (BenchmarkFailed, OSError) as error:
             self._entrants.remove(each)
@@ -160,16 +160,30 @@ class Field(Generic[There]):
         stack.__exit__(type(error), error, error.__traceback__)
         if is_ours(key["server"]) or isinstance(error, OutOfTime):
             raise error
-        self._plan.say(f"{self._title}: {key['server']} leaves: {error}")
-        seen = {**key, "round": round, FAILED: in_a_line(error)}
-        if command := getattr(error, "command", ""):
-            seen["command"] = command
-        self._failures.append(seen)
+        self._failures.append(seen(self._plan, {**key, "round": round}, error))
 
 
-def bounded(server: Named, seconds: float) -> Any:
+def tried(plan: Plan, key: Sample, measure: Callable[[], Sample]) -> Sample:
+    """A sample of a peer that is measured alone, or what was seen instead."""
+    try:
+        with bounded(key["server"], ARRIVING):
+            return {**key, **measure()}
+    except (BenchmarkFailed, OSError) as error:
+        if isinstance(error, OutOfTime):
+            raise
+        return seen(plan, key, error)
+
+
+def seen(plan: Plan, key: Sample, error: Exception) -> Sample:
+    """What the page says of a peer that did not come through."""
+    plan.say(f"{key['server']} is left out: {error}")
+    command = getattr(error, "command", "")
+    return {**key, FAILED: in_a_line(error), **({"command": command} if command else {})}
+
+
+def bounded(server: str, seconds: float) -> Any:
     """The bound in time of a step; our daemon has that of the case alone."""
-    if is_ours(server.name):
+    if is_ours(server):
         return ExitStack()
     return within(seconds, BenchmarkFailed(f"it took longer than {seconds:g} s"))
 

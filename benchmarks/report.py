@@ -102,6 +102,7 @@ COLUMNS: dict[str, tuple[dict[str, str], list[Column]]] = {
     "memory": (
         {"transport": "transport"},
         [
+            ("more readers", "readers", 1),
             ("bytes a reader", "bytes", 1),
             ("without its session", "bytes_without_session", 1),
             ("whole process, MiB", "total_mib", 1),

@@ -43,7 +43,7 @@ CASES = {
     "mixed": Case(25, 8),
     "others": Case(15, 8),
     "flood": Case(40, 26),
-    "memory": Case(130, 25),
+    "memory": Case(300, 21),
     "heartbeat": Case(12, 15),
     "poll": Case(60, 45),
     "bayeux": Case(50, 50),

@@ -43,18 +43,26 @@ http {{
   nchan_message_timeout 10m;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location ~ ^/publish/(\\w+)$ {{
+{tls}    location ~ ^/publish/(\\w+)$ {{
       nchan_publisher http;
       nchan_channel_id $1;
     }}
     location ~ ^/subscribe/(\\w+)$ {{
-      nchan_subscriber eventsource longpoll;
+      nchan_subscriber eventsource longpoll websocket;
       nchan_subscriber_first_message newest;
       nchan_eventsource_ping_interval {ping};
       nchan_channel_id $1;
     }}
   }}
 }}
+"""
+
+
+#: More of it, for a port that speaks TLS.
+TLS = """\
+    listen 127.0.0.1:{port} ssl backlog=4096;
+    ssl_certificate {file};
+    ssl_certificate_key {file};
 """
 
 
@@ -69,19 +77,21 @@ class Nchan:
     """nginx with Nchan.
 
     :param ping: seconds between its heartbeats; 0 for none, its default.
+    :param tls: another port, which speaks TLS, and the file of its key and certificate.
     """
 
     name = "nchan"
     ready = b": hi"
 
-    def __init__(self, ping: int = 0) -> None:
+    def __init__(self, ping: int = 0, tls: tuple[int, Path] | None = None) -> None:
         self._ping = ping
+        self._tls = TLS.format(port=tls[0], file=tls[1]) if tls else ""
 
     def start(self) -> Running:
         """Start; the worker is what is measured."""
         directory, port = scratch(self.name), free_port()
         (directory / "tmp").mkdir()
-        text = CONFIGURATION.format(module=MODULE, port=port, ping=self._ping)
+        text = CONFIGURATION.format(module=MODULE, port=port, ping=self._ping, tls=self._tls)
         (directory / "nginx.conf").write_text(text)
         command = ["nginx", "-p", str(directory), "-c", "nginx.conf"]
         running = start(self.name, command, directory, port)
