@@ -22,9 +22,9 @@ from twisted.python.failure import Failure
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.shared_state import RoomSet, SharedState, cut
-from cometd_chat.chat.sink import HeldSink
+from cometd_chat.chat.sink import HeldSink, SinkGroup
 from cometd_chat.chat.subscription import STORAGE_DELAY, State, Subscription
-from cometd_chat.comet import CometEvent, Reason
+from cometd_chat.comet import Chorus, CometEvent, Member, Reason
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Batch, Event
@@ -91,6 +91,16 @@ class SharedResponses(SharedState):
         self.standing_told: Sequence[CometEvent] = ()
         self.standing_answer: PollAnswer | None = None
         self._poll_answer: tuple[Batch | None, PollAnswer | None] = (None, None)
+        #: What tells those whose sinks are written to alone; and that of others, by their groups.
+        self.one_by_one = _OneByOne()
+        self._together: dict[SinkGroup, _Together] = {}
+
+    def chorus(self, group: SinkGroup) -> Chorus:
+        """What tells all whose sinks are of a group."""
+        found = self._together.get(group)
+        if found is None:
+            found = self._together[group] = _Together(self, group)
+        return found
 
     def heartbeat(self, cursor: str) -> Batch:
         """A stream is complete up to a cursor; most are at the same one."""
@@ -138,7 +148,7 @@ class SharedResponses(SharedState):
         self.standing_answer = self.poll_answer(said, said.last_id) if said.kept else None
 
 
-class HeldSubscription(Subscription):
+class HeldSubscription(Subscription, Member):
     """The subscription of a stream.
 
     :param rooms: what is read; it is held in all their contexts.
@@ -156,8 +166,12 @@ class HeldSubscription(Subscription):
         "_awaited",
         "_on_end",
         "address",
+        "chorus",
         "client",
+        "contexts",
+        "due_bucket",
         "grace",
+        "last_progress",
         "most",
         "session",
     )
@@ -181,6 +195,7 @@ class HeldSubscription(Subscription):
         most: int | None,
     ) -> None:
         super().__init__(shared, rooms, sink, point)
+        self.to_be_held(shared.one_by_one)
         self.session = session
         self.address = address
         self.grace = grace
@@ -198,6 +213,9 @@ class HeldSubscription(Subscription):
         for context in self._rooms.contexts:
             context.add_handler(self)
         self._sink.hold(self, self._shared.hello(point.cursor or self.cursor))
+        group = self._sink.together
+        if group is not None and self.contexts:
+            self.chorus = self._shared.chorus(group)
         self.begin()
 
     @property
@@ -241,23 +259,8 @@ class HeldSubscription(Subscription):
         """Not called: what is said comes by `on_batch`."""
 
     def on_batch(self, told: Sequence[CometEvent]) -> None:
-        """Something was said: it goes out in one write. What it has already is told from its id.
-
-        This is the hot path, run for each reader of each message: `take` and what it calls, spelt
-        out, since each call costs as much as what it does.
-        """
-        if self.state is not _LIVE:
-            return
-        shared = self._shared
-        batch = shared.last_batch if told is shared.told else shared.batch(told)
-        # A batch of which nothing is kept has 0 for its first id.
-        if batch.first_id <= self.position:
-            self._take_part(batch)
-            return
-        self.position = batch.last_id
-        refused = self._sink.offer(batch)
-        if refused:
-            self._not_now(refused)
+        """Something was said: it goes out in one write. What it has already is told from its id."""
+        self.take(self._shared.batch(told))
         if self._awaited:
             self._tell_awaited()
 
@@ -379,6 +382,62 @@ class HeldSubscription(Subscription):
         elif self._end(expired=False):
             self._log.failure("a subscription could not be brought up to date", failure)
             self._sink.cut()
+
+
+class _OneByOne:
+    """Tells subscriptions one after the other."""
+
+    def on_batch(
+        self,
+        members: Sequence[HeldSubscription],
+        events: Sequence[CometEvent],
+        failed: Callable[[HeldSubscription, Exception], None],
+    ) -> None:
+        """See `Chorus`."""
+        for member in members:
+            try:
+                member.on_batch(events)
+            except Exception as error:
+                failed(member, error)
+
+
+class _Together:
+    """Tells thousands by one call: subscriptions whose sinks are of one group.
+
+    This is the hot path, run for each reader of each message: `Subscription.take` spelt out.
+    """
+
+    def __init__(self, shared: SharedResponses, group: SinkGroup) -> None:
+        self._shared = shared
+        self._group = group
+
+    def on_batch(
+        self,
+        members: Sequence[HeldSubscription],
+        events: Sequence[CometEvent],
+        failed: Callable[[HeldSubscription, Exception], None],
+    ) -> None:
+        """See `Chorus`."""
+        shared = self._shared
+        batch = shared.batch(events)
+        first, last = batch.first_id, batch.last_id
+        sinks: list[HeldSink] = []
+        others: list[HeldSubscription] = []
+        for member in members:
+            if member.state is not _LIVE:
+                continue
+            # One that has some of it; a batch of which nothing is kept has 0 for its first id. And
+            # one of whom somebody wants to know how far it is.
+            if first <= member.position or member._awaited:
+                others.append(member)
+                continue
+            # Nobody can ask for it before it is written, see `SinkGroup.offer`.
+            member.position = last
+            sinks.append(member._sink)
+        if sinks:
+            self._group.offer(sinks, batch, failed)
+        if others:
+            shared.one_by_one.on_batch(others, events, failed)
 
 
 class PollSubscription(HeldSubscription):

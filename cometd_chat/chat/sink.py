@@ -11,7 +11,8 @@ is offered that one again, and says when. So a bounded sink loses nothing.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from cometd_chat.events.event import Batch
 
@@ -70,6 +71,22 @@ class HeldListener(SinkListener, Protocol):
         """The peer is gone, or was cut; nothing more can be taken."""
 
 
+class SinkGroup(Protocol):
+    """Sinks that are alike, to which the same is written."""
+
+    # Its sinks are all of one class, which this one knows; so are their listeners.
+    def offer(
+        self, sinks: Sequence[Any], batch: Batch, failed: Callable[[Any, Exception], None]
+    ) -> None:
+        """Offer to many sinks of the group what has just been said; none of them refuses it.
+
+        No listener is called before all have been written to.
+
+        :param sinks: none of them has ended.
+        :param failed: told of the listener of one that could not be written to.
+        """
+
+
 class HeldSink(Sink, Protocol):
     """A sink that begins and ends: an unfinished request that we go on writing to."""
 
@@ -80,6 +97,10 @@ class HeldSink(Sink, Protocol):
     @property
     def one_shot(self) -> bool:
         """Whether the first events end it."""
+
+    @property
+    def together(self) -> SinkGroup | None:
+        """The group of sinks that are alike, once it is held; None when it is offered alone."""
 
     def hold(self, listener: HeldListener, hello: Batch) -> None:
         """Begin: a stream's head and ``hello`` go out at once."""

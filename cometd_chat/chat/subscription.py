@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -91,7 +92,7 @@ class Subscription:
     :param point: where it begins.
     """
 
-    __slots__ = ("_rooms", "_shared", "_sink", "_untold", "due_bucket", "position", "state")
+    __slots__ = ("_rooms", "_shared", "_sink", "_untold", "position", "state")
 
     _log = Logger()
 
@@ -106,7 +107,6 @@ class Subscription:
         # Where it began, until what is to be said of that has been.
         self._untold = point if point.preface else None
         self.state = State.NEW
-        self.due_bucket = 0
 
     def _become(self, state: State) -> None:
         if state not in TRANSITIONS[self.state]:
@@ -138,11 +138,6 @@ class Subscription:
         """The sink takes more; nothing where it has not said *not now*."""
         if self.state is State.BEHIND:
             self._catch_up()
-
-    def on_due(self, now: float) -> float | None:
-        """The log may be read by now; see `Reaper.schedule`."""
-        self.on_ready()
-        return None
 
     def _catch_up(self) -> None:
         # `_become` spelt out where a poll comes by, here, where it goes live and where it ends: it
@@ -234,7 +229,7 @@ class Subscription:
             self._log.failure("a subscription could not be brought up to date", failure)
         if self.state is not State.BEHIND:
             self._become(State.BEHIND)
-        self._shared.feed.engine.reaper.schedule(self, STORAGE_DELAY)
+        self._shared.feed.engine.reaper.schedule(_Retry(self), STORAGE_DELAY)
 
     # -- the live end
 
@@ -263,6 +258,17 @@ class Subscription:
         if self.state is _ENDED:
             return False
         self.state = _ENDED
-        if self.due_bucket:
-            self._shared.feed.engine.reaper.cancel(self)
         return True
+
+
+@attrs.define(eq=False)
+class _Retry:
+    """The next time that a subscription tries to read the log, which it could not."""
+
+    subscription: Subscription
+    due_bucket: int = 0
+
+    def on_due(self, now: float) -> float | None:
+        """The log may be read by now; see `Reaper.schedule`."""
+        self.subscription.on_ready()
+        return None

@@ -113,7 +113,7 @@ class CometEngine:
         """
         self._handlers.closed = True
         self._fan_out.stop()
-        self._handlers.end_all()
+        self._handlers.end_all(self._contexts.values())
         # Not before: until they have ended, handlers may ask whether they have heard everything.
         self._fan_out.clear()
 

@@ -19,7 +19,7 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from cometd_chat.comet.context import CometContext, Listed, Registration
+from cometd_chat.comet.context import Chorus, CometContext, Listed, Registration
 from cometd_chat.comet.events import CometEvent, CometEventType, Delivery
 from cometd_chat.comet.holding import HeldHandlers
 from cometd_chat.comet.slices import CLOCK_EVERY, TimeSlice
@@ -28,8 +28,8 @@ from cometd_chat.comet.waiting import Queues, Waiting
 #: Hears each batch that is delivered; it is never empty.
 EngineListener = Callable[[Sequence[CometEvent]], None]
 
-#: Groups of handlers, each with the events that all of its handlers are to hear.
-_Plan = list[tuple[list[Registration], list[CometEvent]]]
+#: Groups of handlers, the first so many of a list, each with the events that they are to hear.
+_Plan = list[tuple[list[Registration], int, list[CometEvent]]]
 
 
 @attrs.define(eq=False)
@@ -162,21 +162,31 @@ class FanOut:
 
     def _fan_out(self, plan: _Plan) -> Iterator[None]:
         """Walk through a plan, `CLOCK_EVERY` handlers a step."""
-        walked = 0
-        for registrations, events in plan:
-            for registration in registrations:
-                # As in `HeldHandlers.tell`, spelt out: a call is much of what a handler costs.
-                batcher = registration.batcher
-                if batcher is not None:
-                    try:
-                        batcher.on_batch(events)
-                    except Exception:
-                        self._handlers.drop(registration, batcher, events[-1])
-                elif registration.handler is not None:
-                    self._handlers.tell(registration, registration.handler, events)
-                walked += 1
-                if walked % CLOCK_EVERY == 0:
-                    yield
+        for registrations, count, events in plan:
+            for start in range(0, count, CLOCK_EVERY):
+                self._tell(registrations[start : min(start + CLOCK_EVERY, count)], events)
+                yield
+
+    def _tell(self, registrations: Sequence[Registration], events: list[CometEvent]) -> None:
+        """Tell some handlers, those of one chorus by one call.
+
+        To tell 5,000 streams one by one costs 0.6 us more for each: three calls, and all that is
+        the same for all of them looked up anew.
+        """
+        choruses: dict[Chorus, list[Registration]] = {}
+        alone: list[Registration] = []
+        chorus, members = None, alone
+        for registration in registrations:
+            if registration.chorus is not chorus:
+                chorus = registration.chorus
+                members = alone if chorus is None else choruses.setdefault(chorus, [])
+            members.append(registration)
+        for chorus, members in choruses.items():
+            self._handlers.tell_together(chorus, members, events)
+        for registration in alone:
+            # None for one that has ended.
+            if registration.handler is not None:
+                self._handlers.tell(registration, registration.handler, events)
 
     def _plan(self, walk: _Walk) -> _Plan:
         """Settle who hears what of all that waits, over a snapshot.
@@ -197,11 +207,16 @@ class FanOut:
         plan: _Plan = []
         others: dict[Registration, None] = {}
         for context, events in by_context.items():
-            held = walk.listed(context).there()
+            listed = walk.listed(context)
+            if not latecomers and not listed.mixed:
+                # It only grows behind, and what takes its place when it is compacted is a copy.
+                plan.append((listed.items, len(listed.items), events))
+                continue
+            held = listed.there()
             plain = [r for r in held if len(r.contexts) == 1]
             if latecomers:
                 plain = [r for r in plain if r not in latecomers]
-            plan.append((plain, events))
+            plan.append((plain, len(plain), events))
             if len(plain) < len(held):
                 others.update((r, None) for r in held if len(r.contexts) > 1 or r in latecomers)
         for registration in others:
@@ -212,5 +227,5 @@ class FanOut:
                 and number >= late.get((registration, event.context), 0)
             ]
             if own:
-                plan.append(([registration], own))
+                plan.append(([registration], 1, own))
         return plan

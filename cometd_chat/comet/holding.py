@@ -11,13 +11,13 @@ together; once it has ended it hears nothing more. One that raises is logged and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cometd_chat.comet.context import CometContext, Registration
+from cometd_chat.comet.context import Chorus, CometContext, Member, Noted, Registration
 from cometd_chat.comet.events import CometEvent, CometEventType, Reason
 from cometd_chat.comet.handler import BatchHandler, CometHandler, ReadHandler
 from cometd_chat.comet.reaper import Reaper
@@ -40,27 +40,34 @@ class HeldHandlers:
         self._clock = clock
         self._reaper = reaper
         self._queues = queues
-        # By identity, so that handlers need be neither hashable nor distinct by value.
-        self._held: dict[int, Registration] = {}
+        # Those that have no place for it themselves; by identity, so that handlers need be neither
+        # hashable nor distinct by value.
+        self._noted: dict[int, Noted] = {}
         # Those whose `on_initialize` is running, and for which context.
         self._joining: list[tuple[Registration, CometContext]] = []
 
     def interrupt(self, handler: CometHandler) -> None:
         """See `CometEngine.interrupt`."""
-        registration = self._held.get(id(handler))
+        registration = self._find(handler)
         if registration is not None:
             context = registration.contexts[0]
             self.end_in(context, handler, CometEventType.INTERRUPT, Reason.PEER_GONE)
 
-    def end_all(self) -> None:
-        """End all handlers: the engine is shut down."""
-        for registration in list(self._held.values()):
+    def end_all(self, contexts: Iterable[CometContext]) -> None:
+        """End all handlers: the engine is shut down.
+
+        :param contexts: all there are.
+        """
+        listed = [registration for context in contexts for registration in context.held()]
+        for registration in (*listed, *(each for each, _ in self._joining)):
+            if registration.handler is None:
+                continue
             context = registration.contexts[0]
             self.end(registration, CometEvent(CometEventType.TERMINATE, context, Reason.SHUTDOWN))
 
     def touch(self, handler: CometHandler, at: float | None) -> None:
         """See `CometEngine.touch`."""
-        registration = self._held.get(id(handler))
+        registration = self._find(handler)
         if registration is None:
             return
         if at is None:
@@ -74,17 +81,9 @@ class HeldHandlers:
             raise ShuttingDown("The daemon is stopping; come back in a moment.", retry_after=1)
         if not context.registered:
             raise NotFound(f"Nothing is registered at {context.path} any more.")
-        registration = self._held.get(id(handler))
+        registration = self._find(handler)
         if registration is None:
-            registration = self._held[id(handler)] = Registration(
-                handler=handler,
-                # By hand, as isinstance of a protocol would be most of what adding costs.
-                reader=cast(ReadHandler, handler) if hasattr(handler, "on_read") else None,
-                batcher=cast(BatchHandler, handler) if getattr(handler, "on_batch", None) else None,
-                one_shot=getattr(handler, "one_shot", False),
-                contexts=context.alone,
-                last_progress=self._reaper.coarse_now(),
-            )
+            registration = self._note(context, handler)
         elif context in registration.contexts:
             return
         else:
@@ -100,6 +99,31 @@ class HeldHandlers:
             self._joining.remove(joining)
         if registration.handler is not None:
             self._join(registration, context)
+
+    def _find(self, handler: CometHandler) -> Registration | None:
+        """What is noted of a handler; None when it is not held."""
+        if isinstance(handler, Member):
+            return handler if handler.contexts else None
+        return self._noted.get(id(handler))
+
+    def _note(self, context: CometContext, handler: CometHandler) -> Registration:
+        """Hold a handler that was not held."""
+        if isinstance(handler, Member):
+            if handler.chorus is None:
+                raise RuntimeError("a member is held once in its life")
+            handler.contexts = context.alone
+            handler.last_progress = self._reaper.coarse_now()
+            return handler
+        noted = self._noted[id(handler)] = Noted(
+            held=handler,
+            # By hand, as isinstance of a protocol would be most of what adding costs.
+            reader=cast(ReadHandler, handler) if hasattr(handler, "on_read") else None,
+            batcher=cast(BatchHandler, handler) if getattr(handler, "on_batch", None) else None,
+            one_shot=getattr(handler, "one_shot", False),
+            contexts=context.alone,
+            last_progress=self._reaper.coarse_now(),
+        )
+        return noted
 
     def _back_out(
         self, registration: Registration, handler: CometHandler, context: CometContext
@@ -117,7 +141,12 @@ class HeldHandlers:
             event = CometEvent(CometEventType.TERMINATE, context, Reason.UNREGISTERED)
             self.end(registration, event)
             return
+        others = self._listed_in(registration) if len(registration.contexts) > 1 else ()
         context.listed(registration).items.append(registration)
+        if len(others) > 1:
+            # `_listed_in` has this one, too.
+            for each in others if len(others) == 2 else (context,):
+                each.listed(registration).mixed += 1
         waiting = self._queues.of(registration)
         if waiting.batch:
             waiting.joined(registration, context)
@@ -136,7 +165,7 @@ class HeldHandlers:
         self, context: CometContext, handler: CometHandler, type: CometEventType, reason: Reason
     ) -> None:
         """End a handler, if it is in a context."""
-        registration = self._held.get(id(handler))
+        registration = self._find(handler)
         if registration is not None and context in registration.contexts:
             self.end(registration, CometEvent(type, context, reason))
 
@@ -146,9 +175,13 @@ class HeldHandlers:
             return False
         return not self._joining or (registration, context) not in self._joining
 
+    def _listed_in(self, registration: Registration) -> Sequence[CometContext]:
+        """The contexts that a handler hears."""
+        return [each for each in registration.contexts if self.is_in(registration, each)]
+
     def held_in(self, context: CometContext, handler: CometHandler) -> list[Registration]:
         """The one of a handler that hears a context, if it does."""
-        registration = self._held.get(id(handler))
+        registration = self._find(handler)
         if registration is None or not self.is_in(registration, context):
             return []
         return [registration]
@@ -158,10 +191,13 @@ class HeldHandlers:
         handler = registration.handler
         if handler is None:
             return
+        contexts = self._listed_in(registration)
         self._release(registration, handler)
-        for context in registration.contexts:
-            if self.is_in(registration, context):
-                context.listed(registration).forget_one()
+        for context in contexts:
+            listed = context.listed(registration)
+            listed.forget_one()
+            if len(contexts) > 1:
+                listed.mixed -= 1
         self._reaper.cancel(registration)
         try:
             if event.type is CometEventType.INTERRUPT:
@@ -173,8 +209,8 @@ class HeldHandlers:
 
     def _release(self, registration: Registration, handler: CometHandler) -> None:
         """It is held no longer; where it is listed yet, nothing of the handler is kept."""
-        del self._held[id(handler)]
-        registration.handler = registration.reader = registration.batcher = None
+        self._noted.pop(id(handler), None)
+        registration.release()
 
     # Calling handlers.
 
@@ -194,6 +230,11 @@ class HeldHandlers:
         self, registration: Registration, handler: CometHandler, events: Sequence[CometEvent]
     ) -> None:
         """A handler's events of one batch."""
+        if isinstance(registration, Member):
+            if registration.chorus is not None:
+                self.tell_together(registration.chorus, [registration], events)
+            return
+        assert isinstance(registration, Noted)
         try:
             if registration.batcher is not None:
                 registration.batcher.on_batch(events)
@@ -207,13 +248,33 @@ class HeldHandlers:
 
     def _read(self, registration: Registration, handler: CometHandler, event: CometEvent) -> None:
         registration.last_progress = self._reaper.coarse_now()
-        if registration.reader is None:
+        if not isinstance(registration, Noted) or registration.reader is None:
             self.tell(registration, handler, [event])
             return
         try:
             registration.reader.on_read(event)
         except Exception:
             self.drop(registration, handler, event)
+
+    def tell_together(
+        self, chorus: Chorus, members: Sequence[Registration], events: Sequence[CometEvent]
+    ) -> None:
+        """The events of one batch for many who are told by one call."""
+
+        def failed(member: Registration, error: Exception) -> None:
+            handler = member.handler
+            if handler is not None:
+                try:
+                    raise error
+                except Exception:
+                    self.drop(member, handler, events[-1])
+
+        try:
+            chorus.on_batch(members, events, failed)
+        except Exception as error:
+            # Nobody knows who was told.
+            for member in members:
+                failed(member, error)
 
     def drop(self, registration: Registration, handler: CometHandler, event: CometEvent) -> None:
         """One failing listener stops nobody. Called where its exception is being handled."""

@@ -12,7 +12,7 @@ peer that goes is told by `lost`. What is held for one reader stays within its b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 
@@ -21,7 +21,7 @@ from cometd_chat.events.event import Batch
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.framings import Framing
 from cometd_chat.transports.request import HoldableRequest
-from cometd_chat.transports.stats import TransportStats
+from cometd_chat.transports.stats import TransportCounts, TransportStats
 
 
 class HeldListener(Protocol):
@@ -79,25 +79,67 @@ class HoldPolicy:
     rotation: RotationLimits | None = None
     #: The bound over all that is held.
     memory: MemoryBudget = attrs.field(init=False)
+    _kinds: dict[tuple[Framing, int], HeldKind] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         # Frozen is for everybody else; it stands here since it is asked for at each write.
         object.__setattr__(self, "memory", self.stats.memory)
 
+    def kind(self, framing: Framing, chunked: Literal[0, 1] = 0) -> HeldKind:
+        """What requests have in common that are held with one framing."""
+        found = self._kinds.get((framing, chunked))
+        if found is None:
+            found = HeldKind(self, framing, chunked, self.stats.transport(self.transport))
+            if framing.personal:
+                return found
+            if len(self._kinds) >= _MOST_KINDS:
+                self._kinds.clear()
+            self._kinds[framing, chunked] = found
+        return found
+
+
+#: A transport has one or two framings, or one for each option that a client may ask for.
+_MOST_KINDS = 64
+
+
+@attrs.define(eq=False)
+class HeldKind:
+    """What is the same for thousands of held requests; one object for all of them.
+
+    :param chunked: which of a batch's two forms is written, see `Batch.make`.
+    """
+
+    policy: HoldPolicy
+    framing: Framing
+    chunked: Literal[0, 1]
+    counts: TransportCounts
+    #: What writes to those of them that are streams; made by the first.
+    group: Any = None
+
 
 class Held(ABC):
     """What streams and polls have in common: they begin, end once, and are told of a lost peer."""
 
-    __slots__ = ("_counts", "_framing", "_hold_policy", "_listener", "_request", "due_bucket")
+    __slots__ = ("_kind", "_listener", "_request", "due_bucket")
 
     def __init__(self, request: HoldableRequest, framing: Framing, hold_policy: HoldPolicy) -> None:
         self._request = request
-        self._framing = framing
-        self._hold_policy = hold_policy
-        self._counts = hold_policy.stats.transport(hold_policy.transport)
+        self._kind = hold_policy.kind(framing)
         # There is one from the beginning to the end.
         self._listener: HeldListener | None = None
         self.due_bucket = 0
+
+    @property
+    def _hold_policy(self) -> HoldPolicy:
+        return self._kind.policy
+
+    @property
+    def _framing(self) -> Framing:
+        return self._kind.framing
+
+    @property
+    def _counts(self) -> TransportCounts:
+        return self._kind.counts
 
     @property
     def transport(self) -> str:
@@ -160,6 +202,10 @@ class HeldPoll(Held):
         return 0
 
     replay = offer
+
+    @property
+    def together(self) -> None:
+        """A poll is answered alone: that is its end."""
 
     def end(self, batch: Batch | None) -> None:
         if not self._detach(told=False):

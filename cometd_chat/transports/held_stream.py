@@ -12,7 +12,7 @@ a backlog comes no faster than it is taken.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
@@ -20,7 +20,7 @@ from zope.interface import implementer
 from cometd_chat.events.event import Batch
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.framings import Framing
-from cometd_chat.transports.held import Held, HeldListener, HoldPolicy, RotationLimits
+from cometd_chat.transports.held import Held, HeldKind, HeldListener, HoldPolicy, RotationLimits
 from cometd_chat.transports.request import HoldableRequest
 from cometd_chat.transports.twisted_internals import PeerConnection
 
@@ -45,7 +45,6 @@ class HeldStream(Held):
         "_acknowledged",
         "_acknowledged_at",
         "_batch",
-        "_chunked",
         "_direct",
         "_paused",
         "_replayed",
@@ -56,7 +55,6 @@ class HeldStream(Held):
     def __init__(self, request: HoldableRequest, framing: Framing, hold_policy: HoldPolicy) -> None:
         super().__init__(request, framing, hold_policy)
         self._direct: PeerConnection | None = None
-        self._chunked: Literal[0, 1] = 0
         # A backlog is on its way, and its reader has to take some of it before there is more.
         self._paused = False
         # Bytes of body: taken by the peer when last measured, and not known to be taken since;
@@ -82,45 +80,38 @@ class HeldStream(Held):
         first = self._framing.begin() + hello.framed(self._framing)
         self._account(len(first), hold_policy.reaper.coarse_now())
         request.write(first)
-        # Which of a batch's two forms is written, see `Batch.make`.
-        self._direct, self._chunked = request.direct, 1 if request.chunked else 0
+        self._direct = request.direct
+        if request.chunked:
+            self._kind = hold_policy.kind(self._framing, 1)
         hold_policy.reaper.schedule(self, hold_policy.heartbeat)
 
     def offer(self, batch: Batch) -> int:
-        """Write events.
-
-        The hot path, run for each reader of each message: `_put` and what it calls, spelt out,
-        since each call costs as much as what it does.
+        """Write events. What is said to many goes by their `together` instead.
 
         :returns: 0: what is said is taken always, for a reader who is too far behind is cut.
         """
         if self._listener is None:
             return 0
-        made = batch.made.get(self._framing) or batch.make(self._framing)
-        size = made[2]
-        hold_policy, counts, direct = self._hold_policy, self._counts, self._direct
+        hold_policy = self._hold_policy
         now = batch.written_at
         if not now:
             now = batch.written_at = hold_policy.reaper.seconds()
-        self._written_at = now
-        if not self._unmeasured:
-            self._acknowledged_at = now
-        self._batch = size
-        self._unmeasured += size
-        counts.bytes_sent += size
-        counts.delivered += batch.kept
-        hold_policy.memory.held += size
-        if direct is None:
-            self._request.write(made[0])
-        else:
-            twisted_internals.send(direct, made[self._chunked])
+        self._batch = self._put(batch, now)
         if self._unmeasured > hold_policy.budget:
             self._judge()
-        if hold_policy.memory.held > hold_policy.memory.trigger:
-            hold_policy.memory.relieve()
         if hold_policy.rotation is not None:
             self._grow(hold_policy.rotation, len(batch.events), now)
         return 0
+
+    @property
+    def together(self) -> StreamGroup | None:
+        """What writes to this and others like it; None when it has to be offered alone."""
+        if self._direct is None or self._framing.personal:
+            return None
+        group: StreamGroup | None = self._kind.group
+        if group is None:
+            group = self._kind.group = StreamGroup(self._kind)
+        return group
 
     def replay(self, page: Batch) -> int:
         """Write a page of a backlog: it does not count against the reader's budget, and whoever
@@ -148,7 +139,7 @@ class HeldStream(Held):
         if self._direct is None:
             self._request.write(made[0])
         else:
-            twisted_internals.send(self._direct, made[self._chunked])
+            twisted_internals.send(self._direct, made[self._kind.chunked])
         return size
 
     def _account(self, size: int, now: float) -> None:
@@ -326,6 +317,71 @@ class HeldStream(Held):
         """Drop a reader that is so many bytes behind; see `budget.Holder`, too."""
         self._hold_policy.stats.cut_slow(self._hold_policy.transport, size)
         self.cut()
+
+
+class StreamGroup:
+    """Streams that are alike, whose bytes are the same."""
+
+    __slots__ = ("_kind",)
+
+    def __init__(self, kind: HeldKind) -> None:
+        self._kind = kind
+
+    def offer(
+        self,
+        streams: Sequence[HeldStream],
+        batch: Batch,
+        failed: Callable[[HeldListener, Exception], None],
+    ) -> None:
+        """Write events to all of some streams, as `HeldStream.offer` does for one.
+
+        The hot path, run for each reader of each message: what is the same for all is looked up
+        once, and nothing is called for each but its socket. Nobody hears of what becomes of their
+        stream before all are written to.
+
+        :param streams: of this group; none of them has ended.
+        :param failed: told of one that could not be written to.
+        """
+        kind = self._kind
+        policy = kind.policy
+        made = batch.make(kind.framing)
+        size, budget = made[2], policy.budget
+        now = batch.written_at
+        if not now:
+            now = batch.written_at = policy.reaper.seconds()
+        connections: list[PeerConnection] = []
+        behind: list[HeldStream] = []
+        if size:
+            for stream in streams:
+                unmeasured = stream._unmeasured
+                if unmeasured:
+                    unmeasured += size
+                    if unmeasured > budget:
+                        behind.append(stream)
+                else:
+                    # One number for all of them, and one object.
+                    unmeasured = size
+                    stream._acknowledged_at = now
+                stream._unmeasured = unmeasured
+                stream._written_at = now
+                stream._batch = size
+                connections.append(stream._direct)  # type: ignore[arg-type]
+        kind.counts.bytes_sent += size * len(connections)
+        kind.counts.delivered += batch.kept * len(streams)
+        policy.memory.held += size * len(connections)
+        failures = twisted_internals.send_to_all(connections, made[kind.chunked])
+        for index, error in failures:
+            listener = streams[index]._listener
+            if listener is not None:
+                failed(listener, error)
+        for stream in behind:
+            if stream._listener is not None:
+                stream._judge()
+        if policy.memory.held > policy.memory.trigger:
+            policy.memory.relieve()
+        if policy.rotation is not None:
+            for stream in streams:
+                stream._grow(policy.rotation, len(batch.events), now)
 
 
 class RotatingStream(HeldStream):

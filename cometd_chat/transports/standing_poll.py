@@ -171,6 +171,10 @@ class StandingPoll:
 
     replay = offer
 
+    @property
+    def together(self) -> None:
+        """It is offered alone."""
+
     def rest(self, batch: Batch, cursor: bytes, at: float) -> None:
         """Answer with events, and wait to be asked for what comes after a cursor.
 

@@ -60,6 +60,10 @@ class Held:
     def ready(self) -> bool:
         return True
 
+    @property
+    def together(self) -> None:
+        """It is offered alone."""
+
     def end(self, batch: Batch | None) -> None:
         if batch is not None:
             self.offer(batch)

@@ -190,7 +190,11 @@ def test_one_that_ends_is_not_tried_again() -> None:
     sink.subscription.begin()
     assert house.reaper.scheduled == scheduled + 1
     sink.subscription.end()
+    log.failing_reads = None
+    house.clock.advance(2 * STORAGE_DELAY)
     assert house.reaper.scheduled == scheduled
+    assert sink.subscription.state is State.ENDED
+    assert sink.ids == []
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(State, State)))

@@ -269,7 +269,10 @@ class TestOneThatFails:
                 raise RuntimeError("a defect of ours")
             return offer(held, batch)
 
+        # One that is told alone, and one that is told with others.
         monkeypatch.setattr(HeldStream, "offer", failing)
+        if reader._sink.together is not None:
+            reader._sink._direct = object()
         site.fill(1)
         assert sound.texts() == ["said 1"]
         assert broken.connection.closed

@@ -36,6 +36,7 @@ from cometd_chat.transports.twisted_internals.sending import (
     is_sending,
     pause_until_sent,
     send,
+    send_to_all,
     takes_bytes,
 )
 from cometd_chat.transports.twisted_internals.slotted import (
@@ -78,6 +79,7 @@ __all__ = [
     "pause_until_sent",
     "read_directly",
     "send",
+    "send_to_all",
     "set_tls",
     "socket_path",
     "takes_bytes",

@@ -10,6 +10,7 @@ Invariant: bytes leave in the order in which they were written, whichever way ea
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import tcp, unix
@@ -58,6 +59,40 @@ def send(connection: PeerConnection, data: bytes) -> None:
         sent = 0
     if sent < len(data):
         transport.write(data[sent:])
+
+
+def send_to_all(
+    connections: Sequence[PeerConnection], data: bytes
+) -> Sequence[tuple[int, Exception]]:
+    """`send` for each of many, spelt out: a call for each would cost a twentieth of the sending.
+
+    :returns: those that raised, by their places, and what.
+    """
+    size, index, failures = len(data), -1, []
+    transport: Any
+    for transport in connections:
+        index += 1
+        try:
+            if (
+                transport.dataBuffer
+                or transport._tempDataLen
+                or not transport.connected
+                or transport.disconnecting
+            ):
+                transport.write(data)
+                continue
+            try:
+                sent = transport.socket.send(data)
+            except OSError as error:
+                if error.errno not in _LATER:
+                    transport.abortConnection()
+                    continue
+                sent = 0
+            if sent < size:
+                transport.write(data[sent:])
+        except Exception as error:
+            failures.append((index, error))
+    return failures
 
 
 #: The kernel can't take anything just now.
