@@ -1,6 +1,6 @@
 # make run    install into .venv and start the daemon in the foreground
 # make check  install with the test extra, then lint, check types, test everything in memory
-# make test   make check, then test with real daemons, clients and browsers
+# make test   the same, and beside it tests with real daemons, clients and browsers
 # make bench  install the bench extra and its peers, measure, write docs/performance.md
 # make profile  the same install, then show where the daemon's time goes in the hot cases
 #
@@ -28,12 +28,16 @@ RESUME :=
 run: install
 	@exec $(BIN)/twistd -n --pidfile= comet-chat $(ARGS)
 
-# As many at a time as there are processors, each one's output at its end.
-check: install-test
-	@$(MAKE) --no-print-directory --jobs $(shell nproc) --output-sync=target memory types lint scripts
+# As many at a time as there are processors, each one's output at its end. The real tests mostly wait,
+# so that they leave nearly as much to the others as they would have alone.
+CHECKS := memory types lint scripts
+BESIDE := $(MAKE) --no-print-directory --output-sync=target
 
-test: check
-	@$(MAKE) --no-print-directory real
+check: install-test
+	@$(BESIDE) --jobs $(shell nproc) $(CHECKS)
+
+test: install-test
+	@$(BESIDE) --jobs $(shell echo $$(($$(nproc) + 1))) real $(CHECKS)
 
 # The checkout's benchmarks, the installed daemon.
 BENCH = env -u PYTHONPATH $(BIN)/python -m benchmarks --cases '$(CASES)' --scale $(SCALE) --comet='$(COMET_ARGS)'
