@@ -9,11 +9,16 @@ Invariant: all comparisons of the list are made; none is left out because of its
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
 from benchmarks.goals import Cases, Spread, figures, ratios, samples
 from benchmarks.plan import is_ours
 from benchmarks.tables import NAMES, number
+
+#: Who speaks Bayeux, too.
+BAYEUX = ("faye", "cometd")
 
 
 @attrs.frozen
@@ -24,6 +29,7 @@ class Comparison:
     :param what: in words, with the groups' values where ``{}`` is.
     :param more: whether more is better.
     :param ours: the daemon's name there.
+    :param beside: those who do the same; all of them unless it is said.
     """
 
     case: str
@@ -32,6 +38,7 @@ class Comparison:
     what: str
     more: bool = False
     ours: str = "comet"
+    beside: Collection[str] = ()
 
 
 COMPARISONS = [
@@ -45,10 +52,39 @@ COMPARISONS = [
         "flood", "deliveries_s", ("size",), "deliveries a second to {:,} streams", more=True
     ),
     Comparison("memory", "bytes", ("transport",), "memory of an idle `{}`"),
+    Comparison("lone", "cpu_us", ("readers",), "CPU of a lone post that {:,} read"),
+    Comparison("lone", "answered_ms", ("readers",), "until a lone post that {:,} read is answered"),
+    Comparison("lone", "first_ms", ("readers",), "until the first of {:,} readers has a lone post"),
+    Comparison("lone", "last_ms", ("readers",), "until the last of {:,} readers has a lone post"),
+    Comparison("accept", "cpu_us", ("who",), "CPU of accept and head of a stream {}"),
+    *(
+        Comparison(
+            "mixed",
+            f"{share}_ms",
+            ("streams",),
+            f"{share} of the delay of polls beside {{:,}} streams",
+        )
+        for share in ("p50", "p99")
+    ),
     Comparison("heartbeat", "percent", ("streams",), "CPU of heartbeats for {:,} streams"),
     Comparison("poll", "fast_cycle_us", ("size",), "CPU a poll cycle, {:,} clients"),
     Comparison("poll", "cycle_us", ("size",), "the same at leisure, {:,} clients"),
     Comparison("poll", "deliveries_s", ("size",), "deliveries a second by {:,} polls", more=True),
+    *(
+        Comparison(
+            "poll",
+            key,
+            ("size",),
+            f"CPU a Bayeux poll cycle {where} {how}, {{:,}} clients",
+            ours=ours,
+            beside=BAYEUX,
+        )
+        for ours, where in (
+            ("comet, Bayeux", "in a room"),
+            ("comet, Bayeux free channel", "on a free channel"),
+        )
+        for key, how in (("fast_cycle_us", "flat out"), ("cycle_us", "at leisure"))
+    ),
     Comparison("posts", "posts_s", ("posters",), "durable posts a second, {:,} posters", more=True),
     *(
         Comparison("bayeux", key, ("size", "transport"), f"{what} {where}", more, ours)
@@ -87,6 +123,8 @@ def _lost(cases: Cases, each: Comparison, values: tuple[object, ...]) -> str:
     for server in dict.fromkeys(sample["server"] for sample in samples(cases, each.case)):
         theirs = figures(cases, each.case, each.key, server=server, **wanted)
         if is_ours(server) or not ours or not theirs:
+            continue
+        if each.beside and server not in each.beside:
             continue
         factors = ratios(theirs, ours) if each.more else ratios(ours, theirs)
         if factors and (middle := Spread.of(factors).middle) > 1:
