@@ -44,9 +44,10 @@ class Named(Protocol):
 
 
 There = TypeVar("There")
+Done = TypeVar("Done")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Entrant(Generic[There]):
     """A server in the field.
 
@@ -66,10 +67,19 @@ class Field(Generic[There]):
 
     :param title: what is measured, for lines of progress.
     :param key: what all its samples have in common.
+    :param meanwhile: what clients do each time that it is another server's turn, such as asking
+        again when they were answered, or their server would take them for gone.
     """
 
-    def __init__(self, plan: Plan, title: str, key: Sample) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        title: str,
+        key: Sample,
+        meanwhile: Callable[[There], object] | None = None,
+    ) -> None:
         self._plan = plan
+        self._meanwhile = meanwhile
         self._title = title
         self._key = key
         self._entrants: list[Entrant[There]] = []
@@ -98,6 +108,7 @@ class Field(Generic[There]):
         self._plan.say(f"{self._title}: {server.name} arrives")
         stack = self._all.enter_context(ExitStack())
         full = {"server": server.name, **self._key, **(key or {})}
+        self._wait()
         try:
             with bounded(server.name, ARRIVING):
                 standing = arrive(stack)
@@ -105,10 +116,6 @@ class Field(Generic[There]):
             self._leave(full, stack, 0, error)
         else:
             self._entrants.append(Entrant(server, standing, stack, full, few))
-
-    def standing(self) -> list[There]:
-        """All that are still in the field."""
-        return [each.standing for each in self._entrants]
 
     def warm_up(self, measure: Callable[[There], Sample], cost: str) -> None:
         """Drive those that compile while they run until it no longer makes them cheaper.
@@ -143,9 +150,25 @@ class Field(Generic[There]):
         self, each: Entrant[There], round: int, measure: Callable[[There], Sample]
     ) -> Sample | None:
         """A sample, or nothing from a peer that has left."""
+        self._wait(each)
+        return self._guarded(each, round, measure)
+
+    def _wait(self, besides: Entrant[There] | None = None) -> None:
+        """It is somebody's turn; the others wait."""
+        if self._meanwhile is not None:
+            for each in list(self._entrants):
+                if each is not besides:
+                    self._guarded(each, 0, self._meanwhile)
+
+    def _guarded(
+        self, each: Entrant[There], round: int, do: Callable[[There], Done]
+    ) -> Done | None:
+        """Do something with a server that may leave by it, or that has left."""
+        if each not in self._entrants:
+            return None
         try:
             with bounded(each.server.name, MEASURING):
-                return measure(each.standing)
+                return do(each.standing)
         except (BenchmarkFailed, OSError) as error:
             self._entrants.remove(each)
             self._leave(each.key, each.stack, round, error)

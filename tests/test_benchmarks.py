@@ -130,6 +130,41 @@ def test_a_peer_that_fails_while_it_warms_up_leaves() -> None:
     assert [each["failed"] for each in samples(peer)] == ["7 streams did not get a message"]
 
 
+def test_who_waits_for_a_turn_is_not_forgotten() -> None:
+    log: list[str] = []
+    one, other = Peer("faye"), Peer("nchan")
+
+    def measure(peer: Peer) -> Sample:
+        log.append(peer.name)
+        return {"cpu_us": 1.0}
+
+    def wait(peer: Peer) -> None:
+        log.append(f"{peer.name} waits")
+
+    with Field[Peer](Plan(1), "a case", {}, wait) as field:
+        for peer in (one, other):
+            field.enter(peer, peer.arrive)
+        list(field.rounds(measure))
+    assert log == ["faye waits", "nchan waits", "faye", "faye waits", "nchan"]
+
+
+def test_who_fails_while_another_is_measured_is_who_leaves() -> None:
+    def wait(peer: Peer) -> None:
+        if peer.name == "nchan":
+            raise BenchmarkFailed("the server closed a connection")
+
+    one, bad = Peer("faye"), Peer("nchan")
+    with Field[Peer](Plan(1), "a case", {}, wait) as field:
+        for peer in (one, bad):
+            field.enter(peer, peer.arrive)
+        found = list(field.rounds(Peer.measure))
+    assert [(each["server"], each.get("failed", "")) for each in found] == [
+        ("faye", ""),
+        ("nchan", "the server closed a connection"),
+    ]
+    assert bad.measured == 0
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
     [

@@ -77,12 +77,11 @@ def run(plan: Plan) -> Iterator[Sample]:
             clients = plan.count(size)
             title = f"bayeux: {clients} by {transport}"
             key = {"transport": transport, "size": size, "clients": clients}
-            with Field[Standing](plan, title, key) as field:
+            with Field[Standing](plan, title, key, wait) as field:
                 for server, place in servers(plan):
                     field.enter(server, partial(arrived, server, place, transport, clients))
-                measure = partial(measured, field)
-                field.warm_up(measure, "cpu_us")
-                yield from field.rounds(measure)
+                field.warm_up(measured, "cpu_us")
+                yield from field.rounds(measured)
 
 
 def arrived(
@@ -95,10 +94,13 @@ def arrived(
     return Standing(running, load)
 
 
-def measured(field: Field[Standing], each: Standing) -> Sample:
+def wait(each: Standing) -> None:
+    """Connect again where a connect was answered."""
+    each.load.call("settle", WAITING)
+
+
+def measured(each: Standing) -> Sample:
     """One server, one round."""
-    for other in field.standing():
-        other.load.call("settle", WAITING)
     each.load.call("run", WARM)
     found, used = cost(each.running, each.load, "run", SECONDS)
     return {

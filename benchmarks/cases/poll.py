@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Protocol
 
 import attrs
 
 from benchmarks.cases.fanout import json_of, sample_frame
+from benchmarks.field import Field
 from benchmarks.load.pollers import Cycle, Pollers
 from benchmarks.load.remote import Remote
 from benchmarks.plan import BOTH_OFF, Plan, Sample, cost, quantile
@@ -17,12 +19,16 @@ from benchmarks.processes import Address, BenchmarkFailed, Running
 from benchmarks.servers import nchan, python
 from benchmarks.servers.comet import EVENTS, PLAIN, Comet, cookies, has_short_cuts
 from benchmarks.servers.faye import BayeuxCycle, Faye, clients_of
+from benchmarks.servers.optional import taking_part
 from benchmarks.wire import cookie, get
 
 CLIENTS = (200, 1000)
 
 #: Seconds from one message to the next, when it goes at leisure.
 PAUSE = 0.05
+
+#: Seconds for those who wait for their turn to poll again.
+WAITING = 0.05
 
 #: Deliveries a round, flat out.
 DELIVERIES = 10_000
@@ -44,6 +50,15 @@ class Polled(Protocol):
 
     def publish(self, payload: bytes) -> bytes:
         """A message to all of them."""
+
+
+@attrs.frozen
+class Standing:
+    """A server that runs, and the client that polls it."""
+
+    server: Polled
+    running: Running
+    load: Remote
 
 
 @attrs.frozen
@@ -136,7 +151,7 @@ def servers(plan: Plan) -> list[Polled]:
         found.append(PolledComet(options=[*plan.options, *PLAIN], name=BOTH_OFF))
     if speaks_bayeux(plan):
         found.append(BayeuxComet(plan.options))
-    return [*found, Faye(), PolledNchan(), PolledTornado("longpoll_tornado")]
+    return [*found, Faye(), *taking_part("poll"), PolledNchan(), PolledTornado("longpoll_tornado")]
 
 
 def speaks_bayeux(plan: Plan) -> bool:
@@ -155,32 +170,37 @@ def run(plan: Plan) -> Iterator[Sample]:
     payload = json_of(sample_frame(plan))
     for size in CLIENTS:
         clients = plan.count(size)
-        with ExitStack() as stack:
-            all_standing = [arrived(stack, server, clients) for server in servers(plan)]
-            for round in range(plan.rounds):
-                plan.say(f"poll: {clients} clients, round {round + 1} of {plan.rounds}")
-                for server, running, load in all_standing:
-                    found = measured(running, load, server.publish(payload), clients)
-                    yield {"server": server.name, "size": size, "round": round, **found}
+        key = {"size": size, "clients": clients}
+        with Field[Standing](plan, f"poll: {clients} clients", key, wait) as field:
+            for server in servers(plan):
+                field.enter(server, partial(arrived, server, clients))
+            measure = partial(measured, payload=payload, clients=clients)
+            field.warm_up(measure, "fast_cycle_us")
+            yield from field.rounds(measure)
 
 
-def arrived(stack: ExitStack, server: Polled, clients: int) -> tuple[Polled, Running, Remote]:
+def wait(each: Standing) -> None:
+    """Poll again where a poll was answered."""
+    each.load.call("settle", WAITING)
+
+
+def arrived(server: Polled, clients: int, stack: ExitStack) -> Standing:
     """A server with so many clients that are held."""
     running = stack.enter_context(server.start())
     cycle = server.cycle(running.address, clients)
     load = stack.enter_context(Remote(Pollers, running.address, cycle, clients))
     load.call("settle", 1.0)
-    return server, running, load
+    return Standing(server, running, load)
 
 
-def measured(running: Running, load: Remote, publish: bytes, clients: int) -> Sample:
+def measured(each: Standing, payload: bytes, clients: int) -> Sample:
     """One server, one round: at leisure for the cost, then as fast as all are answered."""
+    running, load, publish = each.running, each.load, each.server.publish(payload)
     load.call("run", publish, 2, PAUSE)
     messages = max(8, DELIVERIES // clients)
     calm, calm_used = cost(running, load, "run", publish, min(messages, 20), PAUSE)
     fast, fast_used = cost(running, load, "run", publish, messages, 0.0)
     return {
-        "clients": clients,
         "cycle_us": calm_used / calm["answers"] * 1e6,
         "all_ms": quantile(calm["waits"], 0.5),
         "cycles_a_delivery": calm["answers"] / calm["received"],

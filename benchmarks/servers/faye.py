@@ -19,7 +19,7 @@ import attrs
 
 from benchmarks.processes import Address, BenchmarkFailed, Running, free_port, start
 from benchmarks.servers.server import scratch
-from benchmarks.wire import body, connect, exchange, post
+from benchmarks.wire import body, connect, cookie, cookie_of, exchange, post
 
 PEERS = Path(__file__).parent.parent / "peers"
 
@@ -58,25 +58,26 @@ class BayeuxCycle:
     """Clients that connect again and again.
 
     :param path: of the Bayeux server.
-    :param clients: their ids.
+    :param clients: their ids, and the header by which a server that sets a cookie knows them.
     :param number: of the last connect. One that has the id of the one before asks for the same
         messages again.
     """
 
     path: str
-    clients: list[str]
+    clients: list[tuple[str, str]]
     number: int = 0
 
     def first(self, number: int) -> bytes:
         """A connect."""
         self.number += 1
+        client, headers = self.clients[number]
         message = {
             "channel": "/meta/connect",
-            "clientId": self.clients[number],
+            "clientId": client,
             "connectionType": "long-polling",
             "id": str(self.number),
         }
-        return bayeux(self.path, message)
+        return bayeux(self.path, message, headers)
 
     def following(self, number: int, answer: bytes) -> bytes:
         """The next one."""
@@ -89,22 +90,29 @@ def clients_of(address: Address, path: str, count: int) -> BayeuxCycle:
         return BayeuxCycle(path, [subscribed(stream, path) for _ in range(count)])
 
 
-def bayeux(path: str, message: Mapping[str, object]) -> bytes:
+def bayeux(path: str, message: Mapping[str, object], headers: str = "") -> bytes:
     """A request with one Bayeux message."""
-    return post(path, json.dumps([message]).encode())
+    return post(path, json.dumps([message]).encode(), headers)
 
 
-def subscribed(stream: socket.socket, path: str) -> str:
-    """The id of a new client that has subscribed to the channel."""
+def introduced(stream: socket.socket, path: str) -> tuple[str, str]:
+    """The id of a new client, and the header by which a server that sets a cookie knows it."""
     hello = {
         "channel": "/meta/handshake",
         "version": "1.0",
         "supportedConnectionTypes": ["long-polling"],
     }
-    (found,) = json.loads(body(exchange(stream, bayeux(path, hello))))
+    answer = exchange(stream, bayeux(path, hello))
+    (found,) = json.loads(body(answer))
     if not found.get("successful"):
         raise BenchmarkFailed(f"the handshake at {path} failed: {found}")
-    client: str = found["clientId"]
+    pair = cookie_of(answer)
+    return found["clientId"], cookie(pair) if pair else ""
+
+
+def subscribed(stream: socket.socket, path: str) -> tuple[str, str]:
+    """The same of one that has subscribed to the channel."""
+    client, headers = introduced(stream, path)
     wish = {"channel": "/meta/subscribe", "clientId": client, "subscription": CHANNEL}
-    exchange(stream, bayeux(path, wish))
-    return client
+    exchange(stream, bayeux(path, wish, headers))
+    return client, headers

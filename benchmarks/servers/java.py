@@ -10,18 +10,24 @@ and collect, too.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.processes import Running, free_port, start
+from benchmarks.processes import Address, Running, free_port, start
+from benchmarks.servers.faye import CHANNEL, BayeuxCycle, bayeux, clients_of, introduced
 from benchmarks.servers.server import scratch
+from benchmarks.wire import connect
 
 PROGRAMS = Path(__file__).parent.parent / "peers/java"
 
 #: The largest heap, in MiB.
 HEAP = 1024
+
+#: Where CometD is.
+PATH = "/cometd"
 
 
 def command(module: str, program: str, port: int) -> list[str]:
@@ -55,13 +61,28 @@ class CometD:
 
     name = "cometd"
     title: ClassVar[str] = "CometD"
-    cases: ClassVar[Sequence[str]] = ("bayeux",)
+    cases: ClassVar[Sequence[str]] = ("bayeux", "poll")
     compiles: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._publisher = ("", "")
 
     def start(self) -> Running:
         """Start it on a free port."""
         port = free_port()
         return start(self.name, command("cometd", "CometD", port), scratch(self.name), port)
+
+    def cycle(self, address: Address, count: int) -> BayeuxCycle:
+        """So many clients that have said hello and subscribed, and one that publishes."""
+        with connect(address) as stream:
+            self._publisher = introduced(stream, PATH)
+        return clients_of(address, PATH, count)
+
+    def publish(self, payload: bytes) -> bytes:
+        """A message on the channel."""
+        client, headers = self._publisher
+        data = json.loads(payload)
+        return bayeux(PATH, {"channel": CHANNEL, "clientId": client, "data": data}, headers)
 
     @staticmethod
     def missing() -> str:

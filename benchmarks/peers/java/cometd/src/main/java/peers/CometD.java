@@ -13,8 +13,8 @@ import org.eclipse.jetty.util.component.LifeCycle;
 import org.eclipse.jetty.websocket.server.WebSocketUpgradeHandler;
 
 /**
- * CometD on Jetty with its defaults: Bayeux at /cometd by long polling and by WebSocket, messages in
- * memory only. Whoever has shaken hands may publish and subscribe everywhere.
+ * CometD on Jetty: Bayeux at /cometd by long polling and by WebSocket, messages in memory only.
+ * Whoever has shaken hands may publish and subscribe everywhere.
  */
 public final class CometD {
     private CometD() {}
@@ -34,6 +34,8 @@ public final class CometD {
         bayeux.setOption(Context.class.getName(), context.getContext());
         bayeux.setOption("ws.cometdURLMapping", "/cometd/*");
         bayeux.setTransports(new JettyWebSocketTransport(bayeux), new JSONHttpTransport(bayeux));
+        // Clients that wait for their turn to be measured would be forgotten after ten seconds.
+        bayeux.setOption("maxInterval", "3600000");
         context.setAttribute(BayeuxServer.ATTRIBUTE, bayeux);
         context.addServlet(CometDServlet.class, "/cometd/*").setAsyncSupported(true);
         server.setHandler(context);
