@@ -20,16 +20,32 @@ LINES: dict[tuple[str | bytes, str | bytes], tuple[bytes, bytes]] = {}
 #: So many of them are kept.
 _MOST_LINES = 512
 
+#: Whose value is another one each time: with the places of posts alone there would soon be no room
+#: for anything else.
+_NOT_KEPT = frozenset((b"Set-Cookie", b"Location"))
+
+#: Names as Twisted writes them: to ask it costs four times what the rest of a line does.
+_NAMES: dict[str | bytes, bytes] = {}
+
+
+def _canonical(name: str | bytes) -> bytes:
+    found = _NAMES.get(name)
+    if found is None:
+        raw = name.encode("ascii") if isinstance(name, str) else name
+        ((found, _),) = Headers({raw: [b""]}).getAllRawHeaders()
+        if len(_NAMES) < _MOST_LINES:
+            _NAMES[name] = found
+    return found
+
 
 def header_line(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
     """The name of a header, and its line; a value that has line ends in it has blanks there."""
-    raw = name.encode("ascii") if isinstance(name, str) else name
-    ((canonical, _),) = Headers({raw: [b""]}).getAllRawHeaders()
+    canonical = _canonical(name)
     data = value.encode("utf-8") if isinstance(value, str) else value
     if b"\n" in data or b"\r" in data:
         data = b" ".join(data.splitlines())
     line = (canonical, b"%b: %b\r\n" % (canonical, data))
-    if len(LINES) < _MOST_LINES and canonical != b"Set-Cookie":
+    if len(LINES) < _MOST_LINES and canonical not in _NOT_KEPT:
         LINES[name, value] = line
     return line
 

@@ -67,7 +67,6 @@ class Ceiling(Protocol):
 @attrs.frozen(eq=False)
 class _Waiting:
     draft: Draft
-    size: int
     answer: Deferred[Record]
 
 
@@ -96,8 +95,9 @@ class Gathering:
         self._ceiling = ceiling
         self._most_waiting = most_waiting
         self._most_bytes = min(most_bytes, ceiling.limit // 4)
-        # Of this turn.
+        # Of this turn, and its bytes.
         self._gathered: list[_Waiting] = []
+        self._size = 0
         #: Of this turn, and those that the log has and has not answered: how many, and their bytes.
         self.waiting = 0
         self.bytes = 0
@@ -124,8 +124,9 @@ class Gathering:
         self.waiting += 1
         self.bytes += held
         self._ceiling.account(held, "posts")
-        waiting = _Waiting(draft, held, Deferred())
+        waiting = _Waiting(draft, Deferred())
         self._gathered.append(waiting)
+        self._size += held
         if len(self._gathered) == 1:
             self._after_turn(self.hand_over)
         return waiting.answer
@@ -133,31 +134,30 @@ class Gathering:
     def hand_over(self) -> None:
         """Give the log what this turn has brought so far."""
         batch, self._gathered = self._gathered, []
+        size, self._size = self._size, 0
         if not batch:
             return
         storing = self._log.append_all([each.draft for each in batch])
-        storing.addCallbacks(
-            self._answer, self._refuse, callbackArgs=(batch,), errbackArgs=(batch,)
-        )
+        told = (batch, size)
+        storing.addCallbacks(self._answer, self._refuse, callbackArgs=told, errbackArgs=told)
 
-    def _answer(self, outcomes: Sequence[Outcome], batch: Sequence[_Waiting]) -> None:
-        self._let_go(batch)
+    def _answer(self, outcomes: Sequence[Outcome], batch: Sequence[_Waiting], size: int) -> None:
+        self._let_go(len(batch), size)
         for each, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 each.answer.errback(outcome)
             else:
                 each.answer.callback(outcome)
 
-    def _refuse(self, failure: Failure, batch: Sequence[_Waiting]) -> None:
+    def _refuse(self, failure: Failure, batch: Sequence[_Waiting], size: int) -> None:
         error = failure.value
         assert error is not None
-        self._let_go(batch)
+        self._let_go(len(batch), size)
         for each in batch:
             # Where it was raised for one is nothing to the next.
             each.answer.errback(error.with_traceback(None))
 
-    def _let_go(self, batch: Sequence[_Waiting]) -> None:
-        size = sum(each.size for each in batch)
-        self.waiting -= len(batch)
+    def _let_go(self, count: int, size: int) -> None:
+        self.waiting -= count
         self.bytes -= size
         self._ceiling.account(-size, "posts")

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from urllib.parse import urlsplit
 
 from cometd_chat.chat.rights import HOW_TO_LOG_IN, Act, Rights
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import CrossSite, InvalidToken, NoSession
-from cometd_chat.transports.request import HttpRequest
+from cometd_chat.transports.request import HttpRequest, remembered
 from cometd_chat.web import parameters
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.peers import Peers
@@ -204,10 +205,10 @@ class Auth:
         :param form_token: the hidden token of the form, if it was one.
         :raises CrossSite: it comes from elsewhere, or can't be told from that.
         """
-        self.check_origin(request)
-        if bearer(request) is not None or self._cookie(request) is None:
+        if remembered(request, _is_surely_meant, partial(_is_surely_meant, request)):
             return
-        if request.getHeader("sec-fetch-site") or request.getHeader("origin"):
+        self.check_origin(request)
+        if self._cookie(request) is None:
             return
         if parameters.content_type(request) == "application/json":
             return
@@ -289,6 +290,14 @@ def bearer(request: HttpRequest) -> str | None:
     """The bearer token (RFC 6750, section 2.1)."""
     scheme, _, token = (request.getHeader("authorization") or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _is_surely_meant(request: HttpRequest) -> bool:
+    """Whether a request's header lines alone say that no page of another site has sent it."""
+    if bearer(request) is not None:
+        return True
+    says = request.getHeader("sec-fetch-site") or request.getHeader("origin")
+    return bool(says) and not is_foreign(request)
 
 
 def is_foreign(request: HttpRequest) -> bool:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from cometd_chat.transports.request import HttpRequest, address_of
+from cometd_chat.transports.request import HttpRequest, address_of, remembered
 from cometd_chat.web.hosts import names_loopback
 
 #: So many addresses of a header are looked at: a visitor can write thousands of trusted ones into
@@ -51,6 +52,9 @@ class Peers:
         Of ``X-Forwarded-For`` the rightmost address counts that isn't a trusted proxy's: what
         stands left of it is whatever the visitor wrote there.
         """
+        return remembered(request, self, partial(self._address, request))
+
+    def _address(self, request: HttpRequest) -> str:
         address = address_of(request)
         if not self._trusted or not self.is_trusted(address):
             return address

@@ -13,6 +13,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from threading import Event, Thread
 
+from cometd_chat.transports.budget import KINDS
 from tests.daemon.talk import held, log_in, make_room, metric, once, resident, say, wait_until
 from tests.daemon.test_memory_bounds import many_files
 from tests.support import PATIENCE, Daemon
@@ -210,7 +211,7 @@ def test_a_thousand_of_every_kind_together(tmp_path: Path) -> None:
             shed = metric(port, "comet_chat_memory_shed_total")
             held_bytes = {
                 kind: metric(port, f'comet_chat_memory_held_bytes{{kind="{kind}"}}') / MIB
-                for kind in ("streams", "answers", "requests", "bayeux")
+                for kind in KINDS
             }
             there = sockets(pid) - before
             for one in hostile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_network
 from typing import Any
 
@@ -21,6 +22,7 @@ class Request:
 
     def __init__(self, address: str, *forwarded: str, scheme: str | None = None) -> None:
 
+        self.memory: dict[object, object] = {}
         kind: Any = IPv6Address if ":" in address else IPv4Address
         self._address = kind("TCP", address, 1) if address else UNIXAddress("")
         self.requestHeaders = Headers({"x-forwarded-for": list(forwarded)} if forwarded else {})
@@ -146,6 +148,34 @@ def test_the_cookie_is_secure_where_the_proxy_says_so(make_site: MakeSite) -> No
         "/api/v1/session", {"name": "bob"}, headers=headers, address="198.51.100.1"
     )
     assert "; Secure" not in (by_other.header("set-cookie") or "")
+
+
+def test_an_address_is_remembered_for_its_connection_and_its_header_lines(
+    make_site: MakeSite,
+) -> None:
+    """The same bytes from somewhere else, and other bytes on the same connection, are others'."""
+    rooms = [f"room{number}" for number in range(6)]
+    proxies = (ip_network("192.0.2.7/32"),)
+    site = make_site(rooms=rooms, trusted_proxy=proxies, show_addresses="full")
+    token = site.log_in("alice")
+    reader = site.get(f"/api/v1/events/stream?rooms={','.join(rooms)}")
+    by_proxy, direct = site.connect("192.0.2.7"), site.connect("203.0.113.9")
+    # Each twice: the second one is remembered.
+    came = [(by_proxy, "198.51.100.1")] * 2
+    came += [(by_proxy, "198.51.100.2")] * 2
+    came += [(direct, "198.51.100.2")] * 2
+    for room, (connection, forwarded) in zip(rooms, came, strict=True):
+        path, headers = f"/api/v1/rooms/{room}/messages", {"X-Forwarded-For": forwarded}
+        connection.request("POST", path, json={"text": "hi"}, token=token, headers=headers)
+    told = [json.loads(line) for line in reader.text.splitlines()]
+    assert [event["address"] for event in told if event["type"] == "join"] == [
+        "198.51.100.1",
+        "198.51.100.1",
+        "198.51.100.2",
+        "198.51.100.2",
+        "203.0.113.9",
+        "203.0.113.9",
+    ]
 
 
 def test_so_many_addresses_of_a_header_are_looked_at() -> None:

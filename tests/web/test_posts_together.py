@@ -9,6 +9,7 @@ import pytest
 
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.events.record import Record
+from cometd_chat.fastlane.headers import LINES
 from tests.memory import MakeSite, MemorySite
 from tests.wire import Response
 
@@ -95,6 +96,13 @@ def test_all_of_them_are_told_when_they_were_not_kept(make_site: MakeSite, lane:
     assert [answer.header("Retry-After") for answer in answers] == ["5"] * 3
     site.log.failure = None
     assert [answer.status for answer in post_together(site, posts)] == [201] * 3
+
+
+def test_their_places_take_no_room_from_headers_that_come_again(make_site: MakeSite) -> None:
+    site = make_site()
+    for number in range(5):
+        site.say(f"{number}")
+    assert not [line for name, line in LINES.values() if name == b"Location"]
 
 
 def waiting(site: MemorySite) -> float:
