@@ -31,6 +31,7 @@ from cometd_chat.fastlane.heads import (
 )
 from cometd_chat.fastlane.request import Guard, LaneRequest
 from cometd_chat.fastlane.routes import HotRoute, HotRoutes, RouteMatch
+from cometd_chat.fastlane.stream import LaneStream
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.receipt import Receipt
@@ -260,6 +261,10 @@ class LaneConnection:
         """Keep nothing for a next request."""
         self._head = None
         self._idle_since = 0.0  # Until it is idle again, one object for all.
+
+    def settle(self, stream: LaneStream) -> None:
+        """This is what is left of the request."""
+        self._request = stream
 
     # -- a request that stands; see `StandingPlace`
 

@@ -26,16 +26,19 @@ from cometd_chat.events.event import chunk
 from cometd_chat.fastlane.headers import LINES, AnswerHeaders, ReceivedHeaders, header_line
 from cometd_chat.fastlane.heads import MAX_REMEMBERED, SimpleRequest
 from cometd_chat.fastlane.routes import Answer, HotRoute
+from cometd_chat.fastlane.stream import LAST_CHUNK, LaneStream
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.receipt import Receipt
-from cometd_chat.transports.request import HttpRequest, PeerListener, UpgradableRequest
+from cometd_chat.transports.request import (
+    HoldableRequest,
+    HttpRequest,
+    PeerListener,
+    UpgradableRequest,
+)
 from cometd_chat.transports.response_head import response_head
-from cometd_chat.transports.standing import AnswerHead, Repeatable, StandingPlace
+from cometd_chat.transports.standing import AnsweredRequest, AnswerHead, Repeatable, StandingPlace
 from cometd_chat.transports.twisted_internals import PeerConnection
-
-#: RFC 9112, section 7.1.
-LAST_CHUNK = b"0\r\n\r\n"
 
 
 class SharedLane(Protocol):
@@ -56,7 +59,7 @@ class SharedLane(Protocol):
     def date(self) -> bytes:
         """The line of the Date header in this second."""
 
-    def log_access(self, request: HttpRequest) -> None:
+    def log_access(self, request: AnsweredRequest) -> None:
         """Write a line of access log."""
 
     def answer_head(self, before: bytes, after: bytes) -> AnswerHead:
@@ -92,6 +95,9 @@ class Carrier(StandingPlace, Protocol):
 
     def forget_head(self) -> None:
         """Keep nothing for a next request."""
+
+    def settle(self, stream: LaneStream) -> None:
+        """This is what is left of the request."""
 
     def response_over(self) -> None:
         """The response is complete: read on."""
@@ -347,6 +353,16 @@ class LaneRequest:
         self._held = held
         if self._over:
             held.lost()
+
+    def settled(self) -> HoldableRequest:
+        """See `HoldableRequest.settled`."""
+        if self._over or self._held is None or not self.chunked or self.code != 200:
+            return self
+        stream = LaneStream(
+            self._connection, self.method, self.path, self.began, self.sentLength, self._held
+        )
+        self._connection.settle(stream)
+        return stream
 
     def tell_drained(self, producer: object) -> None:
         """See `HoldableRequest.tell_drained`."""

@@ -80,6 +80,7 @@ class HeldStream(Held):
         first = self._framing.begin() + hello.framed(self._framing)
         self._account(len(first), hold_policy.reaper.coarse_now())
         request.write(first)
+        request = self._request = request.settled()
         self._direct = request.direct
         if request.chunked:
             self._kind = hold_policy.kind(self._framing, 1)

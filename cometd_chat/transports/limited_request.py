@@ -99,6 +99,10 @@ class LimitedRequest(twisted_internals.OpenRequest):
         if self.closing is not None:
             await self.closing()
 
+    def settled(self) -> LimitedRequest:
+        """See `HoldableRequest.settled`."""
+        return self
+
     def tell_drained(self, producer: object) -> None:
         """See `HoldableRequest.tell_drained`."""
         self.registerProducer(producer, True)

@@ -62,6 +62,10 @@ class HoldableRequest(Protocol):
     def setHeader(self, name: str | bytes, value: str | bytes) -> None:
         """Set a header of the response, before anything is written."""
 
+    def settled(self) -> HoldableRequest:
+        """What to use in its place from now, when it is held and its head is out: the same, or what
+        is left of it once nobody asks any more what it was."""
+
     def tell_drained(self, producer: object) -> None:
         """Call ``producer.resumeProducing`` when nothing more waits in this process, each time,
         until `tell_no_more` is called."""

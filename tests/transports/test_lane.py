@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import sys
 import tracemalloc
 from collections.abc import Iterator
 
@@ -384,6 +385,36 @@ class TestMemory:
         assert request.getHeader("host") is None
         assert request.requestHeaders.getRawHeaders("host", []) == []
         assert request.getCookie(b"a") is None
+
+    def test_a_stream_that_has_settled_is_half_of_its_request(self, net: Net) -> None:
+        connection = net.connect()
+        response = connection.request("GET", "/hot/stream")
+        (request,) = net.desk.held
+        stream = request.settled()
+        assert sys.getsizeof(stream) <= 96 < sys.getsizeof(request)
+        assert connection.channel._request is stream
+        before = response.body
+        stream.write(b"more")
+        stream.write(b"")
+        assert stream.sentLength == len(before) + len(b"more")
+        stream.release()
+        stream.release()
+        net.turn()
+        assert (response.complete, response.body) == (True, before + b"more")
+        assert len(net.logged) == 1
+        assert connection.request("GET", "/hot/a").complete
+
+    def test_what_is_not_a_stream_or_is_over_does_not_settle(self, net: Net) -> None:
+        connection = net.connect()
+        connection.request("GET", "/hot/held")
+        (held,) = net.desk.held
+        assert held.settled() is held
+        other = net.connect()
+        other.request("GET", "/hot/stream")
+        (_, stream) = net.desk.held
+        other.close()
+        net.turn()
+        assert stream.settled() is stream
 
     def test_a_head_is_remembered_unless_it_is_large(self, net: Net) -> None:
         connection = net.connect()
