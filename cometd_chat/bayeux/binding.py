@@ -30,12 +30,10 @@ class _BindingToken:
 
     :param expected: None when nothing was shown or offered at the handshake.
     :param returned: whether the client is known to keep it: then who does not show it is refused.
-    :param changes: how often that has changed.
     """
 
     expected: str | None
     returned: bool
-    changes: int = 0
 
     def admits(self, shown: str | None, *, may_lack: bool) -> bool:
         if self.expected is None or (shown is None and (may_lack or not self.returned)):
@@ -43,9 +41,7 @@ class _BindingToken:
         if shown is None:
             return False
         if compare_digest(_bytes(shown), _bytes(self.expected)):
-            if not self.returned:
-                self.returned = True
-                self.changes += 1
+            self.returned = True
             return True
         # An offered cookie may have lost against that of another window which came first.
         return not self.returned
@@ -65,11 +61,8 @@ class Binding:
         self._offered_at = made_at if peer.browser is not None else made_at + UNDER_WAY
         self._cookie = _BindingToken(self.browser, peer.browser is not None)
         self._token = _BindingToken(peer.token, peer.token is not None)
-
-    @property
-    def changes(self) -> int:
-        """Grows when a request that was admitted may no longer be."""
-        return self._cookie.changes + self._token.changes
+        #: Grows when a request that was admitted may no longer be.
+        self.changes = 0
 
     def admits(self, peer: Peer, push_opened_at: float | None) -> bool:
         """Whether a request may use the client.
@@ -80,9 +73,11 @@ class Binding:
             that the POST sets; of the two requests the POST may well be here first.
         """
         opened_at = inf if push_opened_at is None else push_opened_at
-        return self._cookie.admits(
+        admitted = self._cookie.admits(
             peer.browser, may_lack=opened_at <= self._offered_at
         ) and self._token.admits(peer.token, may_lack=opened_at <= self._made_at)
+        self.changes = self._cookie.returned + self._token.returned
+        return admitted
 
 
 def _bytes(text: str) -> bytes:

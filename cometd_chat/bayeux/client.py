@@ -213,7 +213,7 @@ class BayeuxClient:
         :param position: of the event in its channel; grows.
         :returns: False when there is no room: `ChannelSource.resume` will say when there is.
         """
-        if self.over:
+        if self.ended or self.is_shed:
             return True
         if source in self.paused_sources:
             return False
@@ -234,7 +234,7 @@ class BayeuxClient:
         :param lazy: seconds that it may wait for others; None for no waiting.
         :returns: False when it was dropped.
         """
-        if self.over:
+        if self.ended or self.is_shed:
             return False
         json = self._host.refine(self, event) if self.extensions else event.json
         if json is None or not self.queue.append(event, json, lazy=lazy is not None):

@@ -179,17 +179,30 @@ class ClientQueue:
         :param json: what to send instead of the event's own JSON.
         :returns: False when there is no room for it.
         """
+        # `_fits`, `Queued.size` and `_kept` are spelt out: this is run for each client of each
+        # message, and half of what that costs were calls.
         number = self._last_number + 1
-        json = event.json if json is None else json
+        own = event.json
+        if json is None:
+            json = own
+        waiting = self._waiting
         queued = Queued(number, event, json, lazy, source, position)
-        if not self._fits(queued) and (source is not None or not self._make_room(queued)):
-            return False
+        size = len(json) + _OVERHEAD
+        count = len(waiting) + len(self._sent)
+        if count and (count >= self._max_messages or self._bytes + size > self._max_bytes):
+            if source is not None or not self._make_room(queued):
+                return False
+            waiting = self._waiting
         self._last_number = number
-        self._waiting.append(queued)
-        self._bytes += queued.size
-        self._urgent += not lazy
+        waiting.append(queued)
+        self._bytes += size
+        if not lazy:
+            self._urgent += 1
         if self._counts:
-            self._account(_kept(queued))
+            if json is own:
+                event.holders += 1
+                size = _OVERHEAD if event.holders > 1 else _OVERHEAD + event.weight
+            self._account(size)
         return True
 
     def _fits(self, queued: Queued) -> bool:
@@ -240,7 +253,16 @@ class ClientQueue:
 
         :param max_bytes: of JSON; a single message may be larger.
         """
-        taken: list[Queued] = []
+        if self._bytes <= max_bytes and len(self._waiting) <= max_messages:
+            # As it mostly is: all of them. What they are counted for is more than their JSON.
+            taken = list(self._waiting)
+            if taken:
+                self._waiting.clear()
+                self._urgent = 0
+                self._sent.extend(taken)
+                self._highest_sent = max(self._highest_sent, taken[-1].number)
+            return taken
+        taken = []
         size = 0
         while self._waiting and len(taken) < max_messages:
             queued = self._waiting[0]
@@ -281,6 +303,24 @@ class ClientQueue:
         """
         number = min(number, self._highest_sent)
         confirmed: Confirmed = {}
+        if not self._waiting and self._counts and number == self._highest_sent:
+            # As it mostly is: all that there was.
+            kept = 0
+            for queued in self._sent:
+                source, event = queued.source, queued.event
+                if source is not None:
+                    confirmed[source, event.channel] = queued.position
+                # `_forgotten`, spelt out as in `append`.
+                if queued.json is event.json:
+                    event.holders -= 1
+                    kept += _OVERHEAD if event.holders else _OVERHEAD + event.weight
+                else:
+                    kept += queued.size
+            self._sent.clear()
+            self._bytes = 0
+            if kept:
+                self._account(-kept)
+            return confirmed
         put_back = list(_pop_until(self._waiting, number))
         self._urgent -= len(put_back)  # which are never lazy
         gone = [*_pop_until(self._sent, number), *put_back]
@@ -315,15 +355,6 @@ class Batches:
             while self._sent and next(iter(self._sent)) <= number:
                 _, sent = self._sent.popitem(last=False)
         return sent
-
-
-def _kept(queued: Queued) -> int:
-    """Bytes that are kept for a message since it is in a queue now."""
-    event = queued.event
-    if queued.json is not event.json:
-        return queued.size
-    event.holders += 1
-    return _OVERHEAD + event.weight if event.holders == 1 else _OVERHEAD
 
 
 def _forgotten(queued: Queued) -> int:

@@ -142,7 +142,7 @@ class ClientRegistry:
 
     def enqueued(self, client: BayeuxClient, *, lazy: float | None) -> None:
         """See `ClientHost.enqueued`."""
-        if client.queue.dropped > self._dropped.get(client, 0):
+        if client.queue.dropped and client.queue.dropped > self._dropped.get(client, 0):
             self._dropped[client] = client.queue.dropped
             self._listeners.dropped.tell(client, client.queue.dropped)
         if lazy is None:

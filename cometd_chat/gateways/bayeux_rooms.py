@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 from twisted.logger import Logger
 
@@ -176,7 +176,7 @@ class RoomSource:
         """See `ChannelSource.confirmed`."""
         reader = self._readers.get(client)
         if reader is not None:
-            found = reader.channel(kinds.path_of(name_of(channel)))
+            found = reader.channel(_path_of(channel))
             if found is not None:
                 self._chat.positions.confirm(found.marker, position)
 
@@ -326,6 +326,12 @@ class RoomSource:
             _, oldest = self._made.popitem(last=False)
             self._made_bytes -= _weight(oldest)
         return made
+
+
+@lru_cache(maxsize=1024)
+def _path_of(channel: str) -> str:
+    """The path of the room that has a channel. Asked for each connect."""
+    return kinds.path_of(name_of(channel))
 
 
 def _shares(reader: RoomReader, paths: Collection[str]) -> Mapping[QueueSink, tuple[str, ...]]:

@@ -43,9 +43,12 @@ class ResponseDelivery:
         """A request has come again that has had this reply: now it is of the next one."""
         self._receipt = None
 
-    def written(self, receipt: Receipt) -> None:
-        """It was written."""
-        self._receipt, self._written_at = receipt, self.seconds()
+    def written(self, receipt: Receipt, at: float) -> None:
+        """It was written.
+
+        :param at: when, in the reaper's seconds.
+        """
+        self._receipt, self._written_at = receipt, at
 
     def arrival(self) -> Arrival:
         """See `Delivery.arrival`."""

@@ -140,7 +140,7 @@ class HttpExchange:
         standing = self._standing()
         self._request.setHeader("content-length", str(len(body)))
         self._request.write(body)
-        self.delivery.written(self._request.receipt())
+        self.delivery.written(self._request.receipt(), self._bayeux.server.seconds())
         if standing is not None:
             standing.stand()
         self._request.release()

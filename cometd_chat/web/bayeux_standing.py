@@ -193,7 +193,8 @@ class StandingPoll:
         """See `Exchange.reply`."""
         if not self._is_over:
             body = array(messages)
-            self._write(self._head.before(len(body)) + body, len(body))
+            at = self._place.reaper.coarse_now()
+            self._write(self._head.before(len(body)) + body, len(body), at)
 
     def answer(
         self, messages: Sequence[bytes], template: ReplyTemplate, id: str, number: int | None
@@ -207,18 +208,18 @@ class StandingPoll:
         before, between, after, size = self._polls.answers.pieces(
             self._head, messages, template, len(own) + len(digits), at
         )
-        self._write(b"".join((before, own, between, digits, after)), size)
+        self._write(b"".join((before, own, between, digits, after)), size, at)
 
     def forget(self) -> None:
         """See `StandingExchange.forget`."""
         self._place.forget(self)
 
-    def _write(self, data: bytes, size: int) -> None:
+    def _write(self, data: bytes, size: int, at: float) -> None:
         self._end()
         self._polls.counts.bytes_sent += size
         self.sentLength = size
         place = self._place
-        self.delivery.written(place.new_receipt())
+        self.delivery.written(place.new_receipt(), at)
         place.answer(self, data)
 
     def _end(self) -> None:
