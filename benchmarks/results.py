@@ -106,8 +106,8 @@ def machine() -> dict[str, str]:
         "Python": platform.python_version(),
         "Twisted": metadata.version("twisted"),
         "Klein": metadata.version("klein"),
-        "aiohttp": metadata.version("aiohttp"),
-        "Tornado": metadata.version("tornado"),
+        "aiohttp": _version("aiohttp"),
+        "Tornado": _version("tornado"),
         "Nchan": _said("dpkg-query", "-W", "-f", "${Version}", "libnginx-mod-nchan"),
         "nginx": _said("dpkg-query", "-W", "-f", "${Version}", "nginx-common"),
         "Faye": json.loads(faye.read_text())["version"] if faye.exists() else "",
@@ -120,6 +120,14 @@ def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _version(package: str) -> str:
+    """A peer's version, or nothing where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _said(*command: str) -> str:
