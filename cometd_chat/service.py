@@ -169,13 +169,18 @@ def port_services(
     """The ports: that of the metrics first, since the others are announced with it."""
     metrics = () if settings.metrics is None else (settings.metrics,)
     metrics_ports = ListeningPorts(metrics, metrics_site, reactor, option="--metrics")
-    slotted = partial(twisted_internals.use_slotted_transports, factory=site)
+
+    def prepare(port: object) -> None:
+        twisted_internals.use_slotted_transports(port, site)
+        if settings.direct_write:
+            twisted_internals.accept_directly(port, site)
+
     ports = ListeningPorts(
         settings.listen,
         site,
         reactor,
         partial(announce, data, metrics_ports),
-        prepare=slotted if settings.fast_lane else None,
+        prepare=prepare if settings.fast_lane else None,
     )
     return metrics_ports, ports
 

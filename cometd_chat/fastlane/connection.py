@@ -193,6 +193,15 @@ class LaneConnection:
             self.transport = transport
             self._leave()
 
+    def begin(self, transport: PeerConnection, data: bytes) -> None:
+        """It is accepted, and this has come already; see `twisted_internals.accept_directly`.
+
+        What is not answered by the end of this is held, or the slow path's: there is nothing to
+        look at until then, so that the sweep is not told.
+        """
+        self.transport = transport
+        self._read(data)
+
     def dataReceived(self, data: bytes) -> None:
         """Answer it, or hand it on."""
         if self._request is not None:
@@ -242,8 +251,7 @@ class LaneConnection:
         """A peer that closes its half is gone for us."""
         if self.receipt is not None:
             self.receipt.peer_closed()
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        twisted_internals.close_after_peer(self.transport)
 
     def writeConnectionLost(self) -> None:
         """Our half is never closed alone."""

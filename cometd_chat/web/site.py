@@ -89,7 +89,14 @@ class ChatSite(Site):
         self, addr: IAddress | None
     ) -> LimitedChannel | LaneConnection:
         """What a connection begins with. (It stays a Site: TLS asks it for its protocols.)"""
-        if not self.connections.admit(host_of(addr)):
+        return self.build_for(host_of(addr))
+
+    def build_for(self, host: str) -> LimitedChannel | LaneConnection:
+        """What a connection begins with that comes from an address; empty where that isn't known.
+
+        See `twisted_internals.accept_directly`.
+        """
+        if not self.connections.admit(host):
             return self._build(OverLimitChannel)
         return self.build_channel() if self.lane is None else LaneConnection(self.lane)
 

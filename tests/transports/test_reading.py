@@ -5,121 +5,23 @@ Each test runs on both ways, with real sockets and a reactor of its own.
 
 from __future__ import annotations
 
-import os
 import socket
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import LogEvent
 from twisted.python import context, log
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from cometd_chat.daemon.settings import Settings
 from cometd_chat.service import build
 from cometd_chat.transports import twisted_internals
-from tests.servers import PATIENCE
-
-
-class Refused(Exception):
-    """What a protocol's own error is here."""
-
-
-class Noting(Protocol):
-    """Notes what it is told, and does what it is asked to."""
-
-    def __init__(self) -> None:
-        self.got = b""
-        self.systems: list[object] = []
-        self.ends: list[object] = []
-
-    def dataReceived(self, data: bytes) -> None:
-        self.got += data
-        self.systems.append(context.get(log.ILogContext)["system"])
-        for word, what in self.does.items():
-            if word in data:
-                what(self)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.ends.append(reason.type)
-
-    does: dict[bytes, Callable[[Any], object]] = {}
-
-
-@implementer(IHalfCloseableProtocol)
-class NotingHalves(Noting):
-    def readConnectionLost(self) -> None:
-        self.ends.append("half")
-
-    def writeConnectionLost(self) -> None:
-        """Never closed alone."""
-
-
-class Loop:
-    """A reactor, one port and who has connected to it."""
-
-    def __init__(self, *, directly: bool) -> None:
-        self.reactor: Any = EPollReactor()
-        if directly:
-            twisted_internals.read_directly(self.reactor)
-        assert ("doIteration" in vars(self.reactor)) is directly
-        self.protocols: list[Any] = []
-        self._clients: list[socket.socket] = []
-
-    def listen(self, kind: type[Noting] = Noting) -> Any:
-        made = self.protocols
-
-        class Making(Factory):
-            def buildProtocol(self, addr: object) -> Any:
-                made.append(kind())
-                return made[-1]
-
-        factory = Making()
-        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
-        twisted_internals.use_slotted_transports(port, factory)
-        return port
-
-    def connect(self, port: Any) -> tuple[socket.socket, Any]:
-        """A client, and the protocol that has it."""
-        client = socket.create_connection(("127.0.0.1", port.getHost().port))
-        self._clients.append(client)
-        count = len(self.protocols)
-        self.spin_until(lambda: len(self.protocols) > count)
-        protocol = self.protocols[-1]
-        assert type(protocol.transport) is twisted_internals.SlottedServer
-        return client, protocol
-
-    def spin_until(self, done: Callable[[], object]) -> None:
-        for _ in range(PATIENCE):
-            if done():
-                return
-            self.reactor.iterate(0.001)
-        raise AssertionError("it never came to that")
-
-    def spin(self) -> None:
-        for _ in range(10):
-            self.reactor.iterate(0.001)
-
-    def close(self) -> None:
-        for client in self._clients:
-            client.close()
-        for each in self.reactor.removeAll():
-            each.connectionLost(Failure(connectionDone.value))
-        # Those that were not read, or are about to end, the reactor does not have.
-        for each in self.protocols:
-            if each.transport.connected:
-                each.transport.connectionLost(Failure(connectionDone.value))
-        self.reactor._poller.close()
-        os.close(self.reactor.waker.i)
-        os.close(self.reactor.waker.o)
+from tests.loops import Loop, Noting, NotingHalves, Refused, ends_with, errors_logged, reset
 
 
 @pytest.fixture(params=[False, True], ids=["twisted", "directly"])
@@ -131,26 +33,8 @@ def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
 
 @pytest.fixture
 def logged() -> Iterator[list[LogEvent]]:
-    """Errors in the log."""
-    events: list[LogEvent] = []
-
-    def hear(event: LogEvent) -> None:
-        if event.get("isError"):
-            events.append(event)
-
-    observer = cast(ILogObserver, hear)
-    globalLogPublisher.addObserver(observer)
-    yield events
-    globalLogPublisher.removeObserver(observer)
-
-
-def ends_with(protocol: Noting, data: bytes) -> bool:
-    return protocol.got.endswith(data)
-
-
-def reset(client: socket.socket) -> None:
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
+    with errors_logged() as events:
+        yield events
 
 
 class TestReading:

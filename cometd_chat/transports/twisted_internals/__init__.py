@@ -1,9 +1,9 @@
 """All that reaches below Twisted's public interface.
 
-What it is: a face for its modules: `names` is the table of what is relied on, `channel` opens
-Twisted's HTTP, `looking` asks how a connection is, `sending` writes past buffers, `slotted` makes
-connections small, `reading` takes what comes to them past the reactor's log, `starting` is for
-ports, TLS and the log.
+What it is: a face for its modules: `names` is the table of what is relied on, `slotted` makes
+connections small, `accepting` begins with them, `reading` takes what comes to them past the
+reactor's log, `sending` writes past buffers, `looking` asks how a connection is, `channel` opens
+Twisted's HTTP, `starting` is for ports, TLS and the log.
 
 What it may know: private names of Twisted's, each of them in the table.
 
@@ -13,6 +13,7 @@ start refused. Where a thing can't be known the answer is the harmless one, neve
 
 from __future__ import annotations
 
+from cometd_chat.transports.twisted_internals.accepting import accept_directly
 from cometd_chat.transports.twisted_internals.channel import (
     OpenChannel,
     OpenRequest,
@@ -32,6 +33,7 @@ from cometd_chat.transports.twisted_internals.looking import (
 from cometd_chat.transports.twisted_internals.names import Feature, Name, missing, needed_by
 from cometd_chat.transports.twisted_internals.reading import read_directly
 from cometd_chat.transports.twisted_internals.sending import (
+    close_after_peer,
     forget_unsent,
     is_sending,
     pause_until_sent,
@@ -63,9 +65,11 @@ __all__ = [
     "PeerConnection",
     "SlottedServer",
     "SlottedUnixServer",
+    "accept_directly",
     "accept_few",
     "acknowledged_ago",
     "behind",
+    "close_after_peer",
     "forget_unsent",
     "install",
     "is_at_rest",

@@ -128,6 +128,7 @@ _ROWS: Sequence[tuple[type, str, frozenset[Feature], str]] = (
     ),
     (unix.Server, "connections without a dict", _L, "_sendmsgQueue"),
     (tcp.Port, "connections without a dict", _L, "transport factory"),
+    (tcp.Port, "accepting past its log", _D, "doRead reactor socket"),
     (tcp.Port, "accepting a few connections a turn", _E, "numberAccepts"),
     (ProtocolWrapper, "who has a connection over TLS", _H, "wrappedProtocol"),
     (

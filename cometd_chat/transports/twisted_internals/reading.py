@@ -10,6 +10,7 @@ in one is logged with its traceback, ends its connection, and reaches nobody els
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from cometd_chat.transports.twisted_internals.names import EPOLL_REACTOR
 from cometd_chat.transports.twisted_internals.slotted import LOG_SYSTEM, SlottedServer
 
 #: Where Twisted's log says that things happen while connections are read.
-_LOG_CONTEXT = {log.ILogContext: {"system": LOG_SYSTEM}}
+LOG_CONTEXT = {log.ILogContext: {"system": LOG_SYSTEM}}
 
 
 def read_directly(reactor: object) -> None:
@@ -45,7 +46,7 @@ def _turn(reactor: Any, timeout: float | None) -> None:
     """
     events = reactor._poller.poll(-1 if timeout is None else timeout, len(reactor._selectables))
     if events:
-        context.call(_LOG_CONTEXT, _see_to, reactor, events)
+        context.call(LOG_CONTEXT, _see_to, reactor, events)
 
 
 def _see_to(reactor: Any, events: list[tuple[int, int]]) -> None:
@@ -66,18 +67,30 @@ def _read(reactor: Any, connection: Any) -> None:
     except BlockingIOError:
         return
     except OSError:
-        _end(reactor, connection, CONNECTION_LOST)
+        end(reactor, connection, CONNECTION_LOST)
         return
-    if not data:
-        _end(reactor, connection, CONNECTION_DONE)
-        return
+    if data:
+        deliver(reactor, connection, connection.protocol.dataReceived, data)
+    else:
+        end(reactor, connection, CONNECTION_DONE)
+
+
+def deliver(reactor: Any, connection: Any, tell: Callable[[Any], object], what: object) -> None:
+    """Tell a protocol something; an error of its own ends its connection."""
     try:
-        connection.protocol.dataReceived(data)
+        tell(what)
     except BaseException as error:
         # Whatever it is, as in Twisted.
         log.err()
-        _end(reactor, connection, error)
+        end(reactor, connection, error)
 
 
-def _end(reactor: Any, connection: Any, why: BaseException) -> None:
-    log.callWithLogger(connection, reactor._disconnectSelectable, connection, why, True)
+def end(reactor: Any, connection: Any, why: BaseException) -> None:
+    """A connection is at its end, or its peer has closed its half; called in `LOG_CONTEXT`.
+
+    :param why: see `EPollReactor._disconnectSelectable`.
+    """
+    try:
+        reactor._disconnectSelectable(connection, why, True)
+    except BaseException:
+        log.err()

@@ -105,6 +105,21 @@ def is_sending(connection: PeerConnection) -> bool:
     return bool(transport.dataBuffer or transport._tempDataLen)
 
 
+def close_after_peer(connection: PeerConnection) -> None:
+    """Close a connection whose peer has closed its half, once all that was written has gone.
+
+    Mostly it has, and then the connection ends in this call, where Twisted would first take it out
+    of the poll, put it in again to see whether it can be written to, and end it in the next turn.
+
+    :param connection: of which `takes_bytes` is true.
+    """
+    connection.unregisterProducer()
+    if type(connection) is SlottedServer and not is_sending(connection):
+        connection.end()
+    else:
+        connection.loseConnection()
+
+
 def pause_until_sent(connection: PeerConnection) -> bool:
     """Pause the producer of a transport until what was written has left this process.
 

@@ -14,6 +14,10 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.main import CONNECTION_DONE
+from twisted.python.failure import Failure
+
+_DONE = Failure(CONNECTION_DONE)
 
 #: What these are called in Twisted's log, all of them.
 LOG_SYSTEM = "http"
@@ -81,6 +85,15 @@ class _Slotted:
     def fileno(self) -> None:
         """Not kept."""
 
+    @property
+    def disconnected(self) -> int:
+        # It is connected from the beginning on, for it was accepted.
+        return 0 if self.connected else 1
+
+    @disconnected.setter
+    def disconnected(self, value: int) -> None:
+        """Not kept."""
+
     # The peer's address: a host and a port are half of what the pair of them is.
 
     @property
@@ -142,6 +155,35 @@ class SlottedServer(_Slotted, tcp.Server):  # type: ignore[misc]
     """A TCP connection that was accepted."""
 
     __slots__ = ()
+
+    def __init__(
+        self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any
+    ) -> None:
+        # What the initializers of Twisted's classes do, but for what is not kept here.
+        sock.setblocking(False)
+        self.socket, self.protocol, self.server, self.reactor = sock, protocol, server, reactor
+        self.client = client
+        self.dataBuffer, self.offset = b"", 0
+        self._waiting_pieces, self._tempDataLen = None, 0
+        self.producer = None
+        self.producerPaused = self.streamingProducer = False
+        self.disconnecting = 0
+        reactor.addReader(self)
+        self.connected = 1
+
+    def end(self) -> None:
+        """Close now: the peer has closed, all that was written has left, and nobody produces more.
+
+        As `connectionLost` does it, but for shutdown(2): when nothing is left to be read, close(2)
+        says the same.
+        """
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        protocol, socket = self.protocol, self.socket
+        del self.protocol, self.socket
+        self.connected = 0
+        socket.close()
+        protocol.connectionLost(_DONE)
 
 
 class SlottedUnixServer(_Slotted, unix.Server):  # type: ignore[misc]
