@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -123,6 +124,8 @@ def measure_one(plan: Plan, name: str, path: Path) -> str:
             samples = list(case.run(plan))
     except BenchmarkFailed as error:
         failed = "\n".join(filter(None, [str(error), error.command]))
+    except Exception:
+        failed = traceback.format_exc()
     took = plan.progress.end()
     if failed:
         plan.say(f"{name} failed: {failed}")

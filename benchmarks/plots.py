@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.field import FAILED
 from benchmarks.goals import Cases, Spread, figures, samples
-from benchmarks.tables import NAMES
+from benchmarks.tables import COLOURS, NAMES
 
 mpl.use("svg")
 mpl.rcParams.update(
@@ -34,21 +34,6 @@ mpl.rcParams.update(
         "axes.axisbelow": True,
     }
 )
-
-#: Colours that are told apart by those who see few of them, too (Okabe and Ito).
-COLOURS = {
-    "comet": "#0072B2",
-    "comet, both off": "#56B4E9",
-    "comet, Bayeux": "#7B5EA7",
-    "floor": "#999999",
-    "nchan": "#009E73",
-    "faye": "#D55E00",
-    "cometd": "#8C564B",
-    "sse_aiohttp": "#E69F00",
-    "longpoll_tornado": "#CC79A7",
-    "no fsync": "#F0E442",
-    "bare commit": "#999999",
-}
 
 
 def draw(cases: Cases, directory: Path) -> None:

@@ -35,6 +35,23 @@ NAMES = {
 }
 
 
+#: Colours that are told apart by those who see few of them, too (Okabe and Ito).
+COLOURS = {
+    "comet": "#0072B2",
+    "comet, both off": "#56B4E9",
+    "comet, Bayeux": "#7B5EA7",
+    "comet, Bayeux free channel": "#B9A3D6",
+    "floor": "#999999",
+    "nchan": "#009E73",
+    "faye": "#D55E00",
+    "cometd": "#8C564B",
+    "sse_aiohttp": "#E69F00",
+    "longpoll_tornado": "#CC79A7",
+    "no fsync": "#F0E442",
+    "bare commit": "#999999",
+}
+
+
 def number(value: float) -> str:
     """Three digits that count, with commas for thousands."""
     if abs(value) >= 100:

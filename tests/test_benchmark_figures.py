@@ -383,6 +383,6 @@ def test_a_case_that_fails_leaves_the_figures_that_there_are(
     assert sample == {"server": "comet", "x": 0.33333}
 
 
-def test_every_server_of_a_goal_has_a_name() -> None:
-    for each in (*wanted.PEERS, ("comet, Bayeux free channel", ""), ("comet, Bayeux", "")):
-        assert each[0] in tables.NAMES
+def test_every_server_that_is_drawn_has_a_colour() -> None:
+    drawn = set(tables.NAMES) - {"comet, room", "comet, free channel"}
+    assert drawn <= set(tables.COLOURS)

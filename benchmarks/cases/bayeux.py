@@ -21,6 +21,9 @@ from benchmarks.servers.optional import taking_part
 
 TRANSPORTS = ("long-polling", "websocket")
 
+#: Of these a few rounds will do: no goal is about them.
+FEW = ("websocket",)
+
 CLIENTS = (200, 1000)
 
 #: Seconds in which messages are published, before what is measured and then.
@@ -79,7 +82,8 @@ def run(plan: Plan) -> Iterator[Sample]:
             key = {"transport": transport, "size": size, "clients": clients}
             with Field[Standing](plan, title, key, wait) as field:
                 for server, place in servers(plan):
-                    field.enter(server, partial(arrived, server, place, transport, clients))
+                    arrive = partial(arrived, server, place, transport, clients)
+                    field.enter(server, arrive, few=transport in FEW)
                 field.warm_up(measured, "cpu_us")
                 yield from field.rounds(measured)
 

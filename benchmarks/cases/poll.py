@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -18,9 +19,9 @@ from benchmarks.plan import BOTH_OFF, Plan, Sample, cost, quantile
 from benchmarks.processes import Address, BenchmarkFailed, Running
 from benchmarks.servers import nchan, python
 from benchmarks.servers.comet import EVENTS, PLAIN, Comet, cookies, has_short_cuts
-from benchmarks.servers.faye import BayeuxCycle, Faye, clients_of
+from benchmarks.servers.faye import BayeuxCycle, Faye, bayeux, clients_of, introduced
 from benchmarks.servers.optional import taking_part
-from benchmarks.wire import cookie, get
+from benchmarks.wire import connect, cookie, get
 
 CLIENTS = (200, 1000)
 
@@ -32,6 +33,12 @@ WAITING = 0.05
 
 #: Deliveries a round, flat out.
 DELIVERIES = 10_000
+
+#: Where Bayeux is at our daemon, and a channel of which nothing is kept.
+BAYEUX, FREE = "/cometd", "/app/load"
+
+#: These take ten times as long as the others, and nobody has to wait for more than a few rounds.
+SLOW = (BOTH_OFF, "longpoll_tornado")
 
 _CURSOR = re.compile(rb'"cursor": ?"([^"]+)"\}\s*$')
 _NCHAN = re.compile(rb"(?i)\r\nlast-modified: ([^\r]+)\r\n|\r\netag: ([^\r]+)\r\n")
@@ -125,7 +132,28 @@ class BayeuxComet(Comet):
 
     def cycle(self, address: Address, count: int) -> BayeuxCycle:
         """Nobody has a session."""
-        return clients_of(address, "/cometd", count)
+        return clients_of(address, BAYEUX, count)
+
+
+class FreeComet(Comet):
+    """The same on a channel of which nothing is kept."""
+
+    def __init__(self, options: Sequence[str]) -> None:
+        options = [*options, f"--bayeux-channels={FREE}"]
+        super().__init__(options=options, name="comet, Bayeux free channel")
+        self._publisher = ("", "")
+
+    def cycle(self, address: Address, count: int) -> BayeuxCycle:
+        """Nobody has a session; one more publishes."""
+        with connect(address) as stream:
+            self._publisher = introduced(stream, BAYEUX)
+        return clients_of(address, BAYEUX, count, FREE)
+
+    def publish(self, payload: bytes) -> bytes:
+        """A message on the channel, as it is."""
+        client, headers = self._publisher
+        message = {"channel": FREE, "clientId": client, "data": json.loads(payload)}
+        return bayeux(BAYEUX, message, headers)
 
 
 class PolledNchan(nchan.Nchan):
@@ -150,7 +178,7 @@ def servers(plan: Plan) -> list[Polled]:
     if has_short_cuts():
         found.append(PolledComet(options=[*plan.options, *PLAIN], name=BOTH_OFF))
     if speaks_bayeux(plan):
-        found.append(BayeuxComet(plan.options))
+        found += [BayeuxComet(plan.options), FreeComet(plan.options)]
     return [*found, Faye(), *taking_part("poll"), PolledNchan(), PolledTornado("longpoll_tornado")]
 
 
@@ -173,7 +201,8 @@ def run(plan: Plan) -> Iterator[Sample]:
         key = {"size": size, "clients": clients}
         with Field[Standing](plan, f"poll: {clients} clients", key, wait) as field:
             for server in servers(plan):
-                field.enter(server, partial(arrived, server, clients))
+                few = server.name in SLOW
+                field.enter(server, partial(arrived, server, clients), few=few)
             measure = partial(measured, payload=payload, clients=clients)
             field.warm_up(measure, "fast_cycle_us")
             yield from field.rounds(measure)

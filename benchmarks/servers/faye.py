@@ -84,10 +84,10 @@ class BayeuxCycle:
         return self.first(number)
 
 
-def clients_of(address: Address, path: str, count: int) -> BayeuxCycle:
+def clients_of(address: Address, path: str, count: int, channel: str = CHANNEL) -> BayeuxCycle:
     """So many clients of a Bayeux server that have said hello and subscribed."""
     with connect(address) as stream:
-        return BayeuxCycle(path, [subscribed(stream, path) for _ in range(count)])
+        return BayeuxCycle(path, [subscribed(stream, path, channel) for _ in range(count)])
 
 
 def bayeux(path: str, message: Mapping[str, object], headers: str = "") -> bytes:
@@ -110,9 +110,9 @@ def introduced(stream: socket.socket, path: str) -> tuple[str, str]:
     return found["clientId"], cookie(pair) if pair else ""
 
 
-def subscribed(stream: socket.socket, path: str) -> tuple[str, str]:
-    """The same of one that has subscribed to the channel."""
+def subscribed(stream: socket.socket, path: str, channel: str) -> tuple[str, str]:
+    """The same of one that has subscribed to a channel."""
     client, headers = introduced(stream, path)
-    wish = {"channel": "/meta/subscribe", "clientId": client, "subscription": CHANNEL}
+    wish = {"channel": "/meta/subscribe", "clientId": client, "subscription": channel}
     exchange(stream, bayeux(path, wish, headers))
     return client, headers
