@@ -19,9 +19,9 @@ from benchmarks.plan import BOTH_OFF, Plan, Sample, cost, quantile
 from benchmarks.processes import Address, BenchmarkFailed, Running
 from benchmarks.servers import nchan, python
 from benchmarks.servers.comet import EVENTS, PLAIN, Comet, cookies, has_short_cuts
-from benchmarks.servers.faye import BayeuxCycle, Faye, bayeux, clients_of, introduced
+from benchmarks.servers.faye import BayeuxCycle, Faye, bayeux, clients_of
 from benchmarks.servers.optional import taking_part
-from benchmarks.wire import connect, cookie, get
+from benchmarks.wire import cookie, get
 
 CLIENTS = (200, 1000)
 
@@ -144,10 +144,10 @@ class FreeComet(Comet):
         self._publisher = ("", "")
 
     def cycle(self, address: Address, count: int) -> BayeuxCycle:
-        """Nobody has a session; one more publishes."""
-        with connect(address) as stream:
-            self._publisher = introduced(stream, BAYEUX)
-        return clients_of(address, BAYEUX, count, FREE)
+        """Nobody has a session. The first one publishes, too: who never connects is forgotten."""
+        cycle = clients_of(address, BAYEUX, count, FREE)
+        self._publisher = cycle.clients[0]
+        return cycle
 
     def publish(self, payload: bytes) -> bytes:
         """A message on the channel, as it is."""
