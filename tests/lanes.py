@@ -20,6 +20,7 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import NotFound
 from cometd_chat.fastlane.connection import Lane, LaneConnection
 from cometd_chat.fastlane.routes import HotRoute
+from cometd_chat.fastlane.stream import LaneStream
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.refusals import Form
@@ -159,4 +160,4 @@ class Net(MemoryNet):
 
 
 def in_lane(connection: Connection) -> bool:
-    return type(connection.channel) is LaneConnection
+    return type(connection.channel) in (LaneConnection, LaneStream)

@@ -124,6 +124,16 @@ class Lane:
         """Write a line of access log."""
         self.slow_path.log_access(request)
 
+    def connection_over(self, connection: PeerConnection) -> None:
+        """A connection is over."""
+        self.slow_path.connection_over(connection)
+
+    def wake(self, stream: LaneStream) -> LaneConnection:
+        """See `StreamLane.wake`."""
+        connection = LaneConnection(self)
+        connection.wake(stream)
+        return connection
+
     def take(self, connection: PeerConnection, receipt: Receipt | None) -> None:
         """Take a connection back from the slow path.
 
@@ -234,7 +244,7 @@ class LaneConnection:
 
     def connectionLost(self, reason: Failure) -> None:
         """It is over."""
-        self.lane.slow_path.connection_over(self.transport)
+        self.lane.connection_over(self.transport)
         self.lane.reaper.cancel(self)
         self._take_waiting()
         request, self._request, self._head = self._request, None, None
@@ -271,8 +281,16 @@ class LaneConnection:
         self._idle_since = 0.0  # Until it is idle again, one object for all.
 
     def settle(self, stream: LaneStream) -> None:
-        """This is what is left of the request."""
+        """This is what is left of the request, and of this connection: it is forgotten."""
+        self.lane.reaper.cancel(self)
+        self._request = None
+        twisted_internals.install(self.transport, stream)
+
+    def wake(self, stream: LaneStream) -> None:
+        """Take the place of a stream, which is the request of this connection now."""
+        self.transport = stream.transport
         self._request = stream
+        twisted_internals.install(stream.transport, self)
 
     # -- a request that stands; see `StandingPlace`
 

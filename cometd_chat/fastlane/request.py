@@ -26,7 +26,7 @@ from cometd_chat.events.event import chunk
 from cometd_chat.fastlane.headers import LINES, AnswerHeaders, ReceivedHeaders, header_line
 from cometd_chat.fastlane.heads import MAX_REMEMBERED, SimpleRequest
 from cometd_chat.fastlane.routes import Answer, HotRoute
-from cometd_chat.fastlane.stream import LAST_CHUNK, LaneStream
+from cometd_chat.fastlane.stream import LAST_CHUNK, LaneStream, StreamConnection
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.receipt import Receipt
@@ -61,6 +61,12 @@ class SharedLane(Protocol):
 
     def log_access(self, request: AnsweredRequest) -> None:
         """Write a line of access log."""
+
+    def connection_over(self, connection: PeerConnection) -> None:
+        """A connection is over."""
+
+    def wake(self, stream: LaneStream) -> StreamConnection:
+        """See `StreamLane.wake`."""
 
     def answer_head(self, before: bytes, after: bytes) -> AnswerHead:
         """The head of answers that have these lines before and after their date."""
@@ -97,7 +103,7 @@ class Carrier(StandingPlace, Protocol):
         """Keep nothing for a next request."""
 
     def settle(self, stream: LaneStream) -> None:
-        """This is what is left of the request."""
+        """This is what is left of the request, and of the connection."""
 
     def response_over(self) -> None:
         """The response is complete: read on."""
@@ -359,7 +365,13 @@ class LaneRequest:
         if self._over or self._held is None or not self.chunked or self.code != 200:
             return self
         stream = LaneStream(
-            self._connection, self.method, self.path, self.began, self.sentLength, self._held
+            self._connection.lane,
+            self.transport,
+            self.method,
+            self.path,
+            self.began,
+            self.sentLength,
+            self._held,
         )
         self._connection.settle(stream)
         return stream

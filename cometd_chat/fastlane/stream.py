@@ -1,9 +1,9 @@
 """A request of the fast lane once its response has become a stream.
 
-What it is: what is left of a `LaneRequest`, in half of its memory: it will be long until the next
-request, and there are many streams.
+What it is: what is left of a `LaneRequest` and its `LaneConnection`, in a third of their memory: it
+will be long until the next request, and there are many streams.
 
-What it may know: the connection that it came on. Not what was asked, nor who by.
+What it may know: the transport that it came on. Not what was asked, nor who by.
 
 Invariant: what it writes is what the request would have written.
 """
@@ -11,6 +11,10 @@ Invariant: what it writes is what the request would have written.
 from __future__ import annotations
 
 from typing import Literal, Protocol
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from cometd_chat.events.event import chunk
 from cometd_chat.transports import twisted_internals
@@ -33,61 +37,104 @@ class StreamLane(Protocol):
     def log_access(self, request: AnsweredRequest) -> None:
         """Write a line of access log."""
 
+    def connection_over(self, connection: PeerConnection) -> None:
+        """A connection is over."""
 
-class StreamCarrier(Protocol):
-    """What a stream needs of the connection that it came on."""
+    def wake(self, stream: LaneStream) -> StreamConnection:
+        """Give the connection of a stream a protocol that can do more."""
+
+
+class StreamConnection(Protocol):
+    """What a connection is but for while it is a stream; see `LaneConnection`."""
 
     #: Of the last answer, when somebody wants to know what becomes of it.
     receipt: Receipt | None
 
-    @property
-    def lane(self) -> StreamLane:
-        """What all connections share."""
-
-    @property
-    def transport(self) -> PeerConnection:
-        """Where its peer is."""
+    def dataReceived(self, data: bytes) -> None:
+        """Something came, which waits while the stream lasts."""
 
     def response_over(self) -> None:
         """The response is complete: read on."""
 
 
+@implementer(IHalfCloseableProtocol)
 class LaneStream:
-    """See `HoldableRequest`, and `AnsweredRequest` for the access log.
+    """See `HoldableRequest`, and `AnsweredRequest` for the access log. It is its connection's
+    protocol, too, until something comes by that or the stream is over: nothing more is needed of a
+    connection that is only written to.
 
     :param began: when it came, in the reaper's seconds.
     :param sent: bytes of body that were written.
     :param held: told when the peer goes.
     """
 
-    __slots__ = ("_connection", "_held", "began", "method", "path", "sentLength", "transport")
+    __slots__ = (
+        "_connection",
+        "_held",
+        "began",
+        "lane",
+        "method",
+        "path",
+        "sentLength",
+        "transport",
+    )
 
     code = 200
     chunked: Literal[True] = True
 
     def __init__(
         self,
-        connection: StreamCarrier,
+        lane: StreamLane,
+        transport: PeerConnection,
         method: bytes,
         path: bytes,
         began: float,
         sent: int,
         held: PeerListener,
     ) -> None:
-        self._connection = connection
-        # Its connection has one only until it ends, and a cut may come later.
-        self.transport = connection.transport
+        self.lane = lane
+        self.transport = transport
         self.method = method
         self.path = path
         self.began = began
         self.sentLength = sent
         # None once it is over.
         self._held: PeerListener | None = held
+        # The protocol, when it is another one again.
+        self._connection: StreamConnection | None = None
+
+    # -- called by the transport
+
+    def dataReceived(self, data: bytes) -> None:
+        """It waits."""
+        self._wake().dataReceived(data)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """It is over."""
+        self.lane.connection_over(self.transport)
+        self.lost()
+        twisted_internals.forget_unsent(self.transport)
+
+    def readConnectionLost(self) -> None:
+        """A peer that closes its half is gone for us."""
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our half is never closed alone."""
+
+    def _wake(self) -> StreamConnection:
+        """A connection that can do more takes over."""
+        if self._connection is None:
+            self._connection = self.lane.wake(self)
+        return self._connection
+
+    # -- the response
 
     @property
     def direct(self) -> PeerConnection | None:
         """See `HoldableRequest.direct`."""
-        return self.transport if self._connection.lane.direct_write else None
+        return self.transport if self.lane.direct_write else None
 
     def hold(self, held: PeerListener) -> None:
         """See `HoldableRequest.hold`."""
@@ -109,7 +156,7 @@ class LaneStream:
             self._send(chunk(data))
 
     def _send(self, data: bytes) -> None:
-        if self._connection.lane.direct_write:
+        if self.lane.direct_write:
             twisted_internals.send(self.transport, data)
         else:
             self.transport.write(data)
@@ -133,7 +180,7 @@ class LaneStream:
 
     def receipt(self) -> Receipt:
         """See `HoldableRequest.receipt`."""
-        receipt = self._connection.receipt = Receipt(self.transport)
+        receipt = self._wake().receipt = Receipt(self.transport)
         return receipt
 
     def release(self) -> None:
@@ -142,8 +189,8 @@ class LaneStream:
             return
         self._send(LAST_CHUNK)
         self._held = None
-        self._connection.lane.log_access(self)
-        self._connection.response_over()
+        self.lane.log_access(self)
+        self._wake().response_over()
 
     def cut(self) -> None:
         """Drop the connection: the response gets no proper end."""

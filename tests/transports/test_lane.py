@@ -375,6 +375,16 @@ class TestTime:
         assert connection.closed
 
 
+class Told:
+    """Who is told that a peer has gone."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def lost(self) -> None:
+        self._told.append("lost")
+
+
 class TestMemory:
     def test_a_stream_keeps_nothing_of_what_was_asked(self, net: Net) -> None:
         connection = net.connect()
@@ -386,13 +396,16 @@ class TestMemory:
         assert request.requestHeaders.getRawHeaders("host", []) == []
         assert request.getCookie(b"a") is None
 
-    def test_a_stream_that_has_settled_is_half_of_its_request(self, net: Net) -> None:
+    def test_a_stream_that_has_settled_is_all_there_is_but_for_its_transport(
+        self, net: Net
+    ) -> None:
         connection = net.connect()
         response = connection.request("GET", "/hot/stream")
         (request,) = net.desk.held
         stream = request.settled()
         assert sys.getsizeof(stream) <= 96 < sys.getsizeof(request)
-        assert connection.channel._request is stream
+        assert connection.channel is stream
+        assert not hasattr(stream, "__dict__")
         before = response.body
         stream.write(b"more")
         stream.write(b"")
@@ -403,6 +416,36 @@ class TestMemory:
         assert (response.complete, response.body) == (True, before + b"more")
         assert len(net.logged) == 1
         assert connection.request("GET", "/hot/a").complete
+
+    def test_what_comes_during_a_stream_waits_for_its_end(self, net: Net) -> None:
+        connection = net.connect()
+        connection.request("GET", "/hot/stream")
+        (request,) = net.desk.held
+        stream = request.settled()
+        response = connection.request("GET", "/hot/a")
+        assert (response.complete, net.lane.memory.of("requests") > 0) == (False, True)
+        stream.release()
+        net.turn()
+        assert (response.complete, net.lane.memory.of("requests")) == (True, 0)
+
+    @pytest.mark.parametrize("comes_first", [b"", b"GET"])
+    def test_one_whose_peer_goes_is_told_once(self, net: Net, comes_first: bytes) -> None:
+        connection = net.connect()
+        connection.request("GET", "/hot/stream")
+        (request,) = net.desk.held
+        stream = request.settled()
+        told: list[str] = []
+        stream.hold(Told(told))
+        if comes_first:
+            connection.send(comes_first)
+            net.turn()
+        connection.close()
+        net.turn()
+        assert told == ["lost"]
+        stream.write(b"more")
+        stream.release()
+        assert stream.sentLength == request.sentLength
+        assert net.lane.memory.held == 0
 
     def test_what_is_not_a_stream_or_is_over_does_not_settle(self, net: Net) -> None:
         connection = net.connect()

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cometd_chat.fastlane.connection import LaneConnection
+from cometd_chat.fastlane.stream import LaneStream
 from tests.memory import MemorySite
 from tests.web.raw import DIFFERENT, HOT, POLL, POST, SMUGGLED, SMUGGLING, get, post
 from tests.wire import Connection
@@ -76,7 +77,10 @@ class Pair:
         for pattern, replacement in VOLATILE:
             data = re.sub(pattern, replacement, data)
         closed, half_closed = connection.closed, connection.socket.server_done
-        stayed = not closed and connection.channel is before
+        # A stream takes the place of its connection.
+        stayed = not closed and (
+            connection.channel is before or isinstance(connection.channel, LaneStream)
+        )
         outcome = Outcome(data, closed, half_closed, stayed)
         connection.reset()
         return outcome
