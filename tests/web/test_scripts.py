@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from functools import cache
 from typing import Any
 
 from tests.support import ROOT
@@ -13,6 +14,7 @@ STATIC = ROOT / "cometd_chat/web/static"
 BROWSERS = ROOT / "docs/browsers.md"
 
 
+@cache
 def table() -> list[dict[str, Any]]:
     """The rows that `make scripts` goes by."""
     show = 'import("./eslint.config.js").then(({ TABLE }) => console.log(JSON.stringify(TABLE)))'
