@@ -64,10 +64,13 @@ class Ceiling(Protocol):
         """So many bytes more, or fewer, are held."""
 
 
-@attrs.frozen(eq=False)
-class _Waiting:
-    draft: Draft
-    answer: Deferred[Record]
+@attrs.define(eq=False)
+class _Batch:
+    """What one turn brings: drafts, the answer to each, and the bytes that they take."""
+
+    drafts: list[Draft] = attrs.field(factory=list)
+    answers: list[Deferred[Record]] = attrs.field(factory=list)
+    size: int = 0
 
 
 class Gathering:
@@ -95,9 +98,8 @@ class Gathering:
         self._ceiling = ceiling
         self._most_waiting = most_waiting
         self._most_bytes = min(most_bytes, ceiling.limit // 4)
-        # Of this turn, and its bytes.
-        self._gathered: list[_Waiting] = []
-        self._size = 0
+        # Of this turn.
+        self._gathered = _Batch()
         #: Of this turn, and those that the log has and has not answered: how many, and their bytes.
         self.waiting = 0
         self.bytes = 0
@@ -124,40 +126,42 @@ class Gathering:
         self.waiting += 1
         self.bytes += held
         self._ceiling.account(held, "posts")
-        waiting = _Waiting(draft, Deferred())
-        self._gathered.append(waiting)
-        self._size += held
-        if len(self._gathered) == 1:
+        answer: Deferred[Record] = Deferred()
+        gathered = self._gathered
+        gathered.drafts.append(draft)
+        gathered.answers.append(answer)
+        gathered.size += held
+        if len(gathered.drafts) == 1:
             self._after_turn(self.hand_over)
-        return waiting.answer
+        return answer
 
     def hand_over(self) -> None:
         """Give the log what this turn has brought so far."""
-        batch, self._gathered = self._gathered, []
-        size, self._size = self._size, 0
-        if not batch:
+        batch = self._gathered
+        if not batch.drafts:
             return
-        storing = self._log.append_all([each.draft for each in batch])
-        told = (batch, size)
+        self._gathered = _Batch()
+        storing = self._log.append_all(batch.drafts)
+        told = (batch,)
         storing.addCallbacks(self._answer, self._refuse, callbackArgs=told, errbackArgs=told)
 
-    def _answer(self, outcomes: Sequence[Outcome], batch: Sequence[_Waiting], size: int) -> None:
-        self._let_go(len(batch), size)
-        for each, outcome in zip(batch, outcomes, strict=True):
+    def _answer(self, outcomes: Sequence[Outcome], batch: _Batch) -> None:
+        self._let_go(batch)
+        for answer, outcome in zip(batch.answers, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                each.answer.errback(outcome)
+                answer.errback(outcome)
             else:
-                each.answer.callback(outcome)
+                answer.callback(outcome)
 
-    def _refuse(self, failure: Failure, batch: Sequence[_Waiting], size: int) -> None:
+    def _refuse(self, failure: Failure, batch: _Batch) -> None:
         error = failure.value
         assert error is not None
-        self._let_go(len(batch), size)
-        for each in batch:
+        self._let_go(batch)
+        for answer in batch.answers:
             # Where it was raised for one is nothing to the next.
-            each.answer.errback(error.with_traceback(None))
+            answer.errback(error.with_traceback(None))
 
-    def _let_go(self, count: int, size: int) -> None:
-        self.waiting -= count
-        self.bytes -= size
-        self._ceiling.account(-size, "posts")
+    def _let_go(self, batch: _Batch) -> None:
+        self.waiting -= len(batch.drafts)
+        self.bytes -= batch.size
+        self._ceiling.account(-batch.size, "posts")

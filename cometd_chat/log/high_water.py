@@ -92,8 +92,10 @@ class HighWaterMark:
         try:
             if self._noted is None:
                 found = self._database.stat()
-                self._noted = Mark(epoch, id, (found.st_dev, found.st_ino), 0)
-            self._noted = attrs.evolve(self._noted, epoch=epoch, id=id)
+                file = (found.st_dev, found.st_ino)
+            else:
+                file = self._noted.file
+            self._noted = Mark(epoch, id, file, 0)
             self._write(self._noted)
             self._failing = False
         except OSError as error:
