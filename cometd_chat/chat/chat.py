@@ -429,8 +429,8 @@ class Chat:
             return False
         if not self.sessions.use_again(session):
             return False
-        present = session.present
-        for name in subscription.rooms:
+        present, names = session.present, subscription.rooms
+        for name in names:
             if name not in present:
                 # Others are told that she comes.
                 return False
@@ -438,7 +438,7 @@ class Chat:
             self.limits.hold(subscription.address)
         except TooMany:
             return False
-        for name in subscription.rooms:
+        for name in names:
             self.presence.hold(name, session)
         alone = not session.readers
         session.readers += (subscription,)
@@ -459,7 +459,7 @@ class Chat:
             session.readers = ()
         if session.readers or session.ended:
             return
-        if session.ephemeral:
+        if session.home is None:
             self._end_ephemeral(session)
         elif session.transient:
             self.sessions.free_name(session)

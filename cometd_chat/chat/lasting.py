@@ -43,3 +43,7 @@ class LastingClock:
     def seconds(self) -> float:
         """What time it is."""
         return self._ahead + self._steady()
+
+    def at(self, steady: float) -> float:
+        """What time it was by this clock when it was so much by the steady one."""
+        return self._ahead + steady

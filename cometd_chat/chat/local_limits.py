@@ -114,7 +114,8 @@ class LocalLimits:
 
     def hold(self, address: str, quota: Quota = HELD) -> None:
         """See `Limits.hold`."""
-        key = limit_key(address)
+        # Spelt out for IPv4, here and where it is let go of: both are on the hot path of polls.
+        key = limit_key(address) if ":" in address else address
         held = self.held[quota]
         count = held.get(key, 0)
         if self.on and key and count >= quota.most:
@@ -124,7 +125,7 @@ class LocalLimits:
 
     def let_go(self, address: str, quota: Quota = HELD) -> None:
         """See `Limits.let_go`."""
-        key = limit_key(address)
+        key = limit_key(address) if ":" in address else address
         held = self.held[quota]
         left = held[key] - 1
         if left:

@@ -123,7 +123,11 @@ class LocalPresence:
         """See `Presence.hold`."""
         # If it was about to be gone it is looked at all the same: who polls lets go and comes back
         # all the time, and the sweep finds once in a while that it holds something.
-        self._enter(room, session, address, 1)
+        in_room = self._rooms.get(room)
+        if in_room is not None and session in in_room.holds:
+            in_room.holds[session] += 1
+        else:
+            self._enter(room, session, address, 1)
 
     def release(self, room: str, session: Session, grace: float = GRACE) -> None:
         """See `Presence.release`."""
@@ -131,8 +135,14 @@ class LocalPresence:
         if in_room is None or session not in in_room.holds:
             return
         in_room.holds[session] -= 1
-        now = self._reaper.seconds()
-        leaving = self._leaving_of(in_room, room, session, now)
+        now = self._reaper.coarse_now()
+        leaving = in_room.leaving.get(session)
+        if leaving is None:
+            leaving = self._leaving_of(in_room, room, session, now)
+        elif leaving.due_bucket and now >= leaving.leaving_until:
+            # Who polls comes by here with each answer: nothing but when she would be gone changes.
+            leaving.until = max(leaving.until, now + grace)
+            return
         if now < leaving.leaving_until:
             # A page says that it leaves and drops its stream; which one comes first is chance.
             grace = min(grace, LEAVING_GRACE)

@@ -167,12 +167,13 @@ class LocalSessions:
 
     def use_again(self, session: Session) -> bool:
         """See `Sessions.use_again`."""
-        now = self._lasting.seconds()
+        seen_at = self._reaper.coarse_now()
+        now = self._lasting.at(seen_at)
         if session.ended or session.name_key is None or session.expires_at <= now:
             return False
         if now + TOKEN_LIFETIME - session.expires_at >= _EXTEND_AFTER and not session.ephemeral:
             return False
-        session.seen_at = self._reaper.coarse_now()
+        session.seen_at = seen_at
         return True
 
     async def _load(self, token_hash: bytes) -> Session:

@@ -70,7 +70,8 @@ class StandingSubscription(PollSubscription):
         """See `StandingListener.again`."""
         shared = self._shared
         feed = shared.feed
-        behind = feed.last_id - self.position
+        last_id = feed.tail.last_id
+        behind = last_id - self.position
         page: tuple[Batch | None, bool] | None = (None, True)
         if behind:
             if behind > feed.max_behind:
@@ -84,7 +85,7 @@ class StandingSubscription(PollSubscription):
             self.position = said.last_id
             self._finish(said)
         else:
-            self.position = feed.last_id
+            self.position = last_id
             if self._at_once:
                 self._finish(None)
         return True

@@ -100,6 +100,8 @@ class Lane:
         self.direct_write = direct_write
         self.timeout = timeout
         self.slow_path: SlowPathFactory
+        #: Whether each answer is to be shown to `log_access`; whoever has the slow path says so.
+        self.logs_access = True
         self._wall_clock = wall_clock
         self._date = (0, b"")
         self._heads: dict[tuple[bytes, bytes], AnswerHead] = {}
@@ -313,14 +315,20 @@ class LaneConnection:
         receipt = self.receipt = Receipt(self.transport)
         return receipt
 
-    def answer(self, standing: StandingRequest, data: bytes) -> None:
-        """See `StandingPlace.answer`."""
-        if self.lane.direct_write:
+    def answer(self, standing: StandingRequest, data: bytes, at: float) -> None:
+        """See `StandingPlace.answer`. The hot path of polls."""
+        lane = self.lane
+        if lane.direct_write:
             twisted_internals.send(self.transport, data)
         else:
             self.transport.write(data)
-        self.lane.log_access(standing)
-        self.response_over()
+        if lane.logs_access:
+            lane.log_access(standing)
+        if self._waiting or not self.due_bucket or twisted_internals.is_sending(self.transport):
+            self.response_over()
+        else:
+            self._request = None
+            self._idle_since = at
 
     def cut(self) -> None:
         """See `StandingPlace.cut`."""

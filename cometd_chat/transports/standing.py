@@ -78,8 +78,11 @@ class StandingPlace(Protocol):
     def new_receipt(self) -> Receipt:
         """What becomes of the answer that is written next."""
 
-    def answer(self, standing: StandingRequest, data: bytes) -> None:
-        """Write all of the answer: from here on it is at rest."""
+    def answer(self, standing: StandingRequest, data: bytes, at: float) -> None:
+        """Write all of the answer: from here on it is at rest.
+
+        :param at: the moment, as `Reaper.coarse_now` gives it.
+        """
 
     def cut(self) -> None:
         """Drop the connection."""

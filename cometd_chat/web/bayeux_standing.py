@@ -220,7 +220,7 @@ class StandingPoll:
         self.sentLength = size
         place = self._place
         self.delivery.written(place.new_receipt(), at)
-        place.answer(self, data)
+        place.answer(self, data, at)
 
     def _end(self) -> None:
         self._is_over = True

@@ -84,6 +84,7 @@ class ChatSite(Site):
         self.foreign_protocols = ForeignProtocols(reaper.seconds)
         if lane is not None:
             lane.slow_path = self
+            lane.logs_access = access_log
 
     def buildProtocol(  # type: ignore[override]
         self, addr: IAddress | None
