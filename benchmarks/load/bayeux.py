@@ -21,7 +21,7 @@ from typing import Any
 
 import attrs
 
-from benchmarks.load.streams import connection
+from benchmarks.load.streams import STALLED, connection
 from benchmarks.processes import PATIENCE, Address, BenchmarkFailed
 from benchmarks.wire import body, cookie, cookie_of, post, succeeded, whole
 
@@ -257,7 +257,7 @@ class Subscribers:
         while now - began < seconds or self._all_heard < len(self._published):
             while now - began < seconds and len(self._published) - self._all_heard < WINDOW:
                 self._publish()
-            ready = self._epoll.poll(PATIENCE, 4096)
+            ready = self._epoll.poll(STALLED, 4096)
             if not ready or now - began > seconds + PATIENCE:
                 lost = sum(self._left)
                 raise BenchmarkFailed(f"{lost} deliveries of {len(self._published)} messages lost")

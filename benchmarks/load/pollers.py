@@ -15,8 +15,8 @@ import socket
 import time
 from typing import Any, Protocol
 
-from benchmarks.load.streams import Poster, connection
-from benchmarks.processes import PATIENCE, Address, BenchmarkFailed
+from benchmarks.load.streams import STALLED, Poster, connection
+from benchmarks.processes import Address, BenchmarkFailed
 from benchmarks.wire import MARK, body, succeeded, whole
 
 #: Who post in turn, at a steady pace.
@@ -79,9 +79,12 @@ class Pollers:
             answered, wanted = False, number * len(self._clients)
             poster.post()
             while not answered or self._marks < wanted:
-                ready = self._epoll.poll(PATIENCE, 4096)
+                ready = self._epoll.poll(STALLED, 4096)
                 if not ready:
-                    raise BenchmarkFailed(f"{wanted - self._marks} polls never got a message")
+                    raise BenchmarkFailed(
+                        f"{wanted - self._marks} of {len(self._clients)} polls did not get message "
+                        f"{number} of {messages} within {STALLED:g} s"
+                    )
                 for fd, _ in ready:
                     if fd == poster_fd:
                         answered = poster.receive() or answered
@@ -123,7 +126,7 @@ class Pollers:
         while missing or posting:
             now, due = time.perf_counter(), began + posted * every
             fd = posters[posted % POSTERS].stream.fileno()
-            wait = PATIENCE
+            wait = STALLED
             if posted < messages and fd not in posting:
                 if now >= due:
                     by_fd[fd].post()
@@ -132,8 +135,10 @@ class Pollers:
                     continue
                 wait = due - now
             ready = self._epoll.poll(wait, 4096)
-            if not ready and wait == PATIENCE:
-                raise BenchmarkFailed(f"{missing} messages never came to polls")
+            if not ready and wait == STALLED:
+                raise BenchmarkFailed(
+                    f"{missing} messages did not come to polls within {STALLED:g} s"
+                )
             for fd, _ in ready:
                 if fd in by_fd:
                     if by_fd[fd].receive():

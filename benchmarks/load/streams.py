@@ -23,6 +23,10 @@ from benchmarks.wire import MARK, succeeded, whole
 #: Seconds without any byte after which what has not come counts as lost.
 GIVE_UP = 4.0
 
+#: Seconds without any byte after which a server has stalled. It is less than servers let a
+#: connection be idle, or it would look as if they had closed that of the poster.
+STALLED = 15.0
+
 #: How many connections may be on their way at once while streams are opened.
 AT_ONCE = 200
 
@@ -56,7 +60,7 @@ class Poster:
         if not whole(self._read):
             return False
         answer, self._read = self._read, b""
-        if not succeeded(answer):
+        if not succeeded(answer) or b'"successful":false' in answer:
             raise BenchmarkFailed(f"the server refused a post: {answer[:500]!r}")
         return True
 
@@ -139,9 +143,11 @@ class Streams:
         first = last = answered = 0.0
         poster.post()
         while missing > 0 or not answered:
-            ready = self._epoll.poll(PATIENCE, 4096)
+            ready = self._epoll.poll(STALLED, 4096)
             if not ready:
-                raise BenchmarkFailed(f"{missing} streams did not get a message")
+                raise BenchmarkFailed(
+                    f"{missing} streams did not get a message within {STALLED:g} s"
+                )
             for fd, _ in ready:
                 if fd == fd_of_poster:
                     if poster.receive():
