@@ -190,6 +190,16 @@ def test_it_hears_everything_once(site: MemorySite, style: str) -> None:
     assert alice.is_short
 
 
+def test_by_the_ordinary_way_of_bytes() -> None:
+    """Where nothing goes past Twisted's buffers, the answer is read when they are empty."""
+    with MemorySite(bayeux_channels=("/app/**",), direct_write=False) as site:
+        alice = Poller(site, "cometd, ack", "alice")
+        for number in range(5):
+            alice.connect()
+            site.say(f"n{number}")
+            assert alice.texts[-1] == f"n{number}"
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_many_who_are_level_are_told_the_same(site: MemorySite, style: str) -> None:
     pollers = [Poller(site, style, f"p{number}").settle() for number in range(5)]
@@ -464,6 +474,26 @@ def test_a_cookie_that_was_kept_is_asked_for(site: MemorySite) -> None:
     assert alice.heard()[-1]["error"].startswith("402")
 
 
+def test_windows_of_one_browser_share_its_connections(
+    site: MemorySite, servers: list[BayeuxServer]
+) -> None:
+    """A browser holds few requests to a host: who comes on top is told to wait a little."""
+    cookie = {"Cookie": "BAYEUX_BROWSER=0123456789abcdef"}
+    most = servers[0].options.max_sessions_per_browser
+    windows = [Poller(site, "cometd", f"p{number}", cookie).settle() for number in range(most)]
+    for _ in range(3):
+        site.say("hello")
+        for each in windows:
+            assert each.texts == ["hello"]
+            assert each.heard()[-1]["advice"]["interval"] == 0
+            assert not each.connect().complete
+            assert each.is_short
+    another = Poller(site, "cometd", "another", cookie)
+    another.connect()
+    another.connect()
+    assert another.heard()[-1]["advice"]["multiple-clients"]
+
+
 def test_a_server_that_stops(site: MemorySite, servers: list[BayeuxServer]) -> None:
     alice = Poller(site, "faye", "alice").settle()
     carol = Poller(site, "faye", "carol").settle()
@@ -568,7 +598,7 @@ actions = st.one_of(
 class Played:
     """A site on which something is played, and all that came back."""
 
-    def __init__(self, style: str, *, fast: bool) -> None:
+    def __init__(self, style: str, *, browser: bool, fast: bool) -> None:
         self._stack = ExitStack()
         servers: list[BayeuxServer] = []
         made = MemorySite(bayeux_channels=("/app/**",), embed=servers.append)
@@ -580,6 +610,10 @@ class Played:
         # Of a request with so long a head nothing is remembered. (Klein, too, takes the long way;
         # but several requests that are sent at once it takes in other turns of the reactor.)
         headers = {} if fast else {"X-Padding": "x" * MAX_REMEMBERED}
+        if browser:
+            # Both are windows of one browser, which holds a connect at a time for us.
+            headers["Cookie"] = "BAYEUX_BROWSER=0123456789abcdef"
+            self.server.connects._held._by_browser._most = 1
         names = [f"p{number}" for number in range(CLIENTS)]
         self.clients = [Poller(self.site, style, name, headers) for name in names]
         self.ids = {client.id: f"ID{number}" for number, client in enumerate(self.clients)}
@@ -696,10 +730,10 @@ class Played:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(sorted(STYLES)), st.lists(actions, max_size=25))
-def test_both_ways_answer_alike(style: str, played: list[tuple[str, int]]) -> None:
+@given(st.sampled_from(sorted(STYLES)), st.booleans(), st.lists(actions, max_size=25))
+def test_both_ways_answer_alike(style: str, browser: bool, played: list[tuple[str, int]]) -> None:
     with ExitStack() as stack:
-        sides = [Played(style, fast=fast) for fast in (True, False)]
+        sides = [Played(style, browser=browser, fast=fast) for fast in (True, False)]
         for each in sides:
             stack.callback(each.close)
         for action, what in played:
@@ -715,3 +749,4 @@ def test_both_ways_answer_alike(style: str, played: list[tuple[str, int]]) -> No
             assert not each.server.clients
             assert each.server.connects.held == 0
             assert not each.server.connects._by_exchange
+            assert not each.server.connects._held._by_browser._held
