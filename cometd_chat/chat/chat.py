@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.held_subscription import (
     HeldSubscription,
-    PollSubscription,
     SharedResponses,
 )
 from cometd_chat.chat.limits import (
@@ -34,6 +33,7 @@ from cometd_chat.chat.limits import (
     TYPING,
     Limits,
 )
+from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.resume import ResumePoint
@@ -391,9 +391,9 @@ class Chat:
         read = rooms[0].alone if len(rooms) == 1 else RoomSet([room.context for room in rooms])
         make: Callable[..., HeldSubscription] = HeldSubscription
         if sink.one_shot:
-            make = PollSubscription
+            make = partial(PollSubscription, client=client)
         if standing is not None:
-            make = partial(StandingSubscription, standing, at_once=at_once)
+            make = partial(StandingSubscription, standing, at_once=at_once, client=client)
         subscription = make(
             self.shared,
             read,
@@ -403,7 +403,6 @@ class Chat:
             session=session,
             address=address,
             grace=grace,
-            client=client if sink.one_shot else None,
             most=most,
         )
         if session is not None:

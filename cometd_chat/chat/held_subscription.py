@@ -1,8 +1,8 @@
 """The subscription of a held request: a stream, or a poll.
 
 What it is: the handler that the engine knows and the listener that a held request knows;
-`HeldSubscription` is of a request that is written to, `PollSubscription` of one that is answered
-once.
+`HeldSubscription` is of a request that is written to; see `poll_subscription.py` for one that is
+answered once.
 
 What it may know: the engine's contexts, a held request, who reads. Not HTTP.
 
@@ -13,7 +13,7 @@ says more than what was sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 # See there.
 _LIVE = State.LIVE
 
+#: So many terms are remembered; who embeds this may have as many as they like.
+_MOST_TERMS = 64
+
 
 @attrs.frozen
 class PollAnswer:
@@ -55,6 +58,15 @@ class PollAnswer:
     position: int
     first_id: int
     at: float
+
+
+@attrs.frozen
+class ReadTerms:
+    """What is the same for thousands of subscriptions; see `HeldSubscription`."""
+
+    on_end: Callable[[HeldSubscription, bool], None]
+    grace: float
+    most: int | None
 
 
 class SharedResponses(SharedState):
@@ -94,12 +106,27 @@ class SharedResponses(SharedState):
         #: What tells those whose sinks are written to alone; and that of others, by their groups.
         self.one_by_one = _OneByOne()
         self._together: dict[SinkGroup, _Together] = {}
+        self._terms: dict[
+            tuple[Callable[[HeldSubscription, bool], None], float, int | None], ReadTerms
+        ] = {}
 
     def chorus(self, group: SinkGroup) -> Chorus:
         """What tells all whose sinks are of a group."""
         found = self._together.get(group)
         if found is None:
             found = self._together[group] = _Together(self, group)
+        return found
+
+    def terms(
+        self, on_end: Callable[[HeldSubscription, bool], None], grace: float, most: int | None
+    ) -> ReadTerms:
+        """One object for all of the same terms, of which there are a few."""
+        key = (on_end, grace, most)
+        found = self._terms.get(key)
+        if found is None:
+            if len(self._terms) >= _MOST_TERMS:
+                self._terms.clear()
+            found = self._terms[key] = ReadTerms(*key)
         return found
 
     def heartbeat(self, cursor: str) -> Batch:
@@ -158,23 +185,22 @@ class HeldSubscription(Subscription, Member):
     :param session: who reads; None for somebody who only reads.
     :param address: where from; empty where that isn't known.
     :param grace: seconds that the session is present after it has ended.
-    :param client: the window that a poll is for, if it says so.
     :param most: so many requests of its kind may a session hold; None for any number.
     """
 
     __slots__ = (
         "_awaited",
-        "_on_end",
+        "_terms",
         "address",
         "chorus",
-        "client",
         "contexts",
         "due_bucket",
-        "grace",
         "last_progress",
-        "most",
         "session",
     )
+
+    #: The window that a poll is for, see `PollSubscription`.
+    client: str | None = None
 
     _rooms: RoomSet
     _shared: SharedResponses
@@ -191,17 +217,13 @@ class HeldSubscription(Subscription, Member):
         session: Session | None,
         address: str,
         grace: float,
-        client: str | None,
         most: int | None,
     ) -> None:
         super().__init__(shared, rooms, sink, point)
         self.to_be_held(shared.one_by_one)
         self.session = session
         self.address = address
-        self.grace = grace
-        self.client = client
-        self.most = most
-        self._on_end = on_end
+        self._terms = shared.terms(on_end, grace, most)
         self._awaited: list[tuple[int, Deferred[None]]] | None = None
 
     def hold(self, point: ResumePoint, *, at_once: bool) -> None:
@@ -217,6 +239,16 @@ class HeldSubscription(Subscription, Member):
         if group is not None and self.contexts:
             self.chorus = self._shared.chorus(group)
         self.begin()
+
+    @property
+    def grace(self) -> float:
+        """Seconds that the session is present after it has ended."""
+        return self._terms.grace
+
+    @property
+    def most(self) -> int | None:
+        """So many requests of its kind may a session hold; None for any number."""
+        return self._terms.most
 
     @property
     def transport(self) -> str:
@@ -370,7 +402,7 @@ class HeldSubscription(Subscription, Member):
         if self._awaited:
             self._tell_awaited()
         self._shared.ended(self)
-        self._on_end(self, expired)
+        self._terms.on_end(self, expired)
         return True
 
     def _failed(self, failure: Failure) -> None:
@@ -438,58 +470,3 @@ class _Together:
             self._group.offer(sinks, batch, failed)
         if others:
             shared.one_by_one.on_batch(others, events, failed)
-
-
-class PollSubscription(HeldSubscription):
-    """The subscription of a poll: its first events, or its time, are its end."""
-
-    __slots__ = ()
-
-    #: See `OneShotHandler`.
-    one_shot: Literal[True] = True
-
-    def hold(self, point: ResumePoint, *, at_once: bool) -> None:
-        """See `HeldSubscription.hold`."""
-        if at_once:
-            self._untold = point
-        super().hold(point, at_once=at_once)
-
-    def _replay(self, page: Batch) -> int:
-        self._finish(page if page.events else None)
-        return 0
-
-    def _offer(self, batch: Batch) -> int:
-        self._finish(batch)
-        return 0
-
-    def _finish(self, batch: Batch | None) -> None:
-        """The last events, with where to go on."""
-        cursor = self.cursor
-        if self._end(expired=False):
-            self._sink.end(self._shared.poll_response(batch, cursor))
-
-    def on_batch(self, told: Sequence[CometEvent]) -> None:
-        """Something was said. What doesn't fit is not lost: the cursor of the answer is that of
-        its last event."""
-        if self.state is not _LIVE:
-            return
-        rest = self._shared.batch(told).after(self.position)
-        if rest is None:
-            return
-        fitting = cut(rest.events)
-        self._become(State.BEHIND)
-        self._put(rest if len(fitting) == len(rest.events) else Batch(fitting), self._offer)
-
-    def on_interrupt(self, event: CometEvent) -> None:
-        """It was held for longer than anybody may be, or its peer is gone."""
-        cursor = self.cursor
-        if self._end(expired=event.attachment is Reason.EXPIRED):
-            self._sink.end(self._shared.poll_response(None, cursor))
-
-    def on_timeout(self) -> None:
-        """It was held for as long as it may be."""
-        self._finish(None)
-
-    def answer_now(self) -> None:
-        """Let it go with nothing new: another one has taken its place."""
-        self._finish(None)

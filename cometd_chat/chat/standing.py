@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cometd_chat.chat.held_subscription import PollAnswer, PollSubscription, SharedResponses
+from cometd_chat.chat.held_subscription import PollAnswer, SharedResponses
+from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.shared_state import RoomSet
 from cometd_chat.chat.sink import StandingSink
@@ -117,7 +118,7 @@ class StandingSubscription(PollSubscription):
     def _rest(self, answer: PollAnswer) -> None:
         self.state = _RESTING
         self._shared.ended(self)
-        self._on_end(self, False)
+        self._terms.on_end(self, False)
         self._sink.rest(answer.batch, answer.cursor, answer.at)
 
     # -- the end

@@ -31,7 +31,7 @@ from cometd_chat.fastlane.heads import (
 )
 from cometd_chat.fastlane.request import Guard, LaneRequest
 from cometd_chat.fastlane.routes import HotRoute, HotRoutes, RouteMatch
-from cometd_chat.fastlane.stream import LaneStream
+from cometd_chat.fastlane.stream import LaneStream, StreamOrigin
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.receipt import Receipt
@@ -45,6 +45,9 @@ MAX_WAITING = 16 * 1024
 #: So many different heads of answers are shared. They differ by transport and by the origin that
 #: may see them.
 _MAX_HEADS = 64
+
+#: Targets of streams that are remembered, whose paths have names of rooms in them.
+_MAX_ORIGINS = 256
 
 
 class SlowChannel(Protocol):
@@ -104,6 +107,7 @@ class Lane:
         self.logs_access = True
         self._wall_clock = wall_clock
         self._date = (0, b"")
+        self._origins: dict[tuple[bytes, bytes], StreamOrigin] = {}
         self._heads: dict[tuple[bytes, bytes], AnswerHead] = {}
 
     def date(self) -> bytes:
@@ -125,6 +129,15 @@ class Lane:
     def log_access(self, request: AnsweredRequest) -> None:
         """Write a line of access log."""
         self.slow_path.log_access(request)
+
+    def origin(self, method: bytes, path: bytes) -> StreamOrigin:
+        """One object for all streams that were asked for alike."""
+        origin = self._origins.get((method, path))
+        if origin is None:
+            if len(self._origins) >= _MAX_ORIGINS:
+                self._origins.clear()
+            origin = self._origins[method, path] = StreamOrigin(self, method, path)
+        return origin
 
     def connection_over(self, connection: PeerConnection) -> None:
         """A connection is over."""

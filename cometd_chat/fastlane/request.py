@@ -26,7 +26,7 @@ from cometd_chat.events.event import chunk
 from cometd_chat.fastlane.headers import LINES, AnswerHeaders, ReceivedHeaders, header_line
 from cometd_chat.fastlane.heads import MAX_REMEMBERED, SimpleRequest
 from cometd_chat.fastlane.routes import Answer, HotRoute
-from cometd_chat.fastlane.stream import LAST_CHUNK, LaneStream, StreamConnection
+from cometd_chat.fastlane.stream import LAST_CHUNK, LaneStream, StreamConnection, StreamOrigin
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.body import IncomingBody
 from cometd_chat.transports.receipt import Receipt
@@ -61,6 +61,9 @@ class SharedLane(Protocol):
 
     def log_access(self, request: AnsweredRequest) -> None:
         """Write a line of access log."""
+
+    def origin(self, method: bytes, path: bytes) -> StreamOrigin:
+        """One object for all streams that were asked for alike."""
 
     def connection_over(self, connection: PeerConnection) -> None:
         """A connection is over."""
@@ -365,10 +368,8 @@ class LaneRequest:
         if self._over or self._held is None or not self.chunked or self.code != 200:
             return self
         stream = LaneStream(
-            self._connection.lane,
+            self._connection.lane.origin(self.method, self.path),
             self.transport,
-            self.method,
-            self.path,
             self.began,
             self.sentLength,
             self._held,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+import attrs
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -57,12 +58,22 @@ class StreamConnection(Protocol):
         """The response is complete: read on."""
 
 
+@attrs.frozen
+class StreamOrigin:
+    """What streams have in common that were asked for alike; one object for all of them."""
+
+    lane: StreamLane
+    method: bytes
+    path: bytes
+
+
 @implementer(IHalfCloseableProtocol)
 class LaneStream:
     """See `HoldableRequest`, and `AnsweredRequest` for the access log. It is its connection's
     protocol, too, until something comes by that or the stream is over: nothing more is needed of a
     connection that is only written to.
 
+    :param origin: what was asked for.
     :param began: when it came, in the reaper's seconds.
     :param sent: bytes of body that were written.
     :param held: told when the peer goes.
@@ -71,10 +82,8 @@ class LaneStream:
     __slots__ = (
         "_connection",
         "_held",
+        "_origin",
         "began",
-        "lane",
-        "method",
-        "path",
         "sentLength",
         "transport",
     )
@@ -84,24 +93,30 @@ class LaneStream:
 
     def __init__(
         self,
-        lane: StreamLane,
+        origin: StreamOrigin,
         transport: PeerConnection,
-        method: bytes,
-        path: bytes,
         began: float,
         sent: int,
         held: PeerListener,
     ) -> None:
-        self.lane = lane
+        self._origin = origin
         self.transport = transport
-        self.method = method
-        self.path = path
         self.began = began
         self.sentLength = sent
         # None once it is over.
         self._held: PeerListener | None = held
         # The protocol, when it is another one again.
         self._connection: StreamConnection | None = None
+
+    @property
+    def method(self) -> bytes:
+        """See `AnsweredRequest`."""
+        return self._origin.method
+
+    @property
+    def path(self) -> bytes:
+        """See `AnsweredRequest`."""
+        return self._origin.path
 
     # -- called by the transport
 
@@ -111,7 +126,7 @@ class LaneStream:
 
     def connectionLost(self, reason: Failure) -> None:
         """It is over."""
-        self.lane.connection_over(self.transport)
+        self._origin.lane.connection_over(self.transport)
         self.lost()
         twisted_internals.forget_unsent(self.transport)
 
@@ -126,7 +141,7 @@ class LaneStream:
     def _wake(self) -> StreamConnection:
         """A connection that can do more takes over."""
         if self._connection is None:
-            self._connection = self.lane.wake(self)
+            self._connection = self._origin.lane.wake(self)
         return self._connection
 
     # -- the response
@@ -134,7 +149,7 @@ class LaneStream:
     @property
     def direct(self) -> PeerConnection | None:
         """See `HoldableRequest.direct`."""
-        return self.transport if self.lane.direct_write else None
+        return self.transport if self._origin.lane.direct_write else None
 
     def hold(self, held: PeerListener) -> None:
         """See `HoldableRequest.hold`."""
@@ -156,7 +171,7 @@ class LaneStream:
             self._send(chunk(data))
 
     def _send(self, data: bytes) -> None:
-        if self.lane.direct_write:
+        if self._origin.lane.direct_write:
             twisted_internals.send(self.transport, data)
         else:
             self.transport.write(data)
@@ -189,7 +204,7 @@ class LaneStream:
             return
         self._send(LAST_CHUNK)
         self._held = None
-        self.lane.log_access(self)
+        self._origin.lane.log_access(self)
         self._wake().response_over()
 
     def cut(self) -> None:

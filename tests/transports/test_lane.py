@@ -403,7 +403,7 @@ class TestMemory:
         response = connection.request("GET", "/hot/stream")
         (request,) = net.desk.held
         stream = request.settled()
-        assert sys.getsizeof(stream) <= 96 < sys.getsizeof(request)
+        assert sys.getsizeof(stream) <= 80 < sys.getsizeof(request)
         assert connection.channel is stream
         assert not hasattr(stream, "__dict__")
         before = response.body
