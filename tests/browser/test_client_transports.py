@@ -3,7 +3,6 @@ to the next where something on the way holds it back, and the page says so."""
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import MakeWindow
 from tests.browser.holding_proxy import HoldingProxy
 from tests.browser.tabs import LABELS, held
-from tests.daemon.talk import log_in, once, say, wait_until
+from tests.daemon.talk import Held, log_in, once, say, wait_until
 from tests.support import Daemon
 
 pytestmark = pytest.mark.slow
@@ -97,11 +96,16 @@ def test_whoever_closes_her_last_tab_leaves_soon(make_window: MakeWindow, daemon
     grace.page.close(run_before_unload=False)
     # Only the last tab to read a room says that it leaves.
     wait_until(lambda: second.fact("Held by") == "this tab", "the other one leads")
-    began = time.monotonic()
-    second.page.close(run_before_unload=False)
+    heidi = log_in(daemon.port, "Heidi")
+    stream = f"/api/v1/events/stream?rooms=lobby&token={heidi}"
+    with Held(daemon.port, "/api/v1/events/stream?rooms=lobby") as witness:
+        with Held(daemon.port, stream):
+            expect(people).to_contain_text("Heidi")
+        # Who only vanishes is there for longer: `cometd_chat.chat.presence.GRACE`.
+        second.page.close(run_before_unload=False)
+        leaves = (event["from"] for event in witness.events() if event["type"] == "leave")
+        assert next(leaves) == "Grace"
     expect(people).not_to_contain_text("Grace")
-    # 2 s after the beacon; without it, it would be 10 or more (`cometd_chat.chat.presence.GRACE`).
-    assert time.monotonic() - began < 10
     assert "left" not in (ada.page.locator("#log").text_content() or "").split("Grace")[0]
 
 
@@ -140,10 +144,8 @@ def test_a_stream_that_is_held_back_later_is_given_up(
         proxy.holding = True
         grace = log_in(daemon.port, "Grace")
         # Dead within 2.5 heartbeats, found out sooner by what she says herself.
-        said = time.monotonic()
         say(daemon.port, grace, "held back")
         ada.hears("held back")
-        assert time.monotonic() - said < 30
         ada.is_live()
         assert ada.page.locator("#chip-transport").text_content() == LABELS["poll"]
 
