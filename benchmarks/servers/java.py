@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks.processes import Address, Running, free_port, start
-from benchmarks.servers.faye import CHANNEL, BayeuxCycle, bayeux, clients_of, introduced
+from benchmarks.servers.faye import CHANNEL, BayeuxCycle, bayeux, clients_of
 from benchmarks.servers.server import scratch
-from benchmarks.wire import connect
 
 PROGRAMS = Path(__file__).parent.parent / "peers/java"
 
@@ -73,10 +72,11 @@ class CometD:
         return start(self.name, command("cometd", "CometD", port), scratch(self.name), port)
 
     def cycle(self, address: Address, count: int) -> BayeuxCycle:
-        """So many clients that have said hello and subscribed, and one that publishes."""
-        with connect(address) as stream:
-            self._publisher = introduced(stream, PATH)
-        return clients_of(address, PATH, count)
+        """So many clients that have said hello and subscribed. The first one publishes, too: who
+        never connects is forgotten."""
+        cycle = clients_of(address, PATH, count)
+        self._publisher = cycle.clients[0]
+        return cycle
 
     def publish(self, payload: bytes) -> bytes:
         """A message on the channel."""
