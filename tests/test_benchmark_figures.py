@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.support import ROOT
@@ -22,6 +23,7 @@ try:
     from benchmarks.bounds import OutOfTime, within
     from benchmarks.brief import LINES, Line
     from benchmarks.cases import CASES
+    from benchmarks.field import FEW, MEASURED_FULLY, Field
     from benchmarks.goals import Goal, Spread
     from benchmarks.plan import Plan, Sample, is_ours
     from benchmarks.processes import BenchmarkFailed
@@ -386,3 +388,26 @@ def test_a_case_that_fails_leaves_the_figures_that_there_are(
 def test_every_server_that_is_drawn_has_a_colour() -> None:
     drawn = set(tables.NAMES) - {"comet, room", "comet, free channel"}
     assert drawn <= set(tables.COLOURS)
+
+
+@pytest.mark.parametrize("name", ["comet", "floor", "nchan"])
+def test_who_carries_a_goal_is_measured_in_every_round(name: str) -> None:
+    assert rounds_of(name, few=name not in MEASURED_FULLY) == 7
+
+
+def test_of_others_a_few_rounds_will_do() -> None:
+    assert rounds_of("sse_aiohttp", few="sse_aiohttp" not in MEASURED_FULLY) == FEW
+
+
+def rounds_of(name: str, few: bool) -> int:
+    """In how many of seven rounds a server is measured."""
+    with Field[None](Plan(7), "a case", {}) as field:
+        field.enter(Named(name), lambda _: None, few=few)
+        return len(list(field.rounds(lambda _: {"cpu_us": 1.0})))
+
+
+@attrs.frozen
+class Named:
+    """A server that only has a name."""
+
+    name: str
