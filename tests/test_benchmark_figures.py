@@ -406,7 +406,7 @@ def rounds_of(name: str, few: bool) -> int:
         return len(list(field.rounds(lambda _: {"cpu_us": 1.0})))
 
 
-@attrs.frozen
+@attrs.define
 class Named:
     """A server that only has a name."""
 
