@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -19,8 +21,8 @@ try:
     from benchmarks.field import Field, in_a_line, warm
     from benchmarks.plan import Plan, Sample
     from benchmarks.processes import BenchmarkFailed
-    from benchmarks.servers import comet, java, optional
-    from benchmarks.wire import cookie_of
+    from benchmarks.servers import centrifugo, comet, java, optional
+    from benchmarks.wire import body, cookie_of
 finally:
     sys.path.remove(str(ROOT))
 
@@ -228,12 +230,32 @@ def test_what_was_built_takes_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert optional.versions()["CometD"] == "8.0.1 on Jetty 12.0.2"
     assert java.command("cometd", "CometD", 8090) == [
         "java",
-        "-Xmx1024m",
+        "-Xmx2048m",
         "-cp",
         f"{built}/peer.jar:{built}/lib/*",
         "peers.CometD",
         "8090",
     ]
+
+
+def test_centrifugo_needs_to_be_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(centrifugo, "PROGRAM", tmp_path / "centrifugo")
+    assert optional.versions()["Centrifugo"].startswith("left out: not built")
+    assert "centrifugo" not in [peer.name for peer in optional.taking_part("fanout")]
+    (tmp_path / "centrifugo").touch()
+    assert re.fullmatch(r"v6\.\d+\.\d+", optional.versions()["Centrifugo"])
+    assert "centrifugo" in [peer.name for peer in optional.taking_part("fanout")]
+
+
+def test_centrifugo_is_given_the_payload_as_it_is() -> None:
+    request = centrifugo.Centrifugo().publish(b'{"text": "~"}')
+    assert json.loads(body(request)) == {"channel": "lobby", "data": {"text": "~"}}
+
+
+def test_streams_in_java_are_asked_alike() -> None:
+    for peer in (java.Grizzly(), java.Tomcat()):
+        assert peer.subscribe().startswith(b"GET /subscribe HTTP/1.1\r\n")
+        assert body(peer.publish(b"~")) == body(peer.publish_to_nobody(b"~")) == b"~"
 
 
 def with_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -248,6 +270,7 @@ def with_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_each_peer_has_a_name_and_a_colour_on_the_page() -> None:
     names = {kind().name for kind in optional.KINDS}
     assert names <= set(tables.NAMES)
+    assert names <= set(tables.COLOURS)
 
 
 def test_without_tools_nothing_is_installed_and_nothing_fails(tmp_path: Path) -> None:
@@ -258,6 +281,7 @@ def test_without_tools_nothing_is_installed_and_nothing_fails(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert "no Maven with a JDK here for the peers in Java" in done.stderr
+    assert "no Go here for Centrifugo" in done.stderr
 
 
 # -- cookies

@@ -37,13 +37,13 @@ class Case:
 GRACE, SLACK = 300.0, 4.0
 
 CASES = {
-    "fanout": Case(60, 38),
+    "fanout": Case(190, 43),
     "lone": Case(15, 13),
     "accept": Case(12, 5),
     "mixed": Case(25, 8),
     "others": Case(15, 8),
     "flood": Case(40, 26),
-    "memory": Case(300, 21),
+    "memory": Case(400, 21),
     "heartbeat": Case(12, 15),
     "poll": Case(150, 44),
     "bayeux": Case(140, 37),

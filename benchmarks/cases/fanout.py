@@ -9,12 +9,13 @@ from functools import partial
 from benchmarks.field import Field, enter_filled
 from benchmarks.plan import Plan, Sample, Standing, cost, median
 from benchmarks.servers import nchan, python
+from benchmarks.servers.optional import taking_part
 from benchmarks.servers.server import Server
 from benchmarks.wire import MARK
 
 SIZES = (100, 1000, 5000, 15_000)
 
-#: The largest number of streams that a peer in Python is asked to hold.
+#: The largest number of streams that peers besides Nchan are asked to hold.
 PEERS_UP_TO = 5000
 
 #: Seconds between all having a message and the next one: each stands alone.
@@ -32,7 +33,7 @@ def run(plan: Plan) -> Iterator[Sample]:
         streams = plan.count(size)
         servers: list[Server] = [*plan.comets(), python.floor(frame), nchan.Nchan()]
         if size <= PEERS_UP_TO:
-            servers.append(python.aiohttp())
+            servers += [python.aiohttp(), *taking_part("fanout")]
         times = max(6, min(150, 50_000 // streams))
         quiet = max(times, QUIET_POSTS)
         measure = partial(measured, payload=payload, streams=streams, times=times, quiet=quiet)

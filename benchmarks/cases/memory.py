@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import attrs
 
@@ -17,7 +18,8 @@ from benchmarks.plan import BOTH_OFF, Plan, Sample
 from benchmarks.processes import Running, free_port
 from benchmarks.servers import nchan
 from benchmarks.servers.comet import EVENTS, PLAIN, Comet, cookies, cursor, has_short_cuts
-from benchmarks.servers.server import scratch
+from benchmarks.servers.optional import taking_part
+from benchmarks.servers.server import Server, scratch
 from benchmarks.wire import cookie, get
 
 #: Seconds for a server to put itself in order.
@@ -114,6 +116,9 @@ def run(plan: Plan) -> Iterator[Sample]:
         for kind in OF_NCHAN:
             key = {"server": nchan.Nchan.name, "transport": kind.name, "round": round}
             yield tried(plan, key, lambda kind=kind: of_nchan(plan, kind))
+        for peer in taking_part("memory"):
+            key = {"server": peer.name, "transport": peer.transport, "round": round}
+            yield tried(plan, key, partial(of_peer, plan, peer))
         if has_short_cuts():
             yield {"round": round, **of_comet(plan, both_off, SHORT)}
 
@@ -163,6 +168,16 @@ def filling(stack: ExitStack, running: Running, port: int, kind: Kind, ready: by
     return Growing(running, stack.enter_context(Remote(make, there)), ready)
 
 
+def of_peer(plan: Plan, server: Server) -> Sample:
+    """Another, which knows no sessions either."""
+    before, more = plan.count(SSE.before), plan.count(SSE.more)
+    with ExitStack() as stack:
+        running = stack.enter_context(server.start())
+        growing = filling(stack, running, 0, SSE, server.ready)
+        start = growing.fill([server.subscribe()] * before)
+        return grown(start, growing.fill([server.subscribe()] * more), more)
+
+
 def of_nchan(plan: Plan, kind: Kind) -> Sample:
     """Nchan, which knows no sessions."""
     before, more = plan.count(kind.before), plan.count(kind.more)
@@ -173,7 +188,11 @@ def of_nchan(plan: Plan, kind: Kind) -> Sample:
         running = stack.enter_context(server.start())
         growing = filling(stack, running, port, kind, ready)
         start = growing.fill([request] * before)
-        end = growing.fill([request] * more)
+        return grown(start, growing.fill([request] * more), more)
+
+
+def grown(start: int, end: int, more: int) -> Sample:
+    """What so many readers took."""
     each = (end - start) / more
     return {
         "readers": more,

@@ -1,4 +1,4 @@
-"""Servers in Java: CometD on Jetty.
+"""Servers in Java: CometD on Jetty, Grizzly's Comet, Tomcat's CometProcessor.
 
 What it is: a class for each of the programs in benchmarks/peers/java.
 
@@ -19,11 +19,12 @@ from typing import ClassVar
 from benchmarks.processes import Address, Running, free_port, start
 from benchmarks.servers.faye import CHANNEL, BayeuxCycle, bayeux, clients_of
 from benchmarks.servers.server import scratch
+from benchmarks.wire import get, post
 
 PROGRAMS = Path(__file__).parent.parent / "peers/java"
 
 #: The largest heap, in MiB.
-HEAP = 1024
+HEAP = 2048
 
 #: Where CometD is.
 PATH = "/cometd"
@@ -94,3 +95,78 @@ class CometD:
         """Its own, and Jetty's."""
         jetty = version("cometd", "jetty-server")
         return f"{version('cometd', 'cometd-java-server-common')} on Jetty {jetty}"
+
+
+class Streaming:
+    """A program that holds requests and sends each what is published.
+
+    :param module: its directory.
+    :param program: its main class.
+    """
+
+    ready = b":\n\n"
+    cases: ClassVar[Sequence[str]] = ("fanout", "memory")
+    transport: ClassVar[str] = "sse"
+    compiles: ClassVar[bool] = True
+
+    def __init__(self, name: str, module: str, program: str) -> None:
+        self.name = name
+        self._module = module
+        self._program = program
+
+    def start(self) -> Running:
+        """Start it on a free port."""
+        port = free_port()
+        return start(
+            self.name, command(self._module, self._program, port), scratch(self.name), port
+        )
+
+    def subscribe(self) -> bytes:
+        """Server-sent events."""
+        return get("/subscribe", accept="text/event-stream")
+
+    def publish(self, payload: bytes) -> bytes:
+        """To all."""
+        return post("/publish", payload)
+
+    def publish_to_nobody(self, payload: bytes) -> bytes:
+        """To nobody."""
+        return post("/nobody", payload)
+
+
+class Grizzly(Streaming):
+    """Grizzly's CometHandlers, by which Glassfish's chat pushed: https://javaee.github.io/grizzly/."""
+
+    title: ClassVar[str] = "Grizzly Comet"
+
+    def __init__(self) -> None:
+        super().__init__("grizzly", "grizzly", "Grizzly")
+
+    @staticmethod
+    def missing() -> str:
+        """Why it can't be measured here, or nothing."""
+        return missing("grizzly")
+
+    @staticmethod
+    def version() -> str:
+        """Its own."""
+        return version("grizzly", "grizzly-comet")
+
+
+class Tomcat(Streaming):
+    """Tomcat 7's CometProcessor, which later versions have no more: https://tomcat.apache.org/."""
+
+    title: ClassVar[str] = "Tomcat CometProcessor"
+
+    def __init__(self) -> None:
+        super().__init__("tomcat", "tomcat", "Tomcat7")
+
+    @staticmethod
+    def missing() -> str:
+        """Why it can't be measured here, or nothing."""
+        return missing("tomcat")
+
+    @staticmethod
+    def version() -> str:
+        """Its own."""
+        return version("tomcat", "tomcat-embed-core")

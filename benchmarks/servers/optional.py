@@ -1,4 +1,5 @@
-"""Servers that are measured where their tools are: those in Java where there is Maven.
+"""Servers that are measured where their tools are: those in Java where there is Maven, those
+in Go where there is Go.
 
 What it is: which there are, which take part in a case, and why others do not.
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
-from benchmarks.servers.java import CometD
+from benchmarks.servers.centrifugo import Centrifugo
+from benchmarks.servers.java import CometD, Grizzly, Tomcat
 
 
 class Optional(Protocol):
@@ -36,7 +38,7 @@ class Optional(Protocol):
         """Which one it is."""
 
 
-KINDS: tuple[type[Optional], ...] = (CometD,)
+KINDS: tuple[type[Optional], ...] = (CometD, Grizzly, Tomcat, Centrifugo)
 
 
 def taking_part(case: str) -> list[Any]:
