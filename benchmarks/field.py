@@ -43,7 +43,9 @@ MEASURED_FULLY = ("comet", "floor", "nchan")
 class Named(Protocol):
     """A server."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in results."""
 
 
 There = TypeVar("There")
