@@ -230,15 +230,17 @@ class StandingPoll:
 
     def on_due(self, now: float) -> float | None:
         """The sweep's look; see `Reaper.schedule`. It comes often enough to find it at rest for too
-        long, so that nothing need be scheduled when it comes to rest."""
+        long, and once at least in the time that it is held, so that nothing need be scheduled when
+        it is answered or asked."""
+        often = min(self._wait or KEPT, KEPT)
         if self._waiting:
             left = self.began + self._wait - now
             if left > 0:
-                return min(left, KEPT)
+                return min(left, often)
             self._listener.on_timeout()
-            return None if self._over else KEPT
+            return None if self._over else often
         left = self._rested_at + KEPT - now
         if left > 0:
-            return left
+            return min(left, often)
         self._listener.let_go()
         return None
