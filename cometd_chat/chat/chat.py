@@ -423,20 +423,23 @@ class Chat:
 
         :returns: False, and nothing was done, when it is to be looked at like any other.
         """
-        session = grant.session
-        if session is None or self.rights.stopping or not self.rights.is_current(grant):
+        session, names = grant.session, subscription.rooms
+        if self.rights.stopping or not self.rights.is_current(grant):
             return False
-        if not self.sessions.use_again(session):
-            return False
-        present, names = session.present, subscription.rooms
-        for name in names:
-            if name not in present:
-                # Others are told that she comes.
+        if session is not None:
+            if not self.sessions.use_again(session):
                 return False
+            present = session.present
+            for name in names:
+                if name not in present:
+                    # Others are told that she comes.
+                    return False
         try:
             self.limits.hold(subscription.address)
         except TooMany:
             return False
+        if session is None:
+            return True
         for name in names:
             self.presence.hold(name, session)
         alone = not session.readers

@@ -46,7 +46,7 @@ class CachedPolls:
         self, request: HttpRequest, row: Transport, framing: Framing, asked: ReadRequest
     ) -> None:
         """Keep what a poll was found to ask for, for the next one on its connection."""
-        if not row.repeats or asked.grant.session is None:
+        if not row.repeats:
             return
         parts = _around_cursor(request.uri)
         if parts is not None:
@@ -68,9 +68,9 @@ class CachedPolls:
         if parts is None or parts[0] != cached.around:
             return None
         session = grant.session
-        if session is None or not rights.is_current(grant):
+        if not rights.is_current(grant):
             return None
-        if not self._chat.sessions.use_again(session):
+        if session is not None and not self._chat.sessions.use_again(session):
             return None
         try:
             point = resume_now(self._chat.feed, parts[1])
