@@ -165,6 +165,11 @@ class LocalSessions:
         session.seen_at = self._reaper.coarse_now()
         return session
 
+    def known(self, token: str) -> Session | None:
+        """See `Sessions.known`."""
+        session = self._by_token.get(_hash(token)[:_KNOWN_BY])
+        return session if session is not None and self.use_again(session) else None
+
     def use_again(self, session: Session) -> bool:
         """See `Sessions.use_again`."""
         seen_at = self._reaper.coarse_now()

@@ -154,6 +154,10 @@ class Sessions(Protocol):
         :raises InvalidToken: no session has it.
         """
 
+    def known(self, token: str) -> Session | None:
+        """The session of a token, where it is at hand and may be used again as `use_again` says;
+        None for any other, good or not. On the hot path of streams."""
+
     def use_again(self, session: Session) -> bool:
         """Whether a session that `by_token` gave may be used again without asking for it; False
         when there is more to be done than to note that it is in use. On the hot path of polls."""

@@ -25,6 +25,7 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.fastlane.heads import (
     MAX_REMEMBERED,
     Head,
+    KnownHeads,
     SimpleRequest,
     read_line,
     read_request,
@@ -102,6 +103,7 @@ class Lane:
         self.memory = memory
         self.direct_write = direct_write
         self.timeout = timeout
+        self.heads = KnownHeads()
         self.slow_path: SlowPathFactory
         #: Whether each answer is to be shown to `log_access`; whoever has the slow path says so.
         self.logs_access = True
@@ -251,7 +253,7 @@ class LaneConnection:
             match = self.lane.routes.find(line[1], path)
             # Names in a query begin and end a session, which is rare.
             if match is not None and b"name=" not in query:
-                simple = read_request(data, line, self._head)
+                simple = read_request(data, line, self._head, self.lane.heads.read)
                 if simple is not None:
                     self._answer(simple, match)
                     return

@@ -12,7 +12,7 @@ of HTTP/1.1; all else goes, byte for byte, to the slow path, which judges it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -27,6 +27,22 @@ MAX_REMEMBERED = 4 * 1024
 
 #: Method and target; exactly one blank each, and no byte that is not visible ASCII.
 _REQUEST_LINE = re.compile(rb"(GET|POST) (/[!-~]*) HTTP/1\.1\r\n")
+
+#: Of heads that are known beyond their connection: bytes, without what is a client's own, and how
+#: many, twice.
+MAX_KNOWN = 1536
+MOST_KNOWN = 64
+
+#: Lines that differ from one client of a kind to the next, who and where they are and how far they
+#: have come: the name, and the end of the line before with how such a line begins, as browsers and
+#: proxies write it.
+OWN = (
+    ("cookie", b"\r\nCookie: "),
+    ("authorization", b"\r\nAuthorization: "),
+    ("last-event-id", b"\r\nLast-Event-ID: "),
+    ("x-forwarded-for", b"\r\nX-Forwarded-For: "),
+    ("x-real-ip", b"\r\nX-Real-IP: "),
+)
 
 _VISIBLE_OR_BLANK = bytes(range(0x20, 0x7F))
 
@@ -53,6 +69,8 @@ class Head:
     length: int | None
     #: What was found out about requests with these lines, by whoever wants to know it again.
     memory: dict[object, object] = attrs.field(factory=dict)
+    #: The same, about those of any connection that differ in `OWN` alone.
+    common: dict[object, object] = attrs.field(factory=dict)
 
 
 @attrs.frozen(eq=False)
@@ -73,18 +91,79 @@ def read_line(data: bytes) -> re.Match[bytes] | None:
     return _REQUEST_LINE.match(data)
 
 
-def read_request(data: bytes, line: re.Match[bytes], known: Head | None) -> SimpleRequest | None:
+class KnownHeads:
+    """Header lines that came on any connection, but for those that are a client's `OWN`.
+
+    All browsers of one kind send the same lines when they open the same thing, and each opens it on
+    a connection of its own. To take out what is their own and look the rest up takes 2 us, where
+    reading a browser's head takes 7.
+
+    Nothing is kept that shows who somebody is.
+    """
+
+    def __init__(self) -> None:
+        # Those that were found lately, and those before them: what is in use stays.
+        self._heads: dict[bytes, Head] = {}
+        self._before: dict[bytes, Head] = {}
+
+    def read(self, block: bytes) -> Head | None:
+        """See `read_head`."""
+        rest, own = block, {}
+        for name, begin in OWN:
+            at = rest.find(begin)
+            if at >= 0:
+                end = rest.index(b"\r\n", at + len(begin))
+                own[name] = rest[at + len(begin) : end]
+                rest = rest[: at + 2] + rest[end + 2 :]
+        known = self._heads.get(rest) or self._known_before(rest)
+        if known is None:
+            return self._remember(read_head(block), rest, own)
+        if not own:
+            return Head(block, known.fields, {}, None, common=known.common)
+        fields = dict(known.fields)
+        for name, value in own.items():
+            if value.translate(None, _VISIBLE_OR_BLANK):
+                return None
+            fields[name] = (value.strip(b" ").decode("ascii"),)
+        return Head(block, fields, _cookies(fields), None, common=known.common)
+
+    def _known_before(self, rest: bytes) -> Head | None:
+        head = self._before.get(rest)
+        if head is not None:
+            self._keep(head)
+        return head
+
+    def _remember(self, head: Head | None, rest: bytes, own: Mapping[str, bytes]) -> Head | None:
+        """Know a head from now on, when what is left of it is nobody's own."""
+        if head is None or head.length is not None or len(rest) > MAX_KNOWN:
+            return head
+        fields = {name: values for name, values in head.fields.items() if name not in own}
+        once = all(len(head.fields[name]) == 1 for name in own)
+        if once and not any(name in fields for name, _ in OWN):
+            self._keep(Head(rest, fields, {}, None, common=head.common))
+        return head
+
+    def _keep(self, head: Head) -> None:
+        if len(self._heads) >= MOST_KNOWN:
+            self._before, self._heads = self._heads, {}
+        self._heads[head.block] = head
+
+
+def read_request(
+    data: bytes, line: re.Match[bytes], known: Head | None, read: Callable[[bytes], Head | None]
+) -> SimpleRequest | None:
     """The request, when it is simple and is all there is.
 
     :param line: what `read_line` gave for the same bytes.
     :param known: the last head of the same connection. A browser repeats everything after the
         request line in each poll, so that most heads need no reading.
+    :param read: what reads others, see `read_head`.
     """
     end = data.find(b"\r\n\r\n") + 2
     if end < 2 or len(data) > MAX_REQUEST:
         return None
     block = data[line.end() : end]
-    head = known if known is not None and known.block == block else read_head(block)
+    head = known if known is not None and known.block == block else read(block)
     if head is None:
         return None
     method, target = line.groups()

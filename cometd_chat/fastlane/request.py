@@ -177,6 +177,11 @@ class LaneRequest:
         return self._asked.head.memory if self._asked is not None else {}
 
     @property
+    def common(self) -> dict[object, object]:
+        """The same on any connection, but for who asks and how far they have come."""
+        return self._asked.head.common if self._asked is not None else {}
+
+    @property
     def uri(self) -> bytes:
         """The path and the query."""
         return self._asked.target if self._asked is not None else self.path

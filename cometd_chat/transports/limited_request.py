@@ -129,6 +129,11 @@ class LimitedRequest(twisted_internals.OpenRequest):
         """Nothing is remembered here."""
         return {}
 
+    @property
+    def common(self) -> dict[object, object]:
+        """Nor here."""
+        return {}
+
     def repeatable(self) -> None:
         """No request stands here."""
 

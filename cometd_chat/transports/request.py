@@ -158,6 +158,12 @@ class HttpRequest(HoldableRequest, Protocol):
         kept here may be forgotten at any time."""
 
     @property
+    def common(self) -> MutableMapping[object, object]:
+        """The same for requests of any connection that have equal header lines, but for cookies,
+        ``Authorization`` and ``Last-Event-ID``: nothing is kept here that follows from those, or
+        from where a request comes from."""
+
+    @property
     def code(self) -> int:
         """The status of the answer."""
 

@@ -178,6 +178,23 @@ class Auth:
             self.set_cookie(request, token)
         return token
 
+    def known_session(
+        self, request: HttpRequest, *, cookie: bool
+    ) -> tuple[Session | None, bool] | None:
+        """The session of a request that names none in its query, and whether the cookie shows it,
+        where that can be told at once and nothing is to be done for it; else None.
+
+        :param cookie: whether the cookie counts.
+        """
+        token, by_cookie = bearer(request), False
+        if token is None and cookie:
+            token = self._cookie(request)
+            by_cookie = token is not None
+        if token is None:
+            return None, False
+        session = self._sessions.known(token)
+        return None if session is None else (session, by_cookie)
+
     def came_by_cookie(self, request: HttpRequest) -> bool:
         """Whether a request brought its session in the cookie."""
         return bearer(request) is None and self._cookie(request) is not None

@@ -48,7 +48,7 @@ class CachedPolls:
         """Keep what a poll was found to ask for, for the next one on its connection."""
         if not row.repeats:
             return
-        parts = _around_cursor(request.uri)
+        parts = around_cursor(request.uri)
         if parts is not None:
             request.memory[self] = CachedPoll(parts[0], row, framing, asked)
 
@@ -63,7 +63,7 @@ class CachedPolls:
         cached = request.memory.get(self)
         if not isinstance(cached, CachedPoll):
             return None
-        parts = _around_cursor(request.uri)
+        parts = around_cursor(request.uri)
         grant, rights = cached.asked.grant, self._chat.rights
         if parts is None or parts[0] != cached.around:
             return None
@@ -79,7 +79,7 @@ class CachedPolls:
         return None if point is None else (cached, point)
 
 
-def _around_cursor(target: bytes) -> tuple[tuple[bytes, bytes], str] | None:
+def around_cursor(target: bytes) -> tuple[tuple[bytes, bytes], str] | None:
     """What stands before and after the one plain cursor in a target, and the cursor."""
     before, _, rest = target.partition(b"cursor=")
     cursor, _, after = rest.partition(b"&")

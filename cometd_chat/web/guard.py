@@ -70,13 +70,15 @@ class RequestGuard(Resource):
         request.setHeader("x-content-type-options", "nosniff")
         request.setHeader("referrer-policy", "same-origin")
         self._origins.add_headers(request)
-        # The lane remembers: on one connection all that is looked at here is mostly the same.
+        # The lane remembers: all that is looked at here is mostly the same, on one connection, or
+        # on any as far as nobody changes anything.
+        memory = request.common if request.method in _SAFE else request.memory
         what = (request.method, request.path)
-        if request.memory.get(self) == what:
+        if memory.get(self) == what:
             return None
         refusal = self._refuse(request)
         if refusal is None:
-            request.memory[self] = what
+            memory[self] = what
         return refusal
 
     def _refuse(self, request: HttpRequest) -> bytes | None:

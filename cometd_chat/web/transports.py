@@ -38,6 +38,7 @@ from cometd_chat.transports.table import (
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.cached_polls import CachedPolls
 from cometd_chat.web.holding import HoldSettings, RequestHolder, set_headers
+from cometd_chat.web.known_openings import KnownOpenings
 from cometd_chat.web.opening import Opening, ReadRequest, cursor_of, room_names
 from cometd_chat.web.parameters import Parameters, query
 from cometd_chat.web.peers import Peers
@@ -90,6 +91,7 @@ class Transports:
             chat, stats, reaper, settings, refused=problems.count, random=random
         )
         self._polls = CachedPolls(chat)
+        self._openings = KnownOpenings(chat, auth, peers)
         self._framings = Framings(
             nonce=nonce, boundary=boundary, origins=origins, retry=self._retry
         )
@@ -168,6 +170,10 @@ class Transports:
         """
         framing = row.plain
         try:
+            found = self._openings.find(request, row)
+            if found is not None:
+                framing, asked, point, goes_on = found
+                return self._holder.hold(request, row, framing, asked, point, at_once=not goes_on)
             # What a transport doesn't know, scripts add, and add again: it ends no stream.
             fields = query(request, strict=False)
             # First of all: what is refused after it is told as the client can hear it.
@@ -230,6 +236,7 @@ class Transports:
             framing = self._framing(row, FramingRequest(fields, request.getHeader, several=True))
         asked = self._opening.read(request, row, fields, rooms, session)
         self._polls.remember(request, row, framing, asked)
+        self._openings.remember(request, row, framing, asked, fields)
         return await self._hold(request, row, framing, asked, fields)
 
     async def _hold(

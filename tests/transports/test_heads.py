@@ -7,14 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometd_chat.fastlane import heads
-from cometd_chat.fastlane.heads import Head, SimpleRequest, read_line, read_request
+from cometd_chat.fastlane.heads import (
+    MOST_KNOWN,
+    Head,
+    KnownHeads,
+    SimpleRequest,
+    read_head,
+    read_line,
+    read_request,
+)
 
 HOST = b"Host: chat.example.org\r\n"
 
 
 def read(data: bytes, known: Head | None = None) -> SimpleRequest | None:
     line = read_line(data)
-    return None if line is None else read_request(data, line, known)
+    return None if line is None else read_request(data, line, known, read_head)
 
 
 def get(lines: bytes = HOST, target: bytes = b"/x") -> bytes:
@@ -169,3 +177,83 @@ def test_bytes_that_are_put_in_never_get_through(junk: bytes, at: int) -> None:
         assert data == again
         assert set(request.head.block) <= {*range(0x20, 0x7F), 0x0D, 0x0A}
         assert len(request.head.fields["host"]) == 1
+
+
+# -- heads that are known beyond their connection
+
+KIND = HOST + b"Accept: text/event-stream\r\nUser-Agent: any (of: many)\r\n"
+
+
+def same(one: Head | None, other: Head | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    whole = (one.block, dict(one.fields), dict(one.cookies), one.length)
+    return whole == (other.block, dict(other.fields), dict(other.cookies), other.length)
+
+
+def test_what_is_a_clients_own_is_its_own() -> None:
+    known = KnownHeads()
+    blocks = [
+        KIND,
+        KIND + b"Cookie: a=1; b=2\r\n",
+        KIND + b"Cookie: a=2\r\nLast-Event-ID: 5.x\r\n",
+        HOST + b"Cookie: a=3\r\n" + KIND.removeprefix(HOST),
+        KIND + b"Authorization: Bearer x\r\nX-Forwarded-For: 1.2.3.4\r\n",
+    ]
+    heads = [known.read(block) for block in blocks]
+    for head, block in zip(heads, blocks, strict=True):
+        assert head is not None
+        assert same(head, read_head(block))
+        assert head.common is heads[0].common  # type: ignore[union-attr]
+        assert sum(each is not None and each.memory is head.memory for each in heads) == 1
+    assert known.read(KIND + b"Accept-Language: de\r\n").common is not heads[0].common  # type: ignore[union-attr]
+
+
+def test_what_shows_who_somebody_is_is_not_kept() -> None:
+    known = KnownHeads()
+    for lines in (b"Cookie: a=secret\r\n", b"Authorization: Bearer secret\r\n"):
+        # As a browser writes it, as a program does, twice, and in front of all.
+        for block in (KIND + lines, KIND + lines.lower(), KIND + lines + lines, lines + KIND):
+            for _ in range(2):
+                assert same(known.read(block), read_head(block))
+            kept = [*known._heads.values(), *known._before.values()]
+            assert not any(b"secret" in head.block for head in kept)
+            assert "secret" not in repr([head.fields for head in kept])
+
+
+def test_few_are_kept_and_those_in_use_stay() -> None:
+    known = KnownHeads()
+    first = known.read(KIND)
+    for number in range(5 * MOST_KNOWN):
+        known.read(KIND + b"X-Number: %d\r\n" % number)
+        again = known.read(KIND)
+        assert first is not None
+        assert again is not None
+        assert again.common is first.common
+    assert len(known._heads) + len(known._before) <= 2 * MOST_KNOWN
+
+
+def test_a_body_is_no_part_of_a_kind() -> None:
+    known = KnownHeads()
+    known.read(KIND + b"Content-Length: 3\r\n")
+    assert not known._heads
+
+
+LINES = st.sampled_from(
+    [
+        *(b"Cookie: a=1\r\n", b"cookie: b=2\r\n", b"Cookie:  c=3 \r\n", b"Cookie: \x7f\r\n"),
+        *(b"Cookie: a\rb\r\n", b"Cookie: a\nb\r\n", b" folded: x\r\n", b"Last-Event-ID: 7\r\n"),
+        *(b"Authorization: Bearer t\r\n", b"AUTHORIZATION: Bearer u\r\n", b"Upgrade: x\r\n"),
+        *(b"Content-Length: 0\r\n", b"Accept: */*\r\n", HOST, b"X-Real-IP: 1.2.3.4\r\n"),
+        *(b"Connection: close\r\n", b"bad name: x\r\n", b"X: \r\n", b"Cookie: =\r\n"),
+    ]
+)
+
+
+@given(st.lists(st.lists(LINES, max_size=6), max_size=6))
+def test_it_reads_what_is_read_without_it(blocks: list[list[bytes]]) -> None:
+    known = KnownHeads()
+    for lines in blocks:
+        for block in (HOST + b"".join(lines), b"".join(lines)):
+            for _ in range(2):
+                assert same(known.read(block), read_head(block))
