@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks.processes import Address, Running, free_port, start
-from benchmarks.servers.faye import CHANNEL, BayeuxCycle, bayeux, clients_of
+from benchmarks.servers.faye import CHANNEL, BayeuxCycle, bayeux, clients_of, introduced
 from benchmarks.servers.server import scratch
-from benchmarks.wire import get, post
+from benchmarks.wire import connect, exchange, get, post
 
 PROGRAMS = Path(__file__).parent.parent / "peers/java"
 
@@ -73,11 +73,15 @@ class CometD:
         return start(self.name, command("cometd", "CometD", port), scratch(self.name), port)
 
     def cycle(self, address: Address, count: int) -> BayeuxCycle:
-        """So many clients that have said hello and subscribed. The first one publishes, too: who
-        never connects is forgotten."""
-        cycle = clients_of(address, PATH, count)
-        self._publisher = cycle.clients[0]
-        return cycle
+        """So many clients that have said hello and subscribed, and one that publishes: it has
+        connected once, or it would be forgotten after a minute. It does not subscribe: CometD
+        answers what a subscriber publishes with the message itself, past its poll."""
+        with connect(address) as stream:
+            client, headers = self._publisher = introduced(stream, PATH)
+            once = {"channel": "/meta/connect", "clientId": client, "advice": {"timeout": 0}}
+            once["connectionType"] = "long-polling"
+            exchange(stream, bayeux(PATH, once, headers))
+        return clients_of(address, PATH, count)
 
     def publish(self, payload: bytes) -> bytes:
         """A message on the channel."""
