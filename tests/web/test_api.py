@@ -194,7 +194,9 @@ def test_many_rooms_cost_no_more_than_a_hundred(path: str) -> None:
         site = MemorySite(rooms=["lobby", *(f"r{number}" for number in range(count))])
         return cpu_seconds(lambda: site.get(path))
 
-    assert cost(5000) < 2 * cost(250)
+    # What grew with the rooms grew twentyfold, and was hundreds of times what is left; memory that
+    # another's work has pushed out of the caches makes twice.
+    assert cost(5000) < 5 * cost(250)
 
 
 def test_a_room_is_usable_at_once(site: MemorySite, alice: str) -> None:
