@@ -19,7 +19,7 @@ from typing import ClassVar
 from benchmarks.processes import Address, Running, free_port, start
 from benchmarks.servers.faye import CHANNEL, BayeuxCycle, bayeux, clients_of, introduced
 from benchmarks.servers.server import scratch
-from benchmarks.wire import connect, exchange, get, post
+from benchmarks.wire import connect, get, post
 
 PROGRAMS = Path(__file__).parent.parent / "peers/java"
 
@@ -65,7 +65,7 @@ class CometD:
     compiles: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._publisher = ("", "")
+        self._address: Address = ("", 0)
 
     def start(self) -> Running:
         """Start it on a free port."""
@@ -73,19 +73,16 @@ class CometD:
         return start(self.name, command("cometd", "CometD", port), scratch(self.name), port)
 
     def cycle(self, address: Address, count: int) -> BayeuxCycle:
-        """So many clients that have said hello and subscribed, and one that publishes: it has
-        connected once, or it would be forgotten after a minute. It does not subscribe: CometD
-        answers what a subscriber publishes with the message itself, past its poll."""
-        with connect(address) as stream:
-            client, headers = self._publisher = introduced(stream, PATH)
-            once = {"channel": "/meta/connect", "clientId": client, "advice": {"timeout": 0}}
-            once["connectionType"] = "long-polling"
-            exchange(stream, bayeux(PATH, once, headers))
+        """So many clients that have said hello and subscribed."""
+        self._address = address
         return clients_of(address, PATH, count)
 
     def publish(self, payload: bytes) -> bytes:
-        """A message on the channel."""
-        client, headers = self._publisher
+        """A message on the channel, by a new client each time that this is asked: one that does
+        not connect is forgotten after a minute. It does not subscribe: CometD answers what a
+        subscriber publishes with the message itself, past its poll."""
+        with connect(self._address) as stream:
+            client, headers = introduced(stream, PATH)
         data = json.loads(payload)
         return bayeux(PATH, {"channel": CHANNEL, "clientId": client, "data": data}, headers)
 
