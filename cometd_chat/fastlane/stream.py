@@ -132,8 +132,7 @@ class LaneStream:
 
     def readConnectionLost(self) -> None:
         """A peer that closes its half is gone for us."""
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        twisted_internals.close_after_peer(self.transport)
 
     def writeConnectionLost(self) -> None:
         """Our half is never closed alone."""
