@@ -15,8 +15,9 @@ Theory of operation
 A client that polls sends one connect after the other by one connection, each when it has the reply
 to the last. The next one differs in its id, and in the number that it confirms; its request, its
 session, its place in the sweep, who it comes from and how it is replied to are the same. So the
-`MetaConnect` stays what it is: answered, it is repeated, and held or answered again. By the way of
-a request a connect costs 36 us, this way 3; and its delivery 8 instead of 19.
+`MetaConnect` stays what it is: answered, it is repeated, and held or answered again. In memory,
+with 200 clients, a connect costs 36 us by the way of a request and 4 to 6 this way, the delivery of
+a message 8 instead of 19.
 
 It ends by anything else that happens: another connect, by whichever connection (then this one is no
 longer what was answered last), an EventSource or a WebSocket (its path is another), the end of the
@@ -161,7 +162,7 @@ class StandingConnects:
         self._held.release(connect)
         options, queue = self._options, client.queue
         taken = queue.take(options.max_reply_messages, options.max_reply_bytes)
-        now = self._reaper.seconds()
+        now = self._reaper.coarse_now()
         if taken:
             self._on_delivered(len(taken))
             client.delivered_at = now
