@@ -163,9 +163,15 @@ def test_who_was_replaced_stays_away_until_a_click(site: Site) -> None:
     follower.page.clock.install()
     leader.page.clock.install()
     with ExitStack() as others:
-        for _ in range(4):
+
+        def is_replaced_by_another() -> bool:
+            # Each ends the oldest of its session's four, which is not the leader's when it has just
+            # come back from a silence: then it takes four more.
             stream = Held(site.daemon.port, "/api/v1/events/stream", headers=headers)
             others.enter_context(stream).until(b"hello")
+            return leader.page.locator("#chip-state").text_content() == "away"
+
+        wait_until(is_replaced_by_another, "a leader that was replaced")
         for tab in (leader, follower):
             expect(tab.page.locator("#chip-state")).to_have_text("away")
             tab.page.clock.fast_forward(3000)
