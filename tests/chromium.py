@@ -1,6 +1,8 @@
 """Debian's Chromium, for tests that look at pages.
 
-What it is: one browser for all tests of a process, started when the first one asks for it.
+What it is: one browser for all tests of a process, started when the first one asks for it: all that
+pages are to Chromium, but without the window that a person has around them, which takes more of a
+processor than they do. `whole_chromium` has it, for what is shown there.
 
 Invariant: Playwright is started once in a process. It leaves a running event loop behind, beside
 which it can't be started a second time.
@@ -11,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
-PROGRAM = "/usr/bin/chromium"
+PROGRAM = "/usr/bin/chromium-headless-shell"
+WHOLE = "/usr/bin/chromium"
 
 #: The last two are pages of the browser's own below its address bar, which nobody sees here and
 #: each window loads: they cost twice what a page of ours does. The others are what Playwright turns
@@ -48,9 +51,23 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """The browser; who wants cookies of her own makes a context in it."""
+def playwright() -> Iterator[Playwright]:
+    """What drives them."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=PROGRAM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """The browser; who wants cookies of their own makes a context in it."""
+    browser = playwright.chromium.launch(executable_path=PROGRAM, args=ARGUMENTS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def whole_chromium(playwright: Playwright) -> Iterator[Browser]:
+    """One with tabs, their pictures and an address bar, though nobody sees them."""
+    browser = playwright.chromium.launch(executable_path=WHOLE, args=ARGUMENTS)
+    yield browser
+    browser.close()

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import attrs
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.visits import Room, Visits
 
@@ -15,6 +15,12 @@ pytestmark = pytest.mark.slow
 
 MOST_BYTES = 50_000
 MOST_REQUESTS = 12
+
+
+@pytest.fixture(scope="module")
+def chromium(whole_chromium: Browser) -> Browser:
+    """A tab has a picture, which is asked for as well."""
+    return whole_chromium
 
 
 @attrs.define(eq=False, slots=False)  # Playwright notes something on it.
