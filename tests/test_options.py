@@ -9,8 +9,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from cometd_chat.daemon.option_values import Percent
+from cometd_chat.daemon.option_values import DatabaseUrl, Percent, parse_database
 from cometd_chat.daemon.settings import OPTIONS, Options, Settings
+
+#: A URL without a password, and one of a server on this machine.
+URL = "postgresql://chat@one.example:5432,two.example/chat?target_session_attrs=read-write"
+LOCAL = "postgresql:///chat"
 
 #: A good value of each option at least, and the setting that it becomes.
 GOOD: list[tuple[str, str, object]] = [
@@ -20,6 +24,15 @@ GOOD: list[tuple[str, str, object]] = [
     ("--host=Chat.Example.ORG.", "hosts", ("chat.example.org",)),
     ("--host=bücher.example", "hosts", ("xn--bcher-kva.example",)),
     ("--data=/var/lib/x", "data", Path("/var/lib/x")),
+    ("--database=sqlite:", "database", DatabaseUrl("sqlite:")),
+    (f"--database={URL}", "database", DatabaseUrl(URL, URL)),
+    ("--database=postgres:///chat", "database", DatabaseUrl(LOCAL, LOCAL)),
+    ("--workers=1", "workers", 1),
+    ("--node=chat-1.example", "node", "chat-1.example"),
+    ("--peer=tcp:8090:interface=10.0.0.1", "peer", "tcp:8090:interface=10.0.0.1"),
+    ("--peer=tcp6:8090:interface=fd00\\:\\:1", "peer", "tcp6:8090:interface=fd00\\:\\:1"),
+    ("--peer-address=Node.Example:8090", "peer_address", "node.example:8090"),
+    ("--peer-address=[FD00::1]:8090", "peer_address", "[fd00::1]:8090"),
     ("--heartbeat=0.5", "heartbeat", 0.5),
     ("--expiration-delay=90", "expiration_delay", 90.0),
     ("--poll-timeout=30", "poll_timeout", 30.0),
@@ -81,6 +94,29 @@ WRONG = [
     ("--bayeux-channels=/meta/*", "such as /app/**"),
     ("--bayeux-channels=/service/x", "such as /app/**"),
     ("--bayeux-channels=/a/*/b", "such as /app/**"),
+    ("--database=", "postgresql://chat@db.example.org/chat"),
+    ("--database=mysql://db.example.org/chat", "postgresql://chat@db.example.org/chat"),
+    ("--database=postgresql+psycopg://db.example.org/chat", "postgresql://chat@"),
+    ("--database=postgresql:chat", "postgresql://chat@"),
+    ("--database=host=db.example.org", "postgresql://chat@"),
+    ("--database=sqlite:///chat.sqlite", "sqlite: alone"),
+    ("--database=postgresql://a:b@c@db.example.org/chat", "%40 for @"),
+    ("--database=postgresql://a:b/c@db.example.org/chat", "%2F for /"),
+    ("--database=postgresql://a:b#c@db.example.org/chat", "%23 for #"),
+    ("--database=postgresql://a:b%c@db.example.org/chat", "%25 for %"),
+    ("--database=postgresql://db.example.org:65536/chat", "db.example.org:5432"),
+    ("--database=postgresql://db.example.org:port/chat", "db.example.org:5432"),
+    ("--database=postgresql://db.example.org/chat?sslmode", "?sslmode=require"),
+    ("--workers=0", "from 1 to 256"),
+    ("--workers=257", "from 1 to 256"),
+    ("--workers=auto", "from 1 to 256"),
+    ("--workers=2", "--database postgresql://"),
+    ("--node=chat/1", "such as chat-1"),
+    ("--peer=unix:/tmp/peer", "such as tcp:8090:interface=10.0.0.1"),
+    ("--peer=8090", "tcp:8080:interface=127.0.0.1"),
+    ("--peer-address=10.0.0.1", "HOST:PORT"),
+    ("--peer-address=10.0.0.1:0", "HOST:PORT"),
+    ("--peer-address=fd00::1:8090", "HOST:PORT"),
     ("--heartbeat=soon", "such as 15"),
     ("--heartbeat=0", "such as 15"),
     ("--heartbeat=-3", "such as 15"),
@@ -146,6 +182,59 @@ def test_values(argument: str, field: str, value: object) -> None:
     assert attrs.evolve(settings, **{field: getattr(Settings(), field)}) == Settings()
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://chat:s3cret@db/chat", "postgresql://chat:***@db/chat"),
+        ("postgresql://chat:s3cret%40@/chat", "postgresql://chat:***@/chat"),
+        ("postgresql://:s3cret@[::1]:5432/", "postgresql://:***@[::1]:5432/"),
+        ("postgresql://db/chat?password=s3cret", "postgresql://db/chat?password=***"),
+        (
+            "postgres:///chat?host=/run/postgresql&sslpassword=s3cret",
+            "postgresql:///chat?host=/run/postgresql&sslpassword=***",
+        ),
+    ],
+)
+def test_the_password_of_a_database_is_never_shown(url: str, shown: str) -> None:
+    settings = parse(f"--database={url}")
+    assert str(settings.database) == shown
+    assert "s3cret" in settings.database.conninfo
+    for text in (repr(settings), f"{settings.database}", repr(parse_database(url))):
+        assert shown in text
+        assert "s3cret" not in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://chat:s3cret@@db/chat",
+        "postgresql://chat:s3cret/@db/chat",
+        "postgresql://chat:s3cret#@db/chat",
+        "mysql://chat:s3cret@db/chat",
+        "host=db password=s3cret",
+    ],
+)
+def test_nor_that_of_a_wrong_url(capfd: pytest.CaptureFixture[str], url: str) -> None:
+    assert "s3cret" not in refused(capfd, f"--database={url}")
+    error = refused(capfd, COMET_CHAT_DATABASE=url)
+    assert error.startswith("comet-chat: COMET_CHAT_DATABASE: ")
+    assert "s3cret" not in error
+
+
+def test_workers_share_a_database() -> None:
+    assert parse("--workers=2", f"--database={URL}").workers == 2
+    assert parse(COMET_CHAT_WORKERS="256", COMET_CHAT_DATABASE=URL).workers == 256
+
+
+def test_other_daemons_must_know_where_this_one_is(capfd: pytest.CaptureFixture[str]) -> None:
+    for wide in ("tcp:8090", "tcp:8090:interface=0.0.0.0", r"tcp6:8090:interface=\:\:"):
+        error = refused(capfd, f"--database={URL}", f"--peer={wide}")
+        assert "--peer-address 10.0.0.1:8090" in error
+        given = parse(f"--database={URL}", f"--peer={wide}", "--peer-address=10.0.0.1:8090")
+        assert given.peer == wide
+    assert parse("--peer=tcp:8090").peer == "tcp:8090"
+
+
 def test_repeatable_options_gather() -> None:
     settings = parse("--listen=tcp:1", "--host=a.example", "--listen=tcp:2", "--host=b.example")
     assert settings.listen == ("tcp:1", "tcp:2")
@@ -190,7 +279,8 @@ def test_a_wrong_value_is_named_with_its_remedy(
 ) -> None:
     name, _, value = argument.partition("=")
     sentence = refused(capfd, argument)
-    assert f"{name} {value!r}: " in sentence
+    is_secret = next(option.secret for option in OPTIONS if f"--{option.name}" == name)
+    assert (f"{name}: " if is_secret else f"{name} {value!r}: ") in sentence
     assert remedy in sentence
 
 

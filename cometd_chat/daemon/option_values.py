@@ -13,9 +13,10 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import attrs
 import idna
@@ -26,6 +27,9 @@ from cometd_chat.transports import twisted_internals
 
 _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _MAX_SECONDS = 30 * 24 * 3600
+
+#: Processes of one machine; each takes connections of the database and the memory of a daemon.
+MAX_WORKERS = 256
 
 #: Bytes of the path of a Unix socket (unix(7)).
 MAX_SOCKET_PATH = 107
@@ -38,6 +42,27 @@ class Percent:
     """So much of the memory that the process can have; see `machine.memory_limit`."""
 
     value: float
+
+
+@attrs.frozen
+class DatabaseUrl:
+    """Where the conversation is kept. What is shown of it, as ``str`` or ``repr``, has no password.
+
+    :param shown: the URL with stars where its password is.
+    :param conninfo: the URL as libpq reads it ("Connection URIs" of its manual), its password
+        included: never to be shown. Empty for the file in `--data`.
+    """
+
+    shown: str
+    conninfo: str = attrs.field(default="", repr=False)
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether it is a server, which many processes can share."""
+        return bool(self.conninfo)
+
+    def __str__(self) -> str:
+        return self.shown
 
 
 def parse_seconds(text: str) -> float:
@@ -155,6 +180,95 @@ def parse_channels(text: str) -> str:
     if any(intersects(pattern, each) for each in owned):
         raise ValueError("give a tree of channels of its own, such as /app/**")
     return pattern
+
+
+def parse_database(text: str) -> DatabaseUrl:
+    """The URL of a database; nothing is connected to. What is wrong is told without the value."""
+    if text == "sqlite:":
+        return DatabaseUrl(text)
+    if text.startswith("sqlite:"):
+        raise ValueError("give sqlite: alone, which is chat.sqlite in --data, or postgresql://...")
+    scheme, separator, rest = text.partition("://")
+    if scheme not in ("postgresql", "postgres") or not separator:
+        raise ValueError("give sqlite: or a URL such as postgresql://chat@db.example.org/chat")
+    conninfo = f"postgresql://{rest}"
+    if not (text.isascii() and text.isprintable()) or re.search(r"[ #]|%(?![0-9A-Fa-f]{2})", text):
+        raise ValueError(_ENCODE)
+    where = urlsplit(conninfo)
+    user, at, hosts = where.netloc.rpartition("@")
+    if "@" in user or not all(map(_is_host, hosts.split(","))):
+        raise ValueError(_ENCODE)
+    name, colon, password = user.partition(":")
+    netloc = f"{name}{':***' if colon and password else colon}{at}{hosts}"
+    try:
+        parameters = parse_qsl(
+            where.query, keep_blank_values=True, strict_parsing=bool(where.query)
+        )
+    except ValueError as error:
+        raise ValueError(
+            "after ? give name=value, joined by &, such as ?sslmode=require"
+        ) from error
+    query = urlencode(
+        [(key, "***" if key in _SECRET_PARAMETERS else value) for key, value in parameters],
+        safe="*/:,",
+        quote_via=quote,
+    )
+    shown = f"postgresql://{netloc}{where.path}{'?' if query else ''}{query}"
+    return DatabaseUrl(shown, conninfo)
+
+
+#: Of a URL of PostgreSQL ("Parameter Key Words" of libpq's manual).
+_SECRET_PARAMETERS = frozenset(
+    {"password", "sslpassword", "oauth_client_secret", "scram_client_key"}
+)
+
+_ENCODE = (
+    "give a URL such as postgresql://chat@db.example.org:5432/chat; in its user and password write "
+    "%40 for @, %3A for :, %2F for /, %23 for #, %25 for %"
+)
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is a host with or without a port, as in a URL of PostgreSQL; may be empty."""
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@]*)(?::([0-9]{0,5}))?", text)
+    return match is not None and int(match[2] or 1) in range(1, 65536)
+
+
+def parse_workers(text: str) -> int:
+    """How many processes."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_WORKERS):
+        raise ValueError(f"give a whole number from 1 to {MAX_WORKERS}, such as one per processor")
+    return int(text)
+
+
+def parse_node(text: str) -> str:
+    """The name of a daemon among others; none for that of the machine."""
+    if text and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", text):
+        raise ValueError("give up to 63 letters, digits, dots, dashes or _, such as chat-1")
+    return text
+
+
+def parse_peer(text: str) -> str:
+    """An endpoint for other daemons, which has a host and a port."""
+    parse_listen(text)
+    if not text.startswith(("tcp:", "tcp6:")):
+        raise ValueError("give a port of TCP, such as tcp:8090:interface=10.0.0.1")
+    return text
+
+
+def parse_peer_address(text: str) -> str:
+    """Host and port at which others find this one; none for those of the port itself."""
+    if not text:
+        return text
+    host, _, port = text.rpartition(":")
+    literal = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]", host)
+    try:
+        host = parse_host(host) if literal is None else f"[{ip_address(literal[1])}]"
+    except ValueError:
+        host = ""
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise ValueError("give HOST:PORT, such as 10.0.0.1:8090 or [fd00::1]:8090")
+    return f"{host}:{int(port)}"
 
 
 def parse_listen(text: str) -> str:

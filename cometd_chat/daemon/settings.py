@@ -27,17 +27,23 @@ from twisted.python.usage import UsageError
 
 from cometd_chat import __version__
 from cometd_chat.daemon.option_values import (
+    DatabaseUrl,
     Percent,
     choice_parser,
     parse_channels,
     parse_count,
     parse_data,
+    parse_database,
     parse_host,
     parse_listen,
     parse_metrics,
     parse_network,
+    parse_node,
     parse_origin,
+    parse_peer,
+    parse_peer_address,
     parse_seconds,
+    parse_workers,
     share_parser,
     size_parser,
 )
@@ -60,6 +66,7 @@ class Option:
     :param parse: text to value; its ValueError says what to give instead.
     :param help: one line.
     :param repeatable: can be given several times; spaces separate the values of the variable.
+    :param secret: its value is not shown, whatever is wrong with it.
     """
 
     field: str
@@ -68,6 +75,7 @@ class Option:
     parse: Callable[[str], Any]
     help: str
     repeatable: bool = False
+    secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -79,11 +87,14 @@ class Option:
         return f"{self.help} [{', '.join(more)}]"
 
 
-def option(default: str, parse: Callable[[str], Value], help: str) -> Value:
+def option(
+    default: str, parse: Callable[[str], Value], help: str, *, secret: bool = False
+) -> Value:
     """A field of `Settings` that is an option of the same name; see `Option`."""
     # Not before it is needed: some parsers want a reactor, which twistd chooses.
     value = cache(lambda: parse(default))
-    return attrs.field(factory=value, metadata={"default": default, "parse": parse, "help": help})
+    row = {"default": default, "parse": parse, "help": help, "secret": secret}
+    return attrs.field(factory=value, metadata=row)
 
 
 def repeatable(
@@ -121,6 +132,26 @@ class Settings:
     )
     data: Path = option(
         "./comet-chat-data", parse_data, "Directory that holds everything; made when missing"
+    )
+    database: DatabaseUrl = option(
+        "sqlite:",
+        parse_database,
+        "Where the conversation is kept: sqlite:, a file in --data, or postgresql://...",
+        secret=True,
+    )
+    workers: int = option(
+        "1", parse_workers, "Processes that share the ports; more than 1 need PostgreSQL"
+    )
+    node: str = option(
+        "", parse_node, "Name of this daemon among those of one database, else the machine's"
+    )
+    peer: str = option(
+        "tcp:0:interface=127.0.0.1",
+        parse_peer,
+        "Endpoint for other daemons of the same database, never for the world",
+    )
+    peer_address: str = option(
+        "", parse_peer_address, "HOST:PORT at which they reach it, else that of --peer"
     )
     heartbeat: float = option(
         "15", parse_seconds, "Seconds of silence after which a stream gets a heartbeat"
@@ -245,6 +276,8 @@ class Options(UsageOptions):
             given[option.field] = origin
         self.settings = Settings(**values)
         _check_expiration(self.settings, given)
+        _check_workers(self.settings, given)
+        _check_peer(self.settings, given)
 
     def _texts(self, option: Option) -> tuple[str, list[str] | None]:
         """Where an option was set, and to what; None when it was not. An empty variable is not."""
@@ -276,7 +309,8 @@ def _parse(option: Option, origin: str, text: str) -> Any:
     try:
         return option.parse(text)
     except ValueError as error:
-        raise UsageError(f"{origin} {text!r}: {error}") from error
+        shown = origin if option.secret else f"{origin} {text!r}"
+        raise UsageError(f"{shown}: {error}") from (None if option.secret else error)
 
 
 def _check_expiration(settings: Settings, given: Mapping[str, str]) -> None:
@@ -294,6 +328,27 @@ def _check_expiration(settings: Settings, given: Mapping[str, str]) -> None:
         raise UsageError(
             f"{given['expiration_delay']} '{delay:g}': at least twice --{name} ({seconds:g}); "
             f"give {seconds * 2:g} or more, or set --{name} to {delay / 2:g}"
+        )
+
+
+def _check_workers(settings: Settings, given: Mapping[str, str]) -> None:
+    """Several processes need what they can share."""
+    if settings.workers > 1 and not settings.database.is_postgresql:
+        raise UsageError(
+            f"{given['workers']} '{settings.workers}': several processes share a PostgreSQL; give "
+            "--database postgresql://... as well, or --workers 1"
+        )
+
+
+def _check_peer(settings: Settings, given: Mapping[str, str]) -> None:
+    """Where others find this daemon has to be one place."""
+    if settings.peer_address or not settings.database.is_postgresql:
+        return
+    interface = re.search(r":interface=((?:\\:|[^:])+)", settings.peer)
+    if interface is None or interface[1].replace("\\", "") in ("0.0.0.0", "::"):  # noqa: S104
+        raise UsageError(
+            f"{given['peer']} {settings.peer!r}: others can't tell at which address that is; add "
+            "interface=, as in tcp:8090:interface=10.0.0.1, or give --peer-address 10.0.0.1:8090"
         )
 
 
