@@ -50,6 +50,7 @@ setup(
             "py-spy",
             "tornado",
         ],
+        "postgresql": ["psycopg[binary]>=3.2"],
         "test": [
             "aiocometd-ng",
             "aiosfstream-ng",
@@ -57,6 +58,7 @@ setup(
             "mypy",
             "mypy-zope",
             "playwright",
+            "psycopg[binary]>=3.2",
             "pytest",
             "pytest-twisted",
             "pytest-xdist",
