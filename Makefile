@@ -72,7 +72,7 @@ scripts:
 	tests/node_modules/.bin/eslint --config tests/eslint.config.js cometd_chat/web/static
 
 # Tests that start daemons, clients or browsers; all others are in memory (tests/test_layers.py).
-REAL := tests/browser tests/bayeux_clients tests/clients tests/daemon tests/faults tests/shown tests/test_packaging.py
+REAL := tests/browser tests/bayeux_clients tests/clients tests/cluster tests/daemon tests/faults tests/shown tests/test_packaging.py
 
 # The pytest command, unlike `python -m pytest`, leaves the checkout out of sys.path. What it makes
 # of a test file before it runs is kept, whatever the caller thinks of such files.

@@ -41,7 +41,7 @@ LONGEST = (
 )
 
 #: Other tests that start something, in the order in which they run after those in memory.
-LATER = ("browser", "bayeux_clients", "shown", "daemon", "clients", "faults")
+LATER = ("browser", "bayeux_clients", "shown", "daemon", "clients", "cluster", "faults")
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)
