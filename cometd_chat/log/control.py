@@ -1,0 +1,142 @@
+"""What no node may miss: records of the log that are told to the house, and not to people.
+
+What it is: `KINDS`, the table of control records, each a frozen value, and the way of them to a
+`Draft` and from a `Record`. The directory appends one in the transaction of the change that it
+tells of, so that a change is made and told, or neither; `Feed` hands them on.
+
+What it may know: ids, names, JSON. Not what somebody does about it.
+
+Invariant: what this release can't read is not told, and stops nothing: another release may know
+more kinds and more fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import msgspec
+from twisted.logger import Logger
+
+from cometd_chat.events.record import Draft, Record
+
+_log = Logger()
+
+#: The context of all control records. No room's context has this path, and nobody is held in it.
+CONTROL = "/control"
+
+
+@attrs.frozen
+class SessionEnded:
+    """A session is over: it was logged out, or has expired.
+
+    :param session: its id, also for all below.
+    """
+
+    session: str
+
+
+@attrs.frozen
+class SessionRenamed:
+    """A session has a name from now: another one, or its own again.
+
+    :param name_key: see `cometd_chat.log.directory.SessionRow`, and for ``name_looks``.
+    :param known_by: the beginning of the hash of its new token, in hex; None for the one it had.
+    """
+
+    session: str
+    name: str
+    name_key: str
+    name_looks: str
+    known_by: str | None = None
+
+
+@attrs.frozen
+class NameFreed:
+    """A session's name is free for others."""
+
+    session: str
+
+
+@attrs.frozen
+class RoomMade:
+    """There is a room from now; see `cometd_chat.log.directory.RoomRow`.
+
+    :param by: id of the session that made it.
+    :param at: milliseconds since 1970-01-01T00:00Z.
+    """
+
+    name: str
+    topic: str
+    by: str
+    at: int
+
+
+@attrs.frozen
+class RoomRemoved:
+    """A room is gone, in which nobody ever spoke."""
+
+    name: str
+
+
+@attrs.frozen
+class NodeJoined:
+    """A node has come; see `cometd_chat.log.nodes.NodeRow`."""
+
+    node: int
+    name: str
+    peer: str
+    version: str
+
+
+@attrs.frozen
+class NodeGone:
+    """A node has stopped, or its lease was over: what it held is nobody's.
+
+    :param node: its number, which no other node ever has.
+    """
+
+    node: int
+
+
+Control = SessionEnded | SessionRenamed | NameFreed | RoomMade | RoomRemoved | NodeJoined | NodeGone
+
+#: The types of control records.
+KINDS: dict[str, type[Control]] = {
+    "session-ended": SessionEnded,
+    "session-renamed": SessionRenamed,
+    "name-freed": NameFreed,
+    "room-made": RoomMade,
+    "room-removed": RoomRemoved,
+    "node-joined": NodeJoined,
+    "node-gone": NodeGone,
+}
+
+_TYPES = {kind: name for name, kind in KINDS.items()}
+
+
+def control_draft(control: Control) -> Draft:
+    """What is appended to tell it."""
+    said: dict[str, Any] = {
+        name: value
+        for name, value in attrs.asdict(control, recurse=False).items()
+        if value is not None
+    }
+    return Draft(CONTROL, _TYPES[type(control)], sender="", author="", data=said)
+
+
+def read_control(record: Record) -> Control | None:
+    """What a control record says; None when this release does not know that."""
+    kind = KINDS.get(record.type)
+    if kind is None:
+        return None
+    try:
+        return msgspec.convert(dict(record.data), kind)
+    except msgspec.ValidationError as error:
+        _log.error(
+            "control record {id} of type {type} can't be read: {reason}",
+            id=record.id,
+            type=record.type,
+            reason=str(error),
+        )
+        return None
