@@ -1,0 +1,101 @@
+"""From records that come in any order to the one order of the log.
+
+What it is: `Sequence`, which takes what a process learns of a log that others append to as well:
+its own appends, bells of others, what it read. It hands out the records in order, each one once.
+
+What it may know: ids. No SQL, no clock, no I/O.
+
+Invariant: what was handed out is the log without a hole, from where it began to `told`; whatever
+came twice, late, out of order, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+
+#: How many records are kept that came too early. What is more is read again in its turn.
+MOST_EARLY = 5000
+
+
+class Numbered(Protocol):
+    """Something that has a place in the log."""
+
+    @property
+    def id(self) -> int:
+        """Its place: 1 for the first one, each next one is one more."""
+
+
+Item = TypeVar("Item", bound=Numbered)
+
+
+@attrs.frozen
+class Missing:
+    """Records that are in the log and did not come: those with ``after < id < before``."""
+
+    after: int
+    before: int
+
+
+class Sequence(Generic[Item]):
+    """The contiguous beginning of what was taken.
+
+    :param told: the id up to which everything has been handed out already.
+    :param most_early: how many records to keep that can't be handed out yet.
+    """
+
+    def __init__(self, told: int, *, most_early: int = MOST_EARLY) -> None:
+        #: Id of the newest record that was handed out.
+        self.told = told
+        #: How far the log goes, as far as is known here.
+        self.known = told
+        self._most_early = most_early
+        self._early: dict[int, Item] = {}
+
+    @property
+    def lag(self) -> int:
+        """How many records are known to be in the log and were not handed out."""
+        return self.known - self.told
+
+    def note(self, id: int) -> None:
+        """The log goes as far as this, at least."""
+        self.known = max(self.known, id)
+
+    def take(self, items: Iterable[Item]) -> list[Item]:
+        """Take records, which must be committed, in any order.
+
+        :returns: those that may be told now, in the order of their ids.
+        """
+        early = self._early
+        for item in items:
+            id = item.id
+            if id > self.told:
+                self.known = max(self.known, id)
+                early[id] = item
+        ready = []
+        following = self.told + 1
+        while early and (found := early.pop(following, None)) is not None:
+            ready.append(found)
+            following += 1
+        self.told = following - 1
+        if len(early) > self._most_early:
+            self._forget()
+        return ready
+
+    def missing(self) -> Missing | None:
+        """The oldest records that are known to be in the log and have not come."""
+        if self.known == self.told:
+            return None
+        return Missing(self.told, min(self._early, default=self.known + 1))
+
+    def skip(self, id: int) -> None:
+        """Begin after another id; nothing that came before counts any more."""
+        self.told = self.known = id
+        self._early.clear()
+
+    def _forget(self) -> None:
+        """Let the newest go: they come last, and are known to be there."""
+        for id in sorted(self._early)[self._most_early :]:
+            del self._early[id]
