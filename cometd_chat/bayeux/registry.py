@@ -106,7 +106,7 @@ class ClientRegistry:
         client.replays = peer.replays
         self.by_id[id] = client
         self._connects.add(client)
-        self._memory.add(client)
+        self._memory.add(client, "bayeux")
         self.account(CLIENT_SIZE)
         # From birth: one that never connects must not stay.
         self._reaper.schedule(client, client.idle_limit)

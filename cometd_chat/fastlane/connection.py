@@ -383,7 +383,7 @@ class LaneConnection:
         if len(self._waiting) > MAX_WAITING:
             self.transport.pauseProducing()
         if first:
-            self.lane.memory.add(self)
+            self.lane.memory.add(self, "requests")
         self.lane.memory.account(len(data), "requests")
 
     def _take_waiting(self) -> bytes:

@@ -55,8 +55,8 @@ def memory_short() -> MemoryShort:
     )
 
 
-class _Holders(TombstoneList[Holder]):
-    """All holders; one that is over is marked by that."""
+class _Streams(TombstoneList[Holder]):
+    """The streams, which stay; one that is over is marked by that."""
 
     __slots__ = ()
 
@@ -84,7 +84,10 @@ class MemoryBudget:
         self.held = 0
         # Of these, what is no stream's. Streams are counted by an addition to `held` alone.
         self._others = dict.fromkeys(KINDS, 0)
-        self._holders = _Holders()
+        self._streams = _Streams()
+        # All others mostly come and go, a channel with each request that goes the slow way, and
+        # they are large: in that list as many that are over would lie as there are streams.
+        self._passing: dict[Holder, None] = {}
         self._relieving = False
         #: How many holders had to let go.
         self.shed = 0
@@ -93,14 +96,20 @@ class MemoryBudget:
         """How many bytes of a kind are held, at most."""
         return self._others[kind] if kind != "streams" else self.held - sum(self._others.values())
 
-    def add(self, holder: Holder) -> None:
+    def add(self, holder: Holder, kind: Kind = "streams") -> None:
         """Count a holder from now."""
-        self._holders.items.append(holder)
+        if kind == "streams":
+            self._streams.items.append(holder)
+        else:
+            self._passing[holder] = None
 
     def remove(self, holder: Holder, size: int, kind: Kind = "streams") -> None:
         """Count a holder no longer, which is over and counted for so many bytes."""
         self.account(-size, kind)
-        self._holders.forget_one()
+        if kind == "streams":
+            self._streams.forget_one()
+        else:
+            self._passing.pop(holder, None)
 
     def account(self, change: int, kind: Kind = "streams") -> None:
         """So many bytes more, or fewer, are held. May shed any holder, who asks included."""
@@ -131,7 +140,7 @@ class MemoryBudget:
             measured = sorted(
                 (
                     (holder.measure(), index, holder)
-                    for index, holder in enumerate(self._holders.items)
+                    for index, holder in enumerate([*self._streams.items, *self._passing])
                     if not holder.over
                 ),
                 reverse=True,

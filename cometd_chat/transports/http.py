@@ -425,7 +425,7 @@ class LimitedChannel(RequestChannel):
         memory = self.site.memory
         if not self._counts:
             self._counts = True
-            memory.add(self)
+            memory.add(self, "requests")
         # Each time any holder may be shed, this one included.
         self._counted_out = counted_out
         memory.account(change_out, "answers")

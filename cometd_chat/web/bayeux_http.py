@@ -118,7 +118,7 @@ class HttpExchange:
             self._bayeux.limits.hold(self.peer.address)
         if self._size:
             memory = self._bayeux.stats.memory
-            memory.add(self)
+            memory.add(self, "requests")
             memory.account(self._size, "requests")
         self._request.hold(self)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from cometd_chat.transports.budget import MemoryBudget
 
 
@@ -34,6 +36,17 @@ class Stream:
         self.over = True
         self._cut.append(self)
         self._memory.remove(self, self.counted)
+
+
+class Channel:
+    """What holds a request for a moment."""
+
+    over = False
+
+    def measure(self) -> int:
+        return 10
+
+    def shed(self, size: int) -> None: ...
 
 
 def test_the_furthest_behind_are_cut_until_there_is_room() -> None:
@@ -88,6 +101,21 @@ def test_one_that_has_ended_counts_no_longer() -> None:
     assert memory.held == 0
     memory.remove(stream, 0)
     assert memory.held == 0
+
+
+def test_of_what_comes_and_goes_nothing_stays_however_many_streams_there_are() -> None:
+    memory = MemoryBudget(1000)
+    streams = [Stream(memory, []) for _ in range(1000)]
+    channel = Channel()
+    memory.add(channel, "requests")
+    memory.account(10, "requests")
+    channel.over = True
+    memory.remove(channel, 10, "requests")
+    assert memory.held == 0
+    gone = weakref.ref(channel)
+    del channel
+    assert gone() is None
+    assert len(streams) == 1000
 
 
 def test_who_wants_to_know_is_told_once_of_each_shedding() -> None:

@@ -10,6 +10,7 @@ import gc
 import socket
 import sys
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -125,6 +126,22 @@ class TestTheGeneralWay:
             before = connection.channel
             assert connection.request("GET", "/hot/a").text == "a"
             assert connection.channel is before
+
+    def test_is_gone_with_its_request(self, net: Net) -> None:
+        """Not only when circles are looked for, or the sweep comes by where it was to be timed."""
+        connection = net.connect()
+        response = connection.expect()
+        connection.send(b"GET /held HTTP/1.1\r\nHost: h\r\n\r\n")
+        way = weakref.ref(connection.channel)
+        gc.disable()
+        try:
+            net.slow_path.held.pop().finish()
+            net.turn()
+            assert response.complete
+            assert in_lane(connection)
+            assert way() is None
+        finally:
+            gc.enable()
 
     def test_leaves_nothing_behind(self, net: Net) -> None:
         connection = net.connect()
