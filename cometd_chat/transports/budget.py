@@ -22,9 +22,9 @@ LIMIT = 256 * 1024 * 1024
 
 #: What is held: what the readers of held responses have not taken; what those of complete answers
 #: have not taken; requests that are half here, are being handled or wait behind another; the queues
-#: of Bayeux sessions; what is said and waits to be durable.
-Kind = Literal["streams", "answers", "requests", "bayeux", "posts"]
-KINDS: tuple[Kind, ...] = ("streams", "answers", "requests", "bayeux", "posts")
+#: of Bayeux sessions; what is said and waits to be durable; what other nodes have not taken.
+Kind = Literal["streams", "answers", "requests", "bayeux", "posts", "links"]
+KINDS: tuple[Kind, ...] = ("streams", "answers", "requests", "bayeux", "posts", "links")
 
 #: Seconds after which whoever was refused may come again.
 _RETRY = 5
