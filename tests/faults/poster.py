@@ -48,6 +48,9 @@ class Poster(Thread):
     :param pause: seconds between two posts, about.
     """
 
+    #: Seconds that she waits for an answer.
+    patience = 10.0
+
     def __init__(
         self, world: World, name: str, token: str, rooms: tuple[str, ...], pause: float
     ) -> None:
@@ -108,7 +111,7 @@ class Poster(Thread):
             side, at = chance.choice((("up", chance.randrange(1, 900)), ("down", 1)))
             how = chance.choice(("fin", "rst"))
             headers["X-Fate"] = json.dumps({side: {"cut": at, "how": how}})
-        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", port, timeout=self.patience)
         try:
             path = f"/api/v1/rooms/{quote(room)}/messages"
             connection.request("POST", path, json.dumps(body), headers)

@@ -33,10 +33,6 @@ from tests.faults.troubles import LINK, PROXY, Troubles
 from tests.support import PATIENCE
 from tests.transport_paths import NAMES, POLLS
 
-#: Seconds of silence after which a stream is taken for dead: the heartbeat is half a second, and
-#: the machine may be busy.
-SILENCE = 20.0
-
 #: Bytes that the kernel takes for who doesn't read.
 SMALL_WINDOW = 4096
 
@@ -54,6 +50,9 @@ CUTS = {
 
 #: Those that curl can be had for, too.
 BY_CURL = ("fin", "rst", "proxy-cut", "proxy-hold")
+
+#: What is told and not kept.
+PASSING = ("hello", "heartbeat", "join", "leave", "people", "typing")
 
 #: Ends that are no cuts.
 IN_ORDER = ("refused", "reopen", "done")
@@ -157,6 +156,13 @@ class Reader(Thread):
     :param cursor: where she begins.
     """
 
+    #: Seconds of silence after which a stream is taken for dead: the heartbeat is half a second,
+    #: and the machine may be busy.
+    silence = 20.0
+
+    #: How she may be refused for a while.
+    not_now: tuple[int, ...] = (503,)
+
     def __init__(
         self, world: World, name: str, token: str, rooms: tuple[str, ...], cursor: str
     ) -> None:
@@ -230,7 +236,7 @@ class Reader(Thread):
             line = self._connect(plan, request)
             visit.ended = self._follow(plan, request, line, done)
         except (OSError, Refused) as error:
-            if isinstance(error, Refused) and error.status != 503:
+            if isinstance(error, Refused) and error.status not in self.not_now:
                 raise
             blamed = self._blame(plan, began, error)
             # Whoever never heard a word has not been cut off, unless that was the plan.
@@ -300,7 +306,7 @@ class Reader(Thread):
             now = time.monotonic()
             if now - began > plan.seconds:
                 return self._leave(plan, line, began)
-            if now - heard > SILENCE:
+            if now - heard > self.silence:
                 return self._blame(plan, began, "silence")
             data = line.read(1 + int(now * 1000) % 7 if slow else 65536, 0.2)
             if data is None:
@@ -364,10 +370,13 @@ class Reader(Thread):
             elif kind == "error":
                 assert event.get("status", 503) == 503, event
                 self._after = 0.01
-            else:
-                # A `reset` or a `bye` would mean that her cursor or her session was lost.
-                assert kind in ("hello", "heartbeat", "join", "leave", "people", "typing"), event
+            elif kind not in PASSING:
+                self._hear_of_loss(event)
             self.cursor = event.get("cursor", self.cursor)
+
+    def _hear_of_loss(self, event: Seen) -> None:
+        """A `reset` or a `bye` means that her cursor or her session was lost."""
+        raise AssertionError(event)
 
     def _accept(self, event: Seen) -> None:
         assert event.get("room", self.rooms[0]) in self.rooms
