@@ -8,7 +8,8 @@ What it may know: ids and names of epochs. No SQL, no threads, no clock.
 
 Invariant: a cursor is taken for our own only if its id lies among the ids that its epoch gave out,
 or may yet give: so one from before a backup was restored is known as foreign, and one that another
-process has just given out is not.
+process has just given out is not. What looks otherwise than ours do is foreign too, and no fault of
+its client, as long as any release of this or a later day could have given it out.
 """
 
 from __future__ import annotations
@@ -27,8 +28,12 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 #: No log ever comes so far: what stands for more is no place in it.
 _TOP = 2**63 - 1
 
-#: At most 20 digits, as many as a 64-bit number can have; no leading zeros, so that one place in
-#: the log has one spelling.
+#: What a cursor may look like, at most: clients are told to be prepared for that. What stands for
+#: itself in a URL (RFC 3986, section 2.3), in a header line, in JSON and in HTML.
+_ANY_CURSOR = re.compile(r"[A-Za-z0-9._~-]{1,512}")
+
+#: What ours look like. At most 20 digits, as many as a 64-bit number can have; no leading zeros, so
+#: that one place in the log has one spelling.
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,19})\.([a-z0-9]{4,16})")
 
 
@@ -70,6 +75,8 @@ class Epochs:
         """
         parts = _CURSOR.fullmatch(cursor)
         if parts is None:
+            if _ANY_CURSOR.fullmatch(cursor):
+                return None
             raise InvalidCursor(
                 "A cursor is what an event carries in its field `cursor`, such as 17.k3f9. "
                 "Leave it out to start from now."

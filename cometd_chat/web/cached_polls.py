@@ -21,6 +21,9 @@ from cometd_chat.transports.request import HttpRequest
 from cometd_chat.transports.table import Transport
 from cometd_chat.web.opening import ReadRequest
 
+#: What stands for itself in a URL (RFC 3986, section 2.3), as all of a cursor does.
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-"
+
 
 @attrs.frozen
 class CachedPoll:
@@ -83,7 +86,7 @@ def around_cursor(target: bytes) -> tuple[tuple[bytes, bytes], str] | None:
     """What stands before and after the one plain cursor in a target, and the cursor."""
     before, _, rest = target.partition(b"cursor=")
     cursor, _, after = rest.partition(b"&")
-    plain = cursor.isascii() and cursor.replace(b".", b"").isalnum()
+    plain = cursor and not cursor.translate(None, _PLAIN)
     if not plain or b"cursor=" in after or not before.endswith((b"?", b"&")):
         return None
     return (before, after), cursor.decode("ascii")

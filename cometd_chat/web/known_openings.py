@@ -33,7 +33,7 @@ from cometd_chat.web.peers import Peers
 #: So many targets are remembered with the same header lines.
 MOST_TARGETS = 8
 
-#: One that is longer isn't.
+#: One that is longer isn't, whatever its cursor.
 MAX_TARGET = 512
 
 
@@ -137,5 +137,6 @@ def _target(request: HttpRequest) -> tuple[tuple[bytes, bytes], str | None] | No
     """What stands before and after the cursor in the target, and the cursor."""
     target = request.uri
     if b"cursor=" in target:
-        return around_cursor(target)
+        parts = around_cursor(target)
+        return parts if parts and len(parts[0][0]) + len(parts[0][1]) <= MAX_TARGET else None
     return ((target, b""), None) if len(target) <= MAX_TARGET else None

@@ -57,7 +57,8 @@ def bayeux(
 HOT: Mapping[str, bytes] = {
     "a poll": get(),
     "a poll from an earlier cursor": get(POLL + b"&cursor=0.zzzzzz"),
-    "a poll that is no cursor": get(POLL + b"&cursor=nonsense"),
+    "a poll from a long cursor": get(POLL + b"&cursor=%b" % (b"a.B_~-9" * 74)[:512]),
+    "a poll that is no cursor": get(POLL + b"&cursor=non+sense"),
     "a poll with a parameter twice": get(POLL + b"&wait=0"),
     "a poll with a number that is none": get(POLL + b"&backlog=x"),
     "a poll of several rooms": get(POLL + b"&rooms=lobby,dev&backlog=5"),

@@ -261,7 +261,9 @@ def test_a_cursor_wins(site: MemorySite) -> None:
     assert back.texts == ["two"]
 
 
-@pytest.mark.parametrize("cursor", ["nonsense", 7, "3.zzzz", "", {}])
+@pytest.mark.parametrize(
+    "cursor", ["nonsense", "non sense", 7, "3.zzzz", "a" * 512, "a" * 513, "", {}]
+)
 def test_what_is_no_cursor(site: MemorySite, cursor: object) -> None:
     alice = Client(site, name="alice")
     reply = alice.subscribe("/chat/lobby", ext={"cursor": cursor})

@@ -274,7 +274,8 @@ def test_it_goes_on_from_a_cursor(site: MemorySite, alice: dict[str, str]) -> No
     stream = site.get(f"/chat?action=openchat&cursor={cursor}", headers=alice)
     said = [line for line in lines(stream) if line.startswith("[")]
     assert said == ["[ filler ] said 2", "[ filler ] said 3"]
-    problem(site, site.get("/chat?action=openchat&cursor=x", headers=alice), 400, "invalid-cursor")
+    refused = site.get("/chat?action=openchat&cursor=x,y", headers=alice)
+    problem(site, refused, 400, "invalid-cursor")
 
 
 def test_its_end_leads_on(site: MemorySite, alice: dict[str, str]) -> None:

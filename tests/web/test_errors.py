@@ -506,7 +506,7 @@ def test_headers_that_are_not_utf_8(site: MemorySite, name: str, value: bytes) -
         b"GET /api/v1/rooms",
         b"GET /",
         b"GET /static/comet.js",
-        b"GET /api/v1/events/sse?cursor=x",
+        b"GET /api/v1/events/sse?cursor=x,",
         b"POST /api/v1/session",
         b"POST /log-in",
     ):

@@ -25,6 +25,9 @@ from tests.wire import Response
 #: A tail of this many events makes a reader ask the log for the rest.
 SHORT = 10
 
+#: Cursors that some other release might have given out, by what clients are told of them.
+LIKE_NONE_OF_OURS = ["17", "x.y", "-1.abcd", "1.abcd.1", "1.AB", "_~", "a.B_~-9" * 73 + "."]
+
 
 def said(first: int, last: int) -> list[str]:
     """What `MemorySite.fill` says, by id."""
@@ -367,10 +370,27 @@ class TestForeignCursors:
         shown = [hello["cursor"] for hello in client.of("hello") if "cursor" in hello]
         assert shown in ([], [cursor])
 
+    @pytest.mark.parametrize("transport", ALL)
+    @pytest.mark.parametrize("cursor", LIKE_NONE_OF_OURS)
+    def test_so_are_those_that_look_otherwise(
+        self, site: MemorySite, transport: str, cursor: str
+    ) -> None:
+        site.fill(5)
+        client = Client(site, transport, cursor=cursor)
+        (reset,) = client.of("reset")
+        assert reset["cursor"] == site.log.cursor(5)
+        site.say("hi")
+        assert client.texts() == ["hi"]
+
+    def test_they_are_by_a_header_as_well(self, site: MemorySite) -> None:
+        for cursor in LIKE_NONE_OF_OURS:
+            client = Client(site, "sse", headers={"Last-Event-ID": cursor})
+            assert client.of("reset"), cursor
+
     @pytest.mark.parametrize(
         "transport", ["stream", "multipart", "text", "sse", "poll", "openchat"]
     )
-    @pytest.mark.parametrize("cursor", ["17", "", "x.y", "-1.abcd", "1.abcd.1", "١.abcd", "1.AB"])
+    @pytest.mark.parametrize("cursor", ["", "1 .abcd", "+1.abcd", "١.abcd", "1,2", "x" * 513])
     def test_what_cannot_be_one_is_400(self, site: MemorySite, transport: str, cursor: str) -> None:
         client = Client(site, transport, cursor=cursor)
         assert client.response.status == 400
