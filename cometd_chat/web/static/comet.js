@@ -94,7 +94,7 @@ export class Comet {
     this.#token = token;
     this.#outbox = new Outbox(this.#origin, token, () => this.check());
     this.#transports = (transports ?? Object.keys(TRANSPORTS)).filter((name) => TRANSPORTS[name] && (token || !TRANSPORTS[name].byToken));
-    const place = { cursor, lastId: 0 };
+    const place = { cursor, lastIds: new Map() };
     const client = newClientId();
     const settings = { rooms, place, backlog, origin: this.#origin, token, client, transports: this.#transports };
     const hears = {
@@ -155,7 +155,7 @@ export class Comet {
     this.#posted.set(clientId, performance.now());
     try {
       const event = await this.#outbox.post({ room, text, clientId });
-      if (event.id && this.#rooms.includes(room)) this.expect(event.id);
+      if (event.id && this.#rooms.includes(room)) this.expect(room, event.id);
       return event;
     } catch (problem) {
       this.#posted.delete(clientId);
@@ -202,12 +202,13 @@ export class Comet {
   }
 
   /**
-   * An event with this id is known to be in the log: if it has not come in a moment, the stream is
-   * dead, though it may not show.
+   * An event of a room is known to be in the log: if it has not come in a moment, the stream is dead,
+   * though it may not show.
+   * @param {string} room
    * @param {number} id
    */
-  expect(id) {
-    this.#source.expect(id);
+  expect(room, id) {
+    this.#source.expect(room, id);
   }
 
   /**

@@ -11,7 +11,7 @@
 import { authorization, refusalOf, within } from "./transports.js";
 import { election } from "./election.js";
 import { LAST_GRACE, SILENT_HEARTBEATS } from "./line.js";
-import { ECHO_TIME, Stream, advance } from "./stream.js";
+import { ECHO_TIME, Stream, advance, beginAnew, hasCome } from "./stream.js";
 
 /** @typedef {import("./transports.js").CometEvent} CometEvent */
 /** @typedef {import("./transports.js").Refusal} Refusal */
@@ -165,12 +165,12 @@ export class Shared {
     this.#do("use", transport);
   }
 
-  /** @param {number} id */
-  expect(id) {
-    this.#do("expect", id);
+  /** @param {string} room @param {number} id */
+  expect(room, id) {
+    this.#do("expect", { room, id });
     if (this.#stream) return;
     setTimeout(() => {
-      if (this.#place.lastId >= id || this.#stream || !this.#channel) return;
+      if (hasCome(this.#place, room, id) || this.#stream || !this.#channel) return;
       // The leader has it or finds out that it has not; this tab has missed something.
       this.#lose();
       this.#sayHere();
@@ -210,7 +210,7 @@ export class Shared {
   #obey(what, value) {
     const stream = this.#stream;
     if (what === "use") stream?.use(value);
-    else if (what === "expect") stream?.expect(value);
+    else if (what === "expect") stream?.expect(value.room, value.id);
     else stream?.[what]();
   }
 
@@ -375,8 +375,7 @@ export class Shared {
     } else if (event.type === "heartbeat") {
       place.cursor = event.cursor || place.cursor;
     } else if (event.type === "reset") {
-      place.cursor = event.cursor ?? "";
-      place.lastId = 0;
+      beginAnew(place, event.cursor);
     }
     if (this.#isMine(event)) this.#hears.event(event);
   }

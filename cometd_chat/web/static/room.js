@@ -310,7 +310,7 @@ async function refresh() {
   if (document.hidden) return;
   const newest = await rooms.refresh().catch(() => 0);
   // What was on the page from the start did not come by the stream, and won't.
-  if (newest > messages.lastId) comet.expect(newest);
+  if (newest > messages.lastId) comet.expect(room, newest);
 }
 setInterval(refresh, REFRESH);
 addEventListener("pageshow", (event) => event.persisted && refresh());

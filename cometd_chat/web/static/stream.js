@@ -16,8 +16,9 @@ import { Line } from "./line.js";
 /** @typedef {import("./comet.js").State} State */
 
 /**
- * How far somebody has come: everything up to `cursor`, and nothing after `lastId`.
- * @typedef {{cursor: string, lastId: number}} Place
+ * How far somebody has come: everything up to `cursor`, which is only ever kept and handed back. What comes
+ * again is told by its id, room by room: ids of different rooms say nothing about each other.
+ * @typedef {{cursor: string, lastIds: Map<string, number>}} Place lastIds: by room, of the newest event that came
  */
 
 /**
@@ -184,13 +185,13 @@ export class Stream {
     this.#hears.state();
   }
 
-  /** An event with this id is in the log: it has to come in a moment. @param {number} id */
-  expect(id) {
+  /** An event of a room is in the log: it has to come in a moment. @param {string} room @param {number} id */
+  expect(room, id) {
     const line = this.#line;
     // Whoever took it is there: no need to wait any longer.
     if (this.#phase === "waiting") return this.#open();
     setTimeout(() => {
-      if (!line?.openedAt || line !== this.#line || this.#place.lastId >= id) return;
+      if (!line?.openedAt || line !== this.#line || hasCome(this.#place, room, id)) return;
       this.#died(line, { why: "what was said did not come back", heldBack: !line.proven });
     }, ECHO_TIME);
   }
@@ -362,8 +363,7 @@ export class Stream {
         place.cursor = event.cursor || place.cursor;
         break;
       case "reset":
-        place.cursor = event.cursor ?? "";
-        place.lastId = 0;
+        beginAnew(place, event.cursor);
         break;
       case "reopen":
         this.#reopen(line, event);
@@ -441,8 +441,7 @@ export class Stream {
   /** A refusal that trying again would not change. @param {Refusal} refusal */
   #isFinal({ status, detail }) {
     if (status === 400 && this.#place.cursor) {
-      this.#place.cursor = "";
-      this.#place.lastId = 0;
+      beginAnew(this.#place);
       this.#hears.event({ type: "reset", reason: detail });
       return false;
     }
@@ -537,11 +536,20 @@ function firstPatience() {
  * @returns {boolean} false when it has come before
  */
 export function advance(place, event) {
-  const id = event.id ?? 0;
-  if (id <= place.lastId) return false;
-  place.lastId = id;
+  const { room = "", id = 0 } = event;
+  if (hasCome(place, room, id)) return false;
+  place.lastIds.set(room, id);
   place.cursor = event.cursor ?? place.cursor;
   return true;
+}
+
+/** @param {Place} place @param {string} room @param {number} id */
+export const hasCome = (place, room, id) => id <= (place.lastIds.get(room) ?? 0);
+
+/** The log is another one: its ids have nothing to do with those before. @param {Place} place @param {string} [cursor] */
+export function beginAnew(place, cursor = "") {
+  place.cursor = cursor;
+  place.lastIds.clear();
 }
 
 /** @param {string[]} some @param {string[]} others */
