@@ -111,6 +111,13 @@ class Lane:
         self._date = (0, b"")
         self._origins: dict[tuple[bytes, bytes], StreamOrigin] = {}
         self._heads: dict[tuple[bytes, bytes], AnswerHead] = {}
+        #: Whether each connection is over with its next answer; see `ChatSite.part`.
+        self.is_parting = False
+
+    def part(self) -> None:
+        """Take no more: whoever asks is told by the slow path that the connection ends."""
+        self.is_parting = True
+        self.routes = HotRoutes(())
 
     def date(self) -> bytes:
         """The line of the Date header in this second."""
@@ -238,7 +245,7 @@ class LaneConnection:
             self.receipt.asked()
             self.receipt = None
         standing = self._standing
-        if standing is not None:
+        if standing is not None and not self.lane.is_parting:
             self._request = standing
             if standing.again(data):
                 return
@@ -339,7 +346,12 @@ class LaneConnection:
             self.transport.write(data)
         if lane.logs_access:
             lane.log_access(standing)
-        if self._waiting or not self.due_bucket or twisted_internals.is_sending(self.transport):
+        if (
+            self._waiting
+            or not self.due_bucket
+            or lane.is_parting
+            or twisted_internals.is_sending(self.transport)
+        ):
             self.response_over()
         else:
             self._request = None
@@ -358,6 +370,9 @@ class LaneConnection:
     def response_over(self) -> None:
         """The response is complete: read on."""
         self._request = None
+        if self.lane.is_parting and not self._waiting:
+            self.transport.loseConnection()
+            return
         waiting = self._take_waiting() if self._waiting else b""
         if twisted_internals.is_sending(self.transport):
             # What a peer has not taken yet is a matter of back-pressure, which the slow path has.
@@ -413,6 +428,11 @@ class LaneConnection:
         self.transport = transport
         self._idle_since = self.lane.reaper.seconds()
         self.lane.reaper.schedule(self, self.lane.timeout)
+
+    def close_when_idle(self) -> None:
+        """End it, if it has no request."""
+        if self._request is None:
+            self.transport.loseConnection()
 
     def _leave(self) -> SlowChannel:
         """Let a channel that can read anything take this one's place."""

@@ -105,9 +105,14 @@ class LimitedChannel(RequestChannel):
             memory.account(-counted_out, "answers")
             memory.remove(self, counted_in, "requests")
 
+    def close_when_idle(self) -> None:
+        """End it, if nothing is under way."""
+        if self._timeouts.phase is Phase.IDLE:
+            self.loseConnection()
+
     def _go_back(self) -> None:
         """Give the connection back to the fast lane, when there is one and nothing is left here."""
-        lane = self.site.lane
+        lane = None if self.site.is_parting else self.site.lane
         if lane is None or self._refused or self._input is not None:
             return
         if twisted_internals.is_at_rest(self):
@@ -183,7 +188,7 @@ class LimitedChannel(RequestChannel):
         # Twisted reads the first line only, and no commas.
         lines = request.requestHeaders.getRawHeaders(b"connection", [])
         tokens = {each.strip().lower() for each in b",".join(lines).split(b",")}
-        if version == b"HTTP/1.1" and b"close" not in tokens:
+        if version == b"HTTP/1.1" and b"close" not in tokens and not self.site.is_parting:
             return True
         request.responseHeaders.setRawHeaders(b"connection", [b"close"])
         return False
@@ -285,6 +290,8 @@ class LimitedChannel(RequestChannel):
             self._refused, self._input = True, None
             self._linger()
             return
+        if self.site.is_parting:
+            self.persistent = False
         # What came behind it waits as bytes. Twisted would go on reading what is here already, and
         # answer all of that into memory though nobody takes it.
         self.paused = True

@@ -48,6 +48,9 @@ class ChannelSite(Protocol):
     timeout: float
     foreign_protocols: ForeignProtocols
 
+    #: Whether a connection ends with its next answer: other processes have those who come.
+    is_parting: bool
+
     #: The form of errors that never reach a route: of the error and whether HTML is wanted.
     render_refusal: Callable[[ChatError, bool], refusals.Form]
 

@@ -9,7 +9,7 @@ Invariant: no token is ever in the log, which has neither queries nor headers in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
@@ -81,6 +81,7 @@ class ChatSite(Site):
         self.memory = MemoryBudget() if memory is None else memory
         self.connections = Connections() if connections is None else connections
         self.timeout = timeout
+        self.is_parting = False
         self.foreign_protocols = ForeignProtocols(reaper.seconds)
         if lane is not None:
             lane.slow_path = self
@@ -104,6 +105,24 @@ class ChatSite(Site):
     def connection_over(self, connection: PeerConnection) -> None:
         """A connection that was admitted is over."""
         self.connections.left(host_of(connection.getPeer()))
+
+    def part(self) -> None:
+        """Let each connection end with its next answer, as one that is not kept alive."""
+        self.is_parting = True
+        if self.lane is not None:
+            self.lane.part()
+
+    def close_idle(self, transports: Iterable[object]) -> None:
+        """Close those connections of ours that have no request.
+
+        :param transports: any, ours among them.
+        """
+        for transport in transports:
+            protocol = getattr(transport, "protocol", None)
+            # TLS is between.
+            protocol = getattr(protocol, "wrappedProtocol", protocol)
+            if isinstance(protocol, LimitedChannel | LaneConnection):
+                protocol.close_when_idle()
 
     def build_channel(self) -> LimitedChannel:
         """A channel, which reads whatever HTTP/1.1 allows."""

@@ -49,6 +49,7 @@ from cometd_chat.transports.twisted_internals.slotted import (
 from cometd_chat.transports.twisted_internals.starting import (
     ACCEPTS,
     accept_few,
+    leave_path,
     observers,
     set_tls,
     socket_path,
@@ -76,6 +77,7 @@ __all__ = [
     "is_broken",
     "is_of",
     "is_sending",
+    "leave_path",
     "missing",
     "needed_by",
     "notice_end",

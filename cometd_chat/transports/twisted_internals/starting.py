@@ -10,9 +10,10 @@ Invariant: where one is missing, Twisted's own behaviour is what is left.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from OpenSSL import SSL
-from twisted.internet import tcp
+from twisted.internet import tcp, unix
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.ssl import CertificateOptions
 from twisted.logger import ILogObserver, LogPublisher
@@ -37,6 +38,12 @@ def accept_few(port: object) -> None:
         type(port).doRead(port)
 
     port.doRead = do_read  # type: ignore[method-assign]
+
+
+def leave_path(port: object) -> None:
+    """Let a port of a Unix socket that others have made, and may have yet, not remove its path."""
+    if isinstance(port, unix.Port):
+        port.connectionLost = partial(tcp.Port.connectionLost, port)  # type: ignore[method-assign]
 
 
 def socket_path(endpoint: object) -> str | None:
