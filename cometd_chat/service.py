@@ -1,6 +1,7 @@
 """The daemon as a service: options in, parts joined, started and stopped in order.
 
-What it is: `build` joins the parts; `makeService` is what twistd and ``chat.tac`` call.
+What it is: `build` joins the parts; `makeService` is what twistd and ``chat.tac`` call. With
+several workers `build` is for each of them, and what twistd starts is their supervisor.
 
 What it may know: everything. Nobody imports it.
 
@@ -20,6 +21,8 @@ from functools import partial
 from typing import Any
 
 import attrs
+from twisted.application.service import Service
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
@@ -44,14 +47,27 @@ from cometd_chat.daemon import self_check
 from cometd_chat.daemon.allocator import Allocator
 from cometd_chat.daemon.data_directory import DataDirectory, SecretFile
 from cometd_chat.daemon.gc_tuning import GcTuning
-from cometd_chat.daemon.lifecycle import Daemon, FunctionService, stop_by_signals
+from cometd_chat.daemon.launcher import Launcher
+from cometd_chat.daemon.lifecycle import (
+    Daemon,
+    FunctionService,
+    call_at_hangup,
+    stop_by_signals,
+)
 from cometd_chat.daemon.log_output import LogOutput
 from cometd_chat.daemon.machine import memory_limit
 from cometd_chat.daemon.option_values import Percent
-from cometd_chat.daemon.ports import ListeningPorts, announce, raise_open_file_limit
+from cometd_chat.daemon.ports import (
+    BoundPorts,
+    ListeningPorts,
+    announce,
+    raise_open_file_limit,
+)
 from cometd_chat.daemon.settings import Options, Settings
 from cometd_chat.daemon.steady_clock import make_steady
+from cometd_chat.daemon.supervisor import Supervisor
 from cometd_chat.daemon.systemd import Notifier
+from cometd_chat.daemon.worker import Departure, Link, Orders, share_of
 from cometd_chat.fastlane.connection import Lane
 from cometd_chat.gateways.bayeux_members import MemberSource
 from cometd_chat.gateways.bayeux_policy import ChatPolicy
@@ -111,10 +127,13 @@ FLUSH = 0.1
 Embed = Callable[[BayeuxServer], object]
 
 
-def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Daemon:
-    """Join the parts. Nothing is opened yet.
+def build(
+    settings: Settings, reactor: Any, *, embed: Embed | None = None, orders: Orders | None = None
+) -> Daemon:
+    """Join the parts of a daemon that serves. Nothing is opened yet.
 
     :param reactor: the clock, the threads and the sockets of everything.
+    :param orders: of a worker, to be followed; see `build_worker`.
     """
     missing = twisted_internals.missing()
     asked, settings = settings, self_check.reduce(settings, missing)
@@ -131,20 +150,21 @@ def build(settings: Settings, reactor: Any, *, embed: Embed | None = None) -> Da
     engine = CometEngine(reactor, Reaper(reactor, resolution(settings)))
     chat = build_chat(settings, engine, log, SqlDirectory(database), stats.memory, reactor)
     site, metrics_site = build_sites(settings, chat, stats, lambda: secret.key, reactor, embed)
+    place = Alone(data) if orders is None else AmongOthers(orders, Link(orders.control, reactor))
     return Daemon(
         [
             LogOutput.of_process(settings.log_level, globalLogPublisher, os.environ),
             FunctionService("self-check", begin=partial(self_check.report, asked, missing)),
             FunctionService("allocator", begin=allocator.begin),
-            data,
+            *place.directory,
             secret,
             FunctionService("open files", begin=raise_open_file_limit),
             *chat_services(chat, log, database, reactor),
             # Once the port is announced, whoever started this may stop it.
             FunctionService("signals", begin=partial(stop_by_signals, reactor)),
-            *port_services(settings, site, metrics_site, data, reactor),
+            *place.ports(settings, site, metrics_site, reactor),
             GcTuning(),
-            Notifier.from_environment(os.environ, reactor),
+            place.supervision(reactor),
         ],
         reactor,
     )
@@ -163,26 +183,77 @@ def chat_services(
     )
 
 
-def port_services(
-    settings: Settings, site: ChatSite, metrics_site: ChatSite, data: DataDirectory, reactor: Any
-) -> Sequence[ListeningPorts]:
-    """The ports: that of the metrics first, since the others are announced with it."""
-    metrics = () if settings.metrics is None else (settings.metrics,)
-    metrics_ports = ListeningPorts(metrics, metrics_site, reactor, option="--metrics")
+@attrs.frozen
+class Alone:
+    """What a daemon has of its own when it is one process."""
 
-    def prepare(port: object) -> None:
+    data: DataDirectory
+
+    @property
+    def directory(self) -> Sequence[Service]:
+        return (self.data,)
+
+    def ports(
+        self, settings: Settings, site: ChatSite, metrics_site: ChatSite, reactor: Any
+    ) -> Sequence[Service]:
+        """The ports: that of the metrics first, since the others are announced with it."""
+        metrics = () if settings.metrics is None else (settings.metrics,)
+        metrics_ports = ListeningPorts(metrics, metrics_site, reactor, option="--metrics")
+        ports = ListeningPorts(
+            settings.listen,
+            site,
+            reactor,
+            partial(announce, self.data, metrics_ports),
+            prepare=partial(prepare_port, settings, site),
+        )
+        return metrics_ports, ports
+
+    def supervision(self, reactor: Any) -> Service:
+        """Who is told how it is."""
+        return Notifier.from_environment(os.environ, reactor)
+
+
+@attrs.frozen
+class AmongOthers:
+    """What a worker has instead: its supervisor has the directory, the ports and systemd."""
+
+    orders: Orders
+    link: Link
+
+    @property
+    def directory(self) -> Sequence[Service]:
+        return ()
+
+    def ports(
+        self, settings: Settings, site: ChatSite, metrics_site: ChatSite, reactor: Any
+    ) -> Sequence[Service]:
+        """The ports, which are bound already; connections are shared with the other workers."""
+        share = share_of(self.orders, lambda: site.connections.open, reactor, time.monotonic)
+
+        def prepare(port: IListeningPort) -> None:
+            prepare_port(settings, site, port)
+            share.watch(port)
+
+        return (
+            ListeningPorts(
+                (), metrics_site, reactor, option="--metrics", inherited=self.orders.metrics
+            ),
+            Departure(self.link, site.part, lambda: site.close_idle(reactor.getReaders()), reactor),
+            ListeningPorts((), site, reactor, prepare=prepare, inherited=self.orders.listen),
+            share,
+        )
+
+    def supervision(self, reactor: Any) -> Service:
+        """Who is told how it is."""
+        return self.link
+
+
+def prepare_port(settings: Settings, site: ChatSite, port: IListeningPort) -> None:
+    """Let a port accept in the short way."""
+    if settings.fast_lane:
         twisted_internals.use_slotted_transports(port, site)
         if settings.direct_write:
             twisted_internals.accept_directly(port, site)
-
-    ports = ListeningPorts(
-        settings.listen,
-        site,
-        reactor,
-        partial(announce, data, metrics_ports),
-        prepare=prepare if settings.fast_lane else None,
-    )
-    return metrics_ports, ports
 
 
 def resolution(settings: Settings) -> float:
@@ -452,6 +523,54 @@ def build_metrics_site(shared: Shared, metrics: Metrics) -> ChatSite:
     )
 
 
+def build_worker(settings: Settings, orders: Orders, reactor: Any) -> Daemon:
+    """Join the parts of one daemon among several that share their ports.
+
+    :param settings: of all of them.
+    """
+    return build(orders.applied_to(settings), reactor, orders=orders)
+
+
+def build_supervisor(options: Options, reactor: Any) -> Daemon:
+    """Join the parts of the process that starts workers. Nothing is opened yet."""
+    settings = options.settings
+    missing = twisted_internals.missing()
+    make_steady(reactor)
+    data = DataDirectory(settings.data)
+    metrics = () if settings.metrics is None else (settings.metrics,)
+    metrics_ports = BoundPorts(metrics, reactor, option="--metrics")
+    ports = BoundPorts(settings.listen, reactor)
+    launcher = Launcher(options, ports, metrics_ports, os.environ, reactor)
+    supervisor = Supervisor(
+        settings.workers,
+        launcher.launch,
+        reactor,
+        let_go=lambda: (ports.stopService(), metrics_ports.stopService()),
+        forget=launcher.forget,
+    )
+    notifier = Notifier.from_environment(os.environ, reactor, lambda: supervisor.all_live)
+    supervisor.watch(notifier)
+    return Daemon(
+        [
+            LogOutput.of_process(settings.log_level, globalLogPublisher, os.environ),
+            FunctionService("self-check", begin=partial(self_check.report, settings, missing)),
+            data,
+            FunctionService("open files", begin=raise_open_file_limit),
+            metrics_ports,
+            ports,
+            supervisor,
+            FunctionService("signals", begin=partial(stop_by_signals, reactor)),
+            FunctionService("hang-up", begin=partial(call_at_hangup, reactor, supervisor.replace)),
+            FunctionService(
+                "announcement",
+                begin=lambda: announce(data, metrics_ports, ports.bound, settings.workers),
+            ),
+            notifier,
+        ],
+        reactor,
+    )
+
+
 def makeService(options: Options, reactor: Any = None) -> Daemon:
     """The daemon, ready to be started.
 
@@ -460,4 +579,6 @@ def makeService(options: Options, reactor: Any = None) -> Daemon:
     """
     if reactor is None:
         from twisted.internet import reactor
+    if options.settings.workers > 1:
+        return build_supervisor(options, reactor)
     return build(options.settings, reactor)

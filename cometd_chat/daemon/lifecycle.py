@@ -73,6 +73,15 @@ def stop_by_signals(reactor: Any) -> None:
             signal.signal(number, stop)
 
 
+def call_at_hangup(reactor: Any, function: Callable[[], object]) -> None:
+    """Call something whenever SIGHUP comes, in a turn of the reactor.
+
+    A signal that is ignored, as under nohup, stays ignored.
+    """
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(function))
+
+
 class OrderedServices(MultiService):
     """Parts that start one after the other and stop in the reverse order, each waiting for the one
     before. (A plain MultiService stops them all at once.)
@@ -109,7 +118,8 @@ class OrderedServices(MultiService):
                 continue
             stopping = maybeDeferred(part.stopService)
             # Without a running reactor nothing would ever time out; nor is there who could wait.
-            stopping.addTimeout(STOP_TIMEOUT, self._clock)
+            # Who stops others, which take their time, says for how long.
+            stopping.addTimeout(getattr(part, "stop_timeout", STOP_TIMEOUT), self._clock)
             stopping.addErrback(self._stop_failed, part)
             yield stopping
 

@@ -24,15 +24,18 @@ from typing import Any
 import attrs
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from cometd_chat import __version__
 from cometd_chat.daemon.data_directory import DataDirectory
 from cometd_chat.daemon.lifecycle import CannotStart
+from cometd_chat.daemon.option_values import parse_listen
 from cometd_chat.daemon.tls import as_intermediate
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.listener import Shortage, keep_back
@@ -87,6 +90,32 @@ class Bound:
         return " ".join(["curl", *options, self.url + path])
 
 
+@attrs.frozen
+class Inherited:
+    """A port that this process's parent has bound.
+
+    :param description: of the endpoint.
+    :param descriptor: of its socket.
+    """
+
+    description: str
+    descriptor: int
+
+    def endpoint(self, reactor: Any) -> InheritedEndpoint:
+        """What listens on it.
+
+        :raises CannotStart: its certificate can't be read any more.
+        """
+        described = None
+        if self.description.startswith("ssl:"):
+            try:
+                parse_listen(self.description)
+            except ValueError as error:
+                raise CannotStart(f"--listen {self.description!r}: {error}") from error
+            described = serverFromString(reactor, self.description)
+        return InheritedEndpoint(reactor, self.descriptor, described)
+
+
 class ListeningPorts(Service):
     """The open ports.
 
@@ -94,6 +123,7 @@ class ListeningPorts(Service):
     :param announce: told what is open, once all of it is.
     :param prepare: told of each port before it accepts anything; None for nobody.
     :param option: by which they were asked for.
+    :param inherited: these are bound already, and none of ``listen`` is bound.
     """
 
     def __init__(
@@ -105,14 +135,21 @@ class ListeningPorts(Service):
         *,
         prepare: Callable[[IListeningPort], None] | None = None,
         option: str = "--listen",
+        inherited: Sequence[Inherited] | None = None,
     ) -> None:
         self.name = f"ports of {option}"
         self._option = option
         self._reactor = reactor
         self._prepare = prepare
-        self._endpoints = [(each, serverFromString(reactor, with_backlog(each))) for each in listen]
+        self._endpoints: list[tuple[str, Any]]
+        if inherited is None:
+            self._endpoints = [
+                (each, serverFromString(reactor, with_backlog(each))) for each in listen
+            ]
+        else:
+            self._endpoints = [(each.description, each.endpoint(reactor)) for each in inherited]
         for _, endpoint in self._endpoints:
-            as_intermediate(endpoint)
+            as_intermediate(getattr(endpoint, "described", endpoint))
         self._factory = factory
         self._announce = announce
         self._ports: list[IListeningPort] = []
@@ -129,6 +166,8 @@ class ListeningPorts(Service):
             for description, endpoint in self._endpoints:
                 port = listen_now(self._option, description, endpoint, self._factory)
                 self._ports.append(port)
+                if description.startswith("systemd:") or isinstance(endpoint, InheritedEndpoint):
+                    twisted_internals.leave_path(port)
                 twisted_internals.accept_few(port)
                 keep_back(port, self._reactor, max(files - KEPT_BACK, files // 2), shortage)
                 if self._prepare is not None:
@@ -150,6 +189,57 @@ class ListeningPorts(Service):
     def _close(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []
         return DeferredList([maybeDeferred(port.stopListening) for port in ports])
+
+
+def accept_nothing(port: Any) -> None:
+    """Let a port alone: others accept."""
+    port.stopReading()
+
+
+class BoundPorts(ListeningPorts):
+    """Ports that are bound, and on which others accept: this process never does.
+
+    :param listen: see `ListeningPorts`.
+    """
+
+    def __init__(self, listen: Sequence[str], reactor: Any, *, option: str = "--listen") -> None:
+        nobody = Factory()
+        nobody.noisy = False
+        super().__init__(listen, nobody, reactor, prepare=accept_nothing, option=option)
+        self._listen = listen
+
+    @property
+    def inherited(self) -> Sequence[Inherited]:
+        """What another process is told of them."""
+        return tuple(
+            Inherited(description, port.fileno())  # type: ignore[attr-defined]
+            for description, port in zip(self._listen, self._ports, strict=True)
+        )
+
+
+class InheritedEndpoint:
+    """An endpoint whose socket has been bound by another process.
+
+    :param descriptor: of the socket; it is closed once there is a port of its own for it.
+    :param described: an endpoint that says how TLS is spoken there; None for none.
+    """
+
+    def __init__(self, reactor: Any, descriptor: int, described: object | None) -> None:
+        self._reactor = reactor
+        self._descriptor = descriptor
+        self.described = described
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """See `IStreamServerEndpoint.listen`."""
+        with socket.socket(fileno=self._descriptor) as inherited:
+            # A port accepts until there is nobody: accept(2) would wait for them.
+            inherited.setblocking(False)
+            options = twisted_internals.tls_options(self.described)
+            if options is not None:
+                factory = TLSMemoryBIOFactory(options, False, factory)
+            return succeed(
+                self._reactor.adoptStreamPort(inherited.fileno(), inherited.family, factory)
+            )
 
 
 def with_backlog(description: str) -> str:
@@ -242,10 +332,13 @@ def raise_open_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def announce(data: DataDirectory, metrics: ListeningPorts, bound: Sequence[Bound]) -> None:
+def announce(
+    data: DataDirectory, metrics: ListeningPorts, bound: Sequence[Bound], workers: int = 1
+) -> None:
     """Say on the real stdout what runs where and how to try it.
 
     :param metrics: the port of the metrics, if there is one.
+    :param workers: how many processes serve.
     """
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     connections = max(files - SPARE_FILES, 0)
@@ -258,7 +351,8 @@ def announce(data: DataDirectory, metrics: ListeningPorts, bound: Sequence[Bound
             lines.append(f"  {who_reaches(port, own_addresses())}")
         lines.append(f"  {port.curl}")
     lines += [f"  metrics: {port.curl_of('metrics')}" for port in metrics.bound]
-    lines.append(f"  open files: {files}, enough for {connections} connections")
+    each = f" in each of {workers} workers" if workers > 1 else ""
+    lines.append(f"  open files: {files}, enough for {connections} connections{each}")
     print_lines(lines)
 
 

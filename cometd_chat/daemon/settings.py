@@ -15,7 +15,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -278,6 +278,24 @@ class Options(UsageOptions):
         _check_expiration(self.settings, given)
         _check_workers(self.settings, given)
         _check_peer(self.settings, given)
+
+    def handed_on(self, but: Collection[str]) -> tuple[list[str], dict[str, str]]:
+        """What was given on the command line, for a process of ours, which has our variables:
+        its arguments, and more variables for what nobody may see there.
+
+        :param but: names of options that are left out.
+        """
+        arguments: list[str] = []
+        variables: dict[str, str] = {}
+        for option in OPTIONS:
+            texts = self._given.get(option.name, ())
+            if option.name in but:
+                continue
+            if option.secret and texts:
+                variables[option.variable] = texts[-1]
+            else:
+                arguments += [f"--{option.name}={text}" for text in texts]
+        return arguments, variables
 
     def _texts(self, option: Option) -> tuple[str, list[str] | None]:
         """Where an option was set, and to what; None when it was not. An empty variable is not."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
@@ -28,25 +29,38 @@ class Notifier(Service):
         address nothing is said.
     :param watchdog: seconds of silence after which systemd takes the daemon for dead; the pulse
         comes at half of it. None for no pulse.
+    :param is_alive: asked before each pulse; without it a turn of the reactor is enough.
     """
 
     name = "systemd"
     _log = Logger()
 
-    def __init__(self, address: str | None, watchdog: float | None, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        address: str | None,
+        watchdog: float | None,
+        clock: IReactorTime,
+        is_alive: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._address = address
         self._watchdog = watchdog
-        self._pulse = LoopingCall(self._send, "WATCHDOG=1")
+        self._is_alive = is_alive
+        self._pulse = LoopingCall(self._beat)
         self._pulse.clock = clock
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], clock: IReactorTime) -> Notifier:
+    def from_environment(
+        cls,
+        environ: Mapping[str, str],
+        clock: IReactorTime,
+        is_alive: Callable[[], bool] = lambda: True,
+    ) -> Notifier:
         """A notifier as the variables of sd_notify(3) and sd_watchdog_enabled(3) ask for it."""
         microseconds = environ.get("WATCHDOG_USEC", "")
         meant_for_us = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         on = microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0
         watchdog = int(microseconds) / 1_000_000 if on and meant_for_us else None
-        return cls(environ.get("NOTIFY_SOCKET") or None, watchdog, clock)
+        return cls(environ.get("NOTIFY_SOCKET") or None, watchdog, clock, is_alive)
 
     def startService(self) -> None:
         super().startService()
@@ -61,6 +75,25 @@ class Notifier(Service):
             self._send("STOPPING=1")
         # The pulse goes on: stopping is work too, and a stop that hangs should be noticed.
         super().stopService()
+
+    def reloading(self) -> None:
+        """What serves is about to be replaced; `reloaded` follows."""
+        # By the clock that systemd compares it with.
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
+
+    def reloaded(self) -> None:
+        """That is over."""
+        self._send("READY=1")
+
+    def show(self, status: str) -> None:
+        """What `systemctl status` shows."""
+        if self.running:
+            self._send(f"STATUS={status}")
+
+    def _beat(self) -> None:
+        if self._is_alive():
+            self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:
         if self._address is None:
