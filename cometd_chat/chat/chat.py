@@ -132,6 +132,7 @@ class Chat:
         """
         self.feed.start(recent)
         self.rooms.start()
+        self.presence.start()
         self._vacancies.start()
         self.sessions.start()
 
@@ -507,6 +508,7 @@ class Chat:
         :returns: fires once nothing more can be known of how far they have come.
         """
         self.rights.stopping = True
+        self.presence.stop()
         # What was taken is stored; nothing comes after it.
         self.gathering.hand_over()
         self.feed.refuse_waiting(stopping())

@@ -11,13 +11,13 @@ Invariant: somebody is present once, however many windows she has; a reload is n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import cast
 
 import attrs
 
-from cometd_chat.chat.presence import GRACE, LEAVING_GRACE, MOST_NAMED, SMALL_ROOM
+from cometd_chat.chat.presence import GRACE, LEAVING_GRACE, MOST_NAMED, SMALL_ROOM, Person
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine, CometHandler, Delivery
 from cometd_chat.comet.reaper import Reaper
@@ -103,16 +103,21 @@ class LocalPresence:
         self._rooms: dict[str, _RoomPresence] = {}
         self._counts: dict[str, _Count] = {}
 
+    def start(self) -> None:
+        """See `Presence.start`: there are no others."""
+
+    def stop(self) -> None:
+        """See `Presence.stop`: there are no others."""
+
     @property
-    def rooms(self) -> list[str]:
+    def rooms(self) -> Sequence[str]:
         """See `Presence.rooms`."""
         return list(self._rooms)
 
-    def people(self, room: str) -> list[Session]:
+    def people(self, room: str) -> Sequence[Person]:
         """See `Presence.people`."""
         in_room = self._rooms.get(room)
-        there = in_room.holds if in_room is not None else ()
-        return sorted(islice(there, MOST_NAMED), key=lambda session: _numbered(session.name))
+        return first_named(in_room.holds if in_room is not None else ())
 
     def count(self, room: str) -> int:
         """See `Presence.count`."""
@@ -194,19 +199,46 @@ class LocalPresence:
 
     def renamed(self, session: Session, old: str) -> None:
         """See `Presence.renamed`."""
-        now = self._now()
         for room in session.present:
-            self._tell(room, kinds.leave(room, old, now, now=session.name))
-            self._tell(room, kinds.join(room, session.name, now, was=old))
+            self.tell_renamed(room, old, session.name)
 
     def typing(self, room: str, session: Session) -> None:
         """See `Presence.typing`."""
+        if room in self._rooms:
+            self.tell_typing(room, session.name)
+
+    # -- telling those who are held here
+
+    def came(self, room: str, session: Session, address: str | None) -> None:
+        """A session has come to a room of this process."""
+        self.tell_join(room, session.name, address)
+
+    def went(self, room: str, session: Session) -> None:
+        """A session has gone from a room of this process."""
+        self.tell_leave(room, session.name)
+
+    def tell_join(self, room: str, name: str, address: str | None) -> None:
+        """Somebody has come."""
+        self._tell(room, kinds.join(room, name, self._now(), address))
+
+    def tell_leave(self, room: str, name: str) -> None:
+        """Somebody has gone."""
+        self._tell(room, kinds.leave(room, name, self._now()))
+
+    def tell_renamed(self, room: str, old: str, name: str) -> None:
+        """Somebody is called otherwise from now."""
+        now = self._now()
+        self._tell(room, kinds.leave(room, old, now, now=name))
+        self._tell(room, kinds.join(room, name, now, was=old))
+
+    def tell_typing(self, room: str, name: str) -> None:
+        """Somebody is writing."""
         context = self._engine.context(kinds.path_of(room))
-        in_room = self._rooms.get(room)
-        if context is None or in_room is None:
+        if context is None:
             return
-        event = kinds.typing(room, session.name, self._now())
-        told = list(islice(in_room.holds, TYPING_TOLD))
+        event = kinds.typing(room, name, self._now())
+        in_room = self._rooms.get(room)
+        told = [] if in_room is None else list(islice(in_room.holds, TYPING_TOLD))
         # What they hold in other rooms, or is no handler, hears nothing by it.
         theirs = {id(each): cast(CometHandler, each) for person in told for each in person.readers}
         # Polls that stand and are at rest hear nothing, and take nobody's place.
@@ -251,7 +283,7 @@ class LocalPresence:
         else:
             in_room.holds[session] = held
             session.present = (*session.present, room) if session.present else in_room.alone
-            self._tell(room, kinds.join(room, session.name, self._now(), address))
+            self.came(room, session, address)
         return in_room
 
     def _gone(self, room: str, session: Session) -> None:
@@ -263,7 +295,7 @@ class LocalPresence:
             self._reaper.cancel(leaving)
         if not in_room.holds:
             del self._rooms[room]
-        self._tell(room, kinds.leave(room, session.name, self._now()))
+        self.went(room, session)
 
     def _tell(self, room: str, event: Event) -> None:
         """Tell of a coming or going, or in a full room that the count changes."""
@@ -281,6 +313,14 @@ class LocalPresence:
 
     def _now(self) -> int:
         return int(self._wall_clock() * 1000)
+
+
+def first_named(people: Iterable[Person]) -> Sequence[Person]:
+    """As many people as are named, by name.
+
+    :param people: those who have been there for the longest first.
+    """
+    return sorted(islice(people, MOST_NAMED), key=lambda person: _numbered(person.name))
 
 
 def _numbered(name: str) -> list[str | int]:

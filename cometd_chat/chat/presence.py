@@ -31,6 +31,18 @@ SMALL_ROOM = 50
 MOST_NAMED = 500
 
 
+class Person(Protocol):
+    """Somebody who is in a room: a session of this process, or what another one says of one."""
+
+    @property
+    def name(self) -> str:
+        """What they are called."""
+
+    @property
+    def role(self) -> str:
+        """What they may do."""
+
+
 class Presence(Protocol):
     """Who is in each room.
 
@@ -48,14 +60,21 @@ class Presence(Protocol):
       may depend on it.
 
     All is called in the reactor's thread, waits for nothing and raises nothing; a room is known by
-    its name, and need not be there any more.
+    its name, and need not be there any more. `start` comes first, before the reactor runs, and
+    `stop` last.
     """
+
+    def start(self) -> None:
+        """Ask the other processes who is there by them."""
+
+    def stop(self) -> None:
+        """Tell the others that this process stops: whoever was there by it comes to them."""
 
     @property
     def rooms(self) -> Sequence[str]:
         """Those in which somebody is."""
 
-    def people(self, room: str) -> Sequence[Session]:
+    def people(self, room: str) -> Sequence[Person]:
         """Who is in a room, by name; of very many those who have been there for the longest."""
 
     def count(self, room: str) -> int:

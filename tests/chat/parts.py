@@ -112,7 +112,7 @@ class House:
         self.reaper = self.engine.reaper
         self._bytes_given = 0
         self.sessions = self.make_sessions()
-        self.presence = LocalPresence(self.engine, wall_clock=self.calendar)
+        self.presence = self.make_presence()
         self.limits = LocalLimits(self.reaper, on=limits)
         self.rights = Rights()
         self.rooms = LocalRooms(
@@ -150,6 +150,10 @@ class House:
             random_bytes=self._random_bytes,
             guest_timeout=900,
         )
+
+    def make_presence(self) -> LocalPresence:
+        """Who is there; nobody yet."""
+        return LocalPresence(self.engine, wall_clock=self.calendar)
 
     def _random_bytes(self, count: int) -> bytes:
         self._bytes_given += 1

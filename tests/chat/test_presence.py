@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from twisted.logger import LogEvent
 
+from cometd_chat.chat.cluster_presence import ClusterPresence
 from cometd_chat.chat.local_presence import COUNT_EVERY, TYPING_TOLD, LocalPresence
 from cometd_chat.chat.presence import (
     GRACE,
@@ -17,7 +19,32 @@ from cometd_chat.chat.presence import (
 )
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEvent
+from cometd_chat.log.bus import MemoryBus
+from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
 from tests.chat.parts import Ear, House
+
+
+class LoneNode(House):
+    """A node that may have others beside it, and has none."""
+
+    def make_presence(self) -> LocalPresence:
+        table = MemoryNodeTable(self.clock.seconds, self.log)
+        nodes = LeasedNodes(table, self.reaper, name="a", peer="", version="1")
+        return ClusterPresence(
+            self.engine,
+            MemoryBus(lambda: nodes.number),
+            nodes,
+            lambda: self.feed.last_id,
+            lambda work: self.clock.callLater(0, work),
+            wall_clock=self.calendar,
+        )
+
+
+@pytest.fixture(params=[House, LoneNode])
+def house(failures: list[LogEvent], request: pytest.FixtureRequest) -> House:
+    """What one process and one of several nodes have in common."""
+    made: House = request.param()
+    return made
 
 
 @pytest.fixture

@@ -158,7 +158,8 @@ class Stranger:
                 told = told.replace(name, "WHO")
             found.append(RANDOM.sub("RANDOM", told.replace(room, "ROOM")))
         # The next one finds the rooms as this one did.
-        for there in list(self.site.chat.presence.people("lobby")):
+        for there in self.site.chat.presence.people("lobby"):
+            assert isinstance(there, Session)
             self.site.chat.presence.ended(there)
         return found
 
@@ -418,6 +419,7 @@ class TestEqualPolls:
 
     def session(self, site: MemorySite, name: str = "mallory") -> Session:
         (found,) = [each for each in site.chat.presence.people(HIDDEN) if each.name == name]
+        assert isinstance(found, Session)
         return found
 
     def test_are_held(self, polling: tuple[MemorySite, Any, str], asked: list[str]) -> None:

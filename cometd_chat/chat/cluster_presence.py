@@ -1,0 +1,233 @@
+"""Who is in a room, on several nodes.
+
+What it is: `ClusterPresence`. Each node has its own part, as a single process has all of it
+(`local_presence.py`), and tells the others of it (`presence_parts.py`); what is asked and what is
+told here is of all parts together (`presence_view.py`).
+
+What it may know: nodes, the bus, control records. Not requests.
+
+Invariant: others are told of a join when the first node has somebody and of a leave when the last
+one has them no longer, as this node sees it: so each join has its leave here, whatever was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import attrs
+import msgspec
+
+from cometd_chat.chat.local_presence import LocalPresence, first_named
+from cometd_chat.chat.presence import GRACE, Person
+from cometd_chat.chat.presence_parts import Leaving, OtherParts, OwnPart, Someone
+from cometd_chat.chat.presence_view import HERE, Place, PresenceView, Present
+from cometd_chat.chat.sessions import Session
+from cometd_chat.comet import CometEngine
+from cometd_chat.comet.slices import CallSoon, Slices
+from cometd_chat.log.bus import Bus
+from cometd_chat.log.control import Control, SessionRenamed
+from cometd_chat.log.nodes import NodeRow, Nodes
+
+#: Topic of signs that somebody is writing.
+TYPING = "typing"
+
+
+class Typing(msgspec.Struct, array_like=True, frozen=True):
+    """Somebody is writing."""
+
+    room: str
+    name: str
+
+
+_decode_typing = msgspec.json.Decoder(Typing).decode
+
+
+@attrs.define(eq=False)
+class _Parting:
+    """A node that has stopped in an orderly way. Whoever was there by it has a moment to come to
+    another one. An item of the reaper."""
+
+    parts: OtherParts
+    node: int
+    due_bucket: int = 0
+
+    def on_due(self, now: float) -> float | None:
+        self.parts.gone(self.node)
+        return None
+
+
+class ClusterPresence(LocalPresence):
+    """The `Presence` of one of several nodes.
+
+    :param engine: its contexts are told.
+    :param bus: by which nodes tell each other.
+    :param nodes: which there are.
+    :param last_id: how far this node has come in the log.
+    :param wall_clock: seconds since 1970, to show.
+    """
+
+    def __init__(
+        self,
+        engine: CometEngine,
+        bus: Bus,
+        nodes: Nodes,
+        last_id: Callable[[], int],
+        call_soon: CallSoon,
+        *,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        super().__init__(engine, wall_clock=wall_clock)
+        self._bus = bus
+        self._nodes = nodes
+        self._last_id = last_id
+        self._slices = Slices(engine.reaper.seconds, call_soon)
+        self._view = PresenceView()
+        self._mine = OwnPart(bus, engine.reaper, self)
+        self._others = OtherParts(bus, engine.reaper, self, self._mine, lambda: nodes.number)
+        nodes.joined.add(lambda row: self._others.joined(row.number))
+        nodes.gone.add(self._node_gone)
+        # Under another number it is another node, of which nothing is known.
+        nodes.renumbered.add(lambda old: self._mine.asked())
+        bus.subscribe(TYPING, self._typing_elsewhere)
+
+    def start(self) -> None:
+        """See `Presence.start`."""
+        self._others.start(row.number for row in self._nodes.others())
+        self._mine.start()
+
+    def stop(self) -> None:
+        """See `Presence.stop`."""
+        self._mine.stop()
+
+    @property
+    def rooms(self) -> Sequence[str]:
+        """See `Presence.rooms`."""
+        return list(self._view.rooms)
+
+    def people(self, room: str) -> Sequence[Person]:
+        """See `Presence.people`."""
+        return first_named(self._view.people(room))
+
+    def count(self, room: str) -> int:
+        """See `Presence.count`."""
+        return self._view.count(room)
+
+    def leave(self, room: str, session: Session) -> None:
+        """See `Presence.leave`. Each node that has her there lets go of her."""
+        super().leave(room, session)
+        present = self._view.find(room, session.id)
+        if present is not None and present.nodes != (HERE,):
+            self._mine.send(Leaving(room, session.id))
+
+    def renamed(self, session: Session, old: str) -> None:
+        """See `Presence.renamed`. The log tells it as well; whatever comes first is told."""
+        self._rename(session.id, session.name)
+
+    def typing(self, room: str, session: Session) -> None:
+        """See `Presence.typing`."""
+        super().typing(room, session)
+        if self._nodes.others():
+            self._bus.publish(TYPING, msgspec.json.encode(Typing(room, session.name)))
+
+    def _typing_elsewhere(self, node: int, message: bytes) -> None:
+        typing = _decode_typing(message)
+        self.tell_typing(typing.room, typing.name)
+
+    # -- this node's part
+
+    def came(self, room: str, session: Session, address: str | None) -> None:
+        """A session has come to a room by this node."""
+        place = (room, session.id)
+        came = self._view.add(place, HERE, session, address)
+        present = self._present(place)
+        present.session = session
+        self._mine.changed(place)
+        if came:
+            self.tell_join(room, session.name, address)
+        elif present.name != session.name:
+            self._call(room, present, session.name)
+
+    def went(self, room: str, session: Session) -> None:
+        """A session has gone from a room by this node."""
+        place = (room, session.id)
+        present = self._present(place)
+        present.session = None
+        self._mine.changed(place)
+        self.has_no_longer(place, HERE)
+
+    def places(self) -> Iterable[Place]:
+        """See `Own.places`."""
+        return (
+            (room, id)
+            for room, there in self._view.rooms.items()
+            for id, present in there.items()
+            if present.session is not None
+        )
+
+    def present(self, place: Place) -> Present | None:
+        """See `Own.present`."""
+        present = self._view.find(*place)
+        return None if present is None or present.session is None else present
+
+    def known(self) -> int:
+        """See `Own.known`."""
+        return self._last_id()
+
+    # -- the others'
+
+    def has(self, place: Place, node: int, someone: Someone, known: int) -> None:
+        """See `Merged.has`."""
+        room, _ = place
+        if self._view.add(place, node, someone, someone.address):
+            self.tell_join(room, someone.name, someone.address)
+            return
+        present = self._present(place)
+        # What was told by the log since that node wrote this is newer.
+        if present.session is None and present.name != someone.name and known > present.named_at:
+            self._call(room, present, someone.name)
+
+    def has_no_longer(self, place: Place, node: int) -> None:
+        """See `Merged.has_no_longer`."""
+        present = self._view.remove(place, node)
+        if present is not None:
+            self.tell_leave(place[0], present.name)
+
+    def is_leaving(self, place: Place) -> None:
+        """See `Merged.is_leaving`."""
+        present = self.present(place)
+        if present is not None and present.session is not None:
+            super().leave(place[0], present.session)
+
+    def walk(self, steps: Iterator[object]) -> None:
+        """See `Merged.walk`."""
+        self._slices.walk(steps)
+
+    def _node_gone(self, row: NodeRow) -> None:
+        if self._others.is_parting(row.number):
+            self._reaper.schedule(_Parting(self._others, row.number), GRACE)
+        else:
+            self._others.gone(row.number)
+
+    def told(self, control: Control) -> None:
+        """What the log tells; see `cometd_chat.chat.feed.Feed.control`."""
+        if isinstance(control, SessionRenamed):
+            self._rename(control.session, control.name)
+
+    # -- inside
+
+    def _present(self, place: Place) -> Present:
+        present = self._view.find(*place)
+        assert present is not None, place
+        return present
+
+    def _rename(self, id: str, name: str) -> None:
+        for room, present in self._view.everywhere(id):
+            present.named_at = self._last_id()
+            if present.name != name:
+                self._call(room, present, name)
+            if present.session is not None:
+                self._mine.changed((room, id))
+
+    def _call(self, room: str, present: Present, name: str) -> None:
+        old, present.name = present.name, name
+        self.tell_renamed(room, old, name)
