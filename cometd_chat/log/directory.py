@@ -37,6 +37,7 @@ class SessionRow:
     :param expires_at: when the session ends by itself, in milliseconds by its owner's clock.
     :param name_looks: what the name looks like, by which it is compared as well; None with
         ``name_key``.
+    :param seen_at: when it was seen last, where many nodes must know; 0 where one does.
     """
 
     id: str
@@ -47,6 +48,7 @@ class SessionRow:
     created_at: int
     expires_at: int
     name_looks: str | None = None
+    seen_at: int = 0
 
 
 @attrs.frozen
@@ -68,11 +70,13 @@ class PositionRow:
     """How far a session has come in a room.
 
     :param position: an id of the log: it has everything up to there. None to forget the room.
+    :param node: whose readers have come so far; 0 for a process that is alone.
     """
 
     session: str
     room: str
     position: int | None
+    node: int = 0
 
 
 class Directory(Protocol):
@@ -158,7 +162,8 @@ class Directory(Protocol):
         """All rooms, the oldest first. Blocks: for the start."""
 
     def positions(self, session: str) -> Deferred[Mapping[str, int]]:
-        """How far a session has come, by room. They are forgotten with the session."""
+        """How far a session has come, by room: the least over all nodes. They are forgotten with
+        the session."""
 
     def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
         """Keep positions, in the place of older ones. Those of sessions that are gone are not."""
@@ -166,7 +171,8 @@ class Directory(Protocol):
 
 _INSERT_POSITION = sqlite.insert(positions)
 _PUT_POSITION = _INSERT_POSITION.on_conflict_do_update(
-    index_elements=["session", "room"], set_={"position": _INSERT_POSITION.excluded.position}
+    index_elements=["session", "room", "node"],
+    set_={"position": _INSERT_POSITION.excluded.position},
 )
 
 
@@ -280,9 +286,11 @@ class SqlDirectory:
 
     def positions(self, session: str) -> Deferred[Mapping[str, int]]:
         """See `Directory.positions`."""
-        query = select(positions.c.room, positions.c.position).where(positions.c.session == session)
+        least = func.min(positions.c.position)
+        query = select(positions.c.room, least).group_by(positions.c.room)
+        of_session = query.where(positions.c.session == session)
         return self._database.read(
-            lambda connection: {row.room: row.position for row in connection.execute(query)}
+            lambda connection: {row[0]: row[1] for row in connection.execute(of_session)}
         )
 
     def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
@@ -298,7 +306,7 @@ class SqlDirectory:
                 connection.execute(_PUT_POSITION, new)
             for row in kept:
                 if row["position"] is None:
-                    connection.execute(_drop_position(row["session"], row["room"]))
+                    connection.execute(_drop_position(row["session"], row["room"], row["node"]))
 
         return self._database.write(put)
 
@@ -332,8 +340,10 @@ def _check_name(
             raise name_taken(name)
 
 
-def _drop_position(session: str, room: str) -> Delete:
-    return delete(positions).where(positions.c.session == session, positions.c.room == room)
+def _drop_position(session: str, room: str, node: int) -> Delete:
+    return delete(positions).where(
+        positions.c.session == session, positions.c.room == room, positions.c.node == node
+    )
 
 
 def _update(id: str, **values: object) -> Update:

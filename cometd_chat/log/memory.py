@@ -226,7 +226,7 @@ class MemoryDirectory:
         self._log = log
         self._sessions: dict[str, SessionRow] = {}
         self._rooms = {row.name: row for row in rooms}
-        self._positions: dict[str, dict[str, int]] = {}
+        self._positions: dict[str, dict[tuple[str, int], int]] = {}
 
     def add_session(self, row: SessionRow) -> Deferred[None]:
         """See `Directory.add_session`."""
@@ -311,7 +311,10 @@ class MemoryDirectory:
 
     def positions(self, session: str) -> Deferred[Mapping[str, int]]:
         """See `Directory.positions`."""
-        return succeed(dict(self._positions.get(session, {})))
+        least: dict[str, int] = {}
+        for (room, _), position in self._positions.get(session, {}).items():
+            least[room] = min(position, least.get(room, position))
+        return succeed(least)
 
     def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
         """See `Directory.put_positions`."""
@@ -320,9 +323,9 @@ class MemoryDirectory:
                 continue
             rooms = self._positions.setdefault(row.session, {})
             if row.position is None:
-                rooms.pop(row.room, None)
+                rooms.pop((row.room, row.node), None)
             else:
-                rooms[row.room] = row.position
+                rooms[row.room, row.node] = row.position
         return succeed(None)
 
     def _is_taken(self, name_key: str | None, name_looks: str | None, id: str) -> bool:

@@ -18,9 +18,11 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -56,18 +58,20 @@ Index(
     postgresql_where=records.c.client_id.is_not(None),
 )
 
-#: The starts of the log, in their order: two of them can have the same first id.
+#: The epochs of the log, in their order: two of them can have the same first id. `cluster` is which
+#: database it was that began it, where there can be several; see `cometd_chat.log.postgresql`.
 epochs = Table(
     "epochs",
     metadata,
     Column("number", _Id, primary_key=True),
     Column("epoch", Text, nullable=False),
     Column("first_id", BigInteger, nullable=False),
+    Column("cluster", Text, nullable=False, server_default=""),
     UniqueConstraint("epoch", name="epochs_by_name"),
 )
 
 #: Who may speak. `name_key` and `name_looks` are what the name is compared by, or null while the
-#: name is free.
+#: name is free. `seen_at` is when a node saw the session last, where there are several.
 sessions = Table(
     "sessions",
     metadata,
@@ -79,6 +83,7 @@ sessions = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("name_looks", Text),
+    Column("seen_at", BigInteger, nullable=False, server_default=text("0")),
     UniqueConstraint("token_hash", name="sessions_by_token"),
 )
 Index(
@@ -106,7 +111,8 @@ rooms = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
-#: How far a session has come in a room; it goes with the session.
+#: How far a session has come in a room, by what a node knows of its readers there; 0 is the node of
+#: a process that is alone. It goes with the session, and stays when the node goes.
 positions = Table(
     "positions",
     metadata,
@@ -114,8 +120,47 @@ positions = Table(
         "session",
         Text,
         ForeignKey("sessions.id", name="positions_of_session", ondelete="CASCADE"),
-        primary_key=True,
+        nullable=False,
     ),
-    Column("room", Text, primary_key=True),
+    Column("room", Text, nullable=False),
+    Column("node", BigInteger, nullable=False, server_default=text("0")),
     Column("position", BigInteger, nullable=False),
+    PrimaryKeyConstraint("session", "room", "node", name="positions_key"),
+)
+
+#: The daemons that have this database, until `lease_until`, in milliseconds since
+#: 1970-01-01T00:00Z by the database's clock. A number is never given out again.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("number", _Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: The keys of names that no row of a session has: of who lives as long as one request, or holds
+#: nothing but a connection. They go with the node.
+claims = Table(
+    "claims",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("session", Text, nullable=False),
+    Column(
+        "node",
+        BigInteger,
+        ForeignKey("nodes.number", name="claims_of_node", ondelete="CASCADE"),
+        nullable=False,
+    ),
+)
+Index("claims_by_node", claims.c.node)
+
+#: What all daemons that have this database must know, and nobody else.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
 )

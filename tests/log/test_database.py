@@ -14,14 +14,15 @@ from threading import Event
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 from twisted.internet.defer import CancelledError
 
 import cometd_chat.log
 from cometd_chat.errors import NameTaken, ShuttingDown, StorageUnavailable
 from cometd_chat.events import kinds
 from cometd_chat.log.database import UNDER_WAY
-from cometd_chat.log.migrations import SchemaTooNew
+from cometd_chat.log.directory import PositionRow
+from cometd_chat.log.migrations import SchemaTooNew, migrate
 from cometd_chat.log.tables import metadata
 from tests.log.support import (
     LOBBY,
@@ -117,6 +118,14 @@ async def test_the_migrations_leave_what_the_tables_say(store: Store) -> None:
 
     assert await wait(store.database.read(differences)) == []
     assert backups(store.folder) == []
+
+
+def test_the_migrations_leave_the_same_in_postgresql(database_url: str) -> None:
+    engine = create_engine(database_url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        migrate(connection, Path("unused"))
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
 
 
 @in_reactor
@@ -264,6 +273,30 @@ async def test_what_was_said_is_the_same_event_from_the_fourth_revision_on(
         (id, context, "message", sender, author, said, key, at)
         for id, context, sender, author, said, key, at in rows
     ]
+
+
+@in_reactor
+async def test_all_is_kept_by_the_fifth_revision(tmp_path: Path, open_store: Opener) -> None:
+    """Tables came for many nodes; a process that is alone is node 0."""
+    first = open_store(schema=older_schema(tmp_path, "0004"))
+    await first.close()
+    with closing(sqlite3.connect(first.database.path)) as old, old:
+        sessions = [(f"s{at}", f"t{at}".encode(), f"n{at}", f"n{at}", 1, 10**15) for at in (1, 2)]
+        old.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?, 'guest', ?, ?, NULL)", sessions)
+        rows = [("s1", "lobby", 7), ("s1", "dev", 3), ("s2", "*", 1)]
+        old.executemany("INSERT INTO positions VALUES (?, ?, ?)", rows)
+        old.execute("INSERT INTO rooms VALUES ('dev', 'a topic', 's1', 5)")
+    store = open_store(new_epoch=lambda: "e9")
+    assert await wait(store.directory.positions("s1")) == {"lobby": 7, "dev": 3}
+    assert await wait(store.directory.positions("s2")) == {"*": 1}
+    assert [row.seen_at for row in store.directory.named_sessions()] == [0, 0]
+    assert [row.name for row in store.directory.rooms()] == ["lobby", "dev"]
+    assert store.log.position(first.log.cursor(0)) == 0
+    await wait(store.directory.put_positions([PositionRow("s1", "lobby", 9)]))
+    await wait(store.directory.end_session("s2"))
+    kept = query(store.database.path, "SELECT session, room, node, position FROM positions")
+    assert sorted(kept) == [("s1", "dev", 0, 3), ("s1", "lobby", 0, 9)]
+    assert backups(tmp_path) == ["chat.sqlite.backup-0004"]
 
 
 @in_reactor

@@ -199,3 +199,16 @@ async def test_a_lower_position_takes_the_place_of_a_higher_one(directory: Direc
     directory.put_positions([PositionRow("s1", "lobby", 9)])
     await wait(directory.put_positions([PositionRow("s1", "lobby", 4)]))
     assert await wait(directory.positions("s1")) == {"lobby": 4}
+
+
+@in_reactor
+async def test_the_least_position_of_all_nodes_counts(directory: Directory) -> None:
+    await wait(directory.add_session(session("s1")))
+    rows = [PositionRow("s1", "lobby", at, node) for node, at in ((1, 9), (2, 4), (3, 6))]
+    await wait(directory.put_positions([*rows, PositionRow("s1", "dev", 5, 2)]))
+    assert await wait(directory.positions("s1")) == {"lobby": 4, "dev": 5}
+    await wait(directory.put_positions([PositionRow("s1", "lobby", 8, 2)]))
+    assert await wait(directory.positions("s1")) == {"lobby": 6, "dev": 5}
+    gone = [PositionRow("s1", room, None, 2) for room in ("lobby", "dev")]
+    await wait(directory.put_positions([*gone, PositionRow("s1", "lobby", None, 3)]))
+    assert await wait(directory.positions("s1")) == {"lobby": 9}
