@@ -82,10 +82,11 @@ class HeldLog(MemoryEventLog):
 
     def put_back(self, last_id: int) -> None:
         """Begin an epoch as where a backup was restored that ends with this id."""
-        old = self._epochs
-        self._epochs = Epochs([*old.names, random_epoch()], [*old.first_ids, last_id + 1])
-        del self._records[last_id:]
-        for id in range(len(self._records) + 1, last_id + 1):
+        kept = self._kept
+        old = kept.epochs
+        kept.epochs = Epochs([*old.names, random_epoch()], [*old.first_ids, last_id + 1])
+        del kept.records[last_id:]
+        for id in range(len(kept.records) + 1, last_id + 1):
             self.append(Draft("/chat/lobby", "message", "s", "filler", {"text": f"said {id}"}))
 
     @property
@@ -188,6 +189,21 @@ class MemorySite(MemoryNet):
         assert response.status == 201, response.text
         event: dict[str, Any] = response.json()
         return event
+
+    def fill_elsewhere(self, count: int) -> None:
+        """Let another node put messages into the lobby, which this one is told of only by
+        `hear_elsewhere`."""
+        self.log.delay()
+        other = MemoryEventLog(beside=self.log)
+        for number in range(self.log.last_id + 1, self.log.last_id + count + 1):
+            said = {"text": f"said {number}"}
+            other.append(Draft("/chat/lobby", "message", "s", "filler", said))
+        other.close()
+
+    def hear_elsewhere(self) -> None:
+        """Be told what `fill_elsewhere` put there."""
+        self.log.hurry()
+        self.turn()
 
     def fill(self, count: int, room: str = "lobby", text: str = "said {}") -> None:
         """Put messages into the log without anybody's post."""

@@ -65,6 +65,9 @@ REOPEN_WITHIN = 3.0
 RENEWED_AFTER = 1.0
 
 
+#: Ids of a log are below it.
+_TOP = 2**63
+
 #: What is told to who may not read any longer what they read.
 LOST_RIGHT = "you may not read this any longer"
 
@@ -320,9 +323,11 @@ class Chat:
 
     async def _referred(self, room: Room, kind: Kind, id: object) -> int:
         """The id of what something is about, which is in the same room."""
-        if not isinstance(id, int) or isinstance(id, bool) or not 0 < id <= self.feed.last_id:
+        if not isinstance(id, int) or isinstance(id, bool) or not 0 < id < _TOP:
             raise refused("refers", "there is no such id")
-        found = await self.feed.read([room.context.path], after=id - 1, before=id + 1, limit=1)
+        # It may be newer than what was told here: another process may have shown it.
+        path = room.context.path
+        found = await self.feed.log.read([path], after=id - 1, before=id + 1, limit=1)
         if not found or found[0].type != kind.refers:
             raise refused("refers", f"there is no such {kind.refers} in this room")
         return id
@@ -348,7 +353,8 @@ class Chat:
         :raises ChatError: they may not see it, or not any longer once the log is read.
         """
         newest = after is None
-        records = await self.feed.read(
+        # With what other processes have said a moment ago, which is told here in a moment.
+        records = await self.feed.log.read(
             [room.context.path],
             after=after or 0,
             before=before,

@@ -5,7 +5,8 @@ What it is: the one follower of the log; it keeps the tail and hands each batch 
 What it may know: the log, the engine, events. Not sessions, not requests.
 
 Invariant: an event is in the tail before any handler is told of it, in the same step; so who reads
-the tail and begins to listen in one step misses nothing.
+the tail and begins to listen in one step misses nothing. What the log tells the house, control
+records, is nobody's event: `Feed.control` hears it, and that is all that becomes of it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from collections.abc import Callable, Collection, Sequence
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from cometd_chat.chat.awaited import AwaitedIds
+from cometd_chat.chat.awaited import CatchingUp
 from cometd_chat.comet import CometEngine, Delivery
+from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import ChatError
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.record import Record
+from cometd_chat.log.control import CONTROL, Control, read_control
 from cometd_chat.log.log import EventLog, Tail
 
 #: What an event costs in memory, about: so many bytes, and so many times its JSON, for it is kept
@@ -59,12 +62,15 @@ class Feed:
         self.appended = 0
         #: How many commits they took: what was said at the same time shares one.
         self.commits = 0
+        #: Told what the log tells the house, before what is committed with it is told to anybody: a
+        #: room is there by then, and a session has ended.
+        self.control: Listeners[[Control]] = Listeners("control records")
         #: For each path in which something was said, the id of the newest; see `Kind.counted`. What
         #: was said before the start is asked of the log and comes in a moment.
         self.newest: dict[str, int] = {}
         # What was told last; those who said it are told next.
         self._told: dict[int, Event] = {}
-        self._awaited = AwaitedIds(engine.reaper)
+        self._catching_up = CatchingUp(log.catch_up, engine.reaper)
         self._stop: Callable[[], None] | None = None
 
     def start(self, recent: Sequence[Record]) -> None:
@@ -89,8 +95,14 @@ class Feed:
             self._stop = None
 
     def _remember(self, records: Sequence[Record]) -> list[Event]:
-        made = [kinds.recorded(record) for record in records]
-        for record, event in zip(records, made, strict=True):
+        """Put what was said into the tail, and let it pass over all else."""
+        made = []
+        for record in records:
+            if record.context == CONTROL:
+                self.tail.pass_over(record.id)
+                continue
+            event = kinds.recorded(record)
+            made.append(event)
             if kinds.kind_of(record.type).counted:
                 self.newest[record.context] = record.id
             size = _COPIES * len(event.json) + _OVERHEAD
@@ -98,29 +110,55 @@ class Feed:
         return made
 
     def _committed(self, records: Sequence[Record]) -> None:
-        self.appended += len(records)
-        self.commits += 1
+        said = [record for record in records if record.context != CONTROL]
+        if len(said) != len(records):
+            # While nothing of the batch counts as told: whoever is sent away by it is given a
+            # cursor before it.
+            self._tell_house(records)
         made = self._remember(records)
-        self._told = {record.id: event for record, event in zip(records, made, strict=True)}
-        self.engine.deliver(
-            [
-                Delivery(record.context, event, record.id)
-                for record, event in zip(records, made, strict=True)
-            ]
-        )
-        self._awaited.told(self.last_id)
+        if made:
+            self.appended += len(made)
+            self.commits += 1
+            self._told = {record.id: event for record, event in zip(said, made, strict=True)}
+            self.engine.deliver(
+                [
+                    Delivery(record.context, event, record.id)
+                    for record, event in zip(said, made, strict=True)
+                ]
+            )
 
-    def reached(self, id: int) -> Deferred[bool]:
-        """Wait until this process has been told of an id that a cursor has; see `AwaitedIds`.
+    def _tell_house(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if record.context == CONTROL:
+                control = read_control(record)
+                if control is not None:
+                    self.control.tell(control)
 
-        :returns: False when it was not in time: nobody can have been given that cursor.
-        :raises StorageUnavailable: too many wait for that.
+    def catch_up(self) -> Deferred[None]:
+        """Wait until this process has been told of all that is committed by now.
+
+        :raises StorageUnavailable: that can't be known just now, or too many wait for it.
+        :raises ShuttingDown: the daemon stops.
         """
-        return self._awaited.wait_for(id, self.last_id)
+        return self._catching_up.wait()
+
+    async def position(self, cursor: str) -> int | None:
+        """The id in a cursor, once this process has been told of it; None when this log never gave
+        that cursor out. See `EventLog.position`.
+
+        :raises InvalidCursor: it can't be a cursor.
+        :raises ChatError: see `catch_up`.
+        """
+        position = self.log.position(cursor)
+        if position is None or position > self.last_id:
+            # Another process gave it out, perhaps, in an epoch that began a moment ago.
+            await self.catch_up()
+            position = self.log.position(cursor)
+        return None if position is None or position > self.last_id else position
 
     def refuse_waiting(self, error: ChatError) -> None:
         """Let nobody wait any more for what was not told yet."""
-        self._awaited.stop(error)
+        self._catching_up.stop(error)
 
     def event(self, record: Record) -> Event:
         """The event of a record; of one that was just told the very event."""
@@ -132,34 +170,6 @@ class Feed:
         :param paths: None for all there are.
         """
         return self.tail.after(position, paths, limit)
-
-    def read(
-        self,
-        paths: Collection[str] | None,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        limit: int,
-        newest: bool = False,
-        max_bytes: int | None = None,
-        types: Collection[str] | None = None,
-    ) -> Deferred[list[Record]]:
-        """Records from the log, as `EventLog.read`, but none that is newer than `last_id`.
-
-        What is committed can be read a moment before it is told. Whoever was shown it would hold
-        a cursor from the future, and wait with it for what was shown already.
-        """
-        bound = self.last_id + 1
-        before = bound if before is None else min(before, bound)
-        return self.log.read(
-            paths,
-            after=after,
-            before=before,
-            limit=limit,
-            newest=newest,
-            max_bytes=max_bytes,
-            types=types,
-        )
 
     @property
     def last_id(self) -> int:

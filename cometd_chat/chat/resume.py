@@ -40,15 +40,13 @@ class ResumePoint:
 
 
 def resume_now(feed: Feed, cursor: str) -> ResumePoint | None:
-    """Where somebody begins who hands in a cursor; None when the log has to be asked, or may come
-    to that cursor in a moment.
+    """Where somebody begins who hands in a cursor; None when the log has to be asked: what
+    lies in between, or whether it gave that cursor out.
 
     :raises InvalidCursor: it can't be a cursor.
     """
     position = feed.log.position(cursor)
-    if position is None:
-        return _anew(feed, cursor)
-    if 0 <= feed.last_id - position <= feed.max_behind:
+    if position is not None and 0 <= feed.last_id - position <= feed.max_behind:
         return ResumePoint(position, cursor)
     return None
 
@@ -69,8 +67,8 @@ async def resume_at(
     :param cursor: what the client was last given, or None to begin now.
     :param backlog: without a cursor, so many older events first.
     :raises InvalidCursor: it can't be a cursor.
-    :raises StorageUnavailable: the log is needed for that, and can't be read; or too many wait for
-        what it was not told yet.
+    :raises StorageUnavailable: the log is needed for that, and can't be read, or was not told here
+        yet; what can't be known now is not taken for foreign.
     :raises ShuttingDown: the daemon stopped while somebody waited for that.
     """
     if cursor is None:
@@ -78,10 +76,10 @@ async def resume_at(
         return ResumePoint(position)
     point = resume_now(feed, cursor)
     if point is None:
-        position = feed.log.position(cursor) or 0
-        if not await feed.reached(position):
+        known = await feed.position(cursor)
+        if known is None:
             return _anew(feed, cursor)
-        point = await resume_after(feed, paths, position, cursor)
+        point = await resume_after(feed, paths, known, cursor)
     return point
 
 
@@ -126,6 +124,6 @@ async def _before_newest(feed: Feed, paths: Sequence[str], count: int) -> int:
         first = recent[0].id
     else:
         types = kinds.counted_types()
-        records = await feed.read(paths, limit=count, newest=True, types=types)
+        records = await feed.log.read(paths, before=last + 1, limit=count, newest=True, types=types)
         first = records[0].id if records else None
     return last if first is None else first - 1

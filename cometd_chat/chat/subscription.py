@@ -173,8 +173,13 @@ class Subscription:
         """The next page of what is no longer in the tail, which is never all."""
         feed = self._shared.feed
         floor = feed.tail.floor
-        records = await feed.read(
-            self._rooms.paths, after=self.position, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES
+        # What is newer than what was told comes when it is told.
+        records = await feed.log.read(
+            self._rooms.paths,
+            after=self.position,
+            before=feed.last_id + 1,
+            limit=PAGE_EVENTS,
+            max_bytes=PAGE_BYTES,
         )
         if not records:
             # Nothing for it up to where the tail began when the log was asked.

@@ -24,30 +24,33 @@ async def wanted_position(feed: Feed, pattern: str, ext: Mapping[str, object]) -
     :param ext: of its subscribe message, from the client and not checked: ``cursor``, else
         ``replay`` with an id for each pattern.
     :raises InvalidCursor: it can't have that from us.
-    :raises StorageUnavailable: too many wait for what this process was not told yet.
+    :raises StorageUnavailable: it can't be known here just now.
     :raises ShuttingDown: the daemon stopped while it waited for that.
     """
     cursor = ext.get("cursor")
     if cursor is None:
         wanted = replay_after(pattern, ext)
         if not isinstance(wanted, str):
-            return None if wanted is None else _after_id(feed, wanted)
+            return None if wanted is None else await _after_id(feed, wanted)
         # In this place our cursor is as good: what it says is more than an id.
         cursor = wanted
     if not isinstance(cursor, str):
         raise InvalidCursor("A cursor is a string: hand one back as you got it.")
-    position = feed.log.position(cursor)
-    if position is None or not await feed.reached(position):
+    position = await feed.position(cursor)
+    if position is None:
         raise InvalidCursor("This log never gave that cursor out: subscribe without one.")
     return position
 
 
-def _after_id(feed: Feed, id: object) -> int:
+async def _after_id(feed: Feed, id: object) -> int:
     """The place that an id of the replay extension stands for."""
     places = {REPLAY_NEW: feed.last_id, REPLAY_ALL: 0}
     if isinstance(id, int) and not isinstance(id, bool):
         if id in places:
             return places[id]
+        if id > feed.last_id:
+            # Another process has told it, perhaps.
+            await feed.catch_up()
         if 0 <= id <= feed.last_id:
             return id
     raise InvalidCursor("No message has that replay id: use one of ours, -1 for new, -2 for all.")

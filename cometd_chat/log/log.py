@@ -225,9 +225,12 @@ class EventLog(Protocol):
     ) -> Deferred[list[Record]]:
         """Records of some contexts with ``after < id < before``, oldest first.
 
-        Costs what is read and the number of contexts, however long the log is.
+        Costs what is read and the number of contexts, however long the log is. Where other
+        processes append, there may be something newer than `last_id` in it, which is told in a
+        moment; where none does, there is not.
 
-        :param contexts: None for all there are.
+        :param contexts: None for all there are, but for `cometd_chat.log.control.CONTROL`, here and
+            below.
         :param limit: at most so many, at least 1; the oldest of the range, or with ``newest`` the
             newest.
         :param max_bytes: no more is read once so much is said, see `Record.size`; None for any
@@ -269,6 +272,14 @@ class EventLog(Protocol):
         :param max_bytes: at most so much text in UTF-8, though the newest one always.
         """
 
+    def catch_up(self) -> Deferred[None]:
+        """Wait until followers have been told of whatever is committed at this moment, whoever
+        appended it, and epochs are known that have begun by now. Those who ask at the same time
+        share what it costs; nothing where no other process appends.
+
+        :raises StorageUnavailable: that can't be known just now.
+        """
+
     def follow(self, listener: LogListener) -> Callable[[], None]:
         """Tell ``listener`` each batch that is committed from now on, whoever appended it.
 
@@ -284,8 +295,8 @@ class EventLog(Protocol):
         """The id in a cursor, or None when this log never gave that cursor out.
 
         It is above `last_id` where the epoch is known and this process has not seen the id yet:
-        another one may have given it out a moment ago. Who is told of records here comes to know
-        whether that is so; see `cometd_chat.chat.feed.Feed.reached`.
+        another one may have given it out a moment ago. Whether it did is known after a `catch_up`,
+        and so it is with an epoch that is not known.
 
         :raises InvalidCursor: it can't be a cursor.
         """
@@ -327,7 +338,7 @@ Item = TypeVar("Item")
 class Tail(Generic[Item]):
     """The newest part of a log in memory, bounded in count and in bytes.
 
-    It holds everything with an id above `floor`, so a reader whose cursor is not below `floor`
+    It holds every item with an id above `floor`, so a reader whose cursor is not below `floor`
     can be served without asking the log. What is asked of it costs what is found and the number of
     contexts, not what it holds.
 
@@ -370,6 +381,12 @@ class Tail(Generic[Item]):
         # Trimmed in lumps of a quarter: the front of a list costs its whole length to remove.
         if len(self._ids) > self.max_items * 5 // 4 or self._bytes > self.max_bytes * 5 // 4:
             self._trim()
+
+    def pass_over(self, id: int) -> None:
+        """What has this id is no item; ids must grow."""
+        if id <= self.last_id:
+            raise ValueError(f"id {id} is not after {self.last_id}")
+        self.last_id = id
 
     def _trim(self) -> None:
         keep, size = 0, 0

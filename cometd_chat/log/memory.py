@@ -13,12 +13,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 
-from cometd_chat.errors import ChatError, InvalidToken
+from cometd_chat.errors import ChatError, InvalidToken, StorageUnavailable
 from cometd_chat.events.record import Draft, Record
+from cometd_chat.log.control import CONTROL
 from cometd_chat.log.directory import (
     PositionRow,
     RoomRow,
@@ -41,25 +43,45 @@ from cometd_chat.log.log import (
 )
 
 
+class _Kept:
+    """What several logs have in common that are one."""
+
+    def __init__(self, epoch: str) -> None:
+        self.epochs = Epochs((epoch,), (1,))
+        self.records: list[Record] = []
+        self.by_client_id: dict[tuple[str, str], Record] = {}
+        self.logs: list[MemoryEventLog] = []
+        self.waiting: list[tuple[MemoryEventLog, Sequence[Draft], Deferred[Sequence[Outcome]]]] = []
+        self.held = self.committing = False
+
+
 class MemoryEventLog:
     """An `EventLog` in memory. It forgets nothing and is not bounded.
 
     :param wall_clock: seconds since 1970-01-01T00:00Z, for the times in records.
     :param epoch: name of its one epoch.
+    :param beside: that of another node: the two are one log, which each has its own followers of.
     """
 
     def __init__(
-        self, *, wall_clock: Callable[[], float] = time.time, epoch: str | None = None
+        self,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        epoch: str | None = None,
+        beside: MemoryEventLog | None = None,
     ) -> None:
         self._wall_clock = wall_clock
-        self._epochs = Epochs((epoch or random_epoch(),), (1,))
-        self._records: list[Record] = []
-        self._by_client_id: dict[tuple[str, str], Record] = {}
+        self._kept: _Kept = _Kept(epoch or random_epoch()) if beside is None else beside._kept
+        self._kept.logs.append(self)
         self._followers = Followers()
-        self._waiting: list[tuple[Sequence[Draft], Deferred[Sequence[Outcome]]]] = []
-        self._held = self._committing = False
+        # What was told here, and who waits until more is.
+        self._told = len(self._kept.records)
+        self._awaiting: list[tuple[int, Callable[[], object]]] = []
+        self._delayed = self._telling = False
         #: While set, each append is refused with it, as when a disk is full.
         self.failure: ChatError | None = None
+        #: While set, the log can't be reached from here: nothing is told and everything is refused.
+        self.cut: ChatError | None = None
 
     #: There is no limit, unless a test sets one.
     usage: Usage | None = None
@@ -67,7 +89,7 @@ class MemoryEventLog:
     @property
     def last_id(self) -> int:
         """See `EventLog.last_id`."""
-        return len(self._records)
+        return self._told
 
     def append(self, draft: Draft) -> Deferred[Record]:
         """See `EventLog.append`. Unless held, the result is there at once."""
@@ -78,22 +100,79 @@ class MemoryEventLog:
         return sorted_out(drafts, self._append)
 
     def _append(self, drafts: Sequence[Draft]) -> Deferred[Sequence[Outcome]]:
-        if self.failure is not None:
-            return fail(self.failure)
+        failure = self.cut or self.failure
+        if failure is not None:
+            return fail(failure)
         answer: Deferred[Sequence[Outcome]] = Deferred()
-        self._waiting.append((drafts, answer))
-        if not self._held:
+        self._kept.waiting.append((self, drafts, answer))
+        if not self._kept.held:
             self._commit()
         return answer
 
     def hold(self) -> None:
         """Let appends wait, as if a commit took long."""
-        self._held = True
+        self._kept.held = True
 
     def release(self) -> None:
         """Commit in one batch what has waited, and hold no more."""
-        self._held = False
+        self._kept.held = False
         self._commit()
+
+    def delay(self) -> None:
+        """Be slow: from now on nothing is told here, until `hurry`."""
+        self._delayed = True
+
+    def hurry(self) -> None:
+        """Tell what was not told here, and be slow no more."""
+        self._delayed = False
+        self._tell()
+
+    def mend(self) -> None:
+        """Let the log be reached again that was `cut`."""
+        self.cut = None
+        self._tell()
+
+    def close(self) -> None:
+        """Tell nobody any more, as if the process were gone."""
+        self.cut = StorageUnavailable("This log is closed.")
+        self._awaiting.clear()
+        if self in self._kept.logs:
+            self._kept.logs.remove(self)
+
+    def catch_up(self) -> Deferred[None]:
+        """See `EventLog.catch_up`."""
+        if self.cut is not None:
+            return fail(self.cut)
+        caught_up: Deferred[None] = Deferred()
+
+        def told() -> None:
+            if not caught_up.called:
+                caught_up.callback(None)
+
+        self._when_told(len(self._kept.records), told)
+        return caught_up
+
+    def _when_told(self, id: int, call: Callable[[], object]) -> None:
+        self._awaiting.append((id, call))
+        self._answer()
+
+    def _answer(self) -> None:
+        ready = [call for id, call in self._awaiting if id <= self._told and not self._telling]
+        if ready:
+            self._awaiting = [each for each in self._awaiting if each[0] > self._told]
+            for call in ready:
+                call()
+
+    def _tell(self) -> None:
+        """Tell what is committed and was not told here."""
+        if self._telling or self._delayed or self.cut is not None:
+            return
+        self._telling = True
+        while fresh := self._kept.records[self._told :]:
+            self._told += len(fresh)
+            self._followers.tell(fresh)
+        self._telling = False
+        self._answer()
 
     def read(
         self,
@@ -107,6 +186,8 @@ class MemoryEventLog:
         types: Collection[str] | None = None,
     ) -> Deferred[list[Record]]:
         """See `EventLog.read`."""
+        if self.cut is not None:
+            return fail(self.cut)
         found = self._between(contexts, after, before, types)
         nearest = reversed(found[-limit:]) if newest else iter(found[:limit])
         taken = take(nearest, max_bytes)
@@ -122,6 +203,8 @@ class MemoryEventLog:
         types: Collection[str] | None = None,
     ) -> Deferred[Mapping[str, Count]]:
         """See `EventLog.count`."""
+        if self.cut is not None:
+            return fail(self.cut)
         found = self._between(contexts, after, before, types)
         if contexts is None:
             return succeed(counted(most, [EVERY], lambda _, bound: min(len(found), bound)))
@@ -131,12 +214,14 @@ class MemoryEventLog:
 
     def has(self, context: str) -> bool:
         """Whether anything was said to a context, or is on its way."""
-        return any(record.context == context for record in self._records) or any(
-            draft.context == context for drafts, _ in self._waiting for draft in drafts
+        return any(record.context == context for record in self._kept.records) or any(
+            draft.context == context for _, drafts, _ in self._kept.waiting for draft in drafts
         )
 
     def newest(self, types: Collection[str] | None = None) -> Deferred[Mapping[str, int]]:
         """See `EventLog.newest`."""
+        if self.cut is not None:
+            return fail(self.cut)
         found = self._between(None, 0, None, types)
         return succeed({record.context: record.id for record in found})
 
@@ -144,7 +229,7 @@ class MemoryEventLog:
         """See `EventLog.recent`."""
         found: list[Record] = []
         size = 0
-        for record in reversed(self._records[-limit:]):
+        for record in reversed(self._kept.records[: self._told][-limit:]):
             size += record.size
             if found and size > max_bytes:
                 break
@@ -158,15 +243,15 @@ class MemoryEventLog:
     @property
     def origin(self) -> str:
         """See `EventLog.origin`."""
-        return self._epochs.names[0]
+        return self._kept.epochs.names[0]
 
     def cursor(self, id: int) -> str:
         """See `EventLog.cursor`."""
-        return self._epochs.cursor(id)
+        return self._kept.epochs.cursor(id)
 
     def position(self, cursor: str) -> int | None:
         """See `EventLog.position`."""
-        return self._epochs.position(cursor)
+        return self._kept.epochs.position(cursor)
 
     def _between(
         self,
@@ -175,43 +260,45 @@ class MemoryEventLog:
         before: int | None,
         types: Collection[str] | None,
     ) -> list[Record]:
-        last = self.last_id if before is None else before - 1
+        last = len(self._kept.records) if before is None else before - 1
         return [
             record
-            for record in self._records[max(after, 0) : max(last, 0)]
-            if (contexts is None or record.context in contexts)
+            for record in self._kept.records[max(after, 0) : max(last, 0)]
+            if (record.context != CONTROL if contexts is None else record.context in contexts)
             and (types is None or record.type in types)
         ]
 
     def _commit(self) -> None:
         """Commit what waits. What is appended by a follower meanwhile makes the next batch, so
         that all followers hear everything in the same order."""
-        if self._committing:
+        kept = self._kept
+        if kept.committing:
             return
-        self._committing = True
-        while self._waiting and not self._held:
-            batch, self._waiting = self._waiting, []
-            start = len(self._records)
-            outcomes = [[self._store(draft) for draft in drafts] for drafts, _ in batch]
-            if fresh := self._records[start:]:
-                self._followers.tell(fresh)
-            for (_, answer), records in zip(batch, outcomes, strict=True):
-                answer.callback(records)
-        self._committing = False
+        kept.committing = True
+        while kept.waiting and not kept.held:
+            batch, kept.waiting = kept.waiting, []
+            outcomes = [[self._store(draft) for draft in drafts] for _, drafts, _ in batch]
+            for log in list(kept.logs):
+                log._tell()
+            for (log, _, answer), records in zip(batch, outcomes, strict=True):
+                last = max((record.id for record in records), default=0)
+                log._when_told(last, partial(answer.callback, records))
+        kept.committing = False
 
     def _store(self, draft: Draft) -> Record:
+        kept = self._kept
         key = None if draft.client_id is None else (draft.sender, draft.client_id)
-        if key is not None and key in self._by_client_id:
-            return attrs.evolve(self._by_client_id[key], repeated=True)
+        if key is not None and key in kept.by_client_id:
+            return attrs.evolve(kept.by_client_id[key], repeated=True)
         record = Record(
-            id=len(self._records) + 1,
-            epoch=self._epochs.names[-1],
+            id=len(kept.records) + 1,
+            epoch=kept.epochs.names[-1],
             at=int(self._wall_clock() * 1000),
             **attrs.asdict(draft, recurse=False),
         )
-        self._records.append(record)
+        kept.records.append(record)
         if key is not None:
-            self._by_client_id[key] = record
+            kept.by_client_id[key] = record
         return record
 
 

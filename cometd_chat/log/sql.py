@@ -30,11 +30,12 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import sqlite
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from cometd_chat.errors import LogFull
 from cometd_chat.events.record import Draft, Record
+from cometd_chat.log.control import CONTROL
 from cometd_chat.log.database import Database
 from cometd_chat.log.epochs import Epochs
 from cometd_chat.log.high_water import Mark
@@ -116,6 +117,9 @@ class SqlEventLog:
         types: Collection[str] | None = None,
     ) -> Deferred[list[Record]]:
         """See `EventLog.read`."""
+        # What is stored can be read a moment before it is told. No other process appends here:
+        # whoever was shown it would hold a cursor that nobody knows.
+        before = self._last_id + 1 if before is None else min(before, self._last_id + 1)
         named: Collection[str | None] = [None] if contexts is None else set(contexts)
         queries = [
             page(context, after=after, before=before, limit=limit, newest=newest, types=types)
@@ -187,6 +191,10 @@ class SqlEventLog:
             return found[::-1]
 
         return self._database.read_now(read)
+
+    def catch_up(self) -> Deferred[None]:
+        """See `EventLog.catch_up`. What was not told here nobody knows of."""
+        return succeed(None)
 
     def follow(self, listener: LogListener) -> Callable[[], None]:
         """See `EventLog.follow`."""
@@ -424,7 +432,7 @@ def newest_ids(types: Collection[str] | None = None) -> Select[Any]:
         .label("newest")
     )
     found = select(contexts.c.context, newest).where(contexts.c.context.is_not(None)).subquery()
-    return select(found).where(found.c.newest.is_not(None))
+    return select(found).where(found.c.newest.is_not(None), found.c.context != CONTROL)
 
 
 def by_client_id(sender: str, client_id: str) -> Select[Any]:
@@ -436,7 +444,7 @@ def by_client_id(sender: str, client_id: str) -> Select[Any]:
 
 
 def _of_context(context: str | None) -> list[ColumnElement[bool]]:
-    return [] if context is None else [records.c.context == context]
+    return [records.c.context != CONTROL if context is None else records.c.context == context]
 
 
 def _of_types(types: Collection[str] | None) -> list[ColumnElement[bool]]:

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 
 from cometd_chat.chat.awaited import MOST, PATIENCE
-from cometd_chat.chat.feed import MAX_BEHIND, Feed
+from cometd_chat.chat.feed import MAX_BEHIND
 from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.resume import AFTER_GAP, ResumePoint, resume_at
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.shared_state import PAGE_EVENTS
-from cometd_chat.comet import CometEngine
 from cometd_chat.errors import (
     InvalidCursor,
     NameTaken,
@@ -27,7 +26,6 @@ from cometd_chat.errors import (
 )
 from cometd_chat.events.event import Batch, Event
 from cometd_chat.events.record import Draft
-from cometd_chat.log.log import Tail
 from cometd_chat.log.memory import MemoryEventLog
 from tests.chat.parts import House, begun, now
 
@@ -48,6 +46,7 @@ class Held:
         self.ended = self.was_cut = False
 
     def hold(self, listener: Any, hello: Batch) -> None:
+        self.subscription = listener
         self.batches.append(list(hello.events))
 
     def offer(self, batch: Batch) -> int:
@@ -162,18 +161,6 @@ def test_a_feed_that_stops_hears_no_more(house: House) -> None:
     assert (house.feed.appended, house.feed.last_id) == (0, 0)
 
 
-def test_nothing_newer_than_what_was_told_is_read(house: House) -> None:
-    """Else somebody would hold a cursor from the future."""
-    log = MemoryEventLog()
-    feed = Feed(log, CometEngine(house.clock), Tail(10, 1000))
-    feed.start([])
-    now(log.append(Draft("/chat/lobby", "message", "s", "a", {"text": "one"})))
-    feed.stop()
-    now(log.append(Draft("/chat/lobby", "message", "s", "a", {"text": "two"})))
-    assert [record.id for record in now(feed.read(PATHS, limit=10))] == [1]
-    assert [record.id for record in now(feed.read(PATHS, before=99, limit=10))] == [1]
-
-
 # -- where a reader begins
 
 
@@ -214,40 +201,91 @@ def test_a_foreign_cursor_is_told_and_begins_now(house: House) -> None:
 class TestAheadOfThisProcess:
     """A cursor that another process has given out for the same log."""
 
-    def test_who_waits_begins_where_she_stands(self, house: House) -> None:
-        fill(house, 3)
-        starting = begun(resume_at(house.feed, PATHS, house.log.cursor(5)))
-        house.advance(PATIENCE - 1)
-        fill(house, 4)
-        assert now(starting) == ResumePoint(5, house.log.cursor(5))
+    @pytest.fixture
+    def other(self, house: House) -> House:
+        return House(
+            log=MemoryEventLog(beside=house.log), directory=house.directory, clock=house.clock
+        )
 
-    def test_she_is_told_when_it_was_never_given_out(self, house: House) -> None:
+    def test_who_waits_begins_where_she_stands(self, house: House, other: House) -> None:
+        other.log.delay()
+        fill(house, 5)
+        cursor = house.log.cursor(5)
+        starting = begun(resume_at(other.feed, PATHS, cursor))
+        assert not starting.called
+        other.log.hurry()
+        assert now(starting) == ResumePoint(5, cursor)
+        assert other.reaper.scheduled == house.reaper.scheduled
+
+    def test_she_is_told_when_it_was_never_given_out(self, house: House, other: House) -> None:
         fill(house, 3)
-        cursor, scheduled = house.log.cursor(4), house.reaper.scheduled
-        starting = begun(resume_at(house.feed, PATHS, cursor))
-        house.advance(PATIENCE + 1)
-        start = now(starting)
+        cursor = house.log.cursor(4)
+        start = now(resume_at(other.feed, PATHS, cursor))
         assert (start.position, start.cursor) == (3, cursor)
         assert [event.type for event in start.preface] == ["reset"]
-        assert house.reaper.scheduled == scheduled
 
-    def test_no_more_wait_than_can(self, house: House) -> None:
-        cursor, scheduled = house.log.cursor(1), house.reaper.scheduled
-        waiting = [begun(resume_at(house.feed, PATHS, cursor)) for _ in range(MOST)]
+    @pytest.mark.parametrize("cursor", ["4.{}", "2.zzzz"])
+    def test_nothing_is_foreign_while_the_log_is_out_of_reach(
+        self, house: House, other: House, cursor: str
+    ) -> None:
+        fill(house, 3)
+        other.log.cut = StorageUnavailable("cut off")
         with pytest.raises(StorageUnavailable):
-            now(resume_at(house.feed, PATHS, cursor))
-        waiting.pop().addErrback(lambda failure: failure.trap(CancelledError)).cancel()
-        waiting.append(begun(resume_at(house.feed, PATHS, cursor)))
-        fill(house, 1)
-        assert [now(each).position for each in waiting] == [1] * MOST
-        assert house.reaper.scheduled == scheduled
+            now(resume_at(other.feed, PATHS, cursor.format(house.log.cursor(4)[2:])))
 
-    def test_a_stop_refuses_who_waits_and_who_comes(self, house: House) -> None:
-        waiting = begun(resume_at(house.feed, PATHS, house.log.cursor(1)))
-        house.chat.stop()
-        for each in (waiting, begun(resume_at(house.feed, PATHS, house.log.cursor(1)))):
+    def test_nobody_waits_for_long(self, house: House, other: House) -> None:
+        other.log.delay()
+        fill(house, 1)
+        starting = begun(resume_at(other.feed, PATHS, house.log.cursor(1)))
+        house.advance(PATIENCE - 1)
+        assert not starting.called
+        house.advance(2)
+        with pytest.raises(StorageUnavailable):
+            now(starting)
+
+    def test_no_more_wait_than_can(self, house: House, other: House) -> None:
+        scheduled = other.reaper.scheduled
+        other.log.delay()
+        fill(house, 1)
+        cursor = house.log.cursor(1)
+        waiting = [begun(resume_at(other.feed, PATHS, cursor)) for _ in range(MOST)]
+        with pytest.raises(StorageUnavailable):
+            now(resume_at(other.feed, PATHS, cursor))
+        waiting.pop().addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+        waiting.append(begun(resume_at(other.feed, PATHS, cursor)))
+        other.log.hurry()
+        assert [now(each).position for each in waiting] == [1] * MOST
+        assert other.reaper.scheduled == scheduled
+
+    def test_a_stop_refuses_who_waits_and_who_comes(self, house: House, other: House) -> None:
+        other.log.delay()
+        fill(house, 1)
+        waiting = begun(resume_at(other.feed, PATHS, house.log.cursor(1)))
+        other.chat.stop()
+        for each in (waiting, begun(resume_at(other.feed, PATHS, house.log.cursor(1)))):
             with pytest.raises(ShuttingDown):
                 now(each)
+
+    def test_a_page_shows_what_was_said_elsewhere_a_moment_ago(
+        self, house: House, other: House
+    ) -> None:
+        other.log.delay()
+        fill(house, 2)
+        messages, _ = now(other.chat.history(other.room(), None, before=None, after=None, limit=10))
+        assert [event.id for event in messages] == [1, 2]
+        assert other.feed.last_id == 0
+        # And none of it is lost to who goes on from what she was shown, nor told twice.
+        held = begun(resume_at(other.feed, PATHS, messages[1].cursor))
+        other.log.hurry()
+        assert now(held).position == 2
+
+    def test_a_backlog_ends_where_the_live_end_begins(self, house: House, other: House) -> None:
+        other.log.delay()
+        fill(house, 2)
+        held = read(other, backlog=10)
+        assert held.ids == []
+        other.log.hurry()
+        assert held.ids == [1, 2]
 
 
 @pytest.mark.parametrize("cursor", ["", "+1.abcd", "1 .abcd", "1.abcd/", "x" * 513])

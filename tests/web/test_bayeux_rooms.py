@@ -302,9 +302,10 @@ class TestACursorAheadOfThisProcess:
 
     def test_goes_on_once_the_log_comes_there(self, site: MemorySite) -> None:
         alice = Client(site, name="alice")
+        site.fill_elsewhere(3)
         response = self.subscribe(site, alice)
         assert not response.complete
-        site.fill(3)
+        site.hear_elsewhere()
         (reply,) = (each for each in alice.read(response) if "subscription" in each)
         assert reply["successful"]
         assert alice.texts == ["said 3"]
@@ -312,15 +313,23 @@ class TestACursorAheadOfThisProcess:
     def test_is_foreign_when_it_does_not(self, site: MemorySite) -> None:
         alice = Client(site, name="alice")
         response = self.subscribe(site, alice)
-        site.advance(PATIENCE + 1)
         (reply,) = (each for each in alice.read(response) if "subscription" in each)
         assert reply["error"].startswith("400:")
 
+    def test_is_not_foreign_while_it_can_not_be_known(self, site: MemorySite) -> None:
+        alice = Client(site, name="alice")
+        site.fill_elsewhere(3)
+        response = self.subscribe(site, alice)
+        site.advance(PATIENCE + 1)
+        (reply,) = (each for each in alice.read(response) if "subscription" in each)
+        assert reply["error"].startswith("503:")
+
     def test_leaves_nothing_behind_when_the_session_ends_meanwhile(self, site: MemorySite) -> None:
         alice = Client(site, name="alice")
+        site.fill_elsewhere(3)
         self.subscribe(site, alice)
         assert site.request("DELETE", "/api/v1/session", token=alice.token).status == 204
-        site.fill(3)
+        site.hear_elsewhere()
         site.advance(120)
         assert site.chat.presence.people("lobby") == []
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from cometd_chat.chat.awaited import PATIENCE
+from cometd_chat.errors import StorageUnavailable
 from tests import decoders
 from tests.memory import HeldLog, MakeSite, MemorySite
 from tests.web.transports import (
@@ -403,11 +404,11 @@ class TestCursorsAheadOfThisProcess:
     @pytest.mark.parametrize("transport", ALL)
     def test_go_on_once_the_log_comes_there(self, site: MemorySite, transport: str) -> None:
         site.fill(5)
+        site.fill_elsewhere(3)
         client = Client(site, transport, cursor=site.log.cursor(7))
         site.advance(PATIENCE / 2)
-        site.fill(1)
         assert client.response.status == 0
-        site.fill(2)
+        site.hear_elsewhere()
         assert client.of("reset") == []
         assert client.texts() == ["said 8"]
         site.advance(PATIENCE)
@@ -419,16 +420,29 @@ class TestCursorsAheadOfThisProcess:
     def test_are_foreign_when_it_does_not(self, site: MemorySite, transport: str) -> None:
         site.fill(5)
         client = Client(site, transport, cursor=site.log.cursor(7))
-        site.advance(PATIENCE - 1)
-        assert client.response.status == 0
-        site.advance(2)
         (reset,) = client.of("reset")
         assert reset["cursor"] == site.log.cursor(5)
         site.say("hi")
         assert client.texts() == ["hi"]
 
+    @pytest.mark.parametrize("transport", ALL)
+    @pytest.mark.parametrize("cursor", ["7.{}", "2.zzzzzz"])
+    def test_are_not_foreign_while_the_log_is_out_of_reach(
+        self, site: MemorySite, transport: str, cursor: str
+    ) -> None:
+        site.fill(5)
+        site.log.cut = StorageUnavailable("cut off", retry_after=1)
+        client = Client(site, transport, cursor=cursor.format(site.log.cursor(5)[2:]))
+        site.advance(PATIENCE + 1)
+        assert client.response.status in (200, 503)
+        if client.response.status == 200:
+            # Where no status can be seen, it is told.
+            assert "reset" not in client.response.text
+            assert client.of("reopen") or client.of("error")
+
     def test_do_not_wait_while_the_daemon_stops(self, site: MemorySite) -> None:
         site.fill(1)
+        site.fill_elsewhere(1)
         client = Client(site, "stream", cursor=site.log.cursor(2))
         site.stop()
         assert client.response.status == 503

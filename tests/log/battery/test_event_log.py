@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs
 
 from cometd_chat.errors import InvalidCursor
 from cometd_chat.events.record import Record
+from cometd_chat.log.control import CONTROL, NodeGone, control_draft
 from cometd_chat.log.log import COUNT_OF_OTHERS, EVERY, Count, EventLog
 from tests.log.support import DEV, LOBBY, block, draft, heard, in_reactor, refused, wait, wait_all
 
@@ -381,3 +382,36 @@ def records_of(outcomes: Sequence[Record | Exception]) -> list[Record]:
     found = [outcome for outcome in outcomes if isinstance(outcome, Record)]
     assert len(found) == len(outcomes)
     return found
+
+
+class TestControlRecords:
+    """What the log tells the house; see `cometd_chat.log.control`."""
+
+    @in_reactor
+    async def test_followers_are_told_and_nobody_reads_them(self, log: EventLog) -> None:
+        told = heard(log)
+        drafts = [control_draft(NodeGone(1)), draft("hi"), control_draft(NodeGone(2))]
+        await wait(log.append_all(drafts))
+        assert [record.context for record in told] == [CONTROL, LOBBY, CONTROL]
+        assert log.last_id == 3
+        for newest in (True, False):
+            found = await wait(log.read(None, limit=10, newest=newest))
+            assert [record.id for record in found] == [2]
+        assert await wait(log.count(None, after=0, most=9)) == {EVERY: Count(1)}
+        assert await wait(log.newest()) == {LOBBY: 2}
+
+    @in_reactor
+    async def test_they_are_in_what_a_tail_is_filled_with(self, log: EventLog) -> None:
+        """Else there would be a hole in it."""
+        for each in (draft("hi"), control_draft(NodeGone(1))):
+            await wait(log.append(each))
+        assert [record.id for record in log.recent(9, 9999)] == [1, 2]
+
+
+@in_reactor
+async def test_what_was_committed_was_told_after_catching_up(log: EventLog) -> None:
+    told = heard(log)
+    record = await wait(log.append(draft("hi")))
+    await wait(log.catch_up())
+    assert told == [record]
+    assert log.position(log.cursor(1)) == 1
