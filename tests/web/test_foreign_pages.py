@@ -136,7 +136,7 @@ class TestJsonp:
     @pytest.mark.parametrize(
         ("query", "status"),
         [
-            *(("rooms=nowhere", 404), ("token=nonsense", 401), ("cursor=x", 400)),
+            *(("rooms=nowhere", 404), ("token=nonsense", 401), ("cursor=x!", 400)),
             *(("wait=x", 400), ("backlog=-1", 400), ("rooms=", 400), ("client=", 400)),
         ],
     )
@@ -264,7 +264,7 @@ class TestFrames:
         assert (error["type"], error["status"]) == ("error", 400)
 
     def test_a_refusal_reaches_a_foreign_page_too(self, site: MemorySite) -> None:
-        for query, status in (("rooms=nowhere", 404), ("token=x", 401), ("cursor=x", 400)):
+        for query, status in (("rooms=nowhere", 404), ("token=x", 401), ("cursor=x!", 400)):
             response = site.get(f"{FRAME}?target={GOOD}&{query}")
             assert response.status == status
             (error,) = posted(response, GOOD)
