@@ -33,11 +33,12 @@ public final class Grizzly {
         CometContext<byte[]> chat = CometEngine.getEngine().register(TOPIC);
         chat.setExpirationDelay(-1);
         HttpServer server = new HttpServer();
-        server.addListener(listener);
         server.getServerConfiguration().addHttpHandler(new Subscribe(chat), "/subscribe");
         server.getServerConfiguration().addHttpHandler(new Publish(chat), "/publish");
         server.getServerConfiguration().addHttpHandler(new Publish(null), "/nobody");
         server.start();
+        // Last of all: one that is there at the start answers 404 until the handlers are in place.
+        server.addListener(listener);
         Thread.currentThread().join();
     }
 
