@@ -76,8 +76,9 @@ public final class Grizzly {
             response.setContentType("text/event-stream");
             Reader reader = new Reader();
             reader.setResponse(response);
-            reader.write(Frames.FIRST);
+            // Whoever reads this is there: what is published next is for them, too.
             chat.addCometHandler(reader);
+            reader.write(Frames.FIRST);
         }
     }
 
