@@ -128,7 +128,7 @@ def test_the_end_of_a_session_says_stay_away(daemon: Daemon) -> None:
 
 
 def test_a_refusal_is_an_answer_in_http(daemon: Daemon) -> None:
-    for query, status in (("rooms=nowhere", 404), ("token=nonsense", 401), ("cursor=x", 400)):
+    for query, status in (("rooms=nowhere", 404), ("token=nonsense", 401), ("cursor=x!", 400)):
         with pytest.raises(InvalidStatus) as refused:
             open_socket(daemon, query).close()
         assert refused.value.response.status_code == status

@@ -90,7 +90,7 @@ HOT: Mapping[str, bytes] = {
     "a stream": get(b"/api/v1/events/stream?backlog=5"),
     "sse": get(b"/api/v1/events/sse?backlog=5"),
     "sse from the browser's cursor": get(
-        b"/api/v1/events/sse", b"Host: localhost\r\nLast-Event-ID: nonsense\r\n"
+        b"/api/v1/events/sse", b"Host: localhost\r\nLast-Event-ID: non sense\r\n"
     ),
     "a frame": get(b"/api/v1/events/frame?backlog=5"),
     "a frame refused": get(b"/api/v1/events/frame?rooms=nowhere"),

@@ -342,7 +342,7 @@ class TestResuming:
         assert client.texts() == said(8, 10)
         # Nobody else sends it; to the others it is a header like any.
         other = Client(
-            site, "stream", cursor=site.log.cursor(2), headers={"Last-Event-ID": "nonsense"}
+            site, "stream", cursor=site.log.cursor(2), headers={"Last-Event-ID": "non sense"}
         )
         assert other.texts() == said(3, 10)
 

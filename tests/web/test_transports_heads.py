@@ -202,7 +202,7 @@ def error_of(response: Response) -> dict[str, Any]:
 #: A query that is refused, and how.
 REFUSED = {
     404: {"rooms": "nowhere"},
-    400: {"cursor": "nonsense"},
+    400: {"cursor": "non sense"},
     401: {"token": "invalid"},
 }
 
@@ -399,7 +399,7 @@ class TestOpenchatByForm:
 
     def test_refuses_what_the_form_has_wrong(self, site: MemorySite) -> None:
         token = site.log_in("alice")
-        assert self.post(site, "action=openchat&cursor=nonsense", token).status == 400
+        assert self.post(site, "action=openchat&cursor=non+sense", token).status == 400
         assert held(site) == {}
 
     def test_takes_a_token_in_the_address_as_every_held_request(self, site: MemorySite) -> None:

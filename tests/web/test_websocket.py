@@ -159,7 +159,7 @@ class TestHandshake:
         problem(site, response, 405, "method-not-allowed")
         assert "GET" in (response.header("allow") or "")
 
-    @pytest.mark.parametrize("query", ["rooms=nowhere", "token=nonsense", "cursor=nonsense"])
+    @pytest.mark.parametrize("query", ["rooms=nowhere", "token=nonsense", "cursor=non+sense"])
     def test_a_refusal_is_an_ordinary_answer(self, site: MemorySite, query: str) -> None:
         status = {"rooms": 404, "token": 401, "cursor": 400}[query.partition("=")[0]]
         problem(site, shake(site, path=f"{WS}?{query}"), status)
