@@ -16,8 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,7 +25,6 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from cometd_chat.errors import ShuttingDown, StorageUnavailable
 from cometd_chat.events.record import Draft, Record
@@ -34,6 +32,7 @@ from cometd_chat.log.epochs import random_epoch
 from cometd_chat.log.high_water import HighWaterMark, Mark
 from cometd_chat.log.log import Usage
 from cometd_chat.log.migrations import SCHEMA, migrate
+from cometd_chat.log.threads import DaemonThreadPool
 from cometd_chat.log.writer import RETRY_BUSY, RETRY_FAILED, Appender, Writer, cause
 
 #: Seconds that a statement waits for a lock which somebody else has on the file.
@@ -54,17 +53,6 @@ WAL_KEPT = 16 * 1024 * 1024
 CACHE = 512
 
 T = TypeVar("T")
-
-
-class _ReaderThread(Thread):
-    """A thread that keeps no process alive which ends without closing the database."""
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, daemon=True, **settings)
-
-
-class _ReaderPool(ThreadPool):
-    threadFactory = _ReaderThread
 
 
 class Database:
@@ -115,7 +103,7 @@ class Database:
         self._read_engine = self._engine("BEGIN", QueuePool, pool_size=READERS + 2)
         self._anchor: Connection | None = None
         self._writer: Writer | None = None
-        self._readers = _ReaderPool(0, READERS, name="comet-chat-readers")
+        self._readers = DaemonThreadPool(0, READERS, name="comet-chat-readers")
         self._reading = 0
         self._under_way = DeferredSemaphore(UNDER_WAY)
         self._closed: Deferred[None] | None = None

@@ -5,7 +5,7 @@ its own appends, bells of others, what it read. It hands out the records in orde
 
 What it may know: ids. No SQL, no clock, no I/O.
 
-Invariant: what was handed out is the log without a hole, from where it began to `told`; whatever
+Invariant: what was handed out is all that is in the log from where it began to `told`; whatever
 came twice, late, out of order, or not at all.
 """
 
@@ -63,9 +63,11 @@ class Sequence(Generic[Item]):
         """The log goes as far as this, at least."""
         self.known = max(self.known, id)
 
-    def take(self, items: Iterable[Item]) -> list[Item]:
+    def take(self, items: Iterable[Item], *, whole_below: int = 0) -> list[Item]:
         """Take records, which must be committed, in any order.
 
+        :param whole_below: of the ids below this one no others than have been taken by now are in
+            the log, nor will be: there was nothing between, as after a backup was restored.
         :returns: those that may be told now, in the order of their ids.
         """
         early = self._early
@@ -76,12 +78,16 @@ class Sequence(Generic[Item]):
                 early[id] = item
         ready = []
         following = self.told + 1
+        if following < whole_below:
+            ready = [early.pop(id) for id in sorted(early) if id < whole_below]
+            following = whole_below
+            self.note(whole_below - 1)
         while early and (found := early.pop(following, None)) is not None:
             ready.append(found)
             following += 1
         self.told = following - 1
         if len(early) > self._most_early:
-            self._forget()
+            self._let_go()
         return ready
 
     def missing(self) -> Missing | None:
@@ -90,12 +96,17 @@ class Sequence(Generic[Item]):
             return None
         return Missing(self.told, min(self._early, default=self.known + 1))
 
-    def skip(self, id: int) -> None:
-        """Begin after another id; nothing that came before counts any more."""
-        self.told = self.known = id
+    def forget(self) -> None:
+        """Only what was told counts: what is known beyond may be of a log that was put back."""
+        self.known = self.told
         self._early.clear()
 
-    def _forget(self) -> None:
+    def skip(self, id: int) -> None:
+        """Begin after another id."""
+        self.told = id
+        self.forget()
+
+    def _let_go(self) -> None:
         """Let the newest go: they come last, and are known to be there."""
         for id in sorted(self._early)[self._most_early :]:
             del self._early[id]

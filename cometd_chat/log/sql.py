@@ -1,6 +1,7 @@
 """The log in a SQL database.
 
-What it is: `SqlEventLog`, an `EventLog` over a `Database`: the statements that append and read.
+What it is: `SqlEventLog`, an `EventLog` over a `Database`: the statements that append. Those that
+read are in `reading.py`.
 
 What it may know: the tables of records and epochs. Not threads, not files, not rooms.
 
@@ -10,20 +11,14 @@ they follow the order of commits; a draft that was stored before uses up none.
 
 from __future__ import annotations
 
-import heapq
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
-from itertools import islice
 from typing import Any
 
 import attrs
-import msgspec
 from sqlalchemy import (
     ClauseElement,
-    ColumnElement,
     Connection,
-    Select,
     delete,
     func,
     insert,
@@ -40,28 +35,21 @@ from cometd_chat.log.database import Database
 from cometd_chat.log.epochs import Epochs
 from cometd_chat.log.high_water import Mark
 from cometd_chat.log.log import (
-    EVERY,
     Count,
     Followers,
     LogListener,
     Outcome,
     Usage,
-    counted,
     encode_json,
     only,
     sorted_out,
-    take,
 )
+from cometd_chat.log.reading import LogReading, by_client_id, read_row
 from cometd_chat.log.tables import epochs, records
 from cometd_chat.log.writer import Appended, driver_of
 
-#: Above every id that a database can hold.
-_TOP = 2**63 - 1
-
 #: Seconds after which it makes sense to look whether the operator has made room.
 RETRY_FULL = 60.0
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def _compiled(statement: ClauseElement) -> str:
@@ -85,6 +73,7 @@ class SqlEventLog:
         self._usage = Usage(0, database.max_bytes)
         # None until `start`.
         self._epochs = Epochs((), ())
+        self._reading = LogReading(database, lambda: self._epochs)
         database.attach(self)
 
     @property
@@ -120,22 +109,15 @@ class SqlEventLog:
         # What is stored can be read a moment before it is told. No other process appends here:
         # whoever was shown it would hold a cursor that nobody knows.
         before = self._last_id + 1 if before is None else min(before, self._last_id + 1)
-        named: Collection[str | None] = [None] if contexts is None else set(contexts)
-        queries = [
-            page(context, after=after, before=before, limit=limit, newest=newest, types=types)
-            for context in named
-        ]
-
-        def read(connection: Connection) -> list[Record]:
-            # A query a context, each one a short walk along an index; together they'd be a sort.
-            # No row is fetched before it is wanted: with many contexts most of them never are.
-            with ExitStack() as results:
-                walks = [results.enter_context(connection.execute(each)) for each in queries]
-                rows = heapq.merge(*walks, key=_row_id, reverse=newest)
-                found = take(map(self._record, islice(rows, limit)), max_bytes)
-            return found[::-1] if newest else found
-
-        return self._database.read(read)
+        return self._reading.read(
+            contexts,
+            after=after,
+            before=before,
+            limit=limit,
+            newest=newest,
+            max_bytes=max_bytes,
+            types=types,
+        )
 
     def count(
         self,
@@ -147,50 +129,15 @@ class SqlEventLog:
         types: Collection[str] | None = None,
     ) -> Deferred[Mapping[str, Count]]:
         """See `EventLog.count`."""
-        named = [EVERY] if contexts is None else list(dict.fromkeys(contexts))
-
-        def count(connection: Connection) -> Mapping[str, Count]:
-            def up_to(context: str, bound: int) -> int:
-                one = None if contexts is None else context
-                query = bounded_count(one, after=after, before=before, bound=bound, types=types)
-                return int(connection.execute(query).scalar_one())
-
-            return counted(most, named, up_to)
-
-        return self._database.read(count)
+        return self._reading.count(contexts, after=after, before=before, most=most, types=types)
 
     def newest(self, types: Collection[str] | None = None) -> Deferred[Mapping[str, int]]:
         """See `EventLog.newest`."""
-        return self._database.read(lambda connection: _pairs(connection, newest_ids(types)))
+        return self._reading.newest(types)
 
     def recent(self, limit: int, max_bytes: int) -> list[Record]:
-        """The newest records of all contexts, oldest first, to fill the tail at the start. Blocks.
-
-        With what `follow` tells from now on this makes the whole: records that are stored already
-        but not yet published are left out here.
-
-        :param limit: at most so many.
-        :param max_bytes: at most so much, see `Record.size`, though the newest one always.
-        """
-
-        def read(connection: Connection) -> list[Record]:
-            query = (
-                select(records)
-                .where(records.c.id <= self._last_id)
-                .order_by(records.c.id.desc())
-                .limit(limit)
-            )
-            found: list[Record] = []
-            size = 0
-            for row in connection.execute(query.execution_options(yield_per=500)):
-                record = self._record(row)
-                size += record.size
-                if found and size > max_bytes:
-                    break
-                found.append(record)
-            return found[::-1]
-
-        return self._database.read_now(read)
+        """See `EventLog.recent`. What is stored already but not yet published is left out."""
+        return self._reading.recent(self._last_id, limit, max_bytes)
 
     def catch_up(self) -> Deferred[None]:
         """See `EventLog.catch_up`. What was not told here nobody knows of."""
@@ -371,91 +318,7 @@ class SqlEventLog:
         return outcomes, fresh
 
     def _record(self, row: Sequence[Any]) -> Record:
-        id, context, type, sender, author, data, refers, client_id, at = row
-        epoch, said = self._epochs.of(id), _decode(data)
-        return Record(id, epoch, context, type, sender, author, said, refers, client_id, at)
-
-
-def page(
-    context: str | None,
-    *,
-    after: int,
-    before: int | None,
-    limit: int,
-    newest: bool,
-    types: Collection[str] | None = None,
-) -> Select[Any]:
-    """The oldest or the newest records of one context, or of all, in a range of ids."""
-    order = records.c.id.desc() if newest else records.c.id
-    return (
-        select(records)
-        .where(*_of_context(context), *_between(after, before), *_of_types(types))
-        .order_by(order)
-        .limit(limit)
-    )
-
-
-def bounded_count(
-    context: str | None,
-    *,
-    after: int,
-    before: int | None,
-    bound: int,
-    types: Collection[str] | None = None,
-) -> Select[Any]:
-    """How many records one context has, or all have, in a range of ids; not more than a bound."""
-    some = (
-        select(records.c.id)
-        .where(*_of_context(context), *_between(after, before), *_of_types(types))
-        .limit(bound)
-        .subquery()
-    )
-    return select(func.count()).select_from(some)
-
-
-def newest_ids(types: Collection[str] | None = None) -> Select[Any]:
-    """The newest id of each context.
-
-    It jumps from context to context along the index: grouping would read the whole of it.
-    """
-    contexts = select(func.min(records.c.context).label("context")).cte("contexts", recursive=True)
-    following = (
-        select(func.min(records.c.context))
-        .where(records.c.context > contexts.c.context)
-        .scalar_subquery()
-    )
-    contexts = contexts.union_all(select(following).where(contexts.c.context.is_not(None)))
-    newest = (
-        select(func.max(records.c.id))
-        .where(records.c.context == contexts.c.context, *_of_types(types))
-        .scalar_subquery()
-        .label("newest")
-    )
-    found = select(contexts.c.context, newest).where(contexts.c.context.is_not(None)).subquery()
-    return select(found).where(found.c.newest.is_not(None), found.c.context != CONTROL)
-
-
-def by_client_id(sender: str, client_id: str) -> Select[Any]:
-    """The record that a sender appended under a client_id.
-
-    One at a time: for a list of pairs SQLite would read the whole index.
-    """
-    return select(records).where(records.c.sender == sender, records.c.client_id == client_id)
-
-
-def _of_context(context: str | None) -> list[ColumnElement[bool]]:
-    return [records.c.context != CONTROL if context is None else records.c.context == context]
-
-
-def _of_types(types: Collection[str] | None) -> list[ColumnElement[bool]]:
-    return [] if types is None else [records.c.type.in_(types)]
-
-
-def _between(after: int, before: int | None) -> list[ColumnElement[bool]]:
-    bounds = [records.c.id > min(after, _TOP)]
-    if before is not None:
-        bounds.append(records.c.id < min(before, _TOP))
-    return bounds
+        return read_row(row, self._epochs)
 
 
 def _key(draft: Draft) -> tuple[str, str] | None:
@@ -494,14 +357,6 @@ def _known_epochs(connection: Connection) -> Epochs:
     query = select(epochs.c.epoch, epochs.c.first_id).order_by(epochs.c.number)
     found = connection.execute(query).all()
     return Epochs([row.epoch for row in found], [row.first_id for row in found])
-
-
-def _pairs(connection: Connection, query: Select[Any]) -> Mapping[str, int]:
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def _row_id(row: Sequence[Any]) -> int:
-    return int(row[0])
 
 
 def _log_full() -> LogFull:

@@ -62,6 +62,24 @@ def test_what_comes_too_early_is_bounded_and_read_again() -> None:
     assert sequence.missing() == Missing(7, 10)
 
 
+def test_where_there_is_nothing_nothing_is_waited_for() -> None:
+    sequence = Sequence[Item](2)
+    sequence.take(items(9, 10))
+    assert sequence.take(items(5), whole_below=9) == items(5, 9, 10)
+    assert sequence.missing() is None
+    assert sequence.take([], whole_below=14) == []
+    assert (sequence.told, sequence.known) == (13, 13)
+    assert sequence.take(items(12), whole_below=4) == []
+
+
+def test_what_is_not_told_can_be_forgotten() -> None:
+    sequence = Sequence[Item](2)
+    sequence.take(items(9))
+    sequence.forget()
+    assert sequence.missing() is None
+    assert sequence.take(items(3)) == items(3)
+
+
 def test_it_begins_again_where_it_is_told() -> None:
     sequence = Sequence[Item](0)
     sequence.take(items(3))
@@ -81,11 +99,13 @@ def arrivals(draw: st.DrawFn) -> tuple[int, list[list[int]]]:
     return last, [draw(st.permutations(batch)) for batch in batches]
 
 
-@given(arrivals(), st.integers(0, 10), st.integers(1, 7))
-def test_told_is_the_contiguous_beginning_once(
-    arriving: tuple[int, list[list[int]]], most_early: int, page: int
+@given(arrivals(), st.integers(0, 10), st.integers(1, 7), st.sets(st.integers(1, 39)))
+def test_told_is_all_of_the_log_in_order_once(
+    arriving: tuple[int, list[list[int]]], most_early: int, page: int, holes: set[int]
 ) -> None:
     last, batches = arriving
+    there = [id for id in range(1, last + 1) if id not in holes]
+    batches = [[id for id in batch if id not in holes] for batch in batches]
     sequence = Sequence[Item](0, most_early=most_early)
     told: list[Item] = []
     for batch in batches:
@@ -96,12 +116,13 @@ def test_told_is_the_contiguous_beginning_once(
     reads = 0
     while (missing := sequence.missing()) is not None:
         assert missing.after == sequence.told
-        read = range(missing.after + 1, min(missing.before, missing.after + 1 + page))
-        assert read, "it asks for nothing"
-        told += sequence.take(items(*read))
+        between = [id for id in there if missing.after < id < missing.before]
+        read = between[:page]
+        whole_below = read[-1] + 1 if len(read) == page else missing.before
+        told += sequence.take(items(*read), whole_below=whole_below)
         reads += 1
         assert reads <= last
-    assert told == items(*range(1, last + 1))
+    assert told == items(*there)
     assert sequence.lag == 0
 
 

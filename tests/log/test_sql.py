@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from cometd_chat.errors import NameTaken
 from cometd_chat.log.directory import SessionRow
-from cometd_chat.log.sql import bounded_count, by_client_id, newest_ids, page
+from cometd_chat.log.reading import bounded_count, by_client_id, newest_ids, page
 from cometd_chat.log.tables import records
 from tests.log.support import (
     LOBBY,

@@ -233,7 +233,7 @@ async def first_refusal(store: Store) -> LogFull:
 
 @in_reactor
 async def test_a_log_past_its_size_takes_nothing_but_repeats(open_store: Opener) -> None:
-    store = open_store(max_bytes=200_000)
+    store = open_store(max_bytes=300_000)
     told = heard(store.log)
     first = await wait(store.log.append(draft("first", client_id="c1")))
     error = await first_refusal(store)
@@ -275,7 +275,7 @@ async def test_a_log_says_once_that_it_is_nearly_full_and_once_that_it_is(
     await store.close()
     with capturedLogs() as logged:
         # Less than before: what was in the write-ahead log has left it.
-        full = open_store(max_bytes=200_000)
+        full = open_store(max_bytes=300_000)
         assert full.log.usage.full
         await full.close()
     assert [event["log_level"] for event in logged if "limit" in event] == [LogLevel.error]
