@@ -43,8 +43,13 @@ ROOF = {"service", "worker", "__main__"}
 # import nothing of ours that isn't ground floor, too.
 GROUND = "the ground floor"
 
-#: Libraries that have one place, and the rooms that are such a place.
-ONLY_IN = {"sqlalchemy": {"log"}, "alembic": {"log"}, "klein": {"web"}}
+#: Libraries that have one place, and the rooms, or packages in a room, that are such a place.
+ONLY_IN = {
+    "sqlalchemy": {"log"},
+    "alembic": {"log"},
+    "psycopg": {"log.postgresql"},
+    "klein": {"web"},
+}
 
 #: What the engine may not know.
 NOT_IN_COMET = ("twisted.web", "json", "msgspec")
@@ -114,7 +119,8 @@ def faults(package: Path) -> list[str]:
                 found.append(f"{inner}: {part} is a name that says nothing")
         home = storey(parts[0])
         for each in imports(path, ".".join([NAME, *inner.parent.parts])):
-            found.extend(f"{inner}:{each.line}: {text}" for text in faults_of(each, home, parts[0]))
+            texts = faults_of(each, home, ".".join(parts))
+            found.extend(f"{inner}:{each.line}: {text}" for text in texts)
     return found
 
 
@@ -122,7 +128,7 @@ def faults_of(each: Import, home: str, module: str) -> Iterator[str]:
     if is_in(each.name, REACTOR) and each.at_module_level and module != "service":
         yield "imports the reactor at module level; let it come in by the constructor"
     for library, homes in ONLY_IN.items():
-        if is_in(each.name, library) and home not in homes:
+        if is_in(each.name, library) and not any(is_in(module, place) for place in homes):
             yield f"imports {library}, whose place is {' and '.join(sorted(homes))}"
     for library in NOT_IN_COMET:
         if home == "comet" and is_in(each.name, library):
@@ -211,6 +217,7 @@ GOOD = {
     "errors.py": "import attrs",
     "comet/engine.py": "from ..errors import NotFound\nfrom .reaper import Reaper",
     "log/sql.py": "import sqlalchemy\nfrom alembic import command\nfrom cometd_chat import errors",
+    "log/postgresql/ears.py": "from psycopg import pq",
     "chat/rooms.py": "from cometd_chat.log.log import Draft\nfrom ..comet import CometEngine",
     "web/app.py": "from klein import Klein\nfrom cometd_chat.chat import rooms",
     "service.py": "from twisted.internet import reactor\nfrom .web import app",
@@ -245,6 +252,7 @@ FAULTY = [
     ("__init__.py", "from .service import makeService", "ground floor imports"),
     ("chat/rooms.py", "import sqlalchemy.orm", "whose place is log"),
     ("service.py", "from alembic.config import Config", "whose place is log"),
+    ("log/sql.py", "import psycopg.errors", "whose place is log.postgresql"),
     ("service.py", "from klein import Klein", "whose place is web"),
     ("web/app.py", "from twisted.internet import reactor", "the reactor at module level"),
     ("web/app.py", "import twisted.internet.reactor", "the reactor at module level"),

@@ -20,17 +20,18 @@ def normal(name: str) -> str:
 
 
 def requirements() -> dict[str, str]:
-    """What ``setup.py`` asks for: the versions by the name."""
+    """What ``setup.py`` asks for, with what its extra for another database asks for: the versions
+    by the name."""
     tree = ast.parse((ROOT / "setup.py").read_text())
-    (found,) = [
-        keyword.value
+    found = {
+        keyword.arg: ast.literal_eval(keyword.value)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         for keyword in node.keywords
-        if keyword.arg == "install_requires"
-    ]
+        if keyword.arg in ("install_requires", "extras_require")
+    }
     asked: dict[str, str] = {}
-    for each in ast.literal_eval(found):
+    for each in [*found["install_requires"], *found["extras_require"]["postgresql"]]:
         match = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[\w+\])?(.*)", each)
         assert match is not None, each
         asked[normal(match[1])] = match[2]

@@ -21,6 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from twisted.internet.defer import Deferred
 
 from cometd_chat.events.record import Record
+from cometd_chat.log.control import CONTROL
 from cometd_chat.log.epochs import Epochs
 from cometd_chat.log.log import EVERY, Count, counted, take
 from cometd_chat.log.tables import records
@@ -214,7 +215,7 @@ def newest_ids(types: Collection[str] | None = None) -> Select[Any]:
         .label("newest")
     )
     found = select(contexts.c.context, newest).where(contexts.c.context.is_not(None)).subquery()
-    return select(found).where(found.c.newest.is_not(None))
+    return select(found).where(found.c.newest.is_not(None), found.c.context != CONTROL)
 
 
 def by_client_id(sender: str, client_id: str) -> Select[Any]:
@@ -226,7 +227,7 @@ def by_client_id(sender: str, client_id: str) -> Select[Any]:
 
 
 def _of_context(context: str | None) -> list[ColumnElement[bool]]:
-    return [] if context is None else [records.c.context == context]
+    return [records.c.context != CONTROL if context is None else records.c.context == context]
 
 
 def _of_types(types: Collection[str] | None) -> list[ColumnElement[bool]]:

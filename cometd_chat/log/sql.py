@@ -30,7 +30,6 @@ from twisted.logger import Logger
 
 from cometd_chat.errors import LogFull
 from cometd_chat.events.record import Draft, Record
-from cometd_chat.log.control import CONTROL
 from cometd_chat.log.database import Database
 from cometd_chat.log.epochs import Epochs
 from cometd_chat.log.high_water import Mark
