@@ -47,6 +47,7 @@ from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
     ClientIdReused,
+    RoomNotFound,
     TooMany,
 )
 from cometd_chat.events import kinds
@@ -120,10 +121,11 @@ class Chat:
             begins_again=self._reads_again,
         )
         reaper = feed.engine.reaper
-        self._vacancies = Vacancies(rooms, presence, feed.newest, reaper, self._room_gone)
+        self._vacancies = Vacancies(rooms, presence, feed.newest, reaper)
         #: Told of each append that was waited for, in seconds.
         self.append_waited: Listeners[[float]] = Listeners("appends")
         self._partings: list[Callable[[], Deferred[None]]] = []
+        rooms.removed.add(self._room_gone)
         rights.changed.add(self._end_what_is_not_allowed)
         sessions.freed.add(presence.gone_for_long)
         sessions.forgotten.add(self._forgotten)
@@ -239,8 +241,20 @@ class Chat:
             self.limits.let_go(address, MADE)
             raise
         room.address = intern(address)
-        self._vacancies.watch(room)
         return room
+
+    async def room(self, name: str, asker: Session | None) -> Room:
+        """The room of a name, as somebody typed it; see `Rooms.find`.
+
+        :raises RoomNotFound: there is none, on no process.
+        :raises StorageUnavailable: there is none here, and that can't be known of the others.
+        """
+        try:
+            return self.rooms.find(name, asker)
+        except RoomNotFound:
+            # Another process may have made it, and told whoever asks.
+            await self.feed.catch_up()
+            return self.rooms.find(name, asker)
 
     def _room_gone(self, room: Room) -> None:
         if room.address is not None:

@@ -22,6 +22,7 @@ from cometd_chat.chat.rights import Act, Rights, no_such_room
 from cometd_chat.chat.rooms import FULL_RETRY, LOBBY, MAX_TOPIC, MOST_ROOMS, Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine
+from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import FieldError, InvalidRequest, RoomExists, TooMany
 from cometd_chat.events.kinds import path_of
 from cometd_chat.log.directory import Directory, RoomRow
@@ -55,6 +56,8 @@ class LocalRooms:
         self._names: list[str] = []
         # One of those that look the same, by what they look like.
         self._looks: dict[str, str] = {}
+        self.made: Listeners[[Room]] = Listeners("new rooms")
+        self.removed: Listeners[[Room]] = Listeners("rooms that are gone")
 
     def start(self) -> None:
         """See `Rooms.start`."""
@@ -135,21 +138,35 @@ class LocalRooms:
         )
 
     def _refuse_taken(self, name: str, maker: Session) -> None:
+        like = self.alike(name)
+        if like is not None:
+            raise self.taken(name, like, maker)
+
+    def alike(self, name: str) -> str | None:
+        """The name of a room because of which there can be none of this one."""
         like = name if name in self._rooms else self._looks.get(skeleton(name))
         # Within ASCII people look twice: modem may stand beside modern.
-        if like is None or (like != name and (like + name).isascii()):
-            return
+        return None if like != name and (like or "").isascii() and name.isascii() else like
+
+    def taken(self, name: str, like: str, maker: Session | None) -> RoomExists:
+        """The refusal of a name because of another room's."""
         if not self._sees(maker, self._rooms[like]):
             # That it can't be had is all that can be told: names are unique.
-            raise RoomExists(f"The name {name} can't be had: choose another one.")
+            return RoomExists(f"The name {name} can't be had: choose another one.")
         if like == name:
-            raise RoomExists(f"There is a room {name} already.")
-        raise RoomExists(f"There is a room {like} already, and {name} looks the same.")
+            return RoomExists(f"There is a room {name} already.")
+        return RoomExists(f"There is a room {like} already, and {name} looks the same.")
 
     async def make(self, row: RoomRow) -> Room:
         """See `Rooms.make`."""
         await self._directory.add_room(row)
-        return self._open(row)
+        room = self._open(row)
+        self.made.tell(room)
+        return room
+
+    def in_use(self, room: Room) -> bool:
+        """See `Rooms.in_use`."""
+        return any(True for _ in room.context)
 
     async def remove_silent(self, room: Room) -> bool:
         """See `Rooms.remove_silent`."""
@@ -161,7 +178,9 @@ class LocalRooms:
         except BaseException:
             self._open_again(room)
             raise
-        if not gone:
+        if gone:
+            self.removed.tell(room)
+        else:
             self._open_again(room)
         return gone
 

@@ -18,6 +18,7 @@ import attrs
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.shared_state import RoomSet
 from cometd_chat.comet import CometContext
+from cometd_chat.comet.listeners import Listeners
 from cometd_chat.log.directory import RoomRow
 
 MAX_TOPIC = 200
@@ -27,6 +28,9 @@ MOST_ROOMS = 10_000
 
 #: The room that is there from the start, and first in every list.
 LOBBY = "lobby"
+
+#: Seconds between looks whether somebody is in a room that may be for nothing.
+LOOK_EVERY = 300.0
 
 #: Seconds after which somebody who found no place for a room may look again.
 FULL_RETRY = 3600.0
@@ -73,6 +77,14 @@ class Rooms(Protocol):
     All is called in the reactor's thread; `start` comes first, before the reactor runs. What is
     asked costs what is answered, not the number of rooms.
     """
+
+    @property
+    def made(self) -> Listeners[[Room]]:
+        """Told of each new room, whichever process made it."""
+
+    @property
+    def removed(self) -> Listeners[[Room]]:
+        """Told of each room that is gone for good, whichever process let it go."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -122,9 +134,14 @@ class Rooms(Protocol):
         :raises RoomExists: another one of that name was made meanwhile.
         """
 
+    def in_use(self, room: Room) -> bool:
+        """Whether somebody reads a room, as far as this process was told: for who asks now and
+        then, at most every `LOOK_EVERY` seconds."""
+
     async def remove_silent(self, room: Room) -> bool:
         """Let a room go in which nobody ever spoke.
 
-        :returns: False when somebody did, at the last moment: it stays, as another object.
+        :returns: False when somebody did, at the last moment: it stays, as another object; or when
+            another process let it go.
         :raises StorageUnavailable: it stays as well.
         """

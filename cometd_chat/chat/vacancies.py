@@ -11,7 +11,7 @@ stays; so does one that nobody made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -19,15 +19,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.presence import Presence
-from cometd_chat.chat.rooms import Room, Rooms
+from cometd_chat.chat.rooms import LOOK_EVERY, Room, Rooms
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ShuttingDown
 
 #: Seconds after which a room goes that is for nothing.
 EMPTY_FOR = 3600.0
-
-#: Seconds between looks whether somebody is in it.
-LOOK_EVERY = 300.0
 
 
 @attrs.define(eq=False)
@@ -51,7 +48,6 @@ class Vacancies:
 
     :param newest: for each path to which anything was ever said, the id of the newest.
     :param reaper: its sweep has rooms looked at.
-    :param when_gone: told of each room that is there no longer.
     """
 
     _log = Logger()
@@ -62,13 +58,12 @@ class Vacancies:
         presence: Presence,
         newest: Mapping[str, int],
         reaper: Reaper,
-        when_gone: Callable[[Room], object],
     ) -> None:
         self._rooms = rooms
         self._presence = presence
         self._newest = newest
         self._reaper = reaper
-        self._when_gone = when_gone
+        rooms.made.add(self.watch)
 
     def start(self) -> None:
         """Watch the rooms that are kept; an hour from now on is theirs."""
@@ -88,18 +83,15 @@ class Vacancies:
         room = watch.room
         if room.gone or room.context.path in self._newest:
             return None
-        if self._presence.count(room.name) or any(True for _ in room.context):
+        used = self._rooms.in_use(room)
+        if used or self._presence.count(room.name):
             watch.since = now
         left = watch.since + EMPTY_FOR - now
         if left > 0:
             return min(left, LOOK_EVERY)
         removing = Deferred.fromCoroutine(self._rooms.remove_silent(room))
-        removing.addCallbacks(self._removed, self._failed, (room,), errbackArgs=(room.name,))
+        removing.addErrback(self._failed, room.name)
         return None
-
-    def _removed(self, gone: bool, room: Room) -> None:
-        if gone:
-            self._when_gone(room)
 
     def _failed(self, failure: Failure, name: str) -> None:
         if failure.check(ShuttingDown):

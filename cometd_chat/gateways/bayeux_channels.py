@@ -42,13 +42,13 @@ def name_of(channel: str) -> str:
         return ""
 
 
-def room_of(chat: Chat, channel: str, asker: Session | None) -> Room:
+async def room_of(chat: Chat, channel: str, asker: Session | None) -> Room:
     """The room of a channel such as ``/chat/lobby``.
 
     :param asker: who names it.
     :raises RoomNotFound: there is none, or that isn't how its channel is written.
     """
-    room = chat.rooms.find(name_of(channel), asker)
+    room = await chat.room(name_of(channel), asker)
     if segment_of(room.name) != channel.rpartition("/")[2]:
         raise RoomNotFound(f"The channel of that room is written {segment_of(room.name)}.")
     return room

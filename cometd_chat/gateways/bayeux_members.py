@@ -61,7 +61,7 @@ class MemberSource:
     ) -> Callable[[], None]:
         """See `ChannelSource.open`."""
         person = visitor_of(client).person
-        room = None if pattern.endswith("*") else room_of(self._chat, pattern, person)
+        room = None if pattern.endswith("*") else await room_of(self._chat, pattern, person)
         self._chat.rights.require(person, Act.FOLLOW, [] if room is None else [room])
         return partial(self._begin, client, pattern, None if room is None else room.name)
 

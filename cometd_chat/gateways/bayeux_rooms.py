@@ -93,7 +93,7 @@ class RoomSource:
         """See `ChannelSource.open`. What it says of where to begin is for `wanted_position`."""
         now = self._feed.last_id
         visitor = visitor_of(client)
-        room = None if pattern.endswith("*") else room_of(self._chat, pattern, visitor.person)
+        room = None if pattern.endswith("*") else await room_of(self._chat, pattern, visitor.person)
         self._chat.rights.require(visitor.person, Act.FOLLOW, [] if room is None else [room])
         wanted = await wanted_position(self._feed, pattern, ext)
         _refuse_ended(client)
@@ -166,7 +166,7 @@ class RoomSource:
         if not isinstance(data, dict):
             raise InvalidRequest('Publish {"text": "..."} to a room.')
         visitor = visitor_of(client)
-        room = room_of(self._chat, message["channel"], visitor.person)
+        room = await room_of(self._chat, message["channel"], visitor.person)
         client_id = data.get("client_id", resend_key)
         await self._chat.say(
             visitor.person, room, data.get("text"), client_id, address=visitor.address

@@ -74,7 +74,7 @@ class Api:
 
     async def show_room(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.reader(request)
-        return answers.json(request, self._room(self._chat.rooms.find(name, session)))
+        return answers.json(request, self._room(await self._chat.room(name, session)))
 
     @shielded
     async def make_room(self, request: HttpRequest) -> bytes:
@@ -120,7 +120,7 @@ class Api:
     async def say(self, request: HttpRequest, name: str) -> bytes:
         session = await self._actor(request)
         fields = parameters.json_object(request)
-        room = self._chat.rooms.find(name, session)
+        room = await self._chat.room(name, session)
         event, repeated = await self._chat.say(
             session,
             room,
@@ -144,13 +144,14 @@ class Api:
 
     async def typing(self, request: HttpRequest, name: str) -> bytes:
         session = await self._actor(request)
-        room = self._chat.rooms.find(name, session)
+        room = await self._chat.room(name, session)
         self._chat.type(session, room, self._peers.address(request))
         return answers.nothing(request)
 
     async def leave(self, request: HttpRequest, name: str) -> bytes:
         session = await self._actor(request)
-        self._chat.presence.leave(self._chat.rooms.find(name, session).name, session)
+        room = await self._chat.room(name, session)
+        self._chat.presence.leave(room.name, session)
         return answers.nothing(request)
 
     # -- what several do
@@ -164,7 +165,7 @@ class Api:
     async def _asked_room(self, request: HttpRequest, name: str) -> tuple[Session | None, Room]:
         """Who asks about a room, and the room, in which they are present from now."""
         session = await self._auth.reader(request)
-        room = self._chat.rooms.find(name, session)
+        room = await self._chat.room(name, session)
         if session is not None:
             self._chat.arrive(session, room, self._peers.address(request), GRACE)
         return session, room

@@ -61,7 +61,7 @@ class ClassicServlet:
         if not self._auth.may_read(session):
             # Whoever may not read is not told whether the room is there.
             return await self._outside(request, name, action if posted else "", fields)
-        room = self._chat.rooms.find(name, session)
+        room = await self._chat.room(name, session)
         if action == "openchat":
             return await self._open(request, session, room, fields)
         if posted:
@@ -143,7 +143,7 @@ class ClassicServlet:
         if isinstance(entered, Form):
             return self._views.classic_log_in(request, room, entered, session=session, view=view)
         session, _ = entered
-        there = self._chat.rooms.find(room, session)
+        there = await self._chat.room(room, session)
         self._chat.arrive(session, there, self._peers.address(request))
         if not fits_in_address(form.text):
             return await self._views.plain(request, session, there, Form(text=form.text))

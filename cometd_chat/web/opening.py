@@ -92,12 +92,13 @@ class Opening:
             return await self._auth.required(request, query_token=token)
         return await self._auth.reader(request, query_token=token, cookie=row.by_cookie)
 
-    def rooms(self, names: Sequence[str], asker: Session | None) -> list[Room]:
+    async def rooms(self, names: Sequence[str], asker: Session | None) -> list[Room]:
         """Rooms by their names, each once.
 
         :raises RoomNotFound: one isn't there, or not for whoever asks.
         """
-        return list(dict.fromkeys(self._chat.rooms.find(name, asker) for name in names))
+        found = [await self._chat.room(name, asker) for name in names]
+        return list(dict.fromkeys(found))
 
     def read(
         self,

@@ -40,13 +40,13 @@ class PageRoutes:
         session = await self._auth.visitor(request)
         if session is None:
             return self._views.log_in(request, "lobby")
-        return await self._views.room(request, session, self._chat.rooms.find("lobby", session))
+        return await self._views.room(request, session, await self._chat.room("lobby", session))
 
     async def room(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.visitor(request)
         if not self._auth.may_read(session):
             return self._views.log_in(request, name)
-        return await self._views.room(request, session, self._chat.rooms.find(name, session))
+        return await self._views.room(request, session, await self._chat.room(name, session))
 
     async def plain(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.visitor(request)
@@ -56,7 +56,7 @@ class PageRoutes:
         return await self._views.plain(
             request,
             session,
-            self._chat.rooms.find(name, session),
+            await self._chat.room(name, session),
             before=asked.number("before", None, 0, 2**62),
             after=asked.number("after", None, 0, 2**62),
         )
@@ -73,7 +73,7 @@ class PageRoutes:
     async def log_in(self, request: HttpRequest) -> bytes:
         fields, session = await self._submissions.read(request)
         form, view = Form.sent(fields), fields.text("view")
-        room = self._known(session, fields.text("room", "lobby"))
+        room = await self._known(session, fields.text("room", "lobby"))
         entered = await self._submissions.attempt(
             request, form, self._submissions.enter(request, session, form.name)
         )
@@ -88,7 +88,7 @@ class PageRoutes:
             # Somebody wrote before she was in: it waits in the composer.
             show = self._views.plain if view in ("plain", "live") else self._views.room
             return await show(
-                request, session, self._chat.rooms.find(room, session), Form(text=form.text)
+                request, session, await self._chat.room(room, session), Form(text=form.text)
             )
         return self._to_room(request, room, plain=view == "plain")
 
@@ -104,14 +104,14 @@ class PageRoutes:
     async def rename(self, request: HttpRequest) -> bytes:
         fields, session = await self._submissions.read(request)
         form = Form.sent(fields)
-        room = self._known(session, fields.text("room", "lobby"))
+        room = await self._known(session, fields.text("room", "lobby"))
         if session is None:
             return self._views.log_in(request, room, form.without_session(SESSION_OVER))
         renamed = await self._submissions.attempt(
             request, form, self._submissions.enter(request, session, form.name)
         )
         if isinstance(renamed, Form):
-            here = self._chat.rooms.find(room, session)
+            here = await self._chat.room(room, session)
             return await self._views.room(request, session, here, rename=renamed)
         return self._to_room(request, room)
 
@@ -121,7 +121,7 @@ class PageRoutes:
         if session is None:
             raise NoSession("Your session is over: log in again, then make the room.")
         form = Form.sent(fields)
-        here = self._chat.rooms.find(fields.text("room", "lobby"), session)
+        here = await self._chat.room(fields.text("room", "lobby"), session)
         # The second button of a form that was refused says what would do.
         name = typed_room(fields.text("instead") or form.name)
         made = await self._submissions.attempt(
@@ -144,11 +144,11 @@ class PageRoutes:
     async def _post(self, request: HttpRequest, name: str, *, plain: bool) -> bytes:
         fields, session = await self._submissions.read(request)
         form = Form.sent(fields)
-        name = self._known(session, name)
+        name = await self._known(session, name)
         if session is None:
             waiting = form.without_session(MESSAGE_KEPT)
             return self._views.log_in(request, name, waiting, plain=plain)
-        room = self._chat.rooms.find(name, session)
+        room = await self._chat.room(name, session)
         address = self._peers.address(request)
         said = await self._submissions.attempt(
             request,
@@ -162,13 +162,15 @@ class PageRoutes:
 
     # -- what several do
 
-    def _known(self, session: Session | None, room: str) -> str:
+    async def _known(self, session: Session | None, room: str) -> str:
         """A room's name, as it is kept where whoever asks may know whether it is there, and as it
         was typed where she may not.
 
         :raises RoomNotFound: it isn't there, and she may know.
         """
-        return self._chat.rooms.find(room, session).name if self._auth.may_read(session) else room
+        if not self._auth.may_read(session):
+            return room
+        return (await self._chat.room(room, session)).name
 
     def _to_room(self, request: HttpRequest, room: str, *, plain: bool = False) -> bytes:
         # The plain page is another one each time: links shows a page that it has.

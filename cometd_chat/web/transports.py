@@ -206,7 +206,7 @@ class Transports:
         self._chat.rights.require(None, Act.ENTER)
         if not self._chat.rights.hides_rooms and self._auth.may_read(None):
             # What isn't there for anybody needs nobody to log in.
-            self._opening.rooms(names, None)
+            await self._opening.rooms(names, None)
         name = fields.optional("name") if row.by_name else None
         if name is None:
             session = await self._opening.who(request, row, fields.optional("token"))
@@ -231,7 +231,7 @@ class Transports:
         names: Sequence[str],
         session: Session | None,
     ) -> bytes | HeldSink:
-        rooms = self._opening.rooms(names, session)
+        rooms = await self._opening.rooms(names, session)
         if len(rooms) > 1:
             framing = self._framing(row, FramingRequest(fields, request.getHeader, several=True))
         asked = self._opening.read(request, row, fields, rooms, session)

@@ -115,14 +115,8 @@ class House:
         self.presence = self.make_presence()
         self.limits = LocalLimits(self.reaper, on=limits)
         self.rights = Rights()
-        self.rooms = LocalRooms(
-            self.directory,
-            self.engine,
-            self.rights,
-            wall_clock=self.calendar,
-            expiration_delay=1e6,
-        )
         self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
+        self.rooms = self.make_rooms()
         self.chat = Chat(
             feed=self.feed,
             rights=self.rights,
@@ -149,6 +143,16 @@ class House:
             lasting=LastingClock(self.calendar, self.clock.seconds),
             random_bytes=self._random_bytes,
             guest_timeout=900,
+        )
+
+    def make_rooms(self) -> LocalRooms:
+        """Rooms over the directory."""
+        return LocalRooms(
+            self.directory,
+            self.engine,
+            self.rights,
+            wall_clock=self.calendar,
+            expiration_delay=1e6,
         )
 
     def make_presence(self) -> LocalPresence:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent
 
 from cometd_chat.chat import local_rooms
 from cometd_chat.chat.rooms import MAX_TOPIC, Room
@@ -11,7 +13,14 @@ from cometd_chat.errors import InvalidRequest, RoomExists, RoomNotFound, TooMany
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.memory import MemoryDirectory
 from tests.chat.parts import House, begun, now
+from tests.chat.room_nodes import Node
 from tests.growth import growth
+
+
+@pytest.fixture(params=["one process", "one of several nodes"])
+def house(failures: list[LogEvent], request: pytest.FixtureRequest) -> House:
+    """What one process and one of several nodes have in common."""
+    return House() if request.param == "one process" else Node(Clock(), None)
 
 
 def maker(house: House) -> Session:

@@ -8,8 +8,9 @@ from twisted.logger import capturedLogs
 
 from cometd_chat.chat.limits import MADE
 from cometd_chat.chat.rights import Act
+from cometd_chat.chat.rooms import LOOK_EVERY
 from cometd_chat.chat.sessions import Session
-from cometd_chat.chat.vacancies import EMPTY_FOR, LOOK_EVERY
+from cometd_chat.chat.vacancies import EMPTY_FOR
 from cometd_chat.errors import RoomExists, RoomNotFound, StorageUnavailable
 from tests.chat.parts import House, now
 
