@@ -1,6 +1,8 @@
 # make run    install into .venv and start the daemon in the foreground
 # make check  install with the test extra, then lint, check types, test everything in memory
 # make test   the same, and beside it tests with real daemons, clients and browsers
+# make faults  500 faults at a cluster of three nodes and what a history checker says of it, in half
+#             an hour; FAULTS=... how many, SEED=... which, KINDS='kill -9,no bells' only these
 # make bench  install the bench extra and its peers, measure, write docs/performance.md
 # make profile  the same install, then show where the daemon's time goes in the hot cases
 #
@@ -22,7 +24,7 @@ COMET_ARGS :=
 RESULTS := benchmarks/results.json
 RESUME :=
 
-.PHONY: run check test bench profile install install-test install-bench
+.PHONY: run check test faults bench profile install install-test install-bench
 .PHONY: lint types scripts memory real clean
 
 run: install
@@ -38,6 +40,10 @@ check: install-test
 
 test: install-test
 	@$(BESIDE) --jobs $(shell echo $$(($$(nproc) + 1))) real $(CHECKS)
+
+# The checkout's tests, the installed daemon.
+faults: install-test
+	env -u PYTHONPATH $(BIN)/python -m tests.cluster
 
 # The checkout's benchmarks, the installed daemon.
 BENCH = env -u PYTHONPATH $(BIN)/python -m benchmarks --cases '$(CASES)' --scale $(SCALE) --comet='$(COMET_ARGS)'

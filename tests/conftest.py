@@ -26,11 +26,13 @@ IN_CI = os.environ.get("CI", "") == "true"
 #: Tests that take longest, alone or as the many of a file. Each worker of pytest-xdist begins with
 #: some of them, since no other can take a part of one.
 LONGEST = (
+    "cluster/test_cluster.py",
     "faults/test_faults.py",
     "daemon/test_kill.py",
     "daemon/test_hostile.py",
     "bayeux_clients/test_together.py",
     "daemon/test_memory_bounds.py",
+    "cluster/test_effects.py",
     "daemon/test_log_killed.py",
     "daemon/test_vanished.py",
     "test_packaging.py",

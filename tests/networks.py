@@ -1,7 +1,8 @@
 """Networks of a test's own: for peers that vanish, and links that can be taken down.
 
 What it is: `own_network` moves whoever calls it into a network that has nothing but its loopback;
-`Elsewhere` is a second network, joined to the caller's by a cable of two ends.
+`Elsewhere` is a second network, joined to the caller's by a cable of two ends, `Star` one that is
+joined to it by several.
 
 What it may know: network namespaces (network_namespaces(7), unshare(2), setns(2)) and ``ip``.
 
@@ -129,3 +130,54 @@ def joined_networks() -> Iterator[Elsewhere]:
             yield place
         finally:
             place.remove()
+
+
+@attrs.frozen
+class Star:
+    """A network that is joined to the caller's by several cables, which fail one by one.
+
+    :param cables: how many.
+    """
+
+    cables: int
+    name: str = attrs.field(factory=lambda: f"comet-chat-star-{os.getpid()}")
+
+    def address(self, number: int) -> str:
+        """By which address the other side is reached over a cable."""
+        return f"198.19.{number}.2"
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What to put in front of a command that is to run there."""
+        return ("ip", "netns", "exec", self.name)
+
+    def make(self) -> None:
+        ip("netns", "add", self.name)
+        ip("-n", self.name, "link", "set", "lo", "up")
+        for number in range(self.cables):
+            near, far = f"near{number}", f"far{number}"
+            ip("link", "add", near, "type", "veth", "peer", far, "netns", self.name)
+            ip("address", "add", f"198.19.{number}.1/30", "dev", near)
+            ip("link", "set", near, "up")
+            ip("-n", self.name, "address", "add", f"{self.address(number)}/30", "dev", far)
+            ip("-n", self.name, "link", "set", far, "up")
+
+    def take(self, number: int, state: str) -> None:
+        """Take a cable ``down`` or ``up``. While it is down nothing comes through, and nobody is
+        told so."""
+        ip("-n", self.name, "link", "set", f"far{number}", state)
+
+    def remove(self) -> None:
+        run("ip", "netns", "delete", self.name)
+
+
+@contextmanager
+def star(cables: int) -> Iterator[Star]:
+    """The caller in a network of its own, and one in the middle of a star."""
+    middle = Star(cables)
+    with own_network():
+        try:
+            middle.make()
+            yield middle
+        finally:
+            middle.remove()

@@ -16,6 +16,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from math import inf
 
 import attrs
 
@@ -39,6 +40,10 @@ from tests.cluster.history import (
 )
 from tests.decoders import Seen, for_people
 from tests.faults.verdict import differences
+
+#: Seconds after a restore in which a node may still tell of what it had heard before: so long may
+#: it have been frozen, and then it looks for its database once a second.
+AWARE = 30.0
 
 #: Seconds of a history before a violation that its account shows, and how many lines at most.
 BEFORE, LINES = 10.0, 60
@@ -81,13 +86,13 @@ class _Run:
     history: History
     by_text: dict[str, Seen] = attrs.field(init=False)
     by_client_id: dict[str, Seen] = attrs.field(init=False)
-    said: set[str] = attrs.field(init=False)
+    said: dict[str, float] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         log = self.history.log
         self.by_text = {for_people(event["text"]): event for event in log}
         self.by_client_id = {e["client_id"]: e for e in log if "client_id" in e}
-        self.said = {for_people(each.text) for each in self.history.all(Posted)}
+        self.said = {for_people(each.text): each.at for each in self.history.all(Posted)}
 
     def kept(self, event: object) -> Seen | None:
         """What an event that was told is in the log."""
@@ -101,7 +106,7 @@ class _Run:
             (
                 each
                 for each in self.history.put_back
-                if at <= each.ended and (id is None or id > each.kept)
+                if at <= each.ended + AWARE and (id is None or id > each.kept)
             ),
             None,
         )
@@ -268,9 +273,9 @@ def _gone(run: _Run, each: Told | LeftOut) -> PutBack | None:
     """The fault that took what somebody was told."""
     if isinstance(each, LeftOut) or run.kept(each.event) is not None:
         return None
-    if for_people(str(each.event["text"])) not in run.said:
-        return None
-    return run.taken_by(each.at, _id(each.event))
+    said = run.said.get(for_people(str(each.event["text"])), inf)
+    fault = run.taken_by(each.at, _id(each.event))
+    return fault if fault is not None and said <= fault.ended else None
 
 
 def _of_reader(begun: Reads, each: Told, what: str) -> Violation:
@@ -301,17 +306,22 @@ def the_lost_were_one_order(run: _Run) -> Iterator[Violation]:
 
 
 def nobody_begins_anew(run: _Run) -> Iterator[Violation]:
-    """No `reset`, no 404 and no 401 but after the log was put back."""
+    """No `reset`, no 404 and no 401 but after the log was put back; one `reset` for each time."""
+    resets: Counter[str] = Counter()
     for each in run.history.happened:
         if not isinstance(each, WasReset | Refused):
             continue
-        if any(fault.began <= each.at for fault in run.history.put_back):
-            continue
-        what = f"reset: {each.reason}" if isinstance(each, WasReset) else f"{each.status}"
-        more = each.what[:300] if isinstance(each, Refused) else ""
-        yield Violation(
-            rule="nobody begins anew", who=each.who, at=each.at, what=f"{what} {more}".strip()
-        )
+        causes = sum(fault.began <= each.at for fault in run.history.put_back)
+        if isinstance(each, WasReset):
+            resets[each.who] += 1
+            if resets[each.who] > causes:
+                yield _anew(each, f"reset number {resets[each.who]}: {each.reason}")
+        elif not causes or each.status == 0:
+            yield _anew(each, f"{each.status} {each.what[:300]}")
+
+
+def _anew(each: Happened, what: str) -> Violation:
+    return Violation(rule="nobody begins anew", who=each.who, at=each.at, what=what)
 
 
 # -- who is present

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,9 +20,13 @@ from pathlib import Path
 import attrs
 
 from tests.cluster.balancer import Balancer
+from tests.cluster.late_ears import LateEars
+from tests.cluster.shim import Shim, shim
+from tests.daemon.test_clock import SET
 from tests.faults.test_faults import Proxy
-from tests.postgresql import PostgresServer
-from tests.support import Daemon
+from tests.networks import Star, may_make_networks, star
+from tests.postgresql import PASSWORD, USER, PostgresServer
+from tests.support import Daemon, free_port
 
 OPTIONS = (
     "--limits=off",
@@ -50,8 +55,16 @@ class Node:
         self.thaw()
         self.daemon.kill()
 
-    def start(self) -> None:
-        self.daemon.start()
+    def has_ended(self) -> bool:
+        """Whether its process is no more."""
+        process = self.daemon.process
+        return process is None or process.poll() is not None
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        with socket.socket() as probe:
+            probe.settimeout(0.2)
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def freeze(self) -> None:
         """Its time stands still."""
@@ -70,41 +83,111 @@ class Node:
 
 @attrs.define
 class Cluster:
-    """All of them."""
+    """All of them.
+
+    :param server: where the nodes keep everything; it changes with a failover.
+    :param database: its name there.
+    :param ports: where a server listens; the nodes try one after the other.
+    :param star: by whose cables the nodes reach it, one each.
+    :param ahead: says by how many seconds the clock of the first node is ahead.
+    """
 
     directory: Path
     nodes: Sequence[Node]
     balancer: Balancer
     proxy: Proxy
-    server: PostgresServer | None = None
+    server: PostgresServer
+    database: str
+    ports: tuple[int, int]
+    shim: Shim
+    star: Star | None
+    ahead: Path
 
     @property
-    def ports(self) -> Mapping[str, int]:
+    def listening(self) -> Mapping[str, int]:
+        """The port of each node."""
         return {node.name: node.port for node in self.nodes}
 
 
 @contextmanager
-def one_process(directory: Path) -> Iterator[Cluster]:
-    """A daemon on its SQLite file, behind the balancer."""
-    daemon = Daemon(directory, *OPTIONS)
-    with running(directory, [Node("node1", daemon)], None) as cluster:
-        yield cluster
-
-
-@contextmanager
-def running(
-    directory: Path, nodes: Sequence[Node], server: PostgresServer | None
+def cluster(
+    directory: Path, size: int, *, cables: int | None = None, slow: int | None = None
 ) -> Iterator[Cluster]:
-    """Nodes at work, and the balancer before them."""
+    """So many nodes on a PostgreSQL of their own, behind a balancer.
+
+    :param cables: by how many that can be cut they reach it, in a network of the caller's own, if
+        this user may make one; as many as there are nodes, if it isn't said.
+    :param slow: the number of a node that hears of everything half a second late.
+    """
     with ExitStack() as stack:
-        for node in nodes:
+        cables = size if cables is None else cables
+        cut = cables and may_make_networks()
+        middle = stack.enter_context(star(cables)) if cut else None
+        shimmed = stack.enter_context(shim())
+        server = PostgresServer.new(
+            # What is said to be durable is: the disk is asked, and is slow when the shim says so.
+            settings={
+                "fsync": "on",
+                # After a crash one call for all files, not one for each of a thousand.
+                "recovery_init_sync_method": "syncfs",
+                "listen_addresses": "*",
+            },
+            environ=shimmed.environ,
+            prefix=() if middle is None else middle.prefix,
+        )
+        ahead = directory / "ahead"
+        ahead.write_text("0")
+        ports = (server.port, free_port())
+        made = Cluster(
+            directory,
+            [],
+            Balancer(directory, {}),
+            Proxy(0),
+            server,
+            "",
+            ports,
+            shimmed,
+            middle,
+            ahead,
+        )
+        stack.callback(lambda: made.server.remove())
+        server.start()
+        made.database = server.fresh_database()
+        late = None if slow is None else stack.enter_context(LateEars(server.host, server.port))
+        urls = [_url(made, number) for number in range(size)]
+        if late is not None and slow is not None:
+            urls[slow] = server.url(made.database, port=late.port)
+        made.nodes = [_node(made, number, url) for number, url in enumerate(urls)]
+        for node in made.nodes:
             stack.enter_context(node.daemon)
             stack.callback(node.thaw)
-        balancer = Balancer(directory, {node.name: ("127.0.0.1", node.port) for node in nodes})
-        stack.enter_context(balancer)
-        proxy = Proxy(balancer.port)
-        proxy.start()
-        stack.callback(proxy.stop)
-        yield Cluster(directory, nodes, balancer, proxy, server)
-    for node in nodes:
+        made.balancer.nodes = {node.name: ("127.0.0.1", node.port) for node in made.nodes}
+        stack.enter_context(made.balancer)
+        made.proxy = Proxy(made.balancer.port)
+        made.proxy.start()
+        stack.callback(made.proxy.stop)
+        yield made
+    for node in made.nodes:
         assert "Traceback" not in node.daemon.log, node.daemon.log
+
+
+def _node(made: Cluster, number: int, url: str) -> Node:
+    """A node that isn't started yet; the clock of the first one can be set."""
+    directory = made.directory / f"node{number}"
+    directory.mkdir()
+    environ = {"COMET_CHAT_DATABASE": url}
+    if number == 0:
+        site = made.directory / "site"
+        site.mkdir()
+        (site / "sitecustomize.py").write_text(SET.format(path=str(made.ahead)))
+        environ["PYTHONPATH"] = str(site)
+    daemon = Daemon(directory, *OPTIONS, f"--node=node{number}", environ=environ)
+    return Node(f"node{number}", daemon)
+
+
+def _url(made: Cluster, number: int) -> str:
+    """Where a node finds the database, wherever it is after a failover."""
+    host = made.server.host if made.star is None else made.star.address(number)
+    both = ",".join(f"{host}:{port}" for port in made.ports)
+    where = f"{USER}:{PASSWORD}@{both}/{made.database}"
+    return f"postgresql://{where}?target_session_attrs=read-write"

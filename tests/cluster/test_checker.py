@@ -230,6 +230,14 @@ def reset_before_the_restore(history: History) -> None:
     )
 
 
+def reset_twice(history: History) -> None:
+    change(
+        history,
+        is_told("ada", "text 14"),
+        lambda each: [each, WasReset(who="ada", at=each.at, reason="unknown")],
+    )
+
+
 def refused(status: int) -> Callable[[History], None]:
     def plant(history: History) -> None:
         history.happened.append(Refused(who="al", at=9, status=status, what="POST /lobby"))
@@ -278,7 +286,8 @@ PLANTED = [
     (a_node_that_shows_less, "the log is one order", "another history"),
     (stored_and_never_said, "only what was said", "nobody said it"),
     (stored_in_another_room, "only what was said", "nobody said it"),
-    (reset_before_the_restore, "nobody begins anew", "reset: unknown"),
+    (reset_before_the_restore, "nobody begins anew", "reset number 1: unknown"),
+    (reset_twice, "nobody begins anew", "reset number 2: unknown"),
     (refused(404), "nobody begins anew", "404"),
     (refused(401), "nobody begins anew", "401"),
     (eve(Joined, "lobby", "ada"), "each join has its leave", "came, and was there"),
