@@ -141,12 +141,13 @@ class LogReading:
             )
             found: list[Record] = []
             size = 0
-            for row in connection.execute(query.execution_options(yield_per=500)):
-                record = self._record(row)
-                size += record.size
-                if found and size > max_bytes:
-                    break
-                found.append(record)
+            with connection.execute(query.execution_options(yield_per=500)) as rows:
+                for row in rows:
+                    record = self._record(row)
+                    size += record.size
+                    if found and size > max_bytes:
+                        break
+                    found.append(record)
             return found[::-1]
 
         return self._readers.read_now(read)

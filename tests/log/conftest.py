@@ -10,7 +10,9 @@ import pytest
 from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.log.log import EventLog
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from tests.log.postgresql_support import Cluster
 from tests.log.support import Opener, Store, opener
+from tests.postgresql import PostgresServer
 
 
 @pytest.fixture
@@ -24,10 +26,24 @@ def store(open_store: Opener) -> Store:
     return open_store()
 
 
-@pytest.fixture(params=["memory", "sql"])
+@pytest.fixture
+def cluster(postgresql: PostgresServer) -> Iterator[Cluster]:
+    """Nodes on one database of PostgreSQL's."""
+    cluster = Cluster.on(postgresql)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(params=["memory", "sql", "postgresql", "second node"])
 def log(request: pytest.FixtureRequest) -> EventLog:
+    """Each log there is. Of the last one there are two nodes, and it is the second one's."""
     if request.param == "memory":
         return MemoryEventLog(epoch="e001")
+    if request.param in ("postgresql", "second node"):
+        cluster: Cluster = request.getfixturevalue("cluster")
+        if request.param == "second node":
+            cluster.open()
+        return cluster.open().log
     store: Store = request.getfixturevalue("store")
     return store.log
 

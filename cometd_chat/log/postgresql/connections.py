@@ -1,0 +1,130 @@
+"""Connections to PostgreSQL, as all of a node need them.
+
+What it is: `Server`, where the database is, and how a connection to it is set up: so that what was
+committed is on the disk, and one that is dead is noticed on both sides within seconds.
+
+What it may know: psycopg. Not what is in the database.
+
+Invariant: nothing that is shown has the password.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+
+import attrs
+import psycopg
+from psycopg import conninfo, pq
+
+#: Seconds that a connection may take to come about.
+CONNECT_TIMEOUT = 5
+
+#: How the kernel finds out that the other machine is gone, and how soon: an idle connection is
+#: asked every 2 s and given up after 2 s more, what is sent must arrive within 3 s.
+_KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 3000,
+}
+
+#: Each one has a reason: appends need READ COMMITTED; a client that stands still with the log's
+#: lock must not hold up all others; and the server keeps what a vanished client had for hours.
+_SETTINGS = """
+SET default_transaction_isolation = 'read committed';
+SET default_transaction_read_only = off;
+SET idle_in_transaction_session_timeout = '2s';
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET tcp_keepalives_idle = 5;
+SET tcp_keepalives_interval = 2;
+SET tcp_keepalives_count = 3;
+SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off';
+"""
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@attrs.frozen
+class Server:
+    """Where the database is.
+
+    :param conninfo: its URL as libpq reads it, with the password.
+    :param node: what operators call this node; they see it in ``pg_stat_activity``.
+    """
+
+    conninfo: str = attrs.field(repr=False)
+    node: str = ""
+
+    def connect(self, role: str) -> Connection:
+        """A new connection, on which each statement is a transaction. Blocks.
+
+        :param role: what it is for.
+        :raises psycopg.OperationalError: it can't be reached, or refuses us.
+        """
+        asked = conninfo.conninfo_to_dict(self.conninfo)
+        ours = {
+            **_KEEPALIVE,
+            "connect_timeout": CONNECT_TIMEOUT,
+            # A standby can be read, and is behind.
+            "target_session_attrs": "read-write",
+        }
+        connection = psycopg.connect(
+            self.conninfo,
+            autocommit=True,
+            **{name: value for name, value in ours.items() if name not in asked},  # type: ignore[arg-type]
+            client_encoding="UTF8",
+            application_name=f"comet-chat {self.node} {role}".replace("  ", " ")[:63],
+        )
+        try:
+            connection.execute(_SETTINGS)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def is_lost(connection: Connection) -> bool:
+    """Whether a connection is of no more use."""
+    return connection.closed or connection.pgconn.status != pq.ConnStatus.OK
+
+
+def is_alive(connection: Connection) -> bool:
+    """Whether an idle connection is still there, as far as this machine was told: what is sent on
+    one that is not would be in doubt for no reason."""
+    if is_lost(connection):
+        return False
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    # What it says before it goes is read first, and that it is gone then.
+    while not is_lost(connection) and poll.poll(0):
+        try:
+            connection.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return False
+    return not is_lost(connection)
+
+
+def shut_down(connection: Connection) -> None:
+    """End a connection for a thread that waits for an answer on it, as if the network had.
+
+    Its statement may have been run. A query is not cancelled instead: one that waits for a standby
+    would then report success.
+    """
+    try:
+        with socket.socket(fileno=os.dup(connection.pgconn.socket)) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+    except (OSError, psycopg.Error):
+        return
+
+
+def reason(error: Exception) -> str:
+    """What is wrong, in a line, without what was said and without the password."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,194 @@
+"""Which history this is: the epochs of a log in PostgreSQL, and when another one begins.
+
+What it is: `join`, which every connection that follows the log begins with. It looks at what there
+is, compares it with what this node was told, and begins an epoch where that is needed.
+
+What it may know: a connection, the tables of records and epochs.
+
+Invariant: an epoch begins when the database is another one than when the newest began (another
+cluster, another timeline, other tables), or when what a node was told is not in it any more. So a
+cursor that was given out before a backup was restored, or in a tail that was lost, is foreign; one
+of before a failover that lost nothing is not. Ids never go back for anybody who was told of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+from psycopg.errors import FeatureNotSupported, InsufficientPrivilege, UndefinedFunction
+
+from cometd_chat.errors import StorageUnavailable
+from cometd_chat.events.record import Record
+from cometd_chat.log.epochs import Epochs
+from cometd_chat.log.postgresql.batches import COLUMNS, read_row
+from cometd_chat.log.postgresql.connections import Connection
+
+#: The same lock as that of ``comet_append_1``.
+LOCK = "SELECT pg_advisory_xact_lock(1668246885, 1)"
+
+_LAST = "SELECT max(id) FROM records"
+_ROW = f"SELECT {COLUMNS} FROM records WHERE id = %s"  # noqa: S608
+_NEWEST_ROW = f"SELECT {COLUMNS} FROM records WHERE id <= %s ORDER BY id DESC LIMIT 1"  # noqa: S608
+_EPOCHS = "SELECT number, epoch, first_id, cluster FROM epochs ORDER BY number"
+_BEGIN = "INSERT INTO epochs (epoch, first_id, cluster) VALUES (%s, %s, %s)"
+
+#: What is another one in each other database, however it came about: by a new cluster, by a
+#: failover or a restore to a point in time (a timeline), by a dump that was restored (the table).
+#: A service may forbid the first two.
+_CLUSTER = (
+    "SELECT system_identifier::text FROM pg_control_system()",
+    "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)",
+    "SELECT 'records'::regclass::oid::text",
+)
+
+
+@attrs.frozen
+class Book:
+    """The epochs of the log as they are in the database.
+
+    :param numbers: theirs, which grow; a bell says in which one it was rung.
+    :param cluster: where the newest one began.
+    """
+
+    epochs: Epochs
+    numbers: Sequence[int]
+    cluster: str = ""
+
+    @property
+    def number(self) -> int:
+        """The number of the newest one; 0 when there is none."""
+        return self.numbers[-1] if self.numbers else 0
+
+    @property
+    def floor(self) -> int:
+        """All ids up to this one were given out, or never will be."""
+        return self.epochs.first_ids[-1] - 1 if self.numbers else 0
+
+    def name(self, number: int) -> str | None:
+        """The name of an epoch; None when it began after this was read."""
+        # Mostly the newest one is asked for.
+        if self.numbers and number == self.numbers[-1]:
+            return self.epochs.names[-1]
+        return self.epochs.names[self.numbers.index(number)] if number in self.numbers else None
+
+
+#: That of a log that was not looked at yet.
+EMPTY = Book(Epochs((), ()), ())
+
+
+@attrs.frozen
+class Joined:
+    """What there is, when a node begins to follow it.
+
+    :param last: the log goes as far as this.
+    :param newest: the newest record that there is; None when there is none.
+    :param put_back: what the node was told is not in it any more.
+    """
+
+    book: Book
+    last: int
+    newest: Record | None
+    put_back: bool
+
+
+def read_book(connection: Connection) -> Book:
+    """The epochs that there are."""
+    rows = connection.execute(_EPOCHS).fetchall()
+    return Book(
+        Epochs([str(row[1]) for row in rows], [_int(row[2]) for row in rows]),
+        [_int(row[0]) for row in rows],
+        str(rows[-1][3]) if rows else "",
+    )
+
+
+def join(
+    connection: Connection, told: int, record: Record | None, new_epoch: Callable[[], str]
+) -> Joined:
+    """Look at the log, and begin an epoch when it is another one. Blocks.
+
+    :param told: how far this node was told; 0 when it has just started.
+    :param record: the newest record that it was told of, if any.
+    :param new_epoch: gives a name for an epoch.
+    :raises StorageUnavailable: this is no database for a log.
+    """
+    encoding = connection.execute("SHOW server_encoding").fetchone()
+    if encoding != ("UTF8",):
+        raise StorageUnavailable(
+            "The database does not keep all letters: make it anew with ENCODING 'UTF8'."
+        )
+    cluster = _identify(connection)
+    book = read_book(connection)
+    if _must_begin(connection, book, cluster, told, record):
+        with connection.transaction():
+            connection.execute(LOCK)
+            # Another node may have been here before, and all were told what it began.
+            book = read_book(connection)
+            if _must_begin(connection, book, cluster, told, record):
+                _begin(connection, book, cluster, told, new_epoch)
+        book = read_book(connection)
+    last = max(_last(connection), book.floor)
+    row = connection.execute(_NEWEST_ROW, [last]).fetchone()
+    newest = None if row is None else read_row(row, book.epochs.of)
+    gone = record is not None and _is_gone(connection, record)
+    return Joined(book, last, newest, put_back=gone)
+
+
+def _identify(connection: Connection) -> str:
+    """What this database is, and no other one."""
+    return "/".join(_ask(connection, query) for query in _CLUSTER)
+
+
+def _ask(connection: Connection, query: str) -> str:
+    try:
+        row = connection.execute(query).fetchone()
+    except (FeatureNotSupported, InsufficientPrivilege, UndefinedFunction):
+        return ""
+    return "" if row is None else str(row[0])
+
+
+def _must_begin(
+    connection: Connection, book: Book, cluster: str, told: int, record: Record | None
+) -> bool:
+    if not book.numbers or book.cluster != cluster:
+        return True
+    # Nobody who was told of an id may be told of that one again, as something else.
+    if max(_last(connection), book.floor) < told:
+        return True
+    gone = record is not None and _is_gone(connection, record)
+    # Unless another node has found out, and has begun one.
+    return gone and record is not None and book.epochs.of(record.id) == record.epoch
+
+
+def _is_gone(connection: Connection, record: Record) -> bool:
+    """Whether a record that was told is not there as it was told."""
+    row = connection.execute(_ROW, [record.id]).fetchone()
+    return row is None or read_row(row, lambda _: record.epoch) != record
+
+
+def _begin(
+    connection: Connection, book: Book, cluster: str, told: int, new_epoch: Callable[[], str]
+) -> None:
+    """Remember a new epoch, after what is there.
+
+    Ids that are gone were given out all the same. They become an epoch in which nobody was told
+    anything, and what is said from now on comes after them.
+    """
+    last = max(_last(connection), book.floor)
+    names = set(book.epochs.names)
+    for first_id in [last + 1, *([told + 1] if told > last else [])]:
+        name = new_epoch()
+        while name in names:
+            name = new_epoch()
+        names.add(name)
+        connection.execute(_BEGIN, [name, first_id, cluster])
+
+
+def _last(connection: Connection) -> int:
+    (last,) = connection.execute(_LAST).fetchone() or (None,)
+    return 0 if last is None else _int(last)
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value

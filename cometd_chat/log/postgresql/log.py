@@ -1,0 +1,233 @@
+"""The log in PostgreSQL.
+
+What it is: `PostgresEventLog`, an `EventLog` that any number of processes append to and follow. It
+joins the thread that appends, the ears that hear what others append, and those who are told.
+
+What it may know: its parts. No SQL.
+
+Invariant: there is one way to those who are told, for what this process appended and for what
+others did: `Sequence`, which each record passes once, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import psycopg
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cometd_chat.comet.listeners import Listeners
+from cometd_chat.errors import StorageUnavailable
+from cometd_chat.events.record import Draft, Record
+from cometd_chat.log.condition import Condition
+from cometd_chat.log.epochs import random_epoch
+from cometd_chat.log.log import (
+    Count,
+    Followers,
+    LogListener,
+    Outcome,
+    Usage,
+    only,
+    sorted_out,
+)
+from cometd_chat.log.postgresql.connections import Server, reason
+from cometd_chat.log.postgresql.ears import Ears
+from cometd_chat.log.postgresql.writer import AppendThread, Following
+from cometd_chat.log.reading import LogReading, Readers
+
+
+class PostgresEventLog:
+    """An `EventLog` in PostgreSQL, whose tables are there when it is opened.
+
+    `open` and `recent` are called before the reactor runs, everything else in its thread.
+
+    :param server: where the database is.
+    :param readers: who reads it for those who ask.
+    :param reactor: its clock, its threads, its descriptors.
+    :param max_bytes: bytes that records and their indexes may take; past it nothing new is stored.
+    :param new_epoch: gives a name for an epoch, see `cometd_chat.log.epochs`.
+    :param max_waiting: how many drafts may wait.
+    :param channels: what else is listened to, and who hears it; see `NotifyBus`.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        server: Server,
+        readers: Readers,
+        reactor: Any,
+        *,
+        max_bytes: int,
+        new_epoch: Callable[[], str] = random_epoch,
+        max_waiting: int = 10_000,
+        channels: Mapping[str, Callable[[str], None]] | None = None,
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._followers = Followers()
+        #: Told when the log was put back to an earlier state: what was told last may be gone, and
+        #: nobody may be shown it any more.
+        self.put_back_to: Listeners[[]] = Listeners("a log that was put back")
+        self.ears = Ears(server, reactor, self, new_epoch=new_epoch, channels=dict(channels or {}))
+        self._reading = LogReading(readers, lambda: self.ears.book.epochs)
+        following = Following(
+            take=self.ears.take,
+            told=lambda: self.ears.order.told,
+            known=lambda: self.ears.order.known,
+            book=lambda: self.ears.book,
+            learn=self.ears.learn,
+            full=lambda: self.usage.full,
+        )
+        self._appending = AppendThread(server, reactor, following, max_waiting=max_waiting)
+        self._told_usage = Usage(0, max_bytes)
+
+    def open(self) -> None:
+        """Find out how far the log goes, and begin to follow it. Blocks.
+
+        :raises StorageUnavailable: the database can't be reached, or used; the text says why.
+        """
+        try:
+            self.ears.open()
+        except psycopg.Error as error:
+            raise StorageUnavailable(
+                f"The database can't be used ({reason(error)}): see that it runs, and that "
+                "--database says where."
+            ) from error
+        self._appending.start()
+
+    def close(self) -> Deferred[None]:
+        """Take nothing more; fires when all that was taken is answered and all threads are gone."""
+        return self._appending.stop().addCallback(lambda _: self.ears.close())
+
+    @property
+    def last_id(self) -> int:
+        """See `EventLog.last_id`."""
+        return self.ears.order.told
+
+    @property
+    def usage(self) -> Usage:
+        """See `EventLog.usage`. It is asked for every ten seconds."""
+        return Usage(self.ears.size, self._max_bytes)
+
+    @property
+    def origin(self) -> str:
+        """See `EventLog.origin`."""
+        return self.ears.book.epochs.names[0]
+
+    def append(self, draft: Draft) -> Deferred[Record]:
+        """See `EventLog.append`."""
+        return self.append_all([draft]).addCallback(only)
+
+    def append_all(self, drafts: Sequence[Draft]) -> Deferred[Sequence[Outcome]]:
+        """See `EventLog.append_all`."""
+        return sorted_out(drafts, self._appending.append)
+
+    def read(
+        self,
+        contexts: Collection[str] | None,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int,
+        newest: bool = False,
+        max_bytes: int | None = None,
+        types: Collection[str] | None = None,
+    ) -> Deferred[list[Record]]:
+        """See `EventLog.read`."""
+        return self._reading.read(
+            contexts,
+            after=after,
+            before=before,
+            limit=limit,
+            newest=newest,
+            max_bytes=max_bytes,
+            types=types,
+        )
+
+    def count(
+        self,
+        contexts: Collection[str] | None,
+        *,
+        after: int,
+        before: int | None = None,
+        most: int,
+        types: Collection[str] | None = None,
+    ) -> Deferred[Mapping[str, Count]]:
+        """See `EventLog.count`."""
+        return self._reading.count(contexts, after=after, before=before, most=most, types=types)
+
+    def newest(self, types: Collection[str] | None = None) -> Deferred[Mapping[str, int]]:
+        """See `EventLog.newest`."""
+        return self._reading.newest(types)
+
+    def recent(self, limit: int, max_bytes: int) -> list[Record]:
+        """See `EventLog.recent`."""
+        return self._reading.recent(self.last_id, limit, max_bytes)
+
+    def catch_up(self) -> Deferred[None]:
+        """See `EventLog.catch_up`."""
+        return self.ears.catch_up()
+
+    def follow(self, listener: LogListener) -> Callable[[], None]:
+        """See `EventLog.follow`."""
+        return self._followers.add(listener)
+
+    def cursor(self, id: int) -> str:
+        """See `EventLog.cursor`."""
+        return self.ears.book.epochs.cursor(id)
+
+    def position(self, cursor: str) -> int | None:
+        """See `EventLog.position`."""
+        return self.ears.book.epochs.position(cursor)
+
+    def condition(self) -> Condition:
+        """How this node's way to the database is now."""
+        ears, appending = self.ears, self._appending
+        return Condition(
+            unreachable_for=ears.unreachable_for(),
+            lag_records=ears.order.lag,
+            lag_seconds=ears.lag_seconds(),
+            deaf_for=ears.deaf_for(),
+            bells={
+                "inline": ears.counts.inline,
+                "read": ears.counts.read,
+                "missed": ears.counts.missed,
+            },
+            commits=appending.commits,
+            commit_seconds=appending.commit_seconds,
+            doubts=appending.doubts,
+            queue_usage=ears.queue_usage,
+            epoch=ears.book.number,
+        )
+
+    # What the ears tell, see `cometd_chat.log.postgresql.ears.Told`.
+
+    def tell(self, records: Sequence[Record]) -> None:
+        """Tell the followers; then those whose records these are."""
+        if records:
+            self._followers.tell(records)
+        self._appending.settle()
+
+    def put_back(self) -> None:
+        """What was told is not in the log any more."""
+        self.put_back_to.tell()
+
+    def sized(self) -> None:
+        """Say once what has become of the room that is left."""
+        before, usage = self._told_usage, self.usage
+        self._told_usage = usage
+        if (usage.nearly_full, usage.full) == (before.nearly_full, before.full):
+            return
+        say = "{size} of {limit} bytes; raise --max-log and restart"
+        if usage.full:
+            self._log.error(f"the log is full and takes nothing new: {say}", **_sizes(usage))
+        elif usage.nearly_full:
+            self._log.warn(f"the log is nearly full: {say}", **_sizes(usage))
+        else:
+            self._log.info("the log has room again: {size} of {limit} bytes", **_sizes(usage))
+
+
+def _sizes(usage: Usage) -> dict[str, int]:
+    return {"size": usage.size, "limit": usage.limit}

@@ -1,0 +1,143 @@
+"""A log in PostgreSQL for tests, and several on one database, as several daemons have it.
+
+What it is: `Node`, a log with who reads for it; `Cluster`, all of them on one database.
+
+What it may know: the public names of the log, and the server of the tests.
+
+Invariant: what was opened is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from cometd_chat.events.record import Record
+from cometd_chat.log.migrations import migrate
+from cometd_chat.log.postgresql.connections import Server
+from cometd_chat.log.postgresql.log import PostgresEventLog
+from tests.log.support import block, heard, wait
+from tests.postgresql import PostgresServer
+
+T = TypeVar("T")
+
+#: Databases that nobody has at the moment.
+_idle: dict[PostgresServer, list[str]] = {}
+
+_EMPTY = """
+DELETE FROM records; DELETE FROM epochs; DELETE FROM sessions; DELETE FROM nodes;
+DELETE FROM secrets; DELETE FROM rooms WHERE name <> 'lobby';
+ALTER SEQUENCE epochs_number_seq RESTART;
+"""
+
+
+def engine(url: str, **settings: Any) -> Engine:
+    """An engine over psycopg."""
+    return create_engine(url.replace("postgresql:", "postgresql+psycopg:"), **settings)
+
+
+def prepare(url: str) -> None:
+    """Make the tables."""
+    made = engine(url)
+    with made.begin() as connection:
+        migrate(connection, Path("unused"))
+    made.dispose()
+
+
+class PlainReaders:
+    """Runs queries in the reactor's own threads."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = engine(url, pool_pre_ping=True)
+
+    def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
+        return deferToThread(self.read_now, query)
+
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        with self._engine.connect() as connection:
+            return query(connection)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+@attrs.define(eq=False)
+class Node:
+    """A log as one daemon has it, and what it was told since it was opened."""
+
+    name: str
+    log: PostgresEventLog
+    readers: PlainReaders
+    told: list[Record] = attrs.field(factory=list)
+
+    def close(self) -> Deferred[None]:
+        return wait(self.log.close()).addCallback(lambda _: self.readers.close())
+
+
+@attrs.define(eq=False)
+class Cluster:
+    """Nodes on one database.
+
+    :param database: what it is called.
+    """
+
+    server: PostgresServer
+    database: str
+    nodes: list[Node] = attrs.field(factory=list)
+    _names: Any = attrs.field(factory=lambda: (f"e{number:03}" for number in count(1)))
+
+    @classmethod
+    def on(cls, server: PostgresServer) -> Cluster:
+        """On a database of their own, with its tables and nothing in them.
+
+        One that a test has left is emptied for the next one: that is a hundred times less work for
+        the machine than to make one.
+        """
+        idle = _idle.setdefault(server, [])
+        database = idle.pop() if idle else server.fresh_database(server.template("log", prepare))
+        return cls(server, database)
+
+    @property
+    def url(self) -> str:
+        return self.server.url(self.database)
+
+    def open(self, *, url: str | None = None, **settings: Any) -> Node:
+        """One more node.
+
+        :param url: where it finds the database, if not where that is.
+        """
+        from twisted.internet import reactor
+
+        name = f"node-{len(self.nodes) + 1}"
+        readers = PlainReaders(self.url)
+        settings = {"max_bytes": 2**30, "new_epoch": lambda: next(self._names), **settings}
+        log = PostgresEventLog(Server(url or self.url, name), readers, reactor, **settings)
+        log.open()
+        node = Node(name, log, readers, heard(log))
+        self.nodes.append(node)
+        return node
+
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A connection of the test's own."""
+        return psycopg.connect(self.url, autocommit=True)
+
+    def rows(self) -> list[tuple[int, str]]:
+        """The id and the data of all records."""
+        with self.connect() as connection:
+            return connection.execute("SELECT id, data FROM records ORDER BY id").fetchall()
+
+    def close(self) -> None:
+        """Close all nodes, and leave nothing in the database."""
+        for node in self.nodes:
+            block(node.close())
+        with self.connect() as connection:
+            connection.execute(_EMPTY)
+        _idle[self.server].append(self.database)
