@@ -129,6 +129,8 @@ class Chat:
         rights.changed.add(self._end_what_is_not_allowed)
         sessions.freed.add(presence.gone_for_long)
         sessions.forgotten.add(self._forgotten)
+        sessions.ended.add(self._ended)
+        sessions.renamed.add(self._renamed)
 
     def start(self, recent: Sequence[Record]) -> None:
         """Take up what is kept, and follow the log.
@@ -185,16 +187,18 @@ class Chat:
             self.limits.take(NAMES, session=session.id, address=address)
         token = self.sessions.new_token()
         old = await self.sessions.rename(session, name, token)
-        if old == session.name:
-            return None
+        return None if old == session.name else token
+
+    def _renamed(self, session: Session, old: str) -> None:
         self.presence.renamed(session, old)
         for each in session.readers:
             each.come_back(RENEWED_AFTER)
-        return token
 
     async def log_out(self, session: Session) -> None:
-        """End a session and whatever it holds."""
+        """End a session and whatever it holds, on all nodes."""
         await self.sessions.end(session)
+
+    def _ended(self, session: Session) -> None:
         self.dismiss(session, "logged out")
 
     def dismiss(self, session: Session, reason: str) -> None:

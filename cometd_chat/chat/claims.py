@@ -1,7 +1,7 @@
 """Whose a name is.
 
 What it is: `Names`, the seam behind which the keys of names are claimed, with the rules that every
-back end keeps, and `LocalNames`, the one of a single process.
+back end keeps, and `LocalNames`, the one of a single process; `cluster_names.py` is that of a node.
 
 What it may know: sessions, keys. Not what can be a name, nor what it looks like.
 
@@ -24,10 +24,9 @@ class Names(Protocol):
 
     * **One holder a key.** Of two who claim one at the same moment, one gets it.
     * **All or none.** A claim that is refused has claimed nothing.
-    * **A claim lasts** until it is released, or until the process that has it is gone for good. Of
-      ephemeral and transient sessions it is kept nowhere else, so that a back end of several
-      processes lets it end with a lease; the names of all others are in the directory, too, whose
-      word is the last.
+    * **A claim lasts** until it is released, or until the process that has it is gone for good, as
+      its lease says where there are several. Of ephemeral and transient sessions it is kept nowhere
+      else; the names of all others are in the directory, whose word is the last.
     * **Releasing is quiet**: what somebody else has by now is left alone, and a release that gets
       lost only keeps a name taken for as long as the lease.
 
@@ -40,13 +39,6 @@ class Names(Protocol):
         :returns: those of them that it did not have before: to be released if it does not get the
             name in the end.
         :raises NameTaken: another session has one of them.
-        """
-
-    def adopt(self, session: Session) -> bool:
-        """Note what the directory says that a session has; for the start, and for one whose row was
-        read.
-
-        :returns: False when another one has claimed some of it since: then nothing was noted.
         """
 
     def release(self, session: Session, keys: Collection[str]) -> None:
@@ -75,7 +67,11 @@ class LocalNames:
         return new
 
     def adopt(self, session: Session) -> bool:
-        """See `Names.adopt`."""
+        """Note what the directory says that a session has; for the start, and for one whose row was
+        read.
+
+        :returns: False when another one has claimed some of it since: then nothing was noted.
+        """
         keys = claimed_by(session)
         if not self._are_free(session, keys):
             return False

@@ -10,34 +10,31 @@ Invariant: what is in memory is what the directory has, but for sessions that it
 
 from __future__ import annotations
 
-import hashlib
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from cometd_chat.chat.claims import Names, claimed_by
+from cometd_chat.chat.claims import LocalNames, claimed_by
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.names import new_person
+from cometd_chat.chat.session_rows import (
+    EXTEND_AFTER,
+    KNOWN_BY,
+    hash_of,
+    new_row,
+    new_token,
+    session_of,
+)
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidToken, NameTaken
-from cometd_chat.log.directory import Directory, SessionRow
+from cometd_chat.log.directory import Directory
 from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
-
-#: A token's life is written down again when it has been used and so many seconds have gone by.
-_EXTEND_AFTER = 86400.0
 
 #: Seconds between two looks for sessions that have expired.
 _DROP_EVERY = 3600.0
-
-GUEST = "guest"
-
-#: Bytes by which a token's hash is known in memory: 120 bits are as hard to meet as all 256 would
-#: be, and 48 B less are kept for each session.
-_KNOWN_BY = 15
 
 
 class LocalSessions:
@@ -58,7 +55,7 @@ class LocalSessions:
     def __init__(
         self,
         directory: Directory,
-        names: Names,
+        names: LocalNames,
         reaper: Reaper,
         *,
         wall_clock: Callable[[], float],
@@ -77,6 +74,10 @@ class LocalSessions:
         self.freed: Listeners[[Session]] = Listeners("freed names")
         #: Told of a session that is in use no longer.
         self.forgotten: Listeners[[Session]] = Listeners("forgotten sessions")
+        #: Told of a session that has ended.
+        self.ended: Listeners[[Session]] = Listeners("sessions' ends")
+        #: Told of a session that has another name, and of the one it had.
+        self.renamed: Listeners[[Session, str]] = Listeners("new names")
         self._by_token: dict[bytes, Session] = {}
         #: How many tokens have taken the place of another.
         self._renewed = 0
@@ -93,7 +94,7 @@ class LocalSessions:
         now = self._lasting.seconds()
         for row in self._directory.named_sessions():
             if row.expires_at / 1000 > now:
-                session = self._session(row)
+                session = session_of(row, self, self._reaper.coarse_now())
                 self._names.adopt(session)
                 self._remember(session)
         self._drop_expired(now)
@@ -121,17 +122,10 @@ class LocalSessions:
         """See `Sessions.start_guest`."""
         name, keys = new_person(name)
         token = self.new_token()
-        row = SessionRow(
-            id=self._random_bytes(12).hex(),
-            token_hash=_hash(token),
-            name=name,
-            name_key=None if transient else keys.folded,
-            role=GUEST,
-            created_at=int(self._wall_clock() * 1000),
-            expires_at=int((self._lasting.seconds() + TOKEN_LIFETIME) * 1000),
-            name_looks=None if transient else keys.looks,
-        )
-        session = self._session(row)
+        id = self._random_bytes(12).hex()
+        kept = None if transient else keys
+        row = new_row(id, token, name, kept, self._wall_clock(), self._lasting.seconds())
+        session = session_of(row, self, self._reaper.coarse_now())
         session.name_key, session.name_looks = keys
         session.transient = transient
         if ephemeral:
@@ -149,12 +143,12 @@ class LocalSessions:
 
     def new_token(self) -> str:
         """See `Sessions.new_token`."""
-        return urlsafe_b64encode(self._random_bytes(24)).decode("ascii")
+        return new_token(self._random_bytes)
 
     async def by_token(self, token: str) -> Session:
         """See `Sessions.by_token`."""
-        token_hash = _hash(token)
-        session = self._by_token.get(token_hash[:_KNOWN_BY])
+        token_hash = hash_of(token)
+        session = self._by_token.get(token_hash[:KNOWN_BY])
         if session is None:
             session = await self._load(token_hash)
         if session.name_key is None:
@@ -167,7 +161,7 @@ class LocalSessions:
 
     def known(self, token: str) -> Session | None:
         """See `Sessions.known`."""
-        session = self._by_token.get(_hash(token)[:_KNOWN_BY])
+        session = self._by_token.get(hash_of(token)[:KNOWN_BY])
         return session if session is not None and self.use_again(session) else None
 
     def use_again(self, session: Session) -> bool:
@@ -176,7 +170,7 @@ class LocalSessions:
         now = self._lasting.at(seen_at)
         if session.ended or session.name_key is None or session.expires_at <= now:
             return False
-        if now + TOKEN_LIFETIME - session.expires_at >= _EXTEND_AFTER and not session.ephemeral:
+        if now + TOKEN_LIFETIME - session.expires_at >= EXTEND_AFTER and not session.ephemeral:
             return False
         session.seen_at = seen_at
         return True
@@ -188,11 +182,11 @@ class LocalSessions:
             renewed = self._renewed
             row = await self._directory.session_by_token(token_hash)
         # Another request with the same token may have come in while this one waited.
-        session = self._by_token.get(token_hash[:_KNOWN_BY])
+        session = self._by_token.get(token_hash[:KNOWN_BY])
         if session is None:
             if row is None:
                 raise InvalidToken("No session has that token: log in again.")
-            session = self._session(row)
+            session = session_of(row, self, self._reaper.coarse_now())
             if not self._names.adopt(session):
                 # Its name was freed and taken by another after the row was read.
                 session.name_key = session.name_looks = None
@@ -218,7 +212,7 @@ class LocalSessions:
     def extend(self, session: Session) -> bool:
         """See `Sessions.extend`."""
         expires_at = self._lasting.seconds() + TOKEN_LIFETIME
-        if session.ephemeral or expires_at - session.expires_at < _EXTEND_AFTER:
+        if session.ephemeral or expires_at - session.expires_at < EXTEND_AFTER:
             return False
         session.expires_at = expires_at
         extending = self._directory.extend_session(session.id, int(expires_at * 1000))
@@ -235,7 +229,7 @@ class LocalSessions:
     ) -> str:
         """Give a session a name that can be one; see `rename`."""
         new = await self._names.claim(session, keys)
-        token_hash = None if token is None or name == session.name else _hash(token)
+        token_hash = None if token is None or name == session.name else hash_of(token)
         try:
             if not session.ephemeral:
                 transient = session.transient
@@ -253,10 +247,12 @@ class LocalSessions:
         if token_hash is not None:
             self._renewed += 1
             self._by_token.pop(session.known_by, None)
-            session.known_by = token_hash[:_KNOWN_BY]
+            session.known_by = token_hash[:KNOWN_BY]
             self._by_token[session.known_by] = session
         old, session.name = session.name, name
         session.name_key, session.name_looks = keys
+        if old != name:
+            self.renamed.tell(session, old)
         return old
 
     async def end(self, session: Session) -> None:
@@ -267,24 +263,9 @@ class LocalSessions:
             await self._directory.end_session(session.id)
         session.ended = True
         self._forget(session)
+        self.ended.tell(session)
 
     # -- names of guests who are gone
-
-    def _session(self, row: SessionRow) -> Session:
-        return Session(
-            key=bytes.fromhex(row.id),
-            known_by=row.token_hash[:_KNOWN_BY],
-            name=row.name,
-            name_key=row.name if row.name_key == row.name else row.name_key,
-            name_looks=next(
-                (each for each in (row.name, row.name_key) if each == row.name_looks),
-                row.name_looks,
-            ),
-            role=row.role,
-            expires_at=row.expires_at / 1000,
-            seen_at=self._reaper.coarse_now(),
-            home=self,
-        )
 
     def _remember(self, session: Session) -> None:
         self._by_token[session.known_by] = session
@@ -318,8 +299,3 @@ class LocalSessions:
         if not session.transient:
             freeing = self._directory.free_name(session.id)
             freeing.addErrback(lambda failure: self._log.failure("a name stays taken", failure))
-
-
-def _hash(token: str) -> bytes:
-    # A token has 192 random bits: there is nothing to guess, so a fast hash will do.
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -55,7 +55,7 @@ class Session:
     """Somebody.
 
     :param key: her id as bytes, which take half of what its digits do.
-    :param known_by: the beginning of her token's hash, see `_KNOWN_BY`.
+    :param known_by: the beginning of her token's hash, see `session_rows.KNOWN_BY`.
     :param name: hers as long as `name_key` is set.
     :param name_key: what the name is compared by, or None when the name was freed.
     :param name_looks: the same for how it looks; mostly it is the same object.
@@ -124,6 +124,15 @@ class Sessions(Protocol):
     @property
     def forgotten(self) -> Listeners[[Session]]:
         """Told of a session that is in use no longer."""
+
+    @property
+    def ended(self) -> Listeners[[Session]]:
+        """Told of a session in use here that has ended, at whichever process."""
+
+    @property
+    def renamed(self) -> Listeners[[Session, str]]:
+        """Told of a session in use here that has another name, and of the one it had; its token is
+        another one, too, mostly. At whichever process it was renamed."""
 
     def __len__(self) -> int:
         """How many are in use in this process."""

@@ -94,7 +94,7 @@ class NodeTable(Protocol):
         """Give out a number, with a lease, and tell `NodeJoined`. Blocks: for the start."""
 
     def rows_now(self) -> Sequence[NodeRow]:
-        """All that are there. Blocks: for the start."""
+        """All whose lease is not over. Blocks: for the start."""
 
     def add(self, name: str, peer: str, version: str) -> Deferred[int]:
         """See `add_now`."""
@@ -127,7 +127,7 @@ class LeasedNodes:
         self._reaper = reaper
         self._myself = NodeRow(0, name, peer, version)
         self._others: dict[int, NodeRow] = {}
-        self._busy = self._stopped = False
+        self._busy = self._failing = self._stopped = False
         self.joined: Listeners[[NodeRow]] = Listeners("nodes that come")
         self.gone: Listeners[[NodeRow]] = Listeners("nodes that are gone")
         self.renumbered: Listeners[[int]] = Listeners("this node's new number")
@@ -170,6 +170,7 @@ class LeasedNodes:
         return RENEW_AFTER
 
     def _renewed(self, good: bool) -> Deferred[None] | None:
+        self._failing = False
         return None if good or self._stopped else self._take_number()
 
     def _take_number(self) -> Deferred[None]:
@@ -189,7 +190,9 @@ class LeasedNodes:
 
     def _not_renewed(self, failure: Failure) -> None:
         # It is tried again; if the lease is over by then, that is found out.
-        self._log.warn("the lease was not renewed: {reason}", reason=failure.getErrorMessage())
+        if not self._failing:
+            self._failing = True
+            self._log.warn("the lease was not renewed: {reason}", reason=failure.getErrorMessage())
 
     def _at_rest(self, _: object) -> None:
         self._busy = False
@@ -254,7 +257,8 @@ class MemoryNodeTable:
 
     def rows_now(self) -> Sequence[NodeRow]:
         """See `NodeTable.rows_now`."""
-        return list(self._rows.values())
+        now = self._seconds()
+        return [row for number, row in self._rows.items() if self._until[number] > now]
 
     def add(self, name: str, peer: str, version: str) -> Deferred[int]:
         """See `NodeTable.add`."""

@@ -26,9 +26,10 @@ from cometd_chat.chat.local_positions import LocalPositions
 from cometd_chat.chat.local_presence import LocalPresence
 from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
+from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rights import Rights
-from cometd_chat.chat.rooms import Room
-from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.rooms import Room, Rooms
+from cometd_chat.chat.sessions import Session, Sessions
 from cometd_chat.comet import CometEngine, CometEvent
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import path_of
@@ -111,12 +112,12 @@ class House:
         self.engine = CometEngine(self.clock)
         self.reaper = self.engine.reaper
         self._bytes_given = 0
-        self.sessions = self.make_sessions()
-        self.presence = self.make_presence()
+        self.sessions: Sessions = self.make_sessions()
+        self.presence: Presence = self.make_presence()
         self.limits = LocalLimits(self.reaper, on=limits)
         self.rights = Rights()
         self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
-        self.rooms = self.make_rooms()
+        self.rooms: Rooms = self.make_rooms()
         self.chat = Chat(
             feed=self.feed,
             rights=self.rights,
@@ -131,9 +132,23 @@ class House:
             shown=shown,
             random=lambda: 0.5,
         )
+        self.join()
         self.chat.start([])
 
-    def make_sessions(self) -> LocalSessions:
+    def join(self) -> None:
+        """What is done between making the parts and starting them."""
+
+    def make_rooms(self) -> Rooms:
+        """The rooms of the directory."""
+        return LocalRooms(
+            self.directory,
+            self.engine,
+            self.rights,
+            wall_clock=self.calendar,
+            expiration_delay=1e6,
+        )
+
+    def make_sessions(self) -> Sessions:
         """Sessions over the directory, as after a restart."""
         return LocalSessions(
             self.directory,
@@ -145,17 +160,7 @@ class House:
             guest_timeout=900,
         )
 
-    def make_rooms(self) -> LocalRooms:
-        """Rooms over the directory."""
-        return LocalRooms(
-            self.directory,
-            self.engine,
-            self.rights,
-            wall_clock=self.calendar,
-            expiration_delay=1e6,
-        )
-
-    def make_presence(self) -> LocalPresence:
+    def make_presence(self) -> Presence:
         """Who is there; nobody yet."""
         return LocalPresence(self.engine, wall_clock=self.calendar)
 

@@ -51,6 +51,7 @@ class Node(House):
 
     log: MemoryEventLog
     nodes: LeasedNodes
+    rooms: ClusterRooms
 
     def __init__(self, clock: Clock, beside: Node | None) -> None:
         log = MemoryEventLog(

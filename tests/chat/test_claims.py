@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from cometd_chat.chat.claims import LocalNames, Names
+from cometd_chat.chat.cluster_names import ClusterNames
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import NameTaken
+from tests.chat.cluster import Cluster
 from tests.chat.parts import now
 
 
-@pytest.fixture
-def names() -> Names:
-    return LocalNames()
+@pytest.fixture(params=["one", "many"])
+def names(request: pytest.FixtureRequest) -> Names:
+    """Those of a process that is alone, and of one of many nodes."""
+    if request.param == "one":
+        return LocalNames()
+    node = Cluster(1).nodes[0]
+    return ClusterNames(node.directory, node.nodes, node.reaper)
+
+
+#: Each with an id of its own, as all sessions.
+_ids = count(1)
 
 
 def session(name_key: str | None = None, name_looks: str | None = None) -> Session:
-    return Session(b"1", b"", "", name_key, name_looks, "guest", 0, 0, None)
+    return Session(
+        next(_ids).to_bytes(1, "big"), b"", "", name_key, name_looks, "guest", 0, 0, None
+    )
 
 
 def test_who_comes_first_gets_it(names: Names) -> None:
@@ -54,7 +68,8 @@ def test_what_is_another_s_is_not_released(names: Names) -> None:
         now(names.claim(alice, ["alice"]))
 
 
-def test_what_the_directory_says_is_noted_unless_it_was_taken_since(names: Names) -> None:
+def test_what_the_directory_says_is_noted_unless_it_was_taken_since() -> None:
+    names = LocalNames()
     kept, late = session("alice", "a1ice"), session("bob", "b0b")
     assert names.adopt(kept)
     now(names.claim(session(), ["b0b"]))

@@ -49,6 +49,7 @@ def house(failures: list[LogEvent], request: pytest.FixtureRequest) -> House:
 
 @pytest.fixture
 def presence(house: House) -> LocalPresence:
+    assert isinstance(house.presence, LocalPresence)
     return house.presence
 
 

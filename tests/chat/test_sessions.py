@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogEvent
 
+from cometd_chat.chat.cluster_sessions import ClusterSessions
 from cometd_chat.chat.lasting import MOST_AWAY
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import (
@@ -21,16 +22,18 @@ from cometd_chat.errors import (
     StorageUnavailable,
 )
 from cometd_chat.log.directory import SessionRow
-from cometd_chat.log.memory import MemoryDirectory
+from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from cometd_chat.log.shared_directory import MemorySharedDirectory
+from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import House, begun, now
 from tests.chat.test_passing_guests import Held
 
 
-class SlowDirectory(MemoryDirectory):
+class Slow:
     """A directory that answers when it is told to, in order, as the one writer of a database."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *options: Any) -> None:
+        super().__init__(*options)
         self.holding = False
         self.failure: ChatError | None = None
         self._held: list[Callable[[], None]] = []
@@ -56,42 +59,71 @@ class SlowDirectory(MemoryDirectory):
         for do in ready:
             do()
 
-    def add_session(self, row: SessionRow) -> Deferred[None]:
-        change = super().add_session
-        return self._later(lambda: change(row))
 
-    def session_by_token(self, token_hash: bytes) -> Deferred[SessionRow | None]:
-        change = super().session_by_token
-        return self._later(lambda: change(token_hash))
+def later(name: str) -> Any:
+    """A method of a directory that answers later."""
 
-    def rename_session(
-        self,
-        id: str,
-        name: str,
-        name_key: str | None,
-        name_looks: str | None,
-        token_hash: bytes | None = None,
-    ) -> Deferred[None]:
-        change = super().rename_session
-        return self._later(lambda: change(id, name, name_key, name_looks, token_hash))
+    def do(self: Any, *options: Any) -> Deferred[Any]:
+        change = getattr(super(type(self), self), name)
+        answer: Deferred[Any] = self._later(lambda: change(*options))
+        return answer
 
-    def end_session(self, id: str) -> Deferred[None]:
-        change = super().end_session
-        return self._later(lambda: change(id))
+    return do
 
-    def free_name(self, id: str) -> Deferred[None]:
-        change = super().free_name
-        return self._later(lambda: change(id))
+
+class SlowDirectory(Slow, MemoryDirectory):
+    """That of one process."""
+
+    add_session = later("add_session")
+    session_by_token = later("session_by_token")
+    rename_session = later("rename_session")
+    end_session = later("end_session")
+    free_name = later("free_name")
+
+
+class SlowSharedDirectory(Slow, MemorySharedDirectory):
+    """That of a node."""
+
+    add_session = later("add_session")
+    session_by_token = later("session_by_token")
+    rename_session = later("rename_session")
+    end_session = later("end_session")
+    free_name = later("free_name")
+    claim = later("claim")
+    release = later("release")
+
+
+class SlowCluster(Cluster):
+    """A cluster whose directory is slow."""
+
+    def make_directory(self, log: MemoryEventLog, beside: Any) -> MemorySharedDirectory:
+        return SlowSharedDirectory([], log, self.calendar, beside)
+
+
+#: Seconds after which the name of a guest who is gone is free, at the latest.
+FREED = {"one": 902, "many": 1200}
+
+
+def until_free(house: House) -> float:
+    """See `FREED`."""
+    return FREED["many" if isinstance(house, Node) else "one"]
+
+
+@pytest.fixture(params=FREED)
+def house(request: pytest.FixtureRequest, failures: list[LogEvent]) -> House:
+    """The house of a process that is alone, or of one of many."""
+    if request.param == "one":
+        return House(directory=SlowDirectory())
+    return SlowCluster(1).nodes[0]
+
+
+#: What is only so where no other node can have changed anything.
+ALONE = pytest.mark.parametrize("house", ["one"], indirect=True)
 
 
 @pytest.fixture
-def directory() -> SlowDirectory:
-    return SlowDirectory()
-
-
-@pytest.fixture
-def house(directory: SlowDirectory, failures: list[LogEvent]) -> House:
-    return House(directory=directory)
+def directory(house: House) -> Any:
+    return house.directory
 
 
 @pytest.fixture
@@ -112,6 +144,8 @@ def outcome(waiting: Deferred[Any]) -> list[Any]:
 
 def restarted(house: House) -> Sessions:
     again = house.make_sessions()
+    if isinstance(again, ClusterSessions):
+        house.feed.control.add(again.told)
     again.start()
     return again
 
@@ -162,8 +196,8 @@ def test_two_who_want_a_name_at_once(sessions: Sessions, directory: SlowDirector
     directory.holding = True
     first = outcome(begun(sessions.start_guest("alice")))
     second = outcome(begun(sessions.start_guest("Alice")))
-    assert second[0].check(NameTaken)
     directory.let_go()
+    assert second[0].check(NameTaken)
     assert first[0][0].name == "alice"
 
 
@@ -225,9 +259,9 @@ def test_two_who_rename_to_one_name_at_once(sessions: Sessions, directory: SlowD
     first = outcome(begun(sessions.rename(alice, "carol")))
     second = outcome(begun(sessions.rename(bob, "carol")))
     third = outcome(begun(sessions.start_guest("carol")))
+    directory.let_go()
     assert second[0].check(NameTaken)
     assert third[0].check(NameTaken)
-    directory.let_go()
     assert first == ["alice"]
     assert (alice.name, bob.name) == ("carol", "bob")
 
@@ -238,11 +272,11 @@ def test_the_old_name_is_not_free_before_the_new_one_is_kept(
     alice, _ = now(sessions.start_guest("alice"))
     directory.holding = True
     renaming = outcome(begun(sessions.rename(alice, "carol")))
-    with pytest.raises(NameTaken):
-        now(sessions.start_guest("alice"))
+    other = outcome(begun(sessions.start_guest("alice")))
     directory.failure = StorageUnavailable("The disk is full.", retry_after=1)
     directory.let_go()
     assert renaming[0].check(StorageUnavailable)
+    assert other[0].check(NameTaken, StorageUnavailable)
     assert alice.name == "alice"
     directory.failure = None
     directory.holding = False
@@ -296,7 +330,7 @@ def test_a_restart_keeps_names_and_tokens(house: House, sessions: Sessions) -> N
 def test_a_restart_frees_a_name_later_as_well(house: House, sessions: Sessions) -> None:
     now(sessions.start_guest("alice"))
     again = restarted(house)
-    house.advance(902)
+    house.advance(until_free(house))
     now(again.start_guest("alice"))
 
 
@@ -310,7 +344,7 @@ def test_the_name_of_a_guest_who_is_gone_is_free(
     house.advance(899)
     with pytest.raises(NameTaken):
         now(sessions.start_guest("alice"))
-    house.advance(3)
+    house.advance(until_free(house) - 899)
     assert len(sessions) == 0
     assert [row.name_key for row in rows(directory)] == [None]
     now(sessions.start_guest("alice"))
@@ -339,7 +373,7 @@ def test_the_token_takes_the_name_back(
     house: House, sessions: Sessions, directory: SlowDirectory
 ) -> None:
     session, token = now(sessions.start_guest("alice"))
-    house.advance(902)
+    house.advance(until_free(house))
     found = now(sessions.by_token(token))
     assert (found.id, found.name, found.name_key) == (session.id, "alice", "alice")
     assert [row.name_key for row in rows(directory)] == ["alice"]
@@ -350,7 +384,7 @@ def test_the_token_takes_the_name_back(
 def freed_and_taken(house: House, sessions: Sessions) -> tuple[str, Session]:
     """The token of a session without name, and the session that has its name now."""
     _, token = now(sessions.start_guest("alice"))
-    house.advance(902)
+    house.advance(until_free(house))
     other, _ = now(sessions.start_guest("Alice"))
     return token, other
 
@@ -381,7 +415,7 @@ def test_a_name_that_looks_like_one_in_use(house: House, sessions: Sessions) -> 
         now(sessions.rename(first, "Ivan"))
     now(sessions.end(bob))
     now(sessions.rename(first, "Ivan"))
-    house.advance(902)
+    house.advance(until_free(house))
     now(sessions.start_guest("lvan"))
     assert now(sessions.by_token(token)).name_key is None
 
@@ -440,7 +474,7 @@ def test_two_requests_that_take_the_name_back_at_once(
     house: House, sessions: Sessions, directory: SlowDirectory
 ) -> None:
     _, token = now(sessions.start_guest("alice"))
-    house.advance(902)
+    house.advance(until_free(house))
     directory.holding = True
     first = outcome(begun(sessions.by_token(token)))
     second = outcome(begun(sessions.by_token(token)))
@@ -454,13 +488,13 @@ def test_nobody_gets_a_name_that_is_being_taken_back(
     house: House, sessions: Sessions, directory: SlowDirectory
 ) -> None:
     _, token = now(sessions.start_guest("alice"))
-    house.advance(902)
+    house.advance(until_free(house))
     directory.holding = True
     back = outcome(begun(sessions.by_token(token)))
     directory.let_go(1)  # its row is read, its name is on the way
-    with pytest.raises(NameTaken):
-        now(sessions.start_guest("alice", ephemeral=True))
+    other = outcome(begun(sessions.start_guest("alice", ephemeral=True)))
     directory.let_go()
+    assert other[0].check(NameTaken)
     assert back[0].name_key == "alice"
 
 
@@ -469,7 +503,7 @@ def test_who_leaves_while_her_name_is_taken_back_has_it(
 ) -> None:
     """Else it would be hers in the directory and free here: for ever taken, by nobody."""
     _, token = now(sessions.start_guest("alice"))
-    house.advance(902)
+    house.advance(until_free(house))
     directory.holding = True
     asked = begun(sessions.by_token(token))
     left = outcome(asked)
@@ -480,17 +514,18 @@ def test_who_leaves_while_her_name_is_taken_back_has_it(
     directory.holding = False
     with pytest.raises(NameTaken):
         now(sessions.start_guest("alice"))
-    house.advance(902)
+    house.advance(until_free(house))
     now(sessions.start_guest("alice"))
 
 
+@ALONE
 def test_a_row_that_is_read_too_early_gives_no_name_that_another_has(
     house: House, sessions: Sessions, directory: SlowDirectory
 ) -> None:
     """Reads don't wait for the writer: this one sees the name that is just being freed."""
     _, token = now(sessions.start_guest("alice"))
     (stale,) = rows(directory)
-    house.advance(902)
+    house.advance(until_free(house))
     now(sessions.start_guest("alice"))
     directory._sessions[stale.id] = stale
     late = now(sessions.by_token(token))
@@ -503,7 +538,7 @@ def test_a_name_that_can_not_be_taken_back_is_free(
     house: House, sessions: Sessions, directory: SlowDirectory
 ) -> None:
     _, token = now(sessions.start_guest("alice"))
-    house.advance(902)
+    house.advance(until_free(house))
     directory.holding = True
     back = outcome(begun(sessions.by_token(token)))
     directory.let_go(1)
@@ -536,6 +571,7 @@ def test_a_token_that_is_too_old(
     assert not rows(directory)
 
 
+@ALONE
 def test_one_that_expires_in_memory(house: House, sessions: Sessions) -> None:
     session, token = now(sessions.start_guest("alice"))
     session.expires_at = house.calendar()

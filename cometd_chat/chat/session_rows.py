@@ -1,0 +1,81 @@
+"""From what is kept of a session to the session, and from a token to what is kept of it.
+
+What it is: pure functions that each back end of `Sessions` shares.
+
+What it may know: rows, names. Not where they are kept.
+
+Invariant: only a hash of a token is ever kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, SessionHome
+from cometd_chat.log.directory import SessionRow
+from cometd_chat.log.shared_directory import KNOWN_BY
+from cometd_chat.lookalikes.keys import NameKeys
+
+__all__ = ["EXTEND_AFTER", "KNOWN_BY", "hash_of", "new_row", "new_token", "session_of"]
+
+#: A token's life is written down again when it has been used and so many seconds have gone by.
+EXTEND_AFTER = 86400.0
+
+GUEST = "guest"
+
+
+def hash_of(token: str) -> bytes:
+    """What is kept of a token."""
+    # A token has 192 random bits: there is nothing to guess, so a fast hash will do.
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def new_token(random_bytes: Callable[[int], bytes]) -> str:
+    """A token that nobody has."""
+    return urlsafe_b64encode(random_bytes(24)).decode("ascii")
+
+
+def new_row(
+    id: str, token: str, name: str, keys: NameKeys | None, created_at: float, now: float
+) -> SessionRow:
+    """What is kept of a new session.
+
+    :param keys: of its name; None when that is kept elsewhere.
+    :param created_at: seconds since 1970.
+    :param now: the same, by the clock that says when it ends.
+    """
+    return SessionRow(
+        id=id,
+        token_hash=hash_of(token),
+        name=name,
+        name_key=None if keys is None else keys.folded,
+        role=GUEST,
+        created_at=int(created_at * 1000),
+        expires_at=int((now + TOKEN_LIFETIME) * 1000),
+        name_looks=None if keys is None else keys.looks,
+    )
+
+
+def session_of(row: SessionRow, home: SessionHome, seen_at: float) -> Session:
+    """The session of a row.
+
+    :param home: who looks after its name.
+    :param seen_at: see `Session.seen_at`.
+    """
+    # One object where two keys, or a key and the name, are the same, as for most: thousands are
+    # kept.
+    return Session(
+        key=bytes.fromhex(row.id),
+        known_by=row.token_hash[:KNOWN_BY],
+        name=row.name,
+        name_key=row.name if row.name_key == row.name else row.name_key,
+        name_looks=next(
+            (each for each in (row.name, row.name_key) if each == row.name_looks), row.name_looks
+        ),
+        role=row.role,
+        expires_at=row.expires_at / 1000,
+        seen_at=seen_at,
+        home=home,
+    )
