@@ -25,7 +25,11 @@ import attrs
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    UNIXServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import Factory
@@ -143,9 +147,7 @@ class ListeningPorts(Service):
         self._prepare = prepare
         self._endpoints: list[tuple[str, Any]]
         if inherited is None:
-            self._endpoints = [
-                (each, serverFromString(reactor, with_backlog(each))) for each in listen
-            ]
+            self._endpoints = [(each, endpoint_of(each, reactor)) for each in listen]
         else:
             self._endpoints = [(each.description, each.endpoint(reactor)) for each in inherited]
         for _, endpoint in self._endpoints:
@@ -166,8 +168,6 @@ class ListeningPorts(Service):
             for description, endpoint in self._endpoints:
                 port = listen_now(self._option, description, endpoint, self._factory)
                 self._ports.append(port)
-                if description.startswith("systemd:") or isinstance(endpoint, InheritedEndpoint):
-                    twisted_internals.leave_path(port)
                 twisted_internals.accept_few(port)
                 keep_back(port, self._reactor, max(files - KEPT_BACK, files // 2), shortage)
                 if self._prepare is not None:
@@ -218,7 +218,7 @@ class BoundPorts(ListeningPorts):
 
 
 class InheritedEndpoint:
-    """An endpoint whose socket has been bound by another process.
+    """An endpoint whose socket has been bound by another process: the supervisor, or systemd.
 
     :param descriptor: of the socket; it is closed once there is a port of its own for it.
     :param described: an endpoint that says how TLS is spoken there; None for none.
@@ -237,9 +237,22 @@ class InheritedEndpoint:
             options = twisted_internals.tls_options(self.described)
             if options is not None:
                 factory = TLSMemoryBIOFactory(options, False, factory)
+            if inherited.family == socket.AF_UNIX:
+                return succeed(
+                    twisted_internals.adopt_unix(self._reactor, inherited.dup(), factory)
+                )
             return succeed(
                 self._reactor.adoptStreamPort(inherited.fileno(), inherited.family, factory)
             )
+
+
+def endpoint_of(description: str, reactor: Any) -> Any:
+    """The endpoint of a description, with our backlog."""
+    endpoint = serverFromString(reactor, with_backlog(description))
+    if isinstance(endpoint, AdoptedStreamServerEndpoint):
+        # A socket of systemd.
+        return InheritedEndpoint(reactor, endpoint.fileno, None)
+    return endpoint
 
 
 def with_backlog(description: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
+import stat
 import sys
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.support import PATIENCE, Daemon
@@ -71,3 +73,32 @@ def test_by_name_and_with_notifications(tmp_path: Path) -> None:
         while messages[-1:] != [b"STOPPING=1"]:
             messages.append(systemd.recv(4096))
         assert set(messages[:-1]) <= {b"WATCHDOG=1"}
+
+
+def test_a_unix_socket_stays_as_it_was_made(tmp_path: Path) -> None:
+    """Its path, its mode, and the length of its queue are systemd's."""
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o620)
+        listener.listen(128)
+        daemon = Daemon(
+            tmp_path,
+            "--listen=systemd:domain=UNIX:index=0",
+            port=0,
+            prefix=[sys.executable, "-c", HAND_OVER, str(listener.fileno())],
+            pass_fds=[listener.fileno()],
+        )
+        for _ in range(2):
+            with daemon, socket.socket(socket.AF_UNIX) as client:
+                assert stat.S_IMODE(path.stat().st_mode) == 0o620
+                client.settimeout(PATIENCE)
+                client.connect(str(path))
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+            # Nobody is there: all of them wait.
+            with ExitStack() as waiting:
+                for _ in range(100):
+                    client = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                    client.setblocking(False)
+                    client.connect(str(path))

@@ -9,12 +9,15 @@ Invariant: where one is missing, Twisted's own behaviour is what is left.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import tcp, unix
 from twisted.internet.endpoints import UNIXServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.ssl import CertificateOptions
 from twisted.logger import ILogObserver, LogPublisher
 
@@ -40,10 +43,21 @@ def accept_few(port: object) -> None:
     port.doRead = do_read  # type: ignore[method-assign]
 
 
-def leave_path(port: object) -> None:
-    """Let a port of a Unix socket that others have made, and may have yet, not remove its path."""
-    if isinstance(port, unix.Port):
-        port.connectionLost = partial(tcp.Port.connectionLost, port)  # type: ignore[method-assign]
+def adopt_unix(reactor: Any, listening: socket.socket, factory: IProtocolFactory) -> IListeningPort:
+    """A port for a Unix socket that somebody else has made and may have yet. Twisted would set its
+    mode to 666 and its queue to 50, and at the end remove its path.
+
+    :param listening: it is the port's from now on.
+    """
+    port: Any = unix.Port(listening.getsockname(), factory, reactor=reactor)
+    factory.doStart()
+    port.socket, port.fileno = listening, listening.fileno
+    port.connected, port.numberAccepts = True, ACCEPTS
+    port._shouldShutdown = False  # For all who have it.
+    port.connectionLost = partial(tcp.Port.connectionLost, port)
+    port.startReading()
+    adopted: IListeningPort = port
+    return adopted
 
 
 def socket_path(endpoint: object) -> str | None:
