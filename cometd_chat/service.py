@@ -548,7 +548,7 @@ def build_supervisor(options: Options, reactor: Any) -> Daemon:
         let_go=lambda: (ports.stopService(), metrics_ports.stopService()),
         forget=launcher.forget,
     )
-    notifier = Notifier.from_environment(os.environ, reactor, lambda: supervisor.all_live)
+    notifier = Notifier.from_environment(os.environ, reactor, supervisor.all_live)
     supervisor.watch(notifier)
     return Daemon(
         [

@@ -209,8 +209,8 @@ class Lines:
         self._read()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor gives up, as when it stops."""
-        self.stop()
+        """The reactor stops: that is nothing that came."""
+        self._is_over = True
 
     def read_all(self) -> None:
         """Take whatever is here, without waiting for more."""

@@ -139,6 +139,9 @@ class Worker:
         if word == READY and self.state is State.STARTING:
             self.enter(State.SERVING)
             self.served_since = self.since
+            self._log.info(
+                "serves as process {pid}", pid=self.pid, log_system=f"worker {self.number}"
+            )
             self._supervisor.worker_serves()
             self.started.callback(True)
         elif word in (READY, PULSES):
@@ -155,10 +158,10 @@ class Worker:
 
     def ended(self, how: str) -> None:
         """See `Owner.ended`."""
-        before, self.state = self.state, State.GONE
+        self.state = State.GONE
+        self._supervisor.worker_ended(self, how)
         if not self.started.called:
             self.started.callback(False)
-        self._supervisor.worker_ended(self, before, how)
         self.gone.callback(None)
 
     def stop(self, word: str) -> None:
@@ -241,7 +244,6 @@ class Supervisor(Service):
         """How many serve."""
         return sum(each.state is State.SERVING for each in self.workers)
 
-    @property
     def all_live(self) -> bool:
         """Whether somebody serves, and nobody is there who should have been gone by now."""
         return self.serving > 0 and not any(map(self._is_overdue, self.workers))
@@ -296,10 +298,9 @@ class Supervisor(Service):
 
     # -- the end of one
 
-    def worker_ended(self, worker: Worker, before: State, how: str) -> None:
+    def worker_ended(self, worker: Worker, how: str) -> None:
         """A process is gone.
 
-        :param before: what it was at.
         :param how: in words.
         """
         self.workers.remove(worker)

@@ -1,0 +1,27 @@
+"""``twistd``, whose workers are stand-ins: real daemons, but each with a database of its own.
+
+What it is: a program, in front of the command that it stands for. Variables of the environment ask
+for limits that a test can wait for, and for workers that fail.
+
+What it may know: the names that it replaces.
+
+Invariant: all else is what a user starts.
+"""
+
+import os
+import sys
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from twisted.scripts import twistd
+
+SILENCE = os.environ.get("STAND_IN_SILENCE")
+
+service: Any = import_module("cometd_chat.service")
+supervisor: Any = import_module("cometd_chat.daemon.supervisor")
+if SILENCE is not None:
+    supervisor._LIMITS[supervisor.State.SERVING] = float(SILENCE)
+service.Launcher = partial(service.Launcher, module="stand_in_worker")
+sys.argv = sys.argv[1:]
+twistd.run()

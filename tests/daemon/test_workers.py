@@ -1,0 +1,406 @@
+"""Workers: real processes that share their ports, killed, stopped, hung and replaced."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import ssl
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from tests.daemon.talk import Held, ask, connect, metric, once, wait_until
+from tests.daemon.test_systemd_sockets import HAND_OVER
+from tests.daemon.tls import certificate
+from tests.support import PATIENCE, Daemon, free_port
+
+STAND_INS = Path(__file__).parent / "stand_ins"
+
+PASSWORD = "s3cret-of-the-database"
+
+
+class Workers(Daemon):
+    """A supervisor and its workers.
+
+    :param workers: how many.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        workers: int = 2,
+        prefix: Sequence[str] = (),
+        environ: dict[str, str] | None = None,
+        port: int | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        super().__init__(
+            directory,
+            f"--workers={workers}",
+            f"--database=postgresql://chat:{PASSWORD}@localhost/chat",
+            *options,
+            port=port,
+            prefix=[*prefix, sys.executable, str(STAND_INS / "stand_in_supervisor.py")],
+            environ={"PYTHONPATH": str(STAND_INS), **(environ or {})},
+            pass_fds=pass_fds,
+        )
+        self.count = workers
+
+    def workers(self) -> dict[int, int]:
+        """The process of each worker that is there, by its number."""
+        return {number: pid for pid, number in children(self.pid)}
+
+    def wait_for_others(self, but: Sequence[int]) -> dict[int, int]:
+        """Wait until all workers serve, and none of these processes."""
+
+        def serve() -> bool:
+            there = self.workers()
+            return (
+                len(there) == self.count
+                and not set(there.values()) & set(but)
+                and all(f"serves as process {pid}\n" in self.log for pid in there.values())
+            )
+
+        wait_until(serve, "all of them serve")
+        return self.workers()
+
+    def __enter__(self) -> Workers:
+        self.start()
+        return self
+
+
+def children(pid: int) -> list[tuple[int, int]]:
+    """Workers that a process has started: process and number."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int(re.findall(r"^PPid:\s+(\d+)$", (each / "status").read_text(), re.M)[0])
+            words = (each / "cmdline").read_bytes().split(b"\0")
+            if parent == pid and b"stand_in_worker" in words:
+                found.append((int(each.name), int(words[words.index(b"stand_in_worker") + 1])))
+    return found
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def is_ok(port: int) -> bool:
+    return once(port, "GET", "/healthz").status == 200
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Workers]:
+    with Workers(tmp_path) as daemon:
+        yield daemon
+
+
+def test_they_share_the_ports_and_are_announced_once(tmp_path: Path) -> None:
+    metrics, path = free_port(), tmp_path / "socket"
+    with Workers(
+        tmp_path,
+        f"--metrics=tcp:{metrics}:interface=127.0.0.1",
+        "--listen=tcp:0:interface=127.0.0.1",
+        f"--listen=unix:{path}:mode=620",
+    ) as daemon:
+        (port,) = map(int, re.findall(r"http://127\.0\.0\.1:(\d+)/ in two", daemon.output))
+        assert daemon.output.count("Comet Chat ") == 1
+        assert daemon.output.count("in each of 2 workers") == 1
+        assert sorted(daemon.workers()) == [1, 2]
+        assert is_ok(port)
+        assert metric(metrics, "process_open_fds") > 0
+        # It is there alone.
+        assert once(port, "GET", "/metrics").status == 404
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        for pid in [daemon.pid, *daemon.workers().values()]:
+            if pid != daemon.pid:
+                assert PASSWORD.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert PASSWORD not in daemon.log
+        # Which of them said what.
+        for number in daemon.workers():
+            assert f"[worker {number}] " in daemon.log
+        (pid, *_) = daemon.workers().values()
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not is_there(pid), "the worker has stopped")
+        # A worker that stops leaves the path to those who go on, and its mode is what it was.
+        assert stat.S_IMODE(path.stat().st_mode) == 0o620
+    assert not path.exists()
+    assert "Traceback" not in daemon.log
+
+
+def test_tls(tmp_path: Path) -> None:
+    certificate(tmp_path)
+    both, port = tmp_path / "both.pem", free_port()
+    listen = f"--listen=ssl:{port}:interface=127.0.0.1:privateKey={both}:certKey={both}"
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with Workers(tmp_path, listen):
+        for _ in range(4):
+            with (
+                socket.create_connection(("127.0.0.1", port)) as plain,
+                context.wrap_socket(plain) as client,
+            ):
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_killed_worker_comes_back_and_nobody_waits_for_it(daemon: Workers) -> None:
+    before = daemon.workers()
+    os.kill(before[2], signal.SIGKILL)
+    for _ in range(50):
+        assert is_ok(daemon.port)
+    after = daemon.wait_for_others([before[2]])
+    assert after[1] == before[1]
+    assert "worker 2 was ended by SIGKILL; it is started again in 1 s" in daemon.log
+
+
+def test_a_hung_worker_is_killed_and_replaced(tmp_path: Path) -> None:
+    with Workers(tmp_path, environ={"STAND_IN_SILENCE": "2"}) as daemon:
+        before = daemon.workers()
+        with ExitStack() as clients:
+            # What it has accepted already hangs with it; what comes is for the other one.
+            os.kill(before[1], signal.SIGSTOP)
+            time_of_stop = time.monotonic()
+            for _ in range(50):
+                client = clients.enter_context(
+                    socket.create_connection(("127.0.0.1", daemon.port), PATIENCE)
+                )
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+            assert time.monotonic() - time_of_stop < PATIENCE
+        daemon.wait_for_others([before[1]])
+        assert not is_there(before[1])
+        assert "worker 1" in daemon.log
+        assert "is killed: serving for" in daemon.log
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_supervisor(tmp_path: Path, how: signal.Signals) -> None:
+    daemon = Workers(tmp_path)
+    daemon.start()
+    workers = daemon.workers().values()
+    with Held(daemon.port, "/api/v1/events/stream") as stream:
+        stream.until(b"hello")
+        daemon.stop(how)
+        assert b'"reopen"' in stream.to_end()
+    wait_until(lambda: not any(map(is_there, workers)), "the workers have stopped")
+    # Nothing is in the way of the next one.
+    with daemon:
+        assert is_ok(daemon.port)
+
+
+def test_a_port_that_is_taken_is_told_and_starts_nobody(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        daemon = Workers(tmp_path, port=taken.getsockname()[1])
+        daemon.begin()
+        assert daemon.stop(None) == 1
+    assert "it is taken; stop the program that has it" in daemon.log
+    assert "[worker" not in daemon.log
+
+
+def test_a_worker_that_cannot_start_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "fails").write_text("2")
+    daemon = Workers(tmp_path, environ={"STAND_IN_FAILS": str(tmp_path / "fails")})
+    daemon.begin()
+    assert daemon.stop(None) == 1
+    last = daemon.log.splitlines()[-1]
+    assert last == (
+        "comet-chat: worker 2 ended with status 1 before it served: this worker was told to fail; "
+        "tell it otherwise"
+    )
+    assert "http://" not in daemon.log
+    assert "Traceback" not in daemon.log
+
+
+def test_when_new_code_fails_the_old_goes_on(tmp_path: Path) -> None:
+    fails = tmp_path / "fails"
+    with Workers(tmp_path, environ={"STAND_IN_FAILS": str(fails)}) as daemon:
+        before = daemon.workers()
+        fails.write_text("1")
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_until(lambda: "send SIGHUP again" in daemon.log, "the failure is told")
+        assert daemon.workers() == before
+        # And one that dies now comes back again and again, ever later.
+        os.kill(before[1], signal.SIGKILL)
+        wait_until(lambda: "it is started again in 2 s" in daemon.log, "it is tried again")
+        assert is_ok(daemon.port)
+        fails.unlink()
+        daemon.wait_for_others([before[1]])
+    assert 2 <= daemon.log.count("told to fail") <= 4 * 2
+
+
+def test_connections_are_spread_evenly(daemon: Workers) -> None:
+    def shares() -> list[float]:
+        found: dict[float, float] = {}
+        while len(found) < 2:
+            text = once(daemon.port, "GET", "/metrics").text
+            (start,) = re.findall(r"^process_start_time_seconds (\S+)$", text, re.M)
+            (count,) = re.findall(r"^comet_chat_connections (\S+)$", text, re.M)
+            found[float(start)] = float(count)
+        return sorted(found.values())
+
+    with ExitStack() as clients:
+        held = []
+        for _ in range(200):
+            held.append(
+                clients.enter_context(
+                    socket.create_connection(("127.0.0.1", daemon.port), PATIENCE)
+                )
+            )
+        wait_until(lambda: sum(shares()) >= 200, "all are accepted")
+        least, most = shares()
+        assert most <= least * 1.1 + 2
+        # Half of them go; those who come even it out.
+        for each in held[:100]:
+            each.close()
+        wait_until(lambda: sum(shares()) <= 102, "half of them are gone")
+        for _ in range(100):
+            clients.enter_context(socket.create_connection(("127.0.0.1", daemon.port), PATIENCE))
+        wait_until(lambda: sum(shares()) >= 200, "all are accepted")
+        least, most = shares()
+        assert most <= least * 1.1 + 2
+
+
+class Load:
+    """Requests on new connections all the while, and on some that are kept.
+
+    :param rate: new connections a second.
+    """
+
+    def __init__(self, port: int, rate: float) -> None:
+        self.port = port
+        self.rate = rate
+        self.answered = 0
+        self.over_kept = 0
+        self.reopened = 0
+        self._over = Event()
+
+    def come_anew(self) -> None:
+        while not self._over.wait(1 / self.rate):
+            assert is_ok(self.port)
+            self.answered += 1
+
+    def keep(self) -> None:
+        connection = connect(self.port)
+        while not self._over.wait(0.02):
+            answer = ask(connection, "GET", "/api/v1/rooms")
+            assert answer.status == 200
+            self.over_kept += 1
+            if answer.headers.get("connection") == "close":
+                self.reopened += 1
+                connection = connect(self.port)
+        connection.close()
+
+    def stop(self) -> None:
+        self._over.set()
+
+
+def test_all_are_replaced_and_nobody_is_refused(daemon: Workers) -> None:
+    before = daemon.workers()
+    load = Load(daemon.port, rate=50)
+    with ThreadPoolExecutor(8) as pool, ExitStack() as streams:
+        held = [
+            streams.enter_context(Held(daemon.port, "/api/v1/events/stream")) for _ in range(40)
+        ]
+        for each in held:
+            each.until(b"hello")
+        running = [pool.submit(load.come_anew), *(pool.submit(load.keep) for _ in range(3))]
+        try:
+            os.kill(daemon.pid, signal.SIGHUP)
+            ended = [pool.submit(each.to_end) for each in held]
+            told = [stream.result(PATIENCE) for stream in ended]
+            daemon.wait_for_others(list(before.values()))
+            wait_until(lambda: "worker 2 of 2 is a new one" in daemon.log, "all are replaced")
+        finally:
+            load.stop()
+        for task in running:
+            task.result(PATIENCE)
+    assert all(b'"reopen"' in each for each in told)
+    assert load.answered > 0
+    assert load.reopened > 0
+    assert sorted(daemon.workers()) == [1, 2]
+    assert not set(daemon.workers().values()) & set(before.values())
+    assert "Traceback" not in daemon.log
+
+
+def test_what_waits_in_the_queue_of_a_port_is_not_lost(daemon: Workers) -> None:
+    """300 connections at once, while the workers are replaced."""
+    before = daemon.workers()
+    os.kill(daemon.pid, signal.SIGHUP)
+    # The first old one stops now; what it has not accepted is the other one's.
+    wait_until(
+        lambda: before[1] not in daemon.workers().values() or len(children(daemon.pid)) > 2,
+        "a new one has begun",
+    )
+
+    def one(_: int) -> bool:
+        return is_ok(daemon.port)
+
+    with ThreadPoolExecutor(30) as pool:
+        assert list(pool.map(one, range(300))) == [True] * 300
+    daemon.wait_for_others(list(before.values()))
+
+
+def test_systemd_hears_of_the_supervisor_alone(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+    ):
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(PATIENCE)
+        handed = listener.fileno()
+        daemon = Workers(
+            tmp_path,
+            "--listen=systemd:domain=INET:index=0",
+            port=listener.getsockname()[1],
+            prefix=[sys.executable, "-c", HAND_OVER, str(handed)],
+            pass_fds=[handed],
+            environ={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"},
+        )
+
+        def hear(wanted: bytes) -> list[bytes]:
+            heard: list[bytes] = []
+            while wanted not in heard:
+                heard += systemd.recv(4096).split(b"\n")
+            return heard
+
+        with daemon:
+            heard = hear(b"WATCHDOG=1")
+            assert heard[0] == b"READY=1"
+            assert heard.count(b"READY=1") == 1
+            assert is_ok(daemon.port)
+            for pid in daemon.workers().values():
+                environ = Path(f"/proc/{pid}/environ").read_bytes()
+                for name in (b"NOTIFY_SOCKET", b"LISTEN_FDS", b"LISTEN_PID", b"WATCHDOG_USEC"):
+                    assert b"\0" + name not in environ
+            before = daemon.workers()
+            os.kill(daemon.pid, signal.SIGHUP)
+            heard = hear(b"RELOADING=1")
+            assert b"READY=1" not in heard
+            assert any(each.startswith(b"MONOTONIC_USEC=") for each in hear(b"READY=1") + heard)
+            assert not set(daemon.workers().values()) & set(before.values())
+            os.kill(daemon.workers()[1], signal.SIGKILL)
+            hear(b"STATUS=1 of 2 workers serve")
+            hear(b"STATUS=2 of 2 workers serve")
+        hear(b"STOPPING=1")
+        # The queue is systemd's: who comes in between waits.
+        with socket.create_connection(("127.0.0.1", daemon.port), PATIENCE) as early:
+            early.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with daemon:
+                assert early.recv(4096).startswith(b"HTTP/1.1 200 ")
