@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import attrs
 import psycopg
-from psycopg.errors import DataError, IntegrityError, UniqueViolation
+from psycopg.errors import DataError, IntegrityError, ProgramLimitExceeded, UniqueViolation
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -58,6 +58,9 @@ _RETRY, _MOST_RETRY = 0.02, 0.5
 
 #: Seconds after which it makes sense to look whether the operator has made room.
 _RETRY_FULL = 60.0
+
+#: What is wrong with one draft alone.
+_WRONG_DRAFT = (DataError, IntegrityError, ProgramLimitExceeded)
 
 _BY_ID = f"SELECT {COLUMNS} FROM records WHERE id = ANY(%s)"  # noqa: S608
 _BY_KEY = (
@@ -214,11 +217,13 @@ class AppendThread:
         told = self._following.told()
         while self._unanswered:
             job = self._unanswered[0]
-            if job.outcomes is not None and job.last <= told:
-                self._answer(job, job.outcomes)
-            elif not job.answered:
+            ready = job.outcomes is not None and job.last <= told
+            if not ready and not job.answered:
                 return
+            # Before anybody hears of it, who may come back here.
             self._unanswered.popleft()
+            if job.outcomes is not None:
+                self._answer(job, job.outcomes)
 
     def _answer(self, job: Job, outcome: Sequence[Outcome] | Exception) -> None:
         if job.answered:
@@ -354,7 +359,7 @@ class AppendThread:
             row = connection.execute(APPEND, append_arguments(drafts)).fetchone()
         except UniqueViolation:
             return _append_known(connection, drafts, book)
-        except (DataError, IntegrityError) as error:
+        except _WRONG_DRAFT as error:
             if len(drafts) == 1:
                 return [_refusal(error)], [], book
             return self._append_each(connection, drafts)
