@@ -15,35 +15,28 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
-from twisted.internet.defer import Deferred, DeferredSemaphore, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cometd_chat.errors import ShuttingDown, StorageUnavailable
+from cometd_chat.errors import StorageUnavailable
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.epochs import random_epoch
 from cometd_chat.log.high_water import HighWaterMark, Mark
 from cometd_chat.log.log import Usage
-from cometd_chat.log.migrations import SCHEMA, migrate
-from cometd_chat.log.threads import DaemonThreadPool
-from cometd_chat.log.writer import RETRY_BUSY, RETRY_FAILED, Appender, Writer, cause
+from cometd_chat.log.migrations import SCHEMA, back_up, migrate
+from cometd_chat.log.threads import READERS, ReaderThreads
+from cometd_chat.log.writer import RETRY_FAILED, Appender, Writer, cause
 
 #: Seconds that a statement waits for a lock which somebody else has on the file.
 BUSY_TIMEOUT = 2.0
-
-#: How many reads run at once.
-READERS = 4
-
-#: How many are under way: those that run, and those whose results the reactor has not taken. While
-#: it is busy the threads would go on, and leave the results of all that wait in memory.
-UNDER_WAY = 2 * READERS
 
 #: Bytes that an idle write-ahead log keeps on the disk after a long reader has let it grow.
 WAL_KEPT = 16 * 1024 * 1024
@@ -103,9 +96,7 @@ class Database:
         self._read_engine = self._engine("BEGIN", QueuePool, pool_size=READERS + 2)
         self._anchor: Connection | None = None
         self._writer: Writer | None = None
-        self._readers = DaemonThreadPool(0, READERS, name="comet-chat-readers")
-        self._reading = 0
-        self._under_way = DeferredSemaphore(UNDER_WAY)
+        self.readers = ReaderThreads(reactor, max_waiting=max_waiting)
         self._closed: Deferred[None] | None = None
 
     def attach(self, appender: Appender) -> None:
@@ -127,7 +118,12 @@ class Database:
             self._make_file()
             with self._write_engine.connect() as connection:
                 with connection.begin():
-                    migrate(connection, self.path, self._schema)
+                    migrate(
+                        connection,
+                        str(self.path),
+                        self._schema,
+                        back_up=partial(back_up, self.path),
+                    )
                 with connection.begin():
                     self._appender.start(connection)
                 # With its last connection SQLite removes the write-ahead log, and on a full disk
@@ -146,21 +142,14 @@ class Database:
             at_exit=self._close_readers,
         )
         self._writer.start()
-        self._readers.start()
+        self.readers.start()
 
     def close(self) -> Deferred[None]:
         """Take nothing more; fires when all that was taken is stored and all threads are gone."""
         if self._closed is None:
-            self._hand_out_all()
+            self.readers.close()
             self._closed = succeed(None) if self._writer is None else self._writer.stop()
         return self._closed
-
-    def _hand_out_all(self) -> None:
-        """Let no read wait for its turn: the threads end when they have done what they have."""
-        waiting = len(self._under_way.waiting)
-        self._under_way.limit += waiting
-        for _ in range(waiting):
-            self._under_way.release()
 
     def append(self, drafts: Sequence[Draft]) -> Deferred[Sequence[Record | Exception]]:
         """See `Writer.append`."""
@@ -178,29 +167,17 @@ class Database:
         :raises StorageUnavailable: the database can't be read, or too many reads wait.
         :raises ShuttingDown: the database was closed.
         """
-        if self._closed is not None:
-            return fail(ShuttingDown("The daemon is stopping. Try again in a moment."))
-        if self._reading >= self._max_waiting:
-            return fail(
-                StorageUnavailable(
-                    "Too many are reading the log. Try again in a moment.", retry_after=RETRY_BUSY
-                )
-            )
-        self._reading += 1
-        reading: Deferred[T] = self._under_way.run(
-            deferToThreadPool, self._reactor, self._readers, self.read_now, query
-        )
-        # Whoever asked may leave and cancel what they wait for; the read runs on and counts until
-        # it is done.
-        shown: Deferred[T] = Deferred()
-        counted: Deferred[T] = reading.addBoth(self._read_done)
-        counted.chainDeferred(shown)
-        return shown
+        return self.readers.run(partial(self.read_now, query), self._finish_read)
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
         """Run a query in this thread, and block it: for the start, before the reactor runs."""
         with self._read_engine.connect() as connection:
             return query(connection)
+
+    def write_now(self, change: Callable[[Connection], T]) -> T:
+        """Run a change in this thread, and block it: for the start, before the reactor runs."""
+        with self._write_engine.connect() as connection, connection.begin():
+            return change(connection)
 
     def usage(self) -> Usage:
         """How much the file and its write-ahead log take on the disk. In any thread."""
@@ -215,8 +192,7 @@ class Database:
             raise RuntimeError("the database is not open")
         return self._writer
 
-    def _read_done(self, result: T | Failure) -> T | Failure:
-        self._reading -= 1
+    def _finish_read(self, result: T | Failure) -> T | Failure:
         error = result.value if isinstance(result, Failure) else None
         if not isinstance(error, SQLAlchemyError):
             return result
@@ -226,7 +202,7 @@ class Database:
         ) from error
 
     def _close_readers(self) -> None:
-        self._readers.stop()
+        self.readers.join()
         if self._anchor is not None:
             self._anchor.close()
         self._read_engine.dispose()

@@ -1,27 +1,36 @@
-"""Bringing a database file up to the schema of this release.
+"""Bringing a database up to the schema of this release.
 
-What it is: Alembic, run inside this process, with a copy of the file made before.
+What it is: Alembic, run inside this process. A file is copied before.
 
-What it may know: revisions and the file. Not what is in the tables.
+What it may know: revisions, and the file. Not what is in the tables, but for `compatibility`.
 
-Invariant: a file that is migrated was copied before, and either all steps were taken or none; a
-file of a newer release is not touched.
+A release runs on its own schema, and on that of the next one: so many daemons with one database can
+be replaced one after the other. The next one says so in the module of its newest revision, as
+``runs_with = "0005"``: the revision of the release before, whose daemons still run while that is
+migrated. It adds what they need not know, and takes away nothing that they use; what nobody needs
+any more goes a release later. What is said there is kept in the database, where an older release
+finds it: it knows no revisions but its own.
+
+Invariant: either all steps were taken or none; a file that is migrated was copied before. What a
+newer release made, and did not say that this one runs on it, is not touched.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, delete, insert, inspect, select
 from twisted.logger import Logger
 
 from cometd_chat.errors import StorageUnavailable
+from cometd_chat.log.tables import compatibility
 
 #: Where the migrations are: a directory of this package.
 SCHEMA = "cometd_chat.log:schema"
@@ -33,13 +42,20 @@ class SchemaTooNew(StorageUnavailable):
     """The database was written by a newer release than this one."""
 
 
-def migrate(connection: Connection, path: Path, schema: str = SCHEMA) -> Path | None:
+def migrate(
+    connection: Connection,
+    where: str,
+    schema: str = SCHEMA,
+    *,
+    back_up: Callable[[str], Path] | None = None,
+) -> None:
     """Take all steps that are missing, in the transaction that is open on the connection.
 
-    :param path: the database file; its copy is made beside it and kept.
+    :param where: what the database is called, in sentences.
     :param schema: where the migrations are, as Alembic spells it.
-    :returns: the copy, or None when none was needed.
-    :raises SchemaTooNew: the schema is of a revision that this release does not know.
+    :param back_up: makes a copy, which is kept, of a database that is not new; it is told of which
+        revision that is.
+    :raises SchemaTooNew: a newer release wrote it, on whose schema this one does not run.
     """
     config = Config()
     config.set_main_option("script_location", schema.replace("%", "%%"))
@@ -47,22 +63,38 @@ def migrate(connection: Connection, path: Path, schema: str = SCHEMA) -> Path | 
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
     current = MigrationContext.configure(connection).get_current_revision()
-    if current == scripts.get_current_head():
-        return None
-    if current not in {None, *(script.revision for script in scripts.walk_revisions())}:
+    head = scripts.get_current_head()
+    if current == head:
+        return
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current is not None and current not in known:
+        if _oldest(connection) in known:
+            _log.info("the schema is that of the next release, {revision}", revision=current)
+            return
         raise SchemaTooNew(
-            f"{path} was written by a newer release (its schema is {current}): install that "
-            "release again, or start from the copy that it left beside the file."
+            f"{where} was written by a newer release (its schema is {current}): install that "
+            "release again, or start from a copy that was made before."
         )
-    copy = None
-    if inspect(connection).get_table_names():
-        copy = _back_up(path, current or "unversioned")
+    if back_up is not None and inspect(connection).get_table_names():
+        copy = back_up(current or "unversioned")
         _log.info("database copied to {copy} before migrating it", copy=copy.name)
     command.upgrade(config, "head")
-    return copy
+    newest = scripts.get_revision("head")
+    assert newest is not None
+    oldest = getattr(newest.module, "runs_with", newest.revision)
+    if inspect(connection).has_table(compatibility.name):
+        connection.execute(delete(compatibility))
+        connection.execute(insert(compatibility), {"oldest": oldest})
 
 
-def _back_up(path: Path, revision: str) -> Path:
+def _oldest(connection: Connection) -> str | None:
+    """The revision of the oldest release that runs on what is there."""
+    if not inspect(connection).has_table(compatibility.name):
+        return None
+    return connection.execute(select(compatibility.c.oldest)).scalar()
+
+
+def back_up(path: Path, revision: str) -> Path:
     """Copy a database with what is in its write-ahead log; the copy's name says the revision."""
     copy = path.with_name(f"{path.name}.backup-{revision}")
     number = 1

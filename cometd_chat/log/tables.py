@@ -164,3 +164,6 @@ secrets = Table(
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
+
+#: The revision of the oldest release that runs on these tables; see `cometd_chat.log.migrations`.
+compatibility = Table("compatibility", metadata, Column("oldest", Text, primary_key=True))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -48,7 +47,7 @@ def prepare(url: str) -> None:
     """Make the tables."""
     made = engine(url)
     with made.begin() as connection:
-        migrate(connection, Path("unused"))
+        migrate(connection, "unused")
     made.dispose()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -38,7 +37,7 @@ def url(database_url: str) -> str:
     """A database with a log that has just begun."""
     engine = create_engine(engine_url(database_url))
     with engine.begin() as connection:
-        migrate(connection, Path("unused"))
+        migrate(connection, "unused")
         connection.exec_driver_sql("INSERT INTO epochs (epoch, first_id) VALUES ('e001', 1)")
     engine.dispose()
     return database_url

@@ -20,10 +20,10 @@ from twisted.internet.defer import CancelledError
 import cometd_chat.log
 from cometd_chat.errors import NameTaken, ShuttingDown, StorageUnavailable
 from cometd_chat.events import kinds
-from cometd_chat.log.database import UNDER_WAY
 from cometd_chat.log.directory import PositionRow
 from cometd_chat.log.migrations import SchemaTooNew, migrate
 from cometd_chat.log.tables import metadata
+from cometd_chat.log.threads import UNDER_WAY
 from tests.log.support import (
     LOBBY,
     PATIENCE,
@@ -123,7 +123,7 @@ async def test_the_migrations_leave_what_the_tables_say(store: Store) -> None:
 def test_the_migrations_leave_the_same_in_postgresql(database_url: str) -> None:
     engine = create_engine(database_url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
-        migrate(connection, Path("unused"))
+        migrate(connection, "unused")
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
 
@@ -416,7 +416,7 @@ async def test_a_read_that_nobody_waits_for_counts_until_it_is_done(open_store: 
     await refused(store.log.newest(), StorageUnavailable)
     go_on.set()
     await wait(store.database.write(lambda _: None))
-    while store.database._reading:
+    while store.database.readers.reading:
         await wait(store.database.write(lambda _: None))
     assert await wait(store.log.newest()) == {}
 
@@ -428,7 +428,7 @@ async def test_few_results_wait_for_the_reactor(open_store: Opener) -> None:
     done: list[int] = []
     reads = [store.database.read(lambda _: done.append(1)) for _ in range(5 * UNDER_WAY)]
     # The reactor takes no result here, so that no other read has its turn.
-    assert len(store.database._under_way.waiting) == 4 * UNDER_WAY
+    assert store.database.readers.waiting == 4 * UNDER_WAY
     await wait_all(reads)
     assert len(done) == 5 * UNDER_WAY
 

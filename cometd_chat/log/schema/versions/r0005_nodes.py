@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("value", sa.LargeBinary, nullable=False),
     )
+    op.create_table("compatibility", sa.Column("oldest", sa.Text, primary_key=True))
     _keep_positions_by_node()
     op.add_column(
         "sessions",

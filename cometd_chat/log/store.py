@@ -1,0 +1,50 @@
+"""What a directory is kept in.
+
+What it is: `Store`, the seam of a database's tables: it runs queries and changes in threads.
+
+What it may know: connections. Not what is in the tables.
+
+Invariant: what was answered is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """A database that is open.
+
+    `read` and `write` are called in the reactor's thread, and answer there.
+    """
+
+    def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
+        """Run a query; all of it sees the database at one moment, which is after each change that
+        was answered.
+
+        :raises StorageUnavailable: the database can't be read just now.
+        :raises ShuttingDown: it was closed.
+        """
+
+    def write(self, change: Callable[[Connection], T]) -> Deferred[T]:
+        """Run a small change in a transaction. Changes are made in the order in which they were
+        asked for. If one raises, it alone is undone and its error is the result.
+
+        Where the database is elsewhere, one that is in doubt is made again: it has to be such that
+        this does no harm.
+
+        :raises StorageUnavailable: the database can't be written just now.
+        :raises ShuttingDown: it was closed.
+        """
+
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        """Run a query and block: for the start, before the reactor runs."""
+
+    def write_now(self, change: Callable[[Connection], T]) -> T:
+        """Run a change and block: for the start, before the reactor runs."""
