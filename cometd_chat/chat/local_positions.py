@@ -12,7 +12,7 @@ Invariant: a look costs what has changed, not how many sessions there are.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 from twisted.logger import Logger
@@ -46,7 +46,7 @@ MOST_FORGOTTEN = 1000
 
 
 @attrs.define(eq=False)
-class _SessionMarkers:
+class SessionMarkers:
     """What is known of one session.
 
     :param kept: by room, as it was read or written last.
@@ -71,7 +71,7 @@ class LocalPositions:
     def __init__(self, directory: Directory, reaper: Reaper) -> None:
         self._directory = directory
         self._reaper = reaper
-        self._books: dict[str, _SessionMarkers] = {}
+        self._books: dict[str, SessionMarkers] = {}
         # What has to be looked at when the next rows are written.
         self._changed: OrderedDict[tuple[str, str], None] = OrderedDict()
         # Marks of who has left, in that order; those of them that are over already; and sessions
@@ -86,7 +86,7 @@ class LocalPositions:
         self, session: str, room: str, *, now: int, wanted: int | None = None
     ) -> ReadMarker:
         """See `Positions.open`."""
-        book = self._books.setdefault(session, _SessionMarkers())
+        book = self._books.setdefault(session, SessionMarkers())
         self._idle[session] = None
         if not book.loaded:
             found = await self._directory.positions(session)
@@ -184,7 +184,7 @@ class LocalPositions:
 
     # -- inside
 
-    def _counting(self, book: _SessionMarkers, room: str) -> Iterator[ReadMarker]:
+    def _counting(self, book: SessionMarkers, room: str) -> Iterator[ReadMarker]:
         marks = book.marks.get(room, ())
         return (mark for mark in marks if mark.counts and not self._is_over(mark))
 
@@ -221,10 +221,10 @@ class LocalPositions:
 
     def _write(self) -> None:
         """Write what has changed, as much as is written at once."""
-        rows = []
+        rows: list[PositionRow] = []
         for _ in range(min(MOST_ROWS, len(self._changed))):
             (session, room), _ = self._changed.popitem(last=False)
-            rows.append(PositionRow(session, room, self._settle(ReadMarker(session, room, 0))))
+            rows += self._rows(session, room)
             book = self._books[session]
             book.unwritten -= 1
             if not book.marks:
@@ -232,6 +232,10 @@ class LocalPositions:
         if rows:
             writing = self._directory.put_positions(rows)
             writing.addCallbacks(self._written, self._not_written, errbackArgs=(rows,))
+
+    def _rows(self, session: str, room: str) -> Sequence[PositionRow]:
+        """What has to be written of a room."""
+        return [PositionRow(session, room, self._settle(ReadMarker(session, room, 0)))]
 
     def _written(self, result: None) -> None:
         self._failing = False
@@ -243,7 +247,7 @@ class LocalPositions:
             self._log.warn("positions can't be written: {reason}", reason=failure.value)
         self._failing = True
         for row in rows:
-            book = self._books.setdefault(row.session, _SessionMarkers())
+            book = self._books.setdefault(row.session, SessionMarkers())
             if row.position is not None:
                 # It may have been forgotten since: then it is to be written as it was.
                 book.kept.setdefault(row.room, row.position)

@@ -165,6 +165,9 @@ class Directory(Protocol):
         """How far a session has come, by room: the least over all nodes. They are forgotten with
         the session."""
 
+    def position_rows(self, session: str) -> Deferred[Sequence[PositionRow]]:
+        """The same, of each node by itself."""
+
     def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
         """Keep positions, in the place of older ones. Those of sessions that are gone are not."""
 
@@ -293,12 +296,22 @@ class SqlDirectory:
             lambda connection: {row[0]: row[1] for row in connection.execute(of_session)}
         )
 
+    def position_rows(self, session: str) -> Deferred[Sequence[PositionRow]]:
+        """See `Directory.position_rows`."""
+        columns = positions.c.session, positions.c.room, positions.c.position, positions.c.node
+        query = select(*columns).where(positions.c.session == session)
+        return self._database.read(
+            lambda connection: [PositionRow(*row) for row in connection.execute(query)]
+        )
+
     def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
         """See `Directory.put_positions`."""
 
         def put(connection: Connection) -> None:
             ids = {row.session for row in rows}
-            query = select(sessions.c.id).where(sessions.c.id.in_(ids))
+            # Locked in one order: no two nodes wait for each other.
+            query = select(sessions.c.id).where(sessions.c.id.in_(ids)).order_by(sessions.c.id)
+            query = query.with_for_update(key_share=True)
             there = set(connection.execute(query).scalars())
             kept = [attrs.asdict(row) for row in rows if row.session in there]
             new = [row for row in kept if row["position"] is not None]

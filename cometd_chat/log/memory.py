@@ -403,6 +403,13 @@ class MemoryDirectory:
             least[room] = min(position, least.get(room, position))
         return succeed(least)
 
+    def position_rows(self, session: str) -> Deferred[Sequence[PositionRow]]:
+        """See `Directory.position_rows`."""
+        rows = self._positions.get(session, {}).items()
+        return succeed(
+            [PositionRow(session, room, position, node) for (room, node), position in rows]
+        )
+
     def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
         """See `Directory.put_positions`."""
         for row in rows:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
+from cometd_chat.chat.cluster_positions import NOBODYS, ClusterPositions
 from cometd_chat.chat.local_positions import (
     LOOK_EVERY,
     MAY_RETURN,
@@ -17,10 +18,14 @@ from cometd_chat.chat.local_positions import (
     LocalPositions,
 )
 from cometd_chat.chat.positions import ReadMarker
+from cometd_chat.comet.listeners import Listeners
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, ShuttingDown, StorageUnavailable
+from cometd_chat.log.bus import MemoryBus, NoBus
+from cometd_chat.log.control import Control
 from cometd_chat.log.directory import PositionRow, SessionRow
 from cometd_chat.log.memory import MemoryDirectory
+from cometd_chat.log.nodes import NodeRow
 from tests.chat.parts import begun, now
 from tests.growth import growth
 
@@ -52,10 +57,20 @@ class Shelf(MemoryDirectory):
 class Desk:
     """Positions over a shelf, on a clock."""
 
+    #: By which rows are written.
+    node = 0
+
+    #: How many that are over the first look forgets.
+    forgotten_first = MOST_FORGOTTEN
+
     def __init__(self, shelf: Shelf | None = None) -> None:
         self.clock = Clock()
         self.shelf = Shelf() if shelf is None else shelf
-        self.positions = LocalPositions(self.shelf, Reaper(self.clock, 0.1))
+        self.reaper = Reaper(self.clock, 0.1)
+        self.positions = self.make_positions()
+
+    def make_positions(self) -> LocalPositions:
+        return LocalPositions(self.shelf, self.reaper)
 
     def open(self, room: str = "lobby", at: int = 100, wanted: int | None = None) -> ReadMarker:
         return now(self.positions.open("s", room, now=at, wanted=wanted))
@@ -65,12 +80,48 @@ class Desk:
 
     def again(self) -> Desk:
         """After a restart."""
-        return Desk(self.shelf)
+        return type(self)(self.shelf)
 
 
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
+class Numbers:
+    """What a node knows of numbers."""
+
+    def __init__(self, *others: int) -> None:
+        self.name = "a node"
+        self.number = 1
+        self.others_are = list(others)
+        self.joined: Listeners[[NodeRow]] = Listeners("joined")
+        self.gone: Listeners[[NodeRow]] = Listeners("gone")
+        self.renumbered: Listeners[[int]] = Listeners("renumbered")
+
+    def others(self) -> list[NodeRow]:
+        return [NodeRow(number, "another", "", "") for number in self.others_are]
+
+    def start(self) -> None: ...
+
+    def told(self, control: Control) -> None: ...
+
+    def stop(self) -> Deferred[None]:
+        return succeed(None)
+
+
+class NodeDesk(Desk):
+    """Those of one of several nodes; after a restart it is another one."""
+
+    count = 0
+    forgotten_first = 0  # It has to be written first that they are over.
+
+    def make_positions(self) -> LocalPositions:
+        NodeDesk.count += 1
+        self.nodes = Numbers()
+        self.node = self.nodes.number = NodeDesk.count
+        return ClusterPositions(self.shelf, self.reaper, NoBus(), self.nodes)
+
+
+@pytest.fixture(params=[Desk, NodeDesk])
+def desk(request: pytest.FixtureRequest) -> Desk:
+    made: Desk = request.param()
+    return made
 
 
 def test_the_first_begins_now_and_the_next_where_she_stood(desk: Desk) -> None:
@@ -120,7 +171,7 @@ def test_many_changes_are_one_row_a_second(desk: Desk) -> None:
     for number in range(101, 150):
         desk.positions.confirm(mark, number)
     desk.pass_time(2)
-    assert desk.shelf.written == [[PositionRow("s", "lobby", 149)]]
+    assert desk.shelf.written == [[PositionRow("s", "lobby", 149, desk.node)]]
     desk.pass_time(10)
     assert len(desk.shelf.written) == 1
 
@@ -279,6 +330,148 @@ def test_many_who_leave_are_forgotten_a_few_at_a_time(desk: Desk) -> None:
     assert not desk.positions._changed
     assert len(desk.positions._books) == 3 * MOST_FORGOTTEN
     desk.clock.advance(MAY_RETURN + LOOK_EVERY)
-    assert len(desk.positions._books) == 2 * MOST_FORGOTTEN
+    assert len(desk.positions._books) == 3 * MOST_FORGOTTEN - desk.forgotten_first
     desk.clock.pump([0.1] * 10)
     assert desk.positions._books == {}
+
+
+class Two:
+    """Two nodes, 1 and 2, with one shelf and one bus."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.shelf = Shelf()
+        self.numbers = [Numbers(2), Numbers(1)]
+        self.numbers[1].number = 2
+        first = MemoryBus(lambda: 1)
+        self.buses = [first, MemoryBus(lambda: 2, first)]
+        self.each = [
+            ClusterPositions(self.shelf, Reaper(self.clock, 0.1), bus, numbers)
+            for bus, numbers in zip(self.buses, self.numbers, strict=True)
+        ]
+
+    def open(self, which: int, at: int = 1000, wanted: int | None = None) -> ReadMarker:
+        return now(self.each[which].open("s", "lobby", now=at, wanted=wanted))
+
+    def pass_time(self, seconds: float = 2) -> None:
+        self.clock.pump([0.5] * int(seconds * 2))
+
+    @property
+    def rows(self) -> dict[int, int]:
+        return {row.node: row.position or 0 for row in now(self.shelf.position_rows("s"))}
+
+
+@pytest.fixture
+def two() -> Two:
+    return Two()
+
+
+class TestNodes:
+    def test_who_comes_to_another_node_stands_where_she_stood(self, two: Two) -> None:
+        first = two.open(0, at=100)
+        two.each[0].confirm(first, 150)
+        two.pass_time()
+        second = two.open(1)
+        assert second.position == 150
+        two.each[1].confirm(second, 300)
+        # The first node finds out later that she has gone.
+        two.each[0].leave(first, returns=True)
+        two.pass_time()
+        assert two.rows == {2: 300}
+        assert two.open(0).position == 300
+
+    def test_the_least_of_all_nodes_counts(self, two: Two) -> None:
+        first, second = two.open(0, at=100), two.open(1)
+        two.each[0].confirm(first, 150)
+        two.each[1].confirm(second, 300)
+        two.pass_time()
+        assert two.rows == {1: 150, 2: 300}
+        # Her place is taken, wherever she comes, until she confirms again.
+        assert two.open(1).position == 150
+        two.each[0].confirm(first, 160)
+        two.pass_time()
+        assert two.rows == {1: 160, 2: 150}
+
+    def test_who_says_goodbye_on_one_node_holds_nobody_back_on_another(self, two: Two) -> None:
+        first, second = two.open(0, at=100), two.open(1)
+        two.each[0].confirm(first, 110)
+        two.each[1].confirm(second, 300)
+        two.each[0].leave(first, returns=False)
+        two.pass_time()
+        assert two.rows == {NOBODYS: 110, 2: 300}
+        assert two.open(0).position == 300
+
+    def test_the_last_one_leaves_her_place_to_all_nodes(self, two: Two) -> None:
+        first = two.open(0, at=100)
+        two.each[0].confirm(first, 110)
+        two.each[0].leave(first, returns=False)
+        again = two.open(0)
+        assert again.position == 110, "though it is not written yet"
+        two.pass_time()
+        two.each[0].leave(again, returns=True)
+        two.pass_time(MAY_RETURN + 2 * LOOK_EVERY)
+        assert two.rows == {NOBODYS: 110}
+        assert two.each[0]._books == {}
+        assert two.open(1).position == 110
+
+    def test_to_forget_is_to_begin_anew_on_all_nodes(self, two: Two) -> None:
+        two.each[0].leave(two.open(0, at=100), returns=False)
+        two.pass_time()
+        two.each[1].forget(two.open(1))
+        two.pass_time()
+        assert two.rows == {}
+        assert two.open(0, at=200).position == 200
+
+    def test_what_a_dead_node_had_is_taken_over(self, two: Two) -> None:
+        first = two.open(0, at=100)
+        two.each[0].confirm(first, 150)
+        two.pass_time()
+        two.numbers[1].others_are = []
+        third = two.open(1)
+        assert third.position == 150
+        assert two.rows == {2: 150}
+
+    def test_a_kill_loses_nobodys_place(self, two: Two) -> None:
+        """At each moment there is a row that is not ahead of who may come back."""
+        mark = two.open(0, at=100)
+        for number, (which, position) in enumerate([(1, 150), (0, 160), (1, 170), (1, 180)]):
+            mark = two.open(which)
+            two.each[which].confirm(mark, position)
+            assert min(two.rows.values()) <= mark.position
+            if number % 2:
+                two.pass_time()
+                assert min(two.rows.values()) <= mark.position
+
+    def test_a_bus_that_loses_shows_again_and_loses_nothing(self, two: Two) -> None:
+        two.buses[1].cut = True
+        first = two.open(0, at=100)
+        two.pass_time()
+        second = two.open(1)
+        two.each[1].confirm(second, 300)
+        two.each[0].leave(first, returns=True)
+        two.pass_time()
+        assert two.rows == {1: 100, 2: 300}
+
+    def test_a_node_with_a_new_number_goes_on(self, two: Two) -> None:
+        first = two.open(0, at=100)
+        two.pass_time()
+        two.numbers[0].number = 7
+        two.numbers[1].others_are = [7]
+        two.numbers[0].renumbered.tell(1)
+        two.pass_time()
+        assert two.rows == {7: 100}
+        two.each[0].confirm(first, 150)
+        two.pass_time()
+        assert two.open(1).position == 150
+
+    def test_where_the_taking_cannot_be_kept_nothing_is_taken(self, two: Two) -> None:
+        first = two.open(0, at=100)
+        two.pass_time()
+        two.shelf.failure = StorageUnavailable("The disk is full.")
+        for which in (0, 1):
+            with pytest.raises(StorageUnavailable):
+                two.open(which)
+        two.shelf.failure = None
+        two.each[0].confirm(first, 150)
+        two.pass_time()
+        assert two.rows == {1: 150}

@@ -212,3 +212,15 @@ async def test_the_least_position_of_all_nodes_counts(directory: Directory) -> N
     gone = [PositionRow("s1", room, None, 2) for room in ("lobby", "dev")]
     await wait(directory.put_positions([*gone, PositionRow("s1", "lobby", None, 3)]))
     assert await wait(directory.positions("s1")) == {"lobby": 9}
+
+
+@in_reactor
+async def test_the_positions_of_each_node_by_itself(directory: Directory) -> None:
+    await wait(directory.add_session(session("s1")))
+    rows = [PositionRow("s1", "lobby", at, node) for node, at in ((0, 9), (2, 4))]
+    await wait(directory.put_positions(rows))
+    found = await wait(directory.position_rows("s1"))
+    assert sorted(found, key=lambda row: row.node) == rows
+    await wait(directory.put_positions([PositionRow("s1", "lobby", None, 2)]))
+    assert await wait(directory.position_rows("s1")) == rows[:1]
+    assert await wait(directory.position_rows("nobody")) == []
