@@ -14,6 +14,8 @@ from twisted.internet.task import deferLater
 from cometd_chat.errors import LogFull, StorageUnavailable
 from cometd_chat.events.record import Record
 from cometd_chat.log.postgresql import ears, writer
+from cometd_chat.log.postgresql.batches import CHANNEL
+from cometd_chat.log.postgresql.connections import shut_down
 from tests.log.postgresql_support import Cluster, Node
 from tests.log.support import LOBBY, PATIENCE, draft, in_reactor, refused, wait, wait_all
 from tests.postgresql import PostgresServer
@@ -23,10 +25,10 @@ async def until(true: Callable[[], bool]) -> None:
     """Let the reactor run until something is so."""
     from twisted.internet import reactor
 
-    end = reactor.seconds() + PATIENCE  # type: ignore[attr-defined]
+    end = reactor.seconds() + PATIENCE
     while not true():
-        assert reactor.seconds() < end, "it does not come about"  # type: ignore[attr-defined]
-        await deferLater(reactor, 0.02)  # type: ignore[arg-type]
+        assert reactor.seconds() < end, "it does not come about"
+        await deferLater(reactor, 0.02)
 
 
 def texts(records: list[Record]) -> list[str]:
@@ -84,7 +86,7 @@ async def test_without_any_bell_all_is_told(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = cluster.open(), cluster.open()
-    monkeypatch.setitem(other.log.ears._channels, ears.CHANNEL, lambda payload: None)
+    monkeypatch.setitem(other.log.ears._channels, CHANNEL, lambda payload: None)
     for n in range(5):
         await wait(one.log.append(draft(f"{n}")))
     await until(lambda: len(other.told) == 5)
@@ -98,7 +100,7 @@ async def test_catching_up_tells_what_was_committed_before(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = cluster.open(), cluster.open()
-    monkeypatch.setitem(other.log.ears._channels, ears.CHANNEL, lambda payload: None)
+    monkeypatch.setitem(other.log.ears._channels, CHANNEL, lambda payload: None)
     for n in range(3):
         await wait(one.log.append(draft(f"{n}")))
         waiting = [other.log.catch_up() for _ in range(3)]
@@ -180,7 +182,7 @@ class LostAnswers:
             self.left -= 1
             if self._made:
                 self._append(connection, drafts, since)
-            writer.shut_down(connection)
+            shut_down(connection)
             connection.execute("SELECT 1")
         return self._append(connection, drafts, since)
 
