@@ -23,6 +23,7 @@ from cometd_chat.events.record import Record
 from cometd_chat.log.migrations import migrate
 from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.log import PostgresEventLog
+from cometd_chat.log.postgresql.notify_bus import NotifyBus
 from tests.log.support import block, heard, wait
 from tests.postgresql import PostgresServer
 
@@ -75,6 +76,7 @@ class Node:
     name: str
     log: PostgresEventLog
     readers: PlainReaders
+    bus: NotifyBus
     told: list[Record] = attrs.field(factory=list)
 
     def close(self) -> Deferred[None]:
@@ -118,9 +120,13 @@ class Cluster:
         name = f"node-{len(self.nodes) + 1}"
         readers = PlainReaders(self.url)
         settings = {"max_bytes": 2**30, "new_epoch": lambda: next(self._names), **settings}
-        log = PostgresEventLog(Server(url or self.url, name), readers, reactor, **settings)
+        number = len(self.nodes) + 1
+        bus = NotifyBus(lambda: number, reactor)
+        server = Server(url or self.url, name)
+        log = PostgresEventLog(server, readers, reactor, channels=bus.channels, **settings)
         log.open()
-        node = Node(name, log, readers, heard(log))
+        bus.attach(log.ears)
+        node = Node(name, log, readers, bus, heard(log))
         self.nodes.append(node)
         return node
 

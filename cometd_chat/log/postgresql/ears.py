@@ -264,6 +264,10 @@ class Ears:
         self._fill()
         self._look(ring=True)
 
+    def send(self, query: bytes, parameter: bytes) -> Deferred[Rows] | None:
+        """Ask something of the database that may be lost; None while there is no connection."""
+        return None if self._wire is None else self._wire.ask(query, parameter)
+
     # -- each second
 
     def _tick(self) -> None:
