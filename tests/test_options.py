@@ -235,6 +235,22 @@ def test_other_daemons_must_know_where_this_one_is(capfd: pytest.CaptureFixture[
     assert parse("--peer=tcp:8090").peer == "tcp:8090"
 
 
+def test_each_worker_needs_a_port_for_others(capfd: pytest.CaptureFixture[str]) -> None:
+    for argument in ("--peer=tcp:65534:interface=10.0.0.1", "--peer-address=[fd00::1]:65534"):
+        error = refused(capfd, argument, "--workers=4", f"--database={URL}")
+        assert "give one of 65527 at most" in error
+
+
+def test_what_a_process_of_ours_is_told() -> None:
+    options = Options({"COMET_CHAT_DATABASE": "postgresql:///elsewhere"})
+    given = ["--host=a.example", "--listen=tcp:1", "--host=b.example", f"--database={URL}"]
+    options.parseOptions([*given, "--workers=2"])
+    arguments, variables = options.handed_on({"listen", "workers"})
+    assert arguments == ["--host=a.example", "--host=b.example"]
+    # Where nobody sees it.
+    assert variables == {"COMET_CHAT_DATABASE": URL}
+
+
 def test_repeatable_options_gather() -> None:
     settings = parse("--listen=tcp:1", "--host=a.example", "--listen=tcp:2", "--host=b.example")
     assert settings.listen == ("tcp:1", "tcp:2")

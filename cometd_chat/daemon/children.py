@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -209,7 +210,10 @@ class Lines:
         self._read()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor stops: that is nothing that came."""
+        """The end has come, as epoll tells it; or the reactor stops, and nothing has."""
+        if reason.check(ConnectionDone):
+            self.read_all()
+            self.stop()
         self._is_over = True
 
     def read_all(self) -> None:

@@ -359,8 +359,17 @@ def _check_workers(settings: Settings, given: Mapping[str, str]) -> None:
 
 
 def _check_peer(settings: Settings, given: Mapping[str, str]) -> None:
-    """Where others find this daemon has to be one place."""
-    if settings.peer_address or not settings.database.is_postgresql:
+    """Where others find this daemon has to be one place, and another one for each worker."""
+    if not settings.database.is_postgresql:
+        return
+    for option, value in (("peer", settings.peer), ("peer_address", settings.peer_address)):
+        port = re.search(r"(?::|port=)([0-9]+)(?=:|$)", value)
+        if port is not None and int(port[1]) + 2 * settings.workers > 65535:
+            raise UsageError(
+                f"{given[option]} {value!r}: each worker needs a port of its own from that one on; "
+                f"give one of {65535 - 2 * settings.workers} at most"
+            )
+    if settings.peer_address:
         return
     interface = re.search(r":interface=((?:\\:|[^:])+)", settings.peer)
     if interface is None or interface[1].replace("\\", "") in ("0.0.0.0", "::"):  # noqa: S104

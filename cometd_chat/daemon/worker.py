@@ -10,12 +10,12 @@ read what it says nor for its log.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -28,6 +28,7 @@ from twisted.logger import FileLogObserver, Logger
 from cometd_chat.daemon.balance import BalanceTable, Share
 from cometd_chat.daemon.children import Lines
 from cometd_chat.daemon.log_output import as_journal_lines
+from cometd_chat.daemon.option_values import Percent
 from cometd_chat.daemon.ports import Inherited
 from cometd_chat.daemon.settings import Settings
 from cometd_chat.daemon.supervisor import LEAVE, PULSE, PULSES, READY, STOP
@@ -88,6 +89,8 @@ class Orders:
             listen=tuple(each.description for each in self.listen),
             metrics=self.metrics[0].description if self.metrics else None,
             workers=1,
+            # What is given is for all of them together.
+            memory_ceiling=part_of(settings.memory_ceiling, settings.workers),
             node=self.node,
             peer=_PORT_OF_PEER.sub(self._own_port, settings.peer),
             peer_address=_PORT_OF_ADDRESS.sub(self._own_port, settings.peer_address),
@@ -102,6 +105,13 @@ class Orders:
     def files(self) -> Sequence[int]:
         """What it inherits, but for its socket."""
         return [self.balance, *(each.descriptor for each in (*self.listen, *self.metrics))]
+
+
+def part_of(ceiling: int | Percent, workers: int) -> int | Percent:
+    """A worker's part of the memory."""
+    if isinstance(ceiling, Percent):
+        return Percent(ceiling.value / workers)
+    return ceiling // workers
 
 
 class Link(Service):
@@ -134,12 +144,9 @@ class Link(Service):
         self._pulse.start(PULSE)
 
     def _say(self, word: str) -> None:
-        try:
+        # It reads nothing just now, or is gone; the latter its end tells.
+        with suppress(OSError):
             self._socket.send(f"{word}\n".encode("ascii"))
-        except OSError as error:
-            # It reads nothing just now, or is gone; the latter its end tells.
-            if error.errno not in (errno.EAGAIN, errno.EPIPE, errno.ECONNRESET):
-                raise
 
     def _told(self, line: bytes) -> None:
         word = line.decode("ascii", "replace")
@@ -151,6 +158,7 @@ class Link(Service):
     def _lost(self) -> None:
         if not self._is_told:
             self._log.warn("the supervisor is gone: this worker stops")
+        self._socket.close()
         self._stop()
 
     def _stop(self) -> None:
