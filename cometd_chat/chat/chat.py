@@ -328,9 +328,12 @@ class Chat:
         """
         seconds = self.feed.engine.reaper.seconds
         began = seconds()
+        posted, told = self.limits.posting(draft.sender), False
         try:
             record = await self.gathering.append(draft, size)
+            told = not record.repeated
         finally:
+            posted(told)
             self.append_waited.tell(seconds() - began)
         if record.repeated and not record.repeats(draft):
             raise ClientIdReused(

@@ -11,7 +11,7 @@ Invariant: what is refused has used nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -87,6 +87,8 @@ class Limits(Protocol):
     * **Late is lenient.** A count may be lost with its process, and what several processes know of
       each other may be late: then more passes than was promised, never less than one process alone
       would let pass.
+    * **What is said is counted over all processes**, a session's messages and text: each of them
+      sees it in the log. All else is each process's own: so many times as much passes as there are.
 
     It is called in the reactor's thread, at each request: it waits for nothing.
     """
@@ -107,6 +109,13 @@ class Limits(Protocol):
         """Take of several limits, or of none.
 
         :raises TooMany: as `take`.
+        """
+
+    def posting(self, session: str) -> Callable[[bool], None]:
+        """A session says something that was taken of its limits, and is on its way to the log.
+
+        :returns: to be called when it has arrived: with True when the log told it, and with False
+            when it did not, since it was refused or had been said before.
         """
 
     def hold(self, address: str, quota: Quota = HELD) -> None:

@@ -39,6 +39,9 @@ class LocalLimits:
     :param on: False lets everything pass.
     """
 
+    #: So many times its size is taken to fill a bucket, at most.
+    deepest = 1.0
+
     def __init__(self, reaper: Reaper, *, on: bool = True) -> None:
         self.on = on
         self.due_bucket = 0
@@ -79,6 +82,10 @@ class LocalLimits:
         if not self.due_bucket:
             self._reaper.schedule(self, FORGET_EVERY)
 
+    def posting(self, session: str) -> Callable[[bool], None]:
+        """See `Limits.posting`: nobody else says anything."""
+        return _nothing
+
     def _rates(self, limit: Limit, session: str, address: str) -> Iterator[tuple[Rate, str, str]]:
         """The rates of a limit, each with its key, and whose it is for a sentence."""
         if limit.session is not None and session:
@@ -102,7 +109,7 @@ class LocalLimits:
         """
         budget = _FORGET_AT_ONCE
         for rate, buckets in self._buckets.items():
-            fills_in = rate.burst / rate.each_second
+            fills_in = self.deepest * rate.burst / rate.each_second
             while buckets and budget and now - next(iter(buckets.values()))[1] >= fills_in:
                 buckets.popitem(last=False)
                 budget -= 1
@@ -132,3 +139,6 @@ class LocalLimits:
             held[key] = left
         else:
             del held[key]
+
+
+def _nothing(told: bool) -> None: ...

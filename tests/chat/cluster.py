@@ -15,7 +15,9 @@ from functools import cached_property, partial
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
+from cometd_chat.chat.cluster_limits import ClusterLimits
 from cometd_chat.chat.cluster_names import ClusterNames
+from cometd_chat.chat.cluster_positions import ClusterPositions
 from cometd_chat.chat.cluster_presence import ClusterPresence
 from cometd_chat.chat.cluster_rooms import ClusterRooms
 from cometd_chat.chat.cluster_sessions import ClusterSessions
@@ -73,7 +75,10 @@ class Node(House):
         clock = Clock()
         clock.rightNow = cluster.clock.rightNow
         super().__init__(
-            directory=cluster.make_directory(log, cluster.directory), log=log, clock=clock
+            directory=cluster.make_directory(log, cluster.directory),
+            log=log,
+            clock=clock,
+            limits=cluster.limits,
         )
         self._bytes_given = self.place * _MANY
 
@@ -109,6 +114,14 @@ class Node(House):
             partial(self.clock.callLater, 0),
             wall_clock=self.calendar,
         )
+
+    def make_limits(self, *, on: bool) -> ClusterLimits:
+        """See `House.make_limits`."""
+        return ClusterLimits(self.reaper, self.log, on=on)
+
+    def make_positions(self) -> ClusterPositions:
+        """See `House.make_positions`."""
+        return ClusterPositions(self.directory, self.reaper, self.bus, self.nodes)
 
     def make_rooms(self) -> ClusterRooms:
         """See `House.make_rooms`."""
@@ -166,9 +179,11 @@ class Cluster:
     """So many nodes.
 
     :param count: how many there are from the start.
+    :param limits: whether the rate limits are on.
     """
 
-    def __init__(self, count: int = 3) -> None:
+    def __init__(self, count: int = 3, *, limits: bool = False) -> None:
+        self.limits = limits
         self.clock = Clock()
         #: The database's own sides of it, which are never cut off.
         self.log = MemoryEventLog(wall_clock=self.calendar)

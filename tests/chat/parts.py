@@ -26,6 +26,7 @@ from cometd_chat.chat.local_positions import LocalPositions
 from cometd_chat.chat.local_presence import LocalPresence
 from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
+from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rights import Rights
 from cometd_chat.chat.rooms import Room, Rooms
@@ -114,7 +115,7 @@ class House:
         self._bytes_given = 0
         self.sessions: Sessions = self.make_sessions()
         self.presence: Presence = self.make_presence()
-        self.limits = LocalLimits(self.reaper, on=limits)
+        self.limits = self.make_limits(on=limits)
         self.rights = Rights()
         self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
         self.rooms: Rooms = self.make_rooms()
@@ -124,7 +125,7 @@ class House:
             sessions=self.sessions,
             rooms=self.rooms,
             presence=self.presence,
-            positions=LocalPositions(self.directory, self.reaper),
+            positions=self.make_positions(),
             limits=self.limits,
             gathering=Gathering(self.log, lambda hand_over: hand_over(), MemoryBudget()),
             heartbeat=15,
@@ -137,6 +138,14 @@ class House:
 
     def join(self) -> None:
         """What is done between making the parts and starting them."""
+
+    def make_limits(self, *, on: bool) -> LocalLimits:
+        """What nobody has used of yet."""
+        return LocalLimits(self.reaper, on=on)
+
+    def make_positions(self) -> Positions:
+        """Positions over the directory."""
+        return LocalPositions(self.directory, self.reaper)
 
     def make_rooms(self) -> Rooms:
         """The rooms of the directory."""

@@ -7,6 +7,7 @@ import math
 import pytest
 from twisted.internet.task import Clock
 
+from cometd_chat.chat.cluster_limits import ClusterLimits
 from cometd_chat.chat.limits import (
     HANDSHAKES,
     HELD,
@@ -23,7 +24,10 @@ from cometd_chat.chat.limits import (
 )
 from cometd_chat.chat.local_limits import FORGET_EVERY, LocalLimits
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import TooMany
+from cometd_chat.errors import StorageUnavailable, TooMany
+from cometd_chat.log.memory import MemoryEventLog
+from tests.chat.cluster import Cluster
+from tests.chat.parts import House, now
 
 
 @pytest.fixture
@@ -31,9 +35,11 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def limits(clock: Clock) -> LocalLimits:
-    return LocalLimits(Reaper(clock))
+@pytest.fixture(params=["one process", "one of several nodes"])
+def limits(clock: Clock, request: pytest.FixtureRequest) -> LocalLimits:
+    if request.param == "one process":
+        return LocalLimits(Reaper(clock))
+    return ClusterLimits(Reaper(clock), MemoryEventLog())
 
 
 def refused(
@@ -197,7 +203,7 @@ def test_many_are_forgotten_a_few_at_a_time(limits: LocalLimits, clock: Clock) -
     """Others have their turn in between; and who was there again meanwhile is not forgotten."""
     for number in range(5000):
         limits.take(ROOMS, session=f"{number}")
-    clock.pump([1.0] * 299)
+    clock.pump([1.0] * (int(300 * limits.deepest) - 1))
     for number in range(20):
         limits.take(ROOMS, session=f"{number}")
     clock.advance(1)
@@ -213,7 +219,8 @@ def test_full_buckets_are_forgotten(limits: LocalLimits, clock: Clock) -> None:
         limits.take(ROOMS, session="a")
     clock.pump([1.0] * int(FORGET_EVERY + 1))
     assert kept(limits) == 1, "rooms take five minutes to come back"
-    clock.pump([1.0] * 300)
+    # A bucket that other nodes take of, too, may take twice as long.
+    clock.pump([1.0] * int(300 * limits.deepest))
     assert not kept(limits)
     assert not clock.getDelayedCalls(), "with nothing to forget there is no sweep"
     limits.take(MESSAGES, session="a")
@@ -246,3 +253,66 @@ def test_what_one_of_several_refuses_costs_the_others_nothing(limits: LocalLimit
         assert raised.value.retry_after == pytest.approx(60 / 64)
     for _ in range(20):
         limits.take(MESSAGES, session="a")
+
+
+class TestNodes:
+    """What somebody says on one node is taken on all."""
+
+    def left(self, house: House, session: str) -> float:
+        limits = house.limits
+        assert MESSAGES.session is not None
+        return limits._left(MESSAGES.session, session, house.reaper.seconds())
+
+    def test_a_burst_is_one_over_all_nodes(self) -> None:
+        cluster = Cluster(3, limits=True)
+        alice = cluster.nodes[0].log_in("alice")
+        said = 0
+        for node in cluster.nodes:
+            for _ in range(10):
+                try:
+                    now(node.chat.say(alice, node.room(), "hi", address=""))
+                except TooMany:
+                    continue
+                said += 1
+        assert said == 20
+        assert [self.left(node, alice.id) for node in cluster.nodes] == [0, 0, 0]
+
+    def test_what_is_said_here_is_taken_once(self) -> None:
+        first, second, _ = Cluster(3, limits=True).nodes
+        alice = first.log_in("alice")
+        for _ in range(3):
+            now(first.chat.say(alice, first.room(), "hi", "the-same", address=""))
+        # What was said before costs as much, here; others did not hear of it.
+        assert self.left(first, alice.id) == 17
+        assert self.left(second, alice.id) == 19
+        first.log.failure = StorageUnavailable("Not now.")
+        with pytest.raises(StorageUnavailable):
+            now(first.chat.say(alice, first.room(), "hi", address=""))
+        first.log.failure = None
+        assert not first.limits._on_its_way  # type: ignore[attr-defined]
+        now(second.chat.say(alice, second.room(), "ho", address=""))
+        assert self.left(first, alice.id) == 15
+
+    def test_a_node_that_is_told_late_takes_below_nothing(self) -> None:
+        first, second, _ = Cluster(3, limits=True).nodes
+        alice = first.log_in("alice")
+        second.log.delay()
+        for _ in range(20):
+            now(first.chat.say(alice, first.room(), "hi", address=""))
+        for _ in range(5):
+            second.limits.take(MESSAGES, session=alice.id)
+        second.log.hurry()
+        assert self.left(second, alice.id) == -5
+        error = refused(second.limits, MESSAGES, alice.id)
+        assert error.retry_after == pytest.approx(6 / 5)
+
+    def test_one_node_hears_of_many_without_end(self) -> None:
+        """What is remembered is bounded by what was said lately."""
+        cluster = Cluster(2, limits=True)
+        first, second = cluster.nodes
+        for number in range(20):
+            alice = first.log_in(f"p{number}")
+            now(first.chat.say(alice, first.room(), "hi", address=""))
+        assert kept(second.limits) == 40
+        cluster.advance(300)
+        assert kept(second.limits) == 0
