@@ -83,7 +83,7 @@ class Proxy:
     """One proxy in front of the daemon: ``with Nginx(...) as proxy: ... proxy.curl(path) ...``.
 
     :param directory: for its files.
-    :param daemon_port: of the daemon, on 127.0.0.1.
+    :param daemon_port: of the daemon, on 127.0.0.1; None where the file has other ones.
     """
 
     name = ""
@@ -92,14 +92,15 @@ class Proxy:
     #: What curl needs for a full-duplex request over HTTP/1.1.
     without_expect: tuple[str, ...] = ()
 
-    def __init__(self, directory: Path, daemon_port: int) -> None:
+    def __init__(self, directory: Path, daemon_port: int | None) -> None:
         self.port, self.plain_port = free_port(), free_port()
         self.access_log = directory / "access.log"
         self.directory = directory
         self.certificate = Certificate(directory)
         self._process: subprocess.Popen[bytes] | None = None
         shipped = (ROOT / "deploy" / self.file).read_text()
-        text = replaced(shipped, {"127.0.0.1:8080": f"127.0.0.1:{daemon_port}"})
+        daemon = {} if daemon_port is None else {"127.0.0.1:8080": f"127.0.0.1:{daemon_port}"}
+        text = replaced(shipped, daemon)
         self.configuration = directory / self.file
         self.configuration.write_text(self.adapt(text))
 
