@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import attrs
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine
-from twisted.internet.defer import Deferred
+from sqlalchemy import Connection, Engine, NullPool, create_engine
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThread
 
 from cometd_chat.events.record import Record
@@ -53,20 +53,21 @@ def prepare(url: str) -> None:
 
 
 class PlainReaders:
-    """Runs queries in the reactor's own threads."""
+    """Runs queries in the reactor's own threads.
 
-    def __init__(self, url: str) -> None:
-        self._engine = engine(url, pool_pre_ping=True)
+    :param url: where the database is now.
+    """
+
+    def __init__(self, url: Callable[[], str]) -> None:
+        self._url = url
 
     def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
         return deferToThread(self.read_now, query)
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
-        with self._engine.connect() as connection:
+        made = engine(self._url(), poolclass=NullPool)
+        with made.connect() as connection:
             return query(connection)
-
-    def close(self) -> None:
-        self._engine.dispose()
 
 
 @attrs.define(eq=False)
@@ -78,9 +79,13 @@ class Node:
     readers: PlainReaders
     bus: NotifyBus
     told: list[Record] = attrs.field(factory=list)
+    closed: bool = False
 
     def close(self) -> Deferred[None]:
-        return wait(self.log.close()).addCallback(lambda _: self.readers.close())
+        if self.closed:
+            return succeed(None)
+        self.closed = True
+        return wait(self.log.close())
 
 
 @attrs.define(eq=False)
@@ -118,7 +123,7 @@ class Cluster:
         from twisted.internet import reactor
 
         name = f"node-{len(self.nodes) + 1}"
-        readers = PlainReaders(self.url)
+        readers = PlainReaders(lambda: self.url)
         settings = {"max_bytes": 2**30, "new_epoch": lambda: next(self._names), **settings}
         number = len(self.nodes) + 1
         bus = NotifyBus(lambda: number, reactor)
@@ -141,8 +146,12 @@ class Cluster:
 
     def close(self) -> None:
         """Close all nodes, and leave nothing in the database."""
-        for node in self.nodes:
-            block(node.close())
+        self.close_nodes()
         with self.connect() as connection:
             connection.execute(_EMPTY)
         _idle[self.server].append(self.database)
+
+    def close_nodes(self) -> None:
+        """Close all nodes."""
+        for node in self.nodes:
+            block(node.close())

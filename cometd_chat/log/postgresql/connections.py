@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from collections.abc import Callable
 
 import attrs
 import psycopg
@@ -46,6 +47,9 @@ SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') = 'off';
 """
 
+#: What connections are for by which something is stored.
+STORING = ("append", "change")
+
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
@@ -59,6 +63,8 @@ class Server:
 
     conninfo: str = attrs.field(repr=False)
     node: str = ""
+    #: Each connection that something is stored by goes past them first: they may raise.
+    checks: list[Callable[[Connection], None]] = attrs.field(factory=list, repr=False, eq=False)
 
     def connect(self, role: str) -> Connection:
         """A new connection, on which each statement is a transaction. Blocks.
@@ -82,6 +88,9 @@ class Server:
         )
         try:
             connection.execute(_SETTINGS)
+            if role in STORING:
+                for check in self.checks:
+                    check(connection)
         except BaseException:
             connection.close()
             raise

@@ -201,6 +201,10 @@ class Ears:
         finally:
             self._comes = None
 
+    def check(self, connection: Connection) -> Book:
+        """Begin an epoch if the log is another one than this node was told of. In any thread."""
+        return join(connection, self.order.told, self._newest, self._new_epoch).book
+
     def _begin(self, connection: Connection) -> None:
         self._answered_at = self._reactor.seconds()
         self._asked_at = self._rang_at = None

@@ -34,11 +34,12 @@ _EPOCHS = "SELECT number, epoch, first_id, cluster FROM epochs ORDER BY number"
 _BEGIN = "INSERT INTO epochs (epoch, first_id, cluster) VALUES (%s, %s, %s)"
 
 #: What is another one in each other database, however it came about: by a new cluster, by a
-#: failover or a restore to a point in time (a timeline), by a dump that was restored (the table).
-#: A service may forbid the first two.
+#: failover or a restore to a point in time (a timeline), by a copy that took its place (the
+#: database), by a dump that was restored into it (the table). A service may forbid the first two.
 _CLUSTER = (
     "SELECT system_identifier::text FROM pg_control_system()",
     "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)",
+    "SELECT oid::text FROM pg_database WHERE datname = current_database()",
     "SELECT 'records'::regclass::oid::text",
 )
 

@@ -32,7 +32,7 @@ from cometd_chat.log.log import (
     only,
     sorted_out,
 )
-from cometd_chat.log.postgresql.connections import Server, reason
+from cometd_chat.log.postgresql.connections import Connection, Server, reason
 from cometd_chat.log.postgresql.ears import Ears
 from cometd_chat.log.postgresql.writer import AppendThread, Following
 from cometd_chat.log.reading import LogReading, Readers
@@ -65,7 +65,10 @@ class PostgresEventLog:
         max_waiting: int = 10_000,
         channels: Mapping[str, Callable[[str], None]] | None = None,
     ) -> None:
+        self._server = server
+        self._reactor = reactor
         self._max_bytes = max_bytes
+        self._closed: Deferred[None] | None = None
         self._followers = Followers()
         #: Told when the log was put back to an earlier state: what was told last may be gone, and
         #: nobody may be shown it any more.
@@ -95,11 +98,14 @@ class PostgresEventLog:
                 f"The database can't be used ({reason(error)}): see that it runs, and that "
                 "--database says where."
             ) from error
+        self._server.checks.append(self._check)
         self._appending.start()
 
     def close(self) -> Deferred[None]:
         """Take nothing more; fires when all that was taken is answered and all threads are gone."""
-        return self._appending.stop().addCallback(lambda _: self.ears.close())
+        if self._closed is None:
+            self._closed = self._appending.stop().addCallback(lambda _: self.ears.close())
+        return self._closed
 
     @property
     def last_id(self) -> int:
@@ -201,6 +207,11 @@ class PostgresEventLog:
             queue_usage=ears.queue_usage,
             epoch=ears.book.number,
         )
+
+    def _check(self, connection: Connection) -> None:
+        """See that nothing is stored in another history by the epoch of this one; in any thread."""
+        book = self.ears.check(connection)
+        self._reactor.callFromThread(self.ears.learn, book)
 
     # What the ears tell, see `cometd_chat.log.postgresql.ears.Told`.
 

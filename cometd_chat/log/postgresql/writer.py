@@ -300,6 +300,9 @@ class AppendThread:
                 connection = self._connect()
             except psycopg.Error as error:
                 why = reason(error)
+            except Exception:
+                self._reactor.callFromThread(self._break, jobs, Failure())
+                return
             else:
                 # First it is said that it is sent, then it is looked who was told that it was not.
                 for job in jobs:
