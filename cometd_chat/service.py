@@ -81,10 +81,12 @@ from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.held import HoldPolicy
+from cometd_chat.transports.peer_links import FrameLinks
 from cometd_chat.transports.stats import TransportStats
 from cometd_chat.web.api import Api
 from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.bayeux_forwarding import Forwarding
 from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.guard import RequestGuard
@@ -319,10 +321,23 @@ def build_chat(
 
 
 @attrs.frozen
+class Cluster:
+    """The other nodes, as far as the site needs them.
+
+    :param links: to them.
+    :param number: of this node, as of now.
+    """
+
+    links: FrameLinks
+    number: Callable[[], int]
+
+
+@attrs.frozen
 class Shared:
     """What most parts of the site are given.
 
     :param make_nonce: an unguessable value for one response.
+    :param cluster: None for a single process.
     """
 
     settings: Settings
@@ -334,6 +349,7 @@ class Shared:
     peers: Peers
     problems: Problems
     make_nonce: Callable[[], str]
+    cluster: Cluster | None = None
 
     @property
     def reaper(self) -> Reaper:
@@ -348,12 +364,13 @@ def build_sites(
     secret: Callable[[], bytes],
     reactor: Any,
     embed: Embed | None = None,
+    cluster: Cluster | None = None,
 ) -> tuple[ChatSite, ChatSite]:
     """Join the parts that make the chat a web site, and those of `--metrics`.
 
     :param secret: gives the key of the forms' hidden tokens.
     """
-    shared = build_shared(settings, chat, stats, secret, reactor)
+    shared = build_shared(settings, chat, stats, secret, reactor, cluster)
     server = build_bayeux_server(shared)
     if embed is not None:
         embed(server)
@@ -372,6 +389,7 @@ def build_shared(
     stats: TransportStats,
     secret: Callable[[], bytes],
     reactor: Any,
+    cluster: Cluster | None = None,
 ) -> Shared:
     """Who asks, whether it was meant, and how refusals are told."""
     make_nonce = partial(secrets.token_urlsafe, 16)
@@ -386,7 +404,9 @@ def build_shared(
         random_bytes=secrets.token_bytes,
     )
     problems = Problems(make_nonce, stats.refused, chat.feed.engine.reaper.seconds)
-    return Shared(settings, chat, stats, reactor, auth, origins, peers, problems, make_nonce)
+    return Shared(
+        settings, chat, stats, reactor, auth, origins, peers, problems, make_nonce, cluster
+    )
 
 
 def build_bayeux_server(shared: Shared) -> BayeuxServer:
@@ -409,6 +429,7 @@ def build_bayeux_server(shared: Shared) -> BayeuxServer:
         ),
         log=chat.feed.log,
         memory=shared.stats.memory,
+        node=(lambda: None) if shared.cluster is None else shared.cluster.number,
     )
     policy.watch(server)
     return server
@@ -434,9 +455,18 @@ def build_bayeux(shared: Shared, server: BayeuxServer) -> Bayeux:
         shared.reaper,
         hold_policy,
         chat.feed.engine.register(LINES, settings.expiration_delay),
+        build_forwarding(shared, server),
     )
     chat.call_at_stop(bayeux.stop)
     return bayeux
+
+
+def build_forwarding(shared: Shared, server: BayeuxServer) -> Forwarding | None:
+    """The way to the nodes whose Bayeux clients come to this one."""
+    cluster = shared.cluster
+    if cluster is None:
+        return None
+    return Forwarding(server, cluster.links, shared.reaper, cluster.number)
 
 
 def build_transports(shared: Shared) -> Transports:

@@ -150,11 +150,16 @@ class MemorySite(MemoryNet):
             lambda: b"k" * 32,
             self.clock,
             embed,
+            self.make_cluster(),
         )
         if self.settings.fast_lane:
             self.transport_class = twisted_internals.SlottedServer
         self.chat.start(self.log.recent(*service.TAIL))
         self._tokens: dict[str, str] = {}
+
+    def make_cluster(self) -> service.Cluster | None:
+        """The other nodes; None where there are none."""
+        return None
 
     # -- its clients
 

@@ -124,6 +124,12 @@ class Connects:
         if held is not None:
             self.answer(held)
 
+    def answer_now(self, exchange: Exchange) -> None:
+        """Answer the connect that is held by an exchange, if one is."""
+        connect = self._by_exchange.get(exchange)
+        if connect is not None and connect.state is ConnectState.HELD:
+            self.answer(connect)
+
     def forget(self, client: BayeuxClient, *, wait: bool) -> None:
         """A client has ended: answer what it holds, and let go of it.
 

@@ -34,15 +34,12 @@ from cometd_chat.transports.budget import MemoryBudget
 #: Seconds after which the peer of a client that had to go shakes hands anew.
 RENEW_AFTER = 5.0
 
-#: Random bytes in a clientId, which is shown in twice as many hexadecimal digits.
-ID_BYTES = 20
-
 
 class ClientRegistry:
     """The `Clients` of one process; the host of each of them.
 
     :param call_soon: calls something after the reactor's current turn.
-    :param random_bytes: so many unguessable bytes.
+    :param new_id: makes a clientId.
     :param memory: where what is kept for them counts.
     """
 
@@ -52,7 +49,7 @@ class ClientRegistry:
         self,
         reaper: Reaper,
         call_soon: CallSoon,
-        random_bytes: Callable[[int], bytes],
+        new_id: Callable[[], str],
         options: BayeuxOptions,
         memory: MemoryBudget,
         listeners: ServerListeners,
@@ -64,7 +61,7 @@ class ClientRegistry:
         self.closed = False
         self._reaper = reaper
         self._call_soon = call_soon
-        self._random_bytes = random_bytes
+        self._new_id = new_id
         self._options = options
         self._memory = memory
         self._listeners = listeners
@@ -101,7 +98,7 @@ class ClientRegistry:
         if len(self.by_id) >= self._options.max_sessions:
             raise ShuttingDown("There are too many sessions: try again later.", retry_after=10)
         now = self._reaper.seconds()
-        id = self._random_bytes(ID_BYTES).hex()
+        id = self._new_id()
         client = BayeuxClient(id, identity, Binding(peer, now), self, self._options, now)
         client.replays = peer.replays
         self.by_id[id] = client

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from cometd_chat.bayeux.broadcast import Broadcast, Channel
 from cometd_chat.bayeux.channels import parse_channel
 from cometd_chat.bayeux.client import BayeuxClient, Extension
+from cometd_chat.bayeux.client_ids import ID_BYTES, make_id
 from cometd_chat.bayeux.clients import Clients
 from cometd_chat.bayeux.connects import Connects
 from cometd_chat.bayeux.dispatch import Dispatcher, Request
@@ -30,7 +31,7 @@ from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.policy import Policy
 from cometd_chat.bayeux.publishing import Publishing
 from cometd_chat.bayeux.queue import EventMessage, Kept
-from cometd_chat.bayeux.registry import ID_BYTES, ClientRegistry
+from cometd_chat.bayeux.registry import ClientRegistry
 from cometd_chat.bayeux.replies import Replies
 from cometd_chat.bayeux.served_channels import ServedChannels, Service
 from cometd_chat.bayeux.sources import ChannelSource, Places
@@ -52,6 +53,7 @@ class BayeuxServer:
     :param sources: who keeps other trees.
     :param log: the one that they keep them in, for the server's own code; None when there is none.
     :param memory: where what is kept for clients counts; by default a budget of its own.
+    :param node: the number of this node, as of now; None for that of a single process.
     :raises InvalidChannel: a free tree is no pattern.
     """
 
@@ -71,6 +73,7 @@ class BayeuxServer:
         bounds: Bounds | None = None,
         log: Places | None = None,
         memory: MemoryBudget | None = None,
+        node: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.log = log
         self.options = BayeuxOptions() if options is None else options
@@ -82,6 +85,7 @@ class BayeuxServer:
         self.relayed_ext = set(self.options.relayed_ext)
         self._reaper = reaper
         self._random_bytes = random_bytes
+        self._node = node
         self.chain = Chain(self.extensions)
         self.broadcast = Broadcast(self.options, self.chain)
         self.channels = ServedChannels(self.broadcast, free, sources, self.listeners, self._account)
@@ -98,7 +102,7 @@ class BayeuxServer:
         return ClientRegistry(
             self._reaper,
             call_soon,
-            self._random_bytes,
+            lambda: make_id(self._random_bytes, self._node()),
             self.options,
             self.memory,
             self.listeners,
@@ -171,6 +175,11 @@ class BayeuxServer:
         """The peer of an exchange with a request of its own is gone, or its reply could not be
         written. What went with it is sent again. May be told at any time, more than once."""
         self.connects.lost(exchange)
+
+    def answer_now(self, exchange: Exchange) -> None:
+        """Whoever brought an exchange can hold it no longer: answer the connect that is held by
+        it, if one is."""
+        self.connects.answer_now(exchange)
 
     def push_lost(self, push: PushConnection) -> None:
         """A push connection is gone. What may not have arrived is sent again, by whatever comes

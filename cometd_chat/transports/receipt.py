@@ -10,6 +10,7 @@ Invariant: a receipt is settled once, by the first thing that happens after the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from twisted.internet.error import ConnectionDone
@@ -40,11 +41,21 @@ class Receipt:
     :param transport: that it was written to.
     """
 
-    __slots__ = ("_fate", "_transport")
+    __slots__ = ("_fate", "_transport", "_when_settled")
 
     def __init__(self, transport: PeerConnection) -> None:
         self._fate = Fate.OPEN
         self._transport: PeerConnection | None = transport
+        self._when_settled: Callable[[], None] | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will be known."""
+        return self._transport is None
+
+    def watch(self, when_settled: Callable[[], None]) -> None:
+        """Call somebody once it is settled, which it is not yet."""
+        self._when_settled = when_settled
 
     @property
     def fate(self) -> Fate:
@@ -89,3 +100,5 @@ class Receipt:
     def _settle(self, fate: Fate) -> None:
         if self._transport is not None:
             self._fate, self._transport = fate, None
+            if self._when_settled is not None:
+                self._when_settled()

@@ -50,6 +50,16 @@ class ResponseDelivery:
         """
         self._receipt, self._written_at = receipt, at
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will be known of a reply that was written."""
+        return self._receipt is None or self._receipt.settled
+
+    def watch(self, when_settled: Callable[[], None]) -> None:
+        """Call somebody once nothing more will be known of it."""
+        if self._receipt is not None:
+            self._receipt.watch(when_settled)
+
     def arrival(self) -> Arrival:
         """See `Delivery.arrival`."""
         receipt = self._receipt

@@ -16,11 +16,10 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
-from cometd_chat.bayeux import faults
 from cometd_chat.bayeux.exchange import Peer
-from cometd_chat.bayeux.messages import Message, array, encode, weight
+from cometd_chat.bayeux.messages import Message, array, weight
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.limits import Limits
 from cometd_chat.comet import CometContext, Reaper
@@ -35,8 +34,16 @@ from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
 from cometd_chat.web.auth import Auth, bearer, is_foreign
 from cometd_chat.web.bayeux_delivery import ResponseDelivery
+from cometd_chat.web.bayeux_forwarding import Forwarding, OtherNode
 from cometd_chat.web.bayeux_payload import MESSAGE, HeaderFacts, header_facts, payload
-from cometd_chat.web.bayeux_push import EVENT_SOURCE, EventSourcePush, HeldPush, SocketPush
+from cometd_chat.web.bayeux_push import (
+    EVENT_SOURCE,
+    SESSION_UNKNOWN,
+    EventSourcePush,
+    HeldPush,
+    PushServer,
+    SocketPush,
+)
 from cometd_chat.web.bayeux_standing import StandingPoll, StandingPolls
 from cometd_chat.web.hosts import names_loopback
 from cometd_chat.web.origins import Origins
@@ -64,21 +71,6 @@ _SALESFORCE = re.compile(rb"/cometd/\d{1,3}\.\d(/|$)")
 
 _BROWSER = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
-#: To an EventSource whose session is gone, as after a restart. Its client would hear of that by its
-#: next connect only, which comes after as long as a connect is held.
-_SESSION_UNKNOWN = b"data: %b\n\n" % array(
-    [
-        encode(
-            {
-                "channel": "/meta/connect",
-                "successful": False,
-                "error": faults.session_unknown().error,
-                "advice": {"reconnect": "handshake", "interval": 0},
-            }
-        )
-    ]
-)
-
 
 class HttpExchange:
     """One request with messages, held until the core replies.
@@ -86,6 +78,7 @@ class HttpExchange:
     :param callback: the function that a script calls with the reply; None for plain JSON.
     :param limited: whether it counts among the requests that its address may hold.
     :param size: bytes of its messages, as Python holds them; 0 for so few that nobody counts them.
+    :param node: to which its messages go; None for this one.
     """
 
     push = None
@@ -98,8 +91,10 @@ class HttpExchange:
         callback: str | None,
         limited: bool,
         size: int,
+        node: OtherNode | None = None,
     ) -> None:
         self.peer = peer
+        self._node = node
         self._bayeux = bayeux
         self.delivery = ResponseDelivery(peer.forwarded, bayeux.server.seconds)
         self._request = request
@@ -150,7 +145,7 @@ class HttpExchange:
 
         Who has sent the same header lines twice goes on so: others are spared this.
         """
-        polls = self._callback is None and self._limited and not self._size
+        polls = self._callback is None and self._limited and not self._size and self._node is None
         if not polls or self.peer.transport != LONG_POLLING or self.peer.forwarded:
             return None
         memory = self._request.memory
@@ -183,6 +178,10 @@ class HttpExchange:
 
     def shed(self, size: int) -> None:
         """See `budget.Holder`."""
+        self.cut()
+
+    def cut(self) -> None:
+        """Drop its connection, so that its client comes again."""
         self.lost()
         self._request.cut()
 
@@ -190,7 +189,10 @@ class HttpExchange:
         """The peer is gone."""
         if self._end():
             self.delivery.lost = True
-            self._bayeux.server.lost(self)
+            if self._node is None:
+                self._bayeux.server.lost(self)
+            else:
+                self._node.lost(self)
 
     def _end(self) -> bool:
         first, self._over = not self._over, True
@@ -207,6 +209,7 @@ class Bayeux:
 
     :param hold_policy: how push connections are held, by any transport.
     :param context: where they are, which says after how long they expire.
+    :param forwarding: to the nodes whose clients come here; None for a single process.
     """
 
     def __init__(
@@ -220,8 +223,11 @@ class Bayeux:
         reaper: Reaper,
         hold_policy: HoldPolicy,
         context: CometContext,
+        forwarding: Forwarding | None = None,
     ) -> None:
         self.server = server
+        self._forwarding = forwarding
+        self._push_server: PushServer = server if forwarding is None else forwarding
         self.limits = limits
         self.stats = stats
         self._auth = auth
@@ -264,7 +270,9 @@ class Bayeux:
         stopped = self.server.stop()
         for push in list(self._push_connections):
             push.end()
-        return stopped
+        if self._forwarding is None:
+            return stopped
+        return gatherResults([stopped, self._forwarding.stop()]).addCallback(lambda _: None)
 
     # -- requests with messages
 
@@ -279,7 +287,7 @@ class Bayeux:
             (Peer, transport),
             lambda: self._peer(request, transport, cookies=facts.cookies),
         )
-        self._process(request, messages, peer, cookies=facts.cookies, size=size)
+        self._process(request, messages, peer, cookies=facts.cookies, size=size, bodies=bodies)
 
     def _open_script(self, request: HttpRequest) -> bytes | None:
         fields = parameters.query(request, strict=False)
@@ -299,7 +307,9 @@ class Bayeux:
         peer = self._peer(request, CALLBACK_POLLING, cookies=False)
         size = self._room_for(texts)
         messages = self.server.decode(*texts)
-        self._process(request, messages, peer, cookies=False, size=size, callback=callback)
+        self._process(
+            request, messages, peer, cookies=False, size=size, bodies=texts, callback=callback
+        )
         return None
 
     def _check_script(self, request: HttpRequest) -> None:
@@ -338,6 +348,7 @@ class Bayeux:
         *,
         cookies: bool,
         size: int,
+        bodies: Sequence[bytes | str],
         callback: str | None = None,
     ) -> None:
         if self.server.stopping:
@@ -352,9 +363,13 @@ class Bayeux:
         if peer.offered_browser is not None:
             request.setHeader("set-cookie", self._browser_cookie(BROWSER_COOKIE, request, peer))
         limited = "/meta/connect" in channels
-        exchange = HttpExchange(self, request, peer, callback, limited, size)
+        node = None if self._forwarding is None else self._forwarding.node_of(messages)
+        exchange = HttpExchange(self, request, peer, callback, limited, size, node)
         exchange.begin()
-        handling = self.server.process(messages, exchange)
+        if node is None:
+            handling = self.server.process(messages, exchange)
+        else:
+            handling = node.process(bodies, exchange, counts=size > 0)
         if size:
             handling.addCallback(exchange.handled)
 
@@ -377,13 +392,14 @@ class Bayeux:
         size = self.server.bounds.max_bytes
         socket = WebSocket.accept(request, headers=headers, max_message=size)
         push = SocketPush(
-            self.server,
+            self._push_server,
             request,
             self._hold_policies[WEBSOCKET],
             self._context,
             self._push_over,
             peer=peer,
             reaper=self._reaper,
+            forwarding=self._forwarding,
         )
         self._push_connections[push] = peer.address
         push.begin()
@@ -399,17 +415,24 @@ class Bayeux:
         last = parameters.last_event_id(request, parameters.query(request, strict=False)) or ""
         number = int(last) if last.isascii() and last.isdigit() and len(last) < 20 else None
         policy = self._hold_policies[EVENTSOURCE]
-        push = EventSourcePush(self.server, request, policy, self._context, self._push_over)
+        push = EventSourcePush(
+            self._push_server, request, policy, self._context, self._push_over, peer=peer
+        )
         self.limits.hold(peer.address)
         self._push_connections[push] = peer.address
         request.setHeader("content-type", EVENT_SOURCE.content_type)
         request.setHeader("cache-control", "no-store, no-transform")
         request.setHeader("x-accel-buffering", "no")
+        node = None if self._forwarding is None else self._forwarding.node_of_client(client_id)
+        if node is not None:
+            push.begin()
+            node.open_stream(client_id, push, number)
+            return None
         try:
             self.server.open_stream(client_id, peer, push, number)
         except NotFound:
             self._push_over(push)
-            return _SESSION_UNKNOWN
+            return SESSION_UNKNOWN
         push.begin()
         return None
 

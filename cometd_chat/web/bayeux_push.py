@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
 
-from cometd_chat.bayeux.exchange import Peer
-from cometd_chat.bayeux.messages import array, weight
-from cometd_chat.bayeux.server import BayeuxServer
+from cometd_chat.bayeux import faults
+from cometd_chat.bayeux.exchange import Exchange, Peer, PushConnection
+from cometd_chat.bayeux.messages import Message, array, encode, weight
 from cometd_chat.comet import CometContext, CometEvent, Reaper
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
 from cometd_chat.events.event import Batch, Event, chunk
@@ -28,6 +28,7 @@ from cometd_chat.transports.held_stream import HeldStream
 from cometd_chat.transports.request import HoldableRequest
 from cometd_chat.transports.websocket import COME_BACK, WebSocket, close_frame, frame
 from cometd_chat.web.bayeux_delivery import SocketDelivery
+from cometd_chat.web.bayeux_forwarding import Forwarding
 
 #: Opcodes (RFC 6455, section 5.2).
 _TEXT, _PING = 0x1, 0x9
@@ -49,6 +50,21 @@ ASK_AT = 512
 
 #: Milliseconds after which a browser opens a broken event stream again.
 RETRY = 2000
+
+#: To an EventSource whose session is gone, as after a restart. Its client would hear of that by its
+#: next connect only, which comes after as long as a connect is held.
+SESSION_UNKNOWN = b"data: %b\n\n" % array(
+    [
+        encode(
+            {
+                "channel": "/meta/connect",
+                "successful": False,
+                "error": faults.session_unknown().error,
+                "advice": {"reconnect": "handshake", "interval": 0},
+            }
+        )
+    ]
+)
 
 
 @attrs.frozen(eq=False)
@@ -80,6 +96,26 @@ class PushFraming:
         return made
 
 
+class PushServer(Protocol):
+    """What a push connection needs of the core: `BayeuxServer`, or `Forwarding` where its client
+    may be another node's. See the former."""
+
+    @property
+    def stopping(self) -> bool: ...
+
+    def seconds(self) -> float: ...
+
+    def decode(self, *bodies: bytes | str) -> list[Message]: ...
+
+    def process(self, messages: list[Message], exchange: Exchange) -> Deferred[None]: ...
+
+    def push_lost(self, push: PushConnection) -> None: ...
+
+    def push_writable(self, push: PushConnection) -> None: ...
+
+    def push_confirmed(self, push: PushConnection, number: int) -> None: ...
+
+
 class PushState(Enum):
     """How far a push connection has come."""
 
@@ -109,17 +145,25 @@ class HeldPush:
 
     :param context: where it is held, which says after how long it expires.
     :param when_over: called once, when it is over, however that came.
+    :param peer: who opened it.
     """
 
     def __init__(
         self,
-        server: BayeuxServer,
+        server: PushServer,
         request: HoldableRequest,
         framing: PushFraming,
         hold_policy: HoldPolicy,
         context: CometContext,
         when_over: Callable[[HeldPush], None],
+        *,
+        peer: Peer,
     ) -> None:
+        self.peer = peer
+        #: How many frames were sent, how many of those are known to have been read.
+        self.frames = self.frames_read = 0
+        #: Whether it ended in order, by close frames.
+        self.closed = False
         self._server = server
         self._framing = framing
         self._hold_policy = hold_policy
@@ -166,8 +210,32 @@ class HeldPush:
         raise NotImplementedError
 
     def end(self) -> None:
-        """See `PushConnection.end`."""
+        """See `PushConnection.end`; who is sent away since the daemon stops comes back."""
+        self.close(come_back=self._server.stopping)
+
+    def close(self, *, come_back: bool) -> None:
+        """End it.
+
+        :param come_back: whether its peer is to open another.
+        """
         self._finish(b"")
+
+    @property
+    def arrived(self) -> int:
+        """Number of the newest message that is known to have arrived."""
+        return self._arrived
+
+    def begin_anew(self) -> None:
+        """Another client's messages go by it from now, with numbers of their own."""
+        self._pushed = self._arrived = 0
+
+    def no_session(self) -> None:
+        """There is no such client as it was opened for."""
+        self.end()
+
+    def reply(self, messages: Sequence[bytes]) -> None:
+        """Send replies, and what goes with them."""
+        raise NotImplementedError
 
     def _finish(self, last: bytes) -> None:
         if self._set_over():
@@ -257,12 +325,12 @@ class _Asked:
 class SocketPush(HeldPush):
     """A WebSocket. An item of the reaper while the peer is to be asked what it has.
 
-    :param peer: who opened it.
+    :param forwarding: to other nodes; None where there are none.
     """
 
     def __init__(
         self,
-        server: BayeuxServer,
+        server: PushServer,
         request: HoldableRequest,
         hold_policy: HoldPolicy,
         context: CometContext,
@@ -270,14 +338,11 @@ class SocketPush(HeldPush):
         *,
         peer: Peer,
         reaper: Reaper,
+        forwarding: Forwarding | None = None,
     ) -> None:
-        super().__init__(server, request, SOCKET, hold_policy, context, when_over)
-        self.peer = peer
-        #: How many frames were sent, how many of those are known to have been read.
-        self.frames = self.frames_read = 0
-        #: Whether it ended in order, by close frames.
-        self.closed = False
+        super().__init__(server, request, SOCKET, hold_policy, context, when_over, peer=peer)
         self._reaper = reaper
+        self._forwarding = forwarding
         self._asked: _Asked | None = None
         self._questions = 0
         self._socket: WebSocket | None = None
@@ -345,6 +410,7 @@ class SocketPush(HeldPush):
         self._asked = None
         self.frames_read = asked.frames
         self._confirm(asked.pushed)
+        self._tell_read()
         if self._pushed > self._arrived:
             self._ask()
         elif self.frames > self.frames_read and not self.due_bucket and not self.over:
@@ -352,11 +418,20 @@ class SocketPush(HeldPush):
 
     # -- the end
 
-    def end(self) -> None:
-        """See `PushConnection.end`; who is sent away since the daemon stops comes back."""
+    def close(self, *, come_back: bool) -> None:
+        """See `HeldPush.close`."""
         if self._state is PushState.OPEN:
-            code = COME_BACK if self._server.stopping else NORMAL
-            self._finish(close_frame(code))
+            self._finish(close_frame(COME_BACK if come_back else NORMAL))
+
+    def begin_anew(self) -> None:
+        """See `HeldPush.begin_anew`."""
+        super().begin_anew()
+        # What is asked is about the other's.
+        self._asked = None
+
+    def _tell_read(self) -> None:
+        if self._forwarding is not None:
+            self._forwarding.frames_read(self)
 
     def finish(self) -> None:
         """The peer has closed."""
@@ -378,6 +453,7 @@ class SocketPush(HeldPush):
         self.closed = True
         self.frames_read = self.frames
         self._confirm(self._pushed)
+        self._tell_read()
 
     def _gone(self, result: object) -> object:
         self._set_over()
@@ -406,7 +482,15 @@ class SocketPush(HeldPush):
         self.held += size
         if self._is_full() and self._socket is not None:
             self._socket.pause()
-        self._server.process(messages, _SocketExchange(self)).addCallback(self._handled, size)
+        self._process(messages, text).addCallback(self._handled, size)
+
+    def _process(self, messages: list[Message], text: str) -> Deferred[None]:
+        exchange, node = _SocketExchange(self), None
+        if self._forwarding is not None:
+            node = self._forwarding.node_of_socket(self, messages)
+        if node is None:
+            return self._server.process(messages, exchange)
+        return node.process([text], exchange, counts=True)
 
     def _handled(self, result: None, size: int) -> None:
         was_full = self._is_full()
@@ -443,13 +527,15 @@ class EventSourcePush(HeldPush):
 
     def __init__(
         self,
-        server: BayeuxServer,
+        server: PushServer,
         request: HoldableRequest,
         hold_policy: HoldPolicy,
         context: CometContext,
         when_over: Callable[[HeldPush], None],
+        *,
+        peer: Peer,
     ) -> None:
-        super().__init__(server, request, EVENT_SOURCE, hold_policy, context, when_over)
+        super().__init__(server, request, EVENT_SOURCE, hold_policy, context, when_over, peer=peer)
         # It belongs to the first event: of a block of its own some libraries make an empty message.
         self._first = b"retry: %d\n" % RETRY
 
@@ -466,3 +552,7 @@ class EventSourcePush(HeldPush):
     def make_heartbeat(self) -> Batch:
         """A comment. (HTML, section 9.2.7)"""
         return self._framing.batch(b":\n\n")
+
+    def no_session(self) -> None:
+        """See `HeldPush.no_session`."""
+        self._finish(SESSION_UNKNOWN)

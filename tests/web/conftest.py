@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cometd_chat import service
+from tests.edges import behind_an_edge
 from tests.memory import MakeSite, MemorySite
 
 #: The ways in which requests are answered and streams are written; each is switched off by options.
@@ -16,6 +18,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "klein": {"fast_lane": False, "direct_write": False},
     "lane-ordinary": {"direct_write": False},
     "klein-direct": {"fast_lane": False},
+    # Bayeux as it is for clients of another node.
+    "forwarded": {},
 }
 
 #: What is asked for by hot routes, so that it has to be the same by the fast lane and without it.
@@ -29,6 +33,17 @@ BOTH_WAYS = {
     "test_errors",
 }
 
+#: What has to be the same where another node has the client.
+FORWARDED = {
+    "test_bayeux_embedding",
+    "test_bayeux_identity",
+    "test_bayeux_lost",
+    "test_bayeux_memory",
+    "test_bayeux_replay",
+    "test_bayeux_rooms",
+    "test_bayeux_transports",
+}
+
 #: What is about the writing, too.
 ALL_WAYS = {"test_transports_ends", "test_fan_out", "test_nine_transports"}
 
@@ -37,10 +52,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     module = metafunc.module.__name__.rpartition(".")[2]
     if "way" not in metafunc.fixturenames:
         return
-    if module in BOTH_WAYS:
-        metafunc.parametrize("way", ["lane", "klein"])
-    elif module in ALL_WAYS:
-        metafunc.parametrize("way", list(WAYS))
+    ways = ["lane", "klein"] if module in BOTH_WAYS else ["lane"]
+    if module in ALL_WAYS:
+        ways = [each for each in WAYS if each != "forwarded"]
+    if module in FORWARDED:
+        ways.append("forwarded")
+    if len(ways) > 1:
+        metafunc.parametrize("way", ways)
 
 
 @pytest.fixture
@@ -50,8 +68,10 @@ def way() -> str:
 
 
 @pytest.fixture
-def make_site(way: str) -> Iterator[MakeSite]:
+def make_site(way: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeSite]:
     """Makes sites; see `MemorySite` for the settings."""
+    if way == "forwarded":
+        monkeypatch.setattr(service, "build_bayeux", behind_an_edge)
     with ExitStack() as open_sites:
 
         def make(**settings: Any) -> MemorySite:

@@ -7,7 +7,7 @@ import pytest
 
 from cometd_chat.bayeux.stopping import PART_WITHIN
 from tests.memory import MakeSite, MemorySite
-from tests.web.bayeux import LONG, SCRIPT, SOCKET, STREAM, Client
+from tests.web.bayeux import KINDS, LONG, SCRIPT, SOCKET, STREAM, Client
 from tests.web.talkers import CLOSE, client_frame
 
 
@@ -120,3 +120,29 @@ def test_who_is_nobody_is_cut_off(site: MemorySite) -> None:
         connection = site.connect()
         assert not alice.post(message, connection=connection).complete
         assert connection.closed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stop_answers_all_that_is_held(site: MemorySite, kind: str) -> None:
+    alice = Client(site, kind, name="alice").joined("/chat/lobby")
+    held = alice.held
+    site.stop()
+    if kind == SOCKET:
+        assert alice.line is not None
+        assert alice.line.close_code() == 1012
+        site.advance(6)
+        assert alice.line.connection.closed
+    elif kind == STREAM:
+        assert alice.line is not None
+        assert alice.line.response is not None
+        assert alice.line.response.complete
+    else:
+        assert held is not None
+        (reply,) = alice.read(held)
+        assert reply["successful"]
+        assert reply["advice"]["reconnect"] == "retry"
+    # Nobody is let in any more, nor told to shake hands with a daemon that goes.
+    late = Client(site, LONG, start=False)
+    response = late.post({"channel": "/meta/handshake"}, connection=late.connection)
+    assert late.connection.closed
+    assert not response.complete

@@ -78,32 +78,6 @@ def test_what_was_lost_on_the_way_comes_again(site: MemorySite, kind: str) -> No
     assert alice.texts == ["one", "two"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_stop_answers_all_that_is_held(site: MemorySite, kind: str) -> None:
-    alice = Client(site, kind, name="alice").joined("/chat/lobby")
-    held = alice.held
-    site.stop()
-    if kind == SOCKET:
-        assert alice.line is not None
-        assert alice.line.close_code() == 1012
-        site.advance(6)
-        assert alice.line.connection.closed
-    elif kind == STREAM:
-        assert alice.line is not None
-        assert alice.line.response is not None
-        assert alice.line.response.complete
-    else:
-        assert held is not None
-        (reply,) = alice.read(held)
-        assert reply["successful"]
-        assert reply["advice"]["reconnect"] == "retry"
-    # Nobody is let in any more, nor told to shake hands with a daemon that goes.
-    late = Client(site, LONG, start=False)
-    response = late.post({"channel": "/meta/handshake"}, connection=late.connection)
-    assert late.connection.closed
-    assert not response.complete
-
-
 class TestLongPolling:
     @pytest.mark.parametrize(
         "kind",
