@@ -38,7 +38,7 @@ from cometd_chat.errors import ChatError, InvalidToken, NameTaken
 from cometd_chat.log.control import Control, NameFreed, SessionEnded, SessionRenamed
 from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.nodes import Nodes
-from cometd_chat.log.shared_directory import NodeIsGone, SharedDirectory, renamed
+from cometd_chat.log.shared_directory import MOST_SWEPT, NodeIsGone, SharedDirectory, renamed
 from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
 
 #: When a session was seen is written down each time this part of the guest timeout has gone by.
@@ -171,8 +171,10 @@ class ClusterSessions:
         if self._begins_anew:
             await self._directory.see_all()
             self._begins_anew = False
-        await self._directory.free_unseen(self._guest_timeout)
-        await self._directory.drop_expired(int(self._lasting.seconds() * 1000))
+        while await self._directory.free_unseen(self._guest_timeout) >= MOST_SWEPT:
+            continue
+        while await self._directory.drop_expired(int(self._lasting.seconds() * 1000)) >= MOST_SWEPT:
+            continue
 
     # -- from a token to a session
 

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import sqlite
 from twisted.internet.defer import Deferred
 
 from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
-from cometd_chat.log.database import Database
+from cometd_chat.log.store import Store
 from cometd_chat.log.tables import positions, records, rooms, sessions
 
 
@@ -185,7 +185,7 @@ class SqlDirectory:
     :param database: where it is kept.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Store) -> None:
         self._database = database
 
     def add_session(self, row: SessionRow) -> Deferred[None]:

@@ -43,6 +43,9 @@ Result = TypeVar("Result")
 #: sessions by.
 KNOWN_BY = 15
 
+#: At most so many names are freed, and so many sessions ended, by one change: each is told.
+MOST_SWEPT = 500
+
 
 @attrs.frozen
 class Claim:
@@ -110,7 +113,8 @@ class SharedDirectory(Directory, Protocol):
         """The same of all that have names."""
 
     def free_unseen(self, seconds: float) -> Deferred[int]:
-        """Free the names of all sessions that were not seen for so long; says how many."""
+        """Free the names of sessions that were not seen for so long, at most `MOST_SWEPT`; says how
+        many. `drop_expired` drops no more at once either."""
 
 
 class NodeIsGone(Exception):
@@ -143,20 +147,29 @@ class MemorySharedDirectory(MemoryDirectory):
         self._told_by = log
         self._seconds = seconds
         self._claims: dict[str, _Claimed] = {}
+        self._gone: set[int] = set()
         #: While set, each change and each question is refused with it.
         self.failure: ChatError | None = None
         if beside is not None:
             self._sessions, self._rooms = beside._sessions, beside._rooms
             self._positions, self._claims = beside._positions, beside._claims
+            self._gone = beside._gone
 
     def forget_node(self, number: int) -> None:
         """A node is gone, and what it had claimed is free."""
+        self._gone.add(number)
         for key in [key for key, claimed in self._claims.items() if claimed.node == number]:
             del self._claims[key]
 
-    def _do(self, change: Callable[[], Deferred[Result]]) -> Deferred[Result]:
+    def _do(
+        self, change: Callable[[], Deferred[Result]], claim: Claim | None = None
+    ) -> Deferred[Result]:
         failure = self.failure or self._told_by.cut or self._told_by.failure
-        return change() if failure is None else fail(failure)
+        if failure is not None:
+            return fail(failure)
+        if claim is not None and claim.node in self._gone:
+            return fail(NodeIsGone())
+        return change()
 
     def _tell(self, controls: Sequence[Control]) -> None:
         if controls:
@@ -175,7 +188,7 @@ class MemorySharedDirectory(MemoryDirectory):
             self._note(row.id, claim)
             return adding
 
-        return self._do(add)
+        return self._do(add, claim)
 
     def session_by_token(self, token_hash: bytes) -> Deferred[SessionRow | None]:
         """See `Directory.session_by_token`."""
@@ -212,7 +225,7 @@ class MemorySharedDirectory(MemoryDirectory):
             self._tell([renamed(id, name, key, looks, token_hash)])
             return renaming
 
-        return self._do(change)
+        return self._do(change, claim)
 
     def free_name(self, id: str) -> Deferred[None]:
         """See `Directory.free_name`."""
@@ -273,7 +286,7 @@ class MemorySharedDirectory(MemoryDirectory):
                 self._claims[key] = _Claimed(session, claim.node)
             return succeed(None)
 
-        return self._do(add)
+        return self._do(add, claim)
 
     def release(self, session: str, claim: Claim) -> Deferred[None]:
         """See `SharedDirectory.release`."""
