@@ -32,15 +32,9 @@ from cometd_chat.bayeux.extensions import AckExtension, ReplayExtension, Timesyn
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.claims import LocalNames
 from cometd_chat.chat.feed import Feed
-from cometd_chat.chat.lasting import LastingClock
-from cometd_chat.chat.local_limits import LocalLimits
-from cometd_chat.chat.local_positions import LocalPositions
-from cometd_chat.chat.local_presence import LocalPresence
-from cometd_chat.chat.local_rooms import LocalRooms
-from cometd_chat.chat.local_sessions import LocalSessions
 from cometd_chat.chat.rights import Rights
+from cometd_chat.chat_parts import Neighbours, parts_of_node, parts_of_one
 from cometd_chat.comet import CometEngine, Reaper
 from cometd_chat.comet.slices import call_before_slices
 from cometd_chat.daemon import self_check
@@ -284,34 +278,27 @@ def build_chat(
     directory: Directory,
     memory: MemoryBudget,
     reactor: Any,
+    neighbours: Neighbours | None = None,
 ) -> Chat:
     """Join the parts of the conversation, which know no HTTP.
 
     :param memory: where posts count that wait to be durable.
+    :param neighbours: what this node has of the others; None for a process that is alone.
     """
     rights = Rights(public_reading=settings.public_reading)
+    feed = Feed(log, engine, Tail(*TAIL))
+    if neighbours is None:
+        parts = parts_of_one(settings, feed, directory, rights)
+    else:
+        parts = parts_of_node(settings, feed, directory, rights, neighbours, reactor)
     return Chat(
-        feed=Feed(log, engine, Tail(*TAIL)),
-        sessions=LocalSessions(
-            directory,
-            LocalNames(),
-            engine.reaper,
-            wall_clock=time.time,
-            lasting=LastingClock(time.time, engine.reaper.seconds),
-            random_bytes=secrets.token_bytes,
-            guest_timeout=settings.guest_timeout,
-        ),
+        feed=feed,
         rights=rights,
-        rooms=LocalRooms(
-            directory,
-            engine,
-            rights,
-            wall_clock=time.time,
-            expiration_delay=settings.expiration_delay,
-        ),
-        presence=LocalPresence(engine, wall_clock=time.time),
-        positions=LocalPositions(directory, engine.reaper),
-        limits=LocalLimits(engine.reaper, on=settings.limits),
+        sessions=parts.sessions,
+        rooms=parts.rooms,
+        presence=parts.presence,
+        positions=parts.positions,
+        limits=parts.limits,
         gathering=Gathering(log, partial(call_before_slices, reactor), memory),
         heartbeat=settings.heartbeat,
         server=SERVER,
