@@ -111,6 +111,7 @@ class Chat:
         self.rights = rights
         self.heartbeat = heartbeat
         self.shown = shown
+        self._random = random
         #: What subscriptions have in common.
         self.shared = SharedResponses(
             feed,
@@ -505,6 +506,25 @@ class Chat:
                     refusal = self.rights.may(handler.session, Act.FOLLOW, room)
                     if refusal is not None:
                         handler.close(kinds.bye(LOST_RIGHT))
+
+    def send_away(self, within: float) -> None:
+        """Let all who read by held requests come back from where they are, within so many
+        seconds and not all at once; at another process, perhaps."""
+        for room in self.rooms.all():
+            for handler in list(room.context.handlers):
+                if isinstance(handler, HeldSubscription):
+                    handler.come_back(round(self._random() * within, 2))
+
+    def leave_history(self) -> None:
+        """The log was put back to an earlier state, by a backup or by the loss of what was written
+        last, but cursors are still of the history that is over: whoever reads comes back with one,
+        and is told `reset` if it is gone."""
+        self.send_away(REOPEN_WITHIN)
+
+    def put_back(self) -> None:
+        """And now they are of the other history."""
+        self.feed.begin_anew()
+        self.sessions.doubt_all()
 
     def _make_way(self, session: Session, newest: HeldSubscription) -> None:
         """Let a session's older readers go where the newest one takes their place."""

@@ -294,6 +294,12 @@ class ClusterSessions:
         extending.addErrback(lambda failure: self._log.failure("a session grows old", failure))
         return True
 
+    def doubt_all(self) -> None:
+        """See `Sessions.doubt_all`."""
+        for session in list(self._by_id.values()):
+            if not session.ephemeral and not session.readers:
+                self._forget(session)
+
     # -- changes
 
     async def rename(self, session: Session, name: str, token: str | None = None) -> str:

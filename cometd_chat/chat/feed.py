@@ -81,6 +81,9 @@ class Feed:
         self.tail.start(recent[0].id - 1 if recent else self.log.last_id)
         self._remember(recent)
         self._stop = self.log.follow(self._committed)
+        self._find_newest()
+
+    def _find_newest(self) -> None:
         loading = Deferred.fromCoroutine(self._load_newest())
         loading.addErrback(lambda failure: self._log.failure("newest ids are missing", failure))
 
@@ -133,6 +136,14 @@ class Feed:
                 control = read_control(record)
                 if control is not None:
                     self.control.tell(control)
+
+    def begin_anew(self) -> None:
+        """The log was put back to an earlier state: what was told last may be gone, and nobody is
+        shown it any more."""
+        self.tail.start(self.log.last_id)
+        self._told = {}
+        self.newest.clear()
+        self._find_newest()
 
     def catch_up(self) -> Deferred[None]:
         """Wait until this process has been told of all that is committed by now.

@@ -219,6 +219,9 @@ class LocalSessions:
         extending.addErrback(lambda failure: self._log.failure("a session grows old", failure))
         return True
 
+    def doubt_all(self) -> None:
+        """See `Sessions.doubt_all`. What one process has is not put back while it runs."""
+
     async def rename(self, session: Session, name: str, token: str | None = None) -> str:
         """See `Sessions.rename`."""
         name, keys = new_person(name)

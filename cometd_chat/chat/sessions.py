@@ -177,6 +177,10 @@ class Sessions(Protocol):
         :returns: False when that was done lately, and it isn't worth writing down again.
         """
 
+    def doubt_all(self) -> None:
+        """What is kept was put back to an earlier state: know nobody any more who was not asked for
+        anew."""
+
     async def rename(self, session: Session, name: str, token: str | None = None) -> str:
         """Give a session another name.
 

@@ -74,8 +74,11 @@ class Told(Protocol):
     def tell(self, records: Sequence[Record]) -> None:
         """Records that are next in the log, in order; or none, when ids without any were passed."""
 
+    def leave_history(self) -> None:
+        """What was told is not in the log any more; cursors are still those of that history."""
+
     def put_back(self) -> None:
-        """What was told is not in the log any more; what is told from now on is."""
+        """The same, once the log knows of the other history; what is told from now on is of it."""
 
     def sized(self) -> None:
         """It is known how large the log is."""
@@ -248,6 +251,8 @@ class Ears:
         self._failing = False
         self._delay = _RETRY
         self._begin(connection)
+        if joined.put_back:
+            self._told.leave_history()
         begun = joined.book.number != self.book.number
         self.book = joined.book
         if begun:

@@ -71,7 +71,9 @@ class PostgresEventLog:
         self._closed: Deferred[None] | None = None
         self._followers = Followers()
         #: Told when the log was put back to an earlier state: what was told last may be gone, and
-        #: nobody may be shown it any more.
+        #: nobody may be shown it any more. The first while cursors are of the history that is over,
+        #: for whoever is to be told later that it is; the second once they are of the other one.
+        self.left_history: Listeners[[]] = Listeners("a history that is over")
         self.put_back_to: Listeners[[]] = Listeners("a log that was put back")
         self.ears = Ears(server, reactor, self, new_epoch=new_epoch, channels=dict(channels or {}))
         self._reading = LogReading(readers, lambda: self.ears.book.epochs)
@@ -220,6 +222,10 @@ class PostgresEventLog:
         if records:
             self._followers.tell(records)
         self._appending.settle()
+
+    def leave_history(self) -> None:
+        """What was told is not in the log any more, and cursors still say so."""
+        self.left_history.tell()
 
     def put_back(self) -> None:
         """What was told is not in the log any more."""
