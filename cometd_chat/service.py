@@ -66,6 +66,7 @@ from cometd_chat.fastlane.connection import Lane
 from cometd_chat.gateways.bayeux_members import MemberSource
 from cometd_chat.gateways.bayeux_policy import ChatPolicy
 from cometd_chat.gateways.bayeux_rooms import RoomSource
+from cometd_chat.log.bus import Bus
 from cometd_chat.log.database import Database
 from cometd_chat.log.directory import Directory, SqlDirectory
 from cometd_chat.log.gathering import Gathering
@@ -313,10 +314,12 @@ class Cluster:
 
     :param links: to them.
     :param number: of this node, as of now.
+    :param bus: for what may be lost.
     """
 
     links: FrameLinks
     number: Callable[[], int]
+    bus: Bus
 
 
 @attrs.frozen
@@ -403,6 +406,7 @@ def build_bayeux_server(shared: Shared) -> BayeuxServer:
     members = MemberSource(chat, call_soon)
     rooms = RoomSource(chat, call_soon, members.told)
     policy = ChatPolicy(chat, secrets.token_bytes, rooms.ended)
+    cluster = shared.cluster
     server = BayeuxServer(
         shared.reaper,
         call_soon,
@@ -416,7 +420,8 @@ def build_bayeux_server(shared: Shared) -> BayeuxServer:
         ),
         log=chat.feed.log,
         memory=shared.stats.memory,
-        node=(lambda: None) if shared.cluster is None else shared.cluster.number,
+        node=(lambda: None) if cluster is None else cluster.number,
+        bus=None if cluster is None else cluster.bus,
     )
     policy.watch(server)
     return server

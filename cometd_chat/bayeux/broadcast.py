@@ -21,6 +21,7 @@ from cometd_chat.bayeux.extensions import Chain
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.queue import EventMessage, Kept
+from cometd_chat.comet.listeners import Listeners
 
 #: Hears what a client (None for the server) publishes; False stops it.
 MessageListener = Callable[["BayeuxClient | None", Message], "bool | None"]
@@ -51,6 +52,10 @@ class Broadcast:
 
     def __init__(self, options: BayeuxOptions, chain: Chain) -> None:
         self.subscriptions: SubscriptionIndex[BayeuxClient] = SubscriptionIndex()
+        #: Told what was published here: channel, data, whether it may wait, ``ext``.
+        self.published: Listeners[[str, object, bool, Mapping[str, object]]] = Listeners(
+            "what is published"
+        )
         self._options = options
         self._chain = chain
         self._channels: dict[str, Channel] = {}
@@ -112,12 +117,24 @@ class Broadcast:
         event = self.event(channel, data, **fields)
         if event is None:
             return False
+        self.published.tell(channel, data, lazy, ext)
         wait = self._lazy_wait(settled, lazy)
         echoed = publisher is None or self._is_echoed(settled, publisher)
         for client in self.subscriptions.matching(channel):
             if echoed or client is not publisher:
                 client.put(event, lazy=wait)
         return True
+
+    def tell(self, channel: str, data: object, lazy: bool, ext: Mapping[str, object]) -> None:
+        """Send what was published at another node, where its listeners were asked.
+
+        :raises InvalidChannel: that is no channel.
+        """
+        event = self.event(channel, data, **({"ext": ext} if ext else {}))
+        if event is not None:
+            wait = self._lazy_wait(list(self._settled(event.channel)), lazy)
+            for client in self.subscriptions.matching(event.channel):
+                client.put(event, lazy=wait)
 
     def _lazy_wait(self, settled: list[Channel], lazy: bool) -> float | None:
         timeouts = [each.lazy_timeout for each in settled if each.lazy]

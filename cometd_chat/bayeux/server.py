@@ -32,6 +32,7 @@ from cometd_chat.bayeux.policy import Policy
 from cometd_chat.bayeux.publishing import Publishing
 from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.bayeux.registry import ClientRegistry
+from cometd_chat.bayeux.relay import ChannelRelay
 from cometd_chat.bayeux.replies import Replies
 from cometd_chat.bayeux.served_channels import ServedChannels, Service
 from cometd_chat.bayeux.sources import ChannelSource, Places
@@ -39,6 +40,7 @@ from cometd_chat.bayeux.stopping import Stopping
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.comet.slices import CallSoon
 from cometd_chat.errors import NotFound
+from cometd_chat.log.bus import Bus
 from cometd_chat.transports.budget import MemoryBudget
 
 
@@ -54,6 +56,7 @@ class BayeuxServer:
     :param log: the one that they keep them in, for the server's own code; None when there is none.
     :param memory: where what is kept for clients counts; by default a budget of its own.
     :param node: the number of this node, as of now; None for that of a single process.
+    :param bus: by which free channels reach the other nodes; None where there are none.
     :raises InvalidChannel: a free tree is no pattern.
     """
 
@@ -74,6 +77,7 @@ class BayeuxServer:
         log: Places | None = None,
         memory: MemoryBudget | None = None,
         node: Callable[[], int | None] = lambda: None,
+        bus: Bus | None = None,
     ) -> None:
         self.log = log
         self.options = BayeuxOptions() if options is None else options
@@ -88,6 +92,7 @@ class BayeuxServer:
         self._node = node
         self.chain = Chain(self.extensions)
         self.broadcast = Broadcast(self.options, self.chain)
+        self._relay = None if bus is None else ChannelRelay(self.broadcast, bus)
         self.channels = ServedChannels(self.broadcast, free, sources, self.listeners, self._account)
         self.connects = Connects(reaper, call_soon, self.options, self.chain, self.channels.confirm)
         self.registry: Clients = self._make_registry(call_soon)

@@ -30,6 +30,7 @@ from cometd_chat.bayeux.queue import EventMessage
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.bayeux.sources import ChannelSource
 from cometd_chat.comet.reaper import Reaper
+from cometd_chat.log.bus import Bus
 from cometd_chat.transports.budget import LIMIT, MemoryBudget
 
 POLL, PUSH, STREAM = "long-polling", "websocket", "eventsource"
@@ -112,6 +113,7 @@ class World:
         sources: Sequence[ChannelSource] = (),
         extensions: Sequence[Extension] | None = None,
         limit: int = LIMIT,
+        bus: Bus | None = None,
     ) -> None:
         self.clock = Clock()
         self.memory = MemoryBudget(limit)
@@ -127,6 +129,7 @@ class World:
             extensions=[AckExtension()] if extensions is None else extensions,
             options=options,
             memory=self.memory,
+            bus=bus,
         )
 
     def turn(self) -> None:

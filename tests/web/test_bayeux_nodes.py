@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cometd_chat import service
+from cometd_chat.log.bus import MemoryBus
 from cometd_chat.transports.peer_links import DEAD_AFTER
 from cometd_chat.web import bayeux_frames as frames
 from tests.edges import EDGE, OWNER, MemoryLinks
@@ -21,6 +22,7 @@ class Node(MemorySite):
     """
 
     links: MemoryLinks
+    bus: MemoryBus
 
     def __init__(self, number: int, beside: Node | None = None, **settings: Any) -> None:
         clock = None if beside is None else beside.clock
@@ -34,7 +36,9 @@ class Node(MemorySite):
     def make_cluster(self) -> service.Cluster:
         beside = self._beside
         self.links = MemoryLinks(self.clock, self.number, None if beside is None else beside.links)
-        return service.Cluster(self.links, lambda: self.number)
+        bus = MemoryBus(lambda: self.number, None if beside is None else beside.bus)
+        self.bus = bus
+        return service.Cluster(self.links, lambda: self.number, bus)
 
 
 class Nodes:
@@ -357,6 +361,16 @@ def test_a_socket_goes_to_another_client(nodes: Nodes) -> None:
     nodes.owner.say("here")
     nodes.turn()
     assert alice.texts == ["there"]
+
+
+def test_free_channels_are_those_of_all_nodes(nodes: Nodes) -> None:
+    alice = nodes.client().joined("/app/**")
+    bob = Client(nodes.edge, LONG, name="bob").joined("/app/**")
+    for number in range(10):
+        assert (alice, bob)[number % 2].ask("/app/news", data=number)["successful"]
+        nodes.turn()
+    for client in (alice, bob):
+        assert [each["data"] for each in client.delivered] == list(range(10))
 
 
 def test_what_comes_is_what_is_known(nodes: Nodes) -> None:
