@@ -99,14 +99,17 @@ class _Run:
         assert isinstance(event, dict)
         return self.by_text.get(for_people(event["text"]))
 
-    def taken_by(self, at: float, id: int | None) -> PutBack | None:
-        """The fault that took something of this id which was there at a time; by an id that isn't
-        shown, any that may have."""
+    def taken_by(self, at: float, id: int | None, text: str) -> PutBack | None:
+        """The fault that took something of this id which was there at a time, and had been said
+        before the fault was over; by an id that isn't shown, any that may have."""
+        said = self.said.get(for_people(text), inf)
         return next(
             (
                 each
                 for each in self.history.put_back
-                if at <= each.ended + AWARE and (id is None or id > each.kept)
+                if said <= each.ended
+                and at <= each.ended + AWARE
+                and (id is None or id > each.kept)
             ),
             None,
         )
@@ -158,12 +161,11 @@ def acknowledged_is_kept(run: _Run) -> Iterator[Violation]:
     first: dict[str, Acknowledged] = {}
     for each in run.history.all(Acknowledged):
         kept = run.by_client_id.get(each.client_id)
-        taken = run.taken_by(each.at, _id(each.event))
+        taken = _taken(run, each)
         former = first.setdefault(each.client_id, each)
-        if former.event["id"] != each.event["id"] and not run.taken_by(
-            former.at, _id(former.event)
-        ):
-            yield _of_ack(each, f"it had id {former.event['id']} when it was acknowledged first")
+        other = former.event["id"] != each.event["id"]
+        if other and _taken(run, former) is None:
+            yield _of_ack(each, f"it was acknowledged first as {_short(former.event)}")
         elif kept is None:
             if taken is None:
                 yield _of_ack(each, "it is not in the log")
@@ -273,9 +275,11 @@ def _gone(run: _Run, each: Told | LeftOut) -> PutBack | None:
     """The fault that took what somebody was told."""
     if isinstance(each, LeftOut) or run.kept(each.event) is not None:
         return None
-    said = run.said.get(for_people(str(each.event["text"])), inf)
-    fault = run.taken_by(each.at, _id(each.event))
-    return fault if fault is not None and said <= fault.ended else None
+    return _taken(run, each)
+
+
+def _taken(run: _Run, each: Told | Acknowledged) -> PutBack | None:
+    return run.taken_by(each.at, _id(each.event), str(each.event["text"]))
 
 
 def _of_reader(begun: Reads, each: Told, what: str) -> Violation:
@@ -289,7 +293,7 @@ def the_lost_were_one_order(run: _Run) -> Iterator[Violation]:
     told += [(each.who, each.at, each.event) for each in run.history.all(Acknowledged)]
     for who, at, event in told:
         id, text = _id(event), for_people(str(event["text"]))
-        fault = run.taken_by(at, id)
+        fault = run.taken_by(at, id, text)
         if id is None or fault is None or run.kept(event) is not None:
             continue
         other = seen.setdefault((fault.began, id), (text, who))

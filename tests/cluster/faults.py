@@ -324,8 +324,15 @@ def fail_over_late(made: Troublemaker, node: Node | None) -> Iterator[str]:
     standby.execute("SELECT pg_reload_conf()")
     wait(made.chance.uniform(0.2, 1.5))
     old.stop("immediate")
-    standby.promote()
+    wait_until(
+        lambda: standby.query(
+            "SELECT 1 WHERE pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn()"
+        ),
+        "the standby has done all that it had heard of",
+    )
+    # Before anybody can write to it.
     kept = last_id(standby, made.cluster.database)
+    standby.promote()
     _take_over(made, standby)
     made.put_back("asynchronous failover", kept)
     yield f"is the asynchronous standby, up to {kept}"
@@ -391,3 +398,6 @@ FAULTS: Mapping[str, Fault] = {
     "asynchronous failover": Fault(2, fail_over_late),
     "restored backup": Fault(2, restore),
 }
+
+#: Those that may take the end of the log.
+TAKING = ("asynchronous failover", "restored backup")

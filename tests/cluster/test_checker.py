@@ -156,7 +156,9 @@ def a_hole_before_what_was_lost(history: History) -> None:
 def two_texts_of_a_lost_id(history: History) -> None:
     def make(each: Happened) -> list[Happened]:
         assert isinstance(each, Told)
-        return [attrs.evolve(each, event=said(14, "lost 14, too"))]
+        other = said(14, "lost 14, too")
+        posted = Posted(who="al", at=0, room="lobby", text=other["text"], client_id="c-lost")
+        return [posted, attrs.evolve(each, event=other)]
 
     change(history, is_told("ada", "lost 14"), make)
 
