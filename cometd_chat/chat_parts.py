@@ -20,6 +20,7 @@ import attrs
 from cometd_chat.chat.claims import LocalNames
 from cometd_chat.chat.cluster_limits import ClusterLimits
 from cometd_chat.chat.cluster_names import ClusterNames
+from cometd_chat.chat.cluster_openings import ClusterOpenings
 from cometd_chat.chat.cluster_positions import ClusterPositions
 from cometd_chat.chat.cluster_presence import ClusterPresence
 from cometd_chat.chat.cluster_rooms import ClusterRooms
@@ -32,6 +33,7 @@ from cometd_chat.chat.local_positions import LocalPositions
 from cometd_chat.chat.local_presence import LocalPresence
 from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
+from cometd_chat.chat.openings import NoOpenings, Openings
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rights import Rights
@@ -65,6 +67,7 @@ class ChatParts:
     presence: Presence
     positions: Positions
     limits: Limits
+    openings: Openings
 
 
 def parts_of_one(settings: Settings, feed: Feed, directory: Directory, rights: Rights) -> ChatParts:
@@ -90,6 +93,7 @@ def parts_of_one(settings: Settings, feed: Feed, directory: Directory, rights: R
         presence=LocalPresence(engine, wall_clock=time.time),
         positions=LocalPositions(directory, engine.reaper),
         limits=LocalLimits(engine.reaper, on=settings.limits),
+        openings=NoOpenings(),
     )
 
 
@@ -146,4 +150,5 @@ def parts_of_node(
         presence=presence,
         positions=ClusterPositions(directory, reaper, bus, nodes),
         limits=ClusterLimits(reaper, feed.log, on=settings.limits),
+        openings=ClusterOpenings(bus, reaper, presence.is_elsewhere),
     )

@@ -300,6 +300,7 @@ def build_chat(
         presence=parts.presence,
         positions=parts.positions,
         limits=parts.limits,
+        openings=parts.openings,
         gathering=Gathering(log, partial(call_before_slices, reactor), memory),
         heartbeat=settings.heartbeat,
         server=SERVER,

@@ -33,6 +33,7 @@ from cometd_chat.chat.limits import (
     TYPING,
     Limits,
 )
+from cometd_chat.chat.openings import Opening, Openings
 from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
@@ -94,6 +95,7 @@ class Chat:
         presence: Presence,
         positions: Positions,
         limits: Limits,
+        openings: Openings,
         gathering: Gathering,
         heartbeat: float,
         server: str,
@@ -106,6 +108,7 @@ class Chat:
         self.presence = presence
         self.positions = positions
         self.limits = limits
+        self.openings = openings
         #: By which all that is said goes to the log.
         self.gathering = gathering
         self.rights = rights
@@ -128,6 +131,7 @@ class Chat:
         self._partings: list[Callable[[], Deferred[None]]] = []
         rooms.removed.add(self._room_gone)
         rights.changed.add(self._end_what_is_not_allowed)
+        openings.elsewhere.add(self._opened_elsewhere)
         sessions.freed.add(presence.gone_for_long)
         sessions.forgotten.add(self._forgotten)
         sessions.ended.add(self._ended)
@@ -535,6 +539,22 @@ class Chat:
         alike = [each for each in session.readers if each.most == newest.most]
         if newest.most is not None and len(alike) > newest.most:
             alike[0].close(kinds.bye("replaced"))
+        self.openings.opened(session, newest)
+
+    def _opened_elsewhere(self, opening: Opening) -> None:
+        """What `_make_way` does, for what was opened on another node."""
+        session = self.sessions.in_use(opening.session)
+        if session is None:
+            return
+        if opening.client is not None:
+            for each in session.readers:
+                if each.client == opening.client:
+                    each.answer_now()
+        if opening.most is not None:
+            alike = [each for each in session.readers if each.most == opening.most]
+            # The other node sees to what it holds itself.
+            for each in alike[: max(0, len(alike) + opening.count - opening.most)]:
+                each.close(kinds.bye("replaced"))
 
     def _reads_no_longer(self, subscription: HeldSubscription) -> None:
         session = subscription.session

@@ -112,6 +112,11 @@ class ClusterPresence(LocalPresence):
         """See `Presence.count`."""
         return self._view.count(room)
 
+    def is_elsewhere(self, session: Session) -> bool:
+        """Whether a session is in a room by another node, too, as far as is known here."""
+        found = (self._view.find(room, session.id) for room in session.present)
+        return any(each is not None and each.nodes != (HERE,) for each in found)
+
     def leave(self, room: str, session: Session) -> None:
         """See `Presence.leave`. Each node that has her there lets go of her."""
         super().leave(room, session)

@@ -234,6 +234,10 @@ class ClusterSessions:
         session.seen_at = self._reaper.coarse_now()
         return session
 
+    def in_use(self, id: str) -> Session | None:
+        """See `Sessions.in_use`."""
+        return self._by_id.get(id)
+
     def known(self, token: str) -> Session | None:
         """See `Sessions.known`."""
         session = self._by_token.get(hash_of(token)[:KNOWN_BY])

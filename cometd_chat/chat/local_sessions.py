@@ -159,6 +159,10 @@ class LocalSessions:
         session.seen_at = self._reaper.coarse_now()
         return session
 
+    def in_use(self, id: str) -> Session | None:
+        """See `Sessions.in_use`: there are no other processes."""
+        return None
+
     def known(self, token: str) -> Session | None:
         """See `Sessions.known`."""
         session = self._by_token.get(hash_of(token)[:KNOWN_BY])

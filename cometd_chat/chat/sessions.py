@@ -163,6 +163,10 @@ class Sessions(Protocol):
         :raises InvalidToken: no session has it.
         """
 
+    def in_use(self, id: str) -> Session | None:
+        """The session of an id, where it is in use in this process and may have been used in
+        another one: for what other nodes tell of it."""
+
     def known(self, token: str) -> Session | None:
         """The session of a token, where it is at hand and may be used again as `use_again` says;
         None for any other, good or not. On the hot path of streams."""

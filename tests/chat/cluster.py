@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 
 from cometd_chat.chat.cluster_limits import ClusterLimits
 from cometd_chat.chat.cluster_names import ClusterNames
+from cometd_chat.chat.cluster_openings import ClusterOpenings
 from cometd_chat.chat.cluster_positions import ClusterPositions
 from cometd_chat.chat.cluster_presence import ClusterPresence
 from cometd_chat.chat.cluster_rooms import ClusterRooms
@@ -118,6 +119,10 @@ class Node(House):
     def make_limits(self, *, on: bool) -> ClusterLimits:
         """See `House.make_limits`."""
         return ClusterLimits(self.reaper, self.log, on=on)
+
+    def make_openings(self) -> ClusterOpenings:
+        """See `House.make_openings`."""
+        return ClusterOpenings(self.bus, self.reaper, self.presence.is_elsewhere)
 
     def make_positions(self) -> ClusterPositions:
         """See `House.make_positions`."""

@@ -26,6 +26,7 @@ from cometd_chat.chat.local_positions import LocalPositions
 from cometd_chat.chat.local_presence import LocalPresence
 from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
+from cometd_chat.chat.openings import NoOpenings, Openings
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rights import Rights
@@ -127,6 +128,7 @@ class House:
             presence=self.presence,
             positions=self.make_positions(),
             limits=self.limits,
+            openings=self.make_openings(),
             gathering=Gathering(self.log, lambda hand_over: hand_over(), MemoryBudget()),
             heartbeat=15,
             server="test",
@@ -142,6 +144,10 @@ class House:
     def make_limits(self, *, on: bool) -> LocalLimits:
         """What nobody has used of yet."""
         return LocalLimits(self.reaper, on=on)
+
+    def make_openings(self) -> Openings:
+        """What makes way elsewhere."""
+        return NoOpenings()
 
     def make_positions(self) -> Positions:
         """Positions over the directory."""

@@ -4,7 +4,6 @@ nobody uses them."""
 from __future__ import annotations
 
 import pytest
-from twisted.internet.task import Clock
 from twisted.logger import LogEvent
 
 from cometd_chat.chat.limits import MADE
@@ -12,34 +11,30 @@ from cometd_chat.chat.rooms import LOOK_EVERY, Room
 from cometd_chat.chat.vacancies import EMPTY_FOR
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import RoomExists, RoomNotFound, StorageUnavailable
+from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import begun, now
-from tests.chat.room_nodes import Node
 
 HERE = "192.0.2.7"
 
 
 @pytest.fixture
 def nodes(failures: list[LogEvent]) -> tuple[Node, Node]:
-    clock = Clock()
-    first = Node(clock, None)
-    second = Node(clock, first)
-    for node in (first, second):
-        node.nodes.start()
-        node.feed.control.add(node.nodes.told)
-        node.feed.control.add(node.presence.told)  # type: ignore[attr-defined]
+    first, second = Cluster(2).nodes
     return first, second
 
 
-def wait(node: Node, seconds: float) -> None:
-    """Let time go by, in steps that no lease is over in."""
-    while seconds > 0:
-        node.clock.advance(min(4.0, seconds))
-        seconds -= 4.0
+def make(node: Node, name: str, who: str = "alice") -> Room:
+    """A new room."""
+    return now(node.chat.make_room(node.log_in(who), name, "", HERE))
+
+
+def names(node: Node) -> list[str]:
+    return [room.name for room in node.rooms.all()]
 
 
 def test_a_room_that_one_node_makes_is_there_on_the_other(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
-    first.make(first.log_in("alice"), "attic")
+    make(first, "attic")
     room = second.room("attic")
     assert second.engine.context("/chat/attic") is room.context
     ear = second.listen("attic")
@@ -50,7 +45,7 @@ def test_a_room_that_one_node_makes_is_there_on_the_other(nodes: tuple[Node, Nod
 def test_who_comes_early_waits_for_the_log(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
     second.log.delay()
-    first.make(first.log_in("alice"), "attic")
+    make(first, "attic")
     with pytest.raises(RoomNotFound):
         second.rooms.find("attic", None)
     finding = begun(second.chat.room("attic", None))
@@ -73,12 +68,12 @@ def test_of_two_who_make_a_room_on_two_nodes_one_is_refused(nodes: tuple[Node, N
     first, second = nodes
     alice, bob = first.log_in("alice"), second.log_in("bob")
     second.log.delay()
-    first.make(alice, "attic")
+    now(first.chat.make_room(alice, "attic", "", HERE))
     with pytest.raises(RoomExists):
-        second.make(bob, "attic")
+        now(second.chat.make_room(bob, "attic", "", HERE))
     assert not second.limits.held[MADE]
     second.log.hurry()
-    assert first.names() == second.names() == ["lobby", "attic", "dev"]
+    assert names(first) == names(second) == ["lobby", "attic", "dev"]
     assert second.room("attic").row.created_by == alice.id
 
 
@@ -86,21 +81,21 @@ def test_of_two_that_look_alike_the_later_one_is_refused(nodes: tuple[Node, Node
     first, second = nodes
     alice, bob = first.log_in("alice"), second.log_in("bob")
     second.log.delay()
-    first.make(alice, "scope")
+    now(first.chat.make_room(alice, "scope", "", HERE))
     making = begun(second.chat.make_room(bob, "ѕсоре", "", HERE))
     second.log.hurry()
     with pytest.raises(RoomExists, match="There is a room scope already, and ѕсоре looks the same"):
         now(making)
-    assert first.names() == second.names() == ["lobby", "dev", "scope"]
+    assert names(first) == names(second) == ["lobby", "dev", "scope"]
     assert not second.limits.held[MADE]
 
 
 def test_a_room_for_nothing_goes_from_all_nodes_once(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
-    first.make(first.log_in("alice"), "attic")
+    make(first, "attic")
     there = second.room("attic")
-    wait(first, EMPTY_FOR + 2 * LOOK_EVERY)
-    assert first.names() == second.names() == ["lobby", "dev"]
+    first.advance(EMPTY_FOR + 2 * LOOK_EVERY)
+    assert names(first) == names(second) == ["lobby", "dev"]
     assert there.gone
     assert not first.limits.held[MADE], "whoever let it go"
     assert second.engine.context("/chat/attic") is None
@@ -109,40 +104,40 @@ def test_a_room_for_nothing_goes_from_all_nodes_once(nodes: tuple[Node, Node]) -
 def test_a_room_goes_whose_maker_has_gone(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
     # It looks after its room no more.
-    first.rooms.made = Listeners("nobody")
-    first.make(first.log_in("alice"), "attic")
-    wait(second, EMPTY_FOR + 2 * LOOK_EVERY)
-    assert second.names() == ["lobby", "dev"]
+    first.rooms.made = Listeners("nobody")  # type: ignore[misc]
+    make(first, "attic")
+    second.advance(EMPTY_FOR + 2 * LOOK_EVERY)
+    assert names(second) == ["lobby", "dev"]
 
 
 def test_a_room_that_somebody_reads_on_another_node_stays(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
-    first.make(first.log_in("alice"), "attic")
+    make(first, "attic")
     second.listen("attic")
-    wait(first, 3 * EMPTY_FOR)
-    assert first.names() == second.names() == ["lobby", "attic", "dev"]
+    first.advance(3 * EMPTY_FOR)
+    assert names(first) == names(second) == ["lobby", "attic", "dev"]
 
 
 def test_a_room_that_somebody_is_in_on_another_node_stays(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
-    first.make(first.log_in("alice"), "attic")
+    make(first, "attic")
     second.presence.hold("attic", second.log_in("bob"))
-    wait(first, 3 * EMPTY_FOR)
-    assert first.names() == second.names() == ["lobby", "attic", "dev"]
+    first.advance(3 * EMPTY_FOR)
+    assert names(first) == names(second) == ["lobby", "attic", "dev"]
 
 
 def test_what_was_said_as_a_room_went_has_its_room(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
-    first.make(first.log_in("alice"), "attic")
+    make(first, "attic")
     bob, room = second.log_in("bob"), second.room("attic")
     second.log.delay()
     assert now(first.rooms.remove_silent(first.room("attic")))
-    assert first.names() == ["lobby", "dev"]
+    assert names(first) == ["lobby", "dev"]
     saying = begun(second.chat.say(bob, room, "is anybody here?", address=HERE))
-    assert first.names() == ["lobby", "attic", "dev"]
+    assert names(first) == ["lobby", "attic", "dev"]
     second.log.hurry()
     assert now(saying)[0].fields["text"] == "is anybody here?"
-    assert second.names() == ["lobby", "attic", "dev"]
+    assert names(second) == ["lobby", "attic", "dev"]
     assert second.room("attic").row == first.room("attic").row == room.row
     found, _ = now(first.chat.history(first.room("attic"), None, before=None, after=None, limit=9))
     assert [each.fields["text"] for each in found] == ["is anybody here?"]
@@ -151,18 +146,18 @@ def test_what_was_said_as_a_room_went_has_its_room(nodes: tuple[Node, Node]) -> 
 def test_a_room_that_goes_and_comes_again_is_another_object(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
     alice = first.log_in("alice")
-    first.make(alice, "attic")
+    now(first.chat.make_room(alice, "attic", "", HERE))
     before = second.room("attic")
     assert now(first.rooms.remove_silent(first.room("attic")))
     assert before.gone
-    first.make(alice, "attic")
+    now(first.chat.make_room(alice, "attic", "", HERE))
     assert second.room("attic") is not before
     assert not second.room("attic").gone
 
 
 def test_both_let_go_of_a_room_at_once(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
-    first.make(first.log_in("alice"), "attic")
+    make(first, "attic")
     gone: list[Room] = []
     second.rooms.removed.add(gone.append)
     second.log.delay()
@@ -171,15 +166,15 @@ def test_both_let_go_of_a_room_at_once(nodes: tuple[Node, Node]) -> None:
     second.log.hurry()
     assert not now(letting_go)
     assert [room.name for room in gone] == ["attic"]
-    assert first.names() == second.names() == ["lobby", "dev"]
+    assert names(first) == names(second) == ["lobby", "dev"]
 
 
 def test_a_room_stays_where_it_cannot_be_let_go(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
-    first.make(first.log_in("alice"), "attic")
+    make(first, "attic")
     now(first.chat.say(first.log_in("bob"), first.room("attic"), "hi", address=HERE))
     second.log.cut = StorageUnavailable("Out of reach.")
     with pytest.raises(StorageUnavailable):
         now(second.rooms.remove_silent(second.room("attic")))
     second.log.mend()
-    assert second.names() == ["lobby", "attic", "dev"]
+    assert names(second) == ["lobby", "attic", "dev"]

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent
 
-from cometd_chat.chat.cluster_presence import ClusterPresence
 from cometd_chat.chat.local_presence import COUNT_EVERY, TYPING_TOLD, LocalPresence
 from cometd_chat.chat.presence import (
     GRACE,
@@ -19,32 +18,14 @@ from cometd_chat.chat.presence import (
 )
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEvent
-from cometd_chat.log.bus import MemoryBus
-from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
+from tests.chat.cluster import Cluster
 from tests.chat.parts import Ear, House
 
 
-class LoneNode(House):
-    """A node that may have others beside it, and has none."""
-
-    def make_presence(self) -> LocalPresence:
-        table = MemoryNodeTable(self.clock.seconds, self.log)
-        nodes = LeasedNodes(table, self.reaper, name="a", peer="", version="1")
-        return ClusterPresence(
-            self.engine,
-            MemoryBus(lambda: nodes.number),
-            nodes,
-            lambda: self.feed.last_id,
-            lambda work: self.clock.callLater(0, work),
-            wall_clock=self.calendar,
-        )
-
-
-@pytest.fixture(params=[House, LoneNode])
+@pytest.fixture(params=["one process", "one of several nodes"])
 def house(failures: list[LogEvent], request: pytest.FixtureRequest) -> House:
     """What one process and one of several nodes have in common."""
-    made: House = request.param()
-    return made
+    return House() if request.param == "one process" else Cluster(1).nodes[0]
 
 
 @pytest.fixture
@@ -332,7 +313,8 @@ def test_who_lost_her_name_is_gone_with_it(
 ) -> None:
     """Two people of one name would be there, if somebody took it at once."""
     presence.seen("lobby", alice, grace=10_000)
-    house.clock.pump([100.0] * 10)
+    # With what several nodes may be late by.
+    house.advance(1300)
     assert alice.name_key is None
     assert presence.people("lobby") == []
 

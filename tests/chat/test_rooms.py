@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from twisted.internet.task import Clock
 from twisted.logger import LogEvent
 
 from cometd_chat.chat import local_rooms
@@ -12,15 +11,15 @@ from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import InvalidRequest, RoomExists, RoomNotFound, TooMany
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.memory import MemoryDirectory
+from tests.chat.cluster import Cluster
 from tests.chat.parts import House, begun, now
-from tests.chat.room_nodes import Node
 from tests.growth import growth
 
 
 @pytest.fixture(params=["one process", "one of several nodes"])
 def house(failures: list[LogEvent], request: pytest.FixtureRequest) -> House:
     """What one process and one of several nodes have in common."""
-    return House() if request.param == "one process" else Node(Clock(), None)
+    return House() if request.param == "one process" else Cluster(1).nodes[0]
 
 
 def maker(house: House) -> Session:
