@@ -151,7 +151,13 @@ class Chat:
     # -- sessions
 
     async def log_in(
-        self, name: str, address: str, *, ephemeral: bool = False, transient: bool = False
+        self,
+        name: str,
+        address: str,
+        *,
+        ephemeral: bool = False,
+        transient: bool = False,
+        browser: str | None = None,
     ) -> tuple[Session, str]:
         """Start a guest session; see `Sessions.start_guest`.
 
@@ -163,7 +169,7 @@ class Chat:
         self.limits.hold(address, IN_USE)
         try:
             session, token = await self.sessions.start_guest(
-                name, ephemeral=ephemeral, transient=transient
+                name, ephemeral=ephemeral, transient=transient, browser=browser
             )
         except BaseException:
             self.limits.let_go(address, IN_USE)

@@ -43,6 +43,7 @@ class ClusterNames:
         self._nodes = nodes
         self._reaper = reaper
         self._keys: dict[Session, frozenset[str]] = {}
+        self._browsers: dict[Session, bytes] = {}
         # What is to be given up: by whom, by which node, what.
         self._owed: list[tuple[str, Claim]] = []
         #: Told of a session whose name somebody else has, since this node's lease was over.
@@ -58,7 +59,7 @@ class ClusterNames:
         """See `Names.claim`."""
         new = [key for key in dict.fromkeys(keys) if key not in self.of(session)]
         if new:
-            claim = self.to_claim(new)
+            claim = self.to_claim(session, new)
             try:
                 await self._directory.claim(session.id, claim)
             except (NameTaken, NodeIsGone) as error:
@@ -70,9 +71,16 @@ class ClusterNames:
             self.note(session, self.of(session).union(new))
         return new
 
-    def to_claim(self, keys: Collection[str]) -> Claim:
-        """What is claimed by this node."""
-        return Claim(self._nodes.number, tuple(keys))
+    def to_claim(self, session: Session, keys: Collection[str]) -> Claim:
+        """What is claimed by this node for a session."""
+        return Claim(self._nodes.number, tuple(keys), self._browsers.get(session))
+
+    def is_guest_of(self, session: Session, browser: bytes | None) -> None:
+        """A session is a browser's guest, or is no longer in use here."""
+        if browser is not None:
+            self._browsers[session] = browser
+        else:
+            self._browsers.pop(session, None)
 
     def of(self, session: Session) -> frozenset[str]:
         """The keys that are claimed for a session."""
@@ -91,7 +99,7 @@ class ClusterNames:
         gone = mine.intersection(keys)
         if gone:
             self.note(session, mine - gone)
-            self.give_up(session.id, self.to_claim(gone))
+            self.give_up(session.id, self.to_claim(session, gone))
 
     def give_up(self, id: str, claim: Claim) -> None:
         """Give up what the directory may have for a session."""
@@ -115,7 +123,7 @@ class ClusterNames:
     def _renumbered(self, old: int) -> None:
         """What was claimed by the number that this node had is nobody's."""
         for session, keys in list(self._keys.items()):
-            claiming = self._directory.claim(session.id, self.to_claim(keys))
+            claiming = self._directory.claim(session.id, self.to_claim(session, keys))
             claiming.addErrback(self._not_claimed, session, keys)
 
     def _not_claimed(self, failure: Failure, session: Session, keys: Collection[str]) -> None:

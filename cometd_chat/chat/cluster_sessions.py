@@ -26,6 +26,7 @@ from cometd_chat.chat.names import new_person
 from cometd_chat.chat.session_rows import (
     EXTEND_AFTER,
     KNOWN_BY,
+    browser_hash,
     hash_of,
     new_row,
     new_token,
@@ -35,7 +36,7 @@ from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, InvalidToken, NameTaken
-from cometd_chat.log.control import Control, NameFreed, SessionEnded, SessionRenamed
+from cometd_chat.log.control import Control, NameFreed, NodeGone, SessionEnded, SessionRenamed
 from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.nodes import Nodes
 from cometd_chat.log.shared_directory import MOST_SWEPT, NodeIsGone, SharedDirectory, renamed
@@ -179,7 +180,12 @@ class ClusterSessions:
     # -- from a token to a session
 
     async def start_guest(
-        self, name: str, *, ephemeral: bool = False, transient: bool = False
+        self,
+        name: str,
+        *,
+        ephemeral: bool = False,
+        transient: bool = False,
+        browser: str | None = None,
     ) -> tuple[Session, str]:
         """See `Sessions.start_guest`."""
         name, keys = new_person(name)
@@ -190,16 +196,22 @@ class ClusterSessions:
         session = session_of(row, self, self._reaper.coarse_now())
         session.name_key, session.name_looks = keys
         session.transient = transient
-        if ephemeral:
-            session.home = None
-            await self._names.claim(session, keys)
-        else:
-            await self._add(session, row, keys)
+        if browser is not None:
+            self._names.is_guest_of(session, browser_hash(browser))
+        try:
+            if ephemeral:
+                session.home = None
+                await self._names.claim(session, keys)
+            else:
+                await self._add(session, row, keys)
+        except BaseException:
+            self._names.is_guest_of(session, None)
+            raise
         self._remember(session)
         return session, token
 
     async def _add(self, session: Session, row: SessionRow, keys: NameKeys) -> None:
-        claim = self._names.to_claim(keys) if session.transient else None
+        claim = self._names.to_claim(session, keys) if session.transient else None
         try:
             await self._directory.add_session(row, claim)
         except (NameTaken, NodeIsGone) as error:
@@ -211,6 +223,23 @@ class ClusterSessions:
             raise
         if claim is not None:
             self._names.note(session, claim.keys)
+
+    async def guest(self, name: str, browser: str) -> Session | None:
+        """See `Sessions.guest`."""
+        name, keys = new_person(name)
+        proof = browser_hash(browser)
+        row = await self._directory.guest(keys, proof)
+        if row is None or row.name != name:
+            return None
+        session = self._by_id.get(row.id)
+        if session is None:
+            # Here as there: its name lasts as long as something is held, at whichever node.
+            session = session_of(row, self, self._reaper.coarse_now())
+            session.name_key, session.name_looks = keys
+            session.transient = True
+            self._names.is_guest_of(session, proof)
+            self._remember(session)
+        return session
 
     def new_token(self) -> str:
         """See `Sessions.new_token`."""
@@ -324,7 +353,7 @@ class ClusterSessions:
             self._call(session, name, keys)
             self._names.release(session, self._names.of(session) - set(keys))
             return old
-        claim = self._names.to_claim(keys) if session.transient else None
+        claim = self._names.to_claim(session, keys) if session.transient else None
         key, looks = keys if claim is None else (None, None)
         try:
             await self._directory.rename_session(session.id, name, key, looks, token_hash, claim)
@@ -382,6 +411,8 @@ class ClusterSessions:
 
     def told(self, control: Control) -> None:
         """See `Feed.control`."""
+        if isinstance(control, NodeGone):
+            self._keep_guests()
         if not isinstance(control, SessionEnded | SessionRenamed | NameFreed):
             return
         self._count += 1
@@ -420,6 +451,12 @@ class ClusterSessions:
         if old != name:
             self.renamed.tell(session, old)
 
+    def _keep_guests(self) -> None:
+        """A node is gone, and perhaps the claims of guests who hold something here, too."""
+        for session in list(self._by_id.values()):
+            if session.transient and session.readers and not self._names.of(session):
+                self._keep_name(session)
+
     def _keep_name(self, session: Session) -> None:
         """Take back at once what was freed of somebody who is here: no node had said so in time."""
         session.name_key = session.name_looks = None
@@ -455,6 +492,7 @@ class ClusterSessions:
         self._by_token.pop(session.known_by, None)
         self.forgotten.tell(session)
         self._names.release(session, self._names.of(session))
+        self._names.is_guest_of(session, None)
 
     def check_timeout(self, session: Session, now: float) -> float | None:
         """See `SessionHome.check_timeout`. Nobody is scheduled by herself: see `on_due`."""

@@ -116,8 +116,17 @@ class LocalSessions:
         dropping = self._directory.drop_expired(int(now * 1000))
         dropping.addErrback(lambda failure: self._log.failure("expired sessions stay", failure))
 
+    async def guest(self, name: str, browser: str) -> Session | None:
+        """See `Sessions.guest`. There is no other process."""
+        return None
+
     async def start_guest(
-        self, name: str, *, ephemeral: bool = False, transient: bool = False
+        self,
+        name: str,
+        *,
+        ephemeral: bool = False,
+        transient: bool = False,
+        browser: str | None = None,
     ) -> tuple[Session, str]:
         """See `Sessions.start_guest`."""
         name, keys = new_person(name)

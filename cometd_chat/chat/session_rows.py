@@ -18,7 +18,15 @@ from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.shared_directory import KNOWN_BY
 from cometd_chat.lookalikes.keys import NameKeys
 
-__all__ = ["EXTEND_AFTER", "KNOWN_BY", "hash_of", "new_row", "new_token", "session_of"]
+__all__ = [
+    "EXTEND_AFTER",
+    "KNOWN_BY",
+    "browser_hash",
+    "hash_of",
+    "new_row",
+    "new_token",
+    "session_of",
+]
 
 #: A token's life is written down again when it has been used and so many seconds have gone by.
 EXTEND_AFTER = 86400.0
@@ -30,6 +38,11 @@ def hash_of(token: str) -> bytes:
     """What is kept of a token."""
     # A token has 192 random bits: there is nothing to guess, so a fast hash will do.
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def browser_hash(browser: str) -> bytes:
+    """What is kept of what a browser shows, for as long as its guest holds something."""
+    return hashlib.sha256(browser.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def new_token(random_bytes: Callable[[int], bytes]) -> str:

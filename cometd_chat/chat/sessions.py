@@ -141,15 +141,25 @@ class Sessions(Protocol):
         """Take up the sessions that had names when the daemon stopped. Blocks."""
 
     async def start_guest(
-        self, name: str, *, ephemeral: bool = False, transient: bool = False
+        self,
+        name: str,
+        *,
+        ephemeral: bool = False,
+        transient: bool = False,
+        browser: str | None = None,
     ) -> tuple[Session, str]:
         """A new session under a name, and its token.
 
         :param ephemeral: it lives as long as one request and is not kept.
         :param transient: its name is free as soon as it holds nothing; see `free_name`.
+        :param browser: what a browser shows whose guest a transient one is; see `guest`.
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.
         """
+
+    async def guest(self, name: str, browser: str) -> Session | None:
+        """The transient session that a browser's guest has under a name at another process, in use
+        here from now; None when there is none."""
 
     def new_token(self) -> str:
         """A token that nobody has."""

@@ -171,7 +171,13 @@ class ChatPolicy:
             there = self._guests.get((peer.browser or "", said.name))
             if there is not None and not there.ended and there.name_key is not None:
                 return there, None
-            return await self._log_in(said.name, peer)
+            try:
+                return await self._log_in(said.name, peer)
+            except NameTaken:
+                there = await self._guest_elsewhere(said.name, peer)
+                if there is None:
+                    raise
+                return there, None
         for _ in range(_TRIES - 1):
             try:
                 return await self._log_in(self._made_up(), peer)
@@ -179,11 +185,18 @@ class ChatPolicy:
                 continue
         return await self._log_in(self._made_up(), peer)
 
+    async def _guest_elsewhere(self, name: str, peer: Peer) -> Session | None:
+        """The guest of this browser that another process has: the page was loaded there."""
+        if not peer.browser:
+            return None
+        return await self._chat.sessions.guest(name, peer.browser)
+
     def _made_up(self) -> str:
         return f"guest-{self._random_bytes(3).hex()}"
 
     async def _log_in(self, name: str, peer: Peer) -> tuple[Session, str]:
-        return await self._chat.log_in(name, peer.address, transient=True)
+        browser = peer.browser or peer.offered_browser
+        return await self._chat.log_in(name, peer.address, transient=True, browser=browser)
 
     async def may_create(self, client: BayeuxClient, channel: str) -> None:
         """See `Policy.may_create`: whoever may subscribe or publish, which is asked next."""

@@ -53,10 +53,12 @@ class Claim:
 
     :param node: its number: the claim is over when the node is gone.
     :param keys: by which the name is compared.
+    :param browser: what the browser hashes to whose guest the session is; None for any other.
     """
 
     node: int
     keys: tuple[str, ...]
+    browser: bytes | None = None
 
 
 class SharedDirectory(Directory, Protocol):
@@ -102,6 +104,9 @@ class SharedDirectory(Directory, Protocol):
         :raises NodeIsGone: so is the node.
         """
 
+    def guest(self, keys: Collection[str], browser: bytes) -> Deferred[SessionRow | None]:
+        """The session that a browser's guest has, by any of the keys of its name."""
+
     def release(self, session: str, claim: Claim) -> Deferred[None]:
         """Give up keys, as far as they are this session's and this node's. Tells `NameFreed` if
         there is a row of the session that has no name either."""
@@ -125,6 +130,7 @@ class NodeIsGone(Exception):
 class _Claimed:
     session: str
     node: int
+    browser: bytes | None = attrs.field(default=None, eq=False)
 
 
 class MemorySharedDirectory(MemoryDirectory):
@@ -283,10 +289,20 @@ class MemorySharedDirectory(MemoryDirectory):
             if self._is_claimed(session, None, None, claim):
                 return fail(name_taken("so"))
             for key in claim.keys:
-                self._claims[key] = _Claimed(session, claim.node)
+                self._claims[key] = _Claimed(session, claim.node, claim.browser)
             return succeed(None)
 
         return self._do(add, claim)
+
+    def guest(self, keys: Collection[str], browser: bytes) -> Deferred[SessionRow | None]:
+        """See `SharedDirectory.guest`."""
+
+        def find() -> Deferred[SessionRow | None]:
+            found = (self._claims[key] for key in keys if key in self._claims)
+            ids = [each.session for each in found if each.browser == browser]
+            return succeed(self._sessions.get(ids[0]) if ids else None)
+
+        return self._do(find)
 
     def release(self, session: str, claim: Claim) -> Deferred[None]:
         """See `SharedDirectory.release`."""
@@ -336,7 +352,7 @@ class MemorySharedDirectory(MemoryDirectory):
     def _note(self, session: str, claim: Claim | None) -> None:
         """A claim takes the place of those that its node had for the session."""
         if claim is not None:
-            mine = _Claimed(session, claim.node)
+            mine = _Claimed(session, claim.node, claim.browser)
             for key in [key for key, claimed in self._claims.items() if claimed == mine]:
                 del self._claims[key]
             self._claims.update(dict.fromkeys(claim.keys, mine))

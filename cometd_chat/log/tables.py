@@ -142,7 +142,8 @@ nodes = Table(
 )
 
 #: The keys of names that no row of a session has: of who lives as long as one request, or holds
-#: nothing but a connection. They go with the node.
+#: nothing but a connection. They go with the node. `browser` is what the browser hashes to whose
+#: guest it is: by it, a page that is loaded again at another node is the same guest.
 claims = Table(
     "claims",
     metadata,
@@ -154,6 +155,7 @@ claims = Table(
         ForeignKey("nodes.number", name="claims_of_node", ondelete="CASCADE"),
         nullable=False,
     ),
+    Column("browser", LargeBinary),
 )
 Index("claims_by_node", claims.c.node)
 

@@ -31,7 +31,7 @@ def cluster() -> Iterator[Cluster]:
     assert [event for event in logged if event["log_level"] >= LogLevel.error] == []
 
 
-def log_in(node: Node, name: str, **options: bool) -> tuple[Session, str]:
+def log_in(node: Node, name: str, **options: Any) -> tuple[Session, str]:
     return now(node.chat.log_in(name, ADDRESS, **options))
 
 
@@ -398,6 +398,63 @@ def test_a_brief_session_is_renamed_over_all_nodes(cluster: Cluster) -> None:
         log_in(b, "eve")
     log_in(b, "dave")
     assert find(a, token) is passing
+
+
+# -- guests of a browser
+
+
+def guest(node: Node, name: str, browser: str) -> Session | None:
+    return now(node.sessions.guest(name, browser))
+
+
+def test_a_page_that_is_loaded_at_another_node_is_the_same_guest(cluster: Cluster) -> None:
+    a, b, c = cluster.nodes
+    session, token = log_in(a, "alice", transient=True, browser="b1")
+    a.chat.hold(session, Held())
+    found = guest(b, "alice", "b1")
+    assert found is not None
+    assert (found.id, found.name_key, found.transient) == (session.id, "alice", True)
+    assert guest(b, "alice", "b1") is found
+    assert guest(a, "alice", "b1") is session
+    assert find(b, token) is found
+    assert guest(c, "alice", "b2") is None
+    assert guest(c, "alicia", "b1") is None
+
+
+def test_a_guest_has_her_name_as_long_as_any_node_holds_something(cluster: Cluster) -> None:
+    a, b, c = cluster.nodes
+    session, _ = log_in(a, "alice", transient=True, browser="b1")
+    here, there = Held(), Held()
+    a.chat.hold(session, here)
+    found = guest(b, "alice", "b1")
+    assert found is not None
+    b.chat.hold(found, there)
+    a.chat.let_go(session, here)
+    assert found.name_key == "alice"
+    with pytest.raises(NameTaken):
+        log_in(c, "alice")
+    # And by her browser she is found where she is now.
+    assert guest(c, "alice", "b1") is not None
+    b.chat.let_go(found, there)
+    assert guest(c, "alice", "b1") is None
+    log_in(c, "alice")
+
+
+def test_a_guest_has_her_name_though_the_node_is_gone_where_she_came(cluster: Cluster) -> None:
+    a, b, c = cluster.nodes
+    session, _ = log_in(a, "alice", transient=True, browser="b1")
+    a.chat.hold(session, Held())
+    found = guest(b, "alice", "b1")
+    assert found is not None
+    b.chat.hold(found, Held())
+    a.die()
+    cluster.advance(LEASE + RENEW_AFTER + 1)
+    assert found.name_key == "alice"
+    with pytest.raises(NameTaken):
+        log_in(c, "alice")
+    b.die()
+    cluster.advance(LEASE + RENEW_AFTER + 1)
+    log_in(c, "alice")
 
 
 # -- how long a token is good

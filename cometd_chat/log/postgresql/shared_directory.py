@@ -153,6 +153,17 @@ class SqlSharedDirectory(SqlDirectory):
 
         return self._store.write(change)
 
+    def guest(self, keys: Collection[str], browser: bytes) -> Deferred[SessionRow | None]:
+        """See `SharedDirectory.guest`."""
+        its = claims.c.key.in_(keys), claims.c.browser == browser
+        query = select(sessions).join(claims, claims.c.session == sessions.c.id).where(*its)
+
+        def find(connection: Connection) -> SessionRow | None:
+            row = connection.execute(query).first()
+            return None if row is None else SessionRow(*row)
+
+        return self._store.read(find)
+
     def release(self, session: str, claim: Claim) -> Deferred[None]:
         """See `SharedDirectory.release`."""
         mine = claims.c.session == session, claims.c.node == claim.node
@@ -268,10 +279,10 @@ def _check_free(
 
 def _put_claim(connection: Connection, session: str, claim: Claim | None) -> None:
     if claim is not None:
-        rows = [{"key": key, "session": session, "node": claim.node} for key in set(claim.keys)]
-        put = postgresql.insert(claims).values(rows)
-        node = {"node": put.excluded.node}
-        connection.execute(put.on_conflict_do_update(index_elements=["key"], set_=node))
+        its = {"session": session, "node": claim.node, "browser": claim.browser}
+        put = postgresql.insert(claims).values([{"key": key, **its} for key in set(claim.keys)])
+        new = {"node": put.excluded.node, "browser": put.excluded.browser}
+        connection.execute(put.on_conflict_do_update(index_elements=["key"], set_=new))
 
 
 def _drop_claims(connection: Connection, ids: Collection[str], node: int | None = None) -> None:

@@ -234,6 +234,21 @@ async def test_a_guest_who_comes_and_goes_is_told_by_her_claim(shared: Shared) -
 
 
 @in_reactor
+async def test_a_guest_is_found_by_her_browser(shared: Shared) -> None:
+    directory = shared.directory
+    node = shared.table.add_now("a", "", "1")
+    await wait(directory.add_session(row(3), Claim(node, ("eve", "looks"), b"browser")))
+    await wait(directory.add_session(row(4), Claim(node, ("mallory",))))
+    found = await wait(directory.guest(["looks"], b"browser"))
+    assert found is not None
+    assert found.id == row(3).id
+    assert await wait(directory.guest(["looks"], b"other")) is None
+    assert await wait(directory.guest(["mallory"], b"browser")) is None
+    await wait(directory.release(row(3).id, Claim(node, ("eve", "looks"))))
+    assert await wait(directory.guest(["eve", "looks"], b"browser")) is None
+
+
+@in_reactor
 async def test_who_was_not_seen_has_no_name(shared: Shared) -> None:
     directory = shared.directory
     for each in (ALICE, BOB, row(3, "carol")):

@@ -44,6 +44,7 @@ def _create_nodes() -> None:
         sa.Column("key", sa.Text, primary_key=True),
         sa.Column("session", sa.Text, nullable=False),
         sa.Column("node", sa.BigInteger, nullable=False),
+        sa.Column("browser", sa.LargeBinary),
         sa.ForeignKeyConstraint(
             ["node"], ["nodes.number"], name="claims_of_node", ondelete="CASCADE"
         ),
