@@ -66,17 +66,16 @@ from cometd_chat.fastlane.connection import Lane
 from cometd_chat.gateways.bayeux_members import MemberSource
 from cometd_chat.gateways.bayeux_policy import ChatPolicy
 from cometd_chat.gateways.bayeux_rooms import RoomSource
-from cometd_chat.log.bus import Bus
 from cometd_chat.log.database import Database
 from cometd_chat.log.directory import Directory, SqlDirectory
 from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import EventLog, Tail
 from cometd_chat.log.sql import SqlEventLog
+from cometd_chat.peering import Linked
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.held import HoldPolicy
-from cometd_chat.transports.peer_links import FrameLinks
 from cometd_chat.transports.stats import TransportStats
 from cometd_chat.web.api import Api
 from cometd_chat.web.app import ChatApp, reads_early
@@ -310,25 +309,11 @@ def build_chat(
 
 
 @attrs.frozen
-class Cluster:
-    """The other nodes, as far as the site needs them.
-
-    :param links: to them.
-    :param number: of this node, as of now.
-    :param bus: for what may be lost.
-    """
-
-    links: FrameLinks
-    number: Callable[[], int]
-    bus: Bus
-
-
-@attrs.frozen
 class Shared:
     """What most parts of the site are given.
 
     :param make_nonce: an unguessable value for one response.
-    :param cluster: None for a single process.
+    :param linked: the other nodes; None for a single process.
     """
 
     settings: Settings
@@ -340,7 +325,7 @@ class Shared:
     peers: Peers
     problems: Problems
     make_nonce: Callable[[], str]
-    cluster: Cluster | None = None
+    linked: Linked | None = None
 
     @property
     def reaper(self) -> Reaper:
@@ -355,13 +340,13 @@ def build_sites(
     secret: Callable[[], bytes],
     reactor: Any,
     embed: Embed | None = None,
-    cluster: Cluster | None = None,
+    linked: Linked | None = None,
 ) -> tuple[ChatSite, ChatSite]:
     """Join the parts that make the chat a web site, and those of `--metrics`.
 
     :param secret: gives the key of the forms' hidden tokens.
     """
-    shared = build_shared(settings, chat, stats, secret, reactor, cluster)
+    shared = build_shared(settings, chat, stats, secret, reactor, linked)
     server = build_bayeux_server(shared)
     if embed is not None:
         embed(server)
@@ -380,7 +365,7 @@ def build_shared(
     stats: TransportStats,
     secret: Callable[[], bytes],
     reactor: Any,
-    cluster: Cluster | None = None,
+    linked: Linked | None = None,
 ) -> Shared:
     """Who asks, whether it was meant, and how refusals are told."""
     make_nonce = partial(secrets.token_urlsafe, 16)
@@ -396,7 +381,7 @@ def build_shared(
     )
     problems = Problems(make_nonce, stats.refused, chat.feed.engine.reaper.seconds)
     return Shared(
-        settings, chat, stats, reactor, auth, origins, peers, problems, make_nonce, cluster
+        settings, chat, stats, reactor, auth, origins, peers, problems, make_nonce, linked
     )
 
 
@@ -407,7 +392,7 @@ def build_bayeux_server(shared: Shared) -> BayeuxServer:
     members = MemberSource(chat, call_soon)
     rooms = RoomSource(chat, call_soon, members.told)
     policy = ChatPolicy(chat, secrets.token_bytes, rooms.ended)
-    cluster = shared.cluster
+    linked = shared.linked
     server = BayeuxServer(
         shared.reaper,
         call_soon,
@@ -421,10 +406,12 @@ def build_bayeux_server(shared: Shared) -> BayeuxServer:
         ),
         log=chat.feed.log,
         memory=shared.stats.memory,
-        node=(lambda: None) if cluster is None else cluster.number,
-        bus=None if cluster is None else cluster.bus,
+        node=(lambda: None) if linked is None else linked.number,
+        bus=None if linked is None else linked.bus,
     )
     policy.watch(server)
+    if linked is not None:
+        linked.renumbered.add(lambda number: server.renew_all())
     return server
 
 
@@ -456,10 +443,10 @@ def build_bayeux(shared: Shared, server: BayeuxServer) -> Bayeux:
 
 def build_forwarding(shared: Shared, server: BayeuxServer) -> Forwarding | None:
     """The way to the nodes whose Bayeux clients come to this one."""
-    cluster = shared.cluster
-    if cluster is None:
+    linked = shared.linked
+    if linked is None:
         return None
-    return Forwarding(server, cluster.links, shared.reaper, cluster.number)
+    return Forwarding(server, linked.links, shared.reaper, linked.number)
 
 
 def build_transports(shared: Shared) -> Transports:

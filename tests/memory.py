@@ -24,6 +24,7 @@ from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.epochs import Epochs, random_epoch
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from cometd_chat.peering import Linked
 from cometd_chat.transports import twisted_internals
 from tests.net import MemoryNet
 from tests.wire import Response
@@ -150,14 +151,14 @@ class MemorySite(MemoryNet):
             lambda: b"k" * 32,
             self.clock,
             embed,
-            self.make_cluster(),
+            self.make_linked(),
         )
         if self.settings.fast_lane:
             self.transport_class = twisted_internals.SlottedServer
         self.chat.start(self.log.recent(*service.TAIL))
         self._tokens: dict[str, str] = {}
 
-    def make_cluster(self) -> service.Cluster | None:
+    def make_linked(self) -> Linked | None:
         """The other nodes; None where there are none."""
         return None
 

@@ -265,6 +265,12 @@ class BayeuxServer:
         """
         return self.broadcast.event(channel, data, kept, **fields)
 
+    def renew_all(self) -> None:
+        """End all clients; their peers are told to shake hands anew, at once. As when this node is
+        another one from now, and nobody would find them by their ids."""
+        for client in list(self.clients.values()):
+            client.renew(0)
+
     def add_service(self, channel: str, service: Service) -> None:
         """Let a function answer what is published to a channel below ``/service``, or to all that
         match a pattern."""

@@ -143,6 +143,14 @@ class LeasedNodes:
         """See `Nodes.name`."""
         return self._myself.name
 
+    def set_peer(self, peer: str) -> None:
+        """Say where other nodes reach this one, which was found out after it was made and before it
+        starts.
+
+        :param peer: HOST:PORT.
+        """
+        self._myself = attrs.evolve(self._myself, peer=peer)
+
     def others(self) -> Sequence[NodeRow]:
         """See `Nodes.others`."""
         return [row for _, row in sorted(self._others.items())]

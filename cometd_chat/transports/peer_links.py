@@ -389,6 +389,19 @@ class PeerLinks(ServerFactory):
             else:
                 self.went.tell(number)
 
+    def begin_anew(self) -> None:
+        """This node has another number: who knew it by the last one knows it no more."""
+        peers, self._peers = self._peers, {}
+        for link in list(self._greeting):
+            link.drop()
+        for number, peer in peers.items():
+            self._reaper.cancel(peer)
+            left, peer.link = peer.link, None
+            if left is not None:
+                left.leave()
+            else:
+                self.went.tell(number)
+
     def stop(self) -> None:
         """Say goodbye to all, and connect to nobody any more."""
         self._stopped = True

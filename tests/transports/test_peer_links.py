@@ -224,6 +224,21 @@ def test_the_older_one_waits_to_be_connected_to() -> None:
     assert net.dialled == 0
 
 
+def test_a_node_with_another_number_links_anew(pair: Pair) -> None:
+    pair.old.number = 3
+    pair.old.links.begin_anew()
+    pair.net.turn()
+    assert pair.new.told[-1] == ("went", 1)
+    pair.old.links.add(2, pair.new.address)
+    pair.net.turn()
+    assert pair.old.links.up == [2]
+    assert pair.new.links.up == [3]
+    # Nobody looks for the old one any more.
+    dialled = pair.net.dialled
+    pair.advance(5)
+    assert pair.net.dialled == dialled
+
+
 # -- strangers
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from cometd_chat import service
+from cometd_chat.comet.listeners import Listeners
 from cometd_chat.log.bus import MemoryBus
+from cometd_chat.peering import Linked
 from cometd_chat.transports.peer_links import DEAD_AFTER
 from cometd_chat.web import bayeux_frames as frames
 from tests.edges import EDGE, OWNER, MemoryLinks
@@ -23,6 +24,7 @@ class Node(MemorySite):
 
     links: MemoryLinks
     bus: MemoryBus
+    renumbered: Listeners[[int]]
 
     def __init__(self, number: int, beside: Node | None = None, **settings: Any) -> None:
         clock = None if beside is None else beside.clock
@@ -33,12 +35,14 @@ class Node(MemorySite):
             # One reactor has the connections of both.
             self._by_transport, self.stirred = beside._by_transport, beside.stirred
 
-    def make_cluster(self) -> service.Cluster:
+    def make_linked(self) -> Linked:
         beside = self._beside
         self.links = MemoryLinks(self.clock, self.number, None if beside is None else beside.links)
         bus = MemoryBus(lambda: self.number, None if beside is None else beside.bus)
         self.bus = bus
-        return service.Cluster(self.links, lambda: self.number, bus)
+        linked = Linked(self.links, lambda: self.number, bus)
+        self.renumbered = linked.renumbered
+        return linked
 
 
 class Nodes:
@@ -371,6 +375,16 @@ def test_free_channels_are_those_of_all_nodes(nodes: Nodes) -> None:
         nodes.turn()
     for client in (alice, bob):
         assert [each["data"] for each in client.delivered] == list(range(10))
+
+
+def test_a_node_with_another_number_has_its_clients_begin_anew(nodes: Nodes) -> None:
+    alice = nodes.client().joined("/chat/lobby")
+    held = alice.held
+    assert held is not None
+    nodes.owner.renumbered.tell(OWNER)
+    nodes.turn()
+    (reply,) = alice.read(held)
+    assert reply["advice"] == {"reconnect": "handshake", "interval": 0}
 
 
 def test_what_comes_is_what_is_known(nodes: Nodes) -> None:
