@@ -115,6 +115,9 @@ class Chat:
         self.heartbeat = heartbeat
         self.shown = shown
         self._random = random
+        #: Told when the log was put back, and within how many seconds readers come back: for those
+        #: who hold clients of another protocol.
+        self.history_left: Listeners[[float]] = Listeners("a history that is over")
         #: What subscriptions have in common.
         self.shared = SharedResponses(
             feed,
@@ -530,6 +533,7 @@ class Chat:
         last, but cursors are still of the history that is over: whoever reads comes back with one,
         and is told `reset` if it is gone."""
         self.send_away(REOPEN_WITHIN)
+        self.history_left.tell(REOPEN_WITHIN)
 
     def put_back(self) -> None:
         """And now they are of the other history."""

@@ -106,10 +106,18 @@ class ChatPolicy:
 
     def watch(self, server: BayeuxServer) -> None:
         """Hold the chat's sessions for those of a server."""
+        self._chat.history_left.add(self._renew_all)
         server.listeners.client_added.add(self._added)
         server.listeners.client_removed.add(
             lambda client, timed_out: self._removed(client, timed_out or server.stopping)
         )
+
+    def _renew_all(self, within: float) -> None:
+        """What clients were told last is gone from the log: they shake hands anew, where they find
+        that their place in it is foreign."""
+        for held in list(self._clients.values()):
+            # Each at another moment.
+            held.come_back(round(within * self._random_bytes(1)[0] / 255, 2))
 
     def _added(self, client: BayeuxClient) -> None:
         visitor = visitor_of(client)

@@ -87,6 +87,7 @@ async def test_what_goes_back_under_running_nodes_is_noticed(cluster: Cluster) -
     for node in (one, other):
         assert node.log.position(known) == 2
         assert node.log.position(lost) is None
+        await wait(node.log.catch_up())
         assert node.log.last_id == 4
     await say(other, "e")
     await until(lambda: len(one.told) == 5)

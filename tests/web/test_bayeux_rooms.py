@@ -287,6 +287,19 @@ def test_a_cursor_that_a_restored_backup_has_undone(make_site: MakeSite) -> None
     ]
 
 
+def test_whose_history_is_over_shakes_hands_anew(site: MemorySite) -> None:
+    alice = Client(site, name="alice")
+    alice.joined("/chat/lobby")
+    alice.connect()
+    alice.pump()
+    site.chat.leave_history()
+    site.turn()
+    alice.pump()
+    advice = alice.connects[-1]["advice"]
+    assert advice["reconnect"] == "handshake"
+    assert 0 <= advice["interval"] <= 3000
+
+
 class TestACursorAheadOfThisProcess:
     """Given out by another one that has the same log, where it was told a moment earlier."""
 

@@ -78,7 +78,8 @@ class Told(Protocol):
         """What was told is not in the log any more; cursors are still those of that history."""
 
     def put_back(self) -> None:
-        """The same, once the log knows of the other history; what is told from now on is of it."""
+        """The same, once the log knows of the other history: it goes on from where that branched
+        off, and what is told from now on is of it."""
 
     def sized(self) -> None:
         """It is known how large the log is."""
@@ -251,23 +252,11 @@ class Ears:
         self._failing = False
         self._delay = _RETRY
         self._begin(connection)
-        if joined.put_back:
-            self._told.leave_history()
-        begun = joined.book.number != self.book.number
-        self.book = joined.book
-        if begun:
-            self._log.info(
-                "the log has begun the epoch {epoch} after id {id}",
-                epoch=self.book.epochs.names[-1],
-                id=self.book.floor,
-            )
         # What was known beyond may be of a log that was put back.
         self.order.forget()
-        if joined.put_back:
-            self._log.warn("the log was put back: what was said after {id} is gone", id=joined.last)
-            self._newest = joined.newest
-            self.order.skip(max(joined.last, self.order.told))
-            self._told.put_back()
+        if joined.put_back and self._newest is not None:
+            self._diverge(joined.book, joined.last)
+        self.learn(joined.book)
         self.order.note(joined.last)
         self._waiting_know(joined.last)
         self._fill()
@@ -416,9 +405,32 @@ class Ears:
         self._settle()
 
     def learn(self, book: Book) -> None:
-        """There are other epochs than were known."""
-        if book.number > self.book.number:
-            self.book = book
+        """There are other epochs than were known, perhaps."""
+        if book.number <= self.book.number:
+            return
+        newest = self._newest
+        if newest is not None and book.epochs.of(newest.id) != newest.epoch:
+            self._diverge(book, book.floor)
+        self.book = book
+        self._log.info(
+            "the log has begun the epoch {epoch} after id {id}",
+            epoch=book.epochs.names[-1],
+            id=book.floor,
+        )
+
+    def _diverge(self, book: Book, last: int) -> None:
+        """What this node was told last is gone: go on from where the log had all that it was
+        told. What is there instead is told next, for there may be something that no node may miss.
+        """
+        assert self._newest is not None
+        shared = book.shared(self._newest.epoch)
+        id = last if shared is None else min(shared, last)
+        self._newest = None
+        self._log.warn("the log was put back: what was said after {id} is gone", id=id)
+        self._told.leave_history()
+        self.book = book
+        self.order.skip(id)
+        self._told.put_back()
 
     def _fill(self) -> None:
         """Read what is missing, a page at a time."""

@@ -66,6 +66,15 @@ class Book:
         """All ids up to this one were given out, or never will be."""
         return self.epochs.first_ids[-1] - 1 if self.numbers else 0
 
+    def shared(self, epoch: str) -> int | None:
+        """How far a log is the same that was in an epoch when that was its newest; None when it
+        never was."""
+        if epoch not in self.epochs.names:
+            return None
+        following = self.epochs.names.index(epoch) + 1
+        first_ids = self.epochs.first_ids
+        return first_ids[following] - 1 if following < len(first_ids) else None
+
     def name(self, number: int) -> str | None:
         """The name of an epoch; None when it began after this was read."""
         # Mostly the newest one is asked for.
