@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.testing import MemoryReactorClock
 
 from cometd_chat import service
+from cometd_chat.chat_parts import Neighbours
 from cometd_chat.comet import CometEngine
 from cometd_chat.daemon.settings import Settings
 from cometd_chat.errors import ChatError
@@ -137,7 +138,13 @@ class MemorySite(MemoryNet):
         self.engine = CometEngine(self.clock)
         self.stats = service.build_stats(self.settings)
         self.chat = service.build_chat(
-            self.settings, self.engine, self.log, self.directory, self.stats.memory, self.clock
+            self.settings,
+            self.engine,
+            self.log,
+            self.directory,
+            self.stats.memory,
+            self.clock,
+            self.make_neighbours(),
         )
         if tail is not None:
             self.chat.feed.tail.max_items = tail
@@ -157,6 +164,10 @@ class MemorySite(MemoryNet):
             self.transport_class = twisted_internals.SlottedServer
         self.chat.start(self.log.recent(*service.TAIL))
         self._tokens: dict[str, str] = {}
+
+    def make_neighbours(self) -> Neighbours | None:
+        """What it has of the other nodes of its chat; None where there are none."""
+        return None
 
     def make_linked(self) -> Linked | None:
         """The other nodes; None where there are none."""

@@ -1,0 +1,153 @@
+"""One chat on two nodes: whatever is done at one of them holds at the other, by HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cometd_chat.chat_parts import Neighbours
+from cometd_chat.errors import StorageUnavailable
+from cometd_chat.log.bus import MemoryBus
+from cometd_chat.log.directory import RoomRow
+from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
+from cometd_chat.log.shared_directory import MemorySharedDirectory
+from tests.memory import HeldLog, MemorySite
+
+
+class Node(MemorySite):
+    """A site that has log, directory and bus with another one.
+
+    :param beside: that one.
+    """
+
+    log: HeldLog
+    directory: MemorySharedDirectory
+
+    def __init__(self, beside: Node | None = None, **settings: Any) -> None:
+        self.beside = beside
+        log = HeldLog() if beside is None else HeldLog(beside=beside.log)
+        rows = [] if beside is not None else [RoomRow("lobby", "", "", 0)]
+        super().__init__(
+            log=log,
+            directory=MemorySharedDirectory(
+                rows, log, lambda: 0.0, None if beside is None else beside.directory
+            ),
+            clock=None if beside is None else beside.clock,
+            **settings,
+        )
+        if beside is not None:
+            # One reactor has the connections of both.
+            self._by_transport, self.stirred = beside._by_transport, beside.stirred
+
+    def make_neighbours(self) -> Neighbours:
+        beside = self.beside
+        self.table: MemoryNodeTable = (
+            MemoryNodeTable(self.clock.seconds, self.log) if beside is None else beside.table
+        )
+        self.nodes: LeasedNodes = LeasedNodes(
+            self.table, self.engine.reaper, name="a node", peer="", version="1"
+        )
+        self.bus: MemoryBus = MemoryBus(
+            lambda: self.nodes.number, None if beside is None else beside.bus
+        )
+        self.nodes.start()
+        return Neighbours(self.bus, self.nodes, lambda: self.log.cut is None)
+
+
+class Pair:
+    """Two nodes."""
+
+    def __init__(self) -> None:
+        self.first = Node()
+        self.second = Node(self.first)
+
+    def advance(self, seconds: float) -> None:
+        for _ in range(round(seconds * 2)):
+            self.first.advance(0.5)
+            self.second.turn()
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return Pair()
+
+
+def make_room(node: Node, token: str, name: str = "attic") -> None:
+    response = node.post("/api/v1/rooms", {"name": name}, token=token)
+    assert response.status == 201, response.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/rooms/attic",
+        "/api/v1/rooms/attic/people",
+        "/api/v1/rooms/attic/messages",
+        "/rooms/attic",
+        "/rooms/attic/plain",
+        "/api/v1/events/poll?rooms=attic&wait=0",
+        "/chat?room=attic",
+    ],
+)
+def test_a_room_that_was_made_a_moment_ago_is_there(pair: Pair, path: str) -> None:
+    token = pair.first.log_in("alice")
+    pair.second.log.delay()
+    make_room(pair.first, token)
+    response = pair.second.get(path)
+    assert not response.complete
+    pair.second.log.hurry()
+    pair.second.turn()
+    assert response.status == 200, response.text
+
+
+def test_what_cannot_be_known_is_not_404(pair: Pair) -> None:
+    pair.second.log.cut = StorageUnavailable("Out of reach.", retry_after=1)
+    response = pair.second.get("/api/v1/rooms/attic")
+    assert (response.status, response.header("retry-after")) == (503, "1")
+    pair.second.log.mend()
+    assert pair.second.get("/api/v1/rooms/attic").status == 404
+
+
+def test_somebody_makes_a_room_at_one_node_and_speaks_in_it_at_the_other(pair: Pair) -> None:
+    token = pair.first.log_in("alice")
+    make_room(pair.first, token)
+    stream = pair.first.get("/api/v1/events/stream?rooms=attic", token=token)
+    said = pair.second.post("/api/v1/rooms/attic/messages", {"text": "hi"}, token=token)
+    assert said.status == 201
+    pair.advance(1)
+    assert '"text":"hi"' in stream.text
+    people = pair.second.get("/api/v1/rooms/attic/people").json()["people"]
+    assert people == [{"name": "alice", "role": "guest"}]
+    rooms = pair.second.get("/api/v1/rooms").json()["rooms"]
+    assert [(room["name"], room["people"]) for room in rooms] == [("lobby", 0), ("attic", 1)]
+
+
+def test_who_reads_at_both_nodes_has_come_once(pair: Pair) -> None:
+    watching = pair.second.get("/api/v1/events/stream?rooms=lobby")
+    token = pair.first.log_in("alice")
+    for node in (pair.first, pair.second):
+        node.get("/api/v1/events/stream?rooms=lobby", token=token)
+        pair.advance(1)
+    assert watching.text.count('"type":"join"') == 1
+    assert '"type":"leave"' not in watching.text
+
+
+def test_who_logs_out_at_one_node_is_sent_away_from_the_other(pair: Pair) -> None:
+    token = pair.first.log_in("alice")
+    stream = pair.second.get("/api/v1/events/stream?rooms=lobby", token=token)
+    watching = pair.second.get("/api/v1/events/stream?rooms=lobby")
+    pair.advance(1)
+    assert pair.first.request("DELETE", "/api/v1/session", token=token).status == 204
+    pair.second.turn()
+    assert '"type":"bye"' in stream.text
+    assert stream.complete
+    assert '"type":"leave"' in watching.text
+
+
+def test_typing_is_seen_at_the_other_node(pair: Pair) -> None:
+    token = pair.first.log_in("alice")
+    watching = pair.second.get("/api/v1/events/stream?rooms=lobby")
+    assert pair.first.post("/api/v1/rooms/lobby/typing", token=token).status == 204
+    pair.second.turn()
+    assert '"type":"typing"' in watching.text
