@@ -134,9 +134,7 @@ class MemorySite(MemoryNet):
         **settings: Any,
     ) -> None:
         super().__init__(clock=clock)
-        self.settings = Settings(
-            **{**_AS_MANY_AS_IT_TAKES, "memory_ceiling": _CEILING, **settings}
-        )
+        self.settings = Settings(**{**_AS_MANY_AS_IT_TAKES, "memory_ceiling": _CEILING, **settings})
         self.log = HeldLog() if log is None else log
         rows = [RoomRow(name, "", "", number) for number, name in enumerate(rooms)]
         self.directory = MemoryDirectory(rows, self.log) if directory is None else directory

@@ -11,7 +11,7 @@ from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.log.log import EventLog
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
 from tests.log.postgresql_support import Cluster
-from tests.log.support import Opener, Store, opener
+from tests.log.support import Opener, Store, opener, plant_empty
 from tests.postgresql import PostgresServer
 
 
@@ -22,7 +22,8 @@ def open_store(tmp_path: Path) -> Iterator[Opener]:
 
 
 @pytest.fixture
-def store(open_store: Opener) -> Store:
+def store(tmp_path: Path, open_store: Opener) -> Store:
+    plant_empty(tmp_path / "chat.sqlite")
     return open_store()
 
 

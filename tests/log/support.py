@@ -11,20 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ParamSpec, TypeVar
 
 import attrs
 import pytest
 import pytest_twisted
+from sqlalchemy import NullPool, create_engine
 from twisted.internet.defer import Deferred, gatherResults
 
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.database import Database
 from cometd_chat.log.directory import Directory, SqlDirectory
 from cometd_chat.log.log import EventLog
+from cometd_chat.log.migrations import migrate
 from cometd_chat.log.sql import SqlEventLog
 
 #: Seconds that anything here may take, on a busy machine.
@@ -112,6 +115,22 @@ def open_store(path: Path, *, max_bytes: int = 2**30, **settings: Any) -> Store:
     log = SqlEventLog(database)
     database.open()
     return Store(database, log, SqlDirectory(database))
+
+
+@cache
+def _empty() -> bytes:
+    """A database with all tables and nothing in them: it takes as long to make as ten tests."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "chat.sqlite")
+        engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+        with engine.begin() as connection:
+            migrate(connection, path.name)
+        return path.read_bytes()
+
+
+def plant_empty(path: Path) -> None:
+    """Put there what a start makes of a directory without a database, but for its epoch."""
+    path.write_bytes(_empty())
 
 
 Opener = Callable[..., Store]

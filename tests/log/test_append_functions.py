@@ -69,7 +69,7 @@ def test_ids_follow_on_each_other(connection: psycopg.Connection[Row]) -> None:
     assert append(connection, draft("a"), draft("b"))[0] == 0
     base, at, number = append(connection, draft("c"))
     assert (base, number) == (2, 1)
-    ((now,),) = connection.execute("SELECT extract(epoch FROM now()) * 1000").fetchall()
+    ((now,),) = connection.execute("SELECT (extract(epoch FROM now()) * 1000)::int8").fetchall()
     assert now - 60_000 < at <= now
 
 
