@@ -7,13 +7,14 @@ import pytest
 
 from cometd_chat.bayeux.stopping import PART_WITHIN
 from tests.memory import MakeSite, MemorySite
-from tests.web.bayeux import KINDS, LONG, SCRIPT, SOCKET, STREAM, Client
+from tests.web.bayeux import FOREIGN, KINDS, LONG, SCRIPT, SOCKET, STREAM, Client
 from tests.web.talkers import CLOSE, client_frame
 
 
 @pytest.fixture
 def site(make_site: MakeSite) -> MemorySite:
-    return make_site()
+    # One kind of them comes from a page of another site.
+    return make_site(allow_origin=(FOREIGN,))
 
 
 def after(make_site: MakeSite, site: MemorySite, alice: Client) -> list[str]:
