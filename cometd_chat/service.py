@@ -39,7 +39,7 @@ from cometd_chat.comet import CometEngine, Reaper
 from cometd_chat.comet.slices import call_before_slices
 from cometd_chat.daemon import self_check
 from cometd_chat.daemon.allocator import Allocator
-from cometd_chat.daemon.data_directory import DataDirectory, SecretFile
+from cometd_chat.daemon.data_directory import DataDirectory
 from cometd_chat.daemon.gc_tuning import GcTuning
 from cometd_chat.daemon.launcher import Launcher
 from cometd_chat.daemon.lifecycle import (
@@ -66,12 +66,11 @@ from cometd_chat.fastlane.connection import Lane
 from cometd_chat.gateways.bayeux_members import MemberSource
 from cometd_chat.gateways.bayeux_policy import ChatPolicy
 from cometd_chat.gateways.bayeux_rooms import RoomSource
-from cometd_chat.log.database import Database
-from cometd_chat.log.directory import Directory, SqlDirectory
+from cometd_chat.log.directory import Directory
 from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import EventLog, Tail
-from cometd_chat.log.sql import SqlEventLog
 from cometd_chat.peering import Linked
+from cometd_chat.storage import Storage, build_storage
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
@@ -138,14 +137,20 @@ def build(
         twisted_internals.read_directly(reactor)
     allocator = Allocator(reactor)
     data = DataDirectory(settings.data)
-    secret = SecretFile(data.path / "secret")
-    database = Database(data.path / "chat.sqlite", reactor, max_bytes=settings.max_log)
-    log = SqlEventLog(database)
     stats = build_stats(settings)
     stats.memory.relieved.add(allocator.give_back_soon)
     engine = CometEngine(reactor, Reaper(reactor, resolution(settings)))
-    chat = build_chat(settings, engine, log, SqlDirectory(database), stats.memory, reactor)
-    site, metrics_site = build_sites(settings, chat, stats, lambda: secret.key, reactor, embed)
+    storage = build_storage(settings, data, engine.reaper, reactor)
+    chat = build_chat(
+        settings,
+        engine,
+        storage.log,
+        storage.directory,
+        stats.memory,
+        reactor,
+        None if storage.cluster is None else storage.cluster.neighbours,
+    )
+    site, metrics_site = build_sites(settings, chat, stats, storage.secret, reactor, embed)
     place = Alone(data) if orders is None else AmongOthers(orders, Link(orders.control, reactor))
     return Daemon(
         [
@@ -153,9 +158,8 @@ def build(
             FunctionService("self-check", begin=partial(self_check.report, asked, missing)),
             FunctionService("allocator", begin=allocator.begin),
             *place.directory,
-            secret,
             FunctionService("open files", begin=raise_open_file_limit),
-            *chat_services(chat, log, database, reactor),
+            *chat_services(chat, storage, reactor),
             # Once the port is announced, whoever started this may stop it.
             FunctionService("signals", begin=partial(stop_by_signals, reactor)),
             *place.ports(settings, site, metrics_site, reactor),
@@ -166,14 +170,13 @@ def build(
     )
 
 
-def chat_services(
-    chat: Chat, log: SqlEventLog, database: Database, reactor: Any
-) -> Sequence[FunctionService]:
+def chat_services(chat: Chat, storage: Storage, reactor: Any) -> Sequence[Service]:
     """What the conversation begins and ends with."""
+    log = storage.log
     return (
         # After the log has stored what it had taken: whoever posted that is told.
         FunctionService("last answers", end=partial(deferLater, reactor, FLUSH)),
-        FunctionService("log", begin=database.open, end=database.close),
+        *storage.services,
         FunctionService("feed", begin=lambda: chat.start(log.recent(*TAIL)), end=chat.feed.stop),
         FunctionService("readers", end=chat.stop),
     )

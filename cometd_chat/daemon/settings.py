@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -277,6 +278,7 @@ class Options(UsageOptions):
         self.settings = Settings(**values)
         _check_expiration(self.settings, given)
         _check_workers(self.settings, given)
+        _check_driver(self.settings, given)
         _check_peer(self.settings, given)
 
     def handed_on(self, but: Collection[str]) -> tuple[list[str], dict[str, str]]:
@@ -355,6 +357,15 @@ def _check_workers(settings: Settings, given: Mapping[str, str]) -> None:
         raise UsageError(
             f"{given['workers']} '{settings.workers}': several processes share a PostgreSQL; give "
             "--database postgresql://... as well, or --workers 1"
+        )
+
+
+def _check_driver(settings: Settings, given: Mapping[str, str]) -> None:
+    """What PostgreSQL needs is an extra of this package."""
+    if settings.database.is_postgresql and find_spec("psycopg") is None:
+        raise UsageError(
+            f"{given['database']} '{settings.database}': its driver is not installed; run: "
+            "pip install 'cometd-chat[postgresql]'"
         )
 
 

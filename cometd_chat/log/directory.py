@@ -11,12 +11,12 @@ room.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import attrs
-from sqlalchemy import Connection, Delete, Update, delete, func, insert, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Delete, Table, Update, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from twisted.internet.defer import Deferred
 
 from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
@@ -172,11 +172,18 @@ class Directory(Protocol):
         """Keep positions, in the place of older ones. Those of sessions that are gone are not."""
 
 
-_INSERT_POSITION = sqlite.insert(positions)
-_PUT_POSITION = _INSERT_POSITION.on_conflict_do_update(
-    index_elements=["session", "room", "node"],
-    set_={"position": _INSERT_POSITION.excluded.position},
-)
+def _put_position(insert: Callable[[Table], Any]) -> Any:
+    put = insert(positions)
+    return put.on_conflict_do_update(
+        index_elements=["session", "room", "node"], set_={"position": put.excluded.position}
+    )
+
+
+#: How a position takes the place of an older one, by the dialect of the database.
+_PUT_POSITION = {
+    "sqlite": _put_position(sqlite.insert),
+    "postgresql": _put_position(postgresql.insert),
+}
 
 
 class SqlDirectory:
@@ -311,12 +318,12 @@ class SqlDirectory:
             ids = {row.session for row in rows}
             # Locked in one order: no two nodes wait for each other.
             query = select(sessions.c.id).where(sessions.c.id.in_(ids)).order_by(sessions.c.id)
-            query = query.with_for_update(key_share=True)
+            query = query.with_for_update(read=True, key_share=True)
             there = set(connection.execute(query).scalars())
             kept = [attrs.asdict(row) for row in rows if row.session in there]
             new = [row for row in kept if row["position"] is not None]
             if new:
-                connection.execute(_PUT_POSITION, new)
+                connection.execute(_PUT_POSITION[connection.dialect.name], new)
             for row in kept:
                 if row["position"] is None:
                     connection.execute(_drop_position(row["session"], row["room"], row["node"]))

@@ -1,0 +1,140 @@
+"""What the conversation is kept in, joined by the one option that says what that is.
+
+What it is: `Storage`, which `build_storage` makes: a file that is one process's, or a PostgreSQL
+that many nodes share. With that come the nodes and the bus between them.
+
+What it may know: the log, the data directory, options. Nobody but `service.py` imports it.
+
+Invariant: nothing else asks which database it is; a storage that many share has a `Cluster`, and
+whoever joins parts joins by that.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+
+from cometd_chat import __version__
+from cometd_chat.chat_parts import Neighbours
+from cometd_chat.comet import Reaper
+from cometd_chat.daemon.data_directory import SECRET_BYTES, DataDirectory, SecretFile
+from cometd_chat.daemon.lifecycle import FunctionService
+from cometd_chat.daemon.settings import Settings
+from cometd_chat.log.condition import Condition
+from cometd_chat.log.database import Database
+from cometd_chat.log.directory import Directory, SqlDirectory
+from cometd_chat.log.log import EventLog
+from cometd_chat.log.nodes import LeasedNodes
+from cometd_chat.log.sql import SqlEventLog
+
+#: What keys in the database are for.
+FORMS, PEERS = "forms", "peers"
+
+
+@attrs.frozen
+class Cluster:
+    """What a node has beside a log and a directory.
+
+    :param condition: how its way to the database is.
+    :param peer_key: by which nodes know each other; not before it is open.
+    """
+
+    neighbours: Neighbours
+    condition: Callable[[], Condition]
+    peer_key: Callable[[], bytes]
+
+
+@attrs.frozen
+class Storage:
+    """Where everything is kept.
+
+    :param secret: the key of the forms' hidden tokens; not before it is open.
+    :param services: open and close it, in order. What the nodes are told comes with the log.
+    :param cluster: None where one process has it for itself.
+    """
+
+    log: EventLog
+    directory: Directory
+    secret: Callable[[], bytes]
+    services: Sequence[Service]
+    cluster: Cluster | None = None
+
+
+def build_storage(settings: Settings, data: DataDirectory, reaper: Reaper, reactor: Any) -> Storage:
+    """Join the parts of what `--database` says. Nothing is opened yet.
+
+    :param data: the directory of this process, or of its supervisor.
+    """
+    if settings.database.is_postgresql:
+        return _shared(settings, reaper, reactor)
+    return _own(settings, data, reactor)
+
+
+def _own(settings: Settings, data: DataDirectory, reactor: Any) -> Storage:
+    secret = SecretFile(data.path / "secret")
+    database = Database(data.path / "chat.sqlite", reactor, max_bytes=settings.max_log)
+    log = SqlEventLog(database)
+    return Storage(
+        log,
+        SqlDirectory(database),
+        lambda: secret.key,
+        (secret, FunctionService("log", begin=database.open, end=database.close)),
+    )
+
+
+def _shared(settings: Settings, reaper: Reaper, reactor: Any) -> Storage:
+    # Their driver is an extra, that whoever has no PostgreSQL can do without.
+    from cometd_chat.log.postgresql.connections import Server
+    from cometd_chat.log.postgresql.database import PostgresDatabase
+    from cometd_chat.log.postgresql.log import PostgresEventLog
+    from cometd_chat.log.postgresql.node_table import SqlNodeTable
+    from cometd_chat.log.postgresql.notify_bus import NotifyBus
+    from cometd_chat.log.postgresql.shared_directory import SqlSharedDirectory
+    from cometd_chat.log.secrets import shared_secret
+
+    name = settings.node or socket.gethostname()
+    server = Server(settings.database.conninfo, name)
+    database = PostgresDatabase(server, reactor, shown=str(settings.database))
+    directory = SqlSharedDirectory(database)
+    nodes = LeasedNodes(
+        SqlNodeTable(database),
+        reaper,
+        name=name,
+        peer=settings.peer_address,
+        version=__version__,
+    )
+    bus = NotifyBus(lambda: nodes.number, reactor)
+    log = PostgresEventLog(
+        server, database, reactor, max_bytes=settings.max_log, channels=bus.channels
+    )
+    keys: dict[str, bytes] = {}
+
+    def begin() -> None:
+        database.open()
+        log.open()
+        bus.attach(log.ears)
+        for each in (FORMS, PEERS):
+            keys[each] = shared_secret(database, each, SECRET_BYTES)
+
+    def end() -> Deferred[None]:
+        return log.close().addCallback(lambda _: database.close())
+
+    return Storage(
+        log,
+        directory,
+        lambda: keys[FORMS],
+        (
+            FunctionService("log", begin=begin, end=end),
+            FunctionService("node", begin=nodes.start, end=nodes.stop),
+        ),
+        Cluster(
+            Neighbours(bus, nodes, lambda: not (log.ears.unreachable_for() or log.ears.deaf_for())),
+            log.condition,
+            lambda: keys[PEERS],
+        ),
+    )

@@ -1,0 +1,103 @@
+"""Daemons that share a PostgreSQL: real ones, each with a port of its own and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.daemon.talk import Held, history, log_in_by_cookie, once, people, say, wait_until
+from tests.postgresql import PASSWORD, PostgresServer
+from tests.support import Daemon
+
+
+@contextmanager
+def nodes(folder: Path, url: str, *names: str) -> Iterator[list[Daemon]]:
+    """Daemons on one database; nothing that they say has the password."""
+    with ExitStack() as stack:
+        daemons = []
+        for name in names:
+            (folder / name).mkdir()
+            environ = {"COMET_CHAT_DATABASE": url}
+            daemon = Daemon(folder / name, f"--node={name}", environ=environ)
+            daemons.append(stack.enter_context(daemon))
+        yield daemons
+    for daemon in daemons:
+        assert PASSWORD not in daemon.log
+        assert "Traceback" not in daemon.log
+
+
+def test_two_daemons_are_one_conversation(tmp_path: Path, database_url: str) -> None:
+    with nodes(tmp_path, database_url, "a", "b") as (a, b):
+        cookie, token = log_in_by_cookie(a.port, "alice")
+        stream = "/api/v1/events/stream?rooms=lobby"
+        with Held(b.port, stream, headers={"Cookie": f"{cookie}={token}"}) as held:
+            held.until(b"hello")
+            # Said at one, read at the other, and its author is known there.
+            said = say(a.port, token, "first", client_id="c1")
+            assert said.status == 201
+            held.until(b'"first"')
+            again = say(b.port, token, "first", client_id="c1")
+            assert (again.status, again.json["id"]) == (200, said.json["id"])
+            assert say(b.port, token, "second").json["id"] > said.json["id"]
+            assert [each["text"] for each in history(a.port)] == ["first", "second"]
+            wait_until(lambda: "alice" in people(a.port), "she is there at both")
+            # Of one name there is one person, and of one room one.
+            taken = once(b.port, "POST", "/api/v1/session", body={"name": "Alice"})
+            assert taken.status == 409
+            made = once(a.port, "POST", "/api/v1/rooms", token=token, body={"name": "attic"})
+            assert made.status == 201
+            wait_until(
+                lambda: once(b.port, "GET", "/api/v1/rooms/attic").status == 200, "a room at both"
+            )
+            assert (
+                once(b.port, "POST", "/api/v1/rooms", token=token, body={"name": "attic"}).status
+                == 409
+            )
+            # Who logs out at one is out at the other.
+            assert once(a.port, "DELETE", "/api/v1/session", token=token).status == 204
+            held.until(b"bye")
+        assert say(b.port, token, "third").status == 401
+        assert not (a.data / "chat.sqlite").exists()
+        assert not (a.data / "secret").exists(), "it is the database's"
+
+
+def test_a_form_of_one_node_is_good_at_another(tmp_path: Path, database_url: str) -> None:
+    """The key of hidden tokens is that of all nodes."""
+    with nodes(tmp_path, database_url, "a", "b") as (a, b):
+        cookie, token = log_in_by_cookie(a.port, "alice")
+        mine = {"Cookie": f"{cookie}={token}"}
+        page = once(a.port, "GET", "/rooms/lobby", headers=mine).text
+        hidden = page.partition('name="form_token" value="')[2].partition('"')[0]
+        assert hidden
+        form = {"form_token": hidden, "text": "by a form"}
+        path = "/rooms/lobby"
+        origin = {"Origin": a.url, **mine}
+        answer = once(b.port, "POST", path, form=form, headers={**origin, "Host": a.url[7:]})
+        assert answer.status in (302, 303), answer
+        assert [each["text"] for each in history(a.port)] == ["by a form"]
+
+
+def test_a_database_that_is_not_there_is_a_sentence(tmp_path: Path, database_url: str) -> None:
+    missing = database_url.replace("/test_", "/missing_")
+    daemon = Daemon(tmp_path, environ={"COMET_CHAT_DATABASE": missing})
+    daemon.begin()
+    assert daemon.process is not None
+    assert daemon.process.wait(60) == 1
+    daemon.process = None
+    assert "does not exist" in daemon.log
+    assert PASSWORD not in daemon.log
+    assert "Traceback" not in daemon.log
+
+
+def test_streams_stay_while_the_database_restarts(
+    tmp_path: Path, own_postgresql: PostgresServer
+) -> None:
+    url = own_postgresql.url(own_postgresql.fresh_database())
+    with nodes(tmp_path, url, "a", "b") as (a, b):
+        _, token = log_in_by_cookie(a.port, "alice")
+        with Held(b.port, "/api/v1/events/stream?rooms=lobby") as held:
+            held.until(b"hello")
+            own_postgresql.restart("immediate")
+            assert say(a.port, token, "after", client_id="c1").status in (200, 201)
+            assert b"reset" not in held.until(b'"after"')
