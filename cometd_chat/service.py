@@ -33,6 +33,7 @@ from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.outage import Outage
 from cometd_chat.chat.rights import Rights
 from cometd_chat.chat_parts import Neighbours, parts_of_node, parts_of_one
 from cometd_chat.comet import CometEngine, Reaper
@@ -69,8 +70,8 @@ from cometd_chat.gateways.bayeux_rooms import RoomSource
 from cometd_chat.log.directory import Directory
 from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import EventLog, Tail
-from cometd_chat.peering import Linked
-from cometd_chat.storage import Storage, build_storage
+from cometd_chat.peering import Linked, Peering
+from cometd_chat.storage import Cluster, Storage, build_storage
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
@@ -141,16 +142,14 @@ def build(
     stats.memory.relieved.add(allocator.give_back_soon)
     engine = CometEngine(reactor, Reaper(reactor, resolution(settings)))
     storage = build_storage(settings, data, engine.reaper, reactor)
+    cluster = storage.cluster
+    neighbours = None if cluster is None else cluster.neighbours
     chat = build_chat(
-        settings,
-        engine,
-        storage.log,
-        storage.directory,
-        stats.memory,
-        reactor,
-        None if storage.cluster is None else storage.cluster.neighbours,
+        settings, engine, storage.log, storage.directory, stats.memory, reactor, neighbours
     )
-    site, metrics_site = build_sites(settings, chat, stats, storage.secret, reactor, embed)
+    peering = None if cluster is None else build_peering(settings, cluster, chat, stats, reactor)
+    linked = None if peering is None else peering.linked
+    site, metrics_site = build_sites(settings, chat, stats, storage.secret, reactor, embed, linked)
     place = Alone(data) if orders is None else AmongOthers(orders, Link(orders.control, reactor))
     return Daemon(
         [
@@ -159,7 +158,7 @@ def build(
             FunctionService("allocator", begin=allocator.begin),
             *place.directory,
             FunctionService("open files", begin=raise_open_file_limit),
-            *chat_services(chat, storage, reactor),
+            *chat_services(chat, storage, peering, reactor),
             # Once the port is announced, whoever started this may stop it.
             FunctionService("signals", begin=partial(stop_by_signals, reactor)),
             *place.ports(settings, site, metrics_site, reactor),
@@ -170,15 +169,48 @@ def build(
     )
 
 
-def chat_services(chat: Chat, storage: Storage, reactor: Any) -> Sequence[Service]:
+def chat_services(
+    chat: Chat, storage: Storage, peering: Peering | None, reactor: Any
+) -> Sequence[Service]:
     """What the conversation begins and ends with."""
     log = storage.log
     return (
         # After the log has stored what it had taken: whoever posted that is told.
         FunctionService("last answers", end=partial(deferLater, reactor, FLUSH)),
         *storage.services,
+        *(
+            ()
+            if storage.cluster is None or peering is None
+            else node_services(storage.cluster, peering)
+        ),
         FunctionService("feed", begin=lambda: chat.start(log.recent(*TAIL)), end=chat.feed.stop),
         FunctionService("readers", end=chat.stop),
+    )
+
+
+def node_services(cluster: Cluster, peering: Peering) -> Sequence[Service]:
+    """How a node comes and goes: the others must find it at its port, and it them."""
+    node = FunctionService("node", begin=cluster.nodes.start, end=cluster.nodes.stop)
+    return peering.port, node, peering.links
+
+
+def build_peering(
+    settings: Settings, cluster: Cluster, chat: Chat, stats: TransportStats, reactor: Any
+) -> Peering:
+    """Join what a node has to do with the others, and with a log that is elsewhere."""
+    reaper, neighbours = chat.feed.engine.reaper, cluster.neighbours
+    Outage(reaper, lambda: cluster.condition().unreachable_for, chat.send_away)
+    cluster.left_history.add(chat.leave_history)
+    cluster.put_back_to.add(chat.put_back)
+    return Peering(
+        settings,
+        cluster.nodes,
+        neighbours.bus,
+        cluster.peer_key,
+        stats.memory,
+        reaper,
+        reactor,
+        __version__,
     )
 
 

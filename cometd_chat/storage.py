@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred
 from cometd_chat import __version__
 from cometd_chat.chat_parts import Neighbours
 from cometd_chat.comet import Reaper
+from cometd_chat.comet.listeners import Listeners
 from cometd_chat.daemon.data_directory import SECRET_BYTES, DataDirectory, SecretFile
 from cometd_chat.daemon.lifecycle import FunctionService
 from cometd_chat.daemon.settings import Settings
@@ -41,11 +42,17 @@ class Cluster:
     """What a node has beside a log and a directory.
 
     :param condition: how its way to the database is.
+    :param left_history: told when the log was put back to an earlier state, and cursors are still
+        those of the history that is over; see `PostgresEventLog`.
+    :param put_back_to: told once cursors are those of the other one.
     :param peer_key: by which nodes know each other; not before it is open.
     """
 
+    nodes: LeasedNodes
     neighbours: Neighbours
     condition: Callable[[], Condition]
+    left_history: Listeners[[]]
+    put_back_to: Listeners[[]]
     peer_key: Callable[[], bytes]
 
 
@@ -54,7 +61,7 @@ class Storage:
     """Where everything is kept.
 
     :param secret: the key of the forms' hidden tokens; not before it is open.
-    :param services: open and close it, in order. What the nodes are told comes with the log.
+    :param services: open and close it, in order.
     :param cluster: None where one process has it for itself.
     """
 
@@ -128,13 +135,13 @@ def _shared(settings: Settings, reaper: Reaper, reactor: Any) -> Storage:
         log,
         directory,
         lambda: keys[FORMS],
-        (
-            FunctionService("log", begin=begin, end=end),
-            FunctionService("node", begin=nodes.start, end=nodes.stop),
-        ),
+        (FunctionService("log", begin=begin, end=end),),
         Cluster(
+            nodes,
             Neighbours(bus, nodes, lambda: not (log.ears.unreachable_for() or log.ears.deaf_for())),
             log.condition,
+            log.left_history,
+            log.put_back_to,
             lambda: keys[PEERS],
         ),
     )

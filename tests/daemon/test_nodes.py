@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.daemon.talk import Held, history, log_in_by_cookie, once, people, say, wait_until
 from tests.postgresql import PASSWORD, PostgresServer
@@ -101,3 +102,30 @@ def test_streams_stay_while_the_database_restarts(
             own_postgresql.restart("immediate")
             assert say(a.port, token, "after", client_id="c1").status in (200, 201)
             assert b"reset" not in held.until(b'"after"')
+
+
+def test_a_bayeux_client_of_one_node_is_served_by_another(
+    tmp_path: Path, database_url: str
+) -> None:
+    def bayeux(port: int, **message: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = once(port, "POST", "/cometd", body=[message]).json
+        return found
+
+    with nodes(tmp_path, database_url, "a", "b") as (a, b):
+        offer = {"version": "1.0", "supportedConnectionTypes": ["long-polling"]}
+        (hello,) = bayeux(a.port, channel="/meta/handshake", **offer)
+        client = hello["clientId"]
+        (joined,) = bayeux(
+            b.port, channel="/meta/subscribe", clientId=client, subscription="/chat/lobby"
+        )
+        assert joined["successful"], joined
+        _, token = log_in_by_cookie(a.port, "alice")
+        say(b.port, token, "to a client of the first")
+        connect = {"channel": "/meta/connect", "clientId": client, "connectionType": "long-polling"}
+        heard: list[dict[str, Any]] = []
+
+        def is_heard() -> bool:
+            heard.extend(bayeux(b.port, **connect))
+            return any(each["channel"] == "/chat/lobby" for each in heard)
+
+        wait_until(is_heard, "what was said comes by the other node")
