@@ -1,0 +1,95 @@
+"""People, rooms and typing over three real daemons that share a PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cometd_chat.log.nodes import LEASE, RENEW_AFTER
+from tests.daemon.talk import Held, log_in, once, people, wait_until
+from tests.daemon.test_nodes import nodes
+from tests.support import PATIENCE, Daemon
+
+STREAM = "/api/v1/events/stream?rooms=lobby"
+
+
+@pytest.fixture
+def three(tmp_path: Path, database_url: str) -> Iterator[list[Daemon]]:
+    with nodes(tmp_path, database_url, "a", "b", "c") as daemons:
+        yield daemons
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def comings(told: bytes) -> list[tuple[str, str]]:
+    """The joins and leaves of a stream, whose body is a JSON object a line."""
+    found = []
+    for line in told.decode().splitlines():
+        if line.startswith("{"):
+            event = json.loads(line)
+            if event["type"] in ("join", "leave"):
+                found.append((event["type"], event["from"]))
+    return found
+
+
+def test_a_node_that_is_killed_leaves_nobody_behind(three: list[Daemon]) -> None:
+    a, b, c = three
+    alice, bob = log_in(a.port, "alice"), log_in(b.port, "bob")
+    with Held(c.port, STREAM) as watching:
+        watching.until(b"hello")
+        with (
+            Held(a.port, STREAM, headers=bearer(alice)),
+            Held(b.port, STREAM, headers=bearer(alice)) as second,
+            Held(a.port, STREAM, headers=bearer(bob)),
+        ):
+            second.until(b"hello")
+            wait_until(lambda: people(c.port) == {"alice", "bob"}, "all are seen at each node")
+            a.kill()
+            wait_until(
+                lambda: people(c.port) == {"alice"},
+                "who was there by the node that died is gone, and nobody else",
+                timeout=LEASE + RENEW_AFTER + PATIENCE,
+            )
+            told = watching.until(b'"leave"')
+    assert sorted(comings(told)) == [("join", "alice"), ("join", "bob"), ("leave", "bob")]
+
+
+def test_whoever_is_told_of_a_room_finds_it_at_once(three: list[Daemon]) -> None:
+    tokens = [log_in(daemon.port, f"p{number}") for number, daemon in enumerate(three)]
+    for number in range(12):
+        here, there = three[number % 3], three[(number + 1) % 3]
+        token = tokens[number % 3]
+        made = once(here.port, "POST", "/api/v1/rooms", token=token, body={"name": f"r{number}"})
+        assert made.status == 201 or made.status == 429, made
+        if made.status == 201:
+            path = f"/api/v1/rooms/r{number}/messages"
+            said = once(there.port, "POST", path, token=token, body={"text": "hi"})
+            assert said.status == 201, said
+
+
+def test_of_those_who_make_a_room_at_each_node_at_once_one_does(three: list[Daemon]) -> None:
+    tokens = [log_in(daemon.port, f"p{number}") for number, daemon in enumerate(three)]
+    with ThreadPoolExecutor(3) as pool:
+        for name in ("attic", "cellar", "garden"):
+            asked = [
+                pool.submit(
+                    once, daemon.port, "POST", "/api/v1/rooms", token=token, body={"name": name}
+                )
+                for daemon, token in zip(three, tokens, strict=True)
+            ]
+            assert sorted(each.result().status for each in asked) == [201, 409, 409]
+
+
+def test_who_writes_is_seen_at_other_nodes(three: list[Daemon]) -> None:
+    a, b, _ = three
+    alice = log_in(a.port, "alice")
+    with Held(b.port, STREAM) as watching:
+        watching.until(b"hello")
+        assert once(a.port, "POST", "/api/v1/rooms/lobby/typing", token=alice).status == 204
+        watching.until(b'"typing"')
