@@ -149,7 +149,9 @@ def build(
     )
     peering = None if cluster is None else build_peering(settings, cluster, chat, stats, reactor)
     linked = None if peering is None else peering.linked
-    site, metrics_site = build_sites(settings, chat, stats, storage.secret, reactor, embed, linked)
+    site, metrics_site = build_sites(
+        settings, chat, stats, storage.secret, reactor, embed, linked, cluster
+    )
     place = Alone(data) if orders is None else AmongOthers(orders, Link(orders.control, reactor))
     return Daemon(
         [
@@ -376,6 +378,7 @@ def build_sites(
     reactor: Any,
     embed: Embed | None = None,
     linked: Linked | None = None,
+    cluster: Cluster | None = None,
 ) -> tuple[ChatSite, ChatSite]:
     """Join the parts that make the chat a web site, and those of `--metrics`.
 
@@ -390,8 +393,16 @@ def build_sites(
     metrics = Metrics(chat, stats)
     metrics.watch_bayeux(server)
     metrics.watch_connections(connections)
-    site = build_site(shared, build_app(shared, server, metrics), connections)
+    if cluster is not None:
+        metrics.watch_cluster(cluster.nodes, cluster.condition)
+    trouble = partial(trouble_of, cluster)
+    site = build_site(shared, build_app(shared, server, metrics, trouble), connections)
     return site, build_metrics_site(shared, metrics)
+
+
+def trouble_of(cluster: Cluster | None) -> str:
+    """Why a node should get no new readers just now; empty when it may."""
+    return "" if cluster is None else cluster.condition().trouble
 
 
 def build_shared(
@@ -507,8 +518,13 @@ def build_transports(shared: Shared) -> Transports:
     )
 
 
-def build_app(shared: Shared, server: BayeuxServer, metrics: Metrics) -> ChatApp:
-    """All routes."""
+def build_app(
+    shared: Shared, server: BayeuxServer, metrics: Metrics, trouble: Callable[[], str]
+) -> ChatApp:
+    """All routes.
+
+    :param trouble: see `ChatApp`.
+    """
     chat, auth, peers, problems = shared.chat, shared.auth, shared.peers, shared.problems
     views = Views(chat, auth, peers=peers, make_nonce=shared.make_nonce, wall_clock=time.time)
     submissions = Submissions(chat, auth, peers, problems)
@@ -524,6 +540,7 @@ def build_app(shared: Shared, server: BayeuxServer, metrics: Metrics) -> ChatApp
         problems=problems,
         metrics=metrics if shared.settings.metrics is None else None,
         peers=peers,
+        trouble=trouble,
     )
 
 

@@ -26,6 +26,7 @@ from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.epochs import Epochs, random_epoch
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
 from cometd_chat.peering import Linked
+from cometd_chat.storage import Cluster
 from cometd_chat.transports import twisted_internals
 from tests.net import MemoryNet
 from tests.wire import Response
@@ -162,6 +163,7 @@ class MemorySite(MemoryNet):
             self.clock,
             embed,
             self.make_linked(),
+            self.make_cluster(),
         )
         if self.settings.fast_lane:
             self.transport_class = twisted_internals.SlottedServer
@@ -170,6 +172,10 @@ class MemorySite(MemoryNet):
 
     def make_neighbours(self) -> Neighbours | None:
         """What it has of the other nodes of its chat; None where there are none."""
+        return None
+
+    def make_cluster(self) -> Cluster | None:
+        """How it is among other nodes; None for a process that is alone."""
         return None
 
     def make_linked(self) -> Linked | None:

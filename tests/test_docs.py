@@ -18,7 +18,7 @@ from cometd_chat.daemon.settings import OPTIONS
 from cometd_chat.events.kinds import KINDS
 from cometd_chat.log.log import Usage
 from tests.documents import DOCUMENTS, OPERATIONS, PROTOCOL, blocks, code, rows
-from tests.memory import MemorySite
+from tests.node_site import NodeSite
 from tests.support import PATIENCE, ROOT
 
 # -- tables
@@ -84,7 +84,7 @@ def test_the_table_of_options() -> None:
 @pytest.fixture(scope="module")
 def metrics() -> dict[str, str]:
     """All metrics there are, and of what kind they are."""
-    with MemorySite() as site:
+    with NodeSite() as site:
         site.log.usage = Usage(1, 2)
         found = re.findall(r"^# TYPE (\w+) (\w+)$", site.metrics, re.M)
     return {name: kind for name, kind in found if not name.endswith("_created")}

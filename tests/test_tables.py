@@ -22,6 +22,7 @@ from tests import transport_paths as transports
 from tests.documents import OPERATIONS, PROTOCOL, TRANSPORTS, code, rows
 from tests.faults import decoding
 from tests.memory import MemorySite
+from tests.node_site import NodeSite
 from tests.support import ROOT
 from tests.test_options import GOOD, WRONG
 from tests.web.transports import ANSWERS, DECODERS
@@ -30,7 +31,7 @@ PACKAGE = ROOT / "cometd_chat"
 
 
 def metric_names() -> list[str]:
-    with MemorySite() as site:
+    with NodeSite() as site:
         return re.findall(r"^# TYPE (comet_chat_\w+) ", site.metrics, re.M)
 
 

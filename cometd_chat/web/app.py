@@ -27,7 +27,13 @@ from cometd_chat import errors
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sink import HeldSink
-from cometd_chat.errors import ChatError, LogFull, MethodNotAllowed, NotFound
+from cometd_chat.errors import (
+    ChatError,
+    LogFull,
+    MethodNotAllowed,
+    NotFound,
+    StorageUnavailable,
+)
 from cometd_chat.fastlane.routes import HotRoute
 from cometd_chat.transports.limited_request import LimitedRequest
 from cometd_chat.transports.request import HttpRequest
@@ -53,6 +59,7 @@ class ChatApp:
     """The daemon's routes.
 
     :param metrics: None where they have a port of their own.
+    :param trouble: why others should be asked instead, as of now; empty when there is no reason.
     """
 
     app = Klein()
@@ -74,6 +81,7 @@ class ChatApp:
         problems: Problems,
         metrics: Metrics | None,
         peers: Peers,
+        trouble: Callable[[], str],
     ) -> None:
         self.api = api
         self.pages = page_routes
@@ -85,6 +93,7 @@ class ChatApp:
         self._problems = problems
         self._metrics = metrics
         self._peers = peers
+        self._trouble = trouble
         self._static = static_files()
 
     # -- what is held
@@ -154,6 +163,9 @@ class ChatApp:
 
     def readyz(self, request: HttpRequest) -> bytes:
         self._chat.rights.require(None, Act.ENTER)
+        trouble = self._trouble()
+        if trouble:
+            raise StorageUnavailable(f"Others serve better just now: {trouble}.", retry_after=1)
         usage = self._chat.feed.log.usage
         if usage is None or not usage.nearly_full:
             return answers.text(request, "ready\n")

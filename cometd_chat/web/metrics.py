@@ -18,6 +18,8 @@ from prometheus_client.registry import Collector
 
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
+from cometd_chat.log.condition import Condition
+from cometd_chat.log.nodes import Nodes
 from cometd_chat.transports.budget import KINDS, MemoryBudget
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.stats import TransportCounts, TransportStats
@@ -56,6 +58,13 @@ class Metrics(Collector):
     def watch_connections(self, connections: Connections) -> None:
         """Show how many connections a site has, too."""
         self._others.append(partial(_connections, connections))
+
+    def watch_cluster(self, nodes: Nodes, condition: Callable[[], Condition]) -> None:
+        """Show how this node is among others, too.
+
+        :param condition: of its way to the database.
+        """
+        self._others.append(lambda: _cluster(nodes, condition()))
 
     def text(self) -> bytes:
         """The exposition format's text."""
@@ -156,6 +165,36 @@ def _connections(connections: Connections) -> Iterator[Metric]:
         "Connections of addresses that had too many",
         value=connections.refused,
     )
+
+
+def _cluster(nodes: Nodes, condition: Condition) -> Iterator[Metric]:
+    known = GaugeMetricFamily(
+        "comet_chat_nodes", "Nodes that this one knows, and itself", labels=["node", "number"]
+    )
+    for name, number in sorted(
+        [(nodes.name, nodes.number), *((row.name, row.number) for row in nodes.others())]
+    ):
+        known.add_metric([name, str(number)], 1)
+    yield known
+    for name, help, value in (
+        ("node_number", "The number of this node", nodes.number),
+        ("lag_records", "Records that are stored and were not told here", condition.lag_records),
+        ("lag_seconds", "For how long there have been any", condition.lag_seconds),
+        ("database_unreachable_seconds", "Since it last answered", condition.unreachable_for),
+        ("deaf_seconds", "Since this node last heard its own bell", condition.deaf_for),
+        ("notify_queue_usage", "Of PostgreSQL's queue of notifications", condition.queue_usage),
+    ):
+        yield GaugeMetricFamily(f"comet_chat_{name}", help, value=value)
+    bells = CounterMetricFamily("comet_chat_bells", "Bells of the log heard", labels=["kind"])
+    for kind, heard in condition.bells.items():
+        bells.add_metric([kind], heard)
+    yield bells
+    for name, help, value in (
+        ("node_commits", "Commits of this node", condition.commits),
+        ("commit_seconds", "What they took together", condition.commit_seconds),
+        ("doubtful_commits", "Of these, whose answer was lost", condition.doubts),
+    ):
+        yield CounterMetricFamily(f"comet_chat_{name}", help, value=value)
 
 
 def _value(counts: TransportCounts, name: str) -> float:
