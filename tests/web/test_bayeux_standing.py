@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cometd_chat.bayeux.extensions import BaseExtension
@@ -734,6 +734,7 @@ class Played:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(sorted(STYLES)), st.booleans(), st.lists(actions, max_size=25))
+@example("cometd", False, [*[("connect", 1)] * 3, ("two at once", 1)])
 def test_both_ways_answer_alike(style: str, browser: bool, played: list[tuple[str, int]]) -> None:
     with ExitStack() as stack:
         sides = [Played(style, browser=browser, fast=fast) for fast in (True, False)]
@@ -743,8 +744,9 @@ def test_both_ways_answer_alike(style: str, browser: bool, played: list[tuple[st
             for each in sides:
                 each.play(action, what)
             assert sides[0].seen() == sides[1].seen(), (action, what)
+        # Connects that wait for each other on one connection are held one after the other.
         for each in sides:
-            each.site.advance(200)
+            each.site.advance(300)
         assert sides[0].seen() == sides[1].seen()
         assert sides[0].short
         assert not sides[1].short
