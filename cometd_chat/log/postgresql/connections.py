@@ -33,7 +33,8 @@ _KEEPALIVE = {
 }
 
 #: Each one has a reason: appends need READ COMMITTED; a client that stands still with the log's
-#: lock must not hold up all others; and the server keeps what a vanished client had for hours.
+#: lock must not hold up all others; the server keeps what a vanished client had for hours; and what
+#: a client that stands still does not read pins the queue of notifications of all.
 _SETTINGS = """
 SET default_transaction_isolation = 'read committed';
 SET default_transaction_read_only = off;
@@ -43,6 +44,7 @@ SET lock_timeout = 0;
 SET tcp_keepalives_idle = 5;
 SET tcp_keepalives_interval = 2;
 SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = '30s';
 SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') = 'off';
 """
