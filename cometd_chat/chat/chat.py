@@ -131,6 +131,8 @@ class Chat:
         self._vacancies = Vacancies(rooms, presence, feed.newest, reaper)
         #: Told of each append that was waited for, in seconds.
         self.append_waited: Listeners[[float]] = Listeners("appends")
+        #: Told when all who read are to come back, within so many seconds.
+        self.sending_away: Listeners[[float]] = Listeners("who is sent away")
         self._partings: list[Callable[[], Deferred[None]]] = []
         rooms.removed.add(self._room_gone)
         rights.changed.add(self._end_what_is_not_allowed)
@@ -521,12 +523,13 @@ class Chat:
                         handler.close(kinds.bye(LOST_RIGHT))
 
     def send_away(self, within: float) -> None:
-        """Let all who read by held requests come back from where they are, within so many
-        seconds and not all at once; at another process, perhaps."""
+        """Let all who read come back from where they are, within so many seconds and not all at
+        once; at another process, perhaps."""
         for room in self.rooms.all():
             for handler in list(room.context.handlers):
                 if isinstance(handler, HeldSubscription):
                     handler.come_back(round(self._random() * within, 2))
+        self.sending_away.tell(within)
 
     def leave_history(self) -> None:
         """The log was put back to an earlier state, by a backup or by the loss of what was written

@@ -103,6 +103,7 @@ class ChatPolicy:
         self._clients: dict[BayeuxClient, _HeldByClient] = {}
         # Guests by browser and name: a page that is loaded again is the same guest.
         self._guests: dict[tuple[str, str], Session] = {}
+        chat.sending_away.add(self._send_away)
 
     def watch(self, server: BayeuxServer) -> None:
         """Hold the chat's sessions for those of a server."""
@@ -133,6 +134,12 @@ class ChatPolicy:
         self._chat.let_go(visitor.person, held)
         if held.key is not None and not visitor.person.readers:
             self._guests.pop(held.key, None)
+
+    def _send_away(self, within: float) -> None:
+        """All shake hands anew, not all at once."""
+        clients = list(self._clients)
+        for place, client in enumerate(clients):
+            client.renew(round(within * place / len(clients), 2))
 
     # -- Policy
 

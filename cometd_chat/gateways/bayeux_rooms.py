@@ -126,7 +126,9 @@ class RoomSource:
         try:
             if by_wildcard is None:
                 paths = None if room is None else [key]
-                point = await resume_after(self._feed, paths, marker.position)
+                # In a log that was put back there may be less than what was confirmed of it.
+                known = min(marker.position, self._feed.last_id)
+                point = await resume_after(self._feed, paths, known)
             _refuse_ended(reader.client)
             # What they might do may have changed meanwhile.
             self._chat.rights.require(person, Act.FOLLOW, [] if room is None else [room])

@@ -625,3 +625,17 @@ def test_nobody_publishes_who_is_there(site: MemorySite) -> None:
 def people(site: MemorySite, room: str) -> Any:
     """Who is in a room."""
     return site.get(f"/api/v1/rooms/{room}/people").json()["people"]
+
+
+def test_who_is_sent_away_shakes_hands_anew_and_goes_on(site: MemorySite) -> None:
+    alice = Client(site, name="alice", jar={})
+    alice.joined("/chat/lobby")
+    assert alice.held is not None
+    site.chat.send_away(3.0)
+    site.turn()
+    (reply,) = alice.read(alice.held)
+    assert reply["advice"]["reconnect"] == "handshake"
+    assert reply["advice"]["interval"] <= 3000
+    again = Client(site, name="alice", jar=alice.jar).joined("/chat/lobby")
+    site.say("hi")
+    assert again.texts == ["hi"]
