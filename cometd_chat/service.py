@@ -71,7 +71,7 @@ from cometd_chat.log.directory import Directory
 from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import EventLog, Tail
 from cometd_chat.peering import Linked, Peering
-from cometd_chat.storage import Cluster, Storage, build_storage
+from cometd_chat.storage import Cluster, Storage, build_storage, prepare_for_others
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
@@ -618,6 +618,7 @@ def build_supervisor(options: Options, reactor: Any) -> Daemon:
             FunctionService("self-check", begin=partial(self_check.report, settings, missing)),
             data,
             FunctionService("open files", begin=raise_open_file_limit),
+            FunctionService("database", begin=partial(prepare_for_others, settings, reactor)),
             metrics_ports,
             ports,
             supervisor,

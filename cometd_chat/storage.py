@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.application.service import Service
@@ -32,6 +32,10 @@ from cometd_chat.log.directory import Directory, SqlDirectory
 from cometd_chat.log.log import EventLog
 from cometd_chat.log.nodes import LeasedNodes
 from cometd_chat.log.sql import SqlEventLog
+
+if TYPE_CHECKING:
+    from cometd_chat.log.postgresql.connections import Server
+    from cometd_chat.log.postgresql.database import PostgresDatabase
 
 #: What keys in the database are for.
 FORMS, PEERS = "forms", "peers"
@@ -96,17 +100,14 @@ def _own(settings: Settings, data: DataDirectory, reactor: Any) -> Storage:
 
 def _shared(settings: Settings, reaper: Reaper, reactor: Any) -> Storage:
     # Their driver is an extra, that whoever has no PostgreSQL can do without.
-    from cometd_chat.log.postgresql.connections import Server
-    from cometd_chat.log.postgresql.database import PostgresDatabase
     from cometd_chat.log.postgresql.log import PostgresEventLog
     from cometd_chat.log.postgresql.node_table import SqlNodeTable
     from cometd_chat.log.postgresql.notify_bus import NotifyBus
     from cometd_chat.log.postgresql.shared_directory import SqlSharedDirectory
     from cometd_chat.log.secrets import shared_secret
 
-    name = settings.node or socket.gethostname()
-    server = Server(settings.database.conninfo, name)
-    database = PostgresDatabase(server, reactor, shown=str(settings.database))
+    name = _name_of_node(settings)
+    server, database = _server(settings, reactor)
     directory = SqlSharedDirectory(database)
     nodes = LeasedNodes(
         SqlNodeTable(database),
@@ -145,3 +146,27 @@ def _shared(settings: Settings, reaper: Reaper, reactor: Any) -> Storage:
             lambda: keys[PEERS],
         ),
     )
+
+
+def prepare_for_others(settings: Settings, reactor: Any) -> None:
+    """Wait for the server of a storage that many share, and bring its tables up to date, before
+    any of them is started. Blocks.
+
+    :raises StorageUnavailable: it can't be reached, or refuses us.
+    :raises SchemaTooNew: a newer release made the tables.
+    """
+    _, database = _server(settings, reactor)
+    database.prepare()
+    database.close()
+
+
+def _server(settings: Settings, reactor: Any) -> tuple[Server, PostgresDatabase]:
+    from cometd_chat.log.postgresql.connections import Server
+    from cometd_chat.log.postgresql.database import PostgresDatabase
+
+    server = Server(settings.database.conninfo, _name_of_node(settings))
+    return server, PostgresDatabase(server, reactor, shown=str(settings.database))
+
+
+def _name_of_node(settings: Settings) -> str:
+    return settings.node or socket.gethostname()

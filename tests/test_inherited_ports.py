@@ -111,6 +111,15 @@ def test_who_stops_leaves_the_queue_to_others() -> None:
         come(socket.AF_INET, address)
 
 
+def test_who_bound_it_ends_it_for_nobody_else() -> None:
+    adopted = Adopted("tcp:0:interface=127.0.0.1")
+    address = ("127.0.0.1", adopted.bound.bound[0].address.port)  # type: ignore[union-attr]
+    wait_for(adopted.bound.stopService())
+    with come(socket.AF_INET, address):
+        spin_until(lambda: adopted.site.come)
+    adopted.stop()
+
+
 def test_a_socket_that_blocks_does_not_block_us() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         assert listening.getblocking()

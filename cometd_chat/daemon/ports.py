@@ -192,8 +192,9 @@ class ListeningPorts(Service):
 
 
 def accept_nothing(port: Any) -> None:
-    """Let a port alone: others accept."""
+    """Let a port alone: others accept, and go on when this process lets go of it."""
     port.stopReading()
+    twisted_internals.leave_open(port)
 
 
 class BoundPorts(ListeningPorts):

@@ -40,6 +40,9 @@ VARIABLE = "COMET_CHAT_WORKER"
 #: it closes them. Who sends a request just then would not know whether it was read.
 GRACE = 2.0
 
+#: Bytes of memory that a worker is given at least, as its option demands of a daemon.
+LEAST_CEILING = 16 * 2**20
+
 #: The number in an endpoint of TCP, and in an address.
 _PORT_OF_PEER = re.compile(r"(?<=^tcp:)\d+|(?<=^tcp6:)\d+|(?<=:port=)\d+")
 _PORT_OF_ADDRESS = re.compile(r"(?<=:)\d+$")
@@ -111,7 +114,7 @@ def part_of(ceiling: int | Percent, workers: int) -> int | Percent:
     """A worker's part of the memory."""
     if isinstance(ceiling, Percent):
         return Percent(ceiling.value / workers)
-    return ceiling // workers
+    return max(LEAST_CEILING, ceiling // workers)
 
 
 class Link(Service):

@@ -130,7 +130,7 @@ _ROWS: Sequence[tuple[type, str, frozenset[Feature], str]] = (
     (tcp.Port, "connections without a dict", _L, "transport factory"),
     (tcp.Port, "accepting past its log", _D, "doRead reactor socket"),
     (tcp.Port, "accepting a few connections a turn", _E, "numberAccepts"),
-    (unix.Port, "Unix sockets that others have made", _E, "_shouldShutdown fileno"),
+    (tcp.Port, "ports that others have, too", _E, "_shouldShutdown fileno"),
     (ProtocolWrapper, "who has a connection over TLS", _H, "wrappedProtocol"),
     (
         tls.BufferingTLSTransport,

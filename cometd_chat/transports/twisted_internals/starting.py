@@ -60,6 +60,12 @@ def adopt_unix(reactor: Any, listening: socket.socket, factory: IProtocolFactory
     return adopted
 
 
+def leave_open(port: object) -> None:
+    """Let a port close its socket at the end, and not end it for others who have it, too."""
+    if isinstance(port, tcp.Port):
+        port._shouldShutdown = False
+
+
 def socket_path(endpoint: object) -> str | None:
     """Where an endpoint makes a Unix socket; None for any other one, and where that isn't known."""
     if not isinstance(endpoint, UNIXServerEndpoint):
