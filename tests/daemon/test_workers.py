@@ -13,45 +13,52 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from tests.daemon.talk import Held, ask, connect, metric, once, wait_until
+from tests.daemon.talk import Held, ask, connect, history, log_in, metric, once, wait_until
 from tests.daemon.test_systemd_sockets import HAND_OVER
 from tests.daemon.tls import certificate
+from tests.postgresql import PASSWORD
 from tests.support import PATIENCE, Daemon, free_port
 
 STAND_INS = Path(__file__).parent / "stand_ins"
-
-PASSWORD = "s3cret-of-the-database"
 
 
 class Workers(Daemon):
     """A supervisor and its workers.
 
+    :param url: of the database.
     :param workers: how many.
+    :param stand_ins: variables for ``stand_in_supervisor.py``; without, the real one starts.
     """
 
     def __init__(
         self,
         directory: Path,
+        url: str,
         *options: str,
         workers: int = 2,
+        stand_ins: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
         environ: dict[str, str] | None = None,
         port: int | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
+        environ = {**(environ or {}), "COMET_CHAT_DATABASE": url}
+        if stand_ins is not None:
+            environ |= {"PYTHONPATH": str(STAND_INS), **stand_ins}
+            prefix = [*prefix, sys.executable, str(STAND_INS / "stand_in_supervisor.py")]
         super().__init__(
             directory,
             f"--workers={workers}",
-            f"--database=postgresql://chat:{PASSWORD}@localhost/chat",
             *options,
             port=port,
-            prefix=[*prefix, sys.executable, str(STAND_INS / "stand_in_supervisor.py")],
-            environ={"PYTHONPATH": str(STAND_INS), **(environ or {})},
+            prefix=prefix,
+            environ=environ,
             pass_fds=pass_fds,
         )
         self.count = workers
@@ -86,8 +93,8 @@ def children(pid: int) -> list[tuple[int, int]]:
         with suppress(OSError):
             parent = int(re.findall(r"^PPid:\s+(\d+)$", (each / "status").read_text(), re.M)[0])
             words = (each / "cmdline").read_bytes().split(b"\0")
-            if parent == pid and b"stand_in_worker" in words:
-                found.append((int(each.name), int(words[words.index(b"stand_in_worker") + 1])))
+            if parent == pid and words[1:2] == [b"-m"]:
+                found.append((int(each.name), int(words[3])))
     return found
 
 
@@ -103,15 +110,16 @@ def is_ok(port: int) -> bool:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Workers]:
-    with Workers(tmp_path) as daemon:
+def daemon(tmp_path: Path, database_url: str) -> Iterator[Workers]:
+    with Workers(tmp_path, database_url) as daemon:
         yield daemon
 
 
-def test_they_share_the_ports_and_are_announced_once(tmp_path: Path) -> None:
+def test_they_share_the_ports_and_are_announced_once(tmp_path: Path, database_url: str) -> None:
     metrics, path = free_port(), tmp_path / "socket"
     with Workers(
         tmp_path,
+        database_url,
         f"--metrics=tcp:{metrics}:interface=127.0.0.1",
         "--listen=tcp:0:interface=127.0.0.1",
         f"--listen=unix:{path}:mode=620",
@@ -128,9 +136,8 @@ def test_they_share_the_ports_and_are_announced_once(tmp_path: Path) -> None:
             client.connect(str(path))
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
-        for pid in [daemon.pid, *daemon.workers().values()]:
-            if pid != daemon.pid:
-                assert PASSWORD.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        for pid in (daemon.pid, *daemon.workers().values()):
+            assert PASSWORD.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
         assert PASSWORD not in daemon.log
         # Which of them said what.
         for number in daemon.workers():
@@ -144,13 +151,13 @@ def test_they_share_the_ports_and_are_announced_once(tmp_path: Path) -> None:
     assert "Traceback" not in daemon.log
 
 
-def test_tls(tmp_path: Path) -> None:
+def test_tls(tmp_path: Path, database_url: str) -> None:
     certificate(tmp_path)
     both, port = tmp_path / "both.pem", free_port()
     listen = f"--listen=ssl:{port}:interface=127.0.0.1:privateKey={both}:certKey={both}"
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with Workers(tmp_path, listen):
+    with Workers(tmp_path, database_url, listen):
         for _ in range(4):
             with (
                 socket.create_connection(("127.0.0.1", port)) as plain,
@@ -170,8 +177,8 @@ def test_a_killed_worker_comes_back_and_nobody_waits_for_it(daemon: Workers) -> 
     assert "worker 2 was ended by SIGKILL; it is started again in 1 s" in daemon.log
 
 
-def test_a_hung_worker_is_killed_and_replaced(tmp_path: Path) -> None:
-    with Workers(tmp_path, environ={"STAND_IN_SILENCE": "2"}) as daemon:
+def test_a_hung_worker_is_killed_and_replaced(tmp_path: Path, database_url: str) -> None:
+    with Workers(tmp_path, database_url, stand_ins={"STAND_IN_SILENCE": "2"}) as daemon:
         before = daemon.workers()
         with ExitStack() as clients:
             # What it has accepted already hangs with it; what comes is for the other one.
@@ -191,8 +198,10 @@ def test_a_hung_worker_is_killed_and_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_end_with_their_supervisor(tmp_path: Path, how: signal.Signals) -> None:
-    daemon = Workers(tmp_path)
+def test_workers_end_with_their_supervisor(
+    tmp_path: Path, how: signal.Signals, database_url: str
+) -> None:
+    daemon = Workers(tmp_path, database_url)
     daemon.start()
     workers = daemon.workers().values()
     with Held(daemon.port, "/api/v1/events/stream") as stream:
@@ -205,18 +214,18 @@ def test_workers_end_with_their_supervisor(tmp_path: Path, how: signal.Signals) 
         assert is_ok(daemon.port)
 
 
-def test_a_port_that_is_taken_is_told_and_starts_nobody(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_told_and_starts_nobody(tmp_path: Path, database_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        daemon = Workers(tmp_path, port=taken.getsockname()[1])
+        daemon = Workers(tmp_path, database_url, port=taken.getsockname()[1])
         daemon.begin()
         assert daemon.stop(None) == 1
     assert "it is taken; stop the program that has it" in daemon.log
     assert "[worker" not in daemon.log
 
 
-def test_a_worker_that_cannot_start_is_told_once(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_is_told_once(tmp_path: Path, database_url: str) -> None:
     (tmp_path / "fails").write_text("2")
-    daemon = Workers(tmp_path, environ={"STAND_IN_FAILS": str(tmp_path / "fails")})
+    daemon = Workers(tmp_path, database_url, stand_ins={"STAND_IN_FAILS": str(tmp_path / "fails")})
     daemon.begin()
     assert daemon.stop(None) == 1
     last = daemon.log.splitlines()[-1]
@@ -228,9 +237,9 @@ def test_a_worker_that_cannot_start_is_told_once(tmp_path: Path) -> None:
     assert "Traceback" not in daemon.log
 
 
-def test_when_new_code_fails_the_old_goes_on(tmp_path: Path) -> None:
+def test_when_new_code_fails_the_old_goes_on(tmp_path: Path, database_url: str) -> None:
     fails = tmp_path / "fails"
-    with Workers(tmp_path, environ={"STAND_IN_FAILS": str(fails)}) as daemon:
+    with Workers(tmp_path, database_url, stand_ins={"STAND_IN_FAILS": str(fails)}) as daemon:
         before = daemon.workers()
         fails.write_text("1")
         os.kill(daemon.pid, signal.SIGHUP)
@@ -287,7 +296,7 @@ class Load:
         self.port = port
         self.rate = rate
         self.answered = 0
-        self.over_kept = 0
+        self.posted: list[str] = []
         self.reopened = 0
         self._over = Event()
 
@@ -296,12 +305,18 @@ class Load:
             assert is_ok(self.port)
             self.answered += 1
 
-    def keep(self) -> None:
+    def keep(self, name: str) -> None:
+        """Post on one connection for as long as it may be kept."""
+        token = log_in(self.port, name)
         connection = connect(self.port)
-        while not self._over.wait(0.02):
-            answer = ask(connection, "GET", "/api/v1/rooms")
-            assert answer.status == 200
-            self.over_kept += 1
+        for number in count():
+            if self._over.wait(0.02):
+                break
+            text = f"{name}-{number}"
+            path, body = "/api/v1/rooms/lobby/messages", {"text": text}
+            answer = ask(connection, "POST", path, token=token, body=body)
+            assert answer.status == 201
+            self.posted.append(text)
             if answer.headers.get("connection") == "close":
                 self.reopened += 1
                 connection = connect(self.port)
@@ -311,16 +326,21 @@ class Load:
         self._over.set()
 
 
-def test_all_are_replaced_and_nobody_is_refused(daemon: Workers) -> None:
-    before = daemon.workers()
-    load = Load(daemon.port, rate=50)
-    with ThreadPoolExecutor(8) as pool, ExitStack() as streams:
+def test_all_are_replaced_and_nobody_is_refused(tmp_path: Path, database_url: str) -> None:
+    with (
+        Workers(tmp_path, database_url, "--limits=off") as daemon,
+        ThreadPoolExecutor(8) as pool,
+        ExitStack() as streams,
+    ):
+        before = daemon.workers()
+        load = Load(daemon.port, rate=50)
         held = [
             streams.enter_context(Held(daemon.port, "/api/v1/events/stream")) for _ in range(40)
         ]
         for each in held:
             each.until(b"hello")
-        running = [pool.submit(load.come_anew), *(pool.submit(load.keep) for _ in range(3))]
+        running = [pool.submit(load.come_anew)]
+        running += [pool.submit(load.keep, name) for name in ("ann", "bob", "cat")]
         try:
             os.kill(daemon.pid, signal.SIGHUP)
             ended = [pool.submit(each.to_end) for each in held]
@@ -331,11 +351,13 @@ def test_all_are_replaced_and_nobody_is_refused(daemon: Workers) -> None:
             load.stop()
         for task in running:
             task.result(PATIENCE)
-    assert all(b'"reopen"' in each for each in told)
-    assert load.answered > 0
-    assert load.reopened > 0
-    assert sorted(daemon.workers()) == [1, 2]
-    assert not set(daemon.workers().values()) & set(before.values())
+        assert all(b'"reopen"' in each for each in told)
+        assert load.answered > 0
+        assert load.reopened > 0
+        # Each once, whichever worker stored it.
+        assert sorted(each["text"] for each in history(daemon.port)) == sorted(load.posted)
+        assert sorted(daemon.workers()) == [1, 2]
+        assert not set(daemon.workers().values()) & set(before.values())
     assert "Traceback" not in daemon.log
 
 
@@ -357,7 +379,7 @@ def test_what_waits_in_the_queue_of_a_port_is_not_lost(daemon: Workers) -> None:
     daemon.wait_for_others(list(before.values()))
 
 
-def test_systemd_hears_of_the_supervisor_alone(tmp_path: Path) -> None:
+def test_systemd_hears_of_the_supervisor_alone(tmp_path: Path, database_url: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
@@ -367,6 +389,7 @@ def test_systemd_hears_of_the_supervisor_alone(tmp_path: Path) -> None:
         handed = listener.fileno()
         daemon = Workers(
             tmp_path,
+            database_url,
             "--listen=systemd:domain=INET:index=0",
             port=listener.getsockname()[1],
             prefix=[sys.executable, "-c", HAND_OVER, str(handed)],

@@ -1,4 +1,4 @@
-"""``twistd``, whose workers are stand-ins: real daemons, but each with a database of its own.
+"""``twistd``, whose workers are real daemons that can be told to fail.
 
 What it is: a program, in front of the command that it stands for. Variables of the environment ask
 for limits that a test can wait for, and for workers that fail.
