@@ -63,6 +63,50 @@ def test_two_daemons_are_one_conversation(tmp_path: Path, database_url: str) -> 
         assert not (a.data / "secret").exists(), "it is the database's"
 
 
+def test_a_session_is_one_at_three_nodes(tmp_path: Path, database_url: str) -> None:
+    """Log in at one, rename and post at the next, log out at the third."""
+    with nodes(tmp_path, database_url, "a", "b", "c") as daemons:
+        first, second, third = (daemon.port for daemon in daemons)
+        token = log_in_by_cookie(first, "alice")[1]
+        path = "/api/v1/events/stream?rooms=lobby"
+        with Held(second, f"{path}&token={token}") as old, Held(third, path) as other:
+            old.until(b"hello")
+            other.until(b"hello")
+            asked = {"name": "Carol"}
+            renamed = once(third, "POST", "/api/v1/session", token=token, body=asked)
+            assert renamed.status == 200, renamed
+            old.until(b"reopen")
+            token = renamed.json["token"]
+            said = say(second, token, "hi from Carol")
+            assert (said.status, said.json["from"]) == (201, "Carol")
+            other.until(b"hi from Carol")
+            with Held(second, f"{path}&token={token}") as stream:
+                stream.until(b"hello")
+                assert once(third, "DELETE", "/api/v1/session", token=token).status == 204
+                stream.until(b"bye")
+        for port in (first, second, third):
+            assert say(port, token, "no more").status == 401
+        log_in_by_cookie(first, "carol")
+        log_in_by_cookie(second, "alice")
+
+
+def test_what_a_node_had_is_free_after_a_kill(tmp_path: Path, database_url: str) -> None:
+    """A name that lasts as long as a request goes with the lease of its node."""
+    with nodes(tmp_path, database_url, "a", "b") as (a, b):
+        with Held(a.port, "/rooms/lobby.txt?name=dave"):
+            wait_until(lambda: "dave" in people(b.port), "he is there")
+            body = {"name": "dave"}
+            assert once(b.port, "POST", "/api/v1/session", body=body).status == 409
+            a.kill()
+        taken = once(b.port, "POST", "/api/v1/session", body=body)
+        assert taken.status == 409, "its lease goes on"
+
+        def free() -> bool:
+            return once(b.port, "POST", "/api/v1/session", body=body).status == 201
+
+        wait_until(free, "the name is free")
+
+
 def test_a_form_of_one_node_is_good_at_another(tmp_path: Path, database_url: str) -> None:
     """The key of hidden tokens is that of all nodes."""
     with nodes(tmp_path, database_url, "a", "b") as (a, b):
