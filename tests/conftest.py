@@ -18,7 +18,7 @@ import pytest
 import cometd_chat
 
 #: Fixtures for more than one folder.
-pytest_plugins = ["tests.chromium", "tests.postgresql"]
+pytest_plugins = ["tests.chromium", "tests.databases"]
 
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "") == "true"

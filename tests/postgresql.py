@@ -1,7 +1,7 @@
 """A PostgreSQL server of the tests' own.
 
-What it is: `PostgresServer`, a real server in a folder below the system's one for temporary files,
-and the fixtures `postgresql` (one a process) and `database_url` (an empty database a test).
+What it is: `PostgresServer`, a real server in a folder below the system's one for temporary files;
+also the benchmarks' own. Its fixtures are in `tests/databases.py`.
 
 What it may know: PostgreSQL's own commands, and psycopg. Nothing of ours.
 
@@ -27,7 +27,6 @@ from types import TracebackType
 
 import attrs
 import psycopg
-import pytest
 from psycopg import sql
 
 from tests.support import free_port
@@ -368,33 +367,3 @@ def _new_folder() -> Path:
         owner = pwd.getpwnam("postgres")
         os.chown(folder, owner.pw_uid, owner.pw_gid)
     return folder
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgresServer]:
-    """A server for all tests of this process. Whoever stops or freezes it puts that right."""
-    server = PostgresServer.new()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
-
-
-@pytest.fixture
-def own_postgresql() -> Iterator[PostgresServer]:
-    """A server for one test, which may do to it what it likes."""
-    server = PostgresServer.new()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
-
-
-@pytest.fixture
-def database_url(postgresql: PostgresServer) -> Iterator[str]:
-    """An empty database."""
-    name = postgresql.fresh_database()
-    yield postgresql.url(name)
-    postgresql.drop_database(name)
