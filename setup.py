@@ -47,6 +47,7 @@ setup(
         "bench": [
             "aiohttp",
             "matplotlib",
+            "psycopg[binary]>=3.2",
             "py-spy",
             "tornado",
         ],

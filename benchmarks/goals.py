@@ -110,6 +110,17 @@ def growth(cases: Cases) -> list[float]:
     return [max(found) / min(found) for found in zip(*by_size, strict=False)]
 
 
+def of_one(key: str, what: str, count: int, cases: Cases) -> list[float]:
+    """In each round a figure of several nodes or workers, over that of a single one."""
+    several = figures(cases, "nodes", key, **{what: count})
+    return ratios(several, figures(cases, "nodes", key, **{what: 1}))
+
+
+def best(values: list[float]) -> list[float]:
+    """The least of them alone."""
+    return [min(values)] if values else []
+
+
 def own(
     case: str,
     key: str,

@@ -156,6 +156,18 @@ COLUMNS: dict[str, tuple[dict[str, str], list[Column]]] = {
             ("CPU a client, µs", "cpu_us", 1),
         ],
     ),
+    "nodes": (
+        {"nodes": "nodes", "workers": "workers"},
+        [
+            ("streams", "streams", 1),
+            ("CPU a delivery, all nodes, µs", "cpu_us", 1),
+            ("a lone post is answered p50, ms", "answered_ms", 1),
+            ("all nodes have told it p50, ms", "last_ms", 1),
+            ("posts a second, 8 posters", "posts_s", 1),
+            ("CPU a record that nobody there reads, µs", "follow_us", 1),
+            ("walk of a fan-out, ms", "walk_ms", 1),
+        ],
+    ),
     "startup": (
         {},
         [

@@ -34,6 +34,7 @@ NAMES = {
     "sse_aiohttp": "aiohttp",
     "longpoll_tornado": "Tornado",
     "no fsync": "Comet Chat, fsync off",
+    "comet, PostgreSQL": "Comet Chat, in PostgreSQL",
     "bare commit": "bare SQLite commit",
 }
 
@@ -54,6 +55,7 @@ COLOURS = {
     "sse_aiohttp": "#E69F00",
     "longpoll_tornado": "#CC79A7",
     "no fsync": "#F0E442",
+    "comet, PostgreSQL": "#336791",
     "bare commit": "#999999",
 }
 

@@ -10,12 +10,16 @@ from contextlib import ExitStack
 
 from benchmarks.plan import Plan, Sample, Standing, cost, quantile, stand
 from benchmarks.processes import Address, BenchmarkFailed
+from benchmarks.servers import postgresql
 from benchmarks.servers.comet import POSTS, Comet, cookies, message
 from benchmarks.servers.python import PROGRAMS
 from benchmarks.servers.server import scratch
 from benchmarks.wire import ask, cookie, post
 
 POSTERS = (1, 8, 64)
+
+#: Our daemon with its log in PostgreSQL, whose own CPU is not in the daemon's.
+IN_POSTGRESQL = "comet, PostgreSQL"
 
 SECONDS = 1.5
 
@@ -27,6 +31,9 @@ def run(plan: Plan) -> Iterator[Sample]:
     launcher = [sys.executable, str(PROGRAMS / "without_fsync.py")]
     servers = [plan.comet(), Comet(options=plan.options, name="no fsync", launcher=launcher)]
     with ExitStack() as stack:
+        if not postgresql.missing():
+            url = stack.enter_context(postgresql.database())
+            servers.append(Comet(options=[*plan.options, f"--database={url}"], name=IN_POSTGRESQL))
         ready = []
         for server in servers:
             standing = stand(stack, server)

@@ -79,11 +79,18 @@ class Streams:
         self._receive: dict[int, Callable[[bytearray], int]] = {}
         self._lost = 0
 
-    def open(self, requests: Sequence[bytes], ready: bytes, at_once: int = AT_ONCE) -> float:
+    def open(
+        self,
+        requests: Sequence[bytes],
+        ready: bytes,
+        at_once: int = AT_ONCE,
+        address: Address | None = None,
+    ) -> float:
         """Open a stream a request and wait until each has shown that it is held.
 
         :param ready: what comes on a stream that is held; empty for a request that is held in
             silence.
+        :param address: of another node of the same server.
         :returns: seconds that it took.
         """
         began = time.perf_counter()
@@ -92,7 +99,7 @@ class Streams:
         left = len(requests)
         while left:
             while len(opening) < at_once and (request := next(waiting, None)) is not None:
-                stream = connection(self._address)
+                stream = connection(address or self._address)
                 stream.send(request)
                 opening[stream.fileno()] = (stream, b"")
                 self._epoll.register(stream, select.EPOLLIN)
