@@ -38,6 +38,7 @@ LONGEST = (
     "test_packaging.py",
     "browser/test_client_transports.py",
     "browser/test_news.py",
+    "daemon/test_nodes_people.py",
     "daemon/test_clock.py",
     "daemon/test_gone_unread.py",
 )

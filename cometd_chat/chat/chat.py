@@ -588,7 +588,6 @@ class Chat:
         :returns: fires once nothing more can be known of how far they have come.
         """
         self.rights.stopping = True
-        self.presence.stop()
         # What was taken is stored; nothing comes after it.
         self.gathering.hand_over()
         self.feed.refuse_waiting(stopping())

@@ -25,8 +25,8 @@ from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine
 from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.log.bus import Bus
-from cometd_chat.log.control import Control, SessionRenamed
-from cometd_chat.log.nodes import NodeRow, Nodes
+from cometd_chat.log.control import Control, NodeGone, SessionRenamed
+from cometd_chat.log.nodes import Nodes
 
 #: Topic of signs that somebody is writing.
 TYPING = "typing"
@@ -43,7 +43,7 @@ _decode_typing = msgspec.json.Decoder(Typing).decode
 
 
 @attrs.define(eq=False)
-class _Parting:
+class _Stopped:
     """A node that has stopped in an orderly way. Whoever was there by it has a moment to come to
     another one. An item of the reaper."""
 
@@ -85,7 +85,6 @@ class ClusterPresence(LocalPresence):
         self._mine = OwnPart(bus, engine.reaper, self)
         self._others = OtherParts(bus, engine.reaper, self, self._mine, lambda: nodes.number)
         nodes.joined.add(lambda row: self._others.joined(row.number))
-        nodes.gone.add(self._node_gone)
         # Under another number it is another node, of which nothing is known.
         nodes.renumbered.add(lambda old: self._mine.asked())
         bus.subscribe(TYPING, self._typing_elsewhere)
@@ -94,10 +93,6 @@ class ClusterPresence(LocalPresence):
         """See `Presence.start`."""
         self._others.start(row.number for row in self._nodes.others())
         self._mine.start()
-
-    def stop(self) -> None:
-        """See `Presence.stop`."""
-        self._mine.stop()
 
     @property
     def rooms(self) -> Sequence[str]:
@@ -207,16 +202,15 @@ class ClusterPresence(LocalPresence):
         """See `Merged.walk`."""
         self._slices.walk(steps)
 
-    def _node_gone(self, row: NodeRow) -> None:
-        if self._others.is_parting(row.number):
-            self._reaper.schedule(_Parting(self._others, row.number), GRACE)
-        else:
-            self._others.gone(row.number)
-
     def told(self, control: Control) -> None:
         """What the log tells; see `cometd_chat.chat.feed.Feed.control`."""
         if isinstance(control, SessionRenamed):
             self._rename(control.session, control.name)
+        elif isinstance(control, NodeGone):
+            if control.stopped:
+                self._reaper.schedule(_Stopped(self._others, control.node), GRACE)
+            else:
+                self._others.gone(control.node)
 
     # -- inside
 

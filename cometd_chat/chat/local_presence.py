@@ -106,9 +106,6 @@ class LocalPresence:
     def start(self) -> None:
         """See `Presence.start`: there are no others."""
 
-    def stop(self) -> None:
-        """See `Presence.stop`: there are no others."""
-
     @property
     def rooms(self) -> Sequence[str]:
         """See `Presence.rooms`."""

@@ -60,15 +60,11 @@ class Presence(Protocol):
       may depend on it.
 
     All is called in the reactor's thread, waits for nothing and raises nothing; a room is known by
-    its name, and need not be there any more. `start` comes first, before the reactor runs, and
-    `stop` last.
+    its name, and need not be there any more. `start` comes first, before the reactor runs.
     """
 
     def start(self) -> None:
         """Ask the other processes who is there by them."""
-
-    def stop(self) -> None:
-        """Tell the others that this process stops: whoever was there by it comes to them."""
 
     @property
     def rooms(self) -> Sequence[str]:

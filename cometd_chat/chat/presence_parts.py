@@ -93,11 +93,7 @@ class Leaving(msgspec.Struct, array_like=True, frozen=True, tag="leaving"):
     id: str
 
 
-class Parting(msgspec.Struct, array_like=True, frozen=True, tag="parting"):
-    """The node stops, and whoever is there by it comes to another one in a moment."""
-
-
-Message = Changes | Piece | Pulse | Again | Leaving | Parting
+Message = Changes | Piece | Pulse | Again | Leaving
 
 _decode = msgspec.json.Decoder(Message).decode
 _encode = msgspec.json.Encoder().encode
@@ -131,7 +127,7 @@ class OwnPart:
         # What of a part that is being told is left; whether another one was asked for, and whether
         # a tick will come soon.
         self._left: Iterator[Place] | None = None
-        self._asked = self._soon = self._stopped = False
+        self._asked = self._soon = False
         self._told_first = False
         self.due_bucket = 0
 
@@ -139,12 +135,6 @@ class OwnPart:
         """Tell from now on, and ask all others."""
         self.send(Again(0))
         self._reaper.schedule(self, PULSE_EVERY)
-
-    def stop(self) -> None:
-        """Tell nothing more."""
-        self._stopped = True
-        self._reaper.cancel(self)
-        self.send(Parting())
 
     def changed(self, place: Place) -> None:
         """Somebody has come or gone by this node, or is called otherwise."""
@@ -161,7 +151,7 @@ class OwnPart:
         self._bus.publish(TOPIC, _encode(message))
 
     def _tick_soon(self) -> None:
-        if not self._soon and not self._stopped:
+        if not self._soon:
             self._soon = True
             self._reaper.schedule(self, TICK)
 
@@ -256,7 +246,6 @@ class _Part:
         not, or its beginning was missed.
     :param stale: the ones that it has no longer, and that are not done with yet.
     :param asked_at: when it was asked for all, in the reaper's seconds.
-    :param parting: it has said that it stops.
     """
 
     next: int | None = None
@@ -265,7 +254,6 @@ class _Part:
     fresh: set[Place] | None = None
     stale: set[Place] = attrs.field(factory=set)
     asked_at: float = float("-inf")
-    parting: bool = False
 
 
 class OtherParts:
@@ -297,11 +285,6 @@ class OtherParts:
         if not part.whole:
             self._ask(node, part)
 
-    def is_parting(self, node: int) -> bool:
-        """Whether a node has said that it stops."""
-        part = self._parts.get(node)
-        return part is not None and part.parting
-
     def gone(self, node: int) -> None:
         """A node is gone, and so is whoever was there by it."""
         part = self._parts.pop(node, None)
@@ -326,10 +309,7 @@ class OtherParts:
             if part is not None:
                 self._told(node, part, message)
 
-    def _told(self, node: int, part: _Part, message: Changes | Piece | Pulse | Parting) -> None:
-        if isinstance(message, Parting):
-            part.parting = True
-            return
+    def _told(self, node: int, part: _Part, message: Changes | Piece | Pulse) -> None:
         first = message.number + isinstance(message, Pulse)
         if part.next is not None and first != part.next:
             part.whole, part.fresh = False, None

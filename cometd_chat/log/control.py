@@ -94,9 +94,11 @@ class NodeGone:
     """A node has stopped, or its lease was over: what it held is nobody's.
 
     :param node: its number, which no other node ever has.
+    :param stopped: it said so itself: whoever was there comes to another node in a moment.
     """
 
     node: int
+    stopped: bool = False
 
 
 Control = SessionEnded | SessionRenamed | NameFreed | RoomMade | RoomRemoved | NodeJoined | NodeGone

@@ -107,7 +107,7 @@ class NodeTable(Protocol):
         """
 
     def remove(self, number: int) -> Deferred[None]:
-        """Forget a node, with a `NodeGone` if it was there."""
+        """Forget a node that stops, with a `NodeGone` that says so, if it was there."""
 
 
 class LeasedNodes:
@@ -285,10 +285,10 @@ class MemoryNodeTable:
     def remove(self, number: int) -> Deferred[None]:
         """See `NodeTable.remove`."""
         if number in self._rows:
-            self._remove(number)
+            self._remove(number, stopped=True)
         return succeed(None)
 
-    def _remove(self, number: int) -> None:
+    def _remove(self, number: int, *, stopped: bool = False) -> None:
         del self._rows[number], self._until[number]
         self.removed.tell(number)
-        self._log.append(control_draft(NodeGone(number)))
+        self._log.append(control_draft(NodeGone(number, stopped)))

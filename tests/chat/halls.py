@@ -127,7 +127,8 @@ class Hall:
         self.bus.close()
         self.stop_following()
         self.nodes._stopped = True
-        self.presence._mine._stopped = True
+        # One that is dead does nothing more.
+        self.presence._mine.on_due = lambda now: None  # type: ignore[method-assign]
 
 
 class Halls:

@@ -111,7 +111,6 @@ def test_who_was_on_a_node_that_stops_may_come_to_another(halls: Halls) -> None:
     for name in ("alice", "bob"):
         first.presence.hold("lobby", first.session(name))
     halls.pass_time(SOON)
-    first.presence.stop()
     first.nodes.stop()
     halls.kill(first)
     halls.pass_time(3)
@@ -278,7 +277,6 @@ class Fate:
             self.halls.add()
         elif what in ("kill", "stop") and len(self.halls.all) > 1:
             if what == "stop":
-                hall.presence.stop()
                 hall.nodes.stop()
             self.halls.kill(hall)
 

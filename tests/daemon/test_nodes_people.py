@@ -93,3 +93,25 @@ def test_who_writes_is_seen_at_other_nodes(three: list[Daemon]) -> None:
         watching.until(b"hello")
         assert once(a.port, "POST", "/api/v1/rooms/lobby/typing", token=alice).status == 204
         watching.until(b'"typing"')
+
+
+def test_who_comes_from_a_node_that_stops_has_not_left(three: list[Daemon]) -> None:
+    a, b, c = three
+    alice, bob = log_in(a.port, "alice"), log_in(b.port, "bob")
+    with Held(c.port, STREAM) as watching:
+        watching.until(b"hello")
+        with Held(a.port, STREAM, headers=bearer(alice)) as first:
+            first.until(b"hello")
+            wait_until(lambda: people(c.port) == {"alice"}, "she is seen at each node")
+            a.terminate()
+            with Held(b.port, STREAM, headers=bearer(alice)) as second:
+                second.until(b"hello")
+                with Held(b.port, STREAM, headers=bearer(bob)):
+                    # All is told in order, but for her leave, if there were one, by its time.
+                    watching.until(b'"bob"')
+                    wait_until(
+                        lambda: b'"leave"' in watching.read or b"heartbeat" in watching.more(),
+                        "silence, for longer than she may take",
+                        timeout=3 * PATIENCE,
+                    )
+        assert comings(watching.read)[:2] == [("join", "alice"), ("join", "bob")]

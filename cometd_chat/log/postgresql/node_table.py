@@ -76,6 +76,6 @@ class SqlNodeTable:
 
         def change(connection: Connection) -> None:
             if connection.execute(delete(nodes).where(nodes.c.number == number)).rowcount:
-                self._store.tell(connection, NodeGone(number))
+                self._store.tell(connection, NodeGone(number, stopped=True))
 
         return self._store.write(change)

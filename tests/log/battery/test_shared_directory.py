@@ -304,7 +304,7 @@ async def test_nodes_are_told(shared: Shared) -> None:
     assert await shared.told() == [
         NodeJoined(first, "a", "192.0.2.1:8090", "1"),
         NodeJoined(second, "a", "", "2"),
-        NodeGone(first),
+        NodeGone(first, stopped=True),
     ]
 
 
