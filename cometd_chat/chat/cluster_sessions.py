@@ -14,7 +14,8 @@ tells of it, in the order in which all nodes are told.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -123,10 +124,14 @@ class ClusterSessions:
     def start(self) -> None:
         """See `Sessions.start`."""
         last = self._directory.last_expiry()
-        # The session that will end last was used that long before.
-        self._lasting.start(None if last is None else last / 1000 - TOKEN_LIFETIME)
+        # The session that will end last was used that long before. What time it is, all nodes have
+        # from one clock: none of them ends sessions before the others would.
+        known = None if last is None else last / 1000 - TOKEN_LIFETIME
+        self._lasting.start(known, self._directory.clock())
         # Nobody was seen while there was nobody to see them.
         self._begins_anew = not self._nodes.others()
+        if self._begins_anew:
+            self._try(self._begin_anew())
         self._reaper.schedule(self, self._every)
 
     # -- who is in use
@@ -163,15 +168,22 @@ class ClusterSessions:
         that for all; should two think so, the second finds nothing."""
         if any(row.number < self._nodes.number for row in self._nodes.others()):
             return
-        sweeping = Deferred.fromCoroutine(self._free_unseen())
-        sweeping.addErrback(
+        self._try(self._free_unseen())
+
+    def _try(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        """Do what is tried again with the next sweep."""
+        trying = Deferred.fromCoroutine(work)
+        trying.addErrback(
             lambda failure: self._log.warn("nothing was swept: {reason}", reason=failure.value)
         )
 
-    async def _free_unseen(self) -> None:
+    async def _begin_anew(self) -> None:
         if self._begins_anew:
             await self._directory.see_all()
             self._begins_anew = False
+
+    async def _free_unseen(self) -> None:
+        await self._begin_anew()
         while await self._directory.free_unseen(self._guest_timeout) >= MOST_SWEPT:
             continue
         while await self._directory.drop_expired(int(self._lasting.seconds() * 1000)) >= MOST_SWEPT:

@@ -30,12 +30,13 @@ class LastingClock:
         # What is to be added to the steady clock's seconds.
         self._ahead = wall_clock() - steady()
 
-    def start(self, known: float | None) -> None:
+    def start(self, known: float | None, now: float | None = None) -> None:
         """Begin to count.
 
         :param known: a time by this clock that had come before the start; None when there was none.
+        :param now: what time it is, by a clock that others go by too; None for the system's.
         """
-        begin = self._wall_clock()
+        begin = self._wall_clock() if now is None else now
         if known is not None:
             begin = max(known, min(begin, known + MOST_AWAY))
         self._ahead = begin - self._steady()

@@ -79,6 +79,10 @@ class SharedDirectory(Directory, Protocol):
         :param claim: of its name, which its row has not.
         """
 
+    def clock(self) -> float:
+        """Seconds since 1970 by the clock of the database, which is that of all nodes. Blocks: for
+        the start."""
+
     def session_by_id(self, id: str) -> Deferred[SessionRow | None]:
         """The session of an id."""
 
@@ -180,6 +184,10 @@ class MemorySharedDirectory(MemoryDirectory):
     def _tell(self, controls: Sequence[Control]) -> None:
         if controls:
             self._told_by.append_all([control_draft(each) for each in controls])
+
+    def clock(self) -> float:
+        """See `SharedDirectory.clock`."""
+        return self._seconds()
 
     # -- sessions
 

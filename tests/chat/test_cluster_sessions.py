@@ -304,9 +304,11 @@ def test_after_all_were_away_nobody_has_lost_her_name(cluster: Cluster) -> None:
         node.die()
     cluster.clock.advance(86400)
     cluster.advance(1)
-    node = cluster.add()
-    cluster.advance(60)
-    cluster.advance(LEASE + RENEW_AFTER)
+    first, node = cluster.add(), cluster.add()
+    # Whoever sees that they were away need not live to say so at the first sweep.
+    cluster.advance(10)
+    first.die()
+    cluster.advance(LEASE + RENEW_AFTER + 60)
     assert node.nodes.others() == []
     cluster.advance(600)
     with pytest.raises(NameTaken):
@@ -470,6 +472,23 @@ def test_use_at_one_node_makes_it_last_at_all(cluster: Cluster) -> None:
     for node in cluster.nodes:
         node.clock.advance(7200)
     assert find(a, token).id == here.id
+
+
+def test_a_node_whose_clock_is_wrong_ends_nobody(cluster: Cluster) -> None:
+    """What time it is they have from the database."""
+    _, token = log_in(cluster.nodes[0], "alice")
+
+    class Ahead(Node):
+        def calendar(self) -> float:
+            return super().calendar() + 40 * 86400
+
+    node = Ahead(cluster, cluster.nodes[0])
+    cluster.nodes.append(node)
+    assert find(node, token).name == "alice"
+    for each in cluster.nodes[:3]:
+        each.die()
+    cluster.advance(LEASE + RENEW_AFTER + 120)
+    assert find(node, token).name == "alice"
 
 
 def test_what_has_expired_ends_everywhere(cluster: Cluster) -> None:

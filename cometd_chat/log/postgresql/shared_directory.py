@@ -50,6 +50,11 @@ class SqlSharedDirectory(SqlDirectory):
         super().__init__(store)
         self._store = store
 
+    def clock(self) -> float:
+        """See `SharedDirectory.clock`."""
+        now = self._store.read_now(lambda connection: connection.execute(select(NOW)).scalar_one())
+        return now / 1000
+
     # -- sessions
 
     def add_session(self, row: SessionRow, claim: Claim | None = None) -> Deferred[None]:

@@ -176,6 +176,10 @@ async def test_rooms_are_told(shared: Shared) -> None:
 # -- names
 
 
+def test_the_clock_is_the_databases(shared: Shared) -> None:
+    assert shared.directory.clock() > 9e8
+
+
 @in_reactor
 async def test_a_name_is_one_sessions_by_row_or_by_claim(shared: Shared) -> None:
     directory = shared.directory
