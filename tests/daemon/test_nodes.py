@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from tests.support import Daemon
 
 
 @contextmanager
-def nodes(folder: Path, url: str, *names: str) -> Iterator[list[Daemon]]:
+def nodes(
+    folder: Path, url: str, *names: str, options: Sequence[str] = ()
+) -> Iterator[list[Daemon]]:
     """Daemons on one database; nothing that they say has the password."""
     with ExitStack() as stack:
         daemons = []
         for name in names:
             (folder / name).mkdir()
             environ = {"COMET_CHAT_DATABASE": url}
-            daemon = Daemon(folder / name, f"--node={name}", environ=environ)
+            daemon = Daemon(folder / name, f"--node={name}", *options, environ=environ)
             daemons.append(stack.enter_context(daemon))
         yield daemons
     for daemon in daemons:
