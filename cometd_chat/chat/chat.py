@@ -542,6 +542,7 @@ class Chat:
         """And now they are of the other history."""
         self.feed.begin_anew()
         self.sessions.doubt_all()
+        self.rooms.put_back()
 
     def _make_way(self, session: Session, newest: HeldSubscription) -> None:
         """Let a session's older readers go where the newest one takes their place."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+import attrs
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,7 +23,7 @@ from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.rights import Rights, no_such_room
 from cometd_chat.chat.rooms import LOOK_EVERY, Room
 from cometd_chat.comet import CometEngine
-from cometd_chat.errors import RoomExists
+from cometd_chat.errors import RoomExists, ShuttingDown
 from cometd_chat.events.kinds import path_of, room_of
 from cometd_chat.events.record import Record
 from cometd_chat.log.bus import Bus
@@ -36,6 +37,21 @@ TOPIC = "room-used"
 #: are waited for.
 LATE = 60.0
 MOST_LATE = 1000
+
+#: Seconds after which rooms are read again that could not be.
+READ_AGAIN_AFTER = 5.0
+
+
+@attrs.define(eq=False)
+class _Again:
+    """Rooms that are to be read again. An item of the reaper."""
+
+    rooms: ClusterRooms
+    due_bucket: int = 0
+
+    def on_due(self, now: float) -> float | None:
+        self.rooms.put_back()
+        return None
 
 
 class ClusterRooms(LocalRooms):
@@ -79,6 +95,9 @@ class ClusterRooms(LocalRooms):
         self._used: dict[str, float] = {}
         # Rooms that are gone, and when they went.
         self._past: OrderedDict[str, tuple[RoomRow, float]] = OrderedDict()
+        # What the log has told of while all were read again; None while they are not.
+        self._told_since: set[str] | None = None
+        self._reaper = engine.reaper
         bus.subscribe(TOPIC, self._used_elsewhere)
         feed.control.add(self._told)
 
@@ -150,9 +169,38 @@ class ClusterRooms(LocalRooms):
         if name in self._rooms:
             self._used[name] = self._seconds()
 
+    # -- what was put back
+
+    def put_back(self) -> None:
+        """See `Rooms.put_back`."""
+        self._past.clear()
+        self._told_since = set()
+        reading = self._directory.rooms_again()
+        reading.addCallbacks(self._have, self._not_read)
+
+    def _have(self, rows: Sequence[RoomRow]) -> None:
+        """Have these rooms, but for what the log has told while they were read."""
+        told, self._told_since = self._told_since, None
+        kept = {row.name: row for row in rows}
+        for room in list(self._rooms.values()):
+            if room.name not in (told or ()) and kept.get(room.name) != room.row:
+                self._close(room)
+                self.removed.tell(room)
+        for row in rows:
+            if row.name not in self._rooms and row.name not in (told or ()):
+                self.made.tell(self._open(row))
+
+    def _not_read(self, failure: Failure) -> None:
+        if failure.check(ShuttingDown):
+            return
+        self._log.warn("rooms can't be read again yet: {reason}", reason=failure.value)
+        self._reaper.schedule(_Again(self), READ_AGAIN_AFTER)
+
     # -- what the log tells
 
     def _told(self, control: Control) -> None:
+        if self._told_since is not None and isinstance(control, RoomMade | RoomRemoved):
+            self._told_since.add(control.name)
         if isinstance(control, RoomMade):
             self._told_made(RoomRow(control.name, control.topic, control.by, control.at))
         elif isinstance(control, RoomRemoved):

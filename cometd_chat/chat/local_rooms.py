@@ -168,6 +168,9 @@ class LocalRooms:
         """See `Rooms.in_use`."""
         return any(True for _ in room.context)
 
+    def put_back(self) -> None:
+        """See `Rooms.put_back`. What one process has is not put back while it runs."""
+
     async def remove_silent(self, room: Room) -> bool:
         """See `Rooms.remove_silent`."""
         # Nobody finds it from now on: who speaks in it at this moment has done so before it is

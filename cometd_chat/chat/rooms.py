@@ -138,6 +138,10 @@ class Rooms(Protocol):
         """Whether somebody reads a room, as far as this process was told: for who asks now and
         then, at most every `LOOK_EVERY` seconds."""
 
+    def put_back(self) -> None:
+        """What is kept was put back to an earlier state: have the rooms that are there by then, in
+        a moment, and no others."""
+
     async def remove_silent(self, room: Room) -> bool:
         """Let a room go in which nobody ever spoke.
 

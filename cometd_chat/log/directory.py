@@ -161,6 +161,9 @@ class Directory(Protocol):
     def rooms(self) -> list[RoomRow]:
         """All rooms, the oldest first. Blocks: for the start."""
 
+    def rooms_again(self) -> Deferred[list[RoomRow]]:
+        """The same, for one who had them, and whose directory was put back to an earlier state."""
+
     def positions(self, session: str) -> Deferred[Mapping[str, int]]:
         """How far a session has come, by room: the least over all nodes. They are forgotten with
         the session."""
@@ -289,10 +292,11 @@ class SqlDirectory:
 
     def rooms(self) -> list[RoomRow]:
         """See `Directory.rooms`."""
-        query = select(rooms).order_by(rooms.c.created_at, rooms.c.name)
-        return self._database.read_now(
-            lambda connection: [RoomRow(*row) for row in connection.execute(query)]
-        )
+        return self._database.read_now(_rooms)
+
+    def rooms_again(self) -> Deferred[list[RoomRow]]:
+        """See `Directory.rooms_again`."""
+        return self._database.read(_rooms)
 
     def positions(self, session: str) -> Deferred[Mapping[str, int]]:
         """See `Directory.positions`."""
@@ -335,6 +339,11 @@ class SqlDirectory:
             connection.execute(_update(id, **values))
 
         return self._database.write(change)
+
+
+def _rooms(connection: Connection) -> list[RoomRow]:
+    query = select(rooms).order_by(rooms.c.created_at, rooms.c.name)
+    return [RoomRow(*row) for row in connection.execute(query)]
 
 
 def name_taken(name: str) -> NameTaken:

@@ -396,6 +396,10 @@ class MemoryDirectory:
         """See `Directory.rooms`."""
         return sorted(self._rooms.values(), key=lambda row: (row.created_at, row.name))
 
+    def rooms_again(self) -> Deferred[list[RoomRow]]:
+        """See `Directory.rooms_again`."""
+        return succeed(self.rooms())
+
     def positions(self, session: str) -> Deferred[Mapping[str, int]]:
         """See `Directory.positions`."""
         least: dict[str, int] = {}

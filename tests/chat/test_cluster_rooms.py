@@ -4,13 +4,16 @@ nobody uses them."""
 from __future__ import annotations
 
 import pytest
-from twisted.logger import LogEvent
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import LogEvent, capturedLogs
 
+from cometd_chat.chat.cluster_rooms import READ_AGAIN_AFTER
 from cometd_chat.chat.limits import MADE
 from cometd_chat.chat.rooms import LOOK_EVERY, Room
 from cometd_chat.chat.vacancies import EMPTY_FOR
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import RoomExists, RoomNotFound, StorageUnavailable
+from cometd_chat.log.directory import RoomRow
 from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import begun, now
 
@@ -178,3 +181,58 @@ def test_a_room_stays_where_it_cannot_be_let_go(nodes: tuple[Node, Node]) -> Non
         now(second.rooms.remove_silent(second.room("attic")))
     second.log.mend()
     assert names(second) == ["lobby", "attic", "dev"]
+
+
+class TestPutBack:
+    """What is kept is that of an hour ago, say."""
+
+    def test_rooms_are_those_that_are_kept(self, nodes: tuple[Node, Node]) -> None:
+        first, second = nodes
+        make(first, "attic")
+        gone = second.room("attic")
+        kept = second.room("dev")
+        # A backup without the attic, in which there was a cellar yet.
+        rooms = first.cluster.directory._rooms
+        del rooms["attic"]
+        rooms["cellar"] = RoomRow("cellar", "", "somebody", 7)
+        for node in nodes:
+            node.chat.put_back()
+            assert names(node) == ["lobby", "cellar", "dev"]
+        assert gone.gone
+        assert second.room("dev") is kept, "who reads there goes on"
+        assert second.engine.context("/chat/attic") is None
+        make(second, "attic", "bob")
+        assert names(first) == ["lobby", "attic", "cellar", "dev"]
+
+    def test_what_the_log_tells_meanwhile_holds(
+        self, nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = nodes
+        make(first, "attic")
+        reading: Deferred[list[RoomRow]] = Deferred()
+        before = second.directory.rooms()
+        monkeypatch.setattr(second.directory, "rooms_again", lambda: reading)
+        second.chat.put_back()
+        make(first, "cellar", "bob")
+        assert now(first.rooms.remove_silent(first.room("attic")))
+        reading.callback(before)
+        assert names(second) == ["lobby", "cellar", "dev"]
+
+    def test_it_is_tried_until_they_can_be_read(
+        self,
+        nodes: tuple[Node, Node],
+        monkeypatch: pytest.MonkeyPatch,
+        failures: list[LogEvent],
+    ) -> None:
+        first, _ = nodes
+        first.cluster.directory._rooms["cellar"] = RoomRow("cellar", "", "somebody", 7)
+        read = first.directory.rooms_again
+        refusal = StorageUnavailable("Not now.")
+        monkeypatch.setattr(first.directory, "rooms_again", lambda: fail(refusal))
+        with capturedLogs() as logged:
+            first.chat.put_back()
+        assert [event["reason"] for event in logged] == [refusal]
+        failures.extend(logged)
+        monkeypatch.setattr(first.directory, "rooms_again", read)
+        first.advance(READ_AGAIN_AFTER + 1)
+        assert "cellar" in names(first)

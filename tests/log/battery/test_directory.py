@@ -224,3 +224,9 @@ async def test_the_positions_of_each_node_by_itself(directory: Directory) -> Non
     await wait(directory.put_positions([PositionRow("s1", "lobby", None, 2)]))
     assert await wait(directory.position_rows("s1")) == rows[:1]
     assert await wait(directory.position_rows("nobody")) == []
+
+
+@in_reactor
+async def test_rooms_are_read_again(directory: Directory) -> None:
+    await wait(directory.add_room(RoomRow("attic", "what is kept", "s1", 5)))
+    assert await wait(directory.rooms_again()) == directory.rooms()
