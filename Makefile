@@ -26,7 +26,7 @@ RESULTS := benchmarks/results.json
 RESUME :=
 
 .PHONY: run check test faults bench profile install install-test install-bench
-.PHONY: lint types scripts memory real clean
+.PHONY: lint types scripts memory real postgresql clean
 
 run: install
 	@exec $(BIN)/twistd -n --pidfile= comet-chat $(ARGS)
@@ -34,13 +34,14 @@ run: install
 # As many at a time as there are processors, each one's output at its end. The real tests mostly wait,
 # so that they leave nearly as much to the others as they would have alone.
 CHECKS := memory types lint scripts
+STARTS := real postgresql
 BESIDE := $(MAKE) --no-print-directory --output-sync=target
 
 check: install-test
 	@$(BESIDE) --jobs $(shell nproc) $(CHECKS)
 
 test: install-test
-	@$(BESIDE) --jobs $(shell echo $$(($$(nproc) + 1))) real $(CHECKS)
+	@$(BESIDE) --jobs $(shell echo $$(($$(nproc) + 1))) $(STARTS) $(CHECKS)
 
 # The checkout's tests, the installed daemon.
 faults: install-test
@@ -101,7 +102,11 @@ memory-transports:
 	$(PYTEST) $(TRANSPORTS)
 
 memory-rest:
-	$(PYTEST) --ignore tests/web $(REAL:%=--ignore %)
+	$(PYTEST) -m 'not postgresql' --ignore tests/web $(REAL:%=--ignore %)
+
+# The parts of the log over PostgreSQL, one server for all.
+postgresql:
+	$(PYTEST) -m postgresql tests/log
 
 # They wait much, so that four times as many run as there are processors; who has nothing left to do
 # takes of what is another's. The order is that of tests/conftest.py.

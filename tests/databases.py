@@ -5,16 +5,43 @@ empty database a test.
 
 What it may know: `tests.postgresql`.
 
-Invariant: what a test makes is gone after it.
+Invariant: what a test makes is gone after it. A test for which a server is started is marked
+`postgresql`: it is not in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.postgresql import PostgresServer
+
+#: Fixtures that start a server. Tests that have one of them are marked; a parameter for which one
+#: is asked for marks itself.
+SERVERS = {"postgresql", "own_postgresql"}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if isinstance(item, pytest.Function) and SERVERS.intersection(item.fixturenames):
+        item.add_marker("postgresql")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    test = request._pyfuncitem
+    unsaid = fixturedef.argname in SERVERS and not test.get_closest_marker("postgresql")
+    assert not unsaid, f"{test.nodeid} starts a server and has no mark that says so"
+    return (yield)
+
+
+def on_server(*names: str) -> list[ParameterSet]:
+    """Parameters of tests for which a server is started."""
+    return [pytest.param(name, marks=pytest.mark.postgresql) for name in names]
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.log.log import EventLog
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from tests.databases import on_server
 from tests.log.postgresql_support import Cluster
 from tests.log.support import Opener, Store, opener, plant_empty
 from tests.postgresql import PostgresServer
@@ -35,7 +36,7 @@ def cluster(postgresql: PostgresServer) -> Iterator[Cluster]:
     cluster.close()
 
 
-@pytest.fixture(params=["memory", "sql", "postgresql", "second node"])
+@pytest.fixture(params=["memory", "sql", *on_server("postgresql", "second node")])
 def log(request: pytest.FixtureRequest) -> EventLog:
     """Each log there is. Of the last one there are two nodes, and it is the second one's."""
     if request.param == "memory":

@@ -36,6 +36,7 @@ from cometd_chat.log.shared_directory import (
     SharedDirectory,
 )
 from cometd_chat.log.tables import nodes, sessions
+from tests.databases import on_server
 from tests.log.postgresql_support import Cluster
 from tests.log.support import block, in_reactor, refused, wait, wait_all
 from tests.postgresql import PostgresServer
@@ -89,7 +90,7 @@ class Shared:
             await wait(self._database.write(change))
 
 
-@pytest.fixture(params=["memory", "postgresql"])
+@pytest.fixture(params=["memory", *on_server("postgresql")])
 def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
     if request.param == "memory":
         clock, log = Clock(), MemoryEventLog()
