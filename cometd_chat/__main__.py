@@ -1,8 +1,9 @@
 """``comet-chat`` and ``python -m cometd_chat``: the daemon in the foreground, without a pid file.
 
-What it is: a shorthand for ``twistd --nodaemon --pidfile= comet-chat``, with the same options.
+What it is: a shorthand for ``twistd --nodaemon --pidfile= comet-chat``, with the same options; and
+``comet-chat copy``, which is no daemon.
 
-What it may know: twistd's command line.
+What it may know: twistd's command line, and that command.
 
 Invariant: there is one way to start the daemon, twistd's; this adds none of its own.
 """
@@ -16,11 +17,16 @@ from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-de
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run until a signal comes.
+    """Run until a signal comes, or a copy is done.
 
-    :param arguments: the daemon's options; by default those of this process.
+    :param arguments: the daemon's options, or ``copy`` and its own; by default those of this
+        process.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["copy"]:
+        from cometd_chat.copy_command import run
+
+        sys.exit(run(arguments[1:]))
     config = ServerOptions()
     config.parseOptions(["--nodaemon", "--pidfile=", "comet-chat", *arguments])
     runApp(config)

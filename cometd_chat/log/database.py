@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +29,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.events.record import Draft, Record
+from cometd_chat.log.copying import refuse_half_a_copy
 from cometd_chat.log.epochs import random_epoch
 from cometd_chat.log.high_water import HighWaterMark, Mark
 from cometd_chat.log.log import Usage
@@ -113,27 +115,15 @@ class Database:
         """
         if self._appender is None:
             raise RuntimeError("attach a log before opening the database")
-        try:
-            self.left = self.high_water.look()
-            self._make_file()
+        with self._refusing():
+            self._prepare()
             with self._write_engine.connect() as connection:
-                with connection.begin():
-                    migrate(
-                        connection,
-                        str(self.path),
-                        self._schema,
-                        back_up=partial(back_up, self.path),
-                    )
-                with connection.begin():
-                    self._appender.start(connection)
-                # With its last connection SQLite removes the write-ahead log, and on a full disk
-                # there'd be no room for another: nothing could be read while nothing is written.
-                self._anchor = self._read_engine.connect()
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else cause(error)) or ""
-            raise StorageUnavailable(
-                f"The database {self.path} can't be opened ({reason}): {self._remedy(reason)}"
-            ) from error
+                refuse_half_a_copy(connection, f"The database {self.path}")
+            with self._write_engine.connect() as connection, connection.begin():
+                self._appender.start(connection)
+            # With its last connection SQLite removes the write-ahead log, and on a full disk
+            # there'd be no room for another: nothing could be read while nothing is written.
+            self._anchor = self._read_engine.connect()
         self._writer = Writer(
             self._write_engine.connect,
             self._reactor,
@@ -143,6 +133,33 @@ class Database:
         )
         self._writer.start()
         self.readers.start()
+
+    def prepare(self) -> None:
+        """Make the file when it is missing, and bring it up to date, for who reads and writes it by
+        `read_now` and `write_now` alone. Blocks; see `open`."""
+        with self._refusing():
+            self._prepare()
+
+    def _prepare(self) -> None:
+        self.left = self.high_water.look()
+        self._make_file()
+        with self._write_engine.connect() as connection, connection.begin():
+            migrate(connection, str(self.path), self._schema, back_up=partial(back_up, self.path))
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Say what is wrong with the file."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else cause(error)) or ""
+            raise StorageUnavailable(
+                f"The database {self.path} can't be opened ({reason}): {self._remedy(reason)}"
+            ) from error
+
+    def dispose(self) -> None:
+        """Let go of the file, after `prepare`."""
+        self._read_engine.dispose()
 
     def close(self) -> Deferred[None]:
         """Take nothing more; fires when all that was taken is stored and all threads are gone."""

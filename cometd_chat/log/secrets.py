@@ -13,15 +13,15 @@ import secrets as random
 from collections.abc import Callable
 from contextlib import suppress
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from cometd_chat.log.store import Store
+from cometd_chat.log.store import Blocking
 from cometd_chat.log.tables import secrets
 
 
 def shared_secret(
-    store: Store,
+    store: Blocking,
     name: str,
     size: int,
     random_bytes: Callable[[int], bytes] = random.token_bytes,
@@ -31,21 +31,29 @@ def shared_secret(
     :param name: what it is for.
     :param size: how many bytes it has.
     """
-    query = select(secrets.c.value).where(secrets.c.name == name)
-
-    def find(connection: Connection) -> bytes | None:
-        value = connection.execute(query).scalar()
-        return None if value is None else bytes(value)
-
-    def make(connection: Connection) -> None:
-        row = {"name": name, "value": random_bytes(size)}
-        connection.execute(insert(secrets), row)
-
-    key = store.read_now(find)
+    key = kept_secret(store, name)
     if key is None:
         # Should another node be faster, its key is that of all.
         with suppress(IntegrityError):
-            store.write_now(make)
-        key = store.read_now(find)
+            row = {"name": name, "value": random_bytes(size)}
+            store.write_now(lambda connection: connection.execute(insert(secrets), row).close())
+        key = kept_secret(store, name)
         assert key is not None
     return key
+
+
+def kept_secret(store: Blocking, name: str) -> bytes | None:
+    """A key, if there is one. Blocks."""
+    query = select(secrets.c.value).where(secrets.c.name == name)
+    value = store.read_now(lambda connection: connection.execute(query).scalar())
+    return None if value is None else bytes(value)
+
+
+def put_secret(store: Blocking, name: str, key: bytes) -> None:
+    """Keep a key, in the place of another one. Blocks."""
+
+    def put(connection: Connection) -> None:
+        connection.execute(delete(secrets).where(secrets.c.name == name))
+        connection.execute(insert(secrets), {"name": name, "value": key})
+
+    store.write_now(put)

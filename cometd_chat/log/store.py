@@ -18,7 +18,17 @@ from twisted.internet.defer import Deferred
 T = TypeVar("T")
 
 
-class Store(Protocol):
+class Blocking(Protocol):
+    """A database whose tables are there, for the start, before the reactor runs."""
+
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        """Run a query and block; all of it sees the database at one moment."""
+
+    def write_now(self, change: Callable[[Connection], T]) -> T:
+        """Run a change in a transaction and block."""
+
+
+class Store(Blocking, Protocol):
     """A database that is open.
 
     `read` and `write` are called in the reactor's thread, and answer there.
@@ -42,9 +52,3 @@ class Store(Protocol):
         :raises StorageUnavailable: the database can't be written just now.
         :raises ShuttingDown: it was closed.
         """
-
-    def read_now(self, query: Callable[[Connection], T]) -> T:
-        """Run a query and block: for the start, before the reactor runs."""
-
-    def write_now(self, change: Callable[[Connection], T]) -> T:
-        """Run a change and block: for the start, before the reactor runs."""

@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log.control import Control
+from cometd_chat.log.copying import refuse_half_a_copy
 from cometd_chat.log.migrations import SCHEMA, migrate
 from cometd_chat.log.postgresql.attempts import (
     MOST_RETRY,
@@ -123,6 +124,11 @@ class PostgresDatabase:
     def open(self) -> None:
         """Make it ready and start the threads; see `prepare`."""
         self.prepare()
+        try:
+            self.read_now(lambda each: refuse_half_a_copy(each, f"The database {self.shown}"))
+        except StorageUnavailable:
+            self._dispose()
+            raise
         self._changes.start()
         self.readers.start()
         self._opened = True
