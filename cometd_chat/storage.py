@@ -124,7 +124,7 @@ def _shared(settings: Settings, reaper: Reaper, reactor: Any) -> Storage:
 
     def begin() -> None:
         database.open()
-        log.open()
+        database.patiently(log.open)
         bus.attach(log.ears)
         for each in (FORMS, PEERS):
             keys[each] = shared_secret(database, each, SECRET_BYTES)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -275,6 +276,42 @@ def test_a_start_goes_on_when_the_server_is_there(own_postgresql: PostgresServer
     assert database.read_now(count) == 1
     database.close()
     assert not [call for call in clock.getDelayedCalls() if call.active()]
+
+
+@pytest.mark.parametrize("kind", ["read_now", "write_now"])
+def test_a_start_goes_on_when_the_server_goes_away_in_the_middle_of_it(
+    own_postgresql: PostgresServer, kind: str
+) -> None:
+    url = own_postgresql.url(own_postgresql.fresh_database())
+    clock = Clock()
+
+    def pause(seconds: float) -> None:
+        clock.advance(seconds)
+        if clock.seconds() == 2:
+            own_postgresql.start()
+
+    database = make(url, clock, pause=pause)
+    database.prepare()
+    tried = []
+
+    def step(connection: Connection) -> object:
+        tried.append(clock.seconds())
+        if len(tried) == 1:
+            own_postgresql.stop("immediate")
+        return count(connection)
+
+    with capturedLogs() as logs:
+        assert getattr(database, kind)(step) == 1
+    assert tried == [0, 2]
+    assert any("went away during the start" in each["log_format"] for each in logs)
+    database.close()
+
+
+def test_what_fails_at_the_start_for_another_reason_is_not_tried_again(
+    database: PostgresDatabase,
+) -> None:
+    with pytest.raises(SQLAlchemyError):
+        database.read_now(lambda connection: connection.execute(text("SELECT nothing")))
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,7 @@ class PostgresDatabase:
         """
         self._wait_for_server()
         try:
-            with self._write_engine.connect() as connection, connection.begin():
-                self._migrate(connection)
+            self.patiently(self._migrate_all)
         except StorageUnavailable:
             self._dispose()
             raise
@@ -184,6 +183,10 @@ class PostgresDatabase:
                 )
             self._pause(_START_LOOK)
 
+    def _migrate_all(self) -> None:
+        with self._write_engine.connect() as connection, connection.begin():
+            self._migrate(connection)
+
     def _migrate(self, connection: Connection) -> None:
         # Steps take longer than changes may.
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
@@ -223,14 +226,43 @@ class PostgresDatabase:
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
         """See `Store.read_now`."""
-        with self._read_engine.connect() as connection:
-            return query(connection)
+
+        def read() -> T:
+            with self._read_engine.connect() as connection:
+                return query(connection)
+
+        return self.patiently(read)
 
     def write_now(self, change: Callable[[Connection], T]) -> T:
         """See `Store.write_now`."""
-        with self._write_engine.connect() as connection:
-            result: T = transact(connection, [change])[0]
-            return result
+
+        def write() -> T:
+            with self._write_engine.connect() as connection:
+                result: T = transact(connection, [change])[0]
+                return result
+
+        return self.patiently(write)
+
+    def patiently(self, step: Callable[[], T]) -> T:
+        """A step of the start. Should the server go away meanwhile, it is waited for, as for one
+        that is away when the start begins, and the step is made again. Blocks.
+        """
+        begun = self._reactor.seconds()
+        while True:
+            try:
+                return step()
+            except (SQLAlchemyError, psycopg.Error, StorageUnavailable) as error:
+                why = error.__cause__ if isinstance(error, StorageUnavailable) else error
+                late = self._reactor.seconds() - begun >= START_PATIENCE
+                if late or not (isinstance(why, Exception) and is_trouble(why)):
+                    raise
+                self._log.warn(
+                    "the database {url} went away during the start: {reason}",
+                    url=self.shown,
+                    reason=cause(why),
+                )
+                self._pause(_START_LOOK)
+                self._wait_for_server()
 
     def _try(self, query: Callable[[Connection], T], attempt: Attempt) -> T:
         """Read, however often that is tried, as long as somebody waits for it; in a thread."""
