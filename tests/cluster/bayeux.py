@@ -15,6 +15,7 @@ import itertools
 import json
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from threading import Event, Thread
@@ -160,6 +161,8 @@ class BayeuxReader(Thread):
         self._ack = 0
         self._ids = itertools.count(1)
         self._way: Way | None = None
+        #: What was said and answered last, for people who look for a mistake.
+        self.trail: deque[str] = deque(maxlen=12)
         self._cursors: dict[str, str | None] = dict.fromkeys(rooms, cursor)
         self._last = dict.fromkeys(rooms, after)
         self._again = dict.fromkeys(rooms, after)
@@ -190,9 +193,11 @@ class BayeuxReader(Thread):
             if self._chance.random() < 0.05:
                 self._break()
         except (OSError, HTTPException) as error:
+            self.trail.append(f"! {error!r}")
             self._break()
             self.over.wait(0.1 if isinstance(error, OSError) else 0.05)
         except RefusedBy as error:
+            self.trail.append(f"! {error!r}")
             self._break()
             if error.status not in NOT_NOW:
                 self._note(error.status, str(error))
@@ -212,7 +217,9 @@ class BayeuxReader(Thread):
         """The reply to the last one; what came beside it is heard."""
         assert self._way is not None
         numbered = [{**each, "id": str(next(self._ids))} for each in messages]
+        self.trail.append(f"> {numbered}")
         came = self._way.exchange(numbered)
+        self.trail.append(f"< {came}")
         replies = {each.get("id"): each for each in came if "successful" in each}
         for each in came:
             if "data" in each:
@@ -238,7 +245,8 @@ class BayeuxReader(Thread):
             return self._refused(reply)
         self._client, self._ack = reply["clientId"], 0
         for room in self.rooms:
-            self._subscribe(room)
+            if self._client:
+                self._subscribe(room)
         return None
 
     def _subscribe(self, room: str) -> None:
@@ -318,7 +326,10 @@ class BayeuxReader(Thread):
         last = {event["room"]: event["id"] for event in log}
         deadline = time.monotonic() + PATIENCE
         while any(self._last[room] < last.get(room, 0) for room in self.rooms):
-            assert time.monotonic() < deadline, f"{self.name} is at {self._last}, not at {last}"
+            trail = "\n".join(each[:1000] for each in self.trail)
+            assert time.monotonic() < deadline, (
+                f"{self.name} is at {self._last}, not at {last}:\n{trail}"
+            )
             self.step()
         for room in self.rooms:
             self.history.note(ReadToTheEnd(who=self._who(room)))
