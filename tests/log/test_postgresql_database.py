@@ -122,8 +122,8 @@ async def test_a_change_and_what_is_told_of_it_are_one(database: PostgresDatabas
     database.write_now(lambda connection: database.tell(connection, NodeJoined(6, "n", "", "1")))
     rows = text("SELECT id, context, type, data FROM records ORDER BY id")
     assert await wait(database.read(lambda each: [tuple(row) for row in each.execute(rows)])) == [
-        (1, CONTROL, "node-gone", '{"node":3}'),
-        (2, CONTROL, "node-gone", '{"node":4}'),
+        (1, CONTROL, "node-gone", '{"node":3,"stopped":false}'),
+        (2, CONTROL, "node-gone", '{"node":4,"stopped":false}'),
         (3, CONTROL, "node-joined", '{"node":6,"name":"n","peer":"","version":"1"}'),
     ]
 
