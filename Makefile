@@ -76,7 +76,7 @@ types:
 # The page's scripts: their types as tests/tsconfig.json says, and what old browsers have as
 # tests/eslint.config.js says.
 scripts:
-	tests/node_modules/.bin/tsc --project tests
+	tests/node_modules/.bin/tsc --project tests --incremental --tsBuildInfoFile tests/node_modules/.tsc
 	tests/node_modules/.bin/eslint --config tests/eslint.config.js cometd_chat/web/static
 
 # Tests that start daemons, clients or browsers; all others are in memory (tests/test_layers.py).

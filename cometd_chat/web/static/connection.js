@@ -121,7 +121,7 @@ export class Connection {
 
   #build() {
     const rows = make("dl", { id: "connection-facts" });
-    const transports = make("fieldset", {}, make("legend", { textContent: "Transport" }));
+    const transports = make("fieldset", {}, make("legend", { textContent: "Choose another" }));
     for (const name of this.#comet.transports) {
       // Not onchange: who has come to another transport by a detour can ask for her own again at once.
       const input = make("input", { type: "radio", name: "transport", value: name, onclick: () => this.#comet.use(name) });
