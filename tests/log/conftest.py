@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.log.log import EventLog
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from cometd_chat.log.postgresql.connections import Server
+from cometd_chat.log.postgresql.database import PostgresDatabase
+from cometd_chat.log.postgresql.shared_directory import SqlSharedDirectory
 from tests.databases import on_server
 from tests.log.postgresql_support import Cluster
-from tests.log.support import Opener, Store, opener, plant_empty
+from tests.log.support import Opener, Store, block, opener, plant_empty
 from tests.postgresql import PostgresServer
+
+#: What only looks; all else writes.
+_READS = {"session_by_token", "named_sessions", "rooms", "positions", "position_rows"}
+
+
+class ReadElsewhere:
+    """A directory that is written at one node and read at another one."""
+
+    def __init__(self, one: Directory, other: Directory) -> None:
+        self._one, self._other = one, other
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._other if name in _READS else self._one, name)
 
 
 @pytest.fixture
@@ -51,14 +68,51 @@ def log(request: pytest.FixtureRequest) -> EventLog:
 
 
 @pytest.fixture(params=["memory", "sql"])
-def kept(request: pytest.FixtureRequest) -> tuple[EventLog, Directory]:
-    """A log and the directory beside it."""
+def kept_alone(request: pytest.FixtureRequest) -> tuple[EventLog, Directory]:
+    """A log and the directory beside it, of a process that is alone."""
     if request.param == "memory":
         lobby = RoomRow("lobby", "Everybody lands here. Be kind, say hello.", "", 0)
         log = MemoryEventLog(epoch="e001")
         return log, MemoryDirectory([lobby], log)
     store: Store = request.getfixturevalue("store")
     return store.log, store.directory
+
+
+@pytest.fixture(params=["memory", "sql", *on_server("postgresql", "second node")])
+def kept(request: pytest.FixtureRequest) -> tuple[EventLog, Directory]:
+    """A log and the directory beside it. Of the last one there are two nodes: what is written by
+    one is read by the other."""
+    if request.param == "memory":
+        lobby = RoomRow("lobby", "Everybody lands here. Be kind, say hello.", "", 0)
+        log = MemoryEventLog(epoch="e001")
+        return log, MemoryDirectory([lobby], log)
+    if request.param in ("postgresql", "second node"):
+        cluster: Cluster = request.getfixturevalue("cluster")
+        log_of_one = cluster.open().log
+        one = request.getfixturevalue("open_shared")(cluster)
+        if request.param == "postgresql":
+            return log_of_one, one
+        other = request.getfixturevalue("open_shared")(cluster)
+        return log_of_one, cast(Directory, ReadElsewhere(one, other))
+    store: Store = request.getfixturevalue("store")
+    return store.log, store.directory
+
+
+@pytest.fixture
+def open_shared() -> Iterator[Callable[[Cluster], SqlSharedDirectory]]:
+    """Opens directories on a cluster's database, and closes them at the end."""
+    from twisted.internet import reactor
+
+    opened: list[PostgresDatabase] = []
+
+    def open(cluster: Cluster) -> SqlSharedDirectory:
+        opened.append(PostgresDatabase(Server(cluster.url, "test"), reactor, shown="test"))
+        opened[-1].open()
+        return SqlSharedDirectory(opened[-1])
+
+    yield open
+    for database in opened:
+        block(database.close())
 
 
 @pytest.fixture
