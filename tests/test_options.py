@@ -175,6 +175,16 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.max_log == 8589934592
 
 
+def test_postgresql_without_its_driver_is_a_sentence(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cometd_chat.daemon.settings.find_spec", lambda name: None)
+    said = refused(capfd, "--database=postgresql://chat:s3cret@db/chat")
+    assert "pip install 'cometd-chat[postgresql]'" in said
+    assert "s3cret" not in said
+    assert parse() == Settings()
+
+
 @pytest.mark.parametrize(("argument", "field", "value"), GOOD)
 def test_values(argument: str, field: str, value: object) -> None:
     settings = parse(argument)

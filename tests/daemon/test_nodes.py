@@ -175,3 +175,28 @@ def test_a_bayeux_client_of_one_node_is_served_by_another(
             return any(each["channel"] == "/chat/lobby" for each in heard)
 
         wait_until(is_heard, "what was said comes by the other node")
+
+
+def test_with_a_database_that_stands_still_nobody_waits_for_long(
+    tmp_path: Path, own_postgresql: PostgresServer
+) -> None:
+    url = own_postgresql.url(own_postgresql.fresh_database())
+    with nodes(tmp_path, url, "a") as (a,):
+        _, token = log_in_by_cookie(a.port, "alice")
+        with Held(a.port, "/api/v1/events/stream?rooms=lobby") as held:
+            held.until(b"hello")
+            assert say(a.port, token, "before").status == 201
+            with own_postgresql.frozen():
+                refused = say(a.port, token, "kept", client_id="c1")
+                assert refused.status == 503
+                assert int(refused.headers["retry-after"]) > 0
+                assert "may have been stored" in refused.text
+                wait_until(
+                    lambda: once(a.port, "GET", "/readyz").status == 503, "others serve instead"
+                )
+                assert once(a.port, "GET", "/healthz").status == 200
+            wait_until(lambda: once(a.port, "GET", "/readyz").status == 200, "it is back")
+            # The stream was held all the time, and nothing is there twice.
+            assert say(a.port, token, "kept", client_id="c1").status in (200, 201)
+            assert b"reset" not in held.until(b'"kept"')
+            assert [each["text"] for each in history(a.port)] == ["before", "kept"]
