@@ -184,7 +184,8 @@ class Chat:
         return session, token
 
     def _forgotten(self, session: Session) -> None:
-        """A session is in use no longer."""
+        """A session is in use no longer; if it is again, it is another object."""
+        self.presence.gone_for_long(session)
         address, session.address = session.address, None
         if address is not None:
             self.limits.let_go(address, IN_USE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from twisted.logger import capturedLogs
 
 from cometd_chat.chat.outage import BACK_WITHIN, LONG, Outage
 from cometd_chat.chat.resume import resume_at
@@ -77,3 +78,24 @@ def test_whoever_was_told_nothing_that_is_gone_goes_on() -> None:
     put_back(cluster, node.feed.last_id - 2)
     point = now(resume_at(node.feed, ["/chat/lobby"], cursor))
     assert point.preface == ()
+
+
+def test_who_comes_back_after_a_log_was_put_back_leaves_once() -> None:
+    cluster = Cluster(2)
+    node, other = cluster.nodes
+    fill(node, 1)
+    session, token = now(node.chat.log_in("alice", ""))
+    watching = read(other)
+    held = read(node, session=session)
+    rows = dict(cluster.directory._sessions)
+    put_back(cluster, node.feed.last_id)
+    assert held.ended
+    cluster.directory._sessions.update(rows)
+    again = read(node, session=now(node.sessions.by_token(token)))
+    again.subscription.on_lost()
+    with capturedLogs() as logged:
+        cluster.advance(60)
+    assert [event for event in logged if "log_failure" in event] == []
+    told = [each.type for each in watching.events if each.type in ("join", "leave")]
+    assert told == ["join", "leave"] * (len(told) // 2)
+    assert node.presence.count("lobby") == 0
