@@ -52,6 +52,8 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     (database,) = daemon.data.glob("*.sqlite")
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'from-the-future'")
+        # Not of the next release alone, which says that this one still runs on it.
+        connection.execute("UPDATE compatibility SET oldest = 'from-the-future'")
         connection.commit()
     before = database.read_bytes()
     listen = f"--listen=tcp:{free_port()}:interface=127.0.0.1"
