@@ -16,6 +16,7 @@ from cometd_chat import errors
 from cometd_chat.chat import limits
 from cometd_chat.daemon.settings import OPTIONS
 from cometd_chat.events.kinds import KINDS
+from cometd_chat.log import schema
 from cometd_chat.log.log import Usage
 from tests.documents import DOCUMENTS, OPERATIONS, PROTOCOL, blocks, code, rows
 from tests.node_site import NodeSite
@@ -29,6 +30,12 @@ def test_all_marked_blocks_are_run() -> None:
     source = "".join(path.read_text() for path in (ROOT / "tests" / "shown").glob("test_*.py"))
     assert names
     assert [name for name in sorted(names) if f'"{name}"' not in source] == []
+
+
+def test_each_step_of_the_schema_is_named() -> None:
+    steps = {path.stem for path in Path(schema.__file__).parent.glob("versions/r*.py")}
+    named = re.findall("`(r[0-9]{4}_[a-z]+)`", (ROOT / "docs" / "architecture.md").read_text())
+    assert steps == set(named)
 
 
 def test_the_table_of_errors() -> None:
