@@ -36,6 +36,7 @@ class Crowd:
 
     :param port: where everybody connects.
     :param streams: how many hold one.
+    :param quiet: nothing more is to be said.
     """
 
     port: int
@@ -45,6 +46,7 @@ class Crowd:
     wrong: list[str] = attrs.field(factory=list)
     told: list[list[int]] = attrs.field(factory=list)
     holding: int = 0
+    quiet: bool = False
     over: bool = False
 
     async def gather(self) -> list[asyncio.Task[None]]:

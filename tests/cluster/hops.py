@@ -23,6 +23,7 @@ import attrs
 from tests.cluster.history import (
     Acknowledged,
     History,
+    InDoubt,
     LeftOut,
     Posted,
     Reads,
@@ -74,6 +75,11 @@ class Hopper(Thread):
             self.error = error
 
     def _hear(self, status: int, answer: dict[str, object]) -> None:
+        if status == 503:
+            # A node that is far behind says so, and its reader asks another one.
+            return self.history.note(
+                InDoubt(who=self.name, client_id="", why=f"{status}: {answer}")
+            )
         if status != 200:
             return self.history.note(Refused(who=self.name, status=status, what=str(answer)))
         events = answer["events"]
@@ -141,8 +147,11 @@ def _say(history: History, ports: Sequence[int], token: str, number: int) -> Non
     answer = say(here, token, text, client_id=client_id, room=quote(room))
     assert answer.status == 201, answer
     history.note(Acknowledged(who="talker", client_id=client_id, event=answer.json))
-    newest = once(there, "GET", f"/api/v1/rooms/{quote(room)}/messages?limit=1").json["messages"]
-    if [each["id"] for each in newest] != [answer.json["id"]]:
+    newest = once(there, "GET", f"/api/v1/rooms/{quote(room)}/messages?limit=1")
+    if newest.status != 200:
+        what = f"{text} was said at {here}; at {there}: {newest.text}"
+        history.note(Refused(who="talker", status=newest.status, what=what))
+    elif [each["id"] for each in newest.json["messages"]] != [answer.json["id"]]:
         what = f"{text} was said at {here} and the newest at {there} is {newest}"
         history.note(Refused(who="talker", status=0, what=what))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import suppress
+from queue import Queue
 from threading import Lock, Thread
 from types import TracebackType
 
@@ -85,6 +86,7 @@ class LateEars:
                     self._open |= {here, there}
                 self._start(line.up)
                 self._start(line.down)
+                self._start(line.on)
 
     def closed(self, line: _Line) -> None:
         """Both ways of a connection are over."""
@@ -103,6 +105,7 @@ class _Line:
     there: socket.socket
     listens: bool = False
     ends: int = 0
+    waiting: Queue[tuple[float, bytes]] = attrs.field(factory=Queue)
 
     def up(self) -> None:
         with suppress(OSError):
@@ -114,11 +117,19 @@ class _Line:
         self._end(self.there)
 
     def down(self) -> None:
+        """Read what comes, and note when each piece may go on."""
         with suppress(OSError):
             while data := self.there.recv(65536):
-                if self.listens:
-                    time.sleep(self.proxy.late)
-                self.here.sendall(data)
+                late = self.proxy.late if self.listens else 0.0
+                self.waiting.put((time.monotonic() + late, data))
+        self.waiting.put((0.0, b""))
+
+    def on(self) -> None:
+        """Send each piece on, when it may."""
+        with suppress(OSError):
+            while (piece := self.waiting.get())[1]:
+                time.sleep(max(0.0, piece[0] - time.monotonic()))
+                self.here.sendall(piece[1])
         self._end(self.here)
 
     def _end(self, other: socket.socket) -> None:

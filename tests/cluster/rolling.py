@@ -75,8 +75,8 @@ async def _roll(crowd: Crowd, token: str, replace: Callable[[], None]) -> Rolled
     await crowd.until(lambda: crowd.counts["reopen"] >= crowd.streams)
     seconds = time.monotonic() - began
     await asyncio.sleep(AFTER)
-    talking.cancel()
-    await asyncio.wait([talking])
+    crowd.quiet = True
+    await talking
     await crowd.until(lambda: all(told[-1:] == said[-1:] for told in crowd.told))
     crowd.over = True
     await newcomers
@@ -95,9 +95,9 @@ async def _roll(crowd: Crowd, token: str, replace: Callable[[], None]) -> Rolled
 async def _talk(crowd: Crowd, token: str, said: list[int]) -> None:
     """Say something now and then; each is repeated until it is acknowledged."""
     number = 0
-    while True:
+    while not crowd.quiet:
         number += 1
-        said.append(await asyncio.shield(asyncio.ensure_future(_say(crowd, token, number))))
+        said.append(await _say(crowd, token, number))
         await asyncio.sleep(0.5)
 
 
