@@ -15,11 +15,12 @@ from collections.abc import Callable, Collection, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cometd_chat.chat.awaited import CatchingUp
 from cometd_chat.comet import CometEngine, Delivery
 from cometd_chat.comet.listeners import Listeners
-from cometd_chat.errors import ChatError
+from cometd_chat.errors import ChatError, ShuttingDown, StorageUnavailable
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.record import Record
@@ -34,9 +35,12 @@ _COPIES = 4
 #: Further behind than this, a reader gets the newest and a gap.
 MAX_BEHIND = 5000
 
+#: Seconds after which a log that could not be read is asked again what is newest in each room.
+NEWEST_RETRY = 5.0
+
 
 class Feed:
-    """The live end of one log.
+    """The live end of one log. An item of the reaper: it asks again what the log could not say.
 
     :param log: what is followed.
     :param engine: who is told.
@@ -72,6 +76,7 @@ class Feed:
         self._told: dict[int, Event] = {}
         self._catching_up = CatchingUp(log.catch_up, engine.reaper)
         self._stop: Callable[[], None] | None = None
+        self.due_bucket = 0
 
     def start(self, recent: Sequence[Record]) -> None:
         """Begin to follow.
@@ -84,8 +89,21 @@ class Feed:
         self._find_newest()
 
     def _find_newest(self) -> None:
-        loading = Deferred.fromCoroutine(self._load_newest())
-        loading.addErrback(lambda failure: self._log.failure("newest ids are missing", failure))
+        Deferred.fromCoroutine(self._load_newest()).addErrback(self._newest_missing)
+
+    def _newest_missing(self, failure: Failure) -> None:
+        if self._stop is None or failure.check(ShuttingDown):
+            return
+        if failure.check(StorageUnavailable):
+            self._log.info("the log can't say yet what is newest in each room: it is asked again")
+            self.engine.reaper.schedule(self, NEWEST_RETRY)
+        else:
+            self._log.failure("newest ids are missing", failure)
+
+    def on_due(self, now: float) -> float | None:
+        """Ask again what could not be said; see `Due.on_due`."""
+        self._find_newest()
+        return None
 
     async def _load_newest(self) -> None:
         for path, id in (await self.log.newest(kinds.counted_types())).items():
@@ -96,6 +114,7 @@ class Feed:
         if self._stop is not None:
             self._stop()
             self._stop = None
+        self.engine.reaper.cancel(self)
 
     def _remember(self, records: Sequence[Record]) -> list[Event]:
         """Put what was said into the tail, and let it pass over all else."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred, fail
 
 from cometd_chat.chat.awaited import MOST, PATIENCE
-from cometd_chat.chat.feed import MAX_BEHIND
+from cometd_chat.chat.feed import MAX_BEHIND, NEWEST_RETRY
 from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.resume import AFTER_GAP, ResumePoint, resume_at
 from cometd_chat.chat.rights import Act
@@ -152,6 +152,29 @@ def test_the_feed_knows_the_newest_of_each_room(house: House) -> None:
     again = small(house, 1)
     assert again.feed.newest == {"/chat/lobby": 2, "/chat/dev": 3}
     assert (again.feed.tail.floor, again.feed.last_id) == (2, 3)
+
+
+class OutOfReach(MemoryEventLog):
+    """One that can't be read at first."""
+
+    away = True
+
+    def newest(self, types: Collection[str] | None = None) -> Deferred[Mapping[str, int]]:
+        if self.away:
+            return fail(StorageUnavailable("The log can't be read just now.", retry_after=5))
+        return super().newest(types)
+
+
+def test_a_log_that_can_not_say_what_is_newest_is_asked_again() -> None:
+    log = OutOfReach()
+    house = House(log=log)
+    now(log.append(Draft("/chat/dev", "message", "s1", "alice", {"text": "hi"})))
+    house.feed.newest.clear()
+    house.clock.advance(NEWEST_RETRY + 1)
+    assert house.feed.newest == {}
+    log.away = False
+    house.clock.advance(NEWEST_RETRY + 1)
+    assert house.feed.newest == {"/chat/dev": 1}
 
 
 def test_a_feed_that_stops_hears_no_more(house: House) -> None:
