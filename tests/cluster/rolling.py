@@ -15,6 +15,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,7 +62,9 @@ def roll(port: int, streams: int, replace: Callable[[], None]) -> Rolled:
     cursor = once(port, "GET", "/api/v1/events/poll").json["cursor"]
     token = log_in(port, "talker")
     crowd = Crowd(port, streams, cursor)
-    return asyncio.run(_roll(crowd, token, replace))
+    # In a thread of its own: a browser that another test has used leaves its loop in this one.
+    with ThreadPoolExecutor(1) as apart:
+        return apart.submit(asyncio.run, _roll(crowd, token, replace)).result()
 
 
 async def _roll(crowd: Crowd, token: str, replace: Callable[[], None]) -> Rolled:
