@@ -97,7 +97,10 @@ class _Run:
     def kept(self, event: object) -> Seen | None:
         """What an event that was told is in the log."""
         assert isinstance(event, dict)
-        return self.by_text.get(for_people(event["text"]))
+        found = self.by_text.get(for_people(event["text"]))
+        # What was lost may have been said again since, and has another id then.
+        other = found is not None and "id" in event and event["id"] != found["id"]
+        return None if other else found
 
     def taken_by(self, at: float, id: int | None, text: str) -> PutBack | None:
         """The fault that took something of this id which was there at a time, and had been said

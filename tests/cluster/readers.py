@@ -164,7 +164,8 @@ class ClusterPoster(Poster):
 
     def _take_a_breath(self) -> None:
         chance = random.Random(f"{self.world.seed}/{self.name}/{len(self._said)}")
-        if self._said and chance.random() < 0.1:
+        # What a restore took would be stored anew, and lines without ids could not be told apart.
+        if self._said and not self.history.put_back and chance.random() < 0.1:
             self._say_until_acknowledged(chance, *chance.choice(self._said))
         super()._take_a_breath()
 

@@ -66,8 +66,10 @@ def run_of_faults(directory: Path, seed: str, size: Size, say: Say = print) -> V
         people.see_off()
         spread = made.balancer.requests()
     verdict = check(history)
-    say(f"requests by node: {spread}")
+    tracebacks = {node.name: node.daemon.log.count("Traceback") for node in made.nodes}
+    say(f"requests by node: {spread}; tracebacks in their logs: {tracebacks}")
     say(str(verdict))
+    assert not any(tracebacks.values()), f"there is a traceback in a node's log: {tracebacks}"
     return verdict
 
 
