@@ -184,8 +184,20 @@ def test_a_post_in_flight_is_acknowledged_or_not_kept(tmp_path: Path) -> None:
         assert sorted(kept) == sorted(acknowledged)
 
 
+#: A ``sitecustomize`` by which the daemon waits for a lock for as long as any test may take: by
+#: itself it gives up after two seconds, and on a busy machine a stop has not come so far by then.
+PATIENT = """
+from cometd_chat.log.database import Database
+Database.__init__.__kwdefaults__["busy_timeout"] = 60.0
+"""
+
+
 def test_a_slow_commit_is_waited_for_and_told_of(tmp_path: Path) -> None:
-    with Daemon(tmp_path) as daemon, ThreadPoolExecutor(1) as thread:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(PATIENT)
+    patient = Daemon(tmp_path, environ={"PYTHONPATH": str(site)})
+    with patient as daemon, ThreadPoolExecutor(1) as thread:
         alice = log_in(daemon.port, "alice")
         with closing(sqlite3.connect(daemon.data / "chat.sqlite", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
