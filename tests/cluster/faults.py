@@ -322,6 +322,10 @@ def fail_over_late(made: Troublemaker, node: Node | None) -> Iterator[str]:
     )
     standby.execute("ALTER SYSTEM SET primary_conninfo = ''")
     standby.execute("SELECT pg_reload_conf()")
+    # It reads its settings anew in its own time, and hears on until then.
+    wait_until(
+        lambda: not old.query("SELECT 1 FROM pg_stat_replication"), "the standby hears no more"
+    )
     wait(made.chance.uniform(0.2, 1.5))
     old.stop("immediate")
     _wait_until_it_stands_still(standby)
