@@ -201,7 +201,9 @@ class Departure(Service):
         if not self._link.is_replaced:
             return succeed(None)
         self._part()
-        return deferLater(self._clock, GRACE, self._close_idle)
+        # Of a turn what is due comes first, and then what has come by connections. A worker that
+        # was late reads what waits there in between: unread it would be lost, and who sent it cut.
+        return deferLater(self._clock, GRACE, deferLater, self._clock, 0, self._close_idle)
 
 
 class PipeLog:

@@ -111,13 +111,17 @@ class Lane:
         self._date = (0, b"")
         self._origins: dict[tuple[bytes, bytes], StreamOrigin] = {}
         self._heads: dict[tuple[bytes, bytes], AnswerHead] = {}
-        #: Whether each connection is over with its next answer; see `ChatSite.part`.
-        self.is_parting = False
+        #: See `ChannelSite`.
+        self.is_parting = self.is_leaving = False
 
     def part(self) -> None:
         """Take no more: whoever asks is told by the slow path that the connection ends."""
         self.is_parting = True
         self.routes = HotRoutes(())
+
+    def leave(self) -> None:
+        """Let each connection end once it has been answered."""
+        self.is_leaving = True
 
     def date(self) -> bytes:
         """The line of the Date header in this second."""
@@ -349,7 +353,7 @@ class LaneConnection:
         if (
             self._waiting
             or not self.due_bucket
-            or lane.is_parting
+            or lane.is_leaving
             or twisted_internals.is_sending(self.transport)
         ):
             self.response_over()
@@ -370,7 +374,7 @@ class LaneConnection:
     def response_over(self) -> None:
         """The response is complete: read on."""
         self._request = None
-        if self.lane.is_parting and not self._waiting:
+        if self.lane.is_leaving and not self._waiting:
             self.transport.loseConnection()
             return
         waiting = self._take_waiting() if self._waiting else b""

@@ -290,7 +290,7 @@ class LimitedChannel(RequestChannel):
             self._refused, self._input = True, None
             self._linger()
             return
-        if self.site.is_parting:
+        if self.site.is_leaving:
             self.persistent = False
         # What came behind it waits as bytes. Twisted would go on reading what is here already, and
         # answer all of that into memory though nobody takes it.

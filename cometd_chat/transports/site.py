@@ -48,8 +48,13 @@ class ChannelSite(Protocol):
     timeout: float
     foreign_protocols: ForeignProtocols
 
-    #: Whether a connection ends with its next answer: other processes have those who come.
+    #: Whether the answer to whatever comes from now on says that its connection ends with it: other
+    #: processes have those who come. What was begun before does not say so, and its connection has
+    #: another answer: whoever was not told may send, and would not know whether that was read.
     is_parting: bool
+
+    #: Whether a connection ends with its answer, whatever that said: this process ends.
+    is_leaving: bool
 
     #: The form of errors that never reach a route: of the error and whether HTML is wanted.
     render_refusal: Callable[[ChatError, bool], refusals.Form]

@@ -81,7 +81,7 @@ class ChatSite(Site):
         self.memory = MemoryBudget() if memory is None else memory
         self.connections = Connections() if connections is None else connections
         self.timeout = timeout
-        self.is_parting = False
+        self.is_parting = self.is_leaving = False
         self.foreign_protocols = ForeignProtocols(reaper.seconds)
         if lane is not None:
             lane.slow_path = self
@@ -107,16 +107,20 @@ class ChatSite(Site):
         self.connections.left(host_of(connection.getPeer()))
 
     def part(self) -> None:
-        """Let each connection end with its next answer, as one that is not kept alive."""
+        """Let each connection end with the answer to its next request, which says so."""
         self.is_parting = True
         if self.lane is not None:
             self.lane.part()
 
     def close_idle(self, transports: Iterable[object]) -> None:
-        """Close those connections of ours that have no request.
+        """Close those connections of ours that have no request, and from now on those that have
+        been answered.
 
         :param transports: any, ours among them.
         """
+        self.is_leaving = True
+        if self.lane is not None:
+            self.lane.leave()
         for transport in transports:
             protocol = getattr(transport, "protocol", None)
             # TLS is between.

@@ -9,6 +9,8 @@ import pytest
 from tests.memory import MakeSite, MemorySite
 from tests.wire import Connection
 
+POST = "/api/v1/rooms/lobby/messages"
+
 
 @pytest.fixture(params=[True, False], ids=["lane", "ordinary"])
 def site(request: pytest.FixtureRequest, make_site: MakeSite) -> MemorySite:
@@ -65,6 +67,33 @@ def test_what_is_asked_is_answered_and_closed(site: MemorySite) -> None:
         assert data.startswith(b"http/1.1 200 ")
         assert b"connection: close" in data
         assert connection.closed
+
+
+def test_whoever_was_not_told_has_another_answer(site: MemorySite) -> None:
+    """Their next request may be on its way when they are answered."""
+    token = site.log_in("alice")
+    body = {"text": "begun before"}
+    poller, _ = standing(site)
+    poster = site.connect()
+    site.log.hold()
+    answer = poster.request("POST", POST, json=body, token=token)
+    # The poller is told that she comes, and asks again.
+    poll(poller, cursor_in(taken(poller)))
+    site.factory.part()
+    site.log.release()
+    site.turn()
+    assert answer.status == 201
+    assert "connection" not in answer.headers
+    data = taken(poller)
+    assert b"begun before" in data
+    assert b"connection: close" not in data.lower()
+    assert [poster.closed, poller.closed] == [False, False]
+    poll(poller, cursor_in(data))
+    answer = poster.request("POST", POST, json=body, token=token)
+    site.turn()
+    assert answer.header("connection") == "close"
+    assert b"connection: close" in taken(poller).lower()
+    assert [poster.closed, poller.closed] == [True, True]
 
 
 def test_a_poll_that_is_held_is_answered_first(site: MemorySite) -> None:
