@@ -159,6 +159,28 @@ class Usage:
     def nearly_full(self) -> bool:
         return self.size > self.limit * NEARLY
 
+    @property
+    def alarm(self) -> tuple[bool, bool]:
+        """What is worth a line in the daemon's log when it changes."""
+        return self.nearly_full, self.full
+
+
+def tell_usage(log: Logger, usage: Usage) -> None:
+    """Say what has become of the room that is left."""
+    if usage.full:
+        log.error(
+            "the log is full and takes nothing new: {size} of {limit} bytes; "
+            "raise --max-log and restart",
+            **attrs.asdict(usage),
+        )
+    elif usage.nearly_full:
+        log.warn(
+            "the log is nearly full: {size} of {limit} bytes; raise --max-log and restart",
+            **attrs.asdict(usage),
+        )
+    else:
+        log.info("the log has room again: {size} of {limit} bytes", **attrs.asdict(usage))
+
 
 class EventLog(Protocol):
     """One ordered, durable log. Many processes may append to one and follow it.

@@ -42,6 +42,7 @@ from cometd_chat.log.log import (
     encode_json,
     only,
     sorted_out,
+    tell_usage,
 )
 from cometd_chat.log.reading import LogReading, by_client_id, read_row
 from cometd_chat.log.tables import epochs, records
@@ -237,26 +238,9 @@ class SqlEventLog:
     def _measure(self) -> Usage:
         """Look at the size on the disk; in the writer's thread, or at the start."""
         before, self._usage = self._usage, self._database.usage()
-        alarm = (self._usage.nearly_full, self._usage.full)
-        if alarm != (before.nearly_full, before.full):
-            self._database.call_from_thread(self._tell_usage, self._usage)
+        if self._usage.alarm != before.alarm:
+            self._database.call_from_thread(tell_usage, self._log, self._usage)
         return self._usage
-
-    def _tell_usage(self, usage: Usage) -> None:
-        """Say once what has become of the room that is left."""
-        if usage.full:
-            self._log.error(
-                "the log is full and takes nothing new: {size} of {limit} bytes; "
-                "raise --max-log and restart",
-                **attrs.asdict(usage),
-            )
-        elif usage.nearly_full:
-            self._log.warn(
-                "the log is nearly full: {size} of {limit} bytes; raise --max-log and restart",
-                **attrs.asdict(usage),
-            )
-        else:
-            self._log.info("the log has room again: {size} of {limit} bytes", **attrs.asdict(usage))
 
     def _last(self, driver: sqlite3.Connection) -> int:
         """The last id that was given out, by what is in the table at this moment."""

@@ -31,6 +31,7 @@ from cometd_chat.log.log import (
     Usage,
     only,
     sorted_out,
+    tell_usage,
 )
 from cometd_chat.log.postgresql.connections import Connection, Server, reason
 from cometd_chat.log.postgresql.ears import Ears
@@ -235,16 +236,5 @@ class PostgresEventLog:
         """Say once what has become of the room that is left."""
         before, usage = self._told_usage, self.usage
         self._told_usage = usage
-        if (usage.nearly_full, usage.full) == (before.nearly_full, before.full):
-            return
-        say = "{size} of {limit} bytes; raise --max-log and restart"
-        if usage.full:
-            self._log.error(f"the log is full and takes nothing new: {say}", **_sizes(usage))
-        elif usage.nearly_full:
-            self._log.warn(f"the log is nearly full: {say}", **_sizes(usage))
-        else:
-            self._log.info("the log has room again: {size} of {limit} bytes", **_sizes(usage))
-
-
-def _sizes(usage: Usage) -> dict[str, int]:
-    return {"size": usage.size, "limit": usage.limit}
+        if usage.alarm != before.alarm:
+            tell_usage(self._log, usage)
