@@ -137,7 +137,6 @@ class Chat:
         rooms.removed.add(self._room_gone)
         rights.changed.add(self._end_what_is_not_allowed)
         openings.elsewhere.add(self._opened_elsewhere)
-        sessions.freed.add(presence.gone_for_long)
         sessions.forgotten.add(self._forgotten)
         sessions.ended.add(self._ended)
         sessions.renamed.add(self._renamed)

@@ -29,7 +29,7 @@ from cometd_chat.chat.session_rows import (
     KNOWN_BY,
     browser_hash,
     hash_of,
-    new_row,
+    new_guest,
     new_token,
     session_of,
 )
@@ -202,17 +202,22 @@ class ClusterSessions:
         """See `Sessions.start_guest`."""
         name, keys = new_person(name)
         token = self.new_token()
-        id = self._random_bytes(12).hex()
-        kept = None if transient else keys
-        row = new_row(id, token, name, kept, self._wall_clock(), self._lasting.seconds())
-        session = session_of(row, self, self._reaper.coarse_now())
-        session.name_key, session.name_looks = keys
-        session.transient = transient
+        session, row = new_guest(
+            name,
+            keys,
+            token,
+            self,
+            id=self._random_bytes(12).hex(),
+            created_at=self._wall_clock(),
+            now=self._lasting.seconds(),
+            seen_at=self._reaper.coarse_now(),
+            ephemeral=ephemeral,
+            transient=transient,
+        )
         if browser is not None:
             self._names.is_guest_of(session, browser_hash(browser))
         try:
             if ephemeral:
-                session.home = None
                 await self._names.claim(session, keys)
             else:
                 await self._add(session, row, keys)

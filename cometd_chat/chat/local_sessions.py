@@ -22,7 +22,7 @@ from cometd_chat.chat.session_rows import (
     EXTEND_AFTER,
     KNOWN_BY,
     hash_of,
-    new_row,
+    new_guest,
     new_token,
     session_of,
 )
@@ -131,14 +131,18 @@ class LocalSessions:
         """See `Sessions.start_guest`."""
         name, keys = new_person(name)
         token = self.new_token()
-        id = self._random_bytes(12).hex()
-        kept = None if transient else keys
-        row = new_row(id, token, name, kept, self._wall_clock(), self._lasting.seconds())
-        session = session_of(row, self, self._reaper.coarse_now())
-        session.name_key, session.name_looks = keys
-        session.transient = transient
-        if ephemeral:
-            session.home = None
+        session, row = new_guest(
+            name,
+            keys,
+            token,
+            self,
+            id=self._random_bytes(12).hex(),
+            created_at=self._wall_clock(),
+            now=self._lasting.seconds(),
+            seen_at=self._reaper.coarse_now(),
+            ephemeral=ephemeral,
+            transient=transient,
+        )
         # Claimed before it is kept, so that two who ask for a name at once don't both get it.
         await self._names.claim(session, keys)
         self._remember(session)

@@ -23,7 +23,7 @@ __all__ = [
     "KNOWN_BY",
     "browser_hash",
     "hash_of",
-    "new_row",
+    "new_guest",
     "new_token",
     "session_of",
 ]
@@ -50,25 +50,43 @@ def new_token(random_bytes: Callable[[int], bytes]) -> str:
     return urlsafe_b64encode(random_bytes(24)).decode("ascii")
 
 
-def new_row(
-    id: str, token: str, name: str, keys: NameKeys | None, created_at: float, now: float
-) -> SessionRow:
-    """What is kept of a new session.
+def new_guest(
+    name: str,
+    keys: NameKeys,
+    token: str,
+    home: SessionHome,
+    *,
+    id: str,
+    created_at: float,
+    now: float,
+    seen_at: float,
+    ephemeral: bool,
+    transient: bool,
+) -> tuple[Session, SessionRow]:
+    """A new session under a name, and what is kept of it; see `Sessions.start_guest`.
 
-    :param keys: of its name; None when that is kept elsewhere.
+    :param keys: of the name. Those of a transient session are not in its row.
+    :param home: who looks after the name of one that is kept.
     :param created_at: seconds since 1970.
     :param now: the same, by the clock that says when it ends.
+    :param seen_at: see `Session.seen_at`.
     """
-    return SessionRow(
+    row = SessionRow(
         id=id,
         token_hash=hash_of(token),
         name=name,
-        name_key=None if keys is None else keys.folded,
+        name_key=None if transient else keys.folded,
         role=GUEST,
         created_at=int(created_at * 1000),
         expires_at=int((now + TOKEN_LIFETIME) * 1000),
-        name_looks=None if keys is None else keys.looks,
+        name_looks=None if transient else keys.looks,
     )
+    session = session_of(row, home, seen_at)
+    session.name_key, session.name_looks = keys
+    session.transient = transient
+    if ephemeral:
+        session.home = None
+    return session, row
 
 
 def session_of(row: SessionRow, home: SessionHome, seen_at: float) -> Session:
