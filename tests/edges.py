@@ -20,7 +20,7 @@ from cometd_chat import service
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.comet.listeners import Listeners
-from cometd_chat.log.bus import NoBus
+from cometd_chat.log.bus import MemoryBus
 from cometd_chat.peering import Linked
 from cometd_chat.service import Shared
 from cometd_chat.transports.peer_links import DEAD_AFTER
@@ -116,8 +116,10 @@ def behind_an_edge(shared: Shared, server: BayeuxServer) -> Bayeux:
     """The Bayeux server of a site, reached by another node; for `service.build_bayeux`."""
     owner = MemoryLinks(shared.reactor, OWNER)
     edge = MemoryLinks(shared.reactor, EDGE, owner)
-    _build_bayeux(attrs.evolve(shared, linked=Linked(owner, lambda: OWNER, NoBus())), server)
-    beyond = attrs.evolve(shared, linked=Linked(edge, lambda: EDGE, NoBus()))
+    _build_bayeux(
+        attrs.evolve(shared, linked=Linked(owner, lambda: OWNER, MemoryBus(lambda: OWNER))), server
+    )
+    beyond = attrs.evolve(shared, linked=Linked(edge, lambda: EDGE, MemoryBus(lambda: EDGE)))
     # It is the other node that stops where a test stops the site.
     chat = shared.chat
     partings, chat._partings = chat._partings, []

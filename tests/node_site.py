@@ -13,7 +13,7 @@ from typing import Any
 
 from cometd_chat.chat_parts import Neighbours
 from cometd_chat.comet.listeners import Listeners
-from cometd_chat.log.bus import NoBus
+from cometd_chat.log.bus import MemoryBus
 from cometd_chat.log.condition import Condition
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
@@ -51,7 +51,7 @@ class NodeSite(MemorySite):
         nodes.start()
         return Cluster(
             nodes=nodes,
-            neighbours=Neighbours(NoBus(), nodes, lambda: True),
+            neighbours=Neighbours(MemoryBus(lambda: nodes.number), nodes, lambda: True),
             condition=lambda: self.condition,
             left_history=Listeners("a history that is over"),
             put_back_to=Listeners("a log that was put back"),

@@ -1,8 +1,8 @@
 """What may be lost, on its way to the other nodes.
 
 What it is: `Bus`, the seam by which a node tells the others what is not worth a record of the log:
-who is here, who writes, what is published to free channels; `NoBus`, that of a single process; and
-`MemoryBus`, by which several nodes in one process hear each other.
+who is here, who writes, what is published to free channels; and `MemoryBus`, by which several nodes
+in one process hear each other. A process that is alone has none.
 
 What it may know: numbers of nodes, topics, opaque bytes.
 
@@ -79,17 +79,6 @@ class Topics:
                 listener(node, message)
             except Exception:
                 self._log.failure("a listener to {topic} failed", topic=topic)
-
-
-class NoBus:
-    """The `Bus` of a process that is alone: there is nobody to tell."""
-
-    def publish(self, topic: str, message: bytes) -> None:
-        """See `Bus.publish`."""
-
-    def subscribe(self, topic: str, listener: BusListener) -> Callable[[], None]:
-        """See `Bus.subscribe`."""
-        return lambda: None
 
 
 class MemoryBus:

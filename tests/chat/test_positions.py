@@ -21,7 +21,7 @@ from cometd_chat.chat.positions import ReadMarker
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, ShuttingDown, StorageUnavailable
-from cometd_chat.log.bus import MemoryBus, NoBus
+from cometd_chat.log.bus import MemoryBus
 from cometd_chat.log.control import Control
 from cometd_chat.log.directory import PositionRow, SessionRow
 from cometd_chat.log.memory import MemoryDirectory
@@ -115,7 +115,7 @@ class NodeDesk(Desk):
         NodeDesk.count += 1
         self.nodes = Numbers()
         self.node = self.nodes.number = NodeDesk.count
-        return ClusterPositions(self.shelf, self.reaper, NoBus(), self.nodes)
+        return ClusterPositions(self.shelf, self.reaper, MemoryBus(lambda: self.node), self.nodes)
 
 
 @pytest.fixture(params=[Desk, NodeDesk])

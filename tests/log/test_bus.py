@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.logger import capturedLogs
 
-from cometd_chat.log.bus import MemoryBus, NoBus
+from cometd_chat.log.bus import MemoryBus
 
 Heard = list[tuple[int, bytes]]
 
@@ -76,12 +76,3 @@ def test_who_has_stopped_to_listen_hears_nothing(nodes: list[Node]) -> None:
     nodes[2].bus.close()
     nodes[0].bus.publish("presence", b"1")
     assert [node.heard for node in nodes] == [[], [], []]
-
-
-def test_a_process_that_is_alone_tells_nobody() -> None:
-    heard: Heard = []
-    bus = NoBus()
-    stop = bus.subscribe("presence", lambda *each: heard.append(each))
-    bus.publish("presence", b"1")
-    stop()
-    assert heard == []
