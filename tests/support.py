@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -249,6 +249,20 @@ class Daemon:
         self.terminate()
         if error is not None:
             print(f"--- the daemon on port {self.port} said:\n{self.log}")
+
+
+def end(process: subprocess.Popen[bytes], name: str, log: Callable[[], str]) -> None:
+    """End a server by SIGTERM; one that does not end in time is a failure that says what it said.
+
+    :param log: gives that.
+    """
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise AssertionError(f"{name} did not stop:\n{log()}") from None
 
 
 def run(*arguments: str, timeout: float = PATIENCE, **extra: str) -> tuple[int, str, str]:

@@ -14,7 +14,6 @@ import csv
 import io
 import os
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from types import TracebackType
 import attrs
 
 from tests.daemon.talk import wait_until
-from tests.support import PATIENCE, environment, free_port
+from tests.support import end, environment, free_port
 
 CONFIGURATION = """
 global
@@ -129,15 +128,8 @@ class Balancer:
 
     def stop(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise AssertionError(f"HAProxy did not stop:\n{self.log}") from None
+        if process is not None:
+            end(process, "HAProxy", lambda: self.log)
 
     def __enter__(self) -> Balancer:
         self.start()

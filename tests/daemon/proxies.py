@@ -14,7 +14,6 @@ import datetime
 import os
 import re
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -27,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.daemon.talk import Running, wait_until
-from tests.support import PATIENCE, ROOT, environment, free_port
+from tests.support import ROOT, end, environment, free_port
 
 #: The name in the files of ``deploy/``.
 HOST = "chat.example.org"
@@ -159,15 +158,8 @@ class Proxy:
 
     def stop(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise AssertionError(f"{self.name} did not stop:\n{self.log.read_text()}") from None
+        if process is not None:
+            end(process, self.name, self.log.read_text)
 
     def __enter__(self) -> Proxy:
         self.start()
