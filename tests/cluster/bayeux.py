@@ -6,7 +6,8 @@ wherever the balancer sends it, and handshakes again when it is told to.
 What it may know: Bayeux 1.0, and of ours the cursor in ``ext``.
 
 Invariant: what comes again without having been confirmed is told from what comes twice: only
-after a connection broke, and only up to where it had come.
+after a connection broke, and only up to where it had come. What was asked and not answered is asked
+again, be it a handshake, a subscription or a connect: it connects when it reads all its rooms.
 """
 
 from __future__ import annotations
@@ -161,6 +162,8 @@ class BayeuxReader(Thread):
         self._ack = 0
         self._ids = itertools.count(1)
         self._way: Way | None = None
+        #: The rooms that its client is not known to read yet.
+        self._to_subscribe: list[str] = []
         #: What was said and answered last, for people who look for a mistake.
         self.trail: deque[str] = deque(maxlen=12)
         self._cursors: dict[str, str | None] = dict.fromkeys(rooms, cursor)
@@ -182,14 +185,16 @@ class BayeuxReader(Thread):
             self.error = error
 
     def step(self) -> None:
-        """One handshake or one connect; what breaks is begun anew."""
+        """One handshake, one subscription or one connect; what breaks is begun anew."""
         try:
             if self._way is None:
                 self._way = WAYS[self.transport](self.port)
-            if self._client:
-                self._connect()
+            if not self._client:
+                self._shake_hands()
+            elif self._to_subscribe:
+                self._subscribe(self._to_subscribe[0])
             else:
-                self._begin()
+                self._connect()
             if self._chance.random() < 0.05:
                 self._break()
         except (OSError, HTTPException) as error:
@@ -231,7 +236,7 @@ class BayeuxReader(Thread):
 
     # -- what it says
 
-    def _begin(self) -> None:
+    def _shake_hands(self) -> None:
         reply = self._ask(
             {
                 "channel": "/meta/handshake",
@@ -244,9 +249,7 @@ class BayeuxReader(Thread):
         if not reply["successful"]:
             return self._refused(reply)
         self._client, self._ack = reply["clientId"], 0
-        for room in self.rooms:
-            if self._client:
-                self._subscribe(room)
+        self._to_subscribe = list(self.rooms)
         return None
 
     def _subscribe(self, room: str) -> None:
@@ -257,11 +260,12 @@ class BayeuxReader(Thread):
         more = {} if cursor is None else {"ext": {"cursor": cursor}}
         reply = self._ask({**message, "clientId": self._client, **more})
         if reply["successful"]:
+            self._to_subscribe.remove(room)
             return None
         if cursor is not None and str(reply.get("error", "")).startswith("400"):
             self.history.note(WasReset(who=self._who(room), reason=str(reply["error"])))
             self._cursors[room] = None
-            return self._subscribe(room)
+            return None
         return self._refused(reply)
 
     def _connect(self) -> None:
