@@ -308,7 +308,8 @@ class BayeuxReader(Thread):
         if "missing" in ext:
             gap = {"type": "gap", "room": room, "missing": ext["missing"], "before": id}
             self.history.note(LeftOut(who=self._who(room), event=gap))
-        self.history.note(Told(who=self._who(room), event=event, by=f"bayeux-{self.transport}"))
+        by = f"bayeux-{self.transport}"
+        self.history.note(Told(who=self._who(room), event=event, by=by, upto=ext["cursor"]))
         self._cursors[room], self._last[room] = ext["cursor"], id
         return None
 

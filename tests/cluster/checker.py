@@ -87,20 +87,34 @@ class _Run:
     by_text: dict[str, Seen] = attrs.field(init=False)
     by_client_id: dict[str, Seen] = attrs.field(init=False)
     said: dict[str, float] = attrs.field(init=False)
+    #: The place of each epoch among all that anybody was told of, by when that was.
+    epochs: dict[str, int] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         log = self.history.log
         self.by_text = {for_people(event["text"]): event for event in log}
         self.by_client_id = {e["client_id"]: e for e in log if "client_id" in e}
-        self.said = {for_people(each.text): each.at for each in self.history.all(Posted)}
+        # What is said again counts from the first time.
+        posted = reversed(self.history.all(Posted))
+        self.said = {for_people(each.text): each.at for each in posted}
+        told = sorted(self.history.all(Told), key=lambda each: each.at)
+        self.epochs = {}
+        for cursor in [*(each.cursor for each in told), *(event["cursor"] for event in log)]:
+            if cursor:
+                self.epochs.setdefault(_epoch(cursor), len(self.epochs))
 
-    def kept(self, event: object) -> Seen | None:
+    def kept(self, each: Told | Acknowledged) -> Seen | None:
         """What an event that was told is in the log."""
-        assert isinstance(event, dict)
-        found = self.by_text.get(for_people(event["text"]))
-        # What was lost may have been said again since, and has another id then.
-        other = found is not None and "id" in event and event["id"] != found["id"]
-        return None if other else found
+        found = self.by_text.get(for_people(str(each.event["text"])))
+        # What was lost may have been said again since, and has another id then, or is of an epoch
+        # that had not begun when it was told.
+        if found is None or each.event.get("id", found["id"]) != found["id"]:
+            return None
+        # By what a poster is answered, that is not known: it may come with their own cursor.
+        if isinstance(each, Told) and each.cursor:
+            when, stored = (self.epochs[_epoch(c)] for c in (each.cursor, found["cursor"]))
+            return found if stored <= when else None
+        return found
 
     def taken_by(self, at: float, id: int | None, text: str) -> PutBack | None:
         """The fault that took something of this id which was there at a time, and had been said
@@ -226,12 +240,12 @@ def _piece(
     yield from _without_what_is_gone(run, begun, told)
     # Who was told what is gone now was told before it all that is not.
     upto = [fault.kept for each in told if (fault := _gone(run, each)) is not None]
-    kept = [each for each in told if isinstance(each, LeftOut) or run.kept(each.event) is not None]
+    kept = [each for each in told if isinstance(each, LeftOut) or run.kept(each) is not None]
     log = [event for event in run.history.log if event["room"] in begun.rooms]
     ids = [
         event["id"]
         for each in kept
-        if isinstance(each, Told) and (event := run.kept(each.event)) is not None
+        if isinstance(each, Told) and (event := run.kept(each)) is not None
     ]
     to_the_end = whole[1] and any(isinstance(each, ReadToTheEnd) for each in piece)
     first = begun.after + 1 if whole[0] else min(ids, default=0)
@@ -262,7 +276,7 @@ def _without_what_is_gone(
     for each in told:
         if isinstance(each, LeftOut):
             continue
-        kept = run.kept(each.event)
+        kept = run.kept(each)
         if kept is None:
             gone = _gone(run, each)
             if gone is None:
@@ -276,7 +290,7 @@ def _without_what_is_gone(
 
 def _gone(run: _Run, each: Told | LeftOut) -> PutBack | None:
     """The fault that took what somebody was told."""
-    if isinstance(each, LeftOut) or run.kept(each.event) is not None:
+    if isinstance(each, LeftOut) or run.kept(each) is not None:
         return None
     return _taken(run, each)
 
@@ -292,19 +306,18 @@ def _of_reader(begun: Reads, each: Told, what: str) -> Violation:
 def the_lost_were_one_order(run: _Run) -> Iterator[Violation]:
     """What a fault took had one order, too: one text an id."""
     seen: dict[tuple[float, int], tuple[str, str]] = {}
-    told = [(each.who, each.at, each.event) for each in run.history.all(Told)]
-    told += [(each.who, each.at, each.event) for each in run.history.all(Acknowledged)]
-    for who, at, event in told:
-        id, text = _id(event), for_people(str(event["text"]))
-        fault = run.taken_by(at, id, text)
-        if id is None or fault is None or run.kept(event) is not None:
+    told: list[Told | Acknowledged] = [*run.history.all(Told), *run.history.all(Acknowledged)]
+    for each in told:
+        id, text = _id(each.event), for_people(str(each.event["text"]))
+        fault = run.taken_by(each.at, id, text)
+        if id is None or fault is None or run.kept(each) is not None:
             continue
-        other = seen.setdefault((fault.began, id), (text, who))
+        other = seen.setdefault((fault.began, id), (text, each.who))
         if other[0] != text:
             yield Violation(
                 rule="the lost were one order",
-                who=who,
-                at=at,
+                who=each.who,
+                at=each.at,
                 what=f"{id} is {text[:80]!r} here and {other[0][:80]!r} at {other[1]}",
             )
 
@@ -447,6 +460,11 @@ def _line(each: Happened) -> str:
     fields = attrs.asdict(each, filter=lambda field, _: field.name not in ("who", "at"))
     shown = ", ".join(f"{name}={str(value)[:120]!r}" for name, value in fields.items())
     return f"{type(each).__name__}: {shown}"
+
+
+def _epoch(cursor: str) -> str:
+    """The epoch of a cursor, which is otherwise opaque."""
+    return cursor.partition(".")[2]
 
 
 def _short(event: object) -> str:

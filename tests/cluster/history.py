@@ -91,10 +91,17 @@ class Told(Happened):
 
     :param event: as much of it as the transport shows.
     :param by: the transport.
+    :param upto: the cursor that came with it, of what is shown without its own.
     """
 
     event: Mapping[str, object]
     by: str = ""
+    upto: str = ""
+
+    @property
+    def cursor(self) -> str:
+        """By which it is known when it was told."""
+        return str(self.event.get("cursor", self.upto))
 
 
 @attrs.frozen(kw_only=True)

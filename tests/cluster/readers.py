@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 
 from tests.cluster.history import (
@@ -62,6 +62,16 @@ def world(seed: str, port: int, proxy_port: int) -> World:
     )
 
 
+def cursors_with(events: Sequence[Seen]) -> list[str]:
+    """The cursor that each of some events came with: its own, or the next one."""
+    found: list[str] = []
+    cursor = ""
+    for event in reversed(events):
+        cursor = event.get("cursor", cursor)
+        found.append(cursor)
+    return found[::-1]
+
+
 class ClusterReader(Reader):
     """One reader, by all nine transports in turn.
 
@@ -84,6 +94,7 @@ class ClusterReader(Reader):
         super().__init__(world, name, token, rooms, cursor)
         self.history = history
         self._cuts = PLANNED
+        self._upto = ""
         history.note(Reads(who=name, rooms=rooms, after=after))
 
     def visit(self, plan: Plan, done: Callable[[], bool] = lambda: False) -> str:
@@ -114,7 +125,9 @@ class ClusterReader(Reader):
         for event in events:
             if event["type"] == "error" and event.get("status", 503) not in NOT_NOW:
                 self._refused(event["status"], str(event))
-        super()._hear([{**e, "status": 503} if e["type"] == "error" else e for e in events])
+        for event, cursor in zip(events, cursors_with(events), strict=True):
+            self._upto = cursor
+            super()._hear([{**event, "status": 503} if event["type"] == "error" else event])
 
     def _hear_of_loss(self, event: Seen) -> None:
         if event["type"] == "reset":
@@ -129,7 +142,7 @@ class ClusterReader(Reader):
         if event["type"] == "gap":
             self.history.note(LeftOut(who=self.name, event=event))
         else:
-            self.history.note(Told(who=self.name, event=event, by=transport))
+            self.history.note(Told(who=self.name, event=event, by=transport, upto=self._upto))
 
     def read_to_the_end(self, log: list[Seen], transport: str) -> None:
         """Read until the last message of her rooms is there, and nothing follows.

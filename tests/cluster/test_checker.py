@@ -36,11 +36,11 @@ ROOMS = ("lobby", "dev")
 KEPT = 12
 
 
-def said(id: int, text: str = "") -> Seen:
+def said(id: int, text: str = "", epoch: str = "e") -> Seen:
     """A message of the log."""
     return {
         "id": id,
-        "cursor": f"{id}.e",
+        "cursor": f"{id}.{epoch}",
         "room": ROOMS[id % 2],
         "type": "message",
         "from": "al",
@@ -51,9 +51,11 @@ def said(id: int, text: str = "") -> Seen:
 
 
 def good() -> History:
-    """Ten messages; then three more, of which a restore takes two; then others of the same ids."""
+    """Twelve messages; then three more, which a restore takes; then others of the same ids, the
+    last of which is one of those, said again."""
     history, ticks = History(seed="planted"), count(1)
-    lost, late = [said(13, "lost 13"), said(14, "lost 14")], [said(13), said(14), said(15)]
+    lost = [said(13, "lost 13"), said(14, "lost 14"), said(15)]
+    late = [said(13, epoch="f"), said(14, epoch="f"), said(15, epoch="f")]
     first = [said(id) for id in range(1, KEPT + 1)]
     history.log = [*first, *late]
     history.views = {"node 1": history.log, "node 2": list(history.log)}
@@ -67,7 +69,8 @@ def good() -> History:
             note(InDoubt, "al", client_id=event["client_id"], why="no answer: reset by peer")
             note(Acknowledged, "al", client_id=event["client_id"], event=event)
             note(Told, "ada", event=event, by="sse")
-            note(Told, "bob", event={k: event[k] for k in ("type", "room", "text")}, by="text")
+            shown = {k: event[k] for k in ("type", "room", "text")}
+            note(Told, "bob", event=shown, by="text", upto=event["cursor"])
 
     note(Reads, "ada", rooms=ROOMS, after=0)
     note(Reads, "bob", rooms=ROOMS, after=0)
@@ -149,6 +152,13 @@ def not_reset_after_the_restore(history: History) -> None:
     without(history, lambda each: isinstance(each, WasReset) and each.who == "ada")
 
 
+def not_reset_before_what_was_said_again(history: History) -> None:
+    """What is told after what was lost is of the epoch that began with the restore."""
+    without(history, lambda each: isinstance(each, WasReset) and each.who == "bob")
+    for text in ("text 13", "text 14"):
+        without(history, is_told("bob", text))
+
+
 def a_hole_before_what_was_lost(history: History) -> None:
     without(history, is_told("ada", f"text {KEPT}"))
 
@@ -194,12 +204,12 @@ def acknowledged_twice_with_two_ids(history: History) -> None:
 
 
 def stored_twice(history: History) -> None:
-    history.log = [*history.log, {**said(16), "client_id": "c-5"}]
+    history.log = [*history.log, {**said(16, epoch="f"), "client_id": "c-5"}]
     history.views = {}
 
 
 def text_stored_twice(history: History) -> None:
-    history.log = [*history.log, {**said(16, "text 5"), "client_id": "c-16"}]
+    history.log = [*history.log, {**said(16, "text 5", "f"), "client_id": "c-16"}]
     history.views = {}
 
 
@@ -277,6 +287,7 @@ PLANTED = [
     (lambda h: without(h, is_told("bob", "text 7")), "readers miss nothing", "lost before"),
     (lambda h: without(h, is_told("bob", "text 15")), "readers miss nothing", "lost at the end"),
     (not_reset_after_the_restore, "readers miss nothing", "no reset before"),
+    (not_reset_before_what_was_said_again, "readers miss nothing", "no reset before"),
     (a_hole_before_what_was_lost, "readers miss nothing", "lost at the end"),
     (two_texts_of_a_lost_id, "the lost were one order", "14 is 'lost 14'"),
     (acknowledged_and_not_there, "acknowledged is kept", "not in the log"),
@@ -304,7 +315,7 @@ def test_a_good_history_has_nothing_wrong() -> None:
     verdict = check(good())
     assert verdict.violations == ()
     assert "2 faults {'kill -9': 1, 'restore': 1}" in verdict.summary
-    assert "15 messages kept, 17 acknowledged after 17 doubts {'no answer': 17}" in verdict.summary
+    assert "15 messages kept, 17 acknowledged after 18 doubts {'no answer': 18}" in verdict.summary
     assert verdict.summary.endswith("lost 0, doubled 0, no violation")
     assert verdict.account == ""
 
