@@ -26,6 +26,7 @@ IN_CI = os.environ.get("CI", "") == "true"
 #: Tests that take longest, alone or as the many of a file. Each worker of pytest-xdist begins with
 #: some of them, since no other can take a part of one.
 LONGEST = (
+    "cluster/test_cluster.py",
     "faults/test_faults.py",
     "daemon/test_kill.py",
     "daemon/test_hostile.py",
