@@ -1,9 +1,10 @@
 # make run    install into .venv and start the daemon in the foreground
 # make check  install with the test extra, then lint, check types, test everything in memory
 # make test   the same, and beside it tests with real daemons, clients and browsers
-# make faults  500 faults at a cluster of three nodes and what a history checker says of it, in half
-#             an hour; FAULTS=... how many, SEED=... which, KINDS='kill -9,no bells' only these;
-#             PARTS=hops a part of it, see tests/cluster/__main__.py
+# make faults  500 faults at clusters of three nodes and what a history checker says of it, in half
+#             an hour; FAULTS=... how many, SEED=... which, KINDS='kill -9,no bells' only these,
+#             PARTS=hops a part of it, RESULTS=FILE to go on where a run was stopped;
+#             .venv/bin/python -m tests.cluster --help
 # make bench  install the bench extra and its peers, measure, write docs/performance.md
 # make profile  the same install, then show where the daemon's time goes in the hot cases
 #

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import inf
 
@@ -74,6 +74,7 @@ class Verdict:
     summary: str
     violations: tuple[Violation, ...]
     account: str
+    counts: Mapping[str, int]
 
     def __str__(self) -> str:
         return "\n".join([self.summary, *map(str, self.violations[:20]), self.account])
@@ -413,7 +414,21 @@ def check(history: History) -> Verdict:
         summary=_summary(history, violations),
         violations=violations,
         account="" if first is None else account(history, first),
+        counts=_counts(history),
     )
+
+
+def _counts(history: History) -> Mapping[str, int]:
+    """What there was of everything, to be added up over runs."""
+    return {
+        "faults": len(history.caused),
+        "restores": len(history.put_back),
+        "messages": len(history.log),
+        "acknowledged": len({each.client_id for each in history.all(Acknowledged)}),
+        "doubts": len(history.all(InDoubt)),
+        "told": len(history.all(Told)),
+        "resets": len(history.all(WasReset)),
+    }
 
 
 # -- for people
