@@ -27,6 +27,7 @@ setup(
     entry_points={"console_scripts": ["comet-chat = cometd_chat.__main__:main"]},
     install_requires=[
         "alembic",
+        "argon2-cffi",
         "attrs",
         "idna",
         "jinja2",
@@ -36,6 +37,7 @@ setup(
         "precis-i18n",
         "prometheus-client",
         "pyopenssl",
+        "segno",
         "sqlalchemy>=2.0",
         # Its next major may be another Twisted inside: see transports/twisted_internals.
         "twisted[tls]>=26.10,<27",

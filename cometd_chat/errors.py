@@ -146,6 +146,10 @@ class ShuttingDown(ChatError):
     status, slug, title = 503, "shutting-down", "The daemon is stopping"
 
 
+class TooBusy(ChatError):
+    status, slug, title = 503, "too-busy", "Too much is asked for just now"
+
+
 class MemoryShort(ChatError):
     status, slug, title = 503, "memory-short", "The daemon has no memory to spare"
 
