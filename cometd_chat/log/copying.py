@@ -5,7 +5,7 @@ which half a copy is known.
 
 What it may know: the tables; two databases that nobody else uses. Not what kind they are.
 
-Invariant: ids, epochs, sessions, rooms and positions are in the target as they were, or the target
+Invariant: ids, epochs, sessions, rooms, people and positions are in the target as they were, or it
 says that it is half a copy, and no daemon starts on it. A copy that was stopped, however that was,
 goes on where it stood.
 """
@@ -21,13 +21,35 @@ from sqlalchemy import Connection, Table, delete, func, insert, inspect, select,
 
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log.store import Blocking
-from cometd_chat.log.tables import epochs, nodes, positions, records, rooms, secrets, sessions
+from cometd_chat.log.tables import (
+    claims,
+    epochs,
+    metadata,
+    nodes,
+    positions,
+    records,
+    rooms,
+    secrets,
+    sessions,
+)
 
 #: Records that are copied in one transaction, and rows of other tables that are in memory at once.
 PAGE = 2000
 
 #: The name of the mark among the secrets. Its value says of which log this is half a copy.
 _MARK = "half-a-copy"
+
+#: What is copied otherwise, or is of no use in another database.
+_NOT_AS_IT_IS = {records, positions, nodes, claims, secrets}
+
+#: Tables that are copied row by row as they are, but for what `_copy_tables` says of epochs.
+_AS_THEY_ARE = [table for table in metadata.sorted_tables if table not in _NOT_AS_IT_IS]
+
+#: Where a sequence numbers the rows of a table, it goes on after those that are there.
+_GO_ON = (
+    "SELECT setval('epochs_number_seq', (SELECT max(number) FROM epochs))",
+    "SELECT setval('audit_id_seq', (SELECT max(id) FROM audit))",
+)
 
 #: The room that every database has from the beginning.
 _LOBBY = "lobby"
@@ -155,9 +177,9 @@ class Copy:
 
     def _copy_tables(self, source: Connection, target: Connection) -> None:
         _take_time(source)
-        for table in (positions, sessions, rooms, epochs):
+        for table in (positions, *_AS_THEY_ARE):
             target.execute(delete(table))
-        for table in (epochs, rooms, sessions):
+        for table in _AS_THEY_ARE:
             for rows in self._pages(source, select(table).order_by(*table.primary_key)):
                 if table is epochs:
                     # Which database began it: of the target it is not the one.
@@ -170,8 +192,8 @@ class Copy:
         for rows in self._pages(source, query):
             _insert(target, positions, [{**row, "node": 0} for row in rows])
         if target.dialect.name == "postgresql":
-            top = "(SELECT max(number) FROM epochs)"
-            target.execute(text(f"SELECT setval('epochs_number_seq', {top})"))
+            for sequence in _GO_ON:
+                target.execute(text(sequence))
 
     def _pages(self, source: Connection, query: Any) -> Iterator[list[dict[str, Any]]]:
         for part in source.execute(query).mappings().partitions(self._page):

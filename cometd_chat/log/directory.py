@@ -26,9 +26,9 @@ from cometd_chat.log.tables import positions, records, rooms, sessions
 
 @attrs.frozen
 class SessionRow:
-    """Somebody who may speak.
+    """Somebody who may speak, on one device.
 
-    :param id: permanent; the sender in the log.
+    :param id: permanent.
     :param token_hash: what the session's token hashes to; the token itself is kept nowhere.
     :param name: the name as it is shown.
     :param name_key: the name as it is compared, or None while it is free for others.
@@ -38,6 +38,8 @@ class SessionRow:
     :param name_looks: what the name looks like, by which it is compared as well; None with
         ``name_key``.
     :param seen_at: when it was seen last, where many nodes must know; 0 where one does.
+    :param identity: whose it is, the sender in the log; nothing for a guest's, who is the session.
+    :param agent: what the device calls itself.
     """
 
     id: str
@@ -49,20 +51,28 @@ class SessionRow:
     expires_at: int
     name_looks: str | None = None
     seen_at: int = 0
+    identity: str = ""
+    agent: str = ""
 
 
 @attrs.frozen
 class RoomRow:
     """A room.
 
-    :param created_by: id of the session that made it, or nothing for the one always there.
+    :param created_by: who made it, or nothing for the one always there.
     :param created_at: milliseconds since 1970-01-01T00:00Z.
+    :param kind: who may know of it.
+    :param slow: seconds between two messages of one person.
     """
 
     name: str
     topic: str
     created_by: str
     created_at: int
+    kind: str = "public"
+    slow: int = 0
+    locked: bool = False
+    archived: bool = False
 
 
 @attrs.frozen

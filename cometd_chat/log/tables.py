@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -70,8 +72,10 @@ epochs = Table(
     UniqueConstraint("epoch", name="epochs_by_name"),
 )
 
-#: Who may speak. `name_key` and `name_looks` are what the name is compared by, or null while the
-#: name is free. `seen_at` is when a node saw the session last, where there are several.
+#: Devices of who may speak. `name_key` and `name_looks` are what the name is compared by, or null
+#: while the name is free, and for members, whose row has them. `seen_at` is when a node saw the
+#: session last, where there are several. `identity` is whose it is; nothing for a guest, who is the
+#: session itself. `agent` is what the device calls itself.
 sessions = Table(
     "sessions",
     metadata,
@@ -84,6 +88,8 @@ sessions = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("name_looks", Text),
     Column("seen_at", BigInteger, nullable=False, server_default=text("0")),
+    Column("identity", Text, nullable=False, server_default=""),
+    Column("agent", Text, nullable=False, server_default=""),
     UniqueConstraint("token_hash", name="sessions_by_token"),
 )
 Index(
@@ -101,7 +107,14 @@ Index(
     postgresql_where=sessions.c.name_looks.is_not(None),
 )
 Index("sessions_by_expiry", sessions.c.expires_at)
+Index(
+    "sessions_by_identity",
+    sessions.c.identity,
+    sqlite_where=sessions.c.identity != "",
+    postgresql_where=sessions.c.identity != "",
+)
 
+#: `slow` is how many seconds somebody waits between two messages.
 rooms = Table(
     "rooms",
     metadata,
@@ -109,6 +122,10 @@ rooms = Table(
     Column("topic", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False, server_default="public"),
+    Column("slow", BigInteger, nullable=False, server_default=text("0")),
+    Column("locked", Boolean, nullable=False, server_default=false()),
+    Column("archived", Boolean, nullable=False, server_default=false()),
 )
 
 #: How far a session has come in a room, by what a node knows of its readers there; 0 is the node of
@@ -166,6 +183,154 @@ secrets = Table(
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
+
+#: Who has an account. Their name's keys are here and in no session's row, and stay for a while when
+#: the account was deleted: then there is no name and no password any more. `name` is what is shown.
+members = Table(
+    "members",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text),
+    Column("name_looks", Text),
+    Column("role", Text, nullable=False),
+    Column("password", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    UniqueConstraint("name_key", name="members_by_name"),
+    UniqueConstraint("name_looks", name="members_by_looks"),
+)
+
+#: Links that lead in. `uses` and `left` are how many they are good for, or null for any number.
+invites = Table(
+    "invites",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("room", Text),
+    Column("role", Text, nullable=False),
+    Column("uses", BigInteger),
+    Column("left", BigInteger),
+    Column("until", BigInteger),
+    Column("by", Text, nullable=False),
+    Column("by_name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+#: Codes that are good once, by their hash: `kind` is ``claim``, for who owns this, or ``link``, for
+#: another device of `identity`.
+codes = Table(
+    "codes",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("identity", Text),
+    Column("until", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+)
+
+#: What was decided while it runs, as JSON; what has no row is as from the beginning.
+policies = Table(
+    "policies",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+#: Who belongs to a room, and as what.
+room_members = Table(
+    "room_members",
+    metadata,
+    Column("room", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("room", "identity", name="room_members_key"),
+)
+Index("room_members_by_identity", room_members.c.identity)
+
+#: What somebody may not do, everywhere or in a room, until then or until it is lifted. `network` is
+#: a keyed hash; `who` is what is shown.
+sanctions = Table(
+    "sanctions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("identity", Text),
+    Column("network", LargeBinary),
+    Column("who", Text, nullable=False),
+    Column("room", Text),
+    Column("until", BigInteger),
+    Column("by", Text, nullable=False),
+    Column("by_name", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("lifted_at", BigInteger),
+    Column("lifted_by", Text),
+)
+
+#: Whom somebody wants neither to hear nor to see.
+ignored = Table(
+    "ignored",
+    metadata,
+    Column("identity", Text, nullable=False),
+    Column("whom", Text, nullable=False),
+    PrimaryKeyConstraint("identity", "whom", name="ignored_key"),
+)
+
+#: Who did what to whom.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("who_name", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("whom", Text, nullable=False),
+    Column("room", Text),
+    Column("reason", Text, nullable=False),
+    Column("undone_at", BigInteger),
+)
+Index("audit_by_time", audit.c.at)
+
+#: Messages that somebody wants looked at.
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("room", Text, nullable=False),
+    Column("message", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("settled_at", BigInteger),
+)
+
+#: What was hidden of somebody in a room, and until when it can be brought back.
+purges = Table(
+    "purges",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("room", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("undone_at", BigInteger),
+)
+
+#: The `data` that a record had before it was hidden, until it is erased.
+hidden = Table(
+    "hidden",
+    metadata,
+    Column("record", _Id, primary_key=True, autoincrement=False),
+    Column("data", Text, nullable=False),
+    Column("purge", Text),
+)
+Index("hidden_by_purge", hidden.c.purge)
 
 #: The revision of the oldest release that runs on these tables; see `cometd_chat.log.migrations`.
 compatibility = Table("compatibility", metadata, Column("oldest", Text, primary_key=True))

@@ -15,11 +15,24 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Connection,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    insert,
+    select,
+    update,
+)
 
 from cometd_chat.copy_command import run
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log import copying
 from cometd_chat.log.directory import PositionRow, RoomRow, SessionRow
+from cometd_chat.log.tables import metadata
 from tests.log.postgresql_support import Cluster
 from tests.log.support import block, draft, in_reactor, open_store, wait
 from tests.log.test_postgresql_database import make
@@ -29,10 +42,36 @@ from tests.support import PATIENCE
 TABLES = {
     "records": "id, context, type, sender, author, data, refers, client_id, at",
     "epochs": "number, epoch, first_id",
-    "sessions": "id, token_hash, name, name_key, role, created_at, expires_at, name_looks, seen_at",
-    "rooms": "name, topic, created_by, created_at",
     "positions": "session, room, node, position",
+    **{
+        name: ", ".join(f'"{column.name}"' for column in metadata.tables[name].columns)
+        for name in (
+            *("sessions", "rooms", "members", "invites", "codes", "policies", "room_members"),
+            *("sanctions", "ignored", "audit", "reports", "purges", "hidden", "compatibility"),
+        )
+    },
 }
+
+
+def a_row(table: Table, number: int) -> dict[str, Any]:
+    """One with something in each column."""
+    values = {
+        Boolean: True,
+        LargeBinary: bytes([number]),
+        BigInteger: 7 + number,
+        Integer: 7 + number,
+        Text: f"it is {number}",
+    }
+    return {column.name: values[type(column.type)] for column in table.columns}
+
+
+def fill_all(connection: Connection) -> None:
+    """Something in each table that people are in, and that the oldest release is another one."""
+    for table in metadata.sorted_tables:
+        if table.name == "compatibility":
+            connection.execute(update(table).values(oldest="0007"))
+        elif table.name in TABLES and not connection.execute(select(table)).first():
+            connection.execute(insert(table), [a_row(table, number) for number in (1, 2)])
 
 
 def content(query: Callable[[str], Any]) -> dict[str, list[tuple[Any, ...]]]:
@@ -71,6 +110,7 @@ def folder(tmp_path: Path) -> Path:
         store.directory.add_session(row)
         store.directory.add_room(RoomRow(f"r{start}", "topic", row.id, 5))
         block(store.directory.put_positions([PositionRow(row.id, "lobby", 40 * start)]))
+        block(store.database.write(fill_all))
         block(store.close())
         # As one that was put back: the next start begins an epoch.
         (folder / "chat.sqlite.high-water").unlink()
