@@ -41,9 +41,11 @@ from cometd_chat.chat.rooms import Rooms
 from cometd_chat.chat.sessions import Sessions
 from cometd_chat.daemon.settings import Settings
 from cometd_chat.log.bus import Bus
+from cometd_chat.log.changes import Changes, LocalChanges, SharedChanges
 from cometd_chat.log.directory import Directory
 from cometd_chat.log.nodes import Nodes
 from cometd_chat.log.shared_directory import SharedDirectory
+from cometd_chat.log.store import SharedStore, Store
 
 
 @attrs.frozen
@@ -68,10 +70,16 @@ class ChatParts:
     positions: Positions
     limits: Limits
     openings: Openings
+    changes: Changes
 
 
-def parts_of_one(settings: Settings, feed: Feed, directory: Directory, rights: Rights) -> ChatParts:
-    """The parts of a process that is alone."""
+def parts_of_one(
+    settings: Settings, feed: Feed, store: Store, directory: Directory, rights: Rights
+) -> ChatParts:
+    """The parts of a process that is alone.
+
+    :param store: where the directory and all else is.
+    """
     engine = feed.engine
     return ChatParts(
         sessions=LocalSessions(
@@ -94,12 +102,14 @@ def parts_of_one(settings: Settings, feed: Feed, directory: Directory, rights: R
         positions=LocalPositions(directory, engine.reaper),
         limits=LocalLimits(engine.reaper, on=settings.limits),
         openings=NoOpenings(),
+        changes=LocalChanges(store, feed.control.tell),
     )
 
 
 def parts_of_node(
     settings: Settings,
     feed: Feed,
+    store: Store,
     directory: Directory,
     rights: Rights,
     neighbours: Neighbours,
@@ -107,7 +117,7 @@ def parts_of_node(
 ) -> ChatParts:
     """The parts of one of many nodes.
 
-    :param directory: one that is shared.
+    :param store: one that is shared, as the directory is.
     """
     engine, reaper = feed.engine, feed.engine.reaper
     bus, nodes = neighbours.bus, neighbours.nodes
@@ -151,4 +161,5 @@ def parts_of_node(
         positions=ClusterPositions(directory, reaper, bus, nodes),
         limits=ClusterLimits(reaper, feed.log, on=settings.limits),
         openings=ClusterOpenings(bus, reaper, presence.is_elsewhere),
+        changes=SharedChanges(cast(SharedStore, store), feed.catch_up),
     )

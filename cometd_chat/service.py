@@ -70,6 +70,7 @@ from cometd_chat.gateways.bayeux_rooms import RoomSource
 from cometd_chat.log.directory import Directory
 from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import EventLog, Tail
+from cometd_chat.log.store import Store
 from cometd_chat.peering import Linked, Peering
 from cometd_chat.storage import Cluster, Storage, build_storage, prepare_for_others
 from cometd_chat.transports import twisted_internals
@@ -145,7 +146,14 @@ def build(
     cluster = storage.cluster
     neighbours = None if cluster is None else cluster.neighbours
     chat = build_chat(
-        settings, engine, storage.log, storage.directory, stats.memory, reactor, neighbours
+        settings,
+        engine,
+        storage.log,
+        storage.store,
+        storage.directory,
+        stats.memory,
+        reactor,
+        neighbours,
     )
     peering = None if cluster is None else build_peering(settings, cluster, chat, stats, reactor)
     linked = None if peering is None else peering.linked
@@ -312,6 +320,7 @@ def build_chat(
     settings: Settings,
     engine: CometEngine,
     log: EventLog,
+    store: Store,
     directory: Directory,
     memory: MemoryBudget,
     reactor: Any,
@@ -319,15 +328,16 @@ def build_chat(
 ) -> Chat:
     """Join the parts of the conversation, which know no HTTP.
 
+    :param store: where all else is than what was said.
     :param memory: where posts count that wait to be durable.
     :param neighbours: what this node has of the others; None for a process that is alone.
     """
     rights = Rights(public_reading=settings.public_reading)
     feed = Feed(log, engine, Tail(*TAIL))
     if neighbours is None:
-        parts = parts_of_one(settings, feed, directory, rights)
+        parts = parts_of_one(settings, feed, store, directory, rights)
     else:
-        parts = parts_of_node(settings, feed, directory, rights, neighbours, reactor)
+        parts = parts_of_node(settings, feed, store, directory, rights, neighbours, reactor)
     return Chat(
         feed=feed,
         rights=rights,
@@ -337,6 +347,7 @@ def build_chat(
         positions=parts.positions,
         limits=parts.limits,
         openings=parts.openings,
+        changes=parts.changes,
         gathering=Gathering(log, partial(call_before_slices, reactor), memory),
         heartbeat=settings.heartbeat,
         server=SERVER,

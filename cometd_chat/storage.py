@@ -32,6 +32,7 @@ from cometd_chat.log.directory import Directory, SqlDirectory
 from cometd_chat.log.log import EventLog
 from cometd_chat.log.nodes import LeasedNodes
 from cometd_chat.log.sql import SqlEventLog
+from cometd_chat.log.store import Store
 
 if TYPE_CHECKING:
     from cometd_chat.log.postgresql.connections import Server
@@ -64,12 +65,14 @@ class Cluster:
 class Storage:
     """Where everything is kept.
 
+    :param store: the database, where everything but what was said is read and changed.
     :param secret: the key of the forms' hidden tokens; not before it is open.
     :param services: open and close it, in order.
     :param cluster: None where one process has it for itself.
     """
 
     log: EventLog
+    store: Store
     directory: Directory
     secret: Callable[[], bytes]
     services: Sequence[Service]
@@ -92,6 +95,7 @@ def _own(settings: Settings, data: DataDirectory, reactor: Any) -> Storage:
     log = SqlEventLog(database)
     return Storage(
         log,
+        database,
         SqlDirectory(database),
         lambda: secret.key,
         (secret, FunctionService("log", begin=database.open, end=database.close)),
@@ -134,6 +138,7 @@ def _shared(settings: Settings, reaper: Reaper, reactor: Any) -> Storage:
 
     return Storage(
         log,
+        database,
         directory,
         lambda: keys[FORMS],
         (FunctionService("log", begin=begin, end=end),),

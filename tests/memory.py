@@ -145,6 +145,7 @@ class MemorySite(MemoryNet):
             self.settings,
             self.engine,
             self.log,
+            self.directory.store,
             self.directory,
             self.stats.memory,
             self.clock,

@@ -56,6 +56,7 @@ from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import Kind
 from cometd_chat.events.record import Draft, Record, data_size
 from cometd_chat.events.texts import refused
+from cometd_chat.log.changes import Changes
 from cometd_chat.log.gathering import Gathering
 
 MAX_CLIENT_ID = 64
@@ -96,6 +97,7 @@ class Chat:
         positions: Positions,
         limits: Limits,
         openings: Openings,
+        changes: Changes,
         gathering: Gathering,
         heartbeat: float,
         server: str,
@@ -109,6 +111,8 @@ class Chat:
         self.positions = positions
         self.limits = limits
         self.openings = openings
+        #: How all is changed that is kept beside the log.
+        self.changes = changes
         #: By which all that is said goes to the log.
         self.gathering = gathering
         self.rights = rights

@@ -3,7 +3,7 @@
 What it is: `MemoryEventLog` and `MemoryDirectory` keep to the same seams as those in a database,
 for tests and for programs that embed the engine and need nothing durable.
 
-What it may know: drafts, records, rows. No SQL, no threads.
+What it may know: drafts, records, rows. No threads.
 
 Invariant: they differ from the durable ones in durability only: same order, same refusals.
 """
@@ -41,6 +41,7 @@ from cometd_chat.log.log import (
     sorted_out,
     take,
 )
+from cometd_chat.log.memory_store import MemoryStore
 
 
 class _Kept:
@@ -310,6 +311,8 @@ class MemoryDirectory:
     """
 
     def __init__(self, rooms: Sequence[RoomRow] = (), log: MemoryEventLog | None = None) -> None:
+        #: Where all else is.
+        self.store = MemoryStore()
         self._log = log
         self._sessions: dict[str, SessionRow] = {}
         self._rooms = {row.name: row for row in rooms}

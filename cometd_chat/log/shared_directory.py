@@ -36,6 +36,7 @@ from cometd_chat.log.directory import (
     room_exists,
 )
 from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from cometd_chat.log.memory_store import MemoryStore
 
 Result = TypeVar("Result")
 
@@ -154,6 +155,11 @@ class MemorySharedDirectory(MemoryDirectory):
         beside: MemorySharedDirectory | None = None,
     ) -> None:
         super().__init__(rooms, log)
+        self.store = MemoryStore(
+            log.append_all,
+            lambda: self.failure or log.cut or log.failure,
+            None if beside is None else beside.store,
+        )
         self._told_by = log
         self._seconds = seconds
         self._claims: dict[str, _Claimed] = {}

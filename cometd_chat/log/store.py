@@ -1,10 +1,11 @@
 """What a directory is kept in.
 
-What it is: `Store`, the seam of a database's tables: it runs queries and changes in threads.
+What it is: `Store`, the seam of a database's tables: it runs queries and changes in threads; and
+`SharedStore`, one whose changes can be told to all nodes.
 
-What it may know: connections. Not what is in the tables.
+What it may know: connections, control records. Not what is in the tables.
 
-Invariant: what was answered is durable.
+Invariant: what was answered is durable; a change is made and told, or neither.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
+
+from cometd_chat.log.control import Control
 
 T = TypeVar("T")
 
@@ -52,3 +55,11 @@ class Store(Blocking, Protocol):
         :raises StorageUnavailable: the database can't be written just now.
         :raises ShuttingDown: it was closed.
         """
+
+
+class SharedStore(Store, Protocol):
+    """A database that is open, and that other nodes have too."""
+
+    def tell(self, connection: Connection, *controls: Control) -> None:
+        """Let all nodes be told, within a change, of what they must not miss: once it is committed,
+        and only then."""

@@ -25,6 +25,7 @@ from cometd_chat.chat.cluster_sessions import ClusterSessions
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log.bus import MemoryBus
+from cometd_chat.log.changes import SharedChanges
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
@@ -119,6 +120,10 @@ class Node(House):
     def make_limits(self, *, on: bool) -> ClusterLimits:
         """See `House.make_limits`."""
         return ClusterLimits(self.reaper, self.log, on=on)
+
+    def make_changes(self) -> SharedChanges:
+        """See `House.make_changes`."""
+        return SharedChanges(self.directory.store, self.feed.catch_up)
 
     def make_openings(self) -> ClusterOpenings:
         """See `House.make_openings`."""

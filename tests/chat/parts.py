@@ -35,6 +35,7 @@ from cometd_chat.chat.sessions import Session, Sessions
 from cometd_chat.comet import CometEngine, CometEvent
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import path_of
+from cometd_chat.log.changes import Changes, LocalChanges
 from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import Tail
@@ -120,6 +121,7 @@ class House:
         self.rights = Rights()
         self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
         self.rooms: Rooms = self.make_rooms()
+        self.changes = self.make_changes()
         self.chat = Chat(
             feed=self.feed,
             rights=self.rights,
@@ -129,6 +131,7 @@ class House:
             positions=self.make_positions(),
             limits=self.limits,
             openings=self.make_openings(),
+            changes=self.changes,
             gathering=Gathering(self.log, lambda hand_over: hand_over(), MemoryBudget()),
             heartbeat=15,
             server="test",
@@ -144,6 +147,10 @@ class House:
     def make_limits(self, *, on: bool) -> LocalLimits:
         """What nobody has used of yet."""
         return LocalLimits(self.reaper, on=on)
+
+    def make_changes(self) -> Changes:
+        """Changes of what is kept beside the directory, or in it."""
+        return LocalChanges(self.directory.store, self.feed.control.tell)
 
     def make_openings(self) -> Openings:
         """What makes way elsewhere."""

@@ -17,7 +17,8 @@ from twisted.internet.defer import Deferred
 
 from cometd_chat.log.control import NodeGone, NodeJoined
 from cometd_chat.log.nodes import LEASE, NodeRow
-from cometd_chat.log.postgresql.shared_store import NOW, SharedStore
+from cometd_chat.log.postgresql.clock import NOW
+from cometd_chat.log.store import SharedStore
 from cometd_chat.log.tables import nodes
 
 _LEASE = int(LEASE * 1000)

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from cometd_chat.errors import InvalidToken
 from cometd_chat.log.control import NameFreed, RoomMade, RoomRemoved, SessionEnded
 from cometd_chat.log.directory import RoomRow, SessionRow, SqlDirectory, name_taken, room_exists
-from cometd_chat.log.postgresql.shared_store import NOW, SharedStore
+from cometd_chat.log.postgresql.clock import NOW
 from cometd_chat.log.shared_directory import (
     MOST_SWEPT,
     Claim,
@@ -30,6 +30,7 @@ from cometd_chat.log.shared_directory import (
     keys_of,
     renamed,
 )
+from cometd_chat.log.store import SharedStore
 from cometd_chat.log.tables import claims, nodes, records, rooms, sessions
 
 #: Taken before a name is looked for, to the end of the change. The first number is that of all our
