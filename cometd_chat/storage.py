@@ -85,7 +85,7 @@ def build_storage(settings: Settings, data: DataDirectory, reaper: Reaper, react
     :param data: the directory of this process, or of its supervisor.
     """
     if settings.database.is_postgresql:
-        return _shared(settings, reaper, reactor)
+        return _shared(settings, data, reaper, reactor)
     return _own(settings, data, reactor)
 
 
@@ -102,8 +102,9 @@ def _own(settings: Settings, data: DataDirectory, reactor: Any) -> Storage:
     )
 
 
-def _shared(settings: Settings, reaper: Reaper, reactor: Any) -> Storage:
+def _shared(settings: Settings, data: DataDirectory, reaper: Reaper, reactor: Any) -> Storage:
     # Their driver is an extra, that whoever has no PostgreSQL can do without.
+    from cometd_chat.log.postgresql.high_water import HighWaterMark
     from cometd_chat.log.postgresql.log import PostgresEventLog
     from cometd_chat.log.postgresql.node_table import SqlNodeTable
     from cometd_chat.log.postgresql.notify_bus import NotifyBus
@@ -122,7 +123,12 @@ def _shared(settings: Settings, reaper: Reaper, reactor: Any) -> Storage:
     )
     bus = NotifyBus(lambda: nodes.number, reactor)
     log = PostgresEventLog(
-        server, database, reactor, max_bytes=settings.max_log, channels=bus.channels
+        server,
+        database,
+        reactor,
+        max_bytes=settings.max_log,
+        channels=bus.channels,
+        high_water=HighWaterMark(data.path),
     )
     keys: dict[str, bytes] = {}
 

@@ -1,8 +1,8 @@
 """Cursors: an id of the log and the epoch in which it was given out.
 
-What it is: an epoch begins when a log is made, and when it was put back to where it had been; never
-because a process starts. It has a random name, remembered with the first id that it may give.
-`Epochs` turns ids into cursors and back.
+What it is: an epoch begins when a log is made, and when it was put back to where it had been, for
+all that is known; never because a process starts. It has a random name, remembered with the first
+id that it may give. `Epochs` turns ids into cursors and back.
 
 What it may know: ids and names of epochs. No SQL, no threads, no clock.
 

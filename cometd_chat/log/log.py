@@ -191,8 +191,9 @@ class EventLog(Protocol):
     * Ids are the order of commits, over all who append. Each follower is told every record once, in
       that order, without a hole, and the one who appended it before the append is answered.
     * Nobody is told of a record, nor is its cursor given out, before it is committed.
-    * An epoch begins when the log is made or was put back to an earlier state, never because a
-      process starts; two that have the same log know the same cursors.
+    * An epoch begins when the log is made or was put back to an earlier state, or where nobody is
+      left who could say that it was not; never because a process starts. Two that have the same log
+      know the same cursors.
     * ``(sender, client_id)`` is unique for ever.
 
     Nothing that was answered may be lost; what was not may have been stored all the same. All is

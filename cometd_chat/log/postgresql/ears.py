@@ -36,7 +36,17 @@ from cometd_chat.log.postgresql.batches import (
     read_text_row,
 )
 from cometd_chat.log.postgresql.connections import Connection, Server, reason, shut_down
-from cometd_chat.log.postgresql.joining import EMPTY, Book, Joined, join
+from cometd_chat.log.postgresql.high_water import HighWaterMark, Mark
+from cometd_chat.log.postgresql.joining import (
+    EMPTY,
+    NOBODY,
+    Book,
+    Joined,
+    Running,
+    Starting,
+    Witness,
+    join,
+)
 from cometd_chat.log.postgresql.wire import QueryFailed, Rows, Wire, WireLost
 from cometd_chat.log.sequence import Sequence as Order
 from cometd_chat.log.threads import DaemonThreadPool
@@ -104,6 +114,7 @@ class Ears:
     :param told: who is told.
     :param new_epoch: gives a name for an epoch.
     :param channels: what else is listened to, and who hears the payloads.
+    :param high_water: where it is noted how far this node was told; None for one that leaves none.
     """
 
     _log = Logger()
@@ -116,6 +127,7 @@ class Ears:
         *,
         new_epoch: Callable[[], str],
         channels: dict[str, Callable[[str], None]] | None = None,
+        high_water: HighWaterMark | None = None,
     ) -> None:
         self._server = server
         self._reactor = reactor
@@ -131,6 +143,8 @@ class Ears:
         #: Bytes that the log takes, when it was last asked.
         self.size = 0
         self._newest: Record | None = None
+        self._high_water = high_water
+        self._noted: Mark | None = None
         self._wire: Wire | None = None
         self._delay = _RETRY
         self._timer: IDelayedCall | None = None
@@ -159,10 +173,12 @@ class Ears:
         :raises psycopg.Error: the database can't be reached, or used.
         :raises StorageUnavailable: it is no database for a log.
         """
-        connection, joined = self._connect(0, None)
+        starting = NOBODY if self._high_water is None else Starting(self._high_water)
+        connection, joined = self._connect(starting)
         self.book = joined.book
         self.order.skip(joined.last)
         self._newest = joined.newest
+        self._note_now(sync=False)
         self._threads.start()
         self._heard_at = self._level_at = self._reactor.seconds()
         self._begin(connection)
@@ -182,6 +198,8 @@ class Ears:
 
         def stop(_: object) -> None:
             self._threads.stop()
+            if self.book.numbers:
+                self._note_now(sync=True)
             done.callback(None)
 
         if self._connecting is None:
@@ -192,13 +210,13 @@ class Ears:
                 shut_down(self._comes)
         return done
 
-    def _connect(self, told: int, newest: Record | None) -> tuple[Connection, Joined]:
+    def _connect(self, witness: Witness) -> tuple[Connection, Joined]:
         """Listen, then look. In a thread."""
         connection = self._comes = self._server.connect("ears")
         try:
             for channel in (*self._channels, self._mine):
                 connection.execute(f'LISTEN "{channel}"'.encode())
-            return connection, join(connection, told, newest, self._new_epoch)
+            return connection, join(connection, witness, self._new_epoch)
         except BaseException:
             connection.close()
             raise
@@ -207,7 +225,10 @@ class Ears:
 
     def check(self, connection: Connection) -> Book:
         """Begin an epoch if the log is another one than this node was told of. In any thread."""
-        return join(connection, self.order.told, self._newest, self._new_epoch).book
+        return join(connection, self._witness(), self._new_epoch).book
+
+    def _witness(self) -> Witness:
+        return Running(self.order.told, self._newest)
 
     def _begin(self, connection: Connection) -> None:
         self._answered_at = self._reactor.seconds()
@@ -231,7 +252,7 @@ class Ears:
         if self._closed or self._connecting is not None:
             return
         self._connecting = deferToThreadPool(
-            self._reactor, self._threads, self._connect, self.order.told, self._newest
+            self._reactor, self._threads, self._connect, self._witness()
         )
         self._connecting.addCallbacks(self._joined, self._not_joined)
         self._connecting.addErrback(lambda failure: self._log.failure("ears failed", failure))
@@ -272,6 +293,7 @@ class Ears:
         self._timer = self._reactor.callLater(LOOK_EVERY, self._tick)
         now = self._reactor.seconds()
         self._expire(now)
+        self._note()
         wire = self._wire
         if wire is None:
             return
@@ -283,6 +305,22 @@ class Ears:
             return
         if not self._looking:
             self._look(ring=True)
+
+    def _note(self) -> None:
+        """Note how far it was told. A disk may be slow, so a thread waits for it."""
+        if self._high_water is not None and self._noted != self._mark:
+            self._noted = self._mark
+            self._threads.callInThread(self._high_water.note, self._noted)
+
+    def _note_now(self, *, sync: bool) -> None:
+        if self._high_water is not None:
+            self._noted = self._mark
+            self._high_water.note(self._noted, sync=sync)
+
+    @property
+    def _mark(self) -> Mark:
+        names = self.book.epochs.names
+        return Mark(names[0], names[-1], self.order.told)
 
     def _look(self, *, ring: bool = False) -> None:
         """Look how far the log goes by now."""

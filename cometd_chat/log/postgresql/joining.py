@@ -3,17 +3,19 @@
 What it is: `join`, which every connection that follows the log begins with. It looks at what there
 is, compares it with what this node was told, and begins an epoch where that is needed.
 
-What it may know: a connection, the tables of records and epochs.
+What it may know: a connection, the tables of records, epochs and nodes, a mark.
 
 Invariant: an epoch begins when the database is another one than when the newest began (another
-cluster, another timeline, other tables), or when what a node was told is not in it any more. So a
-cursor that was given out before a backup was restored, or in a tail that was lost, is foreign; one
-of before a failover that lost nothing is not. Ids never go back for anybody who was told of them.
+cluster, another timeline, other tables), when what a node was told is not in it any more, or when
+nobody is left who could say so. So a cursor that was given out before a backup was restored, or in
+a tail that was lost, is foreign; one of before a failover that lost nothing is not. Ids never go
+back for anybody who was told of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import attrs
 from psycopg.errors import FeatureNotSupported, InsufficientPrivilege, UndefinedFunction
@@ -23,6 +25,7 @@ from cometd_chat.events.record import Record
 from cometd_chat.log.epochs import Epochs
 from cometd_chat.log.postgresql.batches import COLUMNS, read_row
 from cometd_chat.log.postgresql.connections import Connection
+from cometd_chat.log.postgresql.high_water import HighWaterMark, Mark
 
 #: The same lock as that of ``comet_append_1``.
 LOCK = "SELECT pg_advisory_xact_lock(1668246885, 1)"
@@ -31,6 +34,11 @@ _LAST = "SELECT max(id) FROM records"
 _ROW = f"SELECT {COLUMNS} FROM records WHERE id = %s"  # noqa: S608
 _NEWEST_ROW = f"SELECT {COLUMNS} FROM records WHERE id <= %s ORDER BY id DESC LIMIT 1"  # noqa: S608
 _EPOCHS = "SELECT number, epoch, first_id, cluster FROM epochs ORDER BY number"
+_ANY_LEASE = "SELECT bool_or(lease_until > extract(epoch FROM clock_timestamp()) * 1000) FROM nodes"
+_MORE = (
+    "SELECT 1 FROM records WHERE id > %s AND NOT (context = '/control' AND type = 'node-gone')"
+    " LIMIT 1"
+)
 _BEGIN = "INSERT INTO epochs (epoch, first_id, cluster) VALUES (%s, %s, %s)"
 
 #: What is another one in each other database, however it came about: by a new cluster, by a
@@ -112,13 +120,86 @@ def read_book(connection: Connection) -> Book:
     )
 
 
-def join(
-    connection: Connection, told: int, record: Record | None, new_epoch: Callable[[], str]
-) -> Joined:
+class Witness(Protocol):
+    """What a node knows of the log from before it looks."""
+
+    def told(self, book: Book) -> int:
+        """Ids up to this one may have been told to somebody, so far as is known here."""
+
+    def misses(self, connection: Connection, book: Book) -> bool:
+        """Whether an epoch must begin since something that was told may be gone, though the log
+        goes as far as that."""
+
+
+@attrs.frozen
+class Running:
+    """A node that follows the log.
+
+    :param id: how far it was told.
+    :param record: the newest record that it was told of, if any.
+    """
+
+    id: int
+    record: Record | None
+
+    def told(self, book: Book) -> int:
+        """See `Witness.told`."""
+        return self.id
+
+    def misses(self, connection: Connection, book: Book) -> bool:
+        """See `Witness.misses`."""
+        record = self.record
+        # Unless another node has found out, and has begun one.
+        return (
+            record is not None
+            and _is_gone(connection, record)
+            and book.epochs.of(record.id) == record.epoch
+        )
+
+
+@attrs.frozen
+class Starting:
+    """A node that has just started.
+
+    While another one is there, that one knows better. Where there is none, each may have been told
+    more than this one's mark says: but not if all have said goodbye and nothing else came since.
+
+    :param high_water: where this node, or another process of its directory, has left its mark.
+    """
+
+    high_water: HighWaterMark
+
+    def told(self, book: Book) -> int:
+        """See `Witness.told`."""
+        mark = self._mark(book)
+        return 0 if mark is None else mark.id
+
+    def misses(self, connection: Connection, book: Book) -> bool:
+        """See `Witness.misses`."""
+        mark = self._mark(book)
+        if mark is not None and mark.epoch not in book.epochs.names:
+            return True
+        if connection.execute(_LAST).fetchone() == (None,):
+            return False
+        (held,) = connection.execute(_ANY_LEASE).fetchone() or (None,)
+        if held is not None:
+            return not held
+        return mark is None or connection.execute(_MORE, [mark.id]).fetchone() is not None
+
+    def _mark(self, book: Book) -> Mark | None:
+        """The mark, if it is of this log."""
+        mark = self.high_water.read()
+        return mark if mark is not None and mark.origin == book.epochs.names[0] else None
+
+
+#: A node that knows nothing, and need not.
+NOBODY = Running(0, None)
+
+
+def join(connection: Connection, witness: Witness, new_epoch: Callable[[], str]) -> Joined:
     """Look at the log, and begin an epoch when it is another one. Blocks.
 
-    :param told: how far this node was told; 0 when it has just started.
-    :param record: the newest record that it was told of, if any.
+    :param witness: what this node knows of it.
     :param new_epoch: gives a name for an epoch.
     :raises StorageUnavailable: this is no database for a log.
     """
@@ -129,17 +210,18 @@ def join(
         )
     cluster = _identify(connection)
     book = read_book(connection)
-    if _must_begin(connection, book, cluster, told, record):
+    if _must_begin(connection, book, cluster, witness):
         with connection.transaction():
             connection.execute(LOCK)
             # Another node may have been here before, and all were told what it began.
             book = read_book(connection)
-            if _must_begin(connection, book, cluster, told, record):
-                _begin(connection, book, cluster, told, new_epoch)
+            if _must_begin(connection, book, cluster, witness):
+                _begin(connection, book, cluster, witness, new_epoch)
         book = read_book(connection)
     last = max(_last(connection), book.floor)
     row = connection.execute(_NEWEST_ROW, [last]).fetchone()
     newest = None if row is None else read_row(row, book.epochs.of)
+    record = witness.record if isinstance(witness, Running) else None
     gone = record is not None and _is_gone(connection, record)
     return Joined(book, last, newest, put_back=gone)
 
@@ -157,17 +239,13 @@ def _ask(connection: Connection, query: str) -> str:
     return "" if row is None else str(row[0])
 
 
-def _must_begin(
-    connection: Connection, book: Book, cluster: str, told: int, record: Record | None
-) -> bool:
+def _must_begin(connection: Connection, book: Book, cluster: str, witness: Witness) -> bool:
     if not book.numbers or book.cluster != cluster:
         return True
     # Nobody who was told of an id may be told of that one again, as something else.
-    if max(_last(connection), book.floor) < told:
+    if max(_last(connection), book.floor) < witness.told(book):
         return True
-    gone = record is not None and _is_gone(connection, record)
-    # Unless another node has found out, and has begun one.
-    return gone and record is not None and book.epochs.of(record.id) == record.epoch
+    return witness.misses(connection, book)
 
 
 def _is_gone(connection: Connection, record: Record) -> bool:
@@ -177,7 +255,11 @@ def _is_gone(connection: Connection, record: Record) -> bool:
 
 
 def _begin(
-    connection: Connection, book: Book, cluster: str, told: int, new_epoch: Callable[[], str]
+    connection: Connection,
+    book: Book,
+    cluster: str,
+    witness: Witness,
+    new_epoch: Callable[[], str],
 ) -> None:
     """Remember a new epoch, after what is there.
 
@@ -185,6 +267,7 @@ def _begin(
     anything, and what is said from now on comes after them.
     """
     last = max(_last(connection), book.floor)
+    told = witness.told(book) if book.numbers else 0
     names = set(book.epochs.names)
     for first_id in [last + 1, *([told + 1] if told > last else [])]:
         name = new_epoch()

@@ -35,6 +35,7 @@ from cometd_chat.log.log import (
 )
 from cometd_chat.log.postgresql.connections import Connection, Server, reason
 from cometd_chat.log.postgresql.ears import Ears
+from cometd_chat.log.postgresql.high_water import HighWaterMark
 from cometd_chat.log.postgresql.writer import AppendThread, Following
 from cometd_chat.log.reading import LogReading, Readers
 
@@ -51,6 +52,8 @@ class PostgresEventLog:
     :param new_epoch: gives a name for an epoch, see `cometd_chat.log.epochs`.
     :param max_waiting: how many drafts may wait.
     :param channels: what else is listened to, and who hears it; see `NotifyBus`.
+    :param high_water: where this node notes how far it was told; without it a start takes the log
+        for the one that was left.
     """
 
     _log = Logger()
@@ -65,6 +68,7 @@ class PostgresEventLog:
         new_epoch: Callable[[], str] = random_epoch,
         max_waiting: int = 10_000,
         channels: Mapping[str, Callable[[str], None]] | None = None,
+        high_water: HighWaterMark | None = None,
     ) -> None:
         self._server = server
         self._reactor = reactor
@@ -76,7 +80,14 @@ class PostgresEventLog:
         #: for whoever is to be told later that it is; the second once they are of the other one.
         self.left_history: Listeners[[]] = Listeners("a history that is over")
         self.put_back_to: Listeners[[]] = Listeners("a log that was put back")
-        self.ears = Ears(server, reactor, self, new_epoch=new_epoch, channels=dict(channels or {}))
+        self.ears = Ears(
+            server,
+            reactor,
+            self,
+            new_epoch=new_epoch,
+            channels=dict(channels or {}),
+            high_water=high_water,
+        )
         self._reading = LogReading(readers, lambda: self.ears.book.epochs)
         following = Following(
             take=self.ears.take,
