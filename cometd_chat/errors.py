@@ -138,6 +138,10 @@ class TooMany(ChatError):
     status, slug, title = 429, "too-many", "Too much at once"
 
 
+class SlowModeOn(ChatError):
+    status, slug, title = 429, "slow-mode", "This room is in slow mode"
+
+
 class HeadTooLarge(ChatError):
     status, slug, title = 431, "head-too-large", "The head of the request is too large"
 
