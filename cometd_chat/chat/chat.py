@@ -204,7 +204,7 @@ class Chat:
         :raises TooMany: too many new names.
         """
         if session.name_key is None or name.strip() != session.name:
-            self.limits.take(NAMES, session=session.id, address=address)
+            self.limits.take(NAMES, session=session.identity, address=address)
         token = self.sessions.new_token()
         old = await self.sessions.rename(session, name, token)
         return None if old == session.name else token
@@ -243,7 +243,7 @@ class Chat:
         :raises TooMany: she says so too often.
         """
         self.rights.require(session, Act.SPEAK, [room])
-        self.limits.take(TYPING, session=session.id, address=address)
+        self.limits.take(TYPING, session=session.identity, address=address)
         self.arrive(session, room, address, GRACE)
         self.presence.typing(room.name, session)
 
@@ -257,7 +257,7 @@ class Chat:
         """
         self.rights.require(session, Act.MAKE_ROOM)
         row = self.rooms.plan(name, topic, session)
-        self.limits.take(ROOMS, session=session.id, address=address)
+        self.limits.take(ROOMS, session=session.identity, address=address)
         self.limits.hold(address, MADE)
         try:
             room = await self.rooms.make(row)
@@ -330,14 +330,14 @@ class Chat:
         data, key, refers = kind.parsed(asked), _client_id(client_id), None
         size = data_size(data)
         amounts = [(MESSAGES, 1), (TEXT, size)]
-        self.limits.take_all(amounts, session=session.id, address=address)
+        self.limits.take_all(amounts, session=session.identity, address=address)
         self.arrive(session, room, address, GRACE)
         if kind.refers:
             refers = await self._referred(room, kind, asked.get("refers"))
             # What she might do may have changed meanwhile.
             self.rights.require(session, Act.SPEAK, [room])
         path = room.context.path
-        draft = Draft(path, kind.name, session.id, session.name, data, refers, key)
+        draft = Draft(path, kind.name, session.identity, session.name, data, refers, key)
         record = await self._append(draft, size)
         return self.feed.event(record), record.repeated
 
@@ -477,7 +477,7 @@ class Chat:
         if session is not None:
             if not self.sessions.use_again(session):
                 return False
-            present = session.present
+            present = session.person.present
             for name in names:
                 if name not in present:
                     # Others are told that she comes.

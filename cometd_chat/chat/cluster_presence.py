@@ -21,7 +21,8 @@ from cometd_chat.chat.local_presence import LocalPresence, first_named
 from cometd_chat.chat.presence import GRACE, Person
 from cometd_chat.chat.presence_parts import Leaving, OtherParts, OwnPart, Someone
 from cometd_chat.chat.presence_view import HERE, Place, PresenceView, Present
-from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.sessions import Member, Session
 from cometd_chat.comet import CometEngine
 from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.log.bus import Bus
@@ -109,19 +110,29 @@ class ClusterPresence(LocalPresence):
 
     def is_elsewhere(self, session: Session) -> bool:
         """Whether a session is in a room by another node, too, as far as is known here."""
-        found = (self._view.find(room, session.id) for room in session.present)
+        person = session.person
+        found = (self._view.find(room, person.identity) for room in person.present)
         return any(each is not None and each.nodes != (HERE,) for each in found)
 
     def leave(self, room: str, session: Session) -> None:
         """See `Presence.leave`. Each node that has her there lets go of her."""
         super().leave(room, session)
-        present = self._view.find(room, session.id)
+        identity = session.identity
+        present = self._view.find(room, identity)
         if present is not None and present.nodes != (HERE,):
-            self._mine.send(Leaving(room, session.id))
+            self._mine.send(Leaving(room, identity))
 
     def renamed(self, session: Session, old: str) -> None:
         """See `Presence.renamed`. The log tells it as well; whatever comes first is told."""
-        self._rename(session.id, session.name)
+        self._rename(session.identity, session.name)
+
+    def became_member(self, session: Session) -> None:
+        """See `Presence.became_member`."""
+        super().became_member(session)
+        person = session.person
+        for room in person.present:
+            self._present((room, person.identity)).person = person
+            self._mine.changed((room, person.identity))
 
     def typing(self, room: str, session: Session) -> None:
         """See `Presence.typing`."""
@@ -135,23 +146,23 @@ class ClusterPresence(LocalPresence):
 
     # -- this node's part
 
-    def came(self, room: str, session: Session, address: str | None) -> None:
-        """A session has come to a room by this node."""
-        place = (room, session.id)
-        came = self._view.add(place, HERE, session, address)
+    def came(self, room: str, person: Session | Member, address: str | None) -> None:
+        """Somebody has come to a room by this node."""
+        place = (room, person.identity)
+        came = self._view.add(place, HERE, person.name, person.role, address)
         present = self._present(place)
-        present.session = session
+        present.person = person
         self._mine.changed(place)
         if came:
-            self.tell_join(room, session.name, address)
-        elif present.name != session.name:
-            self._call(room, present, session.name)
+            self.tell_join(room, person.name, address)
+        elif present.name != person.name:
+            self._call(room, present, person.name)
 
-    def went(self, room: str, session: Session) -> None:
-        """A session has gone from a room by this node."""
-        place = (room, session.id)
+    def went(self, room: str, person: Session | Member) -> None:
+        """Somebody has gone from a room by this node."""
+        place = (room, person.identity)
         present = self._present(place)
-        present.session = None
+        present.person = None
         self._mine.changed(place)
         self.has_no_longer(place, HERE)
 
@@ -161,13 +172,13 @@ class ClusterPresence(LocalPresence):
             (room, id)
             for room, there in self._view.rooms.items()
             for id, present in there.items()
-            if present.session is not None
+            if present.person is not None
         )
 
     def present(self, place: Place) -> Present | None:
         """See `Own.present`."""
         present = self._view.find(*place)
-        return None if present is None or present.session is None else present
+        return None if present is None or present.person is None else present
 
     def known(self) -> int:
         """See `Own.known`."""
@@ -178,12 +189,15 @@ class ClusterPresence(LocalPresence):
     def has(self, place: Place, node: int, someone: Someone, known: int) -> None:
         """See `Merged.has`."""
         room, _ = place
-        if self._view.add(place, node, someone, someone.address):
+        role = Role.of(someone.role) or Role.GUEST
+        if self._view.add(place, node, someone.name, role, someone.address):
             self.tell_join(room, someone.name, someone.address)
             return
         present = self._present(place)
+        if present.person is None:
+            present.role = role
         # What was told by the log since that node wrote this is newer.
-        if present.session is None and present.name != someone.name and known > present.named_at:
+        if present.person is None and present.name != someone.name and known > present.named_at:
             self._call(room, present, someone.name)
 
     def has_no_longer(self, place: Place, node: int) -> None:
@@ -195,8 +209,8 @@ class ClusterPresence(LocalPresence):
     def is_leaving(self, place: Place) -> None:
         """See `Merged.is_leaving`."""
         present = self.present(place)
-        if present is not None and present.session is not None:
-            super().leave(place[0], present.session)
+        if present is not None and present.person is not None:
+            self.leaves(place[0], present.person)
 
     def walk(self, steps: Iterator[object]) -> None:
         """See `Merged.walk`."""
@@ -224,7 +238,7 @@ class ClusterPresence(LocalPresence):
             present.named_at = self._last_id()
             if present.name != name:
                 self._call(room, present, name)
-            if present.session is not None:
+            if present.person is not None:
                 self._mine.changed((room, id))
 
     def _call(self, room: str, present: Present, name: str) -> None:

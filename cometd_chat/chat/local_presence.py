@@ -1,7 +1,8 @@
 """Who is in a room, for one process.
 
-What it is: the count of what each session holds on each room, the time after which somebody who
-holds nothing is gone, and the comings and goings that others are told of.
+What it is: the count of what each person holds on each room, by whichever of their sessions, the
+time after which somebody who holds nothing is gone, and the comings and goings that others are told
+of.
 
 What it may know: contexts, sessions, events, the sweep. Not requests.
 
@@ -18,7 +19,7 @@ from typing import cast
 import attrs
 
 from cometd_chat.chat.presence import GRACE, LEAVING_GRACE, MOST_NAMED, SMALL_ROOM, Person
-from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.sessions import Member, Session
 from cometd_chat.comet import CometEngine, CometHandler, Delivery
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.events import kinds
@@ -44,7 +45,7 @@ class _Leaving:
 
     presence: LocalPresence
     room: str
-    session: Session
+    person: Session | Member
     until: float
     leaving_until: float = 0.0
     due_bucket: int = 0
@@ -60,14 +61,14 @@ class _Leaving:
 class _RoomPresence:
     """Who is in a room.
 
-    :param alone: what the rooms of a session are that is in this one only, as most are.
-    :param holds: how many requests each session holds there. Who holds some has nothing but this
+    :param alone: what the rooms of somebody are who is in this one only, as most are.
+    :param holds: how many requests each person holds there. Who holds some has nothing but this
         number; there are thousands of them.
     """
 
     alone: tuple[str, ...]
-    holds: dict[Session, int] = attrs.field(factory=dict)
-    leaving: dict[Session, _Leaving] = attrs.field(factory=dict)
+    holds: dict[Session | Member, int] = attrs.field(factory=dict)
+    leaving: dict[Session | Member, _Leaving] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -126,21 +127,23 @@ class LocalPresence:
         # If it was about to be gone it is looked at all the same: who polls lets go and comes back
         # all the time, and the sweep finds once in a while that it holds something.
         in_room = self._rooms.get(room)
-        if in_room is not None and session in in_room.holds:
-            in_room.holds[session] += 1
+        person = session.person
+        if in_room is not None and person in in_room.holds:
+            in_room.holds[person] += 1
         else:
-            self._enter(room, session, address, 1)
+            self._enter(room, person, address, 1)
 
     def release(self, room: str, session: Session, grace: float = GRACE) -> None:
         """See `Presence.release`."""
         in_room = self._rooms.get(room)
-        if in_room is None or session not in in_room.holds:
+        person = session.person
+        if in_room is None or person not in in_room.holds:
             return
-        in_room.holds[session] -= 1
+        in_room.holds[person] -= 1
         now = self._reaper.coarse_now()
-        leaving = in_room.leaving.get(session)
+        leaving = in_room.leaving.get(person)
         if leaving is None:
-            leaving = self._leaving_of(in_room, room, session, now)
+            leaving = self._leaving_of(in_room, room, person, now)
         elif leaving.due_bucket and now >= leaving.leaving_until:
             # Who polls comes by here with each answer: nothing but when she would be gone changes.
             leaving.until = max(leaving.until, now + grace)
@@ -155,16 +158,17 @@ class LocalPresence:
         self, room: str, session: Session, grace: float = GRACE, address: str | None = None
     ) -> None:
         """See `Presence.seen`."""
-        in_room = self._enter(room, session, address, 0)
+        person = session.person
+        in_room = self._enter(room, person, address, 0)
         now = self._reaper.seconds()
-        self._stay(self._leaving_of(in_room, room, session, now), now, grace)
+        self._stay(self._leaving_of(in_room, room, person, now), now, grace)
 
     def _leaving_of(
-        self, in_room: _RoomPresence, room: str, session: Session, now: float
+        self, in_room: _RoomPresence, room: str, person: Session | Member, now: float
     ) -> _Leaving:
-        leaving = in_room.leaving.get(session)
+        leaving = in_room.leaving.get(person)
         if leaving is None:
-            leaving = in_room.leaving[session] = _Leaving(self, room, session, now)
+            leaving = in_room.leaving[person] = _Leaving(self, room, person, now)
         return leaving
 
     def _stay(self, leaving: _Leaving, now: float, grace: float) -> None:
@@ -176,27 +180,47 @@ class LocalPresence:
 
     def leave(self, room: str, session: Session) -> None:
         """See `Presence.leave`."""
+        self.leaves(room, session.person)
+
+    def leaves(self, room: str, person: Session | Member) -> None:
+        """Somebody says that they leave a room."""
         in_room = self._rooms.get(room)
-        if in_room is not None and session in in_room.holds:
+        if in_room is not None and person in in_room.holds:
             now = self._reaper.seconds()
-            leaving = self._leaving_of(in_room, room, session, now)
+            leaving = self._leaving_of(in_room, room, person, now)
             leaving.until = leaving.leaving_until = now + LEAVING_GRACE
             self._reaper.schedule(leaving, LEAVING_GRACE)
 
     def ended(self, session: Session) -> None:
         """See `Presence.ended`."""
-        for room in session.present:
-            self._gone(room, session)
+        person = session.person
+        if not _has_others(session):
+            for room in person.present:
+                self._gone(room, person)
 
     def gone_for_long(self, session: Session) -> None:
         """See `Presence.gone_for_long`."""
-        for room in session.present:
-            if not self._rooms[room].holds[session]:
-                self._gone(room, session)
+        person = session.person
+        if not _has_others(session):
+            for room in person.present:
+                if not self._rooms[room].holds[person]:
+                    self._gone(room, person)
+
+    def became_member(self, session: Session) -> None:
+        """See `Presence.became_member`."""
+        person = session.person
+        person.present, session.present = session.present, ()
+        for room in person.present:
+            in_room = self._rooms[room]
+            in_room.holds[person] = in_room.holds.pop(session)
+            leaving = in_room.leaving.pop(session, None)
+            if leaving is not None:
+                leaving.person = person
+                in_room.leaving[person] = leaving
 
     def renamed(self, session: Session, old: str) -> None:
         """See `Presence.renamed`."""
-        for room in session.present:
+        for room in session.person.present:
             self.tell_renamed(room, old, session.name)
 
     def typing(self, room: str, session: Session) -> None:
@@ -206,13 +230,13 @@ class LocalPresence:
 
     # -- telling those who are held here
 
-    def came(self, room: str, session: Session, address: str | None) -> None:
-        """A session has come to a room of this process."""
-        self.tell_join(room, session.name, address)
+    def came(self, room: str, person: Session | Member, address: str | None) -> None:
+        """Somebody has come to a room of this process."""
+        self.tell_join(room, person.name, address)
 
-    def went(self, room: str, session: Session) -> None:
-        """A session has gone from a room of this process."""
-        self.tell_leave(room, session.name)
+    def went(self, room: str, person: Session | Member) -> None:
+        """Somebody has gone from a room of this process."""
+        self.tell_leave(room, person.name)
 
     def tell_join(self, room: str, name: str, address: str | None) -> None:
         """Somebody has come."""
@@ -253,10 +277,10 @@ class LocalPresence:
     def expired(self, leaving: _Leaving) -> None:
         """Somebody's time is up; she is gone unless she holds something."""
         in_room = self._rooms[leaving.room]
-        if in_room.holds[leaving.session]:
-            del in_room.leaving[leaving.session]
+        if in_room.holds[leaving.person]:
+            del in_room.leaving[leaving.person]
         else:
-            self._gone(leaving.room, leaving.session)
+            self._gone(leaving.room, leaving.person)
 
     def tell_count(self, count: _Count) -> bool:
         """Tell a full room how many are in it, if that has changed; False when it is quiet."""
@@ -270,29 +294,31 @@ class LocalPresence:
 
     # -- inside
 
-    def _enter(self, room: str, session: Session, address: str | None, held: int) -> _RoomPresence:
+    def _enter(
+        self, room: str, person: Session | Member, address: str | None, held: int
+    ) -> _RoomPresence:
         """Somebody is in a room and holds so many requests more there."""
         in_room = self._rooms.get(room)
         if in_room is None:
             in_room = self._rooms[room] = _RoomPresence((room,))
-        if session in in_room.holds:
-            in_room.holds[session] += held
+        if person in in_room.holds:
+            in_room.holds[person] += held
         else:
-            in_room.holds[session] = held
-            session.present = (*session.present, room) if session.present else in_room.alone
-            self.came(room, session, address)
+            in_room.holds[person] = held
+            person.present = (*person.present, room) if person.present else in_room.alone
+            self.came(room, person, address)
         return in_room
 
-    def _gone(self, room: str, session: Session) -> None:
+    def _gone(self, room: str, person: Session | Member) -> None:
         in_room = self._rooms[room]
-        del in_room.holds[session]
-        session.present = tuple(each for each in session.present if each != room)
-        leaving = in_room.leaving.pop(session, None)
+        del in_room.holds[person]
+        person.present = tuple(each for each in person.present if each != room)
+        leaving = in_room.leaving.pop(person, None)
         if leaving is not None:
             self._reaper.cancel(leaving)
         if not in_room.holds:
             del self._rooms[room]
-        self.went(room, session)
+        self.went(room, person)
 
     def _tell(self, room: str, event: Event) -> None:
         """Tell of a coming or going, or in a full room that the count changes."""
@@ -310,6 +336,12 @@ class LocalPresence:
 
     def _now(self) -> int:
         return int(self._wall_clock() * 1000)
+
+
+def _has_others(session: Session) -> bool:
+    """Whether somebody is here by another session of theirs."""
+    member = session.member
+    return member is not None and any(each is not session for each in member.sessions)
 
 
 def first_named(people: Iterable[Person]) -> Sequence[Person]:

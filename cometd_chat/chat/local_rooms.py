@@ -133,7 +133,7 @@ class LocalRooms:
         return RoomRow(
             name=name,
             topic=topic,
-            created_by=maker.id,
+            created_by=maker.identity,
             created_at=int(self._wall_clock() * 1000),
         )
 

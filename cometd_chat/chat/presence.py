@@ -5,7 +5,8 @@ single process.
 
 What it may know: sessions, names of rooms. Not who is told, nor how.
 
-Invariant: somebody is present once, however many windows she has; a reload is no leave.
+Invariant: somebody is present once, however many windows and devices they have; a reload is no
+leave.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session
 
 #: Seconds that somebody is present after she asked anything about a room, or let go of it.
@@ -32,15 +34,15 @@ MOST_NAMED = 500
 
 
 class Person(Protocol):
-    """Somebody who is in a room: a session of this process, or what another one says of one."""
+    """Somebody who is in a room: by this process, or as another one says."""
 
     @property
     def name(self) -> str:
         """What they are called."""
 
     @property
-    def role(self) -> str:
-        """What they may do."""
+    def role(self) -> Role:
+        """What they are."""
 
 
 class Presence(Protocol):
@@ -94,14 +96,18 @@ class Presence(Protocol):
         """A session says that it leaves a room; what it still holds there keeps it."""
 
     def ended(self, session: Session) -> None:
-        """A session is over: it is gone from everywhere."""
+        """A session is over: whose last one it was is gone from everywhere."""
 
     def gone_for_long(self, session: Session) -> None:
-        """Others may take a session's name: it is gone from where it holds nothing."""
+        """A session is in use no longer: whose last one it was is gone from where they hold
+        nothing."""
+
+    def became_member(self, session: Session) -> None:
+        """A guest has an account from now, and is the same person."""
 
     def renamed(self, session: Session, old: str) -> None:
-        """A session has another name than ``old`` now: for others one goes and one comes, and each
-        says who the other is."""
+        """Somebody, by any of their sessions, has another name than ``old`` now: for others one
+        goes and one comes, and each says who the other is."""
 
     def typing(self, room: str, session: Session) -> None:
         """A session is writing. The people are told who have been there for the longest, and where

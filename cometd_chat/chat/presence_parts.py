@@ -208,7 +208,7 @@ class OwnPart:
         present = self._own.present(place)
         if present is None:
             return Someone(*place)
-        return Someone(*place, present.name, present.role, present.address)
+        return Someone(*place, present.name, present.role.word, present.address)
 
     def _say_still(self, place: Place) -> Someone | None:
         # What has changed since the part was begun is told by itself.

@@ -2,7 +2,7 @@
 
 What it is: `PresenceView`, from a room to who is there and by which nodes.
 
-What it may know: names of rooms, ids of sessions, numbers of nodes. Not how a node hears of it, nor
+What it may know: names of rooms, identities, numbers of nodes. Not how a node hears of it, nor
 who is told.
 
 Invariant: somebody is in a room as long as one node has them there, and is so once.
@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 
 from cometd_chat.chat.presence import Person
-from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.sessions import Member, Session
 
 #: Stands for this node, whatever its number is.
 HERE = 0
 
-#: A room and the id of a session.
+#: A room and an identity.
 Place = tuple[str, str]
 
 
@@ -29,16 +30,16 @@ class Present:
     """Somebody in a room.
 
     :param nodes: those that have them there.
-    :param session: theirs, where it is in use on this node.
+    :param person: who they are on this node, where they are in use.
     :param named_at: how far this node had come in the log when it was told this name by it; -1 when
         it was not.
     """
 
     name: str
-    role: str
+    role: Role
     address: str | None
     nodes: tuple[int, ...]
-    session: Session | None = None
+    person: Session | Member | None = None
     named_at: int = -1
 
 
@@ -52,7 +53,7 @@ class PresenceView:
 
     @property
     def rooms(self) -> Mapping[str, Mapping[str, Present]]:
-        """Those in which somebody is, with who it is by the ids of their sessions."""
+        """Those in which somebody is, with who it is by their identities."""
         return self._rooms
 
     def find(self, room: str, id: str) -> Present | None:
@@ -68,13 +69,15 @@ class PresenceView:
     def people(self, room: str) -> Iterator[Person]:
         """Who is in a room, those first who have been there for the longest."""
         for each in self._rooms.get(room, {}).values():
-            yield each if each.session is None else each.session
+            yield each if each.person is None else each.person
 
     def everywhere(self, id: str) -> Iterable[tuple[str, Present]]:
-        """Each room that a session is in."""
+        """Each room that somebody is in."""
         return [(room, there[id]) for room, there in self._rooms.items() if id in there]
 
-    def add(self, place: Place, node: int, person: Person, address: str | None = None) -> bool:
+    def add(
+        self, place: Place, node: int, name: str, role: Role, address: str | None = None
+    ) -> bool:
         """A node has somebody in a room.
 
         :returns: whether they were in it by no node before.
@@ -84,7 +87,7 @@ class PresenceView:
         present = there.get(id)
         if present is None:
             alone = self._alone.setdefault(node, (node,))
-            there[id] = Present(person.name, person.role, address, alone)
+            there[id] = Present(name, role, address, alone)
             return True
         if node not in present.nodes:
             present.nodes = (*present.nodes, node)

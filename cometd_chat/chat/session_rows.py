@@ -13,6 +13,7 @@ import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, SessionHome
 from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.shared_directory import KNOWN_BY
@@ -30,8 +31,6 @@ __all__ = [
 
 #: A token's life is written down again when it has been used and so many seconds have gone by.
 EXTEND_AFTER = 86400.0
-
-GUEST = "guest"
 
 
 def hash_of(token: str) -> bytes:
@@ -76,7 +75,7 @@ def new_guest(
         token_hash=hash_of(token),
         name=name,
         name_key=None if transient else keys.folded,
-        role=GUEST,
+        role=Role.GUEST.word,
         created_at=int(created_at * 1000),
         expires_at=int((now + TOKEN_LIFETIME) * 1000),
         name_looks=None if transient else keys.looks,
@@ -105,7 +104,8 @@ def session_of(row: SessionRow, home: SessionHome, seen_at: float) -> Session:
         name_looks=next(
             (each for each in (row.name, row.name_key) if each == row.name_looks), row.name_looks
         ),
-        role=row.role,
+        # One that only a later release knows may do no more than a guest here.
+        role=Role.of(row.role) or Role.GUEST,
         expires_at=row.expires_at / 1000,
         seen_at=seen_at,
         home=home,

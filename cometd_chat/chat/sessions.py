@@ -1,7 +1,8 @@
 """Who is speaking: sessions, and the seam behind which they are kept.
 
-What it is: `Session`, what it holds (`HeldResource`), and `Sessions`, from a token to a session,
-with the rules that every back end keeps; `local_sessions.py` is that of a single process.
+What it is: `Session`, which is a device, what it holds (`HeldResource`), and `Member`, who may have
+several of them; and `Sessions`, from a token to a session, with the rules that every back end
+keeps; `local_sessions.py` is that of a single process.
 
 What it may know: what a session is. Not where it is kept, not cookies, not HTTP.
 
@@ -14,6 +15,7 @@ from typing import Protocol
 
 import attrs
 
+from cometd_chat.chat.roles import Role
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import ChatError, InvalidToken, NameTaken
 from cometd_chat.events.event import Event
@@ -52,9 +54,9 @@ class SessionHome(Protocol):
 
 @attrs.define(eq=False, weakref_slot=False)
 class Session:
-    """Somebody.
+    """Somebody, by one device.
 
-    :param key: her id as bytes, which take half of what its digits do.
+    :param key: its id as bytes, which take half of what its digits do.
     :param known_by: the beginning of her token's hash, see `session_rows.KNOWN_BY`.
     :param name: hers as long as `name_key` is set.
     :param name_key: what the name is compared by, or None when the name was freed.
@@ -62,6 +64,7 @@ class Session:
     :param seen_at: when she last asked for something, in the clock's seconds.
     :param readers: what she holds, the oldest first.
     :param home: whose sweep looks after her name; None for one that is ephemeral.
+    :param member: whose it is; None for a guest's, who is nothing beside it.
     :param transient: its name is free as soon as it holds nothing; its token is kept all the same.
     :param present: names of the rooms that it is in; `Presence` keeps them.
     :param address: where it was started from, as long as it counts there; see `Limits.hold`.
@@ -72,10 +75,11 @@ class Session:
     name: str
     name_key: str | None
     name_looks: str | None
-    role: str
+    role: Role
     expires_at: float
     seen_at: float
     home: SessionHome | None
+    member: Member | None = None
     transient: bool = False
     present: tuple[str, ...] = ()
     address: str | None = None
@@ -85,8 +89,18 @@ class Session:
 
     @property
     def id(self) -> str:
-        """Hers for ever, the sender in the log."""
+        """Its own for ever."""
         return self.key.hex()
+
+    @property
+    def identity(self) -> str:
+        """Who it is, for ever: the sender in the log. A guest is their session."""
+        return self.key.hex() if self.member is None else self.member.identity
+
+    @property
+    def person(self) -> Session | Member:
+        """Who is present in a room by it, however many devices they have there."""
+        return self if self.member is None else self.member
 
     @property
     def ephemeral(self) -> bool:
@@ -96,6 +110,26 @@ class Session:
     def on_due(self, now: float) -> float | None:
         """See `SessionHome.check_timeout`."""
         return None if self.home is None else self.home.check_timeout(self, now)
+
+
+@attrs.define(eq=False, weakref_slot=False)
+class Member:
+    """Somebody who has an account, as long as a session of theirs is in use here.
+
+    :param sessions: those, the oldest first.
+    :param present: see `Session`.
+    """
+
+    identity: str
+    name: str
+    role: Role
+    sessions: tuple[Session, ...] = ()
+    present: tuple[str, ...] = ()
+
+    @property
+    def readers(self) -> tuple[HeldResource, ...]:
+        """What they hold, by whichever session."""
+        return tuple(reader for session in self.sessions for reader in session.readers)
 
 
 class Sessions(Protocol):

@@ -145,5 +145,5 @@ class MemberSource:
         there: dict[str, object] = {"type": "people", "room": room, "count": count}
         if count <= SMALL_ROOM:
             people = self._chat.presence.people(room)
-            there["people"] = [{"name": each.name, "role": each.role} for each in people]
+            there["people"] = [{"name": each.name, "role": each.role.word} for each in people]
         return there

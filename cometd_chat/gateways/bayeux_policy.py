@@ -152,7 +152,7 @@ class ChatPolicy:
         if person is None:
             person, token = await self._guest(said, peer)
         require_active(person)
-        shown: dict[str, object] = {"name": person.name, "role": person.role}
+        shown: dict[str, object] = {"name": person.name, "role": person.role.word}
         if token is not None:
             shown["token"] = token
         visitor = Visitor(person, peer.address, peer.browser or peer.offered_browser)

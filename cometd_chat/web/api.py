@@ -46,14 +46,14 @@ class Api:
         self._auth.check_csrf(request, before)
         name = parameters.string(parameters.json_object(request), "name")
         session, token = await self._submissions.enter(request, before, name)
-        told = {"name": session.name, "role": session.role, "token": token}
+        told = {"name": session.name, "role": session.role.word, "token": token}
         if before is not None:
             return answers.json(request, told)
         return answers.created(request, told, "/api/v1/session")
 
     async def show_session(self, request: HttpRequest) -> bytes:
         session = await self._auth.speaker(request)
-        return answers.json(request, {"name": session.name, "role": session.role})
+        return answers.json(request, {"name": session.name, "role": session.role.word})
 
     @shielded
     async def end_session(self, request: HttpRequest) -> bytes:
@@ -92,7 +92,7 @@ class Api:
         _, room = await self._asked_room(request, name)
         people = self._chat.presence.people(room.name)
         told: dict[str, Any] = {
-            "people": [{"name": each.name, "role": each.role} for each in people]
+            "people": [{"name": each.name, "role": each.role.word} for each in people]
         }
         count = self._chat.presence.count(room.name)
         if count > len(people):

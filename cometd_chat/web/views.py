@@ -277,7 +277,7 @@ class Views:
         people = self._chat.presence.people(room.name)
         return Scene(
             room=self._room(room),
-            people=[PersonView(name=each.name, role=each.role) for each in people],
+            people=[PersonView(name=each.name, role=each.role.word) for each in people],
             rooms=[self._room(each) for each in rooms],
             more_rooms=more,
         )

@@ -16,6 +16,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from cometd_chat.chat.cluster_presence import ClusterPresence
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine, CometEvent
 from cometd_chat.comet.reaper import Reaper
@@ -112,7 +113,9 @@ class Hall:
         """Somebody, as this node knows them."""
         key = name.encode()
         if key.hex() not in self.sessions:
-            self.sessions[key.hex()] = Session(key, b"", name, name, name, "guest", 0, 0, home=None)
+            self.sessions[key.hex()] = Session(
+                key, b"", name, name, name, Role.GUEST, 0, 0, home=None
+            )
         return self.sessions[key.hex()]
 
     def view(self) -> dict[str, list[str]]:

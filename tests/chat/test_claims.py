@@ -8,6 +8,7 @@ import pytest
 
 from cometd_chat.chat.claims import LocalNames, Names
 from cometd_chat.chat.cluster_names import ClusterNames
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import NameTaken
 from tests.chat.cluster import Cluster
@@ -29,7 +30,7 @@ _ids = count(1)
 
 def session(name_key: str | None = None, name_looks: str | None = None) -> Session:
     return Session(
-        next(_ids).to_bytes(1, "big"), b"", "", name_key, name_looks, "guest", 0, 0, None
+        next(_ids).to_bytes(1, "big"), b"", "", name_key, name_looks, Role.GUEST, 0, 0, None
     )
 
 

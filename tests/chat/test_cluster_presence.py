@@ -12,6 +12,7 @@ from twisted.logger import LogEvent
 
 from cometd_chat.chat.presence import GRACE, LEAVING_GRACE, SLOW_GRACE, SMALL_ROOM
 from cometd_chat.chat.presence_parts import MOST_BYTES, PULSE_EVERY
+from cometd_chat.chat.roles import Role
 from cometd_chat.log.nodes import LEASE, RENEW_AFTER
 from tests.chat.halls import ROOMS, Halls
 
@@ -41,7 +42,7 @@ def test_all_are_told_who_comes_and_goes_on_any_node(halls: Halls) -> None:
     assert heard(halls) == [["join alice"]] * 3
     assert views(halls) == [{"lobby": ["alice"]}] * 3
     assert [hall.presence.count("lobby") for hall in halls.all] == [1] * 3
-    assert [hall.presence.people("lobby")[0].role for hall in halls.all] == ["guest"] * 3
+    assert [hall.presence.people("lobby")[0].role for hall in halls.all] == [Role.GUEST] * 3
     first.presence.release("lobby", alice)
     halls.pass_time(GRACE + SOON)
     assert heard(halls) == [["leave alice"]] * 3

@@ -13,6 +13,7 @@ from twisted.logger import LogEvent
 
 from cometd_chat.chat.cluster_sessions import ClusterSessions
 from cometd_chat.chat.lasting import MOST_AWAY
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import (
     ChatError,
@@ -155,7 +156,7 @@ def restarted(house: House) -> Sessions:
 
 def test_a_guest(sessions: Sessions) -> None:
     session, token = now(sessions.start_guest(" Alice "))
-    assert (session.name, session.name_key, session.role) == ("Alice", "alice", "guest")
+    assert (session.name, session.name_key, session.role) == ("Alice", "alice", Role.GUEST)
     assert len(token) == 32
     assert now(sessions.by_token(token)) is session
     assert len(sessions) == 1
@@ -324,7 +325,7 @@ def test_a_restart_keeps_names_and_tokens(house: House, sessions: Sessions) -> N
     with pytest.raises(NameTaken):
         now(again.start_guest("alice"))
     found = now(again.by_token(token))
-    assert (found.id, found.name, found.role) == (session.id, "Alice", "guest")
+    assert (found.id, found.name, found.role) == (session.id, "Alice", Role.GUEST)
 
 
 def test_a_restart_frees_a_name_later_as_well(house: House, sessions: Sessions) -> None:
