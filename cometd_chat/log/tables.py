@@ -280,7 +280,7 @@ ignored = Table(
     PrimaryKeyConstraint("identity", "whom", name="ignored_key"),
 )
 
-#: Who did what to whom.
+#: Who did what to whom; `about` is the id of what was made by it, such as a sanction.
 audit = Table(
     "audit",
     metadata,
@@ -293,6 +293,7 @@ audit = Table(
     Column("room", Text),
     Column("reason", Text, nullable=False),
     Column("undone_at", BigInteger),
+    Column("about", Text, nullable=False, server_default=""),
 )
 Index("audit_by_time", audit.c.at)
 

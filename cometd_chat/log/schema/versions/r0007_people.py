@@ -129,6 +129,7 @@ def _create_moderation() -> None:
         _text("room", nullable=True),
         _text("reason"),
         _number("undone_at", nullable=True),
+        _text("about", server_default=""),
     )
     op.create_index("audit_by_time", "audit", ["at"])
     op.create_table(
