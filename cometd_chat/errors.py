@@ -10,7 +10,7 @@ Invariant: each ``detail`` is a sentence that the person who reads it can act on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import attrs
@@ -37,11 +37,14 @@ class ChatError(Exception):
     :param remedy: what to do for who runs the daemon, a sentence; it is logged.
     :param fields: the fields of the request that are at fault.
     :param retry_after: seconds after which trying again makes sense.
+    :param extra: what else programs are told, by the names of its members (RFC 9457, section 3.2).
     """
 
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Something broke on our side"
+    #: The reason in the `bye` of what ends because of this; empty for one that says little.
+    bye: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class ChatError(Exception):
         remedy: str = "",
         fields: Sequence[FieldError] = (),
         retry_after: float | None = None,
+        extra: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -58,6 +62,7 @@ class ChatError(Exception):
         self.remedy = remedy
         self.fields = tuple(fields)
         self.retry_after = retry_after
+        self.extra = dict(extra or {})
 
 
 class InvalidRequest(ChatError):
@@ -78,6 +83,31 @@ class InvalidToken(ChatError):
 
 class NotAllowed(ChatError):
     status, slug, title = 403, "not-allowed", "You may not do that"
+
+
+class GuestsOff(ChatError):
+    status, slug, title = 403, "guests-off", "Guests can't come in just now"
+    bye = "guests-off"
+
+
+class Waiting(ChatError):
+    status, slug, title = 403, "waiting", "You have to be let in first"
+
+
+class CalmedDown(ChatError):
+    status, slug, title = 403, "calm", "Only some may speak just now"
+
+
+class RoomLocked(ChatError):
+    status, slug, title = 403, "room-locked", "The room is locked"
+
+
+class RoomArchived(ChatError):
+    status, slug, title = 403, "room-archived", "The room is archived"
+
+
+class NotBelow(ChatError):
+    status, slug, title = 403, "not-below", "They are not below you"
 
 
 class CrossSite(ChatError):

@@ -9,7 +9,7 @@ Invariant: what somebody says reaches her by the same way as everybody else, by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from sys import intern
 
@@ -38,7 +38,7 @@ from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.resume import ResumePoint
-from cometd_chat.chat.rights import Act, Grant, Rights, stopping
+from cometd_chat.chat.rights import Act, Affected, Grant, Rights, stopping
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import HeldResource, Session, Sessions
 from cometd_chat.chat.shared_state import PAGE_BYTES, RoomSet, cut, size_of
@@ -172,7 +172,7 @@ class Chat:
         :param address: where from, for the limits; empty where that isn't known.
         :raises TooMany: too many sessions from that address.
         """
-        self.rights.require(None, Act.ENTER)
+        self.rights.require(None, Act.COME_AS_GUEST, address=address)
         self.limits.take(SESSIONS, address=address)
         self.limits.hold(address, IN_USE)
         try:
@@ -514,17 +514,30 @@ class Chat:
         elif session.transient:
             self.sessions.free_name(session)
 
-    def _end_what_is_not_allowed(self) -> None:
+    def _end_what_is_not_allowed(self, affected: Affected) -> None:
         """The rights have changed: end what is held by one that is gone.
 
         All at once, and not in slices: nobody is told anything more by a right that has ended.
         """
-        for room in self.rooms.all():
+        for room in self._rooms_of(affected):
             for handler in room.context.handlers:
                 if isinstance(handler, HeldSubscription):
-                    refusal = self.rights.may(handler.session, Act.FOLLOW, room)
+                    refusal = self.rights.may(handler.session, Act.FOLLOW, room, handler.address)
                     if refusal is not None:
-                        handler.close(kinds.bye(LOST_RIGHT))
+                        handler.close(kinds.bye(refusal.bye or LOST_RIGHT))
+
+    def may_not_follow(self, session: Session, name: str | None, address: str) -> bool:
+        """Whether somebody may not read on in a room; in any at all, where None is named."""
+        room = None if name is None else self.rooms.named(name)
+        if room is None and name is not None:
+            return True
+        return self.rights.may(session, Act.FOLLOW, room, address) is not None
+
+    def _rooms_of(self, affected: Affected) -> Iterable[Room]:
+        if affected.rooms is None:
+            return self.rooms.all()
+        found = (self.rooms.named(name) for name in affected.rooms)
+        return [room for room in found if room is not None]
 
     def send_away(self, within: float) -> None:
         """Let all who read come back from where they are, within so many seconds and not all at

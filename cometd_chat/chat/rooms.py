@@ -10,11 +10,13 @@ Invariant: each room is a context of the engine, for as long as it is there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import attrs
 
+from cometd_chat.chat.matrix import RoomKind
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.shared_state import RoomSet
 from cometd_chat.comet import CometContext
@@ -44,6 +46,7 @@ class Room:
     :param context: where its readers are held.
     :param address: where it was made from, as long as it counts there; see `Limits.hold`.
     :param gone: it is there no longer; who holds this object knows a room of the past.
+    :param members: who belongs to it, by their identities.
     """
 
     name: str
@@ -52,6 +55,12 @@ class Room:
     context: CometContext
     address: str | None = None
     gone: bool = False
+    kind: RoomKind = RoomKind.PUBLIC
+    locked: bool = False
+    archived: bool = False
+    members: Mapping[str, Role] = attrs.field(factory=dict)
+    #: It is public, and neither locked nor archived.
+    plain: bool = True
     #: What they see who read this room alone.
     alone: RoomSet = attrs.field(init=False)
 

@@ -18,7 +18,7 @@ from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import SMALL_ROOM
-from cometd_chat.chat.rights import Act
+from cometd_chat.chat.rights import Act, Affected, identity_of
 from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.errors import InvalidRequest
 from cometd_chat.events import kinds
@@ -106,16 +106,20 @@ class MemberSource:
 
     def _is_hidden(self, client: BayeuxClient, room: str) -> bool:
         """Whether somebody may not know who is in a room."""
-        if not self._chat.rights.hides_rooms:
+        if not self._chat.rights.differ_by_room:
             return False
         there, person = self._chat.rooms.named(room), visitor_of(client).person
         return there is None or self._chat.rights.may(person, Act.FOLLOW, there) is not None
 
-    def _end_what_is_not_allowed(self) -> None:
-        """The rights have changed: whoever may not know who is in a room has not subscribed to it.
-        What somebody hears by a wildcard is looked at when they are told."""
+    def _end_what_is_not_allowed(self, affected: Affected) -> None:
+        """The rights have changed: whoever may not know who is in a room has not subscribed to it,
+        and who may not read on at all, to no room. What else somebody hears by a wildcard is looked
+        at when they are told."""
         for (client, pattern), subscribed in list(self._subscribed.items()):
-            if subscribed.room is not None and self._is_hidden(client, subscribed.room):
+            visitor, name = visitor_of(client), subscribed.room
+            if not affected.concerns(identity_of(visitor.person), name):
+                continue
+            if self._chat.may_not_follow(visitor.person, name, visitor.address):
                 client.unsubscribe(pattern)
 
     def _begin(self, client: BayeuxClient, pattern: str, room: str | None) -> None:

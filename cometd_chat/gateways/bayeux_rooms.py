@@ -23,7 +23,7 @@ from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.resume import ResumePoint, resume_after
-from cometd_chat.chat.rights import Act
+from cometd_chat.chat.rights import Act, Affected, identity_of
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.subscription import Subscription
 from cometd_chat.comet import CometEvent
@@ -211,12 +211,18 @@ class RoomSource:
         if key != ALL:
             self._chat.presence.release(kinds.room_of(key), reader.visitor.person)
 
-    def _end_what_is_not_allowed(self) -> None:
-        """The rights have changed: whoever may not read a room any longer has not subscribed to it.
-        What somebody reads by a wildcard is looked at when they are told."""
+    def _end_what_is_not_allowed(self, affected: Affected) -> None:
+        """The rights have changed: whoever may not read a room any longer has not subscribed to it,
+        and who may not read on at all, to none. What else somebody reads by a wildcard is looked at
+        when they are told."""
         for reader in list(self._readers.values()):
+            visitor = reader.visitor
+            identity = identity_of(visitor.person)
             for key, channel in list(reader.channels.items()):
-                if key != ALL and self._is_hidden(reader, kinds.room_of(key)):
+                name = None if key == ALL else kinds.room_of(key)
+                if not affected.concerns(identity, name):
+                    continue
+                if self._chat.may_not_follow(visitor.person, name, visitor.address):
                     for pattern in channel.patterns:
                         reader.client.unsubscribe(pattern)
 

@@ -162,7 +162,7 @@ class QueueSink:
         """See `Sink.offer`."""
         reader = self._reader
         feed, client = reader.feed, reader.client
-        hides = feed.rights.hides_rooms
+        hides = feed.rights.differ_by_room
         for event in batch.events:
             id = event.id
             if id is None:

@@ -212,52 +212,55 @@ def _opener(row: Transport) -> Callable[[ChatApp], Responder]:
     return lambda app: partial(app.open_transport, transport=row.name)
 
 
-#: Methods, path, what responds. HEAD comes with GET.
-ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder]]] = (
+#: Methods, path, what responds, and the right that it takes; None where that is nobody's business.
+#: HEAD comes with GET. Where a room is named, the right is one in that room. What takes several
+#: (who reads by a transport may also speak) has the first one; a test walks all of them for every
+#: role.
+ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = (
     # The API.
-    ("POST", "/api/v1/session", lambda app: app.api.start_session),
-    ("GET", "/api/v1/session", lambda app: app.api.show_session),
-    ("DELETE", "/api/v1/session", lambda app: app.api.end_session),
-    ("GET", "/api/v1/rooms", lambda app: app.api.list_rooms),
-    ("POST", "/api/v1/rooms", lambda app: app.api.make_room),
-    ("GET", "/api/v1/rooms/<name>", lambda app: app.api.show_room),
-    ("GET", "/api/v1/rooms/<name>/people", lambda app: app.api.list_people),
-    ("GET", "/api/v1/rooms/<name>/messages", lambda app: app.api.list_messages),
-    ("POST", "/api/v1/rooms/<name>/messages", lambda app: app.api.post_message),
-    ("GET", "/api/v1/rooms/<name>/messages/<id>", lambda app: app.api.show_message),
-    ("POST", "/api/v1/rooms/<name>/typing", lambda app: app.api.typing),
-    ("POST", "/api/v1/rooms/<name>/leave", lambda app: app.api.leave),
+    ("POST", "/api/v1/session", lambda app: app.api.start_session, Act.COME_AS_GUEST),
+    ("GET", "/api/v1/session", lambda app: app.api.show_session, Act.OWN_ACCOUNT),
+    ("DELETE", "/api/v1/session", lambda app: app.api.end_session, Act.OWN_ACCOUNT),
+    ("GET", "/api/v1/rooms", lambda app: app.api.list_rooms, Act.SEE),
+    ("POST", "/api/v1/rooms", lambda app: app.api.make_room, Act.MAKE_ROOM),
+    ("GET", "/api/v1/rooms/<name>", lambda app: app.api.show_room, Act.SEE),
+    ("GET", "/api/v1/rooms/<name>/people", lambda app: app.api.list_people, Act.SEE),
+    ("GET", "/api/v1/rooms/<name>/messages", lambda app: app.api.list_messages, Act.SEE),
+    ("POST", "/api/v1/rooms/<name>/messages", lambda app: app.api.post_message, Act.SPEAK),
+    ("GET", "/api/v1/rooms/<name>/messages/<id>", lambda app: app.api.show_message, Act.SEE),
+    ("POST", "/api/v1/rooms/<name>/typing", lambda app: app.api.typing, Act.SPEAK),
+    ("POST", "/api/v1/rooms/<name>/leave", lambda app: app.api.leave, Act.SEE),
     # What is held.
-    *((" ".join(row.methods), row.path, _opener(row)) for row in TABLE),
-    ("GET", "/api/v1/events/<transport>", lambda app: app.no_transport),
+    *((" ".join(row.methods), row.path, _opener(row), Act.FOLLOW) for row in TABLE),
+    ("GET", "/api/v1/events/<transport>", lambda app: app.no_transport, None),
     *(
-        (" ".join(row.methods), "/rooms/<name>.txt", lambda app: app.open_by_room)
+        (" ".join(row.methods), "/rooms/<name>.txt", lambda app: app.open_by_room, Act.FOLLOW)
         for row in TABLE
         if row.by_room
     ),
-    ("GET POST OPTIONS", "/cometd", lambda app: app.bayeux),
-    ("GET POST OPTIONS", "/cometd/", lambda app: app.bayeux),
-    ("GET POST OPTIONS", "/cometd/<path:rest>", lambda app: app.bayeux),
-    ("GET POST", "/chat", lambda app: app.chat_servlet),
+    ("GET POST OPTIONS", "/cometd", lambda app: app.bayeux, Act.ENTER),
+    ("GET POST OPTIONS", "/cometd/", lambda app: app.bayeux, Act.ENTER),
+    ("GET POST OPTIONS", "/cometd/<path:rest>", lambda app: app.bayeux, Act.ENTER),
+    ("GET POST", "/chat", lambda app: app.chat_servlet, Act.SEE),
     # Pages and their forms.
-    ("GET", "/", lambda app: app.pages.home),
-    ("GET", "/rooms", lambda app: app.pages.rooms),
-    ("POST", "/rooms", lambda app: app.pages.make_room),
-    ("GET", "/rooms/<name>", lambda app: app.pages.room),
-    ("POST", "/rooms/<name>", lambda app: app.pages.post),
-    ("GET", "/rooms/<name>/plain", lambda app: app.pages.plain),
-    ("POST", "/rooms/<name>/plain", lambda app: app.pages.post_plain),
-    ("POST", "/log-in", lambda app: app.pages.log_in),
-    ("POST", "/log-out", lambda app: app.pages.log_out),
-    ("POST", "/rename", lambda app: app.pages.rename),
+    ("GET", "/", lambda app: app.pages.home, Act.SEE),
+    ("GET", "/rooms", lambda app: app.pages.rooms, Act.SEE),
+    ("POST", "/rooms", lambda app: app.pages.make_room, Act.MAKE_ROOM),
+    ("GET", "/rooms/<name>", lambda app: app.pages.room, Act.SEE),
+    ("POST", "/rooms/<name>", lambda app: app.pages.post, Act.SPEAK),
+    ("GET", "/rooms/<name>/plain", lambda app: app.pages.plain, Act.SEE),
+    ("POST", "/rooms/<name>/plain", lambda app: app.pages.post_plain, Act.SPEAK),
+    ("POST", "/log-in", lambda app: app.pages.log_in, Act.COME_AS_GUEST),
+    ("POST", "/log-out", lambda app: app.pages.log_out, None),
+    ("POST", "/rename", lambda app: app.pages.rename, Act.OWN_ACCOUNT),
     # What belongs to pages, and to errors.
-    ("GET", "/static/<name>", lambda app: app.static),
-    ("GET", "/static/<version>/<name>", lambda app: app.static_version),
-    ("GET", "/problems/<slug>", lambda app: app.problem_page),
+    ("GET", "/static/<name>", lambda app: app.static, None),
+    ("GET", "/static/<version>/<name>", lambda app: app.static_version, None),
+    ("GET", "/problems/<slug>", lambda app: app.problem_page, None),
     # Operating it.
-    ("GET", "/healthz", lambda app: app.healthz),
-    ("GET", "/readyz", lambda app: app.readyz),
-    ("GET", "/metrics", lambda app: app.metrics),
+    ("GET", "/healthz", lambda app: app.healthz, None),
+    ("GET", "/readyz", lambda app: app.readyz, Act.ENTER),
+    ("GET", "/metrics", lambda app: app.metrics, None),
 )
 
 
@@ -269,8 +272,8 @@ def _add(methods: str, path: str, responder: Callable[[ChatApp], Responder]) -> 
         return responder(self)(request, **named)
 
 
-for _route in ROUTES:
-    _add(*_route)
+for _methods, _path, _responder, _ in ROUTES:
+    _add(_methods, _path, _responder)
 
 
 async def _complete(request: HttpRequest, answer: bytes | HeldSink | None) -> bytes | None:

@@ -51,7 +51,7 @@ def as_json(error: ChatError) -> bytes:
     }
     if error.fields:
         problem["errors"] = [_field(each) for each in error.fields]
-    return msgspec.json.encode(problem)
+    return msgspec.json.encode(problem | error.extra)
 
 
 def _field(error: FieldError) -> dict[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from cometd_chat.chat.matrix import MATRIX
 from cometd_chat.chat.rights import Act, AnyRoom, Rights, no_such_room
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import (
     ChatError,
@@ -19,7 +21,7 @@ from cometd_chat.errors import (
 from tests.chat.parts import House, now
 
 ACTS = tuple(Act)
-LASTING = {Act.FOLLOW, Act.SPEAK, Act.ENTER}
+LASTING = {Act.FOLLOW, Act.SPEAK, Act.ENTER, Act.COME_AS_GUEST}
 
 
 def answers(rights: Rights, session: Session | None) -> dict[Act, type[ChatError] | None]:
@@ -31,22 +33,25 @@ def answers(rights: Rights, session: Session | None) -> dict[Act, type[ChatError
 class TestToday:
     def test_somebody_without_a_session_only_reads(self) -> None:
         assert answers(Rights(), None) == {
-            Act.SEE: None,
-            Act.FOLLOW: None,
-            Act.ENTER: None,
-            Act.SPEAK: NoSession,
-            Act.MAKE_ROOM: NoSession,
+            **dict.fromkeys(ACTS, NoSession),
+            **dict.fromkeys((Act.SEE, Act.FOLLOW, Act.ENTER, Act.COME_AS_GUEST)),
         }
 
     def test_nor_that_where_reading_is_not_public(self) -> None:
         found = answers(Rights(public_reading=False), None)
-        assert found == {**dict.fromkeys(ACTS, NoSession), Act.ENTER: None}
+        assert found == {
+            **dict.fromkeys(ACTS, NoSession),
+            Act.ENTER: None,
+            Act.COME_AS_GUEST: None,
+        }
 
     @pytest.mark.parametrize("public_reading", [True, False])
-    def test_somebody_with_a_name_may_do_all(self, house: House, public_reading: bool) -> None:
+    def test_a_guest_may_do_what_the_matrix_says(self, house: House, public_reading: bool) -> None:
         alice = house.log_in("alice")
         rights = Rights(public_reading=public_reading)
-        assert answers(rights, alice) == dict.fromkeys(ACTS)
+        assert answers(rights, alice) == {
+            act: None if MATRIX[act].server <= Role.GUEST else NotAllowed for act in ACTS
+        }
 
     def test_whose_name_is_free_may_look(self, house: House) -> None:
         alice = house.log_in("alice")
@@ -68,7 +73,8 @@ class TestToday:
         alice = house.log_in("alice")
         house.chat.stop()
         assert answers(house.rights, alice) == {
-            act: ShuttingDown if act in LASTING else None for act in ACTS
+            act: ShuttingDown if act in LASTING else refused
+            for act, refused in answers(Rights(), alice).items()
         }
 
     def test_a_room_that_is_gone(self, house: House) -> None:
@@ -144,7 +150,7 @@ class TestRule:
 
     def test_a_change_raises_the_generation_and_is_told(self, house: House) -> None:
         told: list[int] = []
-        house.rights.changed.add(lambda: told.append(house.rights.generation))
+        house.rights.changed.add(lambda affected: told.append(house.rights.generation))
         grant = house.rights.grant(None, [house.room()])
         house.rights.change(members_only)
         house.rights.change(members_only)
