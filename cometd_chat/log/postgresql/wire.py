@@ -1,6 +1,8 @@
 """One connection of PostgreSQL's, read and written by the reactor.
 
-What it is: `Wire`, which asks one query after the other without a thread, and hears notifications.
+What it is: `Wire`, which asks queries without a thread, and hears notifications. None waits for the
+answer to another one (libpq's pipeline mode, chapter 34.5 of PostgreSQL's documentation): over a
+slow line all that is asked at one time takes one round trip, not one each.
 
 What it may know: libpq by psycopg, a reactor that watches descriptors. Not what is asked.
 
@@ -59,17 +61,18 @@ class Wire:
         self._reactor = reactor
         self._heard = heard
         self._lost = lost
-        self._asked: deque[tuple[bytes, Sequence[bytes | None], Deferred[Rows]]] = deque()
+        #: Who waits for the answers that are on their way, in order.
+        self._asked: deque[Deferred[Rows]] = deque()
         self._rows: Rows = []
         self._error: str | None = None
-        self._busy = False
         self._ended: WireLost | None = None
         self._pgconn.nonblocking = 1
+        self._pgconn.enter_pipeline_mode()
         self._fd = os.dup(self._pgconn.socket)
         reactor.addReader(self)
 
     def ask(self, query: bytes, *parameters: bytes | None) -> Deferred[Rows]:
-        """Run a query after those that were asked for before.
+        """Run a query after those that were asked for before, in a transaction of its own.
 
         :raises WireLost: the connection ended.
         :raises QueryFailed: the server refused it.
@@ -77,9 +80,8 @@ class Wire:
         if self._ended is not None:
             return fail(self._ended)
         answer: Deferred[Rows] = Deferred()
-        self._asked.append((query, parameters, answer))
-        if not self._busy:
-            self._guarded(self._next)
+        self._asked.append(answer)
+        self._guarded(lambda: self._send(query, parameters))
         return answer
 
     def close(self, why: str = "closed") -> None:
@@ -123,15 +125,10 @@ class Wire:
         except psycopg.Error as error:
             self._fail(reason(error))
 
-    def _next(self) -> None:
-        if not self._asked:
-            return
-        query, parameters, _ = self._asked[0]
-        self._rows, self._error, self._busy = [], None, True
-        if parameters:
-            self._pgconn.send_query_params(query, parameters)
-        else:
-            self._pgconn.send_query(query)
+    def _send(self, query: bytes, parameters: Sequence[bytes | None]) -> None:
+        self._pgconn.send_query_params(query, parameters)
+        # Each by itself: where one is refused, the next one is run.
+        self._pgconn.pipeline_sync()
         self._flush()
 
     def _flush(self) -> None:
@@ -146,15 +143,19 @@ class Wire:
         # First what others did, then what was found when they had done it.
         while self._ended is None and (notice := pgconn.notifies()) is not None:
             self._heard(notice.relname.decode(), notice.extra.decode())
-        while self._ended is None and self._busy and not pgconn.is_busy():
+        while self._ended is None and self._asked and not pgconn.is_busy():
             result = pgconn.get_result()
             if result is None:
-                self._answer()
-            else:
-                self._take(result)
+                # The end of one query's results, or of what has come.
+                result = pgconn.get_result() if not pgconn.is_busy() else None
+                if result is None:
+                    return
+            self._take(result)
 
     def _take(self, result: Any) -> None:
-        if result.status in _GOOD:
+        if result.status == pq.ExecStatus.PIPELINE_SYNC:
+            self._answer()
+        elif result.status in _GOOD:
             columns = range(result.nfields)
             get = result.get_value
             self._rows += [
@@ -164,16 +165,13 @@ class Wire:
             self._error = result.get_error_message()
 
     def _answer(self) -> None:
-        _, _, answer = self._asked.popleft()
-        self._busy = False
+        answer = self._asked.popleft()
         rows, error = self._rows, self._error
-        self._rows = []
+        self._rows, self._error = [], None
         if error is None:
             answer.callback(rows)
         else:
             answer.errback(QueryFailed(error.strip().splitlines()[0]))
-        if self._asked and not self._busy and self._ended is None:
-            self._next()
 
     def _fail(self, why: str) -> None:
         if self._ended is None:
@@ -190,5 +188,4 @@ class Wire:
         self._fd = -1
         self._connection.close()
         while self._asked:
-            _, _, answer = self._asked.popleft()
-            answer.errback(self._ended)
+            self._asked.popleft().errback(self._ended)
