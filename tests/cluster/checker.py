@@ -213,30 +213,30 @@ def _of_ack(each: Acknowledged, what: str) -> Violation:
 def readers_miss_nothing(run: _Run) -> Iterator[Violation]:
     """Each reader's order is a part of the one order, without a hole, none twice."""
     for begun in run.history.all(Reads):
-        pieces = _pieces(run.history.of(begun.who))
-        for number, piece in enumerate(pieces):
-            whole = (number == 0, number == len(pieces) - 1)
-            yield from _piece(run, begun, piece, whole)
+        pieces = _pieces(begun, run.history.of(begun.who))
+        for number, (after, piece) in enumerate(pieces, 1):
+            yield from _piece(run, begun, after, piece, is_last=number == len(pieces))
 
 
-def _pieces(happened: Sequence[Happened]) -> list[list[Happened]]:
+#: What a reader was told in one go, and the id after which; None if nobody told them that.
+_Piece = tuple[int | None, list[Happened]]
+
+
+def _pieces(begun: Reads, happened: Sequence[Happened]) -> list[_Piece]:
     """What came between one `reset` and the next."""
-    pieces: list[list[Happened]] = [[]]
+    pieces: list[_Piece] = [(begun.after, [])]
     for each in happened:
         if isinstance(each, WasReset):
-            pieces.append([])
+            pieces.append((each.after, []))
         else:
-            pieces[-1].append(each)
+            pieces[-1][1].append(each)
     return pieces
 
 
 def _piece(
-    run: _Run, begun: Reads, piece: Sequence[Happened], whole: tuple[bool, bool]
+    run: _Run, begun: Reads, after: int | None, piece: Sequence[Happened], *, is_last: bool
 ) -> Iterator[Violation]:
-    """One of those pieces.
-
-    :param whole: whether it begins with the reader, and whether it ends with them.
-    """
+    """One of those pieces."""
     told = [each for each in piece if isinstance(each, Told | LeftOut)]
     yield from _without_what_is_gone(run, begun, told)
     # Who was told what is gone now was told before it all that is not.
@@ -248,15 +248,16 @@ def _piece(
         for each in kept
         if isinstance(each, Told) and (event := run.kept(each)) is not None
     ]
-    to_the_end = whole[1] and any(isinstance(each, ReadToTheEnd) for each in piece)
-    first = begun.after + 1 if whole[0] else min(ids, default=0)
+    to_the_end = is_last and any(isinstance(each, ReadToTheEnd) for each in piece)
     last = log[-1]["id"] if to_the_end and log else max([*ids, *upto], default=0)
+    # Where it begins without a word of it, what is told first says so.
+    first = min(ids, default=last + 1) if after is None else after + 1
     expected = [event for event in log if first <= event["id"] <= last]
     for wrong, number in _differences(expected, [dict(each.event) for each in kept]):
         yield Violation(
             rule="readers miss nothing",
             who=begun.who,
-            at=kept[number].at if number < len(kept) else None,
+            at=kept[number].at if kept and number < len(kept) else None,
             what=wrong,
         )
 

@@ -113,9 +113,13 @@ class LeftOut(Happened):
 
 @attrs.frozen(kw_only=True)
 class WasReset(Happened):
-    """A reader was told that their cursor is foreign, and begins anew."""
+    """A reader was told that their cursor is foreign, and begins anew.
+
+    :param after: the id after which, where they are told.
+    """
 
     reason: str
+    after: int | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -131,7 +131,9 @@ class ClusterReader(Reader):
 
     def _hear_of_loss(self, event: Seen) -> None:
         if event["type"] == "reset":
-            self.history.note(WasReset(who=self.name, reason=str(event.get("reason"))))
+            after = int(event["cursor"].partition(".")[0])
+            reason = str(event.get("reason"))
+            self.history.note(WasReset(who=self.name, reason=reason, after=after))
         else:
             self._refused(0, str(event))
 
