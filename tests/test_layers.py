@@ -45,7 +45,8 @@ GROUND = "the ground floor"
 
 #: Libraries that have one place, and the rooms, or packages in a room, that are such a place.
 ONLY_IN = {
-    "sqlalchemy": {"log"},
+    # And, in the chat, for what is changed in one transaction; see `cometd_chat.log.changes`.
+    "sqlalchemy": {"log", "chat"},
     "alembic": {"log"},
     "psycopg": {"log.postgresql"},
     "klein": {"web"},
