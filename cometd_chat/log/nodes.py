@@ -6,8 +6,9 @@ node's lease by a `NodeTable`; and `MemoryNodeTable`, the table of nodes in one 
 What it may know: numbers, names, leases. Not what a node holds.
 
 Invariant: a number is one node's from when it was given out until a `NodeGone` with it is in the
-log, and never anybody else's. A node whose lease is over is gone, whether it runs or not: it takes
-a new number before it goes on.
+log, and never anybody else's. A node that is forgotten is gone, whether it runs or not: it takes a
+new number before it goes on. It is forgotten when another one has seen it silent for `LEASE`
+seconds, by its own clock (`leases.py`), and that very lease is still in the table.
 """
 
 from __future__ import annotations
@@ -23,27 +24,14 @@ from twisted.python.failure import Failure
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.log.control import Control, NodeGone, NodeJoined, control_draft
+from cometd_chat.log.leases import LEASE, RENEW_AFTER, Lease, LeaseWatch, NodeRow
 from cometd_chat.log.log import EventLog
 
-#: Seconds for which a node counts as there once it has said so, and after which it says so again.
-LEASE = 15.0
-RENEW_AFTER = 5.0
+__all__ = ["LEASE", "RENEW_AFTER", "NodeRow"]
 
-
-@attrs.frozen
-class NodeRow:
-    """A node.
-
-    :param number: its own for ever.
-    :param name: what operators call it; not unique.
-    :param peer: HOST:PORT where other nodes reach it, or empty.
-    :param version: of its release.
-    """
-
-    number: int
-    name: str
-    peer: str
-    version: str
+#: Seconds that each next node waits longer before it looks whose lease is over, and at most: when
+#: it is told by then, it need not.
+_IN_TURN, _LAST_TURN = 0.1, 1.0
 
 
 class Nodes(Protocol):
@@ -94,17 +82,19 @@ class NodeTable(Protocol):
         """Give out a number, with a lease, and tell `NodeJoined`. Blocks: for the start."""
 
     def rows_now(self) -> Sequence[NodeRow]:
-        """All whose lease is not over. Blocks: for the start."""
+        """All whose lease is not over, by the clock of the table. Blocks: for the start."""
 
     def add(self, name: str, peer: str, version: str) -> Deferred[int]:
         """See `add_now`."""
 
-    def renew(self, number: int) -> Deferred[bool]:
-        """Let a lease begin anew, and forget all nodes whose lease is over, with a `NodeGone` for
-        each.
+    def renew(self, number: int) -> Deferred[Sequence[Lease]]:
+        """Let a lease begin anew.
 
-        :returns: False when this one's was over.
+        :returns: all that there are then; without this one's when it was forgotten.
         """
+
+    def forget(self, leases: Sequence[Lease]) -> Deferred[None]:
+        """Forget the nodes of leases that are still the same, with a `NodeGone` for each."""
 
     def remove(self, number: int) -> Deferred[None]:
         """Forget a node that stops, with a `NodeGone` that says so, if it was there."""
@@ -128,6 +118,8 @@ class LeasedNodes:
         self._myself = NodeRow(0, name, peer, version)
         self._others: dict[int, NodeRow] = {}
         self._busy = self._failing = self._stopped = False
+        self._watch = LeaseWatch()
+        self._renewed_at = 0.0
         self.joined: Listeners[[NodeRow]] = Listeners("nodes that come")
         self.gone: Listeners[[NodeRow]] = Listeners("nodes that are gone")
         self.renumbered: Listeners[[int]] = Listeners("this node's new number")
@@ -163,23 +155,51 @@ class LeasedNodes:
         )
         self._others = {row.number: row for row in self._table.rows_now()}
         self._others.pop(self.number, None)
-        self._reaper.schedule(self, RENEW_AFTER)
+        self._reaper.schedule(self, 0)
+
+    def silent_for(self, number: int) -> float | None:
+        """For how many seconds another node has said nothing, so far as is known; None for none."""
+        return self._watch.silent_for(number, self._reaper.seconds())
 
     def on_due(self, now: float) -> float | None:
-        """Renew the lease; see `Reaper.schedule`."""
+        """Renew the lease, and look at the others'; see `Reaper.schedule`."""
         if self._stopped:
             return None
+        # Unless it is planned otherwise by what is found.
+        self._reaper.schedule(self, RENEW_AFTER)
         if not self._busy:
             self._busy = True
             renewing = maybeDeferred(self._table.renew, self.number)
-            renewing.addCallback(self._renewed)
+            renewing.addCallback(self._renewed, now)
             renewing.addErrback(self._not_renewed)
             renewing.addBoth(self._at_rest)
-        return RENEW_AFTER
+        return None
 
-    def _renewed(self, good: bool) -> Deferred[None] | None:
+    def _renewed(self, leases: Sequence[Lease], asked_at: float) -> Deferred[None] | None:
         self._failing = False
-        return None if good or self._stopped else self._take_number()
+        if self._stopped:
+            return None
+        others = [each for each in leases if each.node != self.number]
+        if len(others) == len(leases):
+            return self._take_number()
+        self._renewed_at = asked_at
+        over = self._watch.look(others, asked_at)
+        self._plan()
+        for lease in self._watch.renewed:
+            # Mostly known: unless its lease seemed to be over when this node began.
+            self._comes(lease.row)
+        return self._table.forget(over) if over else None
+
+    def _plan(self) -> None:
+        """Look again when it is time to renew, or when the first lease of another one is over. All
+        know when that is: one after the other looks, until they are told."""
+        now = self._reaper.seconds()
+        due = self._renewed_at + RENEW_AFTER - now
+        first = self._watch.first_end(now)
+        if first is not None:
+            turn = sum(node < self.number for node in self._watch.nodes)
+            due = min(due, first + min(_IN_TURN * turn, _LAST_TURN))
+        self._reaper.schedule(self, max(due, 0.0))
 
     def _take_number(self) -> Deferred[None]:
         old, mine = self.number, self._myself
@@ -214,6 +234,9 @@ class LeasedNodes:
                 # Somebody found our lease over: not to wait for the next look.
                 self._reaper.schedule(self, 0)
             else:
+                self._watch.forget(control.node)
+                if not self._stopped and not self._busy:
+                    self._plan()
                 row = self._others.pop(control.node, None)
                 if row is not None:
                     self.gone.tell(row)
@@ -249,7 +272,8 @@ class MemoryNodeTable:
         self._seconds = seconds
         self._log = log
         self._rows: dict[int, NodeRow] = {}
-        self._until: dict[int, float] = {}
+        self._leases: dict[int, tuple[int, float]] = {}
+        self._stamps = 0
         self._given = 0
         #: Told of each node that is forgotten, before the log tells it.
         self.removed: Listeners[[int]] = Listeners("nodes that are forgotten")
@@ -259,28 +283,38 @@ class MemoryNodeTable:
         self._given += 1
         number = self._given
         self._rows[number] = NodeRow(number, name, peer, version)
-        self._until[number] = self._seconds() + LEASE
+        self._stamp(number)
         self._log.append(control_draft(NodeJoined(number, name, peer, version)))
         return number
 
     def rows_now(self) -> Sequence[NodeRow]:
         """See `NodeTable.rows_now`."""
         now = self._seconds()
-        return [row for number, row in self._rows.items() if self._until[number] > now]
+        return [row for number, row in self._rows.items() if now - self._leases[number][1] < LEASE]
 
     def add(self, name: str, peer: str, version: str) -> Deferred[int]:
         """See `NodeTable.add`."""
         return succeed(self.add_now(name, peer, version))
 
-    def renew(self, number: int) -> Deferred[bool]:
+    def renew(self, number: int) -> Deferred[Sequence[Lease]]:
         """See `NodeTable.renew`."""
         now = self._seconds()
-        good = self._until.get(number, now) > now
-        if good:
-            self._until[number] = now + LEASE
-        for each in [each for each, until in self._until.items() if until <= now]:
-            self._remove(each)
-        return succeed(good)
+        if number in self._rows:
+            self._stamp(number)
+        return succeed(
+            [Lease(self._rows[node], stamp, now - at) for node, (stamp, at) in self._leases.items()]
+        )
+
+    def forget(self, leases: Sequence[Lease]) -> Deferred[None]:
+        """See `NodeTable.forget`."""
+        for each in leases:
+            if self._leases.get(each.node, (None, 0))[0] == each.stamp:
+                self._remove(each.node)
+        return succeed(None)
+
+    def _stamp(self, number: int) -> None:
+        self._stamps += 1
+        self._leases[number] = self._stamps, self._seconds()
 
     def remove(self, number: int) -> Deferred[None]:
         """See `NodeTable.remove`."""
@@ -289,6 +323,6 @@ class MemoryNodeTable:
         return succeed(None)
 
     def _remove(self, number: int, *, stopped: bool = False) -> None:
-        del self._rows[number], self._until[number]
+        del self._rows[number], self._leases[number]
         self.removed.tell(number)
         self._log.append(control_draft(NodeGone(number, stopped)))

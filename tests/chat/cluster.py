@@ -10,6 +10,7 @@ Invariant: time goes by for all nodes at once, second by second, but not for one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, partial
 
 from twisted.internet.defer import Deferred, fail
@@ -27,6 +28,7 @@ from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log.bus import MemoryBus
 from cometd_chat.log.changes import SharedChanges
 from cometd_chat.log.directory import RoomRow
+from cometd_chat.log.leases import Lease
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
 from cometd_chat.log.shared_directory import MemorySharedDirectory
@@ -47,9 +49,13 @@ class _Table(MemoryNodeTable):
     def add_now(self, name: str, peer: str, version: str) -> int:
         return self._table.add_now(name, peer, version)
 
-    def renew(self, number: int) -> Deferred[bool]:
+    def renew(self, number: int) -> Deferred[Sequence[Lease]]:
         cut = self._node_log.cut
         return self._table.renew(number) if cut is None else fail(cut)
+
+    def forget(self, leases: Sequence[Lease]) -> Deferred[None]:
+        cut = self._node_log.cut
+        return self._table.forget(leases) if cut is None else fail(cut)
 
     def remove(self, number: int) -> Deferred[None]:
         cut = self._node_log.cut

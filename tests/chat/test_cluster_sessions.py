@@ -341,7 +341,7 @@ def test_what_a_node_had_is_free_with_its_lease(cluster: Cluster, kind: str) -> 
     cluster.advance(LEASE - 1)
     with pytest.raises(NameTaken):
         log_in(b, "alice")
-    cluster.advance(RENEW_AFTER + 2)
+    cluster.advance(3)
     log_in(b, "alice")
 
 

@@ -290,7 +290,7 @@ def slow_disk(made: Troublemaker, node: Node | None) -> Iterator[str]:
 
 
 def server_clock(made: Troublemaker, node: Node | None) -> Iterator[str]:
-    """The clock of the database jumps by an hour, and back: leases are by it."""
+    """The clock of the database jumps by an hour, and back: times are by it."""
     ahead = made.chance.choice((-HOUR, HOUR))
     made.cluster.shim.set(ahead=ahead)
     yield f"is set by {ahead:g} s"

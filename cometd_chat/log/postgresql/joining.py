@@ -23,6 +23,7 @@ from psycopg.errors import FeatureNotSupported, InsufficientPrivilege, Undefined
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.events.record import Record
 from cometd_chat.log.epochs import Epochs
+from cometd_chat.log.leases import LEASE
 from cometd_chat.log.postgresql.batches import COLUMNS, read_row
 from cometd_chat.log.postgresql.connections import Connection
 from cometd_chat.log.postgresql.high_water import HighWaterMark, Mark
@@ -34,7 +35,11 @@ _LAST = "SELECT max(id) FROM records"
 _ROW = f"SELECT {COLUMNS} FROM records WHERE id = %s"  # noqa: S608
 _NEWEST_ROW = f"SELECT {COLUMNS} FROM records WHERE id <= %s ORDER BY id DESC LIMIT 1"  # noqa: S608
 _EPOCHS = "SELECT number, epoch, first_id, cluster FROM epochs ORDER BY number"
-_ANY_LEASE = "SELECT bool_or(lease_until > extract(epoch FROM clock_timestamp()) * 1000) FROM nodes"
+_ANY_LEASE = (
+    # One that goes on for longer is of before the clock was set.
+    "SELECT bool_or(lease_until - extract(epoch FROM clock_timestamp()) * 1000 BETWEEN 0 AND %s)"
+    " FROM nodes"
+)
 _MORE = (
     "SELECT 1 FROM records WHERE id > %s AND NOT (context = '/control' AND type = 'node-gone')"
     " LIMIT 1"
@@ -181,7 +186,7 @@ class Starting:
             return True
         if connection.execute(_LAST).fetchone() == (None,):
             return False
-        (held,) = connection.execute(_ANY_LEASE).fetchone() or (None,)
+        (held,) = connection.execute(_ANY_LEASE, [LEASE * 1000]).fetchone() or (None,)
         if held is not None:
             return not held
         return mark is None or connection.execute(_MORE, [mark.id]).fetchone() is not None

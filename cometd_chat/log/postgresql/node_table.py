@@ -4,8 +4,8 @@ What it is: `SqlNodeTable`, a `NodeTable` whose clock is the database's.
 
 What it may know: its table, control records. Not who asks, nor when.
 
-Invariant: a lease is counted by one clock, and a node that is forgotten is told to be gone in the
-same transaction.
+Invariant: a node that is forgotten is told to be gone in the same transaction. The clock is not
+believed: a lease is told with its age, and whose is over those who look say by clocks of their own.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from sqlalchemy import Connection, delete, insert, select, update
 from twisted.internet.defer import Deferred
 
 from cometd_chat.log.control import NodeGone, NodeJoined
-from cometd_chat.log.nodes import LEASE, NodeRow
+from cometd_chat.log.leases import LEASE, Lease, NodeRow
 from cometd_chat.log.postgresql.clock import NOW
 from cometd_chat.log.store import SharedStore
 from cometd_chat.log.tables import nodes
 
 _LEASE = int(LEASE * 1000)
+
+_ROW = (nodes.c.number, nodes.c.name, nodes.c.peer, nodes.c.version)
 
 
 class SqlNodeTable:
@@ -39,8 +41,7 @@ class SqlNodeTable:
 
     def rows_now(self) -> Sequence[NodeRow]:
         """See `NodeTable.rows_now`."""
-        columns = (nodes.c.number, nodes.c.name, nodes.c.peer, nodes.c.version)
-        query = select(*columns).where(nodes.c.lease_until > NOW).order_by(nodes.c.number)
+        query = select(*_ROW).where(nodes.c.lease_until > NOW).order_by(nodes.c.number)
         return self._store.read_now(
             lambda connection: [NodeRow(*row) for row in connection.execute(query)]
         )
@@ -58,17 +59,28 @@ class SqlNodeTable:
         self._store.tell(connection, NodeJoined(number, name, peer, version))
         return int(number)
 
-    def renew(self, number: int) -> Deferred[bool]:
+    def renew(self, number: int) -> Deferred[Sequence[Lease]]:
         """See `NodeTable.renew`."""
-        mine = update(nodes).where(nodes.c.number == number, nodes.c.lease_until > NOW)
-        renew = mine.values(lease_until=NOW + _LEASE)
-        forget = delete(nodes).where(nodes.c.lease_until <= NOW).returning(nodes.c.number)
+        renew = update(nodes).where(nodes.c.number == number).values(lease_until=NOW + _LEASE)
+        age = NOW + _LEASE - nodes.c.lease_until
+        leases = select(*_ROW, nodes.c.lease_until, age).order_by(nodes.c.number)
 
-        def change(connection: Connection) -> bool:
-            good = connection.execute(renew).rowcount > 0
-            gone = sorted(connection.execute(forget).scalars())
-            self._store.tell(connection, *map(NodeGone, gone))
-            return good
+        def change(connection: Connection) -> Sequence[Lease]:
+            connection.execute(renew)
+            rows = connection.execute(leases)
+            return [Lease(NodeRow(*row), until, age / 1000) for *row, until, age in rows]
+
+        return self._store.write(change)
+
+    def forget(self, leases: Sequence[Lease]) -> Deferred[None]:
+        """See `NodeTable.forget`."""
+
+        def change(connection: Connection) -> None:
+            for each in leases:
+                # Its node may renew it at this moment: then it is another one, whoever comes first.
+                same = nodes.c.number == each.node, nodes.c.lease_until == each.stamp
+                if connection.execute(delete(nodes).where(*same)).rowcount:
+                    self._store.tell(connection, NodeGone(each.node))
 
         return self._store.write(change)
 
