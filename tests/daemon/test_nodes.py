@@ -7,7 +7,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.daemon.talk import Held, history, log_in_by_cookie, once, people, say, wait_until
+from tests.daemon.talk import (
+    Held,
+    history,
+    log_in,
+    log_in_by_cookie,
+    metric,
+    once,
+    people,
+    say,
+    wait_until,
+)
 from tests.postgresql import PASSWORD, PostgresServer
 from tests.support import Daemon
 
@@ -90,6 +100,25 @@ def test_a_session_is_one_at_three_nodes(tmp_path: Path, database_url: str) -> N
             assert say(port, token, "no more").status == 401
         log_in_by_cookie(first, "carol")
         log_in_by_cookie(second, "alice")
+
+
+def test_a_log_out_is_brought_by_its_bell(tmp_path: Path, database_url: str) -> None:
+    """A stream at another node ends by what the bell itself brings: for that nothing is read, and
+    it does not wait for the look of each second."""
+    with nodes(tmp_path, database_url, "a", "b") as (a, b), ExitStack() as stack:
+        held = []
+        for number in range(5):
+            token = log_in(a.port, f"guest {number}")
+            stream = Held(b.port, f"/api/v1/events/stream?rooms=lobby&token={token}")
+            held.append((token, stack.enter_context(stream)))
+            stream.until(b"hello")
+        inline, read = (f'comet_chat_bells_total{{kind="{kind}"}}' for kind in ("inline", "read"))
+        before = metric(b.port, inline), metric(b.port, read)
+        for token, stream in held:
+            assert once(a.port, "DELETE", "/api/v1/session", token=token).status == 204
+            stream.until(b"bye")
+        assert metric(b.port, inline) >= before[0] + len(held)
+        assert metric(b.port, read) == before[1]
 
 
 def test_what_a_node_had_is_free_after_a_kill(tmp_path: Path, database_url: str) -> None:
