@@ -6,12 +6,15 @@ What it may know: the log, the engine, events. Not sessions, not requests.
 
 Invariant: an event is in the tail before any handler is told of it, in the same step; so who reads
 the tail and begins to listen in one step misses nothing. What the log tells the house, control
-records, is nobody's event: `Feed.control` hears it, and that is all that becomes of it.
+records, is nobody's event: `Feed.control` hears it, and that is all that becomes of it. What was
+taken out of an event is in no event from here on, once the log has said so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -23,6 +26,7 @@ from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import ChatError, ShuttingDown, StorageUnavailable
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
+from cometd_chat.events.kinds import Amends
 from cometd_chat.events.record import Record
 from cometd_chat.log.control import CONTROL, Control, read_control
 from cometd_chat.log.log import EventLog, Tail
@@ -31,6 +35,11 @@ from cometd_chat.log.log import EventLog, Tail
 #: as JSON, as fields, and as each framing wrote it.
 _OVERHEAD = 900
 _COPIES = 4
+
+#: Of so many events it is known that something was taken out of them just now; and so many of those
+#: that were brought back are read at once.
+MOST_EMPTIED = 10_000
+_READ_AGAIN = 200
 
 #: Further behind than this, a reader gets the newest and a gap.
 MAX_BEHIND = 5000
@@ -72,8 +81,12 @@ class Feed:
         #: For each path in which something was said, the id of the newest; see `Kind.counted`. What
         #: was said before the start is asked of the log and comes in a moment.
         self.newest: dict[str, int] = {}
+        # What was taken out last: a page that was read before that is shown as it is now.
+        self._emptied: OrderedDict[int, Mapping[str, Any]] = OrderedDict()
         # What was told last; those who said it are told next.
         self._told: dict[int, Event] = {}
+        # By path, what was brought back and is to be read again.
+        self._brought_back: dict[str, list[int]] = {}
         self._catching_up = CatchingUp(log.catch_up, engine.reaper)
         self._stop: Callable[[], None] | None = None
         self.due_bucket = 0
@@ -85,6 +98,8 @@ class Feed:
         """
         self.tail.start(recent[0].id - 1 if recent else self.log.last_id)
         self._remember(recent)
+        # What was read now is as it is now.
+        self._brought_back.clear()
         self._stop = self.log.follow(self._committed)
         self._find_newest()
 
@@ -125,11 +140,45 @@ class Feed:
                 continue
             event = kinds.recorded(record)
             made.append(event)
-            if kinds.kind_of(record.type).counted:
+            kind = kinds.kind_of(record.type)
+            if kind.counted:
                 self.newest[record.context] = record.id
-            size = _COPIES * len(event.json) + _OVERHEAD
-            self.tail.append(record.id, record.context, event, size)
+            self.tail.append(record.id, record.context, event, _size_of(event))
+            if kind.amends is not None and record.refers is not None:
+                self._amend(kind.amends, record.refers, record)
         return made
+
+    def _amend(self, amends: Amends, id: int, record: Record) -> None:
+        """Something was taken out of an event, or was brought back."""
+        if amends is Amends.BRINGS_BACK:
+            self._emptied.pop(id, None)
+            if id > self.tail.floor:
+                self._brought_back.setdefault(record.context, []).append(id)
+            return
+        data = kinds.emptied(record)
+        self._emptied[id] = data
+        while len(self._emptied) > MOST_EMPTIED:
+            self._emptied.popitem(last=False)
+        before = self.tail.at(id)
+        if before is not None:
+            self._replace(id, kinds.with_data(before, data))
+
+    def _replace(self, id: int, event: Event) -> None:
+        self.tail.replace(id, event, _size_of(event))
+
+    async def _read_again(self, brought_back: Mapping[str, Sequence[int]]) -> None:
+        """Let the tail have again what was brought back; until then it says that it is gone, and
+        that it is back comes after it."""
+        for path, ids in brought_back.items():
+            for at in range(0, len(ids), _READ_AGAIN):
+                some = ids[at : at + _READ_AGAIN]
+                first, last = min(some), max(some)
+                records = await self.log.read(
+                    [path], after=first - 1, before=last + 1, limit=last - first + 1
+                )
+                for record in records:
+                    if record.id in some:
+                        self._replace(record.id, self.made(record))
 
     def _committed(self, records: Sequence[Record]) -> None:
         said = [record for record in records if record.context != CONTROL]
@@ -138,6 +187,10 @@ class Feed:
             # cursor before it.
             self._tell_house(records)
         made = self._remember(records)
+        if self._brought_back:
+            brought_back, self._brought_back = self._brought_back, {}
+            reading = Deferred.fromCoroutine(self._read_again(brought_back))
+            reading.addErrback(self._not_read_again)
         if made:
             self.appended += len(made)
             self.commits += 1
@@ -148,6 +201,10 @@ class Feed:
                     for record, event in zip(said, made, strict=True)
                 ]
             )
+
+    def _not_read_again(self, failure: Failure) -> None:
+        # Whoever reads it from the tail is told that it is back, and asks for it.
+        self._log.warn("what was brought back is not in memory: {why}", why=failure.value)
 
     def _tell_house(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -161,6 +218,7 @@ class Feed:
         shown it any more."""
         self.tail.start(self.log.last_id)
         self._told = {}
+        self._emptied.clear()
         self.newest.clear()
         self._find_newest()
 
@@ -192,7 +250,13 @@ class Feed:
 
     def event(self, record: Record) -> Event:
         """The event of a record; of one that was just told the very event."""
-        return self._told.get(record.id) or kinds.recorded(record)
+        return self._told.get(record.id) or self.made(record)
+
+    def made(self, record: Record) -> Event:
+        """The event of a record that was read; without what was taken out of it since."""
+        event = kinds.recorded(record)
+        data = self._emptied.get(record.id)
+        return event if data is None else kinds.with_data(event, data)
 
     def after(self, position: int, paths: Collection[str] | None, limit: int) -> list[Event] | None:
         """Events of some contexts after ``position``, or None when the tail doesn't reach back.
@@ -205,3 +269,7 @@ class Feed:
     def last_id(self) -> int:
         """Id of the newest event."""
         return self.tail.last_id
+
+
+def _size_of(event: Event) -> int:
+    return _COPIES * len(event.json) + _OVERHEAD

@@ -31,7 +31,6 @@ from cometd_chat.chat.shared_state import (
 )
 from cometd_chat.chat.sink import Sink
 from cometd_chat.errors import StorageUnavailable
-from cometd_chat.events import kinds
 from cometd_chat.events.event import Batch, Event
 
 #: Seconds after which somebody who could not be served from the log is served again, at least.
@@ -185,7 +184,7 @@ class Subscription:
             # Nothing for it up to where the tail began when the log was asked.
             self.position = max(self.position, floor)
             return None, False
-        found = [kinds.recorded(record) for record in records]
+        found = [feed.made(record) for record in records]
         return Batch(cut(found, size_of=self._size_of)), False
 
     def _go_live(self, rest: Batch | None) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -42,6 +43,19 @@ def _nothing(fields: Fields) -> str:
     return ""
 
 
+class Amends(Enum):
+    """What becomes of what an event refers to."""
+
+    #: What is said in it is gone, and its ``deleted`` says by whom.
+    TAKES_OUT = "takes out"
+    #: What was gone is back.
+    BRINGS_BACK = "brings back"
+
+
+#: Who has taken out what was said, and how that is told.
+DELETED = {"own": "deleted by its author", "moderator": "deleted by a moderator"}
+
+
 @attrs.frozen(eq=False)
 class Kind:
     """What there is to know about a kind of event.
@@ -52,6 +66,7 @@ class Kind:
     :param counted: it is something said: it counts as unread, in a backlog and in what a gap says
         is missing.
     :param refers: the kind that its ``refers`` is the id of; empty when it has none.
+    :param amends: what becomes of what it refers to; None for nothing.
     :param position: it says nothing but how far the stream is complete.
     :param text: its line for terminals. What is ours begins with ``*``.
     :param classic: its line on the classic page; None for that for terminals without the ``*``.
@@ -69,6 +84,7 @@ class Kind:
     kept: bool = False
     counted: bool = False
     refers: str = ""
+    amends: Amends | None = None
     position: bool = False
     text: Line = _nothing
     classic: Line | None = None
@@ -125,16 +141,27 @@ def _left_out(fields: Fields) -> str:
     return f"* {least}{fields['missing']} messages left out"
 
 
+def _said(fields: Fields) -> str:
+    if "text" in fields:
+        return f"{fields['text']}"
+    return f"({DELETED.get(fields['deleted'], DELETED['moderator'])})"
+
+
+def _taken_out(fields: Fields) -> str:
+    # A purge has hundreds of them, and they are all one.
+    return "" if "purge" in fields else f"* {fields['from']} deleted a message"
+
+
 _ROWS = (
     Kind(
         "message",
-        ("id", "cursor", "room", "from", "text", "at", "client_id"),
+        ("id", "cursor", "room", "from", "text", "deleted", "at", "client_id"),
         kept=True,
         counted=True,
-        text=lambda fields: f"[{fields['from']}] {fields['text']}",
-        classic=lambda fields: f"[ {fields['from']} ] {fields['text']}",
-        page=lambda fields: f"{fields['text']}",
-        bayeux=("id", "room", "from", "text", "at"),
+        text=lambda fields: f"[{fields['from']}] {_said(fields)}",
+        classic=lambda fields: f"[ {fields['from']} ] {_said(fields)}",
+        page=_said,
+        bayeux=("id", "room", "from", "text", "deleted", "at"),
         asks=("text",),
         parse=lambda asked: {"text": message_text(asked.get("text"))},
     ),
@@ -151,6 +178,23 @@ _ROWS = (
         text=_left,
         classic=_left_classic,
         bayeux=("type", "room", "from", "at", "now"),
+    ),
+    Kind(
+        "delete",
+        ("id", "cursor", "room", "from", "refers", "deleted", "purge", "at"),
+        kept=True,
+        refers="message",
+        amends=Amends.TAKES_OUT,
+        text=_taken_out,
+        bayeux=("type", "id", "room", "from", "refers", "deleted", "at"),
+    ),
+    Kind(
+        "restore",
+        ("id", "cursor", "room", "from", "refers", "purge", "at"),
+        kept=True,
+        refers="message",
+        amends=Amends.BRINGS_BACK,
+        bayeux=("type", "id", "room", "from", "refers", "at"),
     ),
     Kind("typing", ("room", "from", "at")),
     Kind(
@@ -178,11 +222,19 @@ _ROWS = (
     Kind("error", ("status", "detail", "client_id"), text=lambda fields: f"! {fields['detail']}"),
 )
 
+#: What the log says of each record; all else is its data, which stands between these.
+_BEFORE_DATA = ("id", "cursor", "room", "type", "from", "refers")
+_AFTER_DATA = ("at", "client_id")
+
 #: What most is said as.
 MESSAGE = _ROWS[0]
 
 #: The rows by the ``type`` of their events.
 KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
+
+#: What becomes of it.
+DELETE = KINDS["delete"]
+RESTORE = KINDS["restore"]
 
 
 def kind_of(type: str) -> Kind:
@@ -242,6 +294,19 @@ def recorded(record: Record) -> Event:
     if record.client_id is not None:
         fields["client_id"] = record.client_id
     return Event(fields, record.id)
+
+
+def emptied(record: Record) -> Mapping[str, Any]:
+    """The data of what a record has taken everything out of."""
+    return {"deleted": record.data.get("deleted", "moderator")}
+
+
+def with_data(event: Event, data: Mapping[str, Any]) -> Event:
+    """An event of something in the log with other data: what only its record knows stays."""
+    fields = event.fields
+    before = {name: fields[name] for name in _BEFORE_DATA if name in fields}
+    after = {name: fields[name] for name in _AFTER_DATA if name in fields}
+    return Event({**before, **data, **after}, event.id)
 
 
 def join(room: str, name: str, at: int, address: str | None = None, *, was: str = "") -> Event:

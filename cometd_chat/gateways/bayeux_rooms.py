@@ -235,6 +235,10 @@ class RoomSource:
 
     def _delivered(self, told: Sequence[CometEvent]) -> None:
         """Something was said, or somebody came or went: tell all who read it, a slice at a time."""
+        for each in told:
+            # What was made of something else is made anew for whoever is told of it from now on.
+            if "refers" in each.attachment.fields:
+                self._unmake(each.attachment.fields["refers"])
         self._said.extend(told)
         if not self._telling:
             self._telling = True
@@ -334,6 +338,9 @@ class RoomSource:
             _, oldest = self._made.popitem(last=False)
             self._made_bytes -= _weight(oldest)
         return made
+
+    def _unmake(self, id: int) -> None:
+        self._made_bytes -= _weight(self._made.pop(id, None))
 
 
 @lru_cache(maxsize=1024)

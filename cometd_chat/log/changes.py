@@ -124,8 +124,14 @@ class SharedChanges:
 
 def _made(connection: Connection, change: Callable[[Connection], T]) -> T:
     result = change(connection)
-    connection.execute(_TOO_NEW)
+    refuse_older(connection)
     return result
+
+
+def refuse_older(connection: Connection) -> None:
+    """Say that releases before `PEOPLE` are too old for what is stored from now on, in the
+    transaction that is open."""
+    connection.execute(_TOO_NEW)
 
 
 #: Touches nothing where it was said before.

@@ -176,6 +176,15 @@ class Database:
         """Run a small change in the writer's thread, see `Writer.write`."""
         return self._open_writer().write(change)
 
+    def amend(self, change: Callable[[Connection], Sequence[Draft]]) -> Deferred[Sequence[Record]]:
+        """Run a small change and store what is to be told of it, see `Writer.amend`."""
+        return self._open_writer().amend(change)
+
+    def overwrite(self) -> Deferred[None]:
+        """Let nothing be left on the disk of what earlier changes took out, see
+        `Writer.overwrite`."""
+        return self._open_writer().overwrite()
+
     def read(self, query: Callable[[Connection], T]) -> Deferred[T]:
         """Run a query in a reader's thread; all of it sees the database at one moment.
 
@@ -313,6 +322,8 @@ def _set_up(connection: sqlite3.Connection, _record: object) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        # What is taken out is overwritten by zeros, and not only forgotten.
+        "secure_delete = ON",
         f"cache_size = -{CACHE}",
         f"journal_size_limit = {WAL_KEPT}",
     ):

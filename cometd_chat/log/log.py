@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from cometd_chat.events.record import Draft, Record
+from cometd_chat.log.redaction import Redaction, Restoration
 
 #: Hears each committed batch, in id order; a batch is never empty.
 LogListener = Callable[[Sequence[Record]], None]
@@ -303,6 +304,32 @@ class EventLog(Protocol):
         :raises StorageUnavailable: that can't be known just now.
         """
 
+    def redact(self, redaction: Redaction) -> Deferred[Sequence[int]]:
+        """Take out what is said in some records, and say so, in one commit: a record of
+        `Redaction.says` for each that was changed, in the order of `Redaction.ids`.
+
+        Once it is answered, followers were told, nothing here reads what was taken out, and unless
+        it can be brought back it is gone from where it was kept, as far as the log can see to that.
+        To do it again changes nothing. It is done though the log is full.
+
+        :returns: the ids of what was changed by this.
+        :raises StorageUnavailable: it may not have been done, and may be tried again.
+        """
+
+    def restore(self, restoration: Restoration) -> Deferred[Sequence[int]]:
+        """Bring back some of what was taken out by a purge, the oldest first, and say so, in one
+        commit; see `redact`.
+
+        :returns: the ids of what was changed by this; none when all is back.
+        """
+
+    def erase(self, purge: str, limit: int) -> Deferred[int]:
+        """Make sure that what a purge took out can't be brought back: it is nowhere from then on.
+
+        :param limit: so much of it at most.
+        :returns: how much that was; 0 when all is.
+        """
+
     def follow(self, listener: LogListener) -> Callable[[], None]:
         """Tell ``listener`` each batch that is committed from now on, whoever appended it.
 
@@ -404,6 +431,22 @@ class Tail(Generic[Item]):
         # Trimmed in lumps of a quarter: the front of a list costs its whole length to remove.
         if len(self._ids) > self.max_items * 5 // 4 or self._bytes > self.max_bytes * 5 // 4:
             self._trim()
+
+    def at(self, id: int) -> Item | None:
+        """What has an id; None where it has no item of that id."""
+        place = bisect_left(self._ids, id)
+        known = place < len(self._ids) and self._ids[place] == id
+        return self._items[place] if known else None
+
+    def replace(self, id: int, item: Item, size: int) -> bool:
+        """Let another item be what has an id; False where it has no item of that id."""
+        place = bisect_left(self._ids, id)
+        if place == len(self._ids) or self._ids[place] != id:
+            return False
+        self._bytes += size - self._sizes[place]
+        self._sizes[place] = size
+        self._items[place] = item
+        return True
 
     def pass_over(self, id: int) -> None:
         """What has this id is no item; ids must grow."""

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -42,6 +43,20 @@ from cometd_chat.log.log import (
     take,
 )
 from cometd_chat.log.memory_store import MemoryStore
+from cometd_chat.log.redaction import Redaction, Restoration, emptied, is_emptied
+
+
+@attrs.frozen(eq=False)
+class _Waiting:
+    """What is to be stored.
+
+    :param change: made when the drafts are stored, and says what else is.
+    """
+
+    log: MemoryEventLog
+    drafts: Sequence[Draft]
+    change: Callable[[], Sequence[Draft]] | None
+    answer: Deferred[Sequence[Outcome]]
 
 
 class _Kept:
@@ -52,7 +67,9 @@ class _Kept:
         self.records: list[Record] = []
         self.by_client_id: dict[tuple[str, str], Record] = {}
         self.logs: list[MemoryEventLog] = []
-        self.waiting: list[tuple[MemoryEventLog, Sequence[Draft], Deferred[Sequence[Outcome]]]] = []
+        self.waiting: list[_Waiting] = []
+        #: By purge and id, what it has hidden.
+        self.hidden: dict[str, dict[int, Mapping[str, Any]]] = {}
         self.held = self.committing = False
 
 
@@ -101,14 +118,71 @@ class MemoryEventLog:
         return sorted_out(drafts, self._append)
 
     def _append(self, drafts: Sequence[Draft]) -> Deferred[Sequence[Outcome]]:
+        return self._wait(drafts)
+
+    def _wait(
+        self, drafts: Sequence[Draft], change: Callable[[], Sequence[Draft]] | None = None
+    ) -> Deferred[Sequence[Outcome]]:
         failure = self.cut or self.failure
         if failure is not None:
             return fail(failure)
         answer: Deferred[Sequence[Outcome]] = Deferred()
-        self._kept.waiting.append((self, drafts, answer))
+        self._kept.waiting.append(_Waiting(self, drafts, change, answer))
         if not self._kept.held:
             self._commit()
         return answer
+
+    def redact(self, redaction: Redaction) -> Deferred[Sequence[int]]:
+        """See `EventLog.redact`."""
+        return self._wait((), lambda: self._redacted(redaction)).addCallback(_referred)
+
+    def _redacted(self, redaction: Redaction) -> list[Draft]:
+        kept = self._kept
+        if redaction.purge is None:
+            for hidden in kept.hidden.values():
+                for id in redaction.ids:
+                    hidden.pop(id, None)
+        changed = [id for id in redaction.ids if self._is_told_by(redaction, id)]
+        for id in changed:
+            if redaction.purge is not None:
+                hidden = kept.hidden.setdefault(redaction.purge, {})
+                hidden[id] = kept.records[id - 1].data
+            self._say(id, emptied(redaction.how))
+        return redaction.drafts(changed)
+
+    def _is_told_by(self, redaction: Redaction, id: int) -> bool:
+        if not 0 < id <= len(self._kept.records):
+            return False
+        record = self._kept.records[id - 1]
+        about = (record.context, record.type) == (redaction.context, redaction.type)
+        return about and not is_emptied(record)
+
+    def restore(self, restoration: Restoration) -> Deferred[Sequence[int]]:
+        """See `EventLog.restore`."""
+        return self._wait((), lambda: self._restored(restoration)).addCallback(_referred)
+
+    def _restored(self, restoration: Restoration) -> list[Draft]:
+        hidden = self._kept.hidden.get(restoration.purge, {})
+        ids = sorted(hidden)[: restoration.limit]
+        for id in ids:
+            self._say(id, hidden.pop(id))
+        return restoration.drafts(ids)
+
+    def _say(self, id: int, data: Mapping[str, Any]) -> None:
+        kept = self._kept
+        record = kept.records[id - 1] = attrs.evolve(kept.records[id - 1], data=data)
+        if record.client_id is not None:
+            kept.by_client_id[record.sender, record.client_id] = record
+
+    def erase(self, purge: str, limit: int) -> Deferred[int]:
+        """See `EventLog.erase`."""
+        if self.cut is not None:
+            return fail(self.cut)
+        hidden = self._kept.hidden.get(purge, {})
+        some = list(hidden)[:limit]
+        for id in some:
+            del hidden[id]
+        return succeed(len(some))
 
     def hold(self) -> None:
         """Let appends wait, as if a commit took long."""
@@ -216,7 +290,7 @@ class MemoryEventLog:
     def has(self, context: str) -> bool:
         """Whether anything was said to a context, or is on its way."""
         return any(record.context == context for record in self._kept.records) or any(
-            draft.context == context for _, drafts, _ in self._kept.waiting for draft in drafts
+            draft.context == context for each in self._kept.waiting for draft in each.drafts
         )
 
     def newest(self, types: Collection[str] | None = None) -> Deferred[Mapping[str, int]]:
@@ -278,13 +352,17 @@ class MemoryEventLog:
         kept.committing = True
         while kept.waiting and not kept.held:
             batch, kept.waiting = kept.waiting, []
-            outcomes = [[self._store(draft) for draft in drafts] for _, drafts, _ in batch]
+            outcomes = [self._store_all(each) for each in batch]
             for log in list(kept.logs):
                 log._tell()
-            for (log, _, answer), records in zip(batch, outcomes, strict=True):
+            for each, records in zip(batch, outcomes, strict=True):
                 last = max((record.id for record in records), default=0)
-                log._when_told(last, partial(answer.callback, records))
+                each.log._when_told(last, partial(each.answer.callback, records))
         kept.committing = False
+
+    def _store_all(self, waiting: _Waiting) -> list[Record]:
+        drafts = waiting.drafts if waiting.change is None else waiting.change()
+        return [self._store(draft) for draft in drafts]
 
     def _store(self, draft: Draft) -> Record:
         kept = self._kept
@@ -301,6 +379,10 @@ class MemoryEventLog:
         if key is not None:
             kept.by_client_id[key] = record
         return record
+
+
+def _referred(told: Sequence[Outcome]) -> list[int]:
+    return [each.refers or 0 for each in told if isinstance(each, Record)]
 
 
 class MemoryDirectory:

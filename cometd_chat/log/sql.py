@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from sqlalchemy import (
@@ -45,8 +45,11 @@ from cometd_chat.log.log import (
     tell_usage,
 )
 from cometd_chat.log.reading import LogReading, by_client_id, read_row
+from cometd_chat.log.redaction import Redaction, Restoration, erase_in, redact_in, restore_in
 from cometd_chat.log.tables import epochs, records
 from cometd_chat.log.writer import Appended, driver_of
+
+T = TypeVar("T")
 
 #: Seconds after which it makes sense to look whether the operator has made room.
 RETRY_FULL = 60.0
@@ -139,6 +142,34 @@ class SqlEventLog:
         """See `EventLog.recent`. What is stored already but not yet published is left out."""
         return self._reading.recent(self._last_id, limit, max_bytes)
 
+    def redact(self, redaction: Redaction) -> Deferred[Sequence[int]]:
+        """See `EventLog.redact`."""
+
+        def change(connection: Connection) -> Sequence[Draft]:
+            return redaction.drafts(redact_in(connection, redaction))
+
+        changing: Deferred[Sequence[int]] = self._database.amend(change).addCallback(_referred)
+        if redaction.purge is None:
+            return changing.addCallback(self._overwritten)
+        return changing
+
+    def restore(self, restoration: Restoration) -> Deferred[Sequence[int]]:
+        """See `EventLog.restore`."""
+
+        def change(connection: Connection) -> Sequence[Draft]:
+            return restoration.drafts(restore_in(connection, restoration))
+
+        return self._database.amend(change).addCallback(_referred)
+
+    def erase(self, purge: str, limit: int) -> Deferred[int]:
+        """See `EventLog.erase`."""
+        erasing = self._database.write(lambda connection: erase_in(connection, purge, limit))
+        return erasing.addCallback(self._overwritten)
+
+    def _overwritten(self, result: T) -> Deferred[T]:
+        """The same, once nothing is left on the disk of what was taken out."""
+        return self._database.overwrite().addCallback(lambda _: result)
+
     def catch_up(self) -> Deferred[None]:
         """See `EventLog.catch_up`. What was not told here nobody knows of."""
         return succeed(None)
@@ -204,12 +235,17 @@ class SqlEventLog:
         return Epochs(names, [*known.first_ids, *begins])
 
     def append_batch(
-        self, driver: sqlite3.Connection, drafts: Sequence[Draft], *, outcome_unknown: bool
+        self,
+        driver: sqlite3.Connection,
+        drafts: Sequence[Draft],
+        *,
+        outcome_unknown: bool,
+        though_full: bool = False,
     ) -> Appended:
         """Store drafts; called in the writer's thread."""
         last = self._last(driver)
         lost = self._after(driver, self._last_id) if outcome_unknown else []
-        full = self._measure().full
+        full = self._measure().full and not though_full
         # Repeats are rare. That there is one is found by the index, and only then looked for.
         known = self._known(driver, drafts) if full else {}
         outcomes, fresh = self._sort_out(drafts, last, known, full=full)
@@ -302,6 +338,10 @@ class SqlEventLog:
 
     def _record(self, row: Sequence[Any]) -> Record:
         return read_row(row, self._epochs)
+
+
+def _referred(told: Sequence[Record]) -> list[int]:
+    return [record.refers or 0 for record in told]
 
 
 def _key(draft: Draft) -> tuple[str, str] | None:

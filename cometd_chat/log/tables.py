@@ -305,12 +305,15 @@ reports = Table(
     Column("room", Text, nullable=False),
     Column("message", BigInteger, nullable=False),
     Column("by", Text, nullable=False),
+    Column("by_name", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("settled_at", BigInteger),
 )
 
-#: What was hidden of somebody in a room, and until when it can be brought back.
+#: What is hidden of somebody in a room: what was said from `since` on, up to the id `last`;
+#: and until when it can be brought back. `state` is what has become of it, and `touched_at` when
+#: somebody worked at that.
 purges = Table(
     "purges",
     metadata,
@@ -318,9 +321,13 @@ purges = Table(
     Column("room", Text, nullable=False),
     Column("identity", Text, nullable=False),
     Column("by", Text, nullable=False),
+    Column("by_name", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),
-    Column("undone_at", BigInteger),
+    Column("state", Text, nullable=False),
+    Column("touched_at", BigInteger, nullable=False),
 )
 
 #: The `data` that a record had before it was hidden, until it is erased.

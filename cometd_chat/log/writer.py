@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Thread
+from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -41,6 +42,9 @@ MAX_BATCH = 1000
 
 #: Seconds after which a sender may try again, when too much waits or when a commit failed.
 RETRY_BUSY, RETRY_FAILED = 1.0, 5.0
+
+#: Seconds after which the write-ahead log is emptied again that somebody was reading.
+RETRY_EMPTYING = 0.2
 
 T = TypeVar("T")
 
@@ -64,13 +68,19 @@ class Appender(Protocol):
         """Look up what is stored; called once, before anything else, in a transaction."""
 
     def append_batch(
-        self, driver: sqlite3.Connection, drafts: Sequence[Draft], *, outcome_unknown: bool
+        self,
+        driver: sqlite3.Connection,
+        drafts: Sequence[Draft],
+        *,
+        outcome_unknown: bool,
+        though_full: bool = False,
     ) -> Appended:
         """Store drafts; called in the writer's thread, inside its transaction.
 
         :param driver: what is below SQLAlchemy's connection.
         :param outcome_unknown: the commit before this one failed, and may have come through all the
             same: look whether there are records which nobody was told of.
+        :param though_full: what is full takes them all the same.
         """
 
     def committed(self, records: Sequence[Record]) -> None:
@@ -99,7 +109,22 @@ class _Write:
     size = 1
 
 
-_Job = _Append | _Write
+@attrs.frozen(eq=False)
+class _Amend:
+    change: Callable[[Connection], Sequence[Draft]]
+    answer: Deferred[Sequence[Record]]
+
+    size = 1
+
+
+@attrs.frozen(eq=False)
+class _Overwrite:
+    answer: Deferred[None]
+
+    size = 1
+
+
+_Job = _Append | _Write | _Amend | _Overwrite
 
 
 class Writer:
@@ -138,6 +163,8 @@ class Writer:
         self._connection: Connection | None = None
         self._driver: sqlite3.Connection | None = None
         self._outcome_unknown = False
+        self._to_empty = False
+        self._empty_again = 0.0
         # A daemon thread: a start that fails after this one must not keep the process alive.
         self._thread = Thread(target=self._run, name="comet-chat-writer", daemon=True)
 
@@ -161,6 +188,27 @@ class Writer:
         :raises ShuttingDown: the writer was told to stop.
         """
         return self._submit(_Write(change, Deferred()))
+
+    def amend(self, change: Callable[[Connection], Sequence[Draft]]) -> Deferred[Sequence[Record]]:
+        """Run a small change and store what it says is to be told of it, though the log is full.
+        If it raises, it alone is undone and its error is the result.
+
+        :returns: the records.
+        :raises StorageUnavailable: too much is waiting, or the commit failed.
+        :raises ShuttingDown: the writer was told to stop.
+        """
+        return self._submit(_Amend(change, Deferred()))
+
+    def overwrite(self) -> Deferred[None]:
+        """Let nothing be left in the write-ahead log of what was overwritten by earlier changes:
+        SQLite keeps the pages as they were there, until it has been emptied.
+
+        Somebody may be reading it. Then it is tried again, and nobody waits for that.
+
+        :raises StorageUnavailable: too much is waiting, or that failed.
+        :raises ShuttingDown: the writer was told to stop.
+        """
+        return self._submit(_Overwrite(Deferred()))
 
     def stop(self) -> Deferred[None]:
         """Take nothing more; fires when all that was taken is answered and the thread is gone."""
@@ -205,7 +253,11 @@ class Writer:
         """Wait for a job; with it comes what is waiting by then. True at the end of all jobs."""
         batch: list[_Job] = []
         size = 0
-        job = self._jobs.get()
+        try:
+            job = self._jobs.get(timeout=RETRY_EMPTYING if self._to_empty else None)
+        except Empty:
+            self._empty_log()
+            return batch, False
         while job is not None:
             batch.append(job)
             size += job.size
@@ -221,23 +273,33 @@ class Writer:
         """Store a batch in one transaction and hand the results to the reactor."""
         appends = [job for job in batch if isinstance(job, _Append)]
         writes = [job for job in batch if isinstance(job, _Write)]
+        amends = [job for job in batch if isinstance(job, _Amend)]
+        overwrites = [job for job in batch if isinstance(job, _Overwrite)]
         drafts = [draft for job in appends for draft in job.drafts]
+        fresh: list[Record] = []
         appended = Appended((), ())
         try:
             if self._connection is None or self._driver is None:
                 self._connection = self._connect()
                 self._driver = driver_of(self._connection)
             connection, driver = self._connection, self._driver
-            with connection.begin() if writes else _transaction(driver):
+            with connection.begin() if writes or amends else _transaction(driver):
                 if drafts or self._outcome_unknown:
                     appended = self._appender.append_batch(
                         driver, drafts, outcome_unknown=self._outcome_unknown
                     )
+                    fresh += appended.fresh
                 results = [_run_change(connection, job.change) for job in writes]
+                told = [self._run_amendment(connection, driver, job) for job in amends]
+                fresh += [
+                    record for each in told if not isinstance(each, Exception) for record in each
+                ]
                 outcomes = iter(appended.outcomes)
-                answers = [
+                answers: list[tuple[_Job, Any]] = [
                     *[(job, list(islice(outcomes, job.size))) for job in appends],
                     *zip(writes, results, strict=True),
+                    *zip(amends, told, strict=True),
+                    *[(job, None) for job in overwrites],
                 ]
         except Exception as error:
             # Whatever it was: what the file holds now is looked up by the next batch.
@@ -246,9 +308,49 @@ class Writer:
             self._reactor.callFromThread(self._fail, batch, error)
         else:
             self._outcome_unknown = False
-            if appended.fresh:
-                self._appender.committed(appended.fresh)
-            self._reactor.callFromThread(self._answer, appended.fresh, answers)
+            if fresh:
+                self._appender.committed(fresh)
+            if overwrites or (self._to_empty and monotonic() >= self._empty_again):
+                self._empty_log()
+            self._reactor.callFromThread(self._answer, fresh, answers)
+
+    def _run_amendment(
+        self, connection: Connection, driver: sqlite3.Connection, job: _Amend
+    ) -> list[Record] | Exception:
+        """Run a change and store what is to be told of it."""
+        drafts = _run_change(connection, job.change)
+        if isinstance(drafts, Exception):
+            return drafts
+        if not drafts:
+            return []
+        # Its drafts have no client_id: each becomes a record.
+        appended = self._appender.append_batch(
+            driver, drafts, outcome_unknown=False, though_full=True
+        )
+        return list(appended.fresh)
+
+    def _empty_log(self) -> None:
+        """Take what is in the write-ahead log to the file, and cut it off; not in a transaction.
+
+        Nobody is waited for: while others read it, it can't be emptied, and is tried again.
+        """
+        self._to_empty, self._empty_again = True, monotonic() + RETRY_EMPTYING
+        if self._driver is None:
+            return
+        try:
+            (timeout,) = self._driver.execute("PRAGMA busy_timeout").fetchone()
+            self._driver.execute("PRAGMA busy_timeout = 0")
+            try:
+                (busy, _, _) = self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._driver.execute(f"PRAGMA busy_timeout = {timeout}")
+        except sqlite3.Error as error:
+            # All is stored. A disk that is full, for one, takes it later.
+            self._reactor.callFromThread(
+                self._log.debug, "the write-ahead log was not emptied: {error}", error=str(error)
+            )
+        else:
+            self._to_empty = bool(busy)
 
     def _drop_connection(self) -> None:
         connection, self._connection, self._driver = self._connection, None, None

@@ -49,6 +49,49 @@ def test_the_sender_is_nobodys_business() -> None:
     assert b"s1" not in kinds.recorded(RECORD).json
 
 
+DELETED = attrs.evolve(RECORD, data={"deleted": "own"})
+TAKES_OUT = Record(
+    18,
+    "k3f9",
+    "/chat/lobby",
+    "delete",
+    "m1",
+    "mod",
+    {"deleted": "moderator", "purge": "p1"},
+    17,
+    None,
+    1_795_288_981_000,
+)
+BRINGS_BACK = attrs.evolve(TAKES_OUT, id=19, type="restore", data={"purge": "p1"})
+
+
+@pytest.mark.parametrize("how", ["own", "moderator"])
+def test_what_was_taken_out_of_an_event_is_not_in_it(how: str) -> None:
+    took = attrs.evolve(TAKES_OUT, data={"deleted": how})
+    event = kinds.with_data(kinds.recorded(RECORD), kinds.emptied(took))
+    assert event.json == kinds.recorded(attrs.evolve(RECORD, data={"deleted": how})).json
+    assert json.loads(event.json) == {
+        "id": 17,
+        "cursor": "17.k3f9",
+        "room": "lobby",
+        "type": "message",
+        "from": "alice",
+        "deleted": how,
+        "at": "2026-11-21T19:23:00.123Z",
+        "client_id": "c-1",
+    }
+    line = {"own": "(deleted by its author)", "moderator": "(deleted by a moderator)"}[how]
+    assert Text().frame([event]).endswith(f"[alice] {line}\n".encode())
+    assert classic_line(event) == f"[ alice ] {line}"
+
+
+def test_what_is_deleted_by_one_act_is_one_line_at_most_for_people() -> None:
+    alone = kinds.recorded(attrs.evolve(TAKES_OUT, data={"deleted": "moderator"}))
+    assert Text().frame([alone]) == b"* mod deleted a message\n"
+    purged, back = kinds.recorded(TAKES_OUT), kinds.recorded(BRINGS_BACK)
+    assert Text().frame([purged, back]) == b""
+
+
 def test_a_message_without_client_id_has_none() -> None:
     without = attrs.evolve(RECORD, client_id=None)
     assert "client_id" not in kinds.recorded(without).fields
@@ -108,7 +151,8 @@ VARIANTS = [
     kinds.leave("lobby", "ann", 0, now="bob"),
     kinds.gap("lobby", 12, 90, at_least=True),
 ]
-MADE = [kinds.recorded(RECORD), *(event for event, _ in NOT_KEPT), *VARIANTS]
+KEPT = [kinds.recorded(each) for each in (RECORD, DELETED, TAKES_OUT, BRINGS_BACK)]
+MADE = [*KEPT, *(event for event, _ in NOT_KEPT), *VARIANTS]
 
 
 @pytest.mark.parametrize("event", MADE, ids=lambda event: event.type)

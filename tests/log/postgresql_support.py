@@ -34,7 +34,7 @@ _idle: dict[PostgresServer, list[str]] = {}
 
 _EMPTY = """
 DELETE FROM records; DELETE FROM epochs; DELETE FROM sessions; DELETE FROM nodes;
-DELETE FROM secrets; DELETE FROM rooms WHERE name <> 'lobby';
+DELETE FROM secrets; DELETE FROM hidden; DELETE FROM rooms WHERE name <> 'lobby';
 ALTER SEQUENCE epochs_number_seq RESTART;
 """
 
@@ -52,8 +52,8 @@ def prepare(url: str) -> None:
     made.dispose()
 
 
-class PlainReaders:
-    """Runs queries in the reactor's own threads.
+class PlainStore:
+    """Runs queries and changes in the reactor's own threads.
 
     :param url: where the database is now.
     """
@@ -69,6 +69,14 @@ class PlainReaders:
         with made.connect() as connection:
             return query(connection)
 
+    def write(self, change: Callable[[Connection], T]) -> Deferred[T]:
+        return deferToThread(self.write_now, change)
+
+    def write_now(self, change: Callable[[Connection], T]) -> T:
+        made = engine(self._url(), poolclass=NullPool)
+        with made.begin() as connection:
+            return change(connection)
+
 
 @attrs.define(eq=False)
 class Node:
@@ -76,7 +84,7 @@ class Node:
 
     name: str
     log: PostgresEventLog
-    readers: PlainReaders
+    readers: PlainStore
     bus: NotifyBus
     told: list[Record] = attrs.field(factory=list)
     closed: bool = False
@@ -123,7 +131,7 @@ class Cluster:
         from twisted.internet import reactor
 
         name = f"node-{len(self.nodes) + 1}"
-        readers = PlainReaders(lambda: self.url)
+        readers = PlainStore(lambda: self.url)
         settings = {"max_bytes": 2**30, "new_epoch": lambda: next(self._names), **settings}
         number = len(self.nodes) + 1
         bus = NotifyBus(lambda: number, reactor)

@@ -12,9 +12,11 @@ others did: `Sequence`, which each record passes once, in order.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
+from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -33,11 +35,15 @@ from cometd_chat.log.log import (
     sorted_out,
     tell_usage,
 )
-from cometd_chat.log.postgresql.connections import Connection, Server, reason
+from cometd_chat.log.postgresql.changes import append_in
+from cometd_chat.log.postgresql.connections import Connection as Driver
+from cometd_chat.log.postgresql.connections import Server, reason
 from cometd_chat.log.postgresql.ears import Ears
 from cometd_chat.log.postgresql.high_water import HighWaterMark
 from cometd_chat.log.postgresql.writer import AppendThread, Following
-from cometd_chat.log.reading import LogReading, Readers
+from cometd_chat.log.reading import LogReading
+from cometd_chat.log.redaction import Redaction, Restoration, erase_in, redact_in, restore_in
+from cometd_chat.log.store import Store
 
 
 class PostgresEventLog:
@@ -46,7 +52,7 @@ class PostgresEventLog:
     `open` and `recent` are called before the reactor runs, everything else in its thread.
 
     :param server: where the database is.
-    :param readers: who reads it for those who ask.
+    :param store: who reads it for those who ask, and changes what is in it.
     :param reactor: its clock, its threads, its descriptors.
     :param max_bytes: bytes that records and their indexes may take; past it nothing new is stored.
     :param new_epoch: gives a name for an epoch, see `cometd_chat.log.epochs`.
@@ -61,7 +67,7 @@ class PostgresEventLog:
     def __init__(
         self,
         server: Server,
-        readers: Readers,
+        store: Store,
         reactor: Any,
         *,
         max_bytes: int,
@@ -71,6 +77,7 @@ class PostgresEventLog:
         high_water: HighWaterMark | None = None,
     ) -> None:
         self._server = server
+        self._store = store
         self._reactor = reactor
         self._max_bytes = max_bytes
         self._closed: Deferred[None] | None = None
@@ -88,7 +95,7 @@ class PostgresEventLog:
             channels=dict(channels or {}),
             high_water=high_water,
         )
-        self._reading = LogReading(readers, lambda: self.ears.book.epochs)
+        self._reading = LogReading(store, lambda: self.ears.book.epochs)
         following = Following(
             take=self.ears.take,
             told=lambda: self.ears.order.told,
@@ -186,6 +193,38 @@ class PostgresEventLog:
         """See `EventLog.recent`."""
         return self._reading.recent(self.last_id, limit, max_bytes)
 
+    def redact(self, redaction: Redaction) -> Deferred[Sequence[int]]:
+        """See `EventLog.redact`. PostgreSQL keeps what a row was until VACUUM has been there, and
+        what its own log and backups have of it."""
+        return self._amend(partial(redact_in, redaction=redaction), redaction.drafts)
+
+    def restore(self, restoration: Restoration) -> Deferred[Sequence[int]]:
+        """See `EventLog.restore`."""
+        return self._amend(partial(restore_in, restoration=restoration), restoration.drafts)
+
+    def _amend(
+        self,
+        change: Callable[[Connection], Sequence[int]],
+        drafts: Callable[[Sequence[int]], Sequence[Draft]],
+    ) -> Deferred[Sequence[int]]:
+        """Change rows, and append what tells of that, in one transaction."""
+
+        def amend(connection: Connection) -> Sequence[int]:
+            changed = change(connection)
+            if changed:
+                append_in(connection, drafts(changed))
+            return changed
+
+        def told(changed: Sequence[int]) -> Deferred[Sequence[int]]:
+            # Those who ask twice, too: somebody else may have done it a moment ago.
+            return self.catch_up().addCallback(lambda _: changed)
+
+        return self._store.write(amend).addCallback(told)
+
+    def erase(self, purge: str, limit: int) -> Deferred[int]:
+        """See `EventLog.erase`."""
+        return self._store.write(lambda connection: erase_in(connection, purge, limit))
+
     def catch_up(self) -> Deferred[None]:
         """See `EventLog.catch_up`."""
         return self.ears.catch_up()
@@ -222,7 +261,7 @@ class PostgresEventLog:
             epoch=ears.book.number,
         )
 
-    def _check(self, connection: Connection) -> None:
+    def _check(self, connection: Driver) -> None:
         """See that nothing is stored in another history by the epoch of this one; in any thread."""
         book = self.ears.check(connection)
         self._reactor.callFromThread(self.ears.learn, book)

@@ -138,6 +138,7 @@ def _create_moderation() -> None:
         _text("room"),
         _number("message"),
         _text("by"),
+        _text("by_name"),
         _text("reason"),
         _number("at"),
         _number("settled_at", nullable=True),
@@ -151,9 +152,13 @@ def _create_redaction() -> None:
         _text("room"),
         _text("identity"),
         _text("by"),
+        _text("by_name"),
+        _number("since"),
+        _number("last"),
         _number("at"),
         _number("until"),
-        _number("undone_at", nullable=True),
+        _text("state"),
+        _number("touched_at"),
     )
     op.create_table(
         "hidden",
