@@ -60,6 +60,13 @@ GOOD: list[tuple[str, str, object]] = [
     ("--trusted-proxy=10.0.0.0/8", "trusted_proxy", (ip_network("10.0.0.0/8"),)),
 ]
 
+#: What some options mean nothing without.
+BESIDE = {
+    "node": (f"--database={URL}",),
+    "peer": (f"--database={URL}",),
+    "peer_address": (f"--database={URL}", "--peer=tcp:8090:interface=10.0.0.1"),
+}
+
 #: A wrong one of each, and the remedy that is told.
 WRONG = [
     ("--listen=nonsense", "tcp:8080:interface=127.0.0.1"),
@@ -187,9 +194,10 @@ def test_postgresql_without_its_driver_is_a_sentence(
 
 @pytest.mark.parametrize(("argument", "field", "value"), GOOD)
 def test_values(argument: str, field: str, value: object) -> None:
-    settings = parse(argument)
+    beside = BESIDE.get(field, ())
+    settings = parse(argument, *beside)
     assert getattr(settings, field) == value
-    assert attrs.evolve(settings, **{field: getattr(Settings(), field)}) == Settings()
+    assert attrs.evolve(settings, **{field: getattr(Settings(), field)}) == parse(*beside)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +250,40 @@ def test_other_daemons_must_know_where_this_one_is(capfd: pytest.CaptureFixture[
         assert "--peer-address 10.0.0.1:8090" in error
         given = parse(f"--database={URL}", f"--peer={wide}", "--peer-address=10.0.0.1:8090")
         assert given.peer == wide
-    assert parse("--peer=tcp:8090").peer == "tcp:8090"
+
+
+def test_what_others_would_need_is_nothing_without_them(capfd: pytest.CaptureFixture[str]) -> None:
+    for option, value in (
+        ("node", "chat-1"),
+        ("peer", "tcp:8090:interface=10.0.0.1"),
+        ("peer-address", "10.0.0.1:8090"),
+    ):
+        variable = "COMET_CHAT_" + option.replace("-", "_").upper()
+        for error in (
+            refused(capfd, f"--{option}={value}"),
+            refused(capfd, "--database=sqlite:", **{variable: value}),
+        ):
+            assert value in error
+            assert "give --database postgresql://... as well, or leave it out" in error
+        assert variable in error
+    assert parse("--workers=1").workers == 1
+
+
+def test_an_address_for_others_is_that_of_a_port(capfd: pytest.CaptureFixture[str]) -> None:
+    """Else they would look for this daemon where it does not listen."""
+    address = "--peer-address=10.0.0.1:8090"
+    for given in ([], ["--peer=tcp:0"], ["--peer=tcp:port=0:interface=10.0.0.1"]):
+        error = refused(capfd, f"--database={URL}", address, *given)
+        assert error.startswith("comet-chat: --peer-address '10.0.0.1:8090': ")
+        assert "--peer tcp:8090:interface=10.0.0.1" in error
+    assert parse(f"--database={URL}", address, "--peer=tcp:9000").peer == "tcp:9000"
+
+
+def test_a_bound_that_is_lifted_is_not_given(capfd: pytest.CaptureFixture[str]) -> None:
+    error = refused(capfd, "--connections-per-address=9", "--limits=off")
+    assert "--limits off lifts that bound" in error
+    assert parse("--limits=off").limits is False
+    assert parse("--limits=on", "--connections-per-address=9").connections_per_address == 9
 
 
 def test_each_worker_needs_a_port_for_others(capfd: pytest.CaptureFixture[str]) -> None:

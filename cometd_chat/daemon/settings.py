@@ -277,6 +277,7 @@ class Options(UsageOptions):
             given[option.field] = origin
         self.settings = Settings(**values)
         _check_expiration(self.settings, given)
+        _check_unused(self.settings, given)
         _check_workers(self.settings, given)
         _check_driver(self.settings, given)
         _check_peer(self.settings, given)
@@ -351,6 +352,28 @@ def _check_expiration(settings: Settings, given: Mapping[str, str]) -> None:
         )
 
 
+#: What means nothing to a daemon that has its database for itself.
+_AMONG_OTHERS = ("node", "peer", "peer_address")
+
+
+def _check_unused(settings: Settings, given: Mapping[str, str]) -> None:
+    """What was given is not ignored without a word: whoever gave it believes that it does
+    something."""
+    if not settings.database.is_postgresql:
+        for field in _AMONG_OTHERS:
+            if field in given:
+                raise UsageError(
+                    f"{given[field]} {getattr(settings, field)!r}: only daemons that share a "
+                    "PostgreSQL know others; give --database postgresql://... as well, or leave "
+                    "it out"
+                )
+    if not settings.limits and "connections_per_address" in given:
+        raise UsageError(
+            f"{given['connections_per_address']} '{settings.connections_per_address}': "
+            f"{given['limits']} off lifts that bound, too; leave out one of them"
+        )
+
+
 def _check_workers(settings: Settings, given: Mapping[str, str]) -> None:
     """Several processes need what they can share."""
     if settings.workers > 1 and not settings.database.is_postgresql:
@@ -381,6 +404,12 @@ def _check_peer(settings: Settings, given: Mapping[str, str]) -> None:
                 f"give one of {65535 - 2 * settings.workers} at most"
             )
     if settings.peer_address:
+        if re.match(r"tcp6?:(?:port=)?0(?=:|$)", settings.peer):
+            raise UsageError(
+                f"{given['peer_address']} {settings.peer_address!r}: this daemon does not listen "
+                "there, --peer takes a free port of this machine; give the port as well, as in "
+                "--peer tcp:8090:interface=10.0.0.1"
+            )
         return
     interface = re.search(r":interface=((?:\\:|[^:])+)", settings.peer)
     if interface is None or interface[1].replace("\\", "") in ("0.0.0.0", "::"):  # noqa: S104
