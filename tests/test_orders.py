@@ -69,8 +69,8 @@ def test_what_holds_for_all_becomes_what_one_has() -> None:
     ):
         assert ORDERS.applied_to(settings(f"--peer={given}")).peer == own
     address = f"[{ip_address('fd00::9')}]"
-    given = ("--peer=tcp:9000", f"--peer-address={address}:8090")
-    assert ORDERS.applied_to(settings(*given)).peer_address == f"{address}:8093"
+    both = settings("--peer=tcp:9000", f"--peer-address={address}:8090")
+    assert ORDERS.applied_to(both).peer_address == f"{address}:8093"
     without = attrs.evolve(ORDERS, metrics=())
     assert without.applied_to(settings()).metrics is None
 
