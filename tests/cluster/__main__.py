@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import traceback
@@ -253,6 +254,8 @@ def options() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; the exit status."""
     said = options().parse_args(argv)
+    # As by ^C: what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     asked = Asked(faults=said.faults, seed=said.seed, names=said.kinds)
     shown = run(asked, said.parts or tuple(PARTS), said.results)
     say(total(asked.seed, shown))

@@ -12,6 +12,7 @@ again silently.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections import Counter
@@ -37,6 +38,7 @@ class Crowd:
     :param port: where everybody connects.
     :param streams: how many hold one.
     :param quiet: nothing more is to be said.
+    :param lasted: seconds in which newcomers came.
     """
 
     port: int
@@ -48,6 +50,7 @@ class Crowd:
     holding: int = 0
     quiet: bool = False
     over: bool = False
+    lasted: float = 0.0
 
     async def gather(self) -> list[asyncio.Task[None]]:
         """Have all of them hold a stream; the tasks that they are."""
@@ -99,14 +102,19 @@ class Crowd:
                 await asyncio.sleep(after)
 
     async def newcomers(self) -> None:
-        """Come, ask, and go, as many a second as `PAUSE` says."""
+        """Come, ask, and go, as many a second as `PAUSE` says: where this loop is late, several
+        come at once."""
         tasks = set()
-        while not self.over:
+        began = time.monotonic()
+        for number in itertools.count(1):
+            if self.over:
+                break
             task = asyncio.ensure_future(self._come())
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(max(0.0, began + number * PAUSE - time.monotonic()))
         await asyncio.gather(*tasks)
+        self.lasted = time.monotonic() - began
 
     async def _come(self) -> None:
         try:

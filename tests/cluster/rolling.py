@@ -38,6 +38,8 @@ class Rolled:
     :param served: how many newcomers got an answer.
     :param wrong: who was refused, or cut off without a word.
     :param incomplete: how many streams were not told exactly what was said.
+    :param seconds: until the last stream had moved.
+    :param lasted: seconds in which newcomers came.
     """
 
     moved: int
@@ -45,10 +47,12 @@ class Rolled:
     wrong: tuple[str, ...]
     incomplete: int
     seconds: float
+    lasted: float
 
     def __str__(self) -> str:
         return (
-            f"{self.moved} streams moved in {self.seconds:.1f} s, {self.served} newcomers served, "
+            f"{self.moved} streams moved in {self.seconds:.1f} s, "
+            f"{self.served} newcomers served in {self.lasted:.1f} s, "
             f"{len(self.wrong)} refused or cut off {list(self.wrong[:5])}, "
             f"{self.incomplete} streams were not told exactly what was said"
         )
@@ -92,6 +96,7 @@ async def _roll(crowd: Crowd, token: str, replace: Callable[[], None]) -> Rolled
         tuple(crowd.wrong),
         sum(told != said for told in crowd.told),
         seconds,
+        crowd.lasted,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return made
 
     monkeypatch.setattr(command, "PARTS", {"part": part})
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     for name in ("FAULTS", "SEED", "KINDS", "PARTS", "RESULTS"):
         monkeypatch.delenv(name, raising=False)
     return names
