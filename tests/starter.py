@@ -45,18 +45,25 @@ class Starter:
         self._ended: dict[int, int] = {}
 
     def start(
-        self, arguments: Sequence[str], directory: Path, environ: Mapping[str, str], log: Path
+        self,
+        arguments: Sequence[str],
+        directory: Path,
+        environ: Mapping[str, str],
+        log: Path,
+        before: str = "",
     ) -> Forked:
         """Start a daemon without waiting for more than its process.
 
         :param arguments: the command, twistd's.
         :param log: gets what it prints.
+        :param before: Python that its process runs first.
         """
         asked = {
             "arguments": list(arguments),
             "directory": str(directory),
             "environ": dict(environ),
             "log": str(log),
+            "before": before,
         }
         assert self._process.stdin is not None
         with self._lock:

@@ -1,9 +1,9 @@
 """Starts daemons without importing everything again and again: a program for `tests.starter`.
 
 What it is: a process that has imported most of what the daemon imports, which is nearly all of the
-second that a start takes. For each line on stdin, a JSON object, it forks, and the child runs
-``twistd``. It prints ``began PID``, and ``ended PID STATUS`` when that has ended. It ends with its
-stdin, and its daemons with it.
+second that a start takes. For each line on stdin, a JSON object, it forks, and the child runs what
+the object says, then ``twistd``. It prints ``began PID``, and ``ended PID STATUS`` when that has
+ended. It ends with its stdin, and its daemons with it.
 
 What it may know: how twistd is run.
 
@@ -65,6 +65,7 @@ def be_the_daemon(asked: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["environ"])
     sys.argv = asked["arguments"]
+    exec(asked["before"], {})
     twistd.run()
 
 

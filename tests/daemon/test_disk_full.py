@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon.locks import locked, patient
 from tests.daemon.talk import Answer, Held, history, log_in, metric, once, say, wait_until
 from tests.support import Daemon
 
@@ -158,19 +159,13 @@ def test_a_form_comes_back_with_its_text(daemon: Daemon, path: str) -> None:
     assert ids(port).count(client_id) == 1
 
 
-@contextmanager
-def locked(daemon: Daemon) -> Iterator[None]:
-    """Somebody else writes the database and doesn't finish."""
-    with closing(sqlite3.connect(daemon.data / "chat.sqlite", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
+APPENDED = "comet_chat_events_appended_total"
 
 
-def test_a_database_that_is_locked(daemon: Daemon) -> None:
-    port, alice = daemon.port, log_in(daemon.port, "alice")
-    before = say(port, alice, "before").json
-    with ThreadPoolExecutor(1) as thread:
+def test_a_database_that_is_locked_for_a_moment(tmp_path: Path) -> None:
+    with patient(tmp_path) as daemon, ThreadPoolExecutor(1) as thread:
+        port, alice = daemon.port, log_in(daemon.port, "alice")
+        before = say(port, alice, "before").json
         with locked(daemon):
             short = thread.submit(say, port, alice, "waits a moment", client_id="short")
             assert history(port) == [before]
@@ -178,8 +173,15 @@ def test_a_database_that_is_locked(daemon: Daemon) -> None:
             assert not short.done(), "the lock held up what only reads"
         # It came late, and as if nothing had been.
         assert short.result().status == 201
-        with locked(daemon):
-            check_refusal(thread.submit(say, port, alice, "too long", client_id="long").result())
-    assert ids(port) == ["short"]
+        assert ids(port) == ["short"]
+        wait_until(lambda: metric(port, APPENDED) == 2, "both are counted")
+        assert "can't be written" not in daemon.log
+
+
+def test_a_database_that_is_locked_for_too_long(daemon: Daemon) -> None:
+    port, alice = daemon.port, log_in(daemon.port, "alice")
+    with locked(daemon):
+        check_refusal(say(port, alice, "too long", client_id="long"))
+    assert ids(port) == []
     assert say(port, alice, "too long", client_id="long").status == 201
-    wait_until(lambda: metric(port, "comet_chat_events_appended_total") == 3, "all are counted")
+    wait_until(lambda: metric(port, APPENDED) == 1, "only what is kept is counted")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import sqlite3
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -16,6 +15,7 @@ from threading import Event
 
 import attrs
 
+from tests.daemon.locks import locked, patient
 from tests.daemon.talk import Answer, Held, history, log_in, metric, once, say, wait_until
 from tests.support import Daemon
 
@@ -184,30 +184,17 @@ def test_a_post_in_flight_is_acknowledged_or_not_kept(tmp_path: Path) -> None:
         assert sorted(kept) == sorted(acknowledged)
 
 
-#: A ``sitecustomize`` by which the daemon waits for a lock for as long as any test may take: by
-#: itself it gives up after two seconds, and on a busy machine a stop has not come so far by then.
-PATIENT = """
-from cometd_chat.log.database import Database
-Database.__init__.__kwdefaults__["busy_timeout"] = 60.0
-"""
-
-
 def test_a_slow_commit_is_waited_for_and_told_of(tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(PATIENT)
-    patient = Daemon(tmp_path, environ={"PYTHONPATH": str(site)})
-    with patient as daemon, ThreadPoolExecutor(1) as thread:
+    # On a busy machine a stop may take longer than the daemon waits for a lock by itself.
+    with patient(tmp_path) as daemon, ThreadPoolExecutor(1) as thread:
         alice = log_in(daemon.port, "alice")
-        with closing(sqlite3.connect(daemon.data / "chat.sqlite", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with locked(daemon):
             post = thread.submit(say, daemon.port, alice, "slow", client_id="slow")
             wait_until(lambda: is_received(daemon), "the post has come")
             signalled(daemon)
             wait_until(lambda: refuses(daemon.port), "the port is closed")
             # Longer than the last answers have to leave; the post is what is waited for now.
             assert not wait([post], timeout=0.5).done
-            other.execute("ROLLBACK")
         answer: Answer = post.result()
         assert answer.status == 201
         check_end(daemon)
