@@ -108,12 +108,12 @@ def _shared(settings: Settings, data: DataDirectory, reaper: Reaper, reactor: An
     from cometd_chat.log.postgresql.log import PostgresEventLog
     from cometd_chat.log.postgresql.node_table import SqlNodeTable
     from cometd_chat.log.postgresql.notify_bus import NotifyBus
-    from cometd_chat.log.postgresql.shared_directory import SqlSharedDirectory
+    from cometd_chat.log.postgresql.shared_directory import PostgresSharedDirectory
     from cometd_chat.log.secrets import shared_secret
 
     name = _name_of_node(settings)
     server, database = _server(settings, reactor)
-    directory = SqlSharedDirectory(database)
+    directory = PostgresSharedDirectory(database)
     nodes = LeasedNodes(
         SqlNodeTable(database),
         reaper,

@@ -24,7 +24,8 @@ from cometd_chat.errors import ChatError
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.epochs import Epochs, random_epoch
-from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from cometd_chat.log.memory import MemoryEventLog
+from cometd_chat.log.memory_directory import MemoryDirectory, MemorySharedDirectory
 from cometd_chat.peering import Linked
 from cometd_chat.storage import Cluster
 from cometd_chat.transports import twisted_internals
@@ -129,7 +130,7 @@ class MemorySite(MemoryNet):
         tail: int | None = None,
         max_behind: int | None = None,
         log: HeldLog | None = None,
-        directory: MemoryDirectory | None = None,
+        directory: MemoryDirectory | MemorySharedDirectory | None = None,
         clock: MemoryReactorClock | None = None,
         embed: service.Embed | None = None,
         **settings: Any,
@@ -138,7 +139,9 @@ class MemorySite(MemoryNet):
         self.settings = Settings(**{**_AS_MANY_AS_IT_TAKES, "memory_ceiling": _CEILING, **settings})
         self.log = HeldLog() if log is None else log
         rows = [RoomRow(name, "", "", number) for number, name in enumerate(rooms)]
-        self.directory = MemoryDirectory(rows, self.log) if directory is None else directory
+        self.directory: MemoryDirectory | MemorySharedDirectory = (
+            MemoryDirectory(rows, self.log) if directory is None else directory
+        )
         self.engine = CometEngine(self.clock)
         self.stats = service.build_stats(self.settings)
         self.chat = service.build_chat(

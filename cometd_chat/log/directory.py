@@ -185,18 +185,16 @@ class Directory(Protocol):
         """Keep positions, in the place of older ones. Those of sessions that are gone are not."""
 
 
-def _put_position(insert: Callable[[Table], Any]) -> Any:
-    put = insert(positions)
-    return put.on_conflict_do_update(
-        index_elements=["session", "room", "node"], set_={"position": put.excluded.position}
-    )
-
-
-#: How a position takes the place of an older one, by the dialect of the database.
-_PUT_POSITION = {
-    "sqlite": _put_position(sqlite.insert),
-    "postgresql": _put_position(postgresql.insert),
+#: An insert that can say what becomes of a row that is there already, by the database's dialect.
+_PUTTING: dict[str, Callable[[Table], Any]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
 }
+
+
+def putting(connection: Connection, table: Table) -> Any:
+    """An insert into a table that can say ``on_conflict_do_update`` and the like."""
+    return _PUTTING[connection.dialect.name](table)
 
 
 class SqlDirectory:
@@ -337,7 +335,12 @@ class SqlDirectory:
             kept = [attrs.asdict(row) for row in rows if row.session in there]
             new = [row for row in kept if row["position"] is not None]
             if new:
-                connection.execute(_PUT_POSITION[connection.dialect.name], new)
+                put = putting(connection, positions)
+                instead = put.on_conflict_do_update(
+                    index_elements=["session", "room", "node"],
+                    set_={"position": put.excluded.position},
+                )
+                connection.execute(instead, new)
             for row in kept:
                 if row["position"] is None:
                     connection.execute(_drop_position(row["session"], row["room"], row["node"]))

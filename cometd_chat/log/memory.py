@@ -1,11 +1,11 @@
-"""A log and a directory without a disk.
+"""A log without a disk.
 
-What it is: `MemoryEventLog` and `MemoryDirectory` keep to the same seams as those in a database,
-for tests and for programs that embed the engine and need nothing durable.
+What it is: `MemoryEventLog` keeps to the same seam as those in a database, for tests and for
+programs that embed the engine and need nothing durable.
 
-What it may know: drafts, records, rows. No threads.
+What it may know: drafts, records. No SQL, no threads.
 
-Invariant: they differ from the durable ones in durability only: same order, same refusals.
+Invariant: it differs from the durable ones in durability only: same order, same refusals.
 """
 
 from __future__ import annotations
@@ -19,16 +19,9 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 
-from cometd_chat.errors import ChatError, InvalidToken, StorageUnavailable
+from cometd_chat.errors import ChatError, StorageUnavailable
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.control import CONTROL
-from cometd_chat.log.directory import (
-    PositionRow,
-    RoomRow,
-    SessionRow,
-    name_taken,
-    room_exists,
-)
 from cometd_chat.log.epochs import Epochs, random_epoch
 from cometd_chat.log.log import (
     EVERY,
@@ -42,7 +35,6 @@ from cometd_chat.log.log import (
     sorted_out,
     take,
 )
-from cometd_chat.log.memory_store import MemoryStore
 from cometd_chat.log.redaction import Redaction, Restoration, emptied, is_emptied
 
 
@@ -383,138 +375,3 @@ class MemoryEventLog:
 
 def _referred(told: Sequence[Outcome]) -> list[int]:
     return [each.refers or 0 for each in told if isinstance(each, Record)]
-
-
-class MemoryDirectory:
-    """A `Directory` in memory.
-
-    :param rooms: the rooms that are there from the start.
-    :param log: what is said; None for nothing.
-    """
-
-    def __init__(self, rooms: Sequence[RoomRow] = (), log: MemoryEventLog | None = None) -> None:
-        #: Where all else is.
-        self.store = MemoryStore()
-        self._log = log
-        self._sessions: dict[str, SessionRow] = {}
-        self._rooms = {row.name: row for row in rooms}
-        self._positions: dict[str, dict[tuple[str, int], int]] = {}
-
-    def add_session(self, row: SessionRow) -> Deferred[None]:
-        """See `Directory.add_session`."""
-        if self._is_taken(row.name_key, row.name_looks, row.id):
-            return fail(name_taken(row.name))
-        self._sessions[row.id] = row
-        return succeed(None)
-
-    def session_by_token(self, token_hash: bytes) -> Deferred[SessionRow | None]:
-        """See `Directory.session_by_token`."""
-        found = [row for row in self._sessions.values() if row.token_hash == token_hash]
-        return succeed(found[0] if found else None)
-
-    def rename_session(
-        self,
-        id: str,
-        name: str,
-        name_key: str | None,
-        name_looks: str | None,
-        token_hash: bytes | None = None,
-    ) -> Deferred[None]:
-        """See `Directory.rename_session`."""
-        if self._is_taken(name_key, name_looks, id):
-            return fail(name_taken(name))
-        if id not in self._sessions:
-            return fail(InvalidToken("This session has ended. Log in again."))
-        row = attrs.evolve(self._sessions[id], name=name, name_key=name_key, name_looks=name_looks)
-        self._sessions[id] = row if token_hash is None else attrs.evolve(row, token_hash=token_hash)
-        return succeed(None)
-
-    def free_name(self, id: str) -> Deferred[None]:
-        """See `Directory.free_name`."""
-        if id in self._sessions:
-            free = attrs.evolve(self._sessions[id], name_key=None, name_looks=None)
-            self._sessions[id] = free
-        return succeed(None)
-
-    def extend_session(self, id: str, expires_at: int) -> Deferred[None]:
-        """See `Directory.extend_session`."""
-        if id in self._sessions:
-            self._sessions[id] = attrs.evolve(self._sessions[id], expires_at=expires_at)
-        return succeed(None)
-
-    def end_session(self, id: str) -> Deferred[None]:
-        """See `Directory.end_session`."""
-        self._sessions.pop(id, None)
-        self._positions.pop(id, None)
-        return succeed(None)
-
-    def drop_expired(self, now: int) -> Deferred[int]:
-        """See `Directory.drop_expired`."""
-        expired = [row.id for row in self._sessions.values() if row.expires_at <= now]
-        for id in expired:
-            del self._sessions[id]
-            self._positions.pop(id, None)
-        return succeed(len(expired))
-
-    def last_expiry(self) -> int | None:
-        """See `Directory.last_expiry`."""
-        return max((row.expires_at for row in self._sessions.values()), default=None)
-
-    def named_sessions(self) -> list[SessionRow]:
-        """See `Directory.named_sessions`."""
-        named = [row for row in self._sessions.values() if row.name_key is not None]
-        return sorted(named, key=lambda row: row.id)
-
-    def add_room(self, row: RoomRow) -> Deferred[None]:
-        """See `Directory.add_room`."""
-        if row.name in self._rooms:
-            return fail(room_exists(row.name))
-        self._rooms[row.name] = row
-        return succeed(None)
-
-    def remove_silent_room(self, name: str, context: str) -> Deferred[bool]:
-        """See `Directory.remove_silent_room`."""
-        said = self._log is not None and self._log.has(context)
-        return succeed(not said and self._rooms.pop(name, None) is not None)
-
-    def rooms(self) -> list[RoomRow]:
-        """See `Directory.rooms`."""
-        return sorted(self._rooms.values(), key=lambda row: (row.created_at, row.name))
-
-    def rooms_again(self) -> Deferred[list[RoomRow]]:
-        """See `Directory.rooms_again`."""
-        return succeed(self.rooms())
-
-    def positions(self, session: str) -> Deferred[Mapping[str, int]]:
-        """See `Directory.positions`."""
-        least: dict[str, int] = {}
-        for (room, _), position in self._positions.get(session, {}).items():
-            least[room] = min(position, least.get(room, position))
-        return succeed(least)
-
-    def position_rows(self, session: str) -> Deferred[Sequence[PositionRow]]:
-        """See `Directory.position_rows`."""
-        rows = self._positions.get(session, {}).items()
-        return succeed(
-            [PositionRow(session, room, position, node) for (room, node), position in rows]
-        )
-
-    def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
-        """See `Directory.put_positions`."""
-        for row in rows:
-            if row.session not in self._sessions:
-                continue
-            rooms = self._positions.setdefault(row.session, {})
-            if row.position is None:
-                rooms.pop((row.room, row.node), None)
-            else:
-                rooms[row.room, row.node] = row.position
-        return succeed(None)
-
-    def _is_taken(self, name_key: str | None, name_looks: str | None, id: str) -> bool:
-        return any(
-            (row.name_key is not None and row.name_key == name_key)
-            or (row.name_looks is not None and row.name_looks == name_looks)
-            for row in self._sessions.values()
-            if row.id != id
-        )

@@ -30,8 +30,8 @@ from cometd_chat.log.changes import SharedChanges
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.leases import Lease
 from cometd_chat.log.memory import MemoryEventLog
+from cometd_chat.log.memory_directory import MemorySharedDirectory
 from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
-from cometd_chat.log.shared_directory import MemorySharedDirectory
 from tests.chat.parts import START, House
 
 #: More than a node makes of tokens and ids in a test.

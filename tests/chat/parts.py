@@ -39,7 +39,8 @@ from cometd_chat.log.changes import Changes, LocalChanges
 from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import Tail
-from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from cometd_chat.log.memory import MemoryEventLog
+from cometd_chat.log.memory_directory import MemoryDirectory
 from cometd_chat.transports.budget import MemoryBudget
 
 Result = TypeVar("Result")

@@ -16,6 +16,7 @@ from cometd_chat.errors import RoomExists, RoomNotFound, StorageUnavailable
 from cometd_chat.log.directory import RoomRow
 from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import begun, now
+from tests.directories import replace_room
 
 HERE = "192.0.2.7"
 
@@ -192,9 +193,8 @@ class TestPutBack:
         gone = second.room("attic")
         kept = second.room("dev")
         # A backup without the attic, in which there was a cellar yet.
-        rooms = first.cluster.directory._rooms
-        del rooms["attic"]
-        rooms["cellar"] = RoomRow("cellar", "", "somebody", 7)
+        cellar = RoomRow("cellar", "", "somebody", 7)
+        replace_room(first.cluster.directory, "attic", cellar)
         for node in nodes:
             node.chat.put_back()
             assert names(node) == ["lobby", "cellar", "dev"]
@@ -225,7 +225,8 @@ class TestPutBack:
         failures: list[LogEvent],
     ) -> None:
         first, _ = nodes
-        first.cluster.directory._rooms["cellar"] = RoomRow("cellar", "", "somebody", 7)
+        cellar = RoomRow("cellar", "", "somebody", 7)
+        replace_room(first.cluster.directory, None, cellar)
         read = first.directory.rooms_again
         refusal = StorageUnavailable("Not now.")
         monkeypatch.setattr(first.directory, "rooms_again", lambda: fail(refusal))

@@ -19,6 +19,7 @@ from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import begun, now
 from tests.chat.test_passing_guests import Held
 from tests.chat.test_reading import read
+from tests.directories import kept_sessions
 
 ADDRESS = "192.0.2.7"
 
@@ -556,7 +557,7 @@ class Walk:
         for node in self.cluster.nodes:
             node.mend()
             node.hurry()
-        rows = self.cluster.directory._sessions
+        rows = kept_sessions(self.cluster.directory)
         names = [row.name_key for row in rows.values() if row.name_key is not None]
         assert len(names) == len(set(names))
         for node in self.cluster.nodes:

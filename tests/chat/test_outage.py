@@ -12,6 +12,7 @@ from cometd_chat.log.epochs import Epochs
 from tests.chat.cluster import Cluster
 from tests.chat.parts import House, now
 from tests.chat.test_reading import fill, read
+from tests.directories import kept_sessions, replace_sessions
 
 
 def test_who_is_held_stays_for_a_minute_and_is_sent_away_once(house: House) -> None:
@@ -46,7 +47,7 @@ def put_back(cluster: Cluster, last_id: int) -> None:
     kept = cluster.log._kept
     old = kept.epochs
     kept.epochs = Epochs([*old.names, "other"], [*old.first_ids, last_id + 1])
-    cluster.directory._sessions.clear()
+    replace_sessions(cluster.directory, [])
     for node in cluster.nodes:
         node.chat.put_back()
 
@@ -87,10 +88,10 @@ def test_who_comes_back_after_a_log_was_put_back_leaves_once() -> None:
     session, token = now(node.chat.log_in("alice", ""))
     watching = read(other)
     held = read(node, session=session)
-    rows = dict(cluster.directory._sessions)
+    rows = kept_sessions(cluster.directory)
     put_back(cluster, node.feed.last_id)
     assert held.ended
-    cluster.directory._sessions.update(rows)
+    replace_sessions(cluster.directory, rows.values())
     again = read(node, session=now(node.sessions.by_token(token)))
     again.subscription.on_lost()
     with capturedLogs() as logged:

@@ -24,7 +24,7 @@ from cometd_chat.errors import ChatError, ShuttingDown, StorageUnavailable
 from cometd_chat.log.bus import MemoryBus
 from cometd_chat.log.control import Control
 from cometd_chat.log.directory import PositionRow, SessionRow
-from cometd_chat.log.memory import MemoryDirectory
+from cometd_chat.log.memory_directory import MemoryDirectory
 from cometd_chat.log.nodes import NodeRow
 from tests.chat.parts import begun, now
 from tests.growth import growth

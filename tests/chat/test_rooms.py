@@ -10,7 +10,7 @@ from cometd_chat.chat.rooms import MAX_TOPIC, Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import InvalidRequest, RoomExists, RoomNotFound, TooMany
 from cometd_chat.log.directory import RoomRow
-from cometd_chat.log.memory import MemoryDirectory
+from cometd_chat.log.memory_directory import MemoryDirectory
 from tests.chat.cluster import Cluster
 from tests.chat.parts import House, begun, now
 from tests.growth import growth

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import LogEvent
 
 from cometd_chat.chat.cluster_sessions import ClusterSessions
@@ -23,11 +23,12 @@ from cometd_chat.errors import (
     StorageUnavailable,
 )
 from cometd_chat.log.directory import SessionRow
-from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
-from cometd_chat.log.shared_directory import MemorySharedDirectory
+from cometd_chat.log.memory import MemoryEventLog
+from cometd_chat.log.memory_directory import MemoryDirectory, MemorySharedDirectory
 from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import House, begun, now
 from tests.chat.test_passing_guests import Held
+from tests.directories import kept_sessions
 
 
 class Slow:
@@ -133,7 +134,7 @@ def sessions(house: House) -> Sessions:
 
 
 def rows(directory: MemoryDirectory) -> list[SessionRow]:
-    return list(directory._sessions.values())
+    return list(kept_sessions(directory).values())
 
 
 def outcome(waiting: Deferred[Any]) -> list[Any]:
@@ -521,14 +522,17 @@ def test_who_leaves_while_her_name_is_taken_back_has_it(
 
 @ALONE
 def test_a_row_that_is_read_too_early_gives_no_name_that_another_has(
-    house: House, sessions: Sessions, directory: SlowDirectory
+    house: House,
+    sessions: Sessions,
+    directory: SlowDirectory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Reads don't wait for the writer: this one sees the name that is just being freed."""
     _, token = now(sessions.start_guest("alice"))
     (stale,) = rows(directory)
     house.advance(until_free(house))
     now(sessions.start_guest("alice"))
-    directory._sessions[stale.id] = stale
+    monkeypatch.setattr(directory, "session_by_token", lambda token: succeed(stale))
     late = now(sessions.by_token(token))
     assert late.name_key is None
     with pytest.raises(NameTaken):

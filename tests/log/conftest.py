@@ -10,10 +10,11 @@ import pytest
 
 from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.log.log import EventLog
-from cometd_chat.log.memory import MemoryDirectory, MemoryEventLog
+from cometd_chat.log.memory import MemoryEventLog
+from cometd_chat.log.memory_directory import MemoryDirectory
 from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.database import PostgresDatabase
-from cometd_chat.log.postgresql.shared_directory import SqlSharedDirectory
+from cometd_chat.log.postgresql.shared_directory import PostgresSharedDirectory
 from tests.databases import on_server
 from tests.log.postgresql_support import Cluster
 from tests.log.support import Opener, Store, block, opener, plant_empty
@@ -99,16 +100,16 @@ def kept(request: pytest.FixtureRequest) -> tuple[EventLog, Directory]:
 
 
 @pytest.fixture
-def open_shared() -> Iterator[Callable[[Cluster], SqlSharedDirectory]]:
+def open_shared() -> Iterator[Callable[[Cluster], PostgresSharedDirectory]]:
     """Opens directories on a cluster's database, and closes them at the end."""
     from twisted.internet import reactor
 
     opened: list[PostgresDatabase] = []
 
-    def open(cluster: Cluster) -> SqlSharedDirectory:
+    def open(cluster: Cluster) -> PostgresSharedDirectory:
         opened.append(PostgresDatabase(Server(cluster.url, "test"), reactor, shown="test"))
         opened[-1].open()
-        return SqlSharedDirectory(opened[-1])
+        return PostgresSharedDirectory(opened[-1])
 
     yield open
     for database in opened:

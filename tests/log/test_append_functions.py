@@ -161,7 +161,7 @@ def test_a_change_is_made_and_told_or_neither(
     url: str, connection: psycopg.Connection[Row]
 ) -> None:
     engine = create_engine(engine_url(url))
-    change = "INSERT INTO rooms VALUES ('dev', '', 's1', 5)"
+    change = "INSERT INTO rooms (name, topic, created_by, created_at) VALUES ('dev', '', 's1', 5)"
     connection.execute(f"LISTEN {CHANNEL}")
     with engine.connect() as changing:
         changing.exec_driver_sql(change)

@@ -82,7 +82,7 @@ def test_a_node_that_is_slow_answers_once_it_was_told() -> None:
     answered: list[str] = []
     making = first.changes.make(lambda connection: put(connection, "late"), told)
     making.addCallback(answered.append)
-    assert answered == heard == []
+    assert (answered, heard) == ([], [])
     first.hurry()
     assert answered == ["late"]
     assert heard == [NameFreed("late")]

@@ -53,7 +53,8 @@ def database(database_url: str) -> Iterator[PostgresDatabase]:
 
 def room(name: str) -> Any:
     """A change that adds a room, however often it is made."""
-    statement = text("INSERT INTO rooms VALUES (:name, '', '', 1) ON CONFLICT DO NOTHING")
+    its = "rooms (name, topic, created_by, created_at) VALUES (:name, '', '', 1)"
+    statement = text(f"INSERT INTO {its} ON CONFLICT DO NOTHING")
     return lambda connection: connection.execute(statement, {"name": name}).rowcount
 
 

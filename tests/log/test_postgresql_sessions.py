@@ -16,7 +16,7 @@ from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.database import PostgresDatabase
 from cometd_chat.log.postgresql.node_table import SqlNodeTable
-from cometd_chat.log.postgresql.shared_directory import SqlSharedDirectory
+from cometd_chat.log.postgresql.shared_directory import PostgresSharedDirectory
 from cometd_chat.log.shared_directory import Claim
 from tests.log.postgresql_support import Cluster, Node
 from tests.log.support import block, draft, in_reactor, wait, wait_all
@@ -33,8 +33,8 @@ class Daemon:
     number: int = 0
 
     @property
-    def directory(self) -> SqlSharedDirectory:
-        return SqlSharedDirectory(self.database)
+    def directory(self) -> PostgresSharedDirectory:
+        return PostgresSharedDirectory(self.database)
 
 
 @pytest.fixture

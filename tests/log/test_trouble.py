@@ -9,13 +9,14 @@ from contextlib import closing, contextmanager
 from threading import Event
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, text
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs
 
 from cometd_chat.errors import LogFull, StorageUnavailable
 from cometd_chat.log.directory import RoomRow
+from cometd_chat.log.tables import rooms
 from tests.log.support import (
     LOBBY,
     PATIENCE,
@@ -171,8 +172,8 @@ async def test_a_commit_that_came_through_although_it_failed_is_published(store:
 async def test_one_failing_change_spoils_no_other(store: Store) -> None:
     def add(name: str, then: Exception | None = None) -> Deferred[None]:
         def change(connection: Connection) -> None:
-            values = {"name": name, "topic": "", "by": "s1"}
-            connection.execute(text("INSERT INTO rooms VALUES (:name, :topic, :by, 1)"), values)
+            values = {"name": name, "topic": "", "created_by": "s1", "created_at": 1}
+            connection.execute(insert(rooms), values)
             if then is not None:
                 raise then
 
@@ -233,7 +234,7 @@ async def first_refusal(store: Store) -> LogFull:
 
 @in_reactor
 async def test_a_log_past_its_size_takes_nothing_but_repeats(open_store: Opener) -> None:
-    store = open_store(max_bytes=300_000)
+    store = open_store(max_bytes=450_000)
     told = heard(store.log)
     first = await wait(store.log.append(draft("first", client_id="c1")))
     error = await first_refusal(store)
@@ -275,7 +276,7 @@ async def test_a_log_says_once_that_it_is_nearly_full_and_once_that_it_is(
     await store.close()
     with capturedLogs() as logged:
         # Less than before: what was in the write-ahead log has left it.
-        full = open_store(max_bytes=300_000)
+        full = open_store(max_bytes=450_000)
         assert full.log.usage.full
         await full.close()
     assert [event["log_level"] for event in logged if "limit" in event] == [LogLevel.error]

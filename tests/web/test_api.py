@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from cometd_chat.chat.shared_state import PAGE_BYTES
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log.directory import RoomRow
-from cometd_chat.log.memory import MemoryDirectory
+from cometd_chat.log.memory_directory import MemoryDirectory
 from tests.growth import cpu_seconds
 from tests.memory import MakeSite, MemorySite
 from tests.web.refusals import fields, problem

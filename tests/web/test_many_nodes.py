@@ -10,8 +10,8 @@ from cometd_chat.chat_parts import Neighbours
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log.bus import MemoryBus
 from cometd_chat.log.directory import RoomRow
+from cometd_chat.log.memory_directory import MemorySharedDirectory
 from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
-from cometd_chat.log.shared_directory import MemorySharedDirectory
 from tests.memory import HeldLog, MemorySite
 
 

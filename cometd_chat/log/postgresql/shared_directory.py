@@ -1,309 +1,43 @@
 """What is kept beside the log, in the PostgreSQL that nodes share.
 
-What it is: `SqlSharedDirectory`, a `SharedDirectory`.
+What it is: `PostgresSharedDirectory`, a `SharedDirectory`.
 
-What it may know: its tables, control records. Not what a name, a token or a role means.
+What it may know: locks and the clock of the database. What is kept there is in `shared_sql.py`.
 
-Invariant: names are changed by one transaction at a time, over all nodes, so that none is given
-that another session has, be it in a row or by a claim. A change that is in doubt may be made again.
+Invariant: names are changed by one transaction at a time, over all nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any
+from sqlalchemy import ColumnElement, Connection, select, text
 
-import attrs
-from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, text, update
-from sqlalchemy.dialects import postgresql
-from twisted.internet.defer import Deferred, FirstError, gatherResults
-from twisted.python.failure import Failure
-
-from cometd_chat.errors import InvalidToken
-from cometd_chat.log.control import NameFreed, RoomMade, RoomRemoved, SessionEnded
-from cometd_chat.log.directory import RoomRow, SessionRow, SqlDirectory, name_taken, room_exists
 from cometd_chat.log.postgresql.clock import NOW
-from cometd_chat.log.shared_directory import (
-    MOST_SWEPT,
-    Claim,
-    NodeIsGone,
-    keys_of,
-    renamed,
-)
-from cometd_chat.log.store import SharedStore
-from cometd_chat.log.tables import claims, nodes, records, rooms, sessions
+from cometd_chat.log.shared_sql import SqlSharedDirectory
+from cometd_chat.log.tables import nodes
 
 #: Taken before a name is looked for, to the end of the change. The first number is that of all our
 #: locks; 1 is that of appends, which is only taken after this one.
 _LOCK_NAMES = text("SELECT pg_advisory_xact_lock(1668246885, 3)")
 
-#: So many sessions are noted to be in use by one statement.
-_SEEN_TOGETHER = 1000
 
-
-class SqlSharedDirectory(SqlDirectory):
-    """A `SharedDirectory` in the log's database.
-
-    :param store: where it is kept.
-    """
-
-    def __init__(self, store: SharedStore) -> None:
-        super().__init__(store)
-        self._store = store
+class PostgresSharedDirectory(SqlSharedDirectory):
+    """A `SharedDirectory` in the log's database."""
 
     def clock(self) -> float:
         """See `SharedDirectory.clock`."""
         now = self._store.read_now(lambda connection: connection.execute(select(NOW)).scalar_one())
         return now / 1000
 
-    # -- sessions
+    def now(self) -> ColumnElement[int] | int:
+        """See `SqlSharedDirectory.now`."""
+        return NOW
 
-    def add_session(self, row: SessionRow, claim: Claim | None = None) -> Deferred[None]:
-        """See `SharedDirectory.add_session`."""
-        add = insert(sessions).values({**attrs.asdict(row), "seen_at": NOW})
+    def lock_names(self, connection: Connection) -> None:
+        """See `SqlSharedDirectory.lock_names`."""
+        connection.execute(_LOCK_NAMES)
 
-        def change(connection: Connection) -> None:
-            connection.execute(_LOCK_NAMES)
-            known = select(sessions.c.id).where(sessions.c.id == row.id)
-            if connection.execute(known).first():
-                return  # It was in doubt.
-            _check_free(connection, row.id, row.name, (row.name_key, row.name_looks), claim)
-            connection.execute(add)
-            _put_claim(connection, row.id, claim)
-
-        return self._store.write(change)
-
-    def session_by_id(self, id: str) -> Deferred[SessionRow | None]:
-        """See `SharedDirectory.session_by_id`."""
-        query = select(sessions).where(sessions.c.id == id)
-
-        def find(connection: Connection) -> SessionRow | None:
-            row = connection.execute(query).one_or_none()
-            return None if row is None else SessionRow(*row)
-
-        return self._store.read(find)
-
-    def rename_session(
-        self,
-        id: str,
-        name: str,
-        name_key: str | None,
-        name_looks: str | None,
-        token_hash: bytes | None = None,
-        claim: Claim | None = None,
-    ) -> Deferred[None]:
-        """See `SharedDirectory.rename_session`."""
-        rename = update(sessions).where(sessions.c.id == id)
-        rename = rename.values(name=name, name_key=name_key, name_looks=name_looks, seen_at=NOW)
-        if token_hash is not None:
-            rename = rename.values(token_hash=token_hash)
-
-        def change(connection: Connection) -> None:
-            connection.execute(_LOCK_NAMES)
-            _check_free(connection, id, name, (name_key, name_looks), claim)
-            if not connection.execute(rename).rowcount:
-                raise InvalidToken("This session has ended. Log in again.")
-            if claim is not None:
-                _drop_claims(connection, [id], claim.node)
-                _put_claim(connection, id, claim)
-            key, looks = (name_key, name_looks) if claim is None else keys_of(claim)
-            self._store.tell(connection, renamed(id, name, key, looks, token_hash))
-
-        return self._store.write(change)
-
-    def free_name(self, id: str) -> Deferred[None]:
-        """See `Directory.free_name`."""
-        named = sessions.c.id == id, sessions.c.name_key.is_not(None)
-        free = update(sessions).where(*named).values(name_key=None, name_looks=None)
-
-        def change(connection: Connection) -> None:
-            if connection.execute(free).rowcount:
-                self._store.tell(connection, NameFreed(id))
-
-        return self._store.write(change)
-
-    def end_session(self, id: str) -> Deferred[None]:
-        """See `Directory.end_session`."""
-        end = delete(sessions).where(sessions.c.id == id)
-
-        def change(connection: Connection) -> None:
-            if connection.execute(end).rowcount:
-                _drop_claims(connection, [id])
-                self._store.tell(connection, SessionEnded(id))
-
-        return self._store.write(change)
-
-    def drop_expired(self, now: int) -> Deferred[int]:
-        """See `Directory.drop_expired`. At most `MOST_SWEPT` at once."""
-        some = select(sessions.c.id).where(sessions.c.expires_at <= now).limit(MOST_SWEPT)
-        drop = delete(sessions).where(sessions.c.id.in_(some)).returning(sessions.c.id)
-
-        def change(connection: Connection) -> int:
-            ended = sorted(connection.execute(drop).scalars())
-            if ended:
-                _drop_claims(connection, ended)
-            self._store.tell(connection, *map(SessionEnded, ended))
-            return len(ended)
-
-        return self._store.write(change)
-
-    # -- names that no row has, and who is in use
-
-    def claim(self, session: str, claim: Claim) -> Deferred[None]:
-        """See `SharedDirectory.claim`."""
-
-        def change(connection: Connection) -> None:
-            connection.execute(_LOCK_NAMES)
-            _check_free(connection, session, "so", (), claim)
-            _put_claim(connection, session, claim)
-
-        return self._store.write(change)
-
-    def guest(self, keys: Collection[str], browser: bytes) -> Deferred[SessionRow | None]:
-        """See `SharedDirectory.guest`."""
-        its = claims.c.key.in_(keys), claims.c.browser == browser
-        query = select(sessions).join(claims, claims.c.session == sessions.c.id).where(*its)
-
-        def find(connection: Connection) -> SessionRow | None:
-            row = connection.execute(query).first()
-            return None if row is None else SessionRow(*row)
-
-        return self._store.read(find)
-
-    def release(self, session: str, claim: Claim) -> Deferred[None]:
-        """See `SharedDirectory.release`."""
-        mine = claims.c.session == session, claims.c.node == claim.node
-        drop = delete(claims).where(claims.c.key.in_(claim.keys), *mine)
-        nameless = select(sessions.c.id).where(
-            sessions.c.id == session, sessions.c.name_key.is_(None)
-        )
-
-        def change(connection: Connection) -> None:
-            if connection.execute(drop).rowcount and connection.execute(nameless).first():
-                self._store.tell(connection, NameFreed(session))
-
-        return self._store.write(change)
-
-    def see(self, ids: Collection[str]) -> Deferred[None]:
-        """See `SharedDirectory.see`."""
-        left = list(ids)
-        noting = []
-        while left:
-            some, left = left[:_SEEN_TOGETHER], left[_SEEN_TOGETHER:]
-            noting.append(self._see(sessions.c.id.in_(some)))
-        all_noted: Deferred[Any] = gatherResults(noting, consumeErrors=True)
-        return all_noted.addCallbacks(_nothing, _first_error)
-
-    def see_all(self) -> Deferred[None]:
-        """See `SharedDirectory.see_all`."""
-        return self._see(sessions.c.name_key.is_not(None))
-
-    def _see(self, which: ColumnElement[bool]) -> Deferred[None]:
-        note = update(sessions).where(which).values(seen_at=NOW)
-
-        def change(connection: Connection) -> None:
-            connection.execute(note)
-
-        return self._store.write(change)
-
-    def free_unseen(self, seconds: float) -> Deferred[int]:
-        """See `SharedDirectory.free_unseen`."""
-        before = NOW - int(seconds * 1000)
-        unseen = sessions.c.name_key.is_not(None), sessions.c.seen_at <= before
-        some = select(sessions.c.id).where(*unseen).limit(MOST_SWEPT)
-        free = (
-            update(sessions)
-            # Once more: somebody may have been seen while this waited for her row.
-            .where(sessions.c.id.in_(some), *unseen)
-            .values(name_key=None, name_looks=None)
-            .returning(sessions.c.id)
-        )
-
-        def change(connection: Connection) -> int:
-            freed = sorted(connection.execute(free).scalars())
-            self._store.tell(connection, *map(NameFreed, freed))
-            return len(freed)
-
-        return self._store.write(change)
-
-    # -- rooms
-
-    def add_room(self, row: RoomRow) -> Deferred[None]:
-        """See `Directory.add_room`."""
-        put = postgresql.insert(rooms).values(attrs.asdict(row))
-        add = put.on_conflict_do_nothing().returning(rooms.c.name)
-        there = select(rooms).where(rooms.c.name == row.name)
-
-        def change(connection: Connection) -> None:
-            if connection.execute(add).first():
-                made = RoomMade(row.name, row.topic, row.created_by, row.created_at)
-                self._store.tell(connection, made)
-            elif RoomRow(*connection.execute(there).one()) != row:
-                raise room_exists(row.name)
-
-        return self._store.write(change)
-
-    def remove_silent_room(self, name: str, context: str) -> Deferred[bool]:
-        """See `Directory.remove_silent_room`. What another node appends at the same moment may be
-        said in no room: who hears it makes the room again."""
-        said = select(records.c.id).where(records.c.context == context)
-        silent = delete(rooms).where(rooms.c.name == name, ~said.exists())
-
-        def change(connection: Connection) -> bool:
-            gone = connection.execute(silent).rowcount > 0
-            if gone:
-                self._store.tell(connection, RoomRemoved(name))
-            return gone
-
-        return self._store.write(change)
-
-
-def _check_free(
-    connection: Connection,
-    session: str,
-    name: str,
-    keys: Iterable[str | None],
-    claim: Claim | None,
-) -> None:
-    """Refuse keys that another session has, by its row or by a claim, and a node that is gone.
-
-    The names are locked: what is free here is so to the end of the transaction.
-    """
-    wanted = {*(() if claim is None else claim.keys), *keys} - {None}
-    claimed = select(claims.c.key).where(claims.c.key.in_(wanted), claims.c.session != session)
-    named = select(sessions.c.id).where(
-        or_(sessions.c.name_key.in_(wanted), sessions.c.name_looks.in_(wanted)),
-        sessions.c.id != session,
-    )
-    if wanted and any(connection.execute(each).first() for each in (claimed, named)):
-        raise name_taken(name)
-    if claim is not None:
-        node = select(nodes.c.number).where(nodes.c.number == claim.node)
-        if not connection.execute(node.with_for_update(read=True, key_share=True)).first():
-            raise NodeIsGone
-
-
-def _put_claim(connection: Connection, session: str, claim: Claim | None) -> None:
-    if claim is not None:
-        its = {"session": session, "node": claim.node, "browser": claim.browser}
-        put = postgresql.insert(claims).values([{"key": key, **its} for key in set(claim.keys)])
-        new = {"node": put.excluded.node, "browser": put.excluded.browser}
-        connection.execute(put.on_conflict_do_update(index_elements=["key"], set_=new))
-
-
-def _drop_claims(connection: Connection, ids: Collection[str], node: int | None = None) -> None:
-    """Forget what is claimed for sessions; by one node, or by all."""
-    drop = delete(claims).where(claims.c.session.in_(ids))
-    connection.execute(drop if node is None else drop.where(claims.c.node == node))
-
-
-def _nothing(_: object) -> None:
-    """All of it was done."""
-
-
-def _first_error(failure: Failure) -> Failure:
-    """What went wrong with one of several."""
-    failure.trap(FirstError)
-    error: Any = failure.value
-    first: Failure = error.subFailure
-    return first
+    def is_there(self, connection: Connection, node: int) -> bool:
+        """See `SqlSharedDirectory.is_there`."""
+        there = select(nodes.c.number).where(nodes.c.number == node)
+        locked = there.with_for_update(read=True, key_share=True)
+        return connection.execute(locked).first() is not None

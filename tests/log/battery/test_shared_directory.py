@@ -24,14 +24,14 @@ from cometd_chat.log.control import (
 from cometd_chat.log.directory import RoomRow, SessionRow
 from cometd_chat.log.log import EventLog
 from cometd_chat.log.memory import MemoryEventLog
+from cometd_chat.log.memory_directory import MemorySharedDirectory
 from cometd_chat.log.nodes import LEASE, MemoryNodeTable, NodeRow, NodeTable
 from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.database import PostgresDatabase
 from cometd_chat.log.postgresql.node_table import SqlNodeTable
-from cometd_chat.log.postgresql.shared_directory import SqlSharedDirectory
+from cometd_chat.log.postgresql.shared_directory import PostgresSharedDirectory
 from cometd_chat.log.shared_directory import (
     Claim,
-    MemorySharedDirectory,
     NodeIsGone,
     SharedDirectory,
 )
@@ -107,7 +107,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
     node = cluster.open()
     database = PostgresDatabase(Server(cluster.url, "test"), reactor, shown="test")
     database.open()
-    yield Shared(node.log, SqlSharedDirectory(database), SqlNodeTable(database), database)
+    yield Shared(node.log, PostgresSharedDirectory(database), SqlNodeTable(database), database)
     block(database.close())
     cluster.close()
 
