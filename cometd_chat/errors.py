@@ -148,6 +148,10 @@ class ClientIdReused(ChatError):
     status, slug, title = 409, "client-id-reused", "That client_id was used for another text"
 
 
+class TooLate(ChatError):
+    status, slug, title = 410, "too-late", "It is too late for that"
+
+
 class BodyTooLarge(ChatError):
     status, slug, title = 413, "body-too-large", "The body is too large"
 

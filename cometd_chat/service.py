@@ -32,6 +32,7 @@ from cometd_chat.bayeux.extensions import AckExtension, ReplayExtension, Timesyn
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.deletions import Deletions
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.outage import Outage
 from cometd_chat.chat.rights import Rights
@@ -84,6 +85,7 @@ from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux_forwarding import Forwarding
 from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
+from cometd_chat.web.deletions_api import DeletionsApi
 from cometd_chat.web.guard import RequestGuard
 from cometd_chat.web.holding import HoldSettings
 from cometd_chat.web.hosts import Hosts
@@ -348,6 +350,13 @@ def build_chat(
         limits=parts.limits,
         openings=parts.openings,
         changes=parts.changes,
+        deletions=Deletions(
+            feed,
+            rights,
+            parts.changes,
+            now=lambda: time.time() * 1000,
+            random_bytes=secrets.token_bytes,
+        ),
         gathering=Gathering(log, partial(call_before_slices, reactor), memory),
         heartbeat=settings.heartbeat,
         server=SERVER,
@@ -543,6 +552,7 @@ def build_app(
     return ChatApp(
         chat=chat,
         api=Api(chat, auth, peers, submissions),
+        deletions=DeletionsApi(chat, auth, peers),
         page_routes=PageRoutes(chat, auth, peers, views, submissions),
         classic=ClassicServlet(chat, auth, peers, transports, views, submissions),
         transports=transports,

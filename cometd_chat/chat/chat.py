@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cometd_chat.chat.deletions import Deletions, Whom
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.held_subscription import (
     HeldSubscription,
@@ -99,6 +100,7 @@ class Chat:
         limits: Limits,
         openings: Openings,
         changes: Changes,
+        deletions: Deletions,
         gathering: Gathering,
         heartbeat: float,
         server: str,
@@ -114,6 +116,8 @@ class Chat:
         self.openings = openings
         #: How all is changed that is kept beside the log.
         self.changes = changes
+        #: How messages are deleted.
+        self.deletions = deletions
         #: By which all that is said goes to the log.
         self.gathering = gathering
         self.rights = rights
@@ -156,6 +160,7 @@ class Chat:
         self.presence.start()
         self._vacancies.start()
         self.sessions.start()
+        self.deletions.start()
 
     # -- sessions
 
@@ -374,6 +379,13 @@ class Chat:
         if not found or found[0].type != kind.refers:
             raise refused("refers", f"there is no such {kind.refers} in this room")
         return id
+
+    async def somebody(self, name: str, room: Room) -> Whom:
+        """Whoever is called so, or was when they spoke in a room lately.
+
+        :raises NotFound: nobody is, and nobody was.
+        """
+        return await self.deletions.author(room, name)
 
     async def history(
         self,
@@ -611,6 +623,7 @@ class Chat:
         # What was taken is stored; nothing comes after it.
         self.gathering.hand_over()
         self.feed.refuse_waiting(stopping())
+        self.deletions.stop()
         parted = [maybeDeferred(part).addErrback(self._not_parted) for part in self._partings]
         self.feed.engine.shutdown()
         return gatherResults(parted).addCallback(lambda _: self.positions.stop())

@@ -42,6 +42,7 @@ from cometd_chat.web import answers
 from cometd_chat.web.api import Api
 from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
+from cometd_chat.web.deletions_api import DeletionsApi
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.page_routes import PageRoutes
 from cometd_chat.web.pages import ProblemKindPage
@@ -73,6 +74,7 @@ class ChatApp:
         *,
         chat: Chat,
         api: Api,
+        deletions: DeletionsApi,
         page_routes: PageRoutes,
         classic: ClassicServlet,
         transports: Transports,
@@ -84,6 +86,7 @@ class ChatApp:
         trouble: Callable[[], str],
     ) -> None:
         self.api = api
+        self.deletions = deletions
         self.pages = page_routes
         self._chat = chat
         self._classic = classic
@@ -228,6 +231,14 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("GET", "/api/v1/rooms/<name>/messages", lambda app: app.api.list_messages, Act.SEE),
     ("POST", "/api/v1/rooms/<name>/messages", lambda app: app.api.post_message, Act.SPEAK),
     ("GET", "/api/v1/rooms/<name>/messages/<id>", lambda app: app.api.show_message, Act.SEE),
+    (
+        "DELETE",
+        "/api/v1/rooms/<name>/messages/<id>",
+        lambda app: app.deletions.delete,
+        Act.DELETE_OWN,
+    ),
+    ("POST", "/api/v1/rooms/<name>/purge", lambda app: app.deletions.purge, Act.PURGE),
+    ("DELETE", "/api/v1/rooms/<name>/purge/<id>", lambda app: app.deletions.undo, Act.PURGE),
     ("POST", "/api/v1/rooms/<name>/typing", lambda app: app.api.typing, Act.SPEAK),
     ("POST", "/api/v1/rooms/<name>/leave", lambda app: app.api.leave, Act.SEE),
     # What is held.

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.claims import LocalNames
+from cometd_chat.chat.deletions import Deletions
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.local_limits import LocalLimits
@@ -133,6 +134,13 @@ class House:
             limits=self.limits,
             openings=self.make_openings(),
             changes=self.changes,
+            deletions=Deletions(
+                self.feed,
+                self.rights,
+                self.changes,
+                now=lambda: self.calendar() * 1000,
+                random_bytes=self._random_bytes,
+            ),
             gathering=Gathering(self.log, lambda hand_over: hand_over(), MemoryBudget()),
             heartbeat=15,
             server="test",

@@ -15,6 +15,9 @@ from cometd_chat import errors
 from tests.memory import MemorySite
 from tests.wire import Response
 
+#: What some of them say beside that: the role that it takes, until when, theirs.
+EXTRA = ("needed", "until", "role")
+
 JSON = "application/problem+json"
 HTML = "text/html; charset=utf-8"
 
@@ -29,7 +32,7 @@ def problem(site: MemorySite, response: Response, status: int, slug: str = "") -
     assert response.header("x-content-type-options") == "nosniff"
     found: dict[str, Any] = response.json()
     assert found["status"] == status
-    assert set(found) <= {"type", "title", "status", "detail", "errors"}
+    assert set(found) <= {"type", "title", "status", "detail", "errors", *EXTRA}
     _, folder, kind = found["type"].split("/")
     assert folder == "problems"
     if slug:

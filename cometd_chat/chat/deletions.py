@@ -1,0 +1,583 @@
+"""What people take out of what was said: one message, or all that somebody said in a room.
+
+What it is: `Deletions`, by which authors and moderators act. What takes long, a purge that hides,
+brings back or erases, goes on by itself, in slices, and after a restart.
+
+What it may know: the log, the rights, its table. No HTTP, and no words of commands.
+
+Invariant: a purge is on the disk before anything of it is done, and whatever was begun is finished,
+by this node or by another one. No slice holds the log's writer or the reactor for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from functools import partial
+from typing import Protocol
+
+import attrs
+from sqlalchemy import Connection, insert, select, update
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cometd_chat.chat import audit
+from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.rights import Act, Rights
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import ChatError, NotFound, ShuttingDown, TooLate
+from cometd_chat.events import kinds
+from cometd_chat.events.record import Record
+from cometd_chat.log.changes import Changes
+from cometd_chat.log.redaction import MOST_AT_ONCE, Redaction, Restoration, is_emptied
+from cometd_chat.log.tables import members, purges
+from cometd_chat.lookalikes.keys import name_keys
+
+#: For so long a purge can be undone, in milliseconds.
+UNDO = 30 * 60_000
+
+#: What can't be brought back any more is erased so much later: clocks of nodes differ a little.
+_MARGIN = 10_000
+
+#: Seconds between looks for purges that are over, or that nobody goes on with; and how long nobody
+#: has, in milliseconds.
+LOOK_EVERY = 30.0
+_LEFT_ALONE = 60_000
+
+#: A purge may reach back so many minutes, ten years; one of everything has no number.
+MOST_MINUTES = 10 * 366 * 24 * 60
+
+#: So many messages are looked through at once, as long as they are no more than so many bytes.
+_PAGE = MOST_AT_ONCE
+_PAGE_BYTES = 1024 * 1024
+
+#: As much is looked through before whoever purges is answered; the rest follows.
+_AT_FIRST = 20
+
+#: By a name somebody is looked for among so many messages, and in so many bytes of them.
+_LATELY = 2000
+_LATELY_BYTES = 4 * 1024 * 1024
+
+_TOP = 2**62
+
+
+class State(Enum):
+    """What has become of a purge."""
+
+    HIDING = "hiding"
+    HIDDEN = "hidden"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    ERASED = "erased"
+
+
+class Whom(Protocol):
+    """Somebody whose messages are purged."""
+
+    @property
+    def identity(self) -> str:
+        """Who they are."""
+
+    @property
+    def name(self) -> str:
+        """What they are called."""
+
+    @property
+    def role(self) -> Role:
+        """What they are in the house."""
+
+
+@attrs.frozen
+class Author:
+    """Who said something; see `Whom`."""
+
+    identity: str
+    name: str
+    role: Role
+
+
+@attrs.frozen(kw_only=True)
+class Purge:
+    """That all is hidden what somebody said in a room.
+
+    :param identity: whose.
+    :param by: who does it; themselves, for whoever takes their words with them.
+    :param since: only what was said from then on; milliseconds since 1970-01-01T00:00Z.
+    :param last: and up to this id.
+    :param until: until then it can be undone.
+    :param state: see `State`.
+    :param touched_at: when somebody last worked at it.
+    """
+
+    id: str
+    room: str
+    identity: str
+    by: str
+    by_name: str
+    since: int
+    last: int
+    at: int
+    until: int
+    state: str = State.HIDING.value
+    touched_at: int = 0
+
+    @property
+    def how(self) -> str:
+        """How a message is deleted by it."""
+        return "own" if self.by == self.identity else "moderator"
+
+
+class Deletions:
+    """Deletes messages. An item of the reaper, which finishes what was begun.
+
+    :param now: milliseconds since 1970-01-01T00:00Z, by a clock that outlives a restart.
+    :param random_bytes: so many unguessable bytes.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        feed: Feed,
+        rights: Rights,
+        changes: Changes,
+        *,
+        now: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._feed = feed
+        self._rights = rights
+        self._changes = changes
+        self._reaper = feed.engine.reaper
+        self._now = now
+        self._random_bytes = random_bytes
+        # Those that are worked at here.
+        self._under_way: dict[str, Deferred[None]] = {}
+        self._stopped = False
+        self.due_bucket = 0
+
+    def start(self) -> None:
+        """Go on with what was begun, in a moment."""
+        self._reaper.schedule(self, 1.0)
+
+    def stop(self) -> None:
+        """Begin nothing more; another process goes on."""
+        self._stopped = True
+        self._reaper.cancel(self)
+
+    # -- one message
+
+    async def delete(self, actor: Session, room: Room, id: int, *, address: str = "") -> None:
+        """Delete a message: one's own, or as a moderator that of somebody else.
+
+        One that is deleted already stays as it is.
+
+        :raises NotFound: there is none.
+        :raises ChatError: they may not.
+        """
+        record = await self.message(actor, room, id, address=address)
+        own = record.sender == actor.identity
+        act = Act.DELETE_OWN if own else Act.DELETE_OTHERS
+        self._rights.require(actor, act, [room], address)
+        if not own:
+            role = await self._role_of(record.sender)
+            self._rights.require_above(actor, role, identity=record.sender, room=room)
+            # What they may do may have changed meanwhile.
+            self._rights.require(actor, act, [room], address)
+        changed = await self._feed.log.redact(
+            self._redaction(room.context.path, [id], "own" if own else "moderator", actor)
+        )
+        if changed and not own:
+            await self._note(actor, "delete", record.author, room.name, about=f"message {id}")
+
+    async def message(
+        self, actor: Session | None, room: Room, id: int, *, address: str = ""
+    ) -> Record:
+        """A message that somebody means.
+
+        :raises NotFound: there is none of that id in that room.
+        :raises ChatError: they may not see it.
+        """
+        self._rights.require(actor, Act.SEE, [room], address)
+        found: Sequence[Record] = ()
+        if 0 < id < _TOP:
+            path = room.context.path
+            found = await self._feed.log.read([path], after=id - 1, before=id + 1, limit=1)
+        if not found or found[0].type != kinds.MESSAGE.name:
+            raise NotFound("There is no such message in this room.")
+        return found[0]
+
+    def _redaction(
+        self,
+        path: str,
+        ids: Sequence[int],
+        how: str,
+        by: Session | _By,
+        purge: str | None = None,
+    ) -> Redaction:
+        return Redaction(
+            context=path,
+            type=kinds.MESSAGE.name,
+            ids=ids,
+            how=how,
+            says=kinds.DELETE.name,
+            sender=by.identity,
+            author=by.name,
+            purge=purge,
+        )
+
+    async def _role_of(self, identity: str) -> Role:
+        query = select(members.c.role).where(members.c.identity == identity)
+        word = await self._changes.read(lambda connection: connection.execute(query).scalar())
+        return (Role.of(word) if isinstance(word, str) else None) or Role.GUEST
+
+    async def _note(self, actor: Session, what: str, whom: str, room: str, *, about: str) -> None:
+        at, who, name = int(self._now()), actor.identity, actor.name
+
+        def note(connection: Connection) -> None:
+            audit.note(
+                connection,
+                at=at,
+                who=who,
+                who_name=name,
+                what=what,
+                whom=whom,
+                room=room,
+                about=about,
+            )
+
+        await self._changes.make(note, lambda _: ())
+
+    # -- all that somebody said
+
+    async def purge(
+        self,
+        actor: Session,
+        room: Room,
+        whom: Whom,
+        minutes: int | None = None,
+        reason: str = "",
+        *,
+        address: str = "",
+    ) -> Purge:
+        """Hide all that somebody said in a room, for good unless it is undone within half an hour.
+
+        The newest goes first, and is gone when this is answered; what is older follows.
+
+        :param minutes: only what was said in so many minutes up to now; None for all.
+        :raises ChatError: they may not.
+        """
+        self._rights.require(actor, Act.PURGE, [room], address)
+        if whom.identity != actor.identity:
+            self._rights.require_above(actor, whom.role, identity=whom.identity, room=room)
+        at = int(self._now())
+        purge = Purge(
+            id=self._random_bytes(12).hex(),
+            room=room.name,
+            identity=whom.identity,
+            by=actor.identity,
+            by_name=actor.name,
+            since=0 if minutes is None else at - minutes * 60_000,
+            last=self._feed.last_id,
+            at=at,
+            until=at + UNDO,
+            touched_at=at,
+        )
+        await self._changes.make(lambda c: _begin(c, purge, whom.name, reason), lambda _: ())
+        await self._work(purge, at_first=True)
+        return purge
+
+    async def author(self, room: Room, name: str) -> Author:
+        """Who said something in a room under a name, lately: they may have gone meanwhile.
+
+        :raises NotFound: nobody did.
+        """
+        keys = name_keys(name)
+        found = await self._feed.log.read(
+            [room.context.path],
+            limit=_LATELY,
+            newest=True,
+            max_bytes=_LATELY_BYTES,
+            types=[kinds.MESSAGE.name],
+        )
+        for record in reversed(found):
+            if record.author == name or name_keys(record.author).folded == keys.folded:
+                role = await self._role_of(record.sender)
+                return Author(record.sender, record.author, role)
+        raise NotFound(f"There is nobody called {name[:64]}, and nobody was who spoke here lately.")
+
+    async def author_of(self, actor: Session, room: Room, id: int, *, address: str = "") -> Author:
+        """Who said a message; see `message`."""
+        record = await self.message(actor, room, id, address=address)
+        return Author(record.sender, record.author, await self._role_of(record.sender))
+
+    async def delete_all_of(self, session: Session, rooms: Sequence[Room]) -> None:
+        """Delete all that somebody said in some rooms, for good; for whoever takes it with them.
+        Once this is answered it will happen, whatever comes in between."""
+        at = int(self._now())
+        begun = [
+            Purge(
+                id=self._random_bytes(12).hex(),
+                room=room.name,
+                identity=session.identity,
+                by=session.identity,
+                by_name=session.name,
+                since=0,
+                last=self._feed.last_id,
+                at=at,
+                until=at - _MARGIN,
+            )
+            for room in rooms
+        ]
+
+        def begin(connection: Connection) -> None:
+            for purge in begun:
+                _begin(connection, purge, session.name, "", noted=False)
+
+        await self._changes.make(begin, lambda _: ())
+        self._look_soon()
+
+    async def undo(self, actor: Session, room: Room, id: str, *, address: str = "") -> None:
+        """Bring back what a purge has hidden, and has not erased yet.
+
+        :raises NotFound: there is no such purge in that room.
+        :raises TooLate: it can't be undone any more.
+        """
+        self._rights.require(actor, Act.PURGE, [room], address)
+        at = int(self._now())
+        purge = await self._changes.make(
+            lambda connection: _undo(connection, room.name, id, at), lambda _: ()
+        )
+        if State(purge.state) is State.UNDOING:
+            purge = attrs.evolve(purge, by=actor.identity, by_name=actor.name)
+            if id in self._under_way:
+                # It is hiding: it will see for itself that it is to bring all back.
+                await _after(self._under_way[id])
+            await self._work(purge, at_first=True)
+
+    # -- the work
+
+    async def _work(self, purge: Purge, *, at_first: bool = False) -> None:
+        """Do what is to be done of a purge.
+
+        :param at_first: wait for the first part of it alone.
+        """
+        begun: Deferred[None] = Deferred()
+        done = Deferred.fromCoroutine(self._do_all(purge, begun))
+        self._under_way[purge.id] = done
+        done.addBoth(self._ended, purge.id, begun)
+        await (begun if at_first else _after(done))
+
+    def _ended(self, result: object, id: str, begun: Deferred[None]) -> object:
+        self._under_way.pop(id, None)
+        if not begun.called:
+            # Whoever waits for the first part is told what is wrong with it.
+            begun.callback(None) if not isinstance(result, Failure) else begun.errback(result)
+            return None
+        if isinstance(result, Failure) and not result.check(ShuttingDown):
+            if result.check(ChatError):
+                self._log.warn("a purge waits: {reason}", reason=result.value)
+            else:
+                self._log.failure("a purge waits", result)
+        return None
+
+    async def _do_all(self, purge: Purge, begun: Deferred[None]) -> None:
+        """Take one step after the other, until there is none."""
+        while not self._stopped:
+            state = State(purge.state)
+            if state is State.HIDING:
+                purge = await self._hide(purge, begun)
+            elif state is State.UNDOING:
+                purge = await self._bring_back(purge, begun)
+            elif state is State.HIDDEN and purge.until + _MARGIN <= self._now():
+                purge = await self._erase(purge)
+            else:
+                return
+
+    async def _hide(self, purge: Purge, begun: Deferred[None]) -> Purge:
+        """Hide the newest first; from the beginning again where somebody else had begun."""
+        path, before, looked = kinds.path_of(purge.room), purge.last + 1, 0
+        by = _By(purge.by, purge.by_name)
+        while not self._stopped:
+            found = await self._feed.log.read(
+                [path],
+                before=before,
+                limit=_PAGE,
+                newest=True,
+                max_bytes=_PAGE_BYTES,
+                types=[kinds.MESSAGE.name],
+            )
+            ids = [each.id for each in reversed(found) if _is_of(each, purge)]
+            if ids:
+                await self._feed.log.redact(
+                    self._redaction(path, ids, purge.how, by, purge=purge.id)
+                )
+            if not found or all(each.at < purge.since for each in found):
+                return await self._become(purge, State.HIDDEN)
+            before, looked = found[0].id, looked + 1
+            if ids or not looked % _AT_FIRST:
+                now = await self._touch(purge)
+                if State(now.state) is not State.HIDING:
+                    return now
+            if looked == _AT_FIRST and not begun.called:
+                begun.callback(None)
+        return purge
+
+    async def _bring_back(self, purge: Purge, begun: Deferred[None]) -> Purge:
+        path, done = kinds.path_of(purge.room), 0
+        while not self._stopped:
+            restoration = Restoration(
+                path, purge.id, MOST_AT_ONCE, kinds.RESTORE.name, purge.by, purge.by_name
+            )
+            if not await self._feed.log.restore(restoration):
+                return await self._become(purge, State.UNDONE)
+            done += 1
+            if done == _AT_FIRST and not begun.called:
+                begun.callback(None)
+            await self._touch(purge)
+        return purge
+
+    async def _erase(self, purge: Purge) -> Purge:
+        while not self._stopped and await self._feed.log.erase(purge.id, MOST_AT_ONCE):
+            await self._touch(purge)
+        return purge if self._stopped else await self._become(purge, State.ERASED)
+
+    def _touch(self, purge: Purge) -> Deferred[Purge]:
+        """Say that somebody works at it; and see what has become of it meanwhile."""
+        at = int(self._now())
+
+        def touch(connection: Connection) -> Purge:
+            one = purges.c.id == purge.id
+            connection.execute(update(purges).where(one).values(touched_at=at))
+            return _read(connection, purge)
+
+        return self._changes.make(touch, lambda _: ())
+
+    def _become(self, purge: Purge, state: State) -> Deferred[Purge]:
+        """A step is through; unless somebody wants something else meanwhile."""
+
+        def become(connection: Connection) -> Purge:
+            still = purges.c.id == purge.id, purges.c.state == purge.state
+            connection.execute(update(purges).where(*still).values(state=state.value))
+            return _read(connection, purge)
+
+        return self._changes.make(become, lambda _: ())
+
+    # -- what was begun
+
+    def _look_soon(self) -> None:
+        self._reaper.cancel(self)
+        self._reaper.schedule(self, 0.1)
+
+    def on_due(self, now: float) -> float | None:
+        """Look for what is to be done; see `Reaper.schedule`."""
+        looking = Deferred.fromCoroutine(self._look())
+        looking.addErrback(self._not_looked)
+        return LOOK_EVERY
+
+    async def _look(self) -> None:
+        at = int(self._now())
+        here = tuple(self._under_way)
+        to_do = await self._changes.read(lambda connection: _to_do(connection, at))
+        for purge in to_do:
+            if purge.id in here or self._stopped:
+                continue
+            # Of several nodes one goes on.
+            if await self._changes.make(partial(_take, purge=purge, at=at), lambda _: ()):
+                await self._work(purge)
+
+    def _not_looked(self, failure: Failure) -> None:
+        if not failure.check(ShuttingDown):
+            self._log.warn("purges wait: {reason}", reason=failure.value)
+
+
+@attrs.frozen
+class _By:
+    """Who does something, as the log says it."""
+
+    identity: str
+    name: str
+
+
+def _is_of(record: Record, purge: Purge) -> bool:
+    theirs = record.sender == purge.identity and record.at >= purge.since
+    return theirs and not is_emptied(record)
+
+
+def _after(waited: Deferred[None]) -> Deferred[None]:
+    """Fires when another one has, which goes on as if nobody waited."""
+    after: Deferred[None] = Deferred()
+
+    def fired(result: object) -> object:
+        after.callback(None)
+        return result
+
+    waited.addBoth(fired)
+    return after
+
+
+# -- in a transaction
+
+
+def _begin(
+    connection: Connection, purge: Purge, whom: str, reason: str, *, noted: bool = True
+) -> None:
+    """Keep a purge; nothing where it is kept already, since a change may be made again."""
+    if connection.execute(select(purges.c.id).where(purges.c.id == purge.id)).first() is not None:
+        return
+    connection.execute(insert(purges), attrs.asdict(purge))
+    if noted:
+        audit.note(
+            connection,
+            at=purge.at,
+            who=purge.by,
+            who_name=purge.by_name,
+            what="purge",
+            whom=whom,
+            room=purge.room,
+            reason=reason,
+            about=purge.id,
+        )
+
+
+def _undo(connection: Connection, room: str, id: str, at: int) -> Purge:
+    where = purges.c.id == id, purges.c.room == room
+    row = connection.execute(select(purges).where(*where).with_for_update()).mappings().first()
+    if row is None:
+        raise NotFound("There was no such purge in this room.")
+    purge = Purge(**row)
+    state = State(purge.state)
+    if state in (State.UNDOING, State.UNDONE):
+        return purge
+    if state is State.ERASED or purge.until <= at:
+        raise TooLate(
+            "That was purged more than half an hour ago, and can't be brought back any more."
+        )
+    undoing = State.UNDOING.value
+    connection.execute(update(purges).where(*where).values(state=undoing, touched_at=at))
+    audit.undo(connection, id, at)
+    return attrs.evolve(purge, state=undoing, touched_at=at)
+
+
+def _read(connection: Connection, purge: Purge) -> Purge:
+    """A purge as it is now; who brings it back stays who they are."""
+    row = connection.execute(select(purges.c.state).where(purges.c.id == purge.id)).first()
+    return purge if row is None else attrs.evolve(purge, state=row[0])
+
+
+def _to_do(connection: Connection, at: int) -> list[Purge]:
+    """What nobody goes on with, and what is to be erased."""
+    unfinished = purges.c.state.in_([State.HIDING.value, State.UNDOING.value])
+    over = (purges.c.state == State.HIDDEN.value) & (purges.c.until <= at - _MARGIN)
+    left_alone = purges.c.touched_at <= at - _LEFT_ALONE
+    query = select(purges).where((unfinished | over) & left_alone).order_by(purges.c.at)
+    return [Purge(**row) for row in connection.execute(query).mappings()]
+
+
+def _take(connection: Connection, purge: Purge, at: int) -> bool:
+    """Go on with a purge; False where another node does."""
+    still = purges.c.id == purge.id, purges.c.touched_at == purge.touched_at
+    return connection.execute(update(purges).where(*still).values(touched_at=at)).rowcount > 0

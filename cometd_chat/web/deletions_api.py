@@ -1,0 +1,128 @@
+"""The API of what becomes of messages: deleting them, purging, reporting.
+
+What it is: from what a program sends to what the chat does, and how it is told.
+
+What it may know: the chat. Not pages.
+
+Invariant: whoever may not is refused before anything is looked up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.deletions import MOST_MINUTES, Purge, Whom
+from cometd_chat.chat.rights import Act
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import NotFound
+from cometd_chat.events.kinds import timestamp
+from cometd_chat.events.texts import refused
+from cometd_chat.transports.request import HttpRequest
+from cometd_chat.web import answers, parameters
+from cometd_chat.web.answers import api_path, shielded
+from cometd_chat.web.auth import Auth
+from cometd_chat.web.peers import Peers
+
+MOST_REASON = 300
+
+
+class DeletionsApi:
+    """Responds to programs."""
+
+    def __init__(self, chat: Chat, auth: Auth, peers: Peers) -> None:
+        self._chat = chat
+        self._auth = auth
+        self._peers = peers
+
+    @shielded
+    async def delete(self, request: HttpRequest, name: str, id: str) -> bytes:
+        actor, room = await self._acting(request, name)
+        address = self._peers.address(request)
+        await self._chat.deletions.delete(actor, room, message_id(id), address=address)
+        return answers.nothing(request)
+
+    @shielded
+    async def purge(self, request: HttpRequest, name: str) -> bytes:
+        actor, room = await self._acting(request, name)
+        address = self._peers.address(request)
+        self._chat.rights.require(actor, Act.PURGE, [room], address)
+        fields = parameters.json_object(request)
+        minutes, reason = _minutes(fields.get("minutes")), reason_of(fields.get("reason"))
+        whom = await self._whom(actor, room, fields, address)
+        purge = await self._chat.deletions.purge(
+            actor, room, whom, minutes, reason, address=address
+        )
+        path = f"{api_path(room.name)}/purge/{purge.id}"
+        return answers.created(request, _told(purge, whom), path)
+
+    async def _whom(self, actor: Session, room: Room, fields: dict[str, Any], address: str) -> Whom:
+        message = fields.get("message")
+        if message is None:
+            return await self._chat.somebody(parameters.string(fields, "who"), room)
+        if isinstance(message, bool) or not isinstance(message, int):
+            raise refused("message", "the id of a message is needed")
+        return await self._chat.deletions.author_of(actor, room, message, address=address)
+
+    @shielded
+    async def undo(self, request: HttpRequest, name: str, id: str) -> bytes:
+        actor, room = await self._acting(request, name)
+        address = self._peers.address(request)
+        await self._chat.deletions.undo(actor, room, id, address=address)
+        return answers.nothing(request)
+
+    # -- what several do
+
+    async def _acting(self, request: HttpRequest, name: str) -> tuple[Session, Room]:
+        """Who does something in a room, which was meant."""
+        actor = await self._auth.speaker(request)
+        self._auth.check_csrf(request, actor)
+        return actor, await self._chat.room(name, actor)
+
+
+def message_id(text: str) -> int:
+    """The id of a message, as it stands in a path.
+
+    :raises NotFound: it can't be one.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise NotFound("There is no such message in this room.")
+    return int(text)
+
+
+def _minutes(asked: object) -> int | None:
+    if asked is None:
+        return None
+    if isinstance(asked, bool) or not isinstance(asked, int) or not 1 <= asked <= MOST_MINUTES:
+        raise refused(
+            "minutes", f"a whole number from 1 to {MOST_MINUTES} is needed, or none for everything"
+        )
+    return asked
+
+
+def reason_of(asked: object) -> str:
+    """Why something is done, as it is kept.
+
+    :raises InvalidRequest: it can't be a reason.
+    """
+    if asked is None:
+        return ""
+    if not isinstance(asked, str):
+        raise refused("reason", "a text is needed")
+    reason = " ".join(asked.split())
+    if len(reason) > MOST_REASON:
+        raise refused("reason", f"at most {MOST_REASON} characters are possible")
+    if not reason.isprintable():
+        raise refused("reason", "there is a character in it that can't be seen")
+    return reason
+
+
+def _told(purge: Purge, whom: Whom) -> dict[str, Any]:
+    return {
+        "id": purge.id,
+        "room": purge.room,
+        "who": whom.name,
+        "at": timestamp(purge.at),
+        "until": timestamp(purge.until),
+    }

@@ -1,0 +1,371 @@
+"""What people take out of what was said, on every transport, and bring back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from sqlalchemy import update
+
+from cometd_chat.chat.roles import Role
+from cometd_chat.log.tables import audit, purges
+from tests.memory import MakeSite, MemorySite
+from tests.transport_paths import POLLS
+from tests.web.bayeux import Client as BayeuxClient
+from tests.web.refusals import problem
+from tests.web.talkers import Duplex, Socket
+from tests.web.transports import JSON, Client
+
+SECRET = "xyzzy-the-secret"
+
+LOBBY = "/api/v1/rooms/lobby"
+
+
+@pytest.fixture
+def site(make_site: MakeSite) -> MemorySite:
+    return make_site()
+
+
+def promote(site: MemorySite, name: str, role: Role = Role.MODERATOR) -> str:
+    """The token of somebody who is more than a guest."""
+    token = site.log_in(name)
+    site.get(f"{LOBBY}/people", token=token)
+    (somebody,) = [each for each in site.chat.presence.people("lobby") if each.name == name]
+    somebody.role = role  # type: ignore[misc]
+    return token
+
+
+def delete(site: MemorySite, id: object, token: str, room: str = "lobby") -> int:
+    return site.request("DELETE", f"/api/v1/rooms/{room}/messages/{id}", token=token).status
+
+
+def history(site: MemorySite, room: str = "lobby") -> list[Any]:
+    """What is said in a room, or who has deleted it."""
+    answer = site.get(f"/api/v1/rooms/{room}/messages?limit=200").json()
+    return [each.get("text", each.get("deleted")) for each in answer["messages"]]
+
+
+def said(site: MemorySite) -> str:
+    """Bob says three things, of which the second one is the secret; his token."""
+    token = site.log_in("bob")
+    for number, text in enumerate(["one", SECRET, "three"]):
+        body = {"text": text, "client_id": f"c{number}"}
+        assert site.post(f"{LOBBY}/messages", body, token=token).status == 201
+    return token
+
+
+class TestOne:
+    def test_of_ones_own_is_gone_from_history(self, site: MemorySite) -> None:
+        token = said(site)
+        assert delete(site, 2, token) == 204
+        assert history(site) == ["one", "own", "three"]
+        message = site.get(f"{LOBBY}/messages/2").json()
+        assert "text" not in message
+        assert (message["id"], message["from"], message["deleted"]) == (2, "bob", "own")
+
+    def test_of_somebody_else_needs_a_moderator(self, site: MemorySite) -> None:
+        said(site)
+        carol = site.log_in("carol")
+        refusal = site.request("DELETE", f"{LOBBY}/messages/2", token=carol)
+        problem(site, refusal, 403, "not-allowed")
+        assert history(site)[1] == SECRET
+        assert delete(site, 2, promote(site, "maud")) == 204
+        assert history(site)[1] == "moderator"
+
+    def test_nobody_touches_who_is_not_below_them(self, site: MemorySite) -> None:
+        mod, owner = promote(site, "maud"), promote(site, "olga", Role.OWNER)
+        site.post(f"{LOBBY}/messages", {"text": "mine"}, token=owner)
+        session = site.chat.presence.people("lobby")
+        (olga,) = [each for each in session if each.name == "olga"]
+        row = {"identity": olga.identity, "name": "olga", "role": "owner"}  # type: ignore[attr-defined]
+        site.directory.store.write_now(
+            lambda connection: connection.exec_driver_sql(
+                "INSERT INTO members (identity, name, role, created_at, seen_at)"
+                " VALUES (:identity, :name, :role, 0, 0)",
+                row,
+            )
+        )
+        refusal = site.request("DELETE", f"{LOBBY}/messages/1", token=mod)
+        problem(site, refusal, 403, "not-below")
+        assert history(site) == ["mine"]
+
+    def test_without_a_session(self, site: MemorySite) -> None:
+        said(site)
+        assert site.request("DELETE", f"{LOBBY}/messages/2").status == 401
+
+    @pytest.mark.parametrize("id", ["9", "0", "-1", "x", "99999999999999999999", "4"])
+    def test_that_is_not_there(self, site: MemorySite, id: str) -> None:
+        token = said(site)
+        site.say("elsewhere", "dev")
+        answer = site.request("DELETE", f"{LOBBY}/messages/{id}", token=token)
+        problem(site, answer, 404, "not-found")
+
+    def test_twice_and_by_two_is_true_both_times(self, site: MemorySite) -> None:
+        token, mod = said(site), promote(site, "maud")
+        assert [delete(site, 2, each) for each in (token, mod, token)] == [204, 204, 204]
+        assert history(site)[1] == "own"
+        assert site.log.last_id == 4
+
+    def test_what_is_not_a_message_can_not_be_deleted(self, site: MemorySite) -> None:
+        token = said(site)
+        delete(site, 2, token)
+        assert delete(site, 4, token) == 404
+
+    def test_a_client_id_again_says_what_has_become_of_it(self, site: MemorySite) -> None:
+        token = said(site)
+        delete(site, 2, token)
+        for text in (SECRET, "something else"):
+            again = site.post(f"{LOBBY}/messages", {"text": text, "client_id": "c1"}, token=token)
+            assert again.status == 200
+            assert (again.json()["id"], again.json()["deleted"]) == (2, "own")
+            assert SECRET not in again.text
+
+    def test_what_a_moderator_did_is_noted(self, site: MemorySite) -> None:
+        token, mod = said(site), promote(site, "maud")
+        delete(site, 1, token)
+        delete(site, 2, mod)
+        delete(site, 2, mod)
+        rows = site.directory.store.read_now(
+            lambda connection: connection.execute(audit.select()).all()
+        )
+        assert [(row.who_name, row.what, row.whom, row.room) for row in rows] == [
+            ("maud", "delete", "bob", "lobby")
+        ]
+
+
+class TestIsTold:
+    @pytest.mark.parametrize("transport", [*JSON, "ws"])
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_in_its_place(self, site: MemorySite, transport: str, when: str) -> None:
+        token = said(site)
+        cursor = site.log.cursor(0)
+
+        def reader() -> Any:
+            if transport == "ws":
+                return Socket(site, cursor=cursor)
+            return Client(site, transport, cursor=cursor)
+
+        one = reader() if when == "after" else None
+        delete(site, 2, token)
+        site.say("four")
+        one = reader() if one is None else one
+        seen = [event for event in one.events() if "id" in event]
+        assert [event["id"] for event in seen] == [1, 2, 3, 4, 5]
+        gone = {"type": "delete", "refers": 2, "from": "bob", "deleted": "own", "room": "lobby"}
+        assert gone.items() <= seen[3].items()
+        assert "text" not in seen[3]
+        if when == "before":
+            # It resumes before the message was said, and hears no more of what it was.
+            assert ("text" in seen[1], seen[1]["deleted"]) == (False, "own")
+
+    @pytest.mark.parametrize("tail", [None, 1])
+    @pytest.mark.parametrize("transport", [*JSON, "text", "openchat"])
+    def test_and_nobody_hears_what_it_was(
+        self, make_site: MakeSite, transport: str, tail: int | None
+    ) -> None:
+        site = make_site(tail=tail)
+        token = said(site)
+        delete(site, 2, token)
+        reader = Client(site, transport, cursor=site.log.cursor(0))
+        assert SECRET.encode() not in reader.response.body
+        assert b"three" in reader.response.body
+        assert transport in JSON or b"deleted by its author" in reader.response.body
+
+    def test_to_people(self, site: MemorySite) -> None:
+        token = said(site)
+        text = Client(site, "text")
+        duplex = Duplex(site, name="dan")
+        delete(site, 2, token)
+        for each in (text, duplex):
+            assert each.response.body.endswith(b"* bob deleted a message\n")
+
+    def test_on_pages(self, site: MemorySite) -> None:
+        token = said(site)
+        delete(site, 2, token)
+        for path in ("/", "/rooms/lobby/plain"):
+            page = site.get(path, token=token)
+            assert SECRET not in page.text, path
+            assert "deleted by its author" in page.text, path
+
+    def test_in_bayeux(self, site: MemorySite) -> None:
+        live = BayeuxClient(site, name="carol").joined("/chat/lobby")
+        token = said(site)
+        delete(site, 2, token)
+        told = [each["data"] for each in live.delivered]
+        assert [each.get("type", "message") for each in told] == ["message"] * 3 + ["delete"]
+        assert {"refers": 2, "deleted": "own", "from": "bob"}.items() <= told[3].items()
+        late = BayeuxClient(site, name="dora").joined(
+            "/chat/lobby", ext={"cursor": site.log.cursor(0)}
+        )
+        texts = [each["data"].get("text", each["data"].get("deleted")) for each in late.delivered]
+        assert texts == ["one", "own", "three", "own"]
+
+    def test_a_page_that_was_read_before_is_shown_as_it_is_now(self, site: MemorySite) -> None:
+        """It was read from the log a moment before, and is made an answer a moment later."""
+        token = said(site)
+        site.log.holding_reads = True
+        connection = site.connect()
+        reading = connection.request("GET", f"{LOBBY}/messages")
+        site.log.holding_reads = False
+        delete(site, 2, token)
+        site.log.answer_read()
+        site.turn()
+        assert SECRET.encode() not in reading.body
+        assert b'"deleted":"own"' in reading.body
+
+    def test_it_does_not_count_as_unread(self, site: MemorySite) -> None:
+        token = said(site)
+        delete(site, 2, token)
+        assert site.get(LOBBY).json()["last_id"] == 3
+
+    @pytest.mark.parametrize("transport", POLLS)
+    def test_a_poll_that_stands_is_answered(self, site: MemorySite, transport: str) -> None:
+        token = said(site)
+        reader = Client(site, transport, cursor=site.now)
+        delete(site, 2, token)
+        assert [event["type"] for event in reader.events() if "id" in event] == ["delete"]
+
+
+def purge(site: MemorySite, token: str, **fields: object) -> Any:
+    return site.post(f"{LOBBY}/purge", fields, token=token)
+
+
+def undo(site: MemorySite, id: str, token: str) -> Any:
+    return site.request("DELETE", f"{LOBBY}/purge/{id}", token=token)
+
+
+class TestAPurge:
+    def test_hides_all_that_somebody_said_there(self, site: MemorySite) -> None:
+        for number in range(5):
+            site.say(f"spam {number}", name="spammer")
+            site.say(f"talk {number}")
+        site.say("spam elsewhere", "dev", "spammer")
+        mod = promote(site, "maud")
+        reader = Client(site, "stream")
+        made = purge(site, mod, who="spammer", reason="spam")
+        assert made.status == 201, made.text
+        assert history(site) == [
+            each for number in range(5) for each in ("moderator", f"talk {number}")
+        ]
+        assert history(site, "dev") == ["spam elsewhere"]
+        told = reader.of("delete")
+        # The newest goes first.
+        assert [event["refers"] for event in told] == [9, 7, 5, 3, 1]
+        assert {event["purge"] for event in told} == {made.json()["id"]}
+
+    def test_and_brings_it_back(self, site: MemorySite) -> None:
+        for number in range(3):
+            site.say(f"spam {number}", name="spammer")
+        mod = promote(site, "maud")
+        id = purge(site, mod, who="spammer").json()["id"]
+        reader = Client(site, "stream")
+        assert undo(site, id, mod).status == 204
+        assert history(site) == ["spam 0", "spam 1", "spam 2"]
+        assert [event["refers"] for event in reader.of("restore")] == [1, 2, 3]
+        # So does who reads it from the tail, or from the log.
+        late = Client(site, "stream", cursor=site.log.cursor(0))
+        assert [event["text"] for event in late.of("message")] == ["spam 0", "spam 1", "spam 2"]
+        assert undo(site, id, mod).status == 204
+        assert site.log.last_id == 9
+
+    @pytest.mark.parametrize("slices", [1, 600])
+    def test_in_slices(self, site: MemorySite, slices: int) -> None:
+        site.fill(slices)
+        mod = promote(site, "maud")
+        made = purge(site, mod, message=slices)
+        assert made.json()["who"] == "filler"
+        assert set(history(site)) == {"moderator"}
+        assert site.log.last_id == 2 * slices
+        assert undo(site, made.json()["id"], mod).status == 204
+        assert site.log.last_id == 3 * slices
+        assert "moderator" not in history(site)
+
+    def test_only_of_the_last_minutes(self, site: MemorySite) -> None:
+        site.fill(2)
+        records = site.log._kept.records
+        records[0] = attrs.evolve(records[0], at=records[0].at - 10 * 60_000)
+        mod = promote(site, "maud")
+        assert purge(site, mod, message=2, minutes=5).status == 201
+        assert history(site) == ["said 1", "moderator"]
+
+    def test_can_not_be_undone_for_ever(self, site: MemorySite) -> None:
+        site.fill(3)
+        mod = promote(site, "maud")
+        id = purge(site, mod, message=2).json()["id"]
+        now = site.chat.deletions._now
+        site.chat.deletions._now = lambda: now() + 31 * 60_000
+        problem(site, undo(site, id, mod), 410, "too-late")
+        site.clock.advance(31)
+        assert site.log._kept.hidden == {id: {}}
+        problem(site, undo(site, id, mod), 410, "too-late")
+
+    def test_goes_on_after_a_restart(self, make_site: MakeSite, site: MemorySite) -> None:
+        """One that was begun, and one that was being undone."""
+        site.fill(4)
+        mod = promote(site, "maud")
+        id = purge(site, mod, message=2).json()["id"]
+        assert undo(site, id, mod).status == 204
+        store = site.directory.store
+        for state, wanted in (("hiding", "moderator"), ("undoing", "said 4")):
+            store.write_now(
+                lambda connection: connection.execute(
+                    update(purges).values(state=state, touched_at=0)  # noqa: B023
+                )
+            )
+            again = make_site(log=site.log, directory=site.directory)
+            again.clock.advance(2)
+            again.turn()
+            assert history(again)[-1] == wanted
+            again.stop()
+
+    def test_is_noted(self, site: MemorySite) -> None:
+        site.fill(1)
+        mod = promote(site, "maud")
+        id = purge(site, mod, who="filler", reason="spam").json()["id"]
+
+        def rows() -> list[tuple[Any, ...]]:
+            found = site.directory.store.read_now(
+                lambda connection: connection.execute(audit.select()).all()
+            )
+            return [
+                (row.who_name, row.what, row.whom, row.room, row.reason, row.undone_at is None)
+                for row in found
+            ]
+
+        assert rows() == [("maud", "purge", "filler", "lobby", "spam", True)]
+        undo(site, id, mod)
+        assert rows() == [("maud", "purge", "filler", "lobby", "spam", False)]
+
+    def test_of_who_is_not_below(self, site: MemorySite) -> None:
+        said(site)
+        carol = site.log_in("carol")
+        problem(site, purge(site, carol, who="bob"), 403, "not-allowed")
+        problem(site, undo(site, "x", carol), 403, "not-allowed")
+
+    @pytest.mark.parametrize(
+        ("fields", "status"),
+        [
+            ({}, 400),
+            ({"who": 5}, 400),
+            ({"who": "nobody-here"}, 404),
+            ({"who": "bob", "minutes": 0}, 400),
+            ({"who": "bob", "minutes": 10**9}, 400),
+            ({"who": "bob", "minutes": "5"}, 400),
+            ({"who": "bob", "minutes": True}, 400),
+            ({"who": "bob", "reason": "x" * 301}, 400),
+            ({"who": "bob", "reason": 5}, 400),
+            ({"message": "1"}, 400),
+            ({"message": 99}, 404),
+        ],
+    )
+    def test_that_makes_no_sense(
+        self, site: MemorySite, fields: dict[str, Any], status: int
+    ) -> None:
+        said(site)
+        assert purge(site, promote(site, "maud"), **fields).status == status
+        assert history(site) == ["one", SECRET, "three"]
+
+    def test_that_is_not_there(self, site: MemorySite) -> None:
+        mod = promote(site, "maud")
+        problem(site, undo(site, "0" * 24, mod), 404, "not-found")
