@@ -5,25 +5,35 @@ every database.
 
 What it may know: the tables, and who runs a query in a thread. Not who appends.
 
-Invariant: a query costs what is read and the number of contexts, however long the log is.
+Invariant: a query costs what is read and the number of contexts, however long the log is; and there
+are a few queries, of however many contexts.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
-from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnClause,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Text,
+    bindparam,
+    func,
+    select,
+    true,
+)
 from twisted.internet.defer import Deferred
 
 from cometd_chat.events.record import Record
 from cometd_chat.log.control import CONTROL
 from cometd_chat.log.epochs import Epochs
-from cometd_chat.log.log import EVERY, Count, counted, take
+from cometd_chat.log.log import COUNT_OF_OTHERS, EVERY, Count, counted, encode_json, take
 from cometd_chat.log.tables import records
 
 T = TypeVar("T")
@@ -77,19 +87,20 @@ class LogReading:
         types: Collection[str] | None = None,
     ) -> Deferred[list[Record]]:
         """See `EventLog.read`."""
-        named: Collection[str | None] = [None] if contexts is None else set(contexts)
-        queries = [
-            page(context, after=after, before=before, limit=limit, newest=newest, types=types)
-            for context in named
-        ]
+        named: list[str] | None = None if contexts is None else list(dict.fromkeys(contexts))
+
+        def walk(context: Context, limit: int) -> Select[Any]:
+            return page(
+                context, after=after, before=before, limit=limit, newest=newest, types=types
+            )
 
         def read(connection: Connection) -> list[Record]:
-            # A query a context, each one a short walk along an index; together they'd be a sort.
-            # No row is fetched before it is wanted: with many contexts most of them never are.
-            with ExitStack() as results:
-                walks = [results.enter_context(connection.execute(each)) for each in queries]
-                rows = heapq.merge(*walks, key=_row_id, reverse=newest)
-                found = take(map(self._record, islice(rows, limit)), max_bytes)
+            if named is None or len(named) == 1:
+                only = None if named is None else named[0]
+                rows: Sequence[Any] = connection.execute(walk(only, limit)).all()
+            else:
+                rows = first_of_all(connection, named, walk, limit, newest=newest)
+            found = take(map(self._record, rows), max_bytes)
             return found[::-1] if newest else found
 
         return self._readers.read(read)
@@ -106,11 +117,18 @@ class LogReading:
         """See `EventLog.count`."""
         named = [EVERY] if contexts is None else list(dict.fromkeys(contexts))
 
+        def query(context: Context, bound: int) -> Select[Any]:
+            return bounded_count(context, after=after, before=before, bound=bound, types=types)
+
         def count(connection: Connection) -> Mapping[str, Count]:
+            few = few_of_all(connection, named, query) if len(named) > 1 else {}
+
             def up_to(context: str, bound: int) -> int:
+                known = few.get(context, _FEW)
+                if known < _FEW or (few and bound == _FEW):
+                    return known
                 one = None if contexts is None else context
-                query = bounded_count(one, after=after, before=before, bound=bound, types=types)
-                return int(connection.execute(query).scalar_one())
+                return int(connection.execute(query(one, bound)).scalar_one())
 
             return counted(most, named, up_to)
 
@@ -156,12 +174,105 @@ class LogReading:
         return read_row(row, self._epochs())
 
 
-def _row_id(row: Sequence[Any]) -> int:
-    return int(row[0])
+#: A context, or the column that has several; None for all there are.
+Context = str | ColumnElement[str] | None
+
+#: How often some of each context are read before all are that may be needed.
+_ROUNDS = 3
+
+#: As many are counted of each of several contexts at once.
+_FEW = COUNT_OF_OTHERS + 1
+
+
+def first_of_all(
+    connection: Connection,
+    contexts: Sequence[str],
+    walk: Callable[[Context, int], Select[Any]],
+    limit: int,
+    *,
+    newest: bool,
+) -> list[Sequence[Any]]:
+    """The first rows of several contexts together, in order.
+
+    Each context is a short walk along an index, which one query does for all: over a network each
+    query costs more than what it reads. How much of each is needed is not known before. So a few
+    rows of each are read, and more of those of which all of them are needed: mostly none or one.
+
+    :param walk: the first so many rows of a context.
+    """
+    found: dict[str, list[Sequence[Any]]] = {}
+    rows: list[Sequence[Any]] = []
+    wanted = list(contexts)
+
+    def place(row: Sequence[Any]) -> int:
+        return -int(row[0]) if newest else int(row[0])
+
+    for again in range(_ROUNDS):
+        if not wanted:
+            break
+        some = limit if again == _ROUNDS - 1 else min(limit, 2 * limit // len(wanted) + 2)
+        for context in wanted:
+            found[context] = []
+        for row in connection.execute(of_each(connection.dialect.name, wanted, walk, some)):
+            found[row[1]].append(row)
+        rows = sorted((row for each in found.values() for row in each), key=place)[:limit]
+        # Of what ends before the last one that is needed there may be more before that.
+        end = place(rows[-1]) if len(rows) == limit else None
+        wanted = [
+            context
+            for context in wanted
+            if len(found[context]) == some < limit
+            and (end is None or max(map(place, found[context])) < end)
+        ]
+    return rows
+
+
+def few_of_all(
+    connection: Connection,
+    contexts: Sequence[str],
+    query: Callable[[Context, int], Select[Any]],
+) -> dict[str, int]:
+    """How many rows each of several contexts has, up to `_FEW`.
+
+    :param query: counts those of a context, up to so many.
+    """
+    named = _table_of(connection.dialect.name, contexts)
+    number = query(named.c.context, _FEW).scalar_subquery()
+    return {row[0]: int(row[1]) for row in connection.execute(select(named.c.context, number))}
+
+
+def of_each(
+    dialect: str,
+    contexts: Sequence[str],
+    walk: Callable[[Context, int], Select[Any]],
+    limit: int,
+) -> Select[Any]:
+    """The first rows of each of several contexts, in any order.
+
+    :param dialect: SQLAlchemy's name of the database.
+    """
+    named = _table_of(dialect, contexts)
+    inner = walk(named.c.context, limit)
+    if dialect == "sqlite":
+        # It knows no LATERAL, and runs such a subquery once a context.
+        rows = records.alias("rows")
+        ids = inner.with_only_columns(records.c.id).correlate(named)
+        return select(rows).select_from(named).join(rows, rows.c.id.in_(ids))
+    lateral = inner.correlate(named).lateral()
+    return select(lateral).select_from(named).join(lateral, true())
+
+
+def _table_of(dialect: str, contexts: Sequence[str]) -> FromClause:
+    """A table with a row for each context."""
+    if dialect == "sqlite":
+        value = func.json_each(encode_json(contexts).decode()).table_valued("value")
+        return select(value.c.value.label("context")).subquery()
+    array = bindparam(None, list(contexts), type_=ARRAY(Text))
+    return func.unnest(array).table_valued("context").render_derived()
 
 
 def page(
-    context: str | None,
+    context: Context,
     *,
     after: int,
     before: int | None,
@@ -180,7 +291,7 @@ def page(
 
 
 def bounded_count(
-    context: str | None,
+    context: Context,
     *,
     after: int,
     before: int | None,
@@ -192,9 +303,10 @@ def bounded_count(
         select(records.c.id)
         .where(*_of_context(context), *_between(after, before), *_of_types(types))
         .limit(bound)
-        .subquery()
     )
-    return select(func.count()).select_from(some)
+    if isinstance(context, ColumnClause) and context.table is not None:
+        some = some.correlate(context.table)
+    return select(func.count()).select_from(some.subquery())
 
 
 def newest_ids(types: Collection[str] | None = None) -> Select[Any]:
@@ -227,7 +339,7 @@ def by_client_id(sender: str, client_id: str) -> Select[Any]:
     return select(records).where(records.c.sender == sender, records.c.client_id == client_id)
 
 
-def _of_context(context: str | None) -> list[ColumnElement[bool]]:
+def _of_context(context: Context) -> list[ColumnElement[bool]]:
     return [records.c.context != CONTROL if context is None else records.c.context == context]
 
 

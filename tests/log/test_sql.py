@@ -9,15 +9,16 @@ from typing import Any
 
 import attrs
 import pytest
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Engine, Select, event, func, select
 from sqlalchemy.dialects import sqlite
 from twisted.internet.defer import Deferred, succeed
 
 from cometd_chat.errors import NameTaken
 from cometd_chat.log.directory import SessionRow
-from cometd_chat.log.reading import bounded_count, by_client_id, newest_ids, page
+from cometd_chat.log.reading import bounded_count, by_client_id, newest_ids, of_each, page
 from cometd_chat.log.tables import records
 from tests.log.support import (
+    DEV,
     LOBBY,
     PATIENCE,
     Opener,
@@ -81,6 +82,17 @@ QUERIES: list[tuple[Select[Any], str]] = [
     ),
     (bounded_count(None, after=5, before=99, bound=9), "INTEGER PRIMARY KEY"),
     (newest_ids(), "COVERING INDEX records_by_context"),
+    (
+        of_each(
+            "sqlite",
+            [LOBBY, DEV],
+            lambda context, limit: page(
+                context, after=5, before=None, limit=limit, newest=True, types=["message"]
+            ),
+            9,
+        ),
+        "records_by_context",
+    ),
     (by_client_id("s1", "c1"), "records_by_client_id"),
     (
         page(LOBBY, after=5, before=None, limit=9, newest=True, types=["message"]),
@@ -187,3 +199,29 @@ async def test_of_two_processes_that_want_the_same_one_gets_it(open_store: Opene
     ]
     await wait_all(adding)
     assert sorted(map(str, outcomes)) == sorted(map(str, [None, NameTaken]))
+
+
+@pytest.mark.parametrize("shape", ["even", "one speaks"])
+@in_reactor
+async def test_however_many_contexts_take_a_few_queries(store: Store, shape: str) -> None:
+    names = [f"/chat/{n}" for n in range(200)]
+    spoken = names * 3 + names[:1] * (300 if shape == "one speaks" else 0)
+    await wait(store.log.append_all([draft(context=each) for each in spoken]))
+    asked: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        asked.extend([statement] * statement.startswith("SELECT"))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        for newest in (False, True):
+            del asked[:]
+            found = await wait(store.log.read(names, limit=100, newest=newest))
+            assert len(found) == 100
+            assert 1 <= len(asked) <= 3
+        del asked[:]
+        counts = await wait(store.log.count(names[1:], after=0, most=10_000))
+        assert len(counts) == 199
+        assert len(asked) == 1
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from random import Random
 
 import attrs
 import pytest
@@ -254,6 +256,41 @@ class TestTypes:
         assert await wait(log.newest(["message"])) == {LOBBY: 5}
         assert await wait(log.newest(["message", "reaction"])) == {LOBBY: 6, DEV: 7}
         assert await wait(log.newest([])) == {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@in_reactor
+async def test_many_contexts_are_read_as_if_each_record_were_looked_at(
+    log: EventLog, seed: int
+) -> None:
+    """Some say much, and most little, or nothing for long."""
+    chance = Random(seed)
+    names = [f"/chat/{n}" for n in range(40)]
+    weights = [3.0**-n if n < 6 else 0.002 for n in range(40)]
+    spoken = [*names[10:14], *chance.choices(names, weights, k=800), *names[:5] * 3]
+    types = chance.choices(["message", "reaction"], [3, 1], k=len(spoken))
+    said = [draft(context=each, type=type) for each, type in zip(spoken, types, strict=True)]
+    outcomes = await wait(log.append_all(said))
+    for _ in range(40):
+        some = chance.sample(names, chance.randint(0, 40))
+        after, before = chance.choice([0, 700, 815]), chance.choice([None, 820, 300])
+        limit, newest = chance.choice([1, 2, 20, 200, 2000]), chance.random() < 0.5
+        kinds = chance.choice([None, ["message"], []])
+        whole = [
+            record
+            for record in outcomes
+            if isinstance(record, Record)
+            and record.context in some
+            and after < record.id < (before or 10_000)
+            and (kinds is None or record.type in kinds)
+        ]
+        wanted = whole[-limit:] if newest else whole[:limit]
+        among = {"after": after, "before": before, "types": kinds}
+        found = await wait(log.read(some, limit=limit, newest=newest, **among))  # type: ignore[arg-type]
+        assert [record.id for record in found] == [record.id for record in wanted]
+        counts = Counter(record.context for record in whole)
+        counted = await wait(log.count(some, most=10_000, **among))  # type: ignore[arg-type]
+        assert counted == {name: Count(number) for name, number in counts.items()}
 
 
 @in_reactor
