@@ -68,6 +68,7 @@ class RenderedMessage:
     :param first: it begins a group, so the name stands above it.
     :param day: the label of the day line above it, or empty.
     :param date: the label of its day.
+    :param deleted: who has deleted it, as the event has it; empty where nobody has.
     """
 
     id: int
@@ -81,6 +82,7 @@ class RenderedMessage:
     date: str
     colour: int
     initials: str
+    deleted: str = ""
 
 
 def html_size(event: Event) -> int:
@@ -202,6 +204,7 @@ def transcript(events: Sequence[Event], now: datetime) -> tuple[RenderedMessage,
                 date=day_label(at, now),
                 colour=colour_of(author),
                 initials=initials_of(author),
+                deleted=fields.get("deleted", ""),
             )
         )
         before = at

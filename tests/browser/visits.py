@@ -45,6 +45,12 @@ class Room:
         event: dict[str, Any] = answer.json
         return event
 
+    def delete(self, author: str, id: int) -> None:
+        """Somebody deletes what they said."""
+        path = f"/api/v1/rooms/{quote(self.name)}/messages/{id}"
+        answer = once(self.daemon.port, "DELETE", path, token=self.token(author))
+        assert answer.status == 204, answer
+
     def say_all(self, author: str, texts: Iterable[str]) -> None:
         """Somebody says much, quickly."""
         body = "".join(f"{text}\n" for text in texts).encode()

@@ -11,6 +11,9 @@ const clockForm = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: 
 const dayForm = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
 const momentForm = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
+/** What is said of a message that was deleted, as `kinds.DELETED` in the daemon. */
+const DELETED = { own: "deleted by its author", moderator: "deleted by a moderator" };
+
 let numbers = 0;
 
 /** The line of a message. @param {CometEvent} event @returns {HTMLElement} */
@@ -19,7 +22,6 @@ export function messageLine(event) {
   const from = event.from ?? "";
   const name = make("b", { className: "name", dir: "auto", textContent: from, id: `n-${++numbers}` });
   const text = make("p", { className: "text", dir: "auto" });
-  showText(text, event.text ?? "");
   const time = make("time", { dateTime: event.at ?? "", textContent: clockForm.format(at) });
   time.title = momentForm.format(at);
   const article = make("article", {}, avatar(from), name, text, time);
@@ -27,7 +29,25 @@ export function messageLine(event) {
   const line = make("li", { className: "message" }, article);
   line.dataset.from = from;
   line.dataset.at = event.at;
+  say(line, event);
   return line;
+}
+
+/**
+ * What is said in a line, or who has deleted that.
+ * @param {HTMLElement} line
+ * @param {CometEvent} event
+ */
+export function say(line, event) {
+  const text = /** @type {HTMLElement} */ (line.querySelector(".text"));
+  line.classList.toggle("deleted", event.deleted !== undefined);
+  if (event.deleted) {
+    line.dataset.deleted = event.deleted;
+    text.textContent = `(${DELETED[event.deleted] ?? DELETED.moderator})`;
+  } else {
+    delete line.dataset.deleted;
+    showText(text, event.text ?? "");
+  }
 }
 
 /** The line above the first message of a day. @param {string} at */

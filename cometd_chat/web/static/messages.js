@@ -8,7 +8,7 @@
 
 import { comingsLine, note } from "./comings.js";
 import { Gap } from "./gap.js";
-import { dayLine, messageLine, relabelDay } from "./message.js";
+import { dayLine, messageLine, relabelDay, say } from "./message.js";
 import { button, make } from "./page.js";
 
 /** @typedef {import("./transports.js").CometEvent} CometEvent */
@@ -62,6 +62,7 @@ export class Messages {
       from: line.dataset.from,
       at: line.dataset.at,
       text: line.querySelector(".text")?.textContent ?? "",
+      deleted: /** @type {CometEvent["deleted"]} */ (line.dataset.deleted),
     }));
     this.clear();
     for (const event of events) this.#place(event);
@@ -165,6 +166,12 @@ export class Messages {
     if (this.newIs) this.news++;
     this.lookForNew();
     this.onmove();
+  }
+
+  /** What is said in the line of an event, as it is now; where it has none, nothing. @param {CometEvent} event */
+  amend(event) {
+    const line = document.getElementById(`m${event.id}`);
+    if (line) this.#steadily(() => say(line, event));
   }
 
   /**

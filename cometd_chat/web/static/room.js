@@ -68,6 +68,34 @@ function hear(event) {
   noteRead();
 }
 
+comet.on("delete", (/** @type {CometEvent} */ { room: where, refers, deleted }) => {
+  if (where === room) messages.amend({ type: "message", id: refers, deleted: deleted ?? "moderator" });
+});
+
+/** Ids of messages that are back, and are asked for in a moment, all together. @type {Set<number>} */
+const back = new Set();
+
+comet.on("restore", (/** @type {CometEvent} */ event) => {
+  if (event.room !== room || !event.refers || !messages.has({ type: "message", id: event.refers })) return;
+  // Hundreds come at once, and are back for all who read.
+  if (!back.size) setTimeout(loadBack, 200 + Math.random() * 1800);
+  back.add(event.refers);
+});
+
+async function loadBack() {
+  let ids = [...back];
+  back.clear();
+  while (ids.length) {
+    const after = Math.min(...ids) - 1;
+    const page = await ask("GET", `${roomPath(room)}/messages?after=${after}&limit=200`).catch(() => null);
+    const found = /** @type {CometEvent[]} */ (page?.messages ?? []);
+    for (const event of found) messages.amend(event);
+    const last = found[found.length - 1]?.id ?? 0;
+    // Where nothing came, the next restore asks again.
+    ids = last > after ? ids.filter((id) => id > last) : [];
+  }
+}
+
 /** @param {string} text @param {string} clientId */
 function send(text, clientId) {
   messages.addPending(clientId, me, text);

@@ -11,7 +11,8 @@
  * @typedef {{type: string, id?: number, cursor?: string, room?: string, from?: string, text?: string,
  *   at?: string, client_id?: string, count?: number, reason?: string, after?: number,
  *   heartbeat?: number, server?: string, status?: number, detail?: string, missing?: number,
- *   at_least?: boolean, before?: number, was?: string, now?: string}} CometEvent
+ *   at_least?: boolean, before?: number, was?: string, now?: string, refers?: number,
+ *   deleted?: "own" | "moderator"}} CometEvent
  */
 
 /**
