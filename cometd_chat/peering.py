@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -28,6 +28,7 @@ from cometd_chat.daemon.settings import Settings
 from cometd_chat.log.bus import Bus
 from cometd_chat.log.nodes import LeasedNodes, NodeRow
 from cometd_chat.transports.budget import MemoryBudget
+from cometd_chat.transports.peer_counts import LinkNumbers
 from cometd_chat.transports.peer_greeting import Credentials
 from cometd_chat.transports.peer_links import FrameLinks, PeerLinks
 
@@ -46,12 +47,14 @@ class Linked:
     :param number: of this node, as of now.
     :param bus: for what may be lost.
     :param renumbered: told when this node has another number.
+    :param numbers: how the links are now.
     """
 
     links: FrameLinks
     number: Callable[[], int]
     bus: Bus
     renumbered: Listeners[[int]] = attrs.field(factory=_nobody)
+    numbers: Callable[[], Sequence[LinkNumbers]] = tuple
 
 
 class Peering:
@@ -83,7 +86,9 @@ class Peering:
 
         self._links = PeerLinks(reactor, reaper, memory, credentials, random.random)
         #: What the site is given.
-        self.linked = Linked(self._links, lambda: nodes.number, bus, nodes.renumbered)
+        self.linked = Linked(
+            self._links, lambda: nodes.number, bus, nodes.renumbered, self._links.numbers
+        )
         #: Before this node is in the list of nodes.
         self.port: Service = ListeningPorts(
             (settings.peer,), self._links, reactor, self._bound, option="--peer"

@@ -414,7 +414,8 @@ def build_sites(
     metrics.watch_bayeux(server)
     metrics.watch_connections(connections)
     if cluster is not None:
-        metrics.watch_cluster(cluster.nodes, cluster.condition)
+        numbers = tuple if linked is None else linked.numbers
+        metrics.watch_cluster(cluster.nodes, cluster.condition, numbers)
     trouble = partial(trouble_of, cluster)
     site = build_site(shared, build_app(shared, server, metrics, trouble), connections)
     return site, build_metrics_site(shared, metrics)

@@ -17,7 +17,10 @@ from cometd_chat.log.bus import MemoryBus
 from cometd_chat.log.condition import Condition
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
+from cometd_chat.peering import Linked
 from cometd_chat.storage import Cluster
+from cometd_chat.transports.peer_counts import LinkNumbers
+from tests.edges import MemoryLinks
 from tests.memory import MemorySite
 
 #: All is well.
@@ -41,7 +44,18 @@ class NodeSite(MemorySite):
     def __init__(self, **settings: Any) -> None:
         #: How its way to the database is.
         self.condition = WELL
+        #: How its links are.
+        self.link_numbers: list[LinkNumbers] = []
         super().__init__(**settings)
+
+    def make_linked(self) -> Linked:
+        """See `MemorySite.make_linked`."""
+        return Linked(
+            MemoryLinks(self.clock, 2),
+            lambda: 2,
+            MemoryBus(lambda: 2),
+            numbers=lambda: self.link_numbers,
+        )
 
     def make_cluster(self) -> Cluster:
         """See `MemorySite.make_cluster`."""

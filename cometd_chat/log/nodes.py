@@ -61,6 +61,10 @@ class Nodes(Protocol):
     def others(self) -> Sequence[NodeRow]:
         """The other nodes, by their numbers."""
 
+    def silent_for(self, number: int) -> float | None:
+        """For how many seconds another node has said nothing, so far as is known; None of one that
+        was not looked at yet."""
+
     def start(self) -> None:
         """Take a number. Blocks: for the start, once the log is open."""
 
@@ -158,7 +162,7 @@ class LeasedNodes:
         self._reaper.schedule(self, 0)
 
     def silent_for(self, number: int) -> float | None:
-        """For how many seconds another node has said nothing, so far as is known; None for none."""
+        """See `Nodes.silent_for`."""
         return self._watch.silent_for(number, self._reaper.seconds())
 
     def on_due(self, now: float) -> float | None:

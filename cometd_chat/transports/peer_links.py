@@ -32,6 +32,7 @@ from zope.interface import implementer
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports.budget import MemoryBudget
+from cometd_chat.transports.peer_counts import LinkCounts, LinkNumbers
 from cometd_chat.transports.peer_greeting import (
     Answering,
     Connecting,
@@ -61,6 +62,10 @@ _TELL_EVERY = 60.0
 
 #: What is in a frame that only says that its sender is there, and in one that says that it leaves.
 _ALIVE, _LEAVING = b"", b"\0"
+
+
+#: Bytes of the length before each frame.
+_LENGTH = 4
 
 
 class FrameTooLarge(Exception):
@@ -132,6 +137,8 @@ class PeerLink(Int32StringReceiver):
         self.wanted = wanted
         self.heard_at = 0.0
         self.due_bucket = 0
+        #: Those of its node, once it is up.
+        self.counts = LinkCounts()
         self._links = links
         self._greeting = greeting
         #: Frames that wait until what was sent before is on its way, and their bytes.
@@ -160,6 +167,7 @@ class PeerLink(Int32StringReceiver):
             self.sendString(first)
 
     def stringReceived(self, string: bytes) -> None:
+        self.counts.received += len(string) + _LENGTH
         if self.state is LinkState.GREETING:
             self._greet(string)
         elif self.state is LinkState.UP:
@@ -219,6 +227,10 @@ class PeerLink(Int32StringReceiver):
             self._links.is_over(self, was is LinkState.UP)
 
     # -- out
+
+    def sendString(self, string: bytes) -> None:
+        self.counts.sent += len(string) + _LENGTH
+        super().sendString(string)
 
     def send(self, frame: bytes) -> None:
         """Send a frame, or let it wait behind others."""
@@ -314,6 +326,7 @@ class _Peer:
     tries: int = 0
     left: bool = False
     due_bucket: int = 0
+    counts: LinkCounts = attrs.field(factory=LinkCounts)
 
     def on_due(self, now: float) -> float | None:
         """It is time to try again; see `Reaper.schedule`."""
@@ -427,6 +440,18 @@ class PeerLinks(ServerFactory):
         """The numbers of the nodes that can be reached."""
         return [number for number, peer in self._peers.items() if peer.link is not None]
 
+    def numbers(self) -> list[LinkNumbers]:
+        """Of all nodes that are known."""
+        return [
+            LinkNumbers(
+                number,
+                up=peer.link is not None,
+                waiting=0 if peer.link is None else peer.link.measure(),
+                **attrs.asdict(peer.counts),
+            )
+            for number, peer in sorted(self._peers.items())
+        ]
+
     def send(self, number: int, frame: bytes) -> bool:
         """See `FrameLinks.send`."""
         peer = self._peers.get(number)
@@ -494,6 +519,8 @@ class PeerLinks(ServerFactory):
         peer.link, peer.tries, peer.left = link, 0, False
         peer.since = link.heard_at = self.seconds()
         self.made += 1
+        peer.counts.made += 1
+        link.counts = peer.counts
         self.memory.add(link)
         if not self.due_bucket:
             self._looked_at = peer.since

@@ -9,7 +9,7 @@ Invariant: nothing is counted here that would cost the hot path more than an add
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -22,11 +22,15 @@ from cometd_chat.log.condition import Condition
 from cometd_chat.log.nodes import Nodes
 from cometd_chat.transports.budget import KINDS, MemoryBudget
 from cometd_chat.transports.connections import Connections
+from cometd_chat.transports.peer_counts import LinkNumbers
 from cometd_chat.transports.stats import TransportCounts, TransportStats
 from cometd_chat.web.process_numbers import ProcessNumbers
 
 #: Of the text.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: Which other node it is about.
+_OTHER = ("node", "number")
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -59,12 +63,19 @@ class Metrics(Collector):
         """Show how many connections a site has, too."""
         self._others.append(partial(_connections, connections))
 
-    def watch_cluster(self, nodes: Nodes, condition: Callable[[], Condition]) -> None:
+    def watch_cluster(
+        self,
+        nodes: Nodes,
+        condition: Callable[[], Condition],
+        links: Callable[[], Sequence[LinkNumbers]],
+    ) -> None:
         """Show how this node is among others, too.
 
         :param condition: of its way to the database.
+        :param links: to the other nodes.
         """
         self._others.append(lambda: _cluster(nodes, condition()))
+        self._others.append(lambda: _links(nodes, links()))
 
     def text(self) -> bytes:
         """The exposition format's text."""
@@ -195,6 +206,47 @@ def _cluster(nodes: Nodes, condition: Condition) -> Iterator[Metric]:
         ("doubtful_commits", "Of these, whose answer was lost", condition.doubts),
     ):
         yield CounterMetricFamily(f"comet_chat_{name}", help, value=value)
+
+
+def _links(nodes: Nodes, links: Sequence[LinkNumbers]) -> Iterator[Metric]:
+    names = {row.number: row.name for row in nodes.others()}
+    silent = GaugeMetricFamily(
+        "comet_chat_node_silent_seconds",
+        "Since another node was last seen to renew its lease",
+        labels=_OTHER,
+    )
+    for number, name in names.items():
+        seconds = nodes.silent_for(number)
+        if seconds is not None:
+            silent.add_metric([name, str(number)], seconds)
+    yield silent
+    for family, value in (
+        (
+            GaugeMetricFamily("comet_chat_link_up", "Whether a node can be reached", labels=_OTHER),
+            "up",
+        ),
+        (
+            GaugeMetricFamily(
+                "comet_chat_link_waiting_bytes", "Until it takes them", labels=_OTHER
+            ),
+            "waiting",
+        ),
+        (
+            CounterMetricFamily("comet_chat_link_connections", "That came about", labels=_OTHER),
+            "made",
+        ),
+        (
+            CounterMetricFamily("comet_chat_link_bytes_sent", "Bytes sent to it", labels=_OTHER),
+            "sent",
+        ),
+        (
+            CounterMetricFamily("comet_chat_link_bytes_received", "Bytes of it", labels=_OTHER),
+            "received",
+        ),
+    ):
+        for link in links:
+            family.add_metric([names.get(link.number, ""), str(link.number)], getattr(link, value))
+        yield family
 
 
 def _value(counts: TransportCounts, name: str) -> float:

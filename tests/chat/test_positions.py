@@ -97,6 +97,9 @@ class Numbers:
     def others(self) -> list[NodeRow]:
         return [NodeRow(number, "another", "", "") for number in self.others_are]
 
+    def silent_for(self, number: int) -> float | None:
+        return None
+
     def start(self) -> None: ...
 
     def told(self, control: Control) -> None: ...

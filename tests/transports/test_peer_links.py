@@ -395,6 +395,32 @@ def test_what_a_node_does_not_take_waits_and_is_counted(pair: Pair) -> None:
     assert ("writable", 1) in pair.new.told
 
 
+def test_its_numbers_are_those_of_all_its_connections(pair: Pair) -> None:
+    pair.advance(0.1)
+    (before,) = pair.new.links.numbers()
+    assert (before.number, before.up, before.made, before.waiting) == (1, True, 1, 0)
+    pair.new.links.send(1, b"x" * 100)
+    pair.net.turn()
+    (ours,), (theirs,) = pair.new.links.numbers(), pair.old.links.numbers()
+    assert (ours.sent, theirs.sent) == (theirs.received, ours.received)
+    assert ours.sent == before.sent + 104
+    pair.net.freeze()
+    for _ in range(2):
+        pair.new.links.send(1, bytes(100_000))
+    assert pair.new.links.numbers()[0].waiting == pair.new.memory.of("links") > 0
+    pair.net.cut()
+    pair.net.freeze(False)
+    pair.net.turn()
+    (gone,) = pair.new.links.numbers()
+    assert (gone.up, gone.made, gone.waiting) == (False, 1, 0)
+    pair.advance(1)
+    (again,) = pair.new.links.numbers()
+    assert (again.up, again.made) == (True, 2)
+    assert again.sent >= gone.sent > ours.sent
+    pair.new.links.remove(1)
+    assert pair.new.links.numbers() == []
+
+
 def test_what_waits_is_bounded(pair: Pair) -> None:
     pair.net.freeze()
     frame = bytes(1024 * 1024)

@@ -9,6 +9,8 @@ import attrs
 import pytest
 
 from cometd_chat.log.condition import MOST_RECORDS, MOST_SECONDS
+from cometd_chat.log.leases import RENEW_AFTER
+from cometd_chat.transports.peer_counts import LinkNumbers
 from tests.node_site import WELL, NodeSite
 
 
@@ -56,6 +58,9 @@ def test_its_numbers(site: NodeSite) -> None:
     site.condition = attrs.evolve(
         WELL, lag_records=3, lag_seconds=1.5, unreachable_for=2.5, deaf_for=3.5
     )
+    site.link_numbers = [LinkNumbers(1, up=True, waiting=5, made=2, sent=700, received=900)]
+    site.clock.advance(RENEW_AFTER)
+    site.clock.advance(2)
     lines = set(site.metrics.splitlines())
     assert {
         'comet_chat_nodes{node="first",number="1"} 1.0',
@@ -72,4 +77,10 @@ def test_its_numbers(site: NodeSite) -> None:
         "comet_chat_commit_seconds_total 0.25",
         "comet_chat_doubtful_commits_total 2.0",
         "comet_chat_notify_queue_usage 0.125",
+        'comet_chat_node_silent_seconds{node="first",number="1"} 7.0',
+        'comet_chat_link_up{node="first",number="1"} 1.0',
+        'comet_chat_link_waiting_bytes{node="first",number="1"} 5.0',
+        'comet_chat_link_connections_total{node="first",number="1"} 2.0',
+        'comet_chat_link_bytes_sent_total{node="first",number="1"} 700.0',
+        'comet_chat_link_bytes_received_total{node="first",number="1"} 900.0',
     } <= lines
