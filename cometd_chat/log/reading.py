@@ -41,6 +41,9 @@ T = TypeVar("T")
 #: Above every id that a database can hold.
 _TOP = 2**63 - 1
 
+#: How many records are read at once at the start.
+_PAGE = 500
+
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -151,22 +154,23 @@ class LogReading:
         """
 
         def read(connection: Connection) -> list[Record]:
-            query = (
-                select(records)
-                .where(records.c.id <= last)
-                .order_by(records.c.id.desc())
-                .limit(limit)
-            )
             found: list[Record] = []
-            size = 0
-            with connection.execute(query.execution_options(yield_per=500)) as rows:
+            size, before = 0, last + 1
+            # In pages, and not by a cursor of the database: to close one needs its connection, and
+            # where that is lost the driver's own traceback comes beside what is said of it.
+            while True:
+                query = select(records).where(records.c.id < before)
+                newest = query.order_by(records.c.id.desc()).limit(min(_PAGE, limit - len(found)))
+                rows = connection.execute(newest).all()
                 for row in rows:
                     record = self._record(row)
                     size += record.size
                     if found and size > max_bytes:
-                        break
+                        return found[::-1]
                     found.append(record)
-            return found[::-1]
+                if len(rows) < _PAGE or len(found) == limit:
+                    return found[::-1]
+                before = found[-1].id
 
         return self._readers.read_now(read)
 

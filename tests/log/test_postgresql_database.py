@@ -17,9 +17,11 @@ from twisted.logger import capturedLogs
 
 from cometd_chat.errors import ShuttingDown, StorageUnavailable
 from cometd_chat.log.control import CONTROL, NodeGone, NodeJoined
+from cometd_chat.log.epochs import Epochs
 from cometd_chat.log.migrations import SchemaTooNew
 from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.database import START_LINE, START_PATIENCE, PostgresDatabase
+from cometd_chat.log.reading import LogReading
 from cometd_chat.log.threads import UNDER_WAY
 from tests.log.support import block, in_reactor, refused, wait, wait_all
 from tests.log.test_database import HEAD, NEXT, newer_schema
@@ -404,3 +406,41 @@ async def test_a_release_does_not_run_on_what_only_later_ones_know(
             make(database_url).open()
         assert PASSWORD not in refusal.value.detail
         shutil.rmtree(tmp_path / path)
+
+
+@pytest.mark.parametrize("count", [300, 1200])
+def test_where_the_connection_is_lost_at_the_start_the_newest_are_read_again(
+    count: int,
+    postgresql: PostgresServer,
+    database_url: str,
+    database: PostgresDatabase,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What is said of it is one line, if the connection was needed after they had come. A cursor of
+    the database always needs it, to be closed, and then the driver says so with a traceback."""
+    postgresql.execute(
+        "INSERT INTO records (id, context, type, sender, author, data, at)"
+        " SELECT n, '/rooms/lobby', 'message', 'u', 'al', '{}', n"
+        f" FROM generate_series(1, {count}) AS n",
+        name_of(database_url),
+    )
+    name = name_of(database_url)
+    ended: list[int] = []
+    asked: list[str] = []
+
+    def epochs() -> Epochs:
+        if not ended:
+            rows = postgresql.query(f"SELECT query FROM pg_stat_activity WHERE datname = '{name}'")
+            asked.extend(str(query) for (query,) in rows)
+            ended.append(postgresql.terminate_connections(name))
+        return Epochs(["abcdef"], [1])
+
+    with capturedLogs() as lines:
+        found = LogReading(database, epochs).recent(count, count - 100, 10**6)
+    assert [record.id for record in found] == list(range(101, count + 1))
+    assert ended[0] >= 1
+    assert [each for each in asked if "SELECT records.id" in each]
+    assert not [each for each in asked if "CURSOR" in each or "FETCH" in each]
+    said = {line["log_format"] for line in lines}
+    assert said <= {"the database {url} went away during the start: {reason}"}
+    assert caplog.records == []

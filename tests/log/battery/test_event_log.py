@@ -13,6 +13,7 @@ from twisted.logger import capturedLogs
 
 from cometd_chat.errors import InvalidCursor
 from cometd_chat.events.record import Record
+from cometd_chat.log import reading
 from cometd_chat.log.control import CONTROL, NodeGone, control_draft
 from cometd_chat.log.log import COUNT_OF_OTHERS, EVERY, Count, EventLog
 from tests.log.support import DEV, LOBBY, block, draft, heard, in_reactor, refused, wait, wait_all
@@ -314,6 +315,7 @@ async def test_an_empty_log_can_be_read(log: EventLog) -> None:
 
 
 class TestRecent:
+    @pytest.mark.parametrize("page", [1, 2, 3, 4, 500])
     @pytest.mark.parametrize(
         ("limit", "max_bytes", "ids"),
         [
@@ -326,9 +328,16 @@ class TestRecent:
     )
     @in_reactor
     async def test_it_is_bounded(
-        self, log: EventLog, limit: int, max_bytes: int, ids: list[int]
+        self,
+        log: EventLog,
+        monkeypatch: pytest.MonkeyPatch,
+        limit: int,
+        max_bytes: int,
+        ids: list[int],
+        page: int,
     ) -> None:
-        """By bytes, of which each of these texts has four."""
+        """By bytes, of which each of these texts has four; however many are read at once."""
+        monkeypatch.setattr(reading, "_PAGE", page)
         await wait_all([log.append(draft("\U0001f600")) for _ in range(4)])
         assert [record.id for record in log.recent(limit, max_bytes)] == ids
 
