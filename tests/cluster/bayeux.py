@@ -117,8 +117,12 @@ class Socket:
             return
         found: Any = self._response.feed(data)
         self._came += [each for batch in found for each in batch]
-        self._line.send(self._response.to_send())
         self._closed = not data or self._response.ended
+        try:
+            self._line.send(self._response.to_send())
+        except OSError:
+            # What came before the peer had gone counts.
+            self._closed = True
 
     def close(self) -> None:
         self._line.fin()
@@ -338,6 +342,18 @@ class BayeuxReader(Thread):
             self.step()
         for room in self.rooms:
             self.history.note(ReadToTheEnd(who=self._who(room)))
-        if self._way is not None and self._client:
+        while self._client:
+            assert time.monotonic() < deadline, f"{self.name} can't disconnect"
+            self._go()
+
+    def _go(self) -> None:
+        """Disconnect, by another connection if this one is lost."""
+        try:
+            if self._way is None:
+                self._way = WAYS[self.transport](self.port)
             self._ask({"channel": "/meta/disconnect", "clientId": self._client})
+            self._client = ""
+        except (OSError, HTTPException, RefusedBy) as error:
+            self.trail.append(f"! {error!r}")
+            time.sleep(0.1)
         self._break()

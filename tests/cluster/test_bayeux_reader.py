@@ -48,18 +48,35 @@ class Server:
         """See `Way.close`."""
 
 
+def reader_at(server: Server, monkeypatch: pytest.MonkeyPatch) -> BayeuxReader:
+    """One that has not begun, and waits for nothing."""
+    monkeypatch.setitem(bayeux.WAYS, "long-polling", lambda port: server)
+    reader = BayeuxReader(
+        History(seed="1"), "1", 1, "reader", "token", "long-polling", ROOMS, "0.a", 0
+    )
+    reader.over.set()
+    return reader
+
+
 @pytest.mark.parametrize("lost", [*({n} for n in range(4)), {0, 1}, {1, 2, 3}])
 def test_it_connects_when_it_reads_all_its_rooms(
     monkeypatch: pytest.MonkeyPatch, lost: set[int]
 ) -> None:
     server = Server(frozenset(lost))
-    monkeypatch.setitem(bayeux.WAYS, "long-polling", lambda port: server)
-    reader = BayeuxReader(
-        History(seed="1"), "1", 1, "reader", "token", "long-polling", ROOMS, "0.a", 0
-    )
-    reader.over.set()  # which waits for nothing
+    reader = reader_at(server, monkeypatch)
     while "/meta/connect" not in server.answered:
         assert len(server.asked) < 10, server.asked
         reader.step()
     assert server.answered == ["/meta/handshake", *["/meta/subscribe"] * 2, "/meta/connect"]
     assert server.reads == set(map(channel, ROOMS))
+
+
+def test_it_disconnects_by_another_connection_if_one_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server(frozenset({3, 4}))
+    reader = reader_at(server, monkeypatch)
+    for _ in range(3):
+        reader.step()
+    reader.read_to_the_end([])
+    assert server.asked[3:] == ["/meta/disconnect"] * 3
