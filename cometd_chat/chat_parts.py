@@ -71,6 +71,8 @@ class ChatParts:
     limits: Limits
     openings: Openings
     changes: Changes
+    #: Time for what ends by itself.
+    lasting: LastingClock
 
 
 def parts_of_one(
@@ -81,13 +83,15 @@ def parts_of_one(
     :param store: where the directory and all else is.
     """
     engine = feed.engine
+    lasting = LastingClock(time.time, engine.reaper.seconds)
     return ChatParts(
+        lasting=lasting,
         sessions=LocalSessions(
             directory,
             LocalNames(),
             engine.reaper,
             wall_clock=time.time,
-            lasting=LastingClock(time.time, engine.reaper.seconds),
+            lasting=lasting,
             random_bytes=secrets.token_bytes,
             guest_timeout=settings.guest_timeout,
         ),
@@ -122,6 +126,7 @@ def parts_of_node(
     engine, reaper = feed.engine, feed.engine.reaper
     bus, nodes = neighbours.bus, neighbours.nodes
     shared = cast(SharedDirectory, directory)
+    lasting = LastingClock(time.time, reaper.seconds)
     sessions = ClusterSessions(
         shared,
         ClusterNames(shared, nodes, reaper),
@@ -130,7 +135,7 @@ def parts_of_node(
         catch_up=feed.log.catch_up,
         is_current=neighbours.is_current,
         wall_clock=time.time,
-        lasting=LastingClock(time.time, reaper.seconds),
+        lasting=lasting,
         random_bytes=secrets.token_bytes,
         guest_timeout=settings.guest_timeout,
     )
@@ -155,6 +160,7 @@ def parts_of_node(
     for told in (nodes.told, sessions.told, presence.told):
         feed.control.add(told)
     return ChatParts(
+        lasting=lasting,
         sessions=sessions,
         rooms=rooms,
         presence=presence,

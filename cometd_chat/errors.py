@@ -110,6 +110,20 @@ class NotBelow(ChatError):
     status, slug, title = 403, "not-below", "They are not below you"
 
 
+class Silenced(ChatError):
+    status, slug, title = 403, "silenced", "You may not speak"
+
+
+class Kicked(ChatError):
+    status, slug, title = 403, "kicked", "You were sent away for a while"
+    bye = "kicked"
+
+
+class Banned(ChatError):
+    status, slug, title = 403, "banned", "You are banned"
+    bye = "banned"
+
+
 class CrossSite(ChatError):
     status, slug, title = 403, "cross-site", "The request came from another site"
 
@@ -142,6 +156,10 @@ class NameTaken(ChatError):
 
 class RoomExists(ChatError):
     status, slug, title = 409, "room-exists", "There is such a room already"
+
+
+class AlreadySanctioned(ChatError):
+    status, slug, title = 409, "already-sanctioned", "That is in force already"
 
 
 class ClientIdReused(ChatError):

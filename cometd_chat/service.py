@@ -34,8 +34,11 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.deletions import Deletions
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.outage import Outage
+from cometd_chat.chat.people_lookup import Lookup
 from cometd_chat.chat.rights import Rights
+from cometd_chat.chat.whereabouts import ClusterWhereabouts, LocalWhereabouts
 from cometd_chat.chat_parts import Neighbours, parts_of_node, parts_of_one
 from cometd_chat.comet import CometEngine, Reaper
 from cometd_chat.comet.slices import call_before_slices
@@ -91,6 +94,7 @@ from cometd_chat.web.holding import HoldSettings
 from cometd_chat.web.hosts import Hosts
 from cometd_chat.web.metrics import Metrics
 from cometd_chat.web.metrics_port import MetricsPort
+from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.page_routes import PageRoutes
 from cometd_chat.web.peers import Peers
@@ -340,7 +344,26 @@ def build_chat(
         parts = parts_of_one(settings, feed, store, directory, rights)
     else:
         parts = parts_of_node(settings, feed, store, directory, rights, neighbours, reactor)
+    moderation = Moderation(
+        parts.changes,
+        rights,
+        engine.reaper,
+        now=lambda: parts.lasting.seconds() * 1000,
+        random_bytes=secrets.token_bytes,
+        room_named=parts.rooms.named,
+    )
+    here = LocalWhereabouts(
+        parts.sessions.of_identity, moderation.hashes, Peers(settings.trusted_proxy).is_trusted
+    )
+    if neighbours is None:
+        moderation.ask(here)
+    else:
+        bus, nodes = neighbours.bus, neighbours.nodes
+        moderation.ask(
+            ClusterWhereabouts(here, bus, engine.reaper, lambda: nodes.number, moderation.have_key)
+        )
     return Chat(
+        moderation=moderation,
         feed=feed,
         rights=rights,
         sessions=parts.sessions,
@@ -437,9 +460,11 @@ def build_shared(
     """Who asks, whether it was meant, and how refusals are told."""
     make_nonce = partial(secrets.token_urlsafe, 16)
     origins, peers = Origins(settings.allow_origin), Peers(settings.trusted_proxy)
+    chat.moderation.mix_in(secret)
     auth = Auth(
         chat.sessions,
         chat.rights,
+        chat.moderation,
         secret=secret,
         installation=lambda: chat.feed.log.origin,
         origins=origins,
@@ -554,6 +579,9 @@ def build_app(
         chat=chat,
         api=Api(chat, auth, peers, submissions),
         deletions=DeletionsApi(chat, auth, peers),
+        moderation=ModerationApi(
+            chat, auth, peers, Lookup(chat.changes, chat.sessions), chat.audit
+        ),
         page_routes=PageRoutes(chat, auth, peers, views, submissions),
         classic=ClassicServlet(chat, auth, peers, transports, views, submissions),
         transports=transports,

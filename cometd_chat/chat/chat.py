@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cometd_chat.chat.audit import Audit
 from cometd_chat.chat.deletions import Deletions, Whom
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.held_subscription import (
@@ -34,13 +35,16 @@ from cometd_chat.chat.limits import (
     TYPING,
     Limits,
 )
+from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import Opening, Openings
 from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
 from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.rights import Act, Affected, Grant, Rights, stopping
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room, Rooms
+from cometd_chat.chat.sanctions import SILENCE, Sanction, told_of
 from cometd_chat.chat.sessions import HeldResource, Session, Sessions
 from cometd_chat.chat.shared_state import PAGE_BYTES, RoomSet, cut, size_of
 from cometd_chat.chat.sink import HeldSink
@@ -101,6 +105,7 @@ class Chat:
         openings: Openings,
         changes: Changes,
         deletions: Deletions,
+        moderation: Moderation,
         gathering: Gathering,
         heartbeat: float,
         server: str,
@@ -118,6 +123,10 @@ class Chat:
         self.changes = changes
         #: How messages are deleted.
         self.deletions = deletions
+        #: Who is silenced, or sent away.
+        self.moderation = moderation
+        #: Who did what.
+        self.audit = Audit(changes, feed.engine.reaper, lambda: int(moderation.now()))
         #: By which all that is said goes to the log.
         self.gathering = gathering
         self.rights = rights
@@ -146,6 +155,9 @@ class Chat:
         rooms.removed.add(self._room_gone)
         rights.changed.add(self._end_what_is_not_allowed)
         openings.elsewhere.add(self._opened_elsewhere)
+        feed.control.add(moderation.told)
+        moderation.imposed.add(self._sanctioned)
+        moderation.ended.add(self._sanction_ended)
         sessions.forgotten.add(self._forgotten)
         sessions.ended.add(self._ended)
         sessions.renamed.add(self._renamed)
@@ -161,6 +173,8 @@ class Chat:
         self._vacancies.start()
         self.sessions.start()
         self.deletions.start()
+        self.moderation.start()
+        self.audit.start()
 
     # -- sessions
 
@@ -240,6 +254,7 @@ class Chat:
         :param grace: seconds that she is present; by default those of a page, which will open its
             stream in a moment.
         """
+        session.seen_from = address
         self.presence.seen(room.name, session, grace, self.shown(address))
 
     def type(self, session: Session, room: Room, address: str) -> None:
@@ -248,7 +263,7 @@ class Chat:
         :param address: where from.
         :raises TooMany: she says so too often.
         """
-        self.rights.require(session, Act.SPEAK, [room])
+        self.rights.require(session, Act.SPEAK, [room], address)
         self.limits.take(TYPING, session=session.identity, address=address)
         self.arrive(session, room, address, GRACE)
         self.presence.typing(room.name, session)
@@ -261,7 +276,7 @@ class Chat:
         :param address: where from, for the limits; empty where that isn't known.
         :raises TooMany: she made too many, or her address has made as many as it may.
         """
-        self.rights.require(session, Act.MAKE_ROOM)
+        self.rights.require(session, Act.MAKE_ROOM, address=address)
         row = self.rooms.plan(name, topic, session)
         self.limits.take(ROOMS, session=session.identity, address=address)
         self.limits.hold(address, MADE)
@@ -332,7 +347,7 @@ class Chat:
         :raises TooMany: too much at once.
         :raises StorageUnavailable: it was not kept.
         """
-        self.rights.require(session, Act.SPEAK, [room])
+        self.rights.require(session, Act.SPEAK, [room], address)
         data, key, refers = kind.parsed(asked), _client_id(client_id), None
         size = data_size(data)
         amounts = [(MESSAGES, 1), (TEXT, size)]
@@ -341,7 +356,7 @@ class Chat:
         if kind.refers:
             refers = await self._referred(room, kind, asked.get("refers"))
             # What she might do may have changed meanwhile.
-            self.rights.require(session, Act.SPEAK, [room])
+            self.rights.require(session, Act.SPEAK, [room], address)
         path = room.context.path
         draft = Draft(path, kind.name, session.identity, session.name, data, refers, key)
         record = await self._append(draft, size)
@@ -449,7 +464,7 @@ class Chat:
         :param standing: a poll may be asked anew, as long as this holds: its sink stands.
         :raises ChatError: they may not, see `Rights.may`.
         """
-        self.rights.require(session, Act.FOLLOW, rooms)
+        self.rights.require(session, Act.FOLLOW, rooms, address)
         read = rooms[0].alone if len(rooms) == 1 else RoomSet([room.context for room in rooms])
         make: Callable[..., HeldSubscription] = HeldSubscription
         if sink.one_shot:
@@ -474,6 +489,7 @@ class Chat:
 
     def _reads(self, session: Session, subscription: HeldSubscription) -> None:
         session.readers += (subscription,)
+        session.seen_from = subscription.address
         shown = self.shown(subscription.address)
         for room in subscription.rooms:
             self.presence.hold(room, session, shown)
@@ -533,12 +549,35 @@ class Chat:
 
         All at once, and not in slices: nobody is told anything more by a right that has ended.
         """
+        if affected.identities is not None:
+            self._end_what_some_may_not(affected)
+            return
         for room in self._rooms_of(affected):
             for handler in room.context.handlers:
                 if isinstance(handler, HeldSubscription):
-                    refusal = self.rights.may(handler.session, Act.FOLLOW, room, handler.address)
-                    if refusal is not None:
-                        handler.close(kinds.bye(refusal.bye or LOST_RIGHT))
+                    self._end_reading(handler, room)
+
+    def _end_what_some_may_not(self, affected: Affected) -> None:
+        """The same, where it concerns a few: what it costs is what these hold."""
+        for identity in affected.identities or ():
+            for session in self.sessions.of_identity(identity):
+                for reader in session.readers:
+                    if isinstance(reader, HeldSubscription):
+                        for name in reader.rooms:
+                            room = self.rooms.named(name)
+                            if room is not None and affected.concerns(identity, name):
+                                self._end_reading(reader, room)
+
+    def _end_reading(self, reader: HeldSubscription, room: Room) -> None:
+        """End what somebody reads by a right that is gone. Of several rooms the others go on."""
+        refusal = self.rights.may(reader.session, Act.FOLLOW, room, reader.address)
+        if refusal is None or room.name not in reader.rooms:
+            return
+        session = reader.session
+        if not reader.leave(room.name):
+            reader.close(kinds.bye(refusal.bye or LOST_RIGHT))
+        elif session is not None:
+            self.presence.release(room.name, session)
 
     def may_not_follow(self, session: Session, name: str | None, address: str) -> bool:
         """Whether somebody may not read on in a room; in any at all, where None is named."""
@@ -552,6 +591,35 @@ class Chat:
             return self.rooms.all()
         found = (self.rooms.named(name) for name in affected.rooms)
         return [room for room in found if room is not None]
+
+    # -- told to some alone
+
+    def tell_person(self, identity: str, event: Event) -> None:
+        """Something for one person alone: by all that they hold on this node. It is not kept: who
+        holds nothing finds it where it can be asked for."""
+        for session in self.sessions.of_identity(identity):
+            _tell(session, event)
+
+    def tell_moderators(self, event: Event, room: Room | None = None) -> None:
+        """Something for those who moderate the house, or a room, on this node; likewise."""
+        for session in self.sessions.all_in_use():
+            if session.readers and self.rights.rank(session, room) >= Role.MODERATOR:
+                _tell(session, event)
+
+    def _sanctioned(self, sanction: Sanction) -> None:
+        if not sanction.identity:
+            return
+        self.tell_person(sanction.identity, told_of(sanction))
+        if sanction.kind is not SILENCE:
+            # Nobody is sent away and seen for a while yet.
+            for session in self.sessions.of_identity(sanction.identity):
+                rooms = session.person.present if sanction.room is None else [sanction.room]
+                for name in rooms:
+                    self.presence.leave(name, session)
+
+    def _sanction_ended(self, sanction: Sanction) -> None:
+        if sanction.identity:
+            self.tell_person(sanction.identity, told_of(sanction, lifted=True))
 
     def send_away(self, within: float) -> None:
         """Let all who read come back from where they are, within so many seconds and not all at
@@ -637,6 +705,11 @@ class Chat:
 
     def _not_parted(self, failure: Failure) -> None:
         self._log.failure("clients were not sent away", failure)
+
+
+def _tell(session: Session, event: Event) -> None:
+    for reader in session.readers:
+        reader.tell(event)
 
 
 def _client_id(client_id: object) -> str | None:

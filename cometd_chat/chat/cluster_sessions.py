@@ -14,7 +14,7 @@ tells of it, in the order in which all nodes are told.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -279,6 +279,14 @@ class ClusterSessions:
             raise _over()
         session.seen_at = self._reaper.coarse_now()
         return session
+
+    def of_identity(self, identity: str) -> Sequence[Session]:
+        """See `Sessions.of_identity`."""
+        return [each for each in self._by_token.values() if each.identity == identity]
+
+    def all_in_use(self) -> Sequence[Session]:
+        """See `Sessions.all_in_use`."""
+        return list(self._by_token.values())
 
     def in_use(self, id: str) -> Session | None:
         """See `Sessions.in_use`."""

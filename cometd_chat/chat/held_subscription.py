@@ -105,6 +105,8 @@ class SharedResponses(SharedState):
         self._poll_answer: tuple[Batch | None, PollAnswer | None] = (None, None)
         #: What tells those whose sinks are written to alone; and that of others, by their groups.
         self.one_by_one = _OneByOne()
+        #: What tells those who are not told all.
+        self.choosy = _Choosy(self)
         self._together: dict[SinkGroup, _Together] = {}
         self._terms: dict[
             tuple[Callable[[HeldSubscription, bool], None], float, int | None], ReadTerms
@@ -260,6 +262,21 @@ class HeldSubscription(Subscription, Member):
         """The names of what it reads."""
         return self._rooms.names
 
+    def leave(self, room: str) -> bool:
+        """Read all but one of its rooms from now.
+
+        It is held there still, and hears what is said; none of it goes to its sink.
+
+        :returns: False when there is no other, and nothing was done.
+        """
+        rest = [each for each in self._rooms.contexts if kinds.room_of(each.path) != room]
+        if not rest or self.state is State.ENDED:
+            return False
+        self._rooms = RoomSet(rest)
+        if self.chorus is not None:
+            self.chorus = self._shared.choosy
+        return True
+
     @property
     def cursor(self) -> str:
         """How far it has come; all kept events of its rooms up to there have been sent."""
@@ -270,7 +287,28 @@ class HeldSubscription(Subscription, Member):
 
     # -- to the sink
 
+    def _chosen(self, batch: Batch) -> Batch | None:
+        """What of a batch is for this one, who is not told all of it; None for nothing."""
+        names = self._rooms.names
+        chosen = [each for each in batch.events if each.fields.get("room", names[0]) in names]
+        if len(chosen) == len(batch.events):
+            return batch
+        return Batch(chosen) if chosen else None
+
+    def take_chosen(self, batch: Batch) -> None:
+        """Something was said, some of which is not for this one."""
+        chosen = self._chosen(batch)
+        if chosen is not None:
+            self.take(chosen)
+        elif self.state is _LIVE:
+            self.position = max(self.position, batch.last_id)
+
     def _replay(self, page: Batch) -> int:
+        if self.chorus is self._shared.choosy:
+            chosen = self._chosen(page)
+            if chosen is None:
+                return 0
+            page = chosen
         refused = self._sink.replay(page)
         if self._awaited:
             self._tell_awaited()
@@ -429,6 +467,28 @@ class _OneByOne:
         for member in members:
             try:
                 member.on_batch(events)
+            except Exception as error:
+                failed(member, error)
+
+
+class _Choosy:
+    """Tells those who are not told all that is said where they read, one after the other; so it
+    costs nobody else anything."""
+
+    def __init__(self, shared: SharedResponses) -> None:
+        self._shared = shared
+
+    def on_batch(
+        self,
+        members: Sequence[HeldSubscription],
+        events: Sequence[CometEvent],
+        failed: Callable[[HeldSubscription, Exception], None],
+    ) -> None:
+        """See `Chorus`."""
+        batch = self._shared.batch(events)
+        for member in members:
+            try:
+                member.take_chosen(batch)
             except Exception as error:
                 failed(member, error)
 

@@ -111,9 +111,12 @@ class LocalRooms:
                 room = self._rooms.get(names.room_name(name))
             except InvalidRequest:
                 room = None
-        if room is None or self._rights.may(asker, Act.SEE, room) is not None:
-            # Whatever the reason, it is the one that there would be without that room.
-            raise self._rights.may(asker, Act.SEE) or no_such_room()
+        # Of a room that somebody may not know of, it is the reason that there would be without it.
+        refusal = self._rights.may(asker, Act.SEE, room)
+        if refusal is not None:
+            raise refusal
+        if room is None:
+            raise no_such_room()
         return room
 
     def plan(self, name: str, topic: str, maker: Session) -> RoomRow:

@@ -10,7 +10,7 @@ Invariant: what is in memory is what the directory has, but for sessions that it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -171,6 +171,14 @@ class LocalSessions:
             raise InvalidToken("That session is over: log in again.")
         session.seen_at = self._reaper.coarse_now()
         return session
+
+    def of_identity(self, identity: str) -> Sequence[Session]:
+        """See `Sessions.of_identity`."""
+        return [each for each in self._by_token.values() if each.identity == identity]
+
+    def all_in_use(self) -> Sequence[Session]:
+        """See `Sessions.all_in_use`."""
+        return list(self._by_token.values())
 
     def in_use(self, id: str) -> Session | None:
         """See `Sessions.in_use`: there are no other processes."""

@@ -18,7 +18,7 @@ from cometd_chat.chat.shared_state import RoomSet, cut
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.chat.subscription import State
 from cometd_chat.comet import CometEvent, Reason
-from cometd_chat.events.event import Batch
+from cometd_chat.events.event import Batch, Event
 
 # See there.
 _LIVE = State.LIVE
@@ -55,7 +55,8 @@ class PollSubscription(HeldSubscription):
         super().hold(point, at_once=at_once)
 
     def _replay(self, page: Batch) -> int:
-        self._finish(page if page.events else None)
+        chosen = self._chosen(page) if self.chorus is self._shared.choosy else page
+        self._finish(chosen if chosen is not None and chosen.events else None)
         return 0
 
     def _offer(self, batch: Batch) -> int:
@@ -71,9 +72,25 @@ class PollSubscription(HeldSubscription):
     def on_batch(self, told: Sequence[CometEvent]) -> None:
         """Something was said. What doesn't fit is not lost: the cursor of the answer is that of
         its last event."""
+        self._take(self._shared.batch(told))
+
+    def take_chosen(self, batch: Batch) -> None:
+        """See `HeldSubscription.take_chosen`: what is not for it does not answer it."""
+        chosen = self._chosen(batch)
+        if chosen is not None:
+            self._take(chosen)
+        elif self.state is _LIVE:
+            self.position = max(self.position, batch.last_id)
+
+    def tell(self, event: Event) -> None:
+        """See `HeldSubscription.tell`: it is its answer."""
+        if self.state is _LIVE:
+            self._finish(Batch([event]))
+
+    def _take(self, batch: Batch) -> None:
         if self.state is not _LIVE:
             return
-        rest = self._shared.batch(told).after(self.position)
+        rest = batch.after(self.position)
         if rest is None:
             return
         fitting = cut(rest.events)

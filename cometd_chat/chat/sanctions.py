@@ -20,6 +20,9 @@ from typing import TypeVar
 import attrs
 
 from cometd_chat.errors import InvalidRequest
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
+from cometd_chat.events.kinds import timestamp
 from cometd_chat.events.texts import refused
 
 
@@ -287,6 +290,15 @@ def _lasting(alike: _Alike, now: float) -> Sanction | None:
 
 def _outlasts(one: Sanction, other: Sanction) -> bool:
     return other.until is not None and (one.until is None or one.until > other.until)
+
+
+def told_of(sanction: Sanction, *, lifted: bool = False) -> Event:
+    """A sanction as whoever is under it is told; not by whom, for it is no matter between two.
+
+    :param lifted: it is in force no longer.
+    """
+    until = None if sanction.until is None else timestamp(sanction.until)
+    return kinds.sanction(sanction.kind.value, sanction.room, until, sanction.reason, lifted=lifted)
 
 
 def require_other(whom: str, who: str) -> None:

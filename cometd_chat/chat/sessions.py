@@ -11,6 +11,7 @@ Invariant: a name belongs to one session at a time, and only a hash of a token i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -35,8 +36,15 @@ class HeldResource(Protocol):
     def most(self) -> int | None:
         """So many of its kind may a session hold; None for any number."""
 
+    @property
+    def address(self) -> str:
+        """Where from; empty where that isn't known."""
+
     def close(self, event: Event) -> None:
         """Send it away with a ``bye``."""
+
+    def tell(self, event: Event) -> None:
+        """Something for its client alone, which is not kept."""
 
     def answer_now(self) -> None:
         """Let a poll go with nothing new."""
@@ -83,6 +91,8 @@ class Session:
     transient: bool = False
     present: tuple[str, ...] = ()
     address: str | None = None
+    #: Where they last asked from, as far as this process knows.
+    seen_from: str = ""
     ended: bool = False
     readers: tuple[HeldResource, ...] = ()
     due_bucket: int = 0
@@ -206,6 +216,13 @@ class Sessions(Protocol):
 
         :raises InvalidToken: no session has it.
         """
+
+    def of_identity(self, identity: str) -> Sequence[Session]:
+        """Somebody's sessions that are in use in this process. Looks at all there are: for what is
+        rare."""
+
+    def all_in_use(self) -> Sequence[Session]:
+        """All that are, likewise."""
 
     def in_use(self, id: str) -> Session | None:
         """The session of an id, where it is in use in this process and may have been used in

@@ -81,12 +81,15 @@ class StandingSubscription(PollSubscription):
         if page is None or not shared.begins_again(self, self._grant):
             return False
         said, is_all = page
+        position = self.position if said is None else said.last_id
+        if said is not None and self.chorus is shared.choosy:
+            said = self._chosen(said)
         self.state = _LIVE if is_all else State.BEHIND
         if said is not None:
-            self.position = said.last_id
+            self.position = position
             self._finish(said)
         else:
-            self.position = last_id
+            self.position = last_id if is_all else position
             if self._at_once:
                 self._finish(None)
         return True

@@ -152,6 +152,16 @@ def _taken_out(fields: Fields) -> str:
     return "" if "purge" in fields else f"* {fields['from']} deleted a message"
 
 
+def _sanctioned(fields: Fields) -> str:
+    what = {"silence": "silenced", "kick": "sent away"}.get(fields["kind"], "banned")
+    where = f" in the room {fields['room']}" if fields["room"] else ""
+    if "lifted" in fields:
+        return f"* you are no longer {what}{where}"
+    until = f" until {fields['until']}" if fields["until"] else ""
+    why = f": {fields['reason']}" if fields["reason"] else ""
+    return f"* you are {what}{where}{until}{why}"
+
+
 _ROWS = (
     Kind(
         "message",
@@ -202,6 +212,12 @@ _ROWS = (
         ("room", "count"),
         text=lambda fields: f"* {fields['count']} people are here",
         bayeux=("type", "room", "count"),
+    ),
+    Kind(
+        "sanction",
+        ("kind", "room", "until", "reason", "lifted"),
+        text=_sanctioned,
+        bayeux=("type", "kind", "room", "until", "reason", "lifted"),
     ),
     Kind("hello", ("cursor", "heartbeat", "server"), position=True),
     Kind("heartbeat", ("cursor",), position=True),
@@ -377,6 +393,26 @@ def reopen(cursor: str, after: float) -> Event:
 def bye(reason: str) -> Event:
     """The stream ends, and the client stays away until its user acts."""
     return Event({"type": "bye", "reason": reason})
+
+
+def sanction(
+    kind: str, room: str | None, until: str | None, reason: str, *, lifted: bool = False
+) -> Event:
+    """Somebody may not speak, or not be here; for them alone.
+
+    :param kind: see `cometd_chat.chat.sanctions.SanctionKind`.
+    :param room: where; None for everywhere.
+    :param until: when it ends by itself; None for when somebody lifts it.
+    :param lifted: that is over.
+    """
+    fields: dict[str, Any] = {
+        "type": "sanction",
+        "kind": kind,
+        "room": room,
+        "until": until,
+        "reason": reason,
+    }
+    return Event(fields | {"lifted": True} if lifted else fields)
 
 
 def error(status: int, detail: str, client_id: str | None = None) -> Event:

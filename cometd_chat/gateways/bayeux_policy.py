@@ -19,11 +19,17 @@ from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.identity import Authentication, Identity, authentication
 from cometd_chat.bayeux.messages import Message, encode, extension_fields
 from cometd_chat.bayeux.server import BayeuxServer
-from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.chat import LOST_RIGHT, Chat
 from cometd_chat.chat.limits import HANDSHAKES, MESSAGES, TEXT
+from cometd_chat.chat.rights import Act, Affected
 from cometd_chat.chat.sessions import Session, require_active
 from cometd_chat.errors import InvalidToken, NameTaken
+from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
+from cometd_chat.events.kinds import kind_of
+
+#: The channel by which somebody is told what is for them alone.
+NOTICES = "/service/chat/notices"
 
 #: Names are made up so often before it is given up.
 _TRIES = 5
@@ -72,6 +78,17 @@ class _HeldByClient:
     client: str | None = None
     most: int | None = None
 
+    @property
+    def address(self) -> str:
+        """Where from; empty where that isn't known."""
+        return visitor_of(self.bayeux).address
+
+    def tell(self, event: Event) -> None:
+        """Something for them alone, by a channel that nobody subscribes to."""
+        data = kind_of(event.type).in_bayeux(event)
+        if data is not None:
+            self.bayeux.deliver(NOTICES, data)
+
     def close(self, event: Event) -> None:
         """They were sent away."""
         self.bayeux.disconnect()
@@ -104,6 +121,7 @@ class ChatPolicy:
         # Guests by browser and name: a page that is loaded again is the same guest.
         self._guests: dict[tuple[str, str], Session] = {}
         chat.sending_away.add(self._send_away)
+        chat.rights.changed.add(self._end_who_may_not_be_here)
 
     def watch(self, server: BayeuxServer) -> None:
         """Hold the chat's sessions for those of a server."""
@@ -141,6 +159,16 @@ class ChatPolicy:
         for place, client in enumerate(clients):
             client.renew(round(within * place / len(clients), 2))
 
+    def _end_who_may_not_be_here(self, affected: Affected) -> None:
+        """The rights have changed: end the clients of those who may hold nothing any more."""
+        for client, held in list(self._clients.items()):
+            visitor = visitor_of(client)
+            if affected.concerns(visitor.person.identity, None):
+                rights, address = self._chat.rights, visitor.address
+                refusal = rights.may(visitor.person, Act.ENTER, address=address)
+                if refusal is not None and not rights.stopping:
+                    held.close(kinds.bye(refusal.bye or LOST_RIGHT))
+
     # -- Policy
 
     async def identify(self, message: Message, peer: Peer) -> Identity:
@@ -152,6 +180,7 @@ class ChatPolicy:
         if person is None:
             person, token = await self._guest(said, peer)
         require_active(person)
+        self._chat.rights.require(person, Act.ENTER, address=peer.address)
         shown: dict[str, object] = {"name": person.name, "role": person.role.word}
         if token is not None:
             shown["token"] = token

@@ -101,7 +101,51 @@ class NodeGone:
     stopped: bool = False
 
 
-Control = SessionEnded | SessionRenamed | NameFreed | RoomMade | RoomRemoved | NodeJoined | NodeGone
+@attrs.frozen
+class Sanctioned:
+    """Somebody, or a network, is under a sanction from now; see
+    `cometd_chat.chat.sanctions.Sanction`.
+
+    :param network: its hash in hex; empty for that of an identity.
+    """
+
+    id: str
+    kind: str
+    identity: str
+    network: str
+    who: str
+    by: str
+    by_name: str
+    reason: str
+    at: int
+    room: str | None = None
+    until: int | None = None
+
+
+@attrs.frozen
+class SanctionLifted:
+    """A sanction was lifted before its end."""
+
+    id: str
+
+
+@attrs.frozen
+class NetworksForgotten:
+    """The key by which networks are hashed is another one from now: none is banned any more."""
+
+
+Control = (
+    SessionEnded
+    | SessionRenamed
+    | NameFreed
+    | RoomMade
+    | RoomRemoved
+    | NodeJoined
+    | NodeGone
+    | Sanctioned
+    | SanctionLifted
+    | NetworksForgotten
+)
 
 #: The types of control records.
 KINDS: dict[str, type[Control]] = {
@@ -112,6 +156,9 @@ KINDS: dict[str, type[Control]] = {
     "room-removed": RoomRemoved,
     "node-joined": NodeJoined,
     "node-gone": NodeGone,
+    "sanctioned": Sanctioned,
+    "sanction-lifted": SanctionLifted,
+    "networks-forgotten": NetworksForgotten,
 }
 
 _TYPES = {kind: name for name, kind in KINDS.items()}

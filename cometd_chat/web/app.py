@@ -44,6 +44,7 @@ from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.deletions_api import DeletionsApi
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
+from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.page_routes import PageRoutes
 from cometd_chat.web.pages import ProblemKindPage
 from cometd_chat.web.peers import Peers
@@ -75,6 +76,7 @@ class ChatApp:
         chat: Chat,
         api: Api,
         deletions: DeletionsApi,
+        moderation: ModerationApi,
         page_routes: PageRoutes,
         classic: ClassicServlet,
         transports: Transports,
@@ -87,6 +89,7 @@ class ChatApp:
     ) -> None:
         self.api = api
         self.deletions = deletions
+        self.moderation = moderation
         self.pages = page_routes
         self._chat = chat
         self._classic = classic
@@ -241,6 +244,17 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("DELETE", "/api/v1/rooms/<name>/purge/<id>", lambda app: app.deletions.undo, Act.PURGE),
     ("POST", "/api/v1/rooms/<name>/typing", lambda app: app.api.typing, Act.SPEAK),
     ("POST", "/api/v1/rooms/<name>/leave", lambda app: app.api.leave, Act.SEE),
+    # Keeping it civil.
+    ("POST", "/api/v1/sanctions", lambda app: app.moderation.impose, Act.SANCTION),
+    ("GET", "/api/v1/sanctions", lambda app: app.moderation.list_sanctions, Act.SEE_SANCTIONS),
+    ("DELETE", "/api/v1/sanctions/<id>", lambda app: app.moderation.lift, Act.SANCTION),
+    (
+        "POST",
+        "/api/v1/sanctions/forget-networks",
+        lambda app: app.moderation.forget_networks,
+        Act.SET_POLICY,
+    ),
+    ("GET", "/api/v1/audit", lambda app: app.moderation.list_audit, Act.SEE_AUDIT),
     # What is held.
     *((" ".join(row.methods), row.path, _opener(row), Act.FOLLOW) for row in TABLE),
     ("GET", "/api/v1/events/<transport>", lambda app: app.no_transport, None),

@@ -17,6 +17,7 @@ from functools import partial
 from hashlib import blake2b
 from urllib.parse import urlsplit
 
+from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.rights import HOW_TO_LOG_IN, Act, Rights
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import CrossSite, InvalidToken, NoSession
@@ -53,6 +54,7 @@ class Auth:
         self,
         sessions: Sessions,
         rights: Rights,
+        moderation: Moderation,
         *,
         secret: Callable[[], bytes],
         installation: Callable[[], str],
@@ -65,6 +67,7 @@ class Auth:
         self._peers = peers
         self._sessions = sessions
         self._rights = rights
+        self._moderation = moderation
         self._secret = secret
         self._installation = installation
 
@@ -86,12 +89,18 @@ class Auth:
         if by_cookie:
             token = self._cookie(request)
         if token is None:
+            self._admit(None, request)
             return None
         session = await self._sessions.by_token(token)
+        self._admit(session, request)
         if self._sessions.extend(session) and by_cookie:
             # The browser has to keep it for as long as it is good.
             self.set_cookie(request, token)
         return session
+
+    def _admit(self, session: Session | None, request: HttpRequest) -> None:
+        """Refuse whoever comes from where nobody is let in."""
+        self._moderation.require_admitted(session, self._peers.address(request))
 
     async def speaker(self, request: HttpRequest, *, query_token: str | None = None) -> Session:
         """The session of a request that does something under a name.
@@ -120,12 +129,12 @@ class Auth:
 
         :raises NoSession: it has none, and reading is not public.
         :raises NameTaken: somebody else has its name by now.
+        :raises Banned, Kicked: they may read nothing, whichever room it is.
         """
         session = await self.session(request, query_token=query_token, cookie=cookie)
         if session is not None:
             require_active(session)
-        else:
-            self._rights.require(session, Act.SEE)
+        self._rights.require(session, Act.SEE, address=self._peers.address(request))
         return session
 
     def may_read(self, session: Session | None) -> bool:

@@ -27,6 +27,7 @@ from cometd_chat.chat.local_positions import LocalPositions
 from cometd_chat.chat.local_presence import LocalPresence
 from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
+from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import NoOpenings, Openings
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
@@ -124,7 +125,16 @@ class House:
         self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
         self.rooms: Rooms = self.make_rooms()
         self.changes = self.make_changes()
+        self.moderation = Moderation(
+            self.changes,
+            self.rights,
+            self.reaper,
+            now=lambda: self.calendar() * 1000,
+            random_bytes=self._random_bytes,
+            room_named=self.rooms.named,
+        )
         self.chat = Chat(
+            moderation=self.moderation,
             feed=self.feed,
             rights=self.rights,
             sessions=self.sessions,

@@ -13,6 +13,7 @@ class Held:
     """Something that a session holds."""
 
     client = most = None
+    address = ""
 
     def __init__(self) -> None:
         self.closed: list[str] = []
@@ -21,6 +22,8 @@ class Held:
         self.closed.append(event.type)
 
     def answer_now(self) -> None: ...
+
+    def tell(self, event: Event) -> None: ...
 
     def come_back(self, after: float) -> None: ...
 

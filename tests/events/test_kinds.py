@@ -128,6 +128,7 @@ NOT_KEPT = [
     (kinds.gap("lobby", 12, 90), {"room": "lobby", "missing": 12, "before": 90}),
     (kinds.reopen("1.e", 2.5), {"cursor": "1.e", "after": 2.5}),
     (kinds.bye("logged out"), {"reason": "logged out"}),
+    (kinds.sanction("silence", "dev", None, "spam"), {"kind": "silence", "until": None}),
     (kinds.error(409, "no"), {"status": 409, "detail": "no"}),
     (kinds.error(409, "no", "c-1"), {"client_id": "c-1"}),
 ]
@@ -150,6 +151,7 @@ VARIANTS = [
     kinds.join("lobby", "ann", 0, "192.0.2.7", was="bob"),
     kinds.leave("lobby", "ann", 0, now="bob"),
     kinds.gap("lobby", 12, 90, at_least=True),
+    kinds.sanction("ban", None, "1970-01-01T00:00:00.000Z", "", lifted=True),
 ]
 KEPT = [kinds.recorded(each) for each in (RECORD, DELETED, TAKES_OUT, BRINGS_BACK)]
 MADE = [*KEPT, *(event for event, _ in NOT_KEPT), *VARIANTS]

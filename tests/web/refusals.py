@@ -15,8 +15,8 @@ from cometd_chat import errors
 from tests.memory import MemorySite
 from tests.wire import Response
 
-#: What some of them say beside that: the role that it takes, until when, theirs.
-EXTRA = ("needed", "until", "role")
+#: What some of them say beside that: the role that it takes, until when, theirs, where, why.
+EXTRA = ("needed", "until", "role", "room", "reason")
 
 JSON = "application/problem+json"
 HTML = "text/html; charset=utf-8"

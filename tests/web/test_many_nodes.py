@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat_parts import Neighbours
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log.bus import MemoryBus
@@ -13,6 +14,9 @@ from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.memory_directory import MemorySharedDirectory
 from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
 from tests.memory import HeldLog, MemorySite
+from tests.web.moderators import with_role
+from tests.web.refusals import problem
+from tests.web.transports import Client
 
 
 class Node(MemorySite):
@@ -151,3 +155,72 @@ def test_typing_is_seen_at_the_other_node(pair: Pair) -> None:
     assert pair.first.post("/api/v1/rooms/lobby/typing", token=token).status == 204
     pair.second.turn()
     assert '"type":"typing"' in watching.text
+
+
+class TestSanctions:
+    def moderator(self, pair: Pair) -> str:
+        """The token of one who is on the first node."""
+        return with_role(pair.first, "marta", Role.MODERATOR)
+
+    def ban(self, pair: Pair, token: str, kind: str = "ban") -> Any:
+        answer = pair.first.post("/api/v1/sanctions", {"kind": kind, "who": "bob"}, token=token)
+        pair.advance(1)
+        return answer
+
+    def test_a_ban_ends_what_is_held_on_the_other_node(self, pair: Pair) -> None:
+        marta, bob = self.moderator(pair), pair.second.log_in("bob")
+        stream = Client(pair.second, "stream", token=bob)
+        answer = self.ban(pair, marta)
+        assert answer.status == 201, answer.text
+        assert stream.over
+        assert stream.of("bye")[0]["reason"] == "banned"
+        for node in (pair.first, pair.second):
+            problem(node, node.get("/api/v1/rooms", token=bob), 403, "banned")
+        lifted = pair.second.request(
+            "DELETE", f"/api/v1/sanctions/{answer.json()['id']}", token=bob
+        )
+        problem(pair.second, lifted, 403, "banned")
+        path = f"/api/v1/sanctions/{answer.json()['id']}"
+        assert pair.first.request("DELETE", path, token=marta).status == 204
+        assert pair.second.get("/api/v1/rooms", token=bob).status == 200
+
+    def test_a_node_that_comes_later_knows_of_it(self, pair: Pair) -> None:
+        marta, bob = self.moderator(pair), pair.second.log_in("bob")
+        assert self.ban(pair, marta).status == 201
+        third = Node(pair.first)
+        problem(third, third.get("/api/v1/rooms", token=bob), 403, "banned")
+
+    def test_a_network_is_banned_of_somebody_who_is_on_the_other_node(self, pair: Pair) -> None:
+        marta = self.moderator(pair)
+        bob = pair.second.log_in("bob", address="8.8.8.8")
+        stream = Client(pair.second, "stream", token=bob, address="8.8.8.8")
+        answer = self.ban(pair, marta, "ban-network")
+        assert answer.status == 201, answer.text
+        assert stream.over
+        for node in (pair.first, pair.second):
+            refused = node.post("/api/v1/session", {"name": "rob"}, address="8.8.8.77")
+            problem(node, refused, 403, "banned")
+
+    def test_a_network_of_nobody_is_not(self, pair: Pair) -> None:
+        marta = self.moderator(pair)
+        pair.second.log_in("bob", address="192.168.1.3")
+        refused = problem(pair.first, self.ban(pair, marta, "ban-network"), 403, "not-allowed")
+        assert "private" in refused["detail"]
+
+    def test_two_ban_the_same_at_once(self, pair: Pair) -> None:
+        marta, bob = self.moderator(pair), pair.second.log_in("bob")
+        other = with_role(pair.second, "otto", Role.MODERATOR)
+        asked = {"kind": "ban", "who": "bob"}
+        answers = [
+            pair.first.post("/api/v1/sanctions", asked, token=marta),
+            pair.second.post("/api/v1/sanctions", asked, token=other),
+        ]
+        pair.advance(1)
+        assert sorted(each.status for each in answers) in ([201, 201], [201, 409])
+        made = [each.json()["id"] for each in answers if each.status == 201]
+        problem(pair.first, pair.first.get("/api/v1/rooms", token=bob), 403, "banned")
+        for id in made:
+            path = f"/api/v1/sanctions/{id}"
+            assert pair.first.request("DELETE", path, token=marta).status == 204
+            pair.advance(1)
+        assert pair.first.get("/api/v1/rooms", token=bob).status == 200

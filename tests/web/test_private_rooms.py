@@ -292,8 +292,7 @@ class TestTakenAway:
     @pytest.mark.parametrize("who", ["mallory", None])
     def test_ends_what_is_held(self, site: MemorySite, transport: str, who: str | None) -> None:
         token = site.log_in(who or "of-the-page") if who or transport == "openchat" else None
-        rooms = HIDDEN if transport == "openchat" else f"lobby,{HIDDEN}"
-        held = Client(site, transport, token=token, rooms=rooms, cursor=site.now)
+        held = Client(site, transport, token=token, rooms=HIDDEN, cursor=site.now)
         other = Client(site, "stream", cursor=site.now)
         assert not is_over(held)
         self.take(site)
@@ -304,6 +303,20 @@ class TestTakenAway:
         # What needs no such right goes on.
         site.say("aloud")
         assert other.texts() == ["aloud"]
+
+    @pytest.mark.parametrize("transport", [*STREAMS[:-1], *POLLS])
+    def test_of_several_rooms_goes_on_in_the_others(self, site: MemorySite, transport: str) -> None:
+        token = site.log_in("mallory")
+        # Whoever speaks has come before.
+        site.say("before")
+        held = Client(site, transport, token=token, rooms=f"{HIDDEN},lobby", cursor=site.now)
+        assert not is_over(held)
+        self.take(site)
+        site.say(WHISPER, HIDDEN, INSIDER)
+        assert not is_over(held)
+        site.say("aloud")
+        assert b"aloud" in held.response.body
+        assert WHISPER.encode() not in held.response.body
 
     def test_ends_a_talk_by_either_way(self, site: MemorySite) -> None:
         token = site.log_in("mallory")

@@ -1,0 +1,487 @@
+"""Sanctions as they are imposed, lifted and forgotten, on all nodes.
+
+What it is: `Moderation`, by which moderators act; it keeps all that is in force in memory, as it is
+told of it, and lets the rights ask.
+
+What it may know: its tables, the rights, sessions. No HTTP, and no words of commands.
+
+Invariant: a sanction is on the disk before it has any effect, and in force before whoever imposed
+it is answered, on each other node as soon as that hears of it; so it holds after whatever comes in
+between. Who is sanctioned is below whoever does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Protocol
+
+import attrs
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, or_, select, update
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cometd_chat.chat import audit
+from cometd_chat.chat.networks import NetworkHashes
+from cometd_chat.chat.rights import Act, Affected, AnyRoom, Rights
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.sanction_rules import Bar, Limit, because, duration, place, refusal
+from cometd_chat.chat.sanctions import (
+    BAN,
+    BAN_NETWORK,
+    KICK,
+    SILENCE,
+    Sanction,
+    SanctionIndex,
+    SanctionKind,
+    kind_named,
+    require_other,
+)
+from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.whereabouts import Whereabouts, not_known
+from cometd_chat.comet.listeners import Listeners
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import AlreadySanctioned, NotAllowed, NotFound
+from cometd_chat.log.changes import Changes
+from cometd_chat.log.control import Control, NetworksForgotten, Sanctioned, SanctionLifted
+from cometd_chat.log.tables import sanctions, secrets
+
+#: The name of the key by which networks are hashed, and its size in bytes.
+_KEY = "networks"
+_KEY_BYTES = 32
+
+#: So many sanctions end before others have their turn.
+_END_AT_ONCE = 500
+
+
+class Whom(Protocol):
+    """Somebody who is acted on."""
+
+    @property
+    def identity(self) -> str:
+        """Who they are."""
+
+    @property
+    def name(self) -> str:
+        """What they are called."""
+
+    @property
+    def role(self) -> Role:
+        """What they are in the house."""
+
+
+@attrs.frozen
+class Reach:
+    """For how long and why somebody is sanctioned.
+
+    :param minutes: None for until it is lifted.
+    """
+
+    minutes: int | None = None
+    reason: str = ""
+
+
+class Moderation:
+    """All sanctions. An item of the reaper while any of them ends by itself.
+
+    :param now: milliseconds since 1970-01-01T00:00Z, by a clock that outlives a restart.
+    :param random_bytes: so many unguessable bytes.
+    :param room_named: the room of a name, if there is one.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        changes: Changes,
+        rights: Rights,
+        reaper: Reaper,
+        *,
+        now: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        room_named: Callable[[str], AnyRoom | None],
+    ) -> None:
+        self._room_named = room_named
+        self._changes = changes
+        self._rights = rights
+        self._reaper = reaper
+        self.now = now
+        self._secret: Callable[[], bytes] = bytes
+        self._whereabouts: Whereabouts | None = None
+        self._random_bytes = random_bytes
+        self._salt = b""
+        self.index = SanctionIndex()
+        self.hashes = NetworkHashes(self._key)
+        self._bar = Bar(self.index, self.hashes, now)
+        rights.bar_by(self._bar)
+        rights.limit_by(Limit(self._bar, self.index, now))
+        #: Told of each sanction that begins here, before it ends anything; and of each that ends.
+        self.imposed: Listeners[[Sanction]] = Listeners("sanctions")
+        self.ended: Listeners[[Sanction]] = Listeners("ends of sanctions")
+        self.due_bucket = 0
+
+    def mix_in(self, secret: Callable[[], bytes]) -> None:
+        """Hash networks by this key as well, which is in no database where there is a directory.
+
+        :param secret: gives it, once it is asked for.
+        """
+        self._secret = secret
+
+    def ask(self, whereabouts: Whereabouts) -> None:
+        """Ask this one where people come from; until then no network can be banned."""
+        self._whereabouts = whereabouts
+
+    def start(self) -> None:
+        """Take up what is in force. Blocks."""
+        self._salt, found = self._changes.read_now(self._in_force)
+        for each in found:
+            self.index.put(each)
+        if found:
+            self._rights.changed_by_state(Affected(identities=()))
+        self._wait()
+
+    def _in_force(self, connection: Connection) -> tuple[bytes, list[Sanction]]:
+        query = select(sanctions).where(_lasting(int(self.now()))).order_by(sanctions.c.at)
+        return _kept_key(connection), [_sanction(row) for row in connection.execute(query)]
+
+    def _key(self) -> bytes:
+        # Half of it may be in a file: a copy of the database alone says nothing of any network.
+        return blake2b(self._salt, key=self._secret()[:64]).digest()
+
+    # -- what moderators do
+
+    async def impose(
+        self,
+        actor: Session,
+        kind: SanctionKind,
+        whom: Whom,
+        room: AnyRoom | None = None,
+        reach: Reach | None = None,
+        *,
+        address: str = "",
+    ) -> Sanction:
+        """Sanction somebody.
+
+        :param room: where; None for everywhere.
+        :param address: where the actor comes from, whose own network is not banned.
+        :raises ChatError: they may not, they have done that already, or it makes no sense.
+        """
+        self._rights.require(actor, Act.SANCTION, [] if room is None else [room])
+        require_other(whom.identity, actor.identity)
+        self._rights.require_above(actor, whom.role, identity=whom.identity, room=room)
+        reach = reach or Reach()
+        network = b""
+        if kind is BAN_NETWORK:
+            network = await self._network_of(whom, room, address)
+            # What they may do may have changed meanwhile.
+            self._rights.require(actor, Act.SANCTION, [] if room is None else [room])
+        at = int(self.now())
+        sanction = Sanction(
+            id=self._random_bytes(12).hex(),
+            kind=kind,
+            identity="" if network else whom.identity,
+            network=network,
+            who=whom.name,
+            room=None if room is None else room.name,
+            until=None if reach.minutes is None else at + reach.minutes * 60_000,
+            by=actor.identity,
+            by_name=actor.name,
+            reason=reach.reason,
+            at=at,
+        )
+        await self._changes.make(lambda c: _impose(c, sanction), lambda _: [_told(sanction)])
+        return sanction
+
+    async def _network_of(self, whom: Whom, room: AnyRoom | None, address: str) -> bytes:
+        """The first network of somebody's that is not banned."""
+        if self._whereabouts is None:
+            raise not_known()
+        # The first network ban makes the key.
+        await self._need_key()
+        name = None if room is None else room.name
+        for network in await self._whereabouts.networks(whom.identity):
+            if network == self.hashes.of(address):
+                raise NotAllowed(
+                    "You come from the same network, so that you would ban yourself: ban them by "
+                    "name instead."
+                )
+            if self.index.of_network(network, name, self.now()) is None:
+                return network
+        raise AlreadySanctioned(f"The network that {whom.name} comes from is banned already.")
+
+    async def lift(self, actor: Session, id: str) -> Sanction:
+        """Let a sanction be in force no longer.
+
+        :raises NotFound: there is none.
+        :raises ChatError: they may not.
+        """
+        sanction = self.index.get(id)
+        room = None
+        if sanction is not None and sanction.room is not None:
+            room = self._room_named(sanction.room)
+        self._rights.require(actor, Act.SANCTION, [] if room is None else [room])
+        if sanction is None or sanction.is_over(self.now()):
+            raise _no_such_sanction()
+        require_other(sanction.identity, actor.identity)
+        await self._lift(actor, sanction)
+        return sanction
+
+    async def _lift(self, actor: Session, sanction: Sanction) -> None:
+        at, id = int(self.now()), sanction.id
+
+        def lift(connection: Connection) -> bool:
+            lasting = sanctions.c.id == id, sanctions.c.lifted_at.is_(None)
+            change = update(sanctions).where(*lasting)
+            change = change.values(lifted_at=at, lifted_by=actor.identity)
+            if not connection.execute(change).rowcount:
+                return False
+            audit.undo(connection, id, at)
+            audit.note(
+                connection,
+                at=at,
+                who=actor.identity,
+                who_name=actor.name,
+                what=f"lift-{sanction.kind.value}",
+                whom=sanction.who,
+                room=sanction.room,
+            )
+            return True
+
+        # Should another moderator have been faster: it is lifted, which is what was asked for.
+        await self._changes.make(lift, lambda lifted: [SanctionLifted(id)] if lifted else [])
+
+    async def forget_networks(self, actor: Session) -> int:
+        """Let the key by which networks are hashed be another one: nothing that is kept of any of
+        them says anything any more, and none is banned.
+
+        :returns: how many were banned.
+        :raises ChatError: they may not.
+        """
+        self._rights.require(actor, Act.SET_POLICY)
+        key, at = self._random_bytes(_KEY_BYTES), int(self.now())
+
+        def forget(connection: Connection) -> int:
+            connection.execute(delete(secrets).where(secrets.c.name == _KEY))
+            connection.execute(insert(secrets), {"name": _KEY, "value": key})
+            of_networks = sanctions.c.network.is_not(None)
+            lifted = connection.execute(
+                update(sanctions)
+                .where(of_networks, _lasting(at))
+                .values(lifted_at=at, lifted_by=actor.identity)
+            ).rowcount
+            connection.execute(update(sanctions).where(of_networks).values(network=b"-"))
+            audit.note(
+                connection,
+                at=at,
+                who=actor.identity,
+                who_name=actor.name,
+                what="forget-networks",
+            )
+            return int(lifted)
+
+        return await self._changes.make(forget, lambda _: [NetworksForgotten()])
+
+    async def _need_key(self) -> None:
+        """Have a key, the same on all nodes."""
+        if self._salt:
+            return
+        made = self._random_bytes(_KEY_BYTES)
+
+        def keep(connection: Connection) -> bytes:
+            found = _kept_key(connection)
+            if not found:
+                connection.execute(insert(secrets), {"name": _KEY, "value": made})
+            return found or made
+
+        self._take_key(await self._changes.make(keep, lambda _: ()))
+
+    async def have_key(self) -> None:
+        """Have the key that another node has made."""
+        if self._salt:
+            return
+        self._take_key(await self._changes.read(_kept_key))
+        if self.index.networks:
+            # Until now nobody was known to come from one that is banned.
+            self._rights.changed_by_state()
+
+    def _take_key(self, key: bytes) -> None:
+        self._salt = key
+        self.hashes.forget()
+
+    # -- who asks
+
+    def listed(self, room: str | None = None) -> list[Sanction]:
+        """Those in force, the newest first.
+
+        :param room: only those there; None for all.
+        """
+        now = self.now()
+        found = [each for each in self.index if not each.is_over(now)]
+        return [each for each in reversed(found) if room is None or each.room == room]
+
+    def of(self, identity: str, room: str | None) -> list[Sanction]:
+        """Those that somebody is under in a room and everywhere."""
+        now = self.now()
+        kinds = (SILENCE, KICK, BAN)
+        found = [
+            self.index.of(identity, kind, where, now) for where in {None, room} for kind in kinds
+        ]
+        return list(dict.fromkeys(each for each in found if each is not None))
+
+    # -- what has happened, on whichever node
+
+    def told(self, control: Control) -> None:
+        """The log tells the house; see `Feed.control`."""
+        if isinstance(control, Sanctioned):
+            self._begin(_sanction_told(control))
+        elif isinstance(control, SanctionLifted):
+            lifted = self.index.remove(control.id)
+            if lifted is not None:
+                self._ended([lifted])
+        elif isinstance(control, NetworksForgotten):
+            self._ended(
+                [each for each in self.index if each.network and self.index.remove(each.id)]
+            )
+            self._take_key(b"")
+
+    def require_admitted(self, session: Session | None, address: str) -> None:
+        """Refuse whoever comes from a network that is banned everywhere. On the hot path while any
+        is.
+
+        :raises Banned: they do.
+        """
+        if self.index.networks:
+            found = self._bar.found_by_address(session, None, address)
+            if found is not None:
+                raise refusal(found, self.now())
+
+    def _begin(self, sanction: Sanction) -> None:
+        if sanction.is_over(self.now()):
+            return
+        self.index.put(sanction)
+        if sanction.network and not self._salt:
+            finding = Deferred.fromCoroutine(self.have_key())
+            finding.addErrback(lambda failure: self._log.failure("no key of networks", failure))
+        self.imposed.tell(sanction)
+        identities = None if sanction.network else (sanction.identity,)
+        rooms = None if sanction.room is None else (sanction.room,)
+        self._rights.changed_by_state(Affected(identities=identities, rooms=rooms))
+        self._wait()
+
+    def _ended(self, over: Sequence[Sanction]) -> None:
+        # Nobody loses anything by it, and whoever was refused is not remembered.
+        self._rights.changed_by_state(Affected(identities=()))
+        for each in over:
+            self.ended.tell(each)
+
+    # -- those that end by themselves
+
+    def _wait(self) -> None:
+        end = self.index.next_end
+        if end is not None:
+            self._reaper.schedule(self, max(0.0, (end - self.now()) / 1000))
+
+    def on_due(self, now: float) -> float | None:
+        """Let go of those that are over; see `Reaper.schedule`."""
+        over = self.index.take_over(self.now(), _END_AT_ONCE)
+        if over:
+            self._ended(over)
+        end = self.index.next_end
+        return None if end is None else max(0.0, (end - self.now()) / 1000)
+
+
+def described(sanction: Sanction, now: float) -> str:
+    """A sanction in words, for whoever imposed it."""
+    done = {SILENCE: "is silenced", KICK: "was sent away", BAN: "is banned"}
+    what = done.get(sanction.kind, "is banned, with the network that they come from,")
+    return f"{sanction.who} {what}{place(sanction)}{duration(sanction, now)}{because(sanction)}"
+
+
+def _impose(connection: Connection, sanction: Sanction) -> None:
+    """Keep a sanction; nothing where it is kept already, since a change may be made again."""
+    there = select(sanctions.c.id).where(sanctions.c.id == sanction.id)
+    if connection.execute(there).first() is not None:
+        return
+    alike = _alike(connection, sanction)
+    if alike is not None:
+        raise _already(alike, sanction.at)
+    row = attrs.asdict(sanction) | {
+        "kind": sanction.kind.value,
+        "identity": sanction.identity or None,
+        "network": sanction.network or None,
+    }
+    connection.execute(insert(sanctions), row)
+    audit.note(
+        connection,
+        at=sanction.at,
+        who=sanction.by,
+        who_name=sanction.by_name,
+        what=sanction.kind.value,
+        whom=sanction.who,
+        room=sanction.room,
+        reason=sanction.reason,
+        about=sanction.id,
+    )
+
+
+def _alike(connection: Connection, sanction: Sanction) -> Sanction | None:
+    """What is in force already, of the same kind for the same in the same place."""
+    kind, room = sanctions.c.kind == sanction.kind.value, sanctions.c.room
+    query = select(sanctions).where(kind, _lasting(sanction.at))
+    query = query.where(room.is_(None) if sanction.room is None else room == sanction.room)
+    if sanction.network:
+        query = query.where(sanctions.c.network == sanction.network)
+    else:
+        query = query.where(sanctions.c.identity == sanction.identity)
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else _sanction(row)
+
+
+def _already(there: Sanction, now: float) -> AlreadySanctioned:
+    return AlreadySanctioned(
+        f"{described(there, now).removesuffix('.')}, by {there.by_name} already: lift that first."
+    )
+
+
+def _kept_key(connection: Connection) -> bytes:
+    """The key by which networks are hashed; empty where there is none yet."""
+    query = select(secrets.c.value).where(secrets.c.name == _KEY)
+    return bytes(connection.execute(query).scalar() or b"")
+
+
+def _lasting(now: int) -> ColumnElement[bool]:
+    ends = or_(sanctions.c.until.is_(None), sanctions.c.until > now)
+    return sanctions.c.lifted_at.is_(None) & ends
+
+
+def _sanction(row: Row[tuple[object, ...]]) -> Sanction:
+    fields = row._mapping
+    return Sanction(
+        id=fields["id"],
+        kind=kind_named(fields["kind"]),
+        identity=fields["identity"] or "",
+        network=bytes(fields["network"] or b""),
+        who=fields["who"],
+        room=fields["room"],
+        until=fields["until"],
+        by=fields["by"],
+        by_name=fields["by_name"],
+        reason=fields["reason"],
+        at=fields["at"],
+    )
+
+
+def _told(sanction: Sanction) -> Sanctioned:
+    return Sanctioned(
+        **attrs.asdict(sanction) | {"kind": sanction.kind.value, "network": sanction.network.hex()}
+    )
+
+
+def _sanction_told(control: Sanctioned) -> Sanction:
+    fields = attrs.asdict(control)
+    fields |= {"kind": kind_named(control.kind), "network": bytes.fromhex(control.network)}
+    return Sanction(**fields)
+
+
+def _no_such_sanction() -> NotFound:
+    return NotFound("No such sanction is in force: it was lifted, or it is over.")

@@ -1,0 +1,77 @@
+"""Whom somebody means who says a name.
+
+What it is: `Lookup`, from a name as it was typed to a `Person`, on whichever node they are.
+
+What it may know: names' keys, the tables of who has which, sessions in use. Not who may ask.
+
+Invariant: what looks like a name, or is written in another case, is that name.
+"""
+
+from __future__ import annotations
+
+import attrs
+from sqlalchemy import Connection, or_, select
+
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.sessions import Member, Session, Sessions
+from cometd_chat.errors import NotFound
+from cometd_chat.log.changes import Changes
+from cometd_chat.log.tables import claims, members, sessions
+from cometd_chat.lookalikes.keys import NameKeys, name_keys
+
+
+@attrs.frozen
+class Person:
+    """Somebody.
+
+    :param identity: who they are, for ever.
+    :param name: what they are called.
+    :param role: what they are in the house.
+    :param sessions: theirs that are in use on this node.
+    """
+
+    identity: str
+    name: str
+    role: Role
+    sessions: tuple[Session, ...] = ()
+
+
+class Lookup:
+    """Finds people by their names."""
+
+    def __init__(self, changes: Changes, sessions: Sessions) -> None:
+        self._changes = changes
+        self._sessions = sessions
+
+    async def by_name(self, name: str) -> Person:
+        """Whoever has a name.
+
+        :raises NotFound: nobody has.
+        """
+        keys = name_keys(name)
+        for session in self._sessions.all_in_use():
+            if session.name_key == keys.folded or session.name_looks == keys.looks:
+                return self.of_session(session)
+        found = await self._changes.read(lambda connection: _find(connection, keys, name))
+        if found is None:
+            raise NotFound(f"There is nobody called {name[:64]}.")
+        return found
+
+    def of_session(self, session: Session) -> Person:
+        """Whose a session is."""
+        somebody = session.person
+        theirs = somebody.sessions if isinstance(somebody, Member) else (session,)
+        return Person(somebody.identity, somebody.name, somebody.role, theirs)
+
+
+def _find(connection: Connection, keys: NameKeys, name: str) -> Person | None:
+    for table, identity in ((members, members.c.identity), (sessions, sessions.c.id)):
+        alike = or_(table.c.name_key == keys.folded, table.c.name_looks == keys.looks)
+        query = select(identity, table.c.name, table.c.role).where(alike)
+        row = connection.execute(query).first()
+        if row is not None:
+            return Person(row[0], row[1], Role.of(row[2]) or Role.GUEST)
+    # Who lives as long as one request, or holds nothing but a connection, at another node.
+    claimed = select(claims.c.session).where(claims.c.key.in_(set(keys)))
+    guest = connection.execute(claimed).scalar()
+    return None if guest is None else Person(guest, name, Role.GUEST)
