@@ -88,6 +88,7 @@ from cometd_chat.web.auth import Auth
 from cometd_chat.web.bayeux_forwarding import Forwarding
 from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
+from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.deletions_api import DeletionsApi
 from cometd_chat.web.guard import RequestGuard
 from cometd_chat.web.holding import HoldSettings
@@ -575,6 +576,7 @@ def build_app(
     views = Views(chat, auth, peers=peers, make_nonce=shared.make_nonce, wall_clock=time.time)
     submissions = Submissions(chat, auth, peers, problems)
     transports = build_transports(shared)
+    commanding = Commanding(chat, auth, peers)
     return ChatApp(
         chat=chat,
         api=Api(chat, auth, peers, submissions),
@@ -582,8 +584,9 @@ def build_app(
         moderation=ModerationApi(
             chat, auth, peers, Lookup(chat.changes, chat.sessions), chat.audit
         ),
-        page_routes=PageRoutes(chat, auth, peers, views, submissions),
-        classic=ClassicServlet(chat, auth, peers, transports, views, submissions),
+        commanding=commanding,
+        page_routes=PageRoutes(chat, auth, peers, views, submissions, commanding),
+        classic=ClassicServlet(chat, auth, peers, transports, views, submissions, commanding),
         transports=transports,
         bayeux=build_bayeux(shared, server),
         views=views,

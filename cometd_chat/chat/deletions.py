@@ -340,6 +340,24 @@ class Deletions:
         await self._changes.make(begin, lambda _: ())
         self._look_soon()
 
+    async def newest(self, actor: Session, room: Room, *, address: str = "") -> Purge:
+        """The last purge in a room that can be undone.
+
+        :raises NotFound: there is none.
+        """
+        self._rights.require(actor, Act.PURGE, [room], address)
+        at, states = int(self._now()), [State.HIDING.value, State.HIDDEN.value]
+        query = (
+            select(purges)
+            .where(purges.c.room == room.name, purges.c.state.in_(states), purges.c.until > at)
+            .order_by(purges.c.at.desc())
+            .limit(1)
+        )
+        row = await self._changes.read(lambda c: c.execute(query).mappings().first())
+        if row is None:
+            raise NotFound("Nothing was purged in this room in the last half hour.")
+        return Purge(**row)
+
     async def undo(self, actor: Session, room: Room, id: str, *, address: str = "") -> None:
         """Bring back what a purge has hidden, and has not erased yet.
 

@@ -219,6 +219,11 @@ _ROWS = (
         text=_sanctioned,
         bayeux=("type", "kind", "room", "until", "reason", "lifted"),
     ),
+    Kind(
+        "notice",
+        ("text", "client_id"),
+        text=lambda fields: f"* {fields['text']}",
+    ),
     Kind("hello", ("cursor", "heartbeat", "server"), position=True),
     Kind("heartbeat", ("cursor",), position=True),
     Kind(
@@ -413,6 +418,14 @@ def sanction(
         "reason": reason,
     }
     return Event(fields | {"lifted": True} if lifted else fields)
+
+
+def notice(text: str, client_id: str | None = None) -> Event:
+    """What came of a command, for whoever ran it."""
+    fields: dict[str, Any] = {"type": "notice", "text": text}
+    if client_id is not None:
+        fields["client_id"] = client_id
+    return Event(fields)
 
 
 def error(status: int, detail: str, client_id: str | None = None) -> Event:

@@ -21,9 +21,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.command_line import command_of, said_by
+from cometd_chat.chat.commands import Caller, Commands
 from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.rights import Grant, require_current_token
 from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import ChatError, InvalidRequest, NoSession
 from cometd_chat.events import kinds
 from cometd_chat.events.kinds import Kind
@@ -62,6 +65,7 @@ class _PendingPost:
 class InboundPoster:
     """What one session says through one held request.
 
+    :param commands: run what begins with a slash.
     :param grant: who, and what they read; only there can they speak, by default in the first room.
     :param source: read no further while it is ahead of us.
     """
@@ -71,12 +75,14 @@ class InboundPoster:
     def __init__(
         self,
         chat: Chat,
+        commands: Commands,
         grant: Grant[Room],
         subscription: HeldSubscription,
         source: PacedReader,
         refused: Callable[[ChatError], None],
     ) -> None:
         self._chat = chat
+        self._commands = commands
         self._refused = refused
         self._grant = grant
         self._rooms = {room.name: room for room in grant.rooms}
@@ -171,11 +177,17 @@ class InboundPoster:
             if session is None:
                 raise NoSession("Log in first, and open this stream with the session's token.")
             require_current_token(self._grant)
+            command = command_of(said.asked.get("text")) if said.kind is kinds.MESSAGE else None
+            if command is not None:
+                await self._run(session, room, command, said.client_id)
+                return
             event, repeated = await self._chat.post(
                 session,
                 room,
                 said.kind,
-                said.asked,
+                {**said.asked, "text": said_by(said.asked.get("text"))}
+                if said.kind is kinds.MESSAGE
+                else said.asked,
                 said.client_id,
                 address=self._subscription.address,
             )
@@ -190,6 +202,13 @@ class InboundPoster:
         if repeated:
             # It won't come by itself, unless it is in the backlog.
             self._subscription.replay_event(event)
+
+    async def _run(self, session: Session, room: Room, line: str, client_id: object) -> None:
+        """A line that is a command: what comes of it is for them alone."""
+        caller = Caller(session, room, self._subscription.address, streams=True)
+        outcome = await self._commands.run(caller, line)
+        shown = client_id if isinstance(client_id, str) else None
+        self._subscription.tell(kinds.notice(outcome.notice, shown))
 
     def _tell(self, error: ChatError, client_id: object) -> None:
         self._refused(error)

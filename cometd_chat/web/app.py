@@ -42,6 +42,7 @@ from cometd_chat.web import answers
 from cometd_chat.web.api import Api
 from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
+from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.deletions_api import DeletionsApi
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.moderation_api import ModerationApi
@@ -77,6 +78,7 @@ class ChatApp:
         api: Api,
         deletions: DeletionsApi,
         moderation: ModerationApi,
+        commanding: Commanding,
         page_routes: PageRoutes,
         classic: ClassicServlet,
         transports: Transports,
@@ -90,6 +92,7 @@ class ChatApp:
         self.api = api
         self.deletions = deletions
         self.moderation = moderation
+        self.commanding = commanding
         self.pages = page_routes
         self._chat = chat
         self._classic = classic
@@ -242,6 +245,7 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ),
     ("POST", "/api/v1/rooms/<name>/purge", lambda app: app.deletions.purge, Act.PURGE),
     ("DELETE", "/api/v1/rooms/<name>/purge/<id>", lambda app: app.deletions.undo, Act.PURGE),
+    ("POST", "/api/v1/rooms/<name>/commands", lambda app: app.commanding.respond, Act.SEE),
     ("POST", "/api/v1/rooms/<name>/typing", lambda app: app.api.typing, Act.SPEAK),
     ("POST", "/api/v1/rooms/<name>/leave", lambda app: app.api.leave, Act.SEE),
     # Keeping it civil.

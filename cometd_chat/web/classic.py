@@ -10,6 +10,7 @@ Invariant: every action ends in a page from which the talk goes on, with what wa
 from __future__ import annotations
 
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.command_line import command_of, said_by
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.sink import HeldSink
@@ -18,6 +19,7 @@ from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.forms import MESSAGE_KEPT, Form
 from cometd_chat.web.parameters import Parameters, refused
 from cometd_chat.web.peers import Peers
@@ -37,7 +39,9 @@ class ClassicServlet:
         transports: Transports,
         views: Views,
         submissions: Submissions,
+        commanding: Commanding,
     ) -> None:
+        self._commanding = commanding
         self._peers = peers
         self._chat = chat
         self._auth = auth
@@ -156,11 +160,14 @@ class ClassicServlet:
         form, view = Form.sent_to_servlet(fields), fields.text("view")
         if session is None:
             return self._log_in_again(request, room.name, fields)
-        address = self._peers.address(request)
+        line = command_of(form.text)
+        if line is not None:
+            return await self._command(request, session, room, form, line, view)
+        address, text = self._peers.address(request), said_by(form.text)
         said = await self._submissions.attempt(
             request,
             form,
-            self._chat.say(session, room, form.text, form.client_id or None, address=address),
+            self._chat.say(session, room, text, form.client_id or None, address=address),
         )
         if isinstance(said, Form) and session.name_key is None:
             # Somebody else has her name by now.
@@ -171,6 +178,27 @@ class ClassicServlet:
         if view == "frameset":
             return self._to_chat(request, room.name, new=True, view=view)
         return self._to_chat(request, room.name, new=view != "", action="form")
+
+    async def _command(
+        self,
+        request: HttpRequest,
+        session: Session,
+        room: Room,
+        form: Form,
+        line: str,
+        view: str,
+    ) -> bytes:
+        outcome = await self._submissions.attempt(
+            request, form, self._commanding.run(request, session, room, line)
+        )
+        if isinstance(outcome, Form):
+            return self._views.classic_form(request, session, room, outcome, view)
+        if outcome.ended:
+            return self._to_chat(request, room.name, new=view != "", view=view)
+        if outcome.room:
+            return self._to_chat(request, outcome.room, new=view != "", view=view)
+        shown = Form(notice=outcome.notice)
+        return self._views.classic_form(request, session, room, shown, view)
 
     def _log_in_again(self, request: HttpRequest, room: str, fields: Parameters) -> bytes:
         waiting = Form(text=fields.text("message")).without_session(MESSAGE_KEPT)

@@ -30,6 +30,7 @@ class Form:
     :param client_id: makes a message that is sent twice one; empty for a new one.
     :param problem: why it was refused, a sentence; empty where it was not.
     :param instead: a name that would do; empty where none is near.
+    :param notice: what came of what was typed before; empty for nothing.
     :param status: of the response that shows it.
     """
 
@@ -39,6 +40,7 @@ class Form:
     client_id: str = ""
     problem: str = ""
     instead: str = ""
+    notice: str = ""
     status: int = 200
 
     @classmethod

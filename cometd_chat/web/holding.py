@@ -16,6 +16,7 @@ from collections.abc import Callable
 import attrs
 
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.commands import Commands
 from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE
 from cometd_chat.chat.resume import ResumePoint
@@ -73,6 +74,7 @@ class RequestHolder:
         random: Callable[[], float],
     ) -> None:
         self._chat = chat
+        self._commands = Commands(chat)
         self._stats = stats
         self._reaper = reaper
         self._refused = refused
@@ -164,7 +166,9 @@ class RequestHolder:
         source = request.body if socket is None else socket
         if source is None:
             return
-        talk = InboundPoster(self._chat, asked.grant, subscription, source, self._refused)
+        talk = InboundPoster(
+            self._chat, self._commands, asked.grant, subscription, source, self._refused
+        )
         if socket is not None:
             socket.listen(subscription, talk, self._reaper)
         elif request.body is not None:

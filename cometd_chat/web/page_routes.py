@@ -10,12 +10,16 @@ Invariant: a form ends in a redirect, or in the page that it came from, with wha
 from __future__ import annotations
 
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.command_line import command_of, said_by
+from cometd_chat.chat.commands import Outcome
+from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import NoSession
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.forms import MESSAGE_KEPT, SESSION_OVER, Form, typed_room
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.submissions import Submissions
@@ -26,8 +30,15 @@ class PageRoutes:
     """Responds to browsers."""
 
     def __init__(
-        self, chat: Chat, auth: Auth, peers: Peers, views: Views, submissions: Submissions
+        self,
+        chat: Chat,
+        auth: Auth,
+        peers: Peers,
+        views: Views,
+        submissions: Submissions,
+        commanding: Commanding,
     ) -> None:
+        self._commanding = commanding
         self._chat = chat
         self._auth = auth
         self._peers = peers
@@ -149,16 +160,40 @@ class PageRoutes:
             waiting = form.without_session(MESSAGE_KEPT)
             return self._views.log_in(request, name, waiting, plain=plain)
         room = await self._chat.room(name, session)
-        address = self._peers.address(request)
+        line = command_of(form.text)
+        if line is not None:
+            return await self._command(request, session, room, form, line, plain=plain)
+        address, text = self._peers.address(request), said_by(form.text)
         said = await self._submissions.attempt(
             request,
             form,
-            self._chat.say(session, room, form.text, form.client_id or None, address=address),
+            self._chat.say(session, room, text, form.client_id or None, address=address),
         )
         if isinstance(said, Form):
             show = self._views.plain if plain else self._views.room
             return await show(request, session, room, said)
         return self._to_room(request, room.name, plain=plain)
+
+    async def _command(
+        self,
+        request: HttpRequest,
+        session: Session,
+        room: Room,
+        form: Form,
+        line: str,
+        *,
+        plain: bool,
+    ) -> bytes:
+        outcome = await self._submissions.attempt(
+            request, form, self._commanding.run(request, session, room, line)
+        )
+        if isinstance(outcome, Outcome) and outcome.ended:
+            return answers.see_other(request, "/")
+        if isinstance(outcome, Outcome) and outcome.room:
+            return self._to_room(request, outcome.room, plain=plain)
+        shown = outcome if isinstance(outcome, Form) else Form(notice=outcome.notice)
+        show = self._views.plain if plain else self._views.room
+        return await show(request, session, room, shown)
 
     # -- what several do
 

@@ -20,6 +20,9 @@ export class Composer {
   #box;
   #left;
   #problem;
+  #answer;
+  /** A command is on its way. */
+  #running = false;
   #draftKey;
   /** When others were last told, ms as in performance.now(). */
   #typedAt = -Infinity;
@@ -27,13 +30,15 @@ export class Composer {
   /**
    * @param {HTMLFormElement} form
    * @param {string} room
-   * @param {{send: (text: string, clientId: string) => void, typing: () => void}} does
+   * @param {{send: (text: string, clientId: string) => void, typing: () => void,
+   *   run: (line: string) => Promise<string>}} does run: a command; what came of it, or why not
    */
   constructor(form, room, does) {
     this.#form = form;
     this.#box = /** @type {HTMLTextAreaElement} */ (form.querySelector("textarea"));
     this.#left = byId("left");
     this.#problem = byId("problem");
+    this.#answer = byId("answer");
     this.#draftKey = `draft.${room}`;
     if (!this.#box.value) this.#box.value = kept.get(this.#draftKey);
     this.#grow();
@@ -41,7 +46,8 @@ export class Composer {
     this.#box.addEventListener("input", () => {
       this.say("");
       this.#changed();
-      if (this.#box.value.trim() && performance.now() - this.#typedAt > TYPING_EVERY) {
+      const line = this.#box.value.trim();
+      if (line && !line.startsWith("/") && performance.now() - this.#typedAt > TYPING_EVERY) {
         this.#typedAt = performance.now();
         does.typing();
       }
@@ -51,12 +57,14 @@ export class Composer {
       event.preventDefault();
       const text = this.#box.value.replace(/\r\n?/g, "\n").trim();
       if (!text) return;
+      if (text.startsWith("/") && !text.startsWith("//")) return this.#run(text, does.run);
       const length = lengthOf(text);
       if (length > MOST) return this.say(`That is too long: ${counted(length)} of ${counted(MOST)} characters.`);
       this.say("");
       this.text = "";
       this.#typedAt = -Infinity;
-      does.send(text, newClientId());
+      this.answer("");
+      does.send(text.startsWith("//") ? text.slice(1) : text, newClientId());
       this.focus();
     });
   }
@@ -74,6 +82,34 @@ export class Composer {
   say(words) {
     this.#problem.textContent = words;
     this.#problem.hidden = !words;
+  }
+
+  /** What came of a command; empty takes it away. @param {string} words */
+  answer(words) {
+    this.#answer.textContent = words;
+    this.#answer.hidden = !words;
+  }
+
+  /**
+   * The line stays in the box until it is known what came of it, and for good where that is nothing.
+   * @param {string} line
+   * @param {(line: string) => Promise<string>} run
+   */
+  async #run(line, run) {
+    if (this.#running) return;
+    this.#running = true;
+    this.say("");
+    this.answer("");
+    try {
+      const words = await run(line);
+      if (this.#box.value.trim() === line) this.text = "";
+      this.answer(words);
+    } catch (problem) {
+      this.say(/** @type {{detail: string}} */ (problem).detail);
+    } finally {
+      this.#running = false;
+    }
+    this.focus();
   }
 
   /** What was refused comes back, before what has been written since. @param {string} text @param {string} why */

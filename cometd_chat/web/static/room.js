@@ -45,7 +45,7 @@ new Connection(comet);
 // A request of the page's own that nobody answered says that there may be nobody.
 unanswered.add(() => comet.check());
 const form = /** @type {HTMLFormElement | null} */ (document.querySelector("form#composer"));
-const composer = form && new Composer(form, room, { send, typing: tellTyping });
+const composer = form && new Composer(form, room, { send, run, typing: tellTyping });
 startDrawers();
 
 // --- what is said
@@ -93,6 +93,19 @@ async function loadBack() {
     const last = found[found.length - 1]?.id ?? 0;
     // Where nothing came, the next restore asks again.
     ids = last > after ? ids.filter((id) => id > last) : [];
+  }
+}
+
+/** A command; what came of it. @param {string} line @returns {Promise<string>} */
+async function run(line) {
+  try {
+    const outcome = await ask("POST", `${roomPath(room)}/commands`, { line });
+    if (outcome.ended) location.assign("/");
+    else if (outcome.room && outcome.room !== room) location.assign(`/rooms/${encodeURIComponent(outcome.room)}`);
+    return outcome.notice;
+  } catch (problem) {
+    if (/** @type {{status: number}} */ (problem).status !== 401) throw problem;
+    return new Promise((done, failed) => logInAgain(() => run(line).then(done, failed)));
   }
 }
 
