@@ -162,6 +162,10 @@ class AlreadySanctioned(ChatError):
     status, slug, title = 409, "already-sanctioned", "That is in force already"
 
 
+class Pinned(ChatError):
+    status, slug, title = 409, "pinned", "An option of the daemon says so"
+
+
 class ClientIdReused(ChatError):
     status, slug, title = 409, "client-id-reused", "That client_id was used for another text"
 

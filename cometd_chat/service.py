@@ -16,7 +16,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,9 @@ from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.outage import Outage
 from cometd_chat.chat.people_lookup import Lookup
+from cometd_chat.chat.policies import POLICIES, Pin, Policies
 from cometd_chat.chat.rights import Rights
+from cometd_chat.chat.waiting import WaitingList
 from cometd_chat.chat.whereabouts import ClusterWhereabouts, LocalWhereabouts
 from cometd_chat.chat_parts import Neighbours, parts_of_node, parts_of_one
 from cometd_chat.comet import CometEngine, Reaper
@@ -99,6 +101,7 @@ from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.page_routes import PageRoutes
 from cometd_chat.web.peers import Peers
+from cometd_chat.web.policies_api import PoliciesApi
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.site import ChatSite
 from cometd_chat.web.submissions import Submissions
@@ -339,7 +342,7 @@ def build_chat(
     :param memory: where posts count that wait to be durable.
     :param neighbours: what this node has of the others; None for a process that is alone.
     """
-    rights = Rights(public_reading=settings.public_reading)
+    rights = Rights()
     feed = Feed(log, engine, Tail(*TAIL))
     if neighbours is None:
         parts = parts_of_one(settings, feed, store, directory, rights)
@@ -363,6 +366,10 @@ def build_chat(
         moderation.ask(
             ClusterWhereabouts(here, bus, engine.reaper, lambda: nodes.number, moderation.have_key)
         )
+
+    def now() -> int:
+        return int(time.time() * 1000)
+
     return Chat(
         moderation=moderation,
         feed=feed,
@@ -381,12 +388,24 @@ def build_chat(
             now=lambda: time.time() * 1000,
             random_bytes=secrets.token_bytes,
         ),
+        policies=Policies(parts.changes, rights, pins(settings), now),
+        waiting=WaitingList(parts.changes, rights, parts.sessions, now),
         gathering=Gathering(log, partial(call_before_slices, reactor), memory),
         heartbeat=settings.heartbeat,
         server=SERVER,
         shown=partial(shown_address, shown=settings.show_addresses),
         random=random.random,
     )
+
+
+def pins(settings: Settings) -> Mapping[str, Pin]:
+    """What options say of policies, which is all that is given of these."""
+    given = {name: getattr(settings, name) for name in POLICIES if hasattr(settings, name)}
+    return {
+        name: Pin(f"--{name.replace('_', '-')}", value)
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 @attrs.frozen
@@ -589,6 +608,7 @@ def build_app(
         classic=ClassicServlet(chat, auth, peers, transports, views, submissions, commanding),
         transports=transports,
         bayeux=build_bayeux(shared, server),
+        policies=PoliciesApi(chat, auth, peers),
         views=views,
         problems=problems,
         metrics=metrics if shared.settings.metrics is None else None,

@@ -37,6 +37,7 @@ from cometd_chat.chat.limits import (
 )
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import Opening, Openings
+from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
@@ -50,6 +51,7 @@ from cometd_chat.chat.shared_state import PAGE_BYTES, RoomSet, cut, size_of
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.chat.standing import StandingSubscription
 from cometd_chat.chat.vacancies import Vacancies
+from cometd_chat.chat.waiting import WaitingList
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
     ClientIdReused,
@@ -106,6 +108,8 @@ class Chat:
         changes: Changes,
         deletions: Deletions,
         moderation: Moderation,
+        policies: Policies,
+        waiting: WaitingList,
         gathering: Gathering,
         heartbeat: float,
         server: str,
@@ -127,6 +131,9 @@ class Chat:
         self.moderation = moderation
         #: Who did what.
         self.audit = Audit(changes, feed.engine.reaper, lambda: int(moderation.now()))
+        #: What the house is like, and who waits to be let in.
+        self.policies = policies
+        self.waiting = waiting
         #: By which all that is said goes to the log.
         self.gathering = gathering
         self.rights = rights
@@ -154,6 +161,8 @@ class Chat:
         self._partings: list[Callable[[], Deferred[None]]] = []
         rooms.removed.add(self._room_gone)
         rights.changed.add(self._end_what_is_not_allowed)
+        feed.control.add(policies.told)
+        feed.control.add(waiting.told)
         openings.elsewhere.add(self._opened_elsewhere)
         feed.control.add(moderation.told)
         moderation.imposed.add(self._sanctioned)
@@ -168,6 +177,7 @@ class Chat:
         :param recent: see `Feed.start`.
         """
         self.feed.start(recent)
+        self.policies.start()
         self.rooms.start()
         self.presence.start()
         self._vacancies.start()
@@ -197,13 +207,19 @@ class Chat:
         self.limits.hold(address, IN_USE)
         try:
             session, token = await self.sessions.start_guest(
-                name, ephemeral=ephemeral, transient=transient, browser=browser
+                name,
+                ephemeral=ephemeral,
+                transient=transient,
+                browser=browser,
+                role=self.rights.guest_role,
             )
         except BaseException:
             self.limits.let_go(address, IN_USE)
             raise
         # One string for all who share an address.
         session.address = intern(address)
+        if session.role is Role.WAITING:
+            self.waiting.came.tell(session)
         return session, token
 
     def _forgotten(self, session: Session) -> None:

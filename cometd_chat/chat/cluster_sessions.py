@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from cometd_chat.chat.cluster_names import ClusterNames, refused
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.names import new_person
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.session_rows import (
     EXTEND_AFTER,
     KNOWN_BY,
@@ -121,6 +122,10 @@ class ClusterSessions:
     def __len__(self) -> int:
         return len(self._by_token)
 
+    def all(self) -> Sequence[Session]:
+        """See `Sessions.all`."""
+        return list(self._by_token.values())
+
     def start(self) -> None:
         """See `Sessions.start`."""
         last = self._directory.last_expiry()
@@ -198,6 +203,7 @@ class ClusterSessions:
         ephemeral: bool = False,
         transient: bool = False,
         browser: str | None = None,
+        role: Role = Role.GUEST,
     ) -> tuple[Session, str]:
         """See `Sessions.start_guest`."""
         name, keys = new_person(name)
@@ -213,6 +219,7 @@ class ClusterSessions:
             seen_at=self._reaper.coarse_now(),
             ephemeral=ephemeral,
             transient=transient,
+            role=role,
         )
         if browser is not None:
             self._names.is_guest_of(session, browser_hash(browser))

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from cometd_chat.chat.claims import LocalNames, claimed_by
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.names import new_person
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.session_rows import (
     EXTEND_AFTER,
     KNOWN_BY,
@@ -86,6 +87,10 @@ class LocalSessions:
     def __len__(self) -> int:
         return len(self._by_token)
 
+    def all(self) -> Sequence[Session]:
+        """See `Sessions.all`."""
+        return list(self._by_token.values())
+
     def start(self) -> None:
         """See `Sessions.start`."""
         last = self._directory.last_expiry()
@@ -127,6 +132,7 @@ class LocalSessions:
         ephemeral: bool = False,
         transient: bool = False,
         browser: str | None = None,
+        role: Role = Role.GUEST,
     ) -> tuple[Session, str]:
         """See `Sessions.start_guest`."""
         name, keys = new_person(name)
@@ -142,6 +148,7 @@ class LocalSessions:
             seen_at=self._reaper.coarse_now(),
             ephemeral=ephemeral,
             transient=transient,
+            role=role,
         )
         # Claimed before it is kept, so that two who ask for a name at once don't both get it.
         await self._names.claim(session, keys)

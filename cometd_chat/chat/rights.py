@@ -205,6 +205,10 @@ class Rights:
         self._set_terms(terms)
         self.changed_by_state()
 
+    def begin_with(self, terms: Terms) -> None:
+        """Let policies hold from the start, when nothing is held yet."""
+        self._set_terms(terms)
+
     def _set_terms(self, terms: Terms) -> None:
         self._terms = terms
         self._levels = levels(terms)

@@ -13,16 +13,19 @@ from enum import IntEnum
 
 
 class Role(IntEnum):
-    """A role of the server; a room has moderators and members of its own, which are of these."""
+    """A role of the server; a room has moderators and members of its own, which are of these.
+
+    None is 0, so that ``Role.of(word) or Role.GUEST`` is what it says.
+    """
 
     #: A guest who is not let in yet: reads what the public may.
-    WAITING = 0
-    GUEST = 1
+    WAITING = 1
+    GUEST = 2
     #: Who has an account.
-    MEMBER = 2
-    MODERATOR = 3
-    ADMIN = 4
-    OWNER = 5
+    MEMBER = 3
+    MODERATOR = 4
+    ADMIN = 5
+    OWNER = 6
 
     @property
     def word(self) -> str:

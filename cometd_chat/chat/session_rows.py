@@ -61,6 +61,7 @@ def new_guest(
     seen_at: float,
     ephemeral: bool,
     transient: bool,
+    role: Role,
 ) -> tuple[Session, SessionRow]:
     """A new session under a name, and what is kept of it; see `Sessions.start_guest`.
 
@@ -75,7 +76,7 @@ def new_guest(
         token_hash=hash_of(token),
         name=name,
         name_key=None if transient else keys.folded,
-        role=Role.GUEST.word,
+        role=role.word,
         created_at=int(created_at * 1000),
         expires_at=int((now + TOKEN_LIFETIME) * 1000),
         name_looks=None if transient else keys.looks,

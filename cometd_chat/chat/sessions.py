@@ -181,6 +181,9 @@ class Sessions(Protocol):
     def __len__(self) -> int:
         """How many are in use in this process."""
 
+    def all(self) -> Sequence[Session]:
+        """Those that are in use in this process."""
+
     def start(self) -> None:
         """Take up the sessions that had names when the daemon stopped. Blocks."""
 
@@ -191,12 +194,14 @@ class Sessions(Protocol):
         ephemeral: bool = False,
         transient: bool = False,
         browser: str | None = None,
+        role: Role = Role.GUEST,
     ) -> tuple[Session, str]:
         """A new session under a name, and its token.
 
         :param ephemeral: it lives as long as one request and is not kept.
         :param transient: its name is free as soon as it holds nothing; see `free_name`.
         :param browser: what a browser shows whose guest a transient one is; see `guest`.
+        :param role: a guest's, or that of one who waits to be let in.
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.
         """

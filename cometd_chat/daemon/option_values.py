@@ -34,6 +34,10 @@ MAX_WORKERS = 256
 #: Bytes of the path of a Unix socket (unix(7)).
 MAX_SOCKET_PATH = 107
 
+#: Characters of a policy's text.
+MAX_TITLE = 60
+MAX_WELCOME = 1000
+
 Value = TypeVar("Value")
 
 
@@ -327,6 +331,26 @@ def _check_socket_path(name: str) -> None:
 def parse_metrics(text: str) -> str | None:
     """An endpoint description of a port for the metrics; none without one."""
     return parse_listen(text) if text else None
+
+
+def parse_title(text: str) -> str:
+    """What a house is called."""
+    title = " ".join(text.split())
+    if not 1 <= len(title) <= MAX_TITLE or not title.isprintable():
+        raise ValueError(f"give 1 to {MAX_TITLE} characters, such as 'The Reading Circle'")
+    return title
+
+
+def parse_welcome(text: str) -> str:
+    """What is said to whoever comes in."""
+    if len(text) > MAX_WELCOME or not text.isprintable():
+        raise ValueError(f"give at most {MAX_WELCOME} characters in one line")
+    return text.strip()
+
+
+def unless_given(parse: Callable[[str], Value]) -> Callable[[str], Value | None]:
+    """The same parser for what an option leaves as it is while it is not given."""
+    return lambda text: parse(text) if text else None
 
 
 def choice_parser(choices: Mapping[str, Value]) -> Callable[[str], Value]:

@@ -44,9 +44,12 @@ from cometd_chat.daemon.option_values import (
     parse_peer,
     parse_peer_address,
     parse_seconds,
+    parse_title,
+    parse_welcome,
     parse_workers,
     share_parser,
     size_parser,
+    unless_given,
 )
 
 ShowAddresses = Literal["full", "network", "none"]
@@ -112,6 +115,9 @@ def repeatable(
 
 _YES_NO = choice_parser({"yes": True, "no": False})
 _ON_OFF = choice_parser({"on": True, "off": False})
+_GUESTS = choice_parser({word: word for word in ("open", "approve", "off")})
+_REGISTRATION = choice_parser({word: word for word in ("open", "invite", "off")})
+_ROOMS = choice_parser({word: word for word in ("guest", "member", "moderator")})
 _LEVELS = choice_parser({name: name for name in get_args(LogLevelName)})
 _ADDRESSES = choice_parser({name: name for name in get_args(ShowAddresses)})
 
@@ -167,8 +173,20 @@ class Settings:
     guest_timeout: float = option(
         "900", parse_seconds, "Seconds after which the name of an idle guest is free again"
     )
-    public_reading: bool = option(
-        "yes", _YES_NO, "Whether rooms can be read without a session: yes or no"
+    # Policies that are pinned: what is not given is as it is kept, see `cometd_chat.chat.policies`.
+    title: str | None = option("", unless_given(parse_title), "What the chat is called")
+    welcome: str | None = option("", unless_given(parse_welcome), "What is said to who comes in")
+    guests: str | None = option(
+        "", unless_given(_GUESTS), "Who comes without an account: open, approve or off"
+    )
+    registration: str | None = option(
+        "", unless_given(_REGISTRATION), "Who may have an account: open, invite or off"
+    )
+    rooms: str | None = option(
+        "", unless_given(_ROOMS), "From whom on rooms are made: guest, member or moderator"
+    )
+    public_reading: bool | None = option(
+        "", unless_given(_YES_NO), "Whether rooms can be read without a session: yes or no"
     )
     show_addresses: ShowAddresses = option(
         "none",

@@ -134,6 +134,24 @@ class NetworksForgotten:
     """The key by which networks are hashed is another one from now: none is banned any more."""
 
 
+@attrs.frozen
+class PolicyChanged:
+    """A policy is another one from now.
+
+    :param value: as JSON.
+    """
+
+    name: str
+    value: str
+
+
+@attrs.frozen
+class LetIn:
+    """Somebody who waited is a guest from now; everybody, where no session is named."""
+
+    session: str = ""
+
+
 Control = (
     SessionEnded
     | SessionRenamed
@@ -145,6 +163,8 @@ Control = (
     | Sanctioned
     | SanctionLifted
     | NetworksForgotten
+    | PolicyChanged
+    | LetIn
 )
 
 #: The types of control records.
@@ -159,6 +179,8 @@ KINDS: dict[str, type[Control]] = {
     "sanctioned": Sanctioned,
     "sanction-lifted": SanctionLifted,
     "networks-forgotten": NetworksForgotten,
+    "policy-changed": PolicyChanged,
+    "let-in": LetIn,
 }
 
 _TYPES = {kind: name for name, kind in KINDS.items()}

@@ -53,7 +53,9 @@ class Api:
 
     async def show_session(self, request: HttpRequest) -> bytes:
         session = await self._auth.speaker(request)
-        return answers.json(request, {"name": session.name, "role": session.role.word})
+        rights = [act.value for act in self._chat.rights.all_of(session)]
+        told = {"name": session.name, "role": session.role.word, "rights": rights}
+        return answers.json(request, told)
 
     @shielded
     async def end_session(self, request: HttpRequest) -> bytes:

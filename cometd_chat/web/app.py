@@ -49,6 +49,7 @@ from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.page_routes import PageRoutes
 from cometd_chat.web.pages import ProblemKindPage
 from cometd_chat.web.peers import Peers
+from cometd_chat.web.policies_api import PoliciesApi
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.static_files import StaticFile, static_files
 from cometd_chat.web.transports import Transports
@@ -83,6 +84,7 @@ class ChatApp:
         classic: ClassicServlet,
         transports: Transports,
         bayeux: Bayeux,
+        policies: PoliciesApi,
         views: Views,
         problems: Problems,
         metrics: Metrics | None,
@@ -93,6 +95,7 @@ class ChatApp:
         self.deletions = deletions
         self.moderation = moderation
         self.commanding = commanding
+        self.policies = policies
         self.pages = page_routes
         self._chat = chat
         self._classic = classic
@@ -259,6 +262,10 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
         Act.SET_POLICY,
     ),
     ("GET", "/api/v1/audit", lambda app: app.moderation.list_audit, Act.SEE_AUDIT),
+    ("GET", "/api/v1/policies", lambda app: app.policies.show_policies, Act.CALM),
+    ("PATCH", "/api/v1/policies", lambda app: app.policies.change_policies, Act.CALM),
+    ("GET", "/api/v1/waiting", lambda app: app.policies.list_waiting, Act.LET_IN),
+    ("POST", "/api/v1/waiting/<name>", lambda app: app.policies.let_in, Act.LET_IN),
     # What is held.
     *((" ".join(row.methods), row.path, _opener(row), Act.FOLLOW) for row in TABLE),
     ("GET", "/api/v1/events/<transport>", lambda app: app.no_transport, None),

@@ -18,7 +18,7 @@ from hashlib import blake2b
 from urllib.parse import urlsplit
 
 from cometd_chat.chat.moderation import Moderation
-from cometd_chat.chat.rights import HOW_TO_LOG_IN, Act, Rights
+from cometd_chat.chat.rights import HOW_TO_LOG_IN, Act, AnyRoom, Rights
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import CrossSite, InvalidToken, NoSession
 from cometd_chat.transports.request import HttpRequest, remembered
@@ -135,6 +135,26 @@ class Auth:
         if session is not None:
             require_active(session)
         self._rights.require(session, Act.SEE, address=self._peers.address(request))
+        return session
+
+    async def allowed(
+        self,
+        request: HttpRequest,
+        act: Act,
+        *rooms: AnyRoom,
+        changes: bool = False,
+    ) -> Session:
+        """The session of a request for what takes a right.
+
+        :param rooms: where; nowhere for what is in no room.
+        :param changes: whether it changes anything, so that it has to have been meant.
+        :raises NoSession, NameTaken: see `speaker`.
+        :raises ChatError: they may not; see `Rights.may`.
+        """
+        session = await self.speaker(request)
+        if changes:
+            self.check_csrf(request, session)
+        self._rights.require(session, act, rooms, self._peers.address(request))
         return session
 
     def may_read(self, session: Session | None) -> bool:

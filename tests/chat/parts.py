@@ -29,11 +29,13 @@ from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import NoOpenings, Openings
+from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rights import Rights
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Session, Sessions
+from cometd_chat.chat.waiting import WaitingList
 from cometd_chat.comet import CometEngine, CometEvent
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import path_of
@@ -151,6 +153,8 @@ class House:
                 now=lambda: self.calendar() * 1000,
                 random_bytes=self._random_bytes,
             ),
+            policies=Policies(self.changes, self.rights, {}, self.milliseconds),
+            waiting=WaitingList(self.changes, self.rights, self.sessions, self.milliseconds),
             gathering=Gathering(self.log, lambda hand_over: hand_over(), MemoryBudget()),
             heartbeat=15,
             server="test",
@@ -212,6 +216,10 @@ class House:
     def calendar(self) -> float:
         """Seconds since 1970; they go with the clock, unless they are set."""
         return START + self.set_by + float(self.clock.seconds())
+
+    def milliseconds(self) -> int:
+        """The same, as they are kept."""
+        return int(self.calendar() * 1000)
 
     def advance(self, seconds: float) -> None:
         """Let time go by, so that the sweep comes round each second."""

@@ -15,8 +15,9 @@ from cometd_chat import errors
 from tests.memory import MemorySite
 from tests.wire import Response
 
-#: What some of them say beside that: the role that it takes, until when, theirs, where, why.
-EXTRA = ("needed", "until", "role", "room", "reason")
+#: What some of them say beside that: the role that it takes, until when, theirs, where, why, and
+#: what of the house.
+EXTRA = ("needed", "until", "role", "room", "reason", "calm", "policy", "option")
 
 JSON = "application/problem+json"
 HTML = "text/html; charset=utf-8"

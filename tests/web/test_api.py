@@ -66,7 +66,9 @@ def test_what_was_made_is_somewhere(site: MemorySite) -> None:
     token = answer(response, 201)["token"]
     assert response.header("location") == SESSION
     me = answer(site.get(SESSION, token=token))
-    assert me == {"name": "alice", "role": "guest"}
+    assert {**me, "rights": []} == {"name": "alice", "role": "guest", "rights": []}
+    assert {"speak", "make-room"} < set(me["rights"])
+    assert "set-policy" not in me["rights"]
     problem(site, site.get(SESSION), 401, "no-session")
     response = site.post(ROOMS, {"name": "Кино"}, token=token)
     room = answer(response, 201)

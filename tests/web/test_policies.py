@@ -1,0 +1,120 @@
+"""The API of policies and of who waits; and what a policy ends at once, on every transport."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cometd_chat.chat.policies import POLICIES
+from cometd_chat.chat.roles import Role
+from tests.chat.parts import now
+from tests.memory import MakeSite, MemorySite
+from tests.web.bayeux import Client as BayeuxClient
+from tests.web.refusals import problem
+from tests.web.talkers import Duplex, Socket
+from tests.web.transports import POLLS, STREAMS, Client
+
+POLICIES_PATH = "/api/v1/policies"
+
+
+def appointed(site: MemorySite, role: Role, name: str = "") -> str:
+    """The token of somebody with a role."""
+    token = site.log_in(name or f"one-{role.word}s")
+    now(site.chat.sessions.by_token(token)).role = role
+    return token
+
+
+def patch(site: MemorySite, token: str, **values: object) -> Any:
+    return site.request("PATCH", POLICIES_PATH, json=values, token=token)
+
+
+def test_what_is_shown_and_changed(site: MemorySite) -> None:
+    token = appointed(site, Role.ADMIN)
+    shown = site.get(POLICIES_PATH, token=token).json()
+    assert shown == {**{name: each.default for name, each in POLICIES.items()}, "pinned": {}}
+    answer = patch(site, token, title="The Circle", calm="slow")
+    assert answer.status == 200
+    assert answer.json() == {**shown, "title": "The Circle", "calm": "slow"}
+    assert site.get(POLICIES_PATH, token=token).json() == answer.json()
+
+
+def test_an_option_pins_one(make_site: MakeSite) -> None:
+    site = make_site(public_reading=False, title="Ours")
+    token = appointed(site, Role.OWNER)
+    shown = site.get(POLICIES_PATH, token=token).json()
+    assert (shown["title"], shown["public_reading"]) == ("Ours", False)
+    assert shown["pinned"] == {"public_reading": "--public-reading", "title": "--title"}
+    told = problem(site, patch(site, token, public_reading=True), 409, "pinned")
+    assert told["option"] == "--public-reading"
+    assert told["policy"] == "public_reading"
+    assert "--public-reading" in told["detail"]
+
+
+@pytest.mark.parametrize("role", [Role.GUEST, Role.MEMBER])
+def test_for_whom_it_is_not(site: MemorySite, role: Role) -> None:
+    token = appointed(site, role)
+    for response in (site.get(POLICIES_PATH, token=token), patch(site, token, calm="off")):
+        assert problem(site, response, 403, "not-allowed")["needed"] == "moderator"
+    problem(site, site.get(POLICIES_PATH), 401, "no-session")
+
+
+def test_bad_input(site: MemorySite) -> None:
+    token = appointed(site, Role.OWNER)
+    for name, value in (("guests", "nobody"), ("colour", "blue"), ("title", None)):
+        told = problem(site, patch(site, token, **{name: value}), 400, "invalid-request")
+        assert told["errors"][0]["field"] == name
+    problem(
+        site, site.request("PATCH", POLICIES_PATH, json=[1], token=token), 400, "invalid-request"
+    )
+    assert patch(site, token).status == 200
+
+
+@pytest.mark.parametrize("transport", [*STREAMS, *POLLS])
+def test_guests_off_ends_what_guests_hold(site: MemorySite, transport: str) -> None:
+    admin, member = appointed(site, Role.ADMIN), appointed(site, Role.MEMBER)
+    readers = [
+        Client(site, transport, token=token, cursor=site.now)
+        for token in (site.log_in("bob"), member)
+    ]
+    for reader in readers:
+        reader.go_on()
+    guest, member_reads = readers
+    patch(site, admin, guests="off")
+    assert guest.response.complete
+    assert b"guests-off" in guest.response.body
+    assert not member_reads.response.complete
+    problem(site, site.post("/api/v1/session", {"name": "carol"}), 403, "guests-off")
+
+
+def test_and_what_they_speak_through(site: MemorySite) -> None:
+    token = site.log_in("bob")
+    socket, duplex = Socket(site, token=token), Duplex(site, token=token)
+    patch(site, appointed(site, Role.ADMIN), guests="off")
+    assert socket.closed_by() == (4000, "guests-off")
+    assert duplex.response.complete
+
+
+def test_who_only_reads_goes_on(site: MemorySite) -> None:
+    anybody = Client(site, "stream", cursor=site.now)
+    patch(site, appointed(site, Role.ADMIN), guests="off")
+    assert not anybody.response.complete
+
+
+def test_without_public_reading_who_only_reads_does_not(site: MemorySite) -> None:
+    anybody = Client(site, "stream", cursor=site.now)
+    patch(site, appointed(site, Role.ADMIN), public_reading=False)
+    assert anybody.response.complete
+
+
+@pytest.mark.parametrize("channel", ["/chat/lobby", "/chat/**", "/members/lobby", "/members/*"])
+def test_nor_do_they_read_on_in_bayeux(site: MemorySite, channel: str) -> None:
+    guest = BayeuxClient(site, name="bob").joined(channel)
+    member, other = appointed(site, Role.MEMBER), appointed(site, Role.MEMBER, "carol")
+    patch(site, appointed(site, Role.ADMIN), guests="off")
+    before = len(guest.delivered)
+    site.post("/api/v1/rooms/lobby/messages", {"text": "hi"}, token=member)
+    site.get("/api/v1/rooms/lobby/people", token=other)
+    assert guest.delivered[before:] == []
+    # It has been sent away.
+    assert guest.subscribe(channel)["error"].startswith("402:")

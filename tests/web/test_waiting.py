@@ -1,0 +1,35 @@
+"""Who waits is listed, and let in, by the API."""
+
+from __future__ import annotations
+
+from cometd_chat.chat.roles import Role
+from tests.memory import MemorySite
+from tests.web.refusals import problem
+from tests.web.test_policies import appointed, patch
+
+
+def test_who_waits_is_listed_and_let_in(site: MemorySite) -> None:
+    moderator = appointed(site, Role.MODERATOR)
+    patch(site, appointed(site, Role.ADMIN), guests="approve")
+    answer = site.post("/api/v1/session", {"name": "bob"})
+    assert (answer.status, answer.json()["role"]) == (201, "waiting")
+    token = answer.json()["token"]
+    me = site.get("/api/v1/session", token=token).json()
+    assert me["role"] == "waiting"
+    assert me["rights"] == ["see", "follow", "enter", "come-as-guest", "own-account"]
+    said = site.post("/api/v1/rooms/lobby/messages", {"text": "hi"}, token=token)
+    problem(site, said, 403, "waiting")
+    waiting = site.get("/api/v1/waiting", token=moderator).json()
+    assert [each["name"] for each in waiting["waiting"]] == ["bob"]
+    assert waiting["more"] is False
+    assert waiting["waiting"][0]["since"].endswith("Z")
+    for value in (False, None, "true"):
+        refused = site.post("/api/v1/waiting/bob", {"let_in": value}, token=moderator)
+        problem(site, refused, 400, "invalid-request")
+    assert site.post("/api/v1/waiting/bob", {"let_in": True}, token=moderator).status == 204
+    problem(
+        site, site.post("/api/v1/waiting/bob", {"let_in": True}, token=moderator), 404, "not-found"
+    )
+    said = site.post("/api/v1/rooms/lobby/messages", {"text": "hi"}, token=token)
+    assert said.status == 201
+    assert site.get("/api/v1/session", token=token).json()["role"] == "guest"
