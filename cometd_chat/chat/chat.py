@@ -37,6 +37,7 @@ from cometd_chat.chat.limits import (
 )
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import Opening, Openings
+from cometd_chat.chat.people_lookup import Lookup
 from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.positions import Positions
@@ -55,6 +56,7 @@ from cometd_chat.chat.waiting import WaitingList
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
     ClientIdReused,
+    NotFound,
     RoomNotFound,
     TooMany,
 )
@@ -127,6 +129,7 @@ class Chat:
         self.changes = changes
         #: How messages are deleted.
         self.deletions = deletions
+        self._lookup = Lookup(changes, sessions)
         #: Who is silenced, or sent away.
         self.moderation = moderation
         #: Who did what.
@@ -416,7 +419,10 @@ class Chat:
 
         :raises NotFound: nobody is, and nobody was.
         """
-        return await self.deletions.author(room, name)
+        try:
+            return await self._lookup.by_name(name)
+        except NotFound:
+            return await self.deletions.author(room, name)
 
     async def history(
         self,

@@ -22,7 +22,8 @@ from twisted.logger import Logger
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.command_line import command_of, said_by
-from cometd_chat.chat.commands import Caller, Commands
+from cometd_chat.chat.command_parts import Caller
+from cometd_chat.chat.commands import Commands
 from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.rights import Grant, require_current_token
 from cometd_chat.chat.rooms import Room

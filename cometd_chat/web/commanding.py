@@ -14,7 +14,8 @@ from typing import Any
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.command_line import command_of
-from cometd_chat.chat.commands import Caller, Commands, Outcome, no_command
+from cometd_chat.chat.command_parts import Caller, Outcome
+from cometd_chat.chat.commands import Commands, no_command
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.transports.request import HttpRequest

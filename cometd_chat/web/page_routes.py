@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.command_line import command_of, said_by
-from cometd_chat.chat.commands import Outcome
+from cometd_chat.chat.command_parts import Outcome
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import NoSession

@@ -109,6 +109,15 @@ class TestByTheApi:
         problem(site, run(site, "/purge bob 0", maud), 404)
         problem(site, run(site, "/purge @a spammer 0", maud), 400)
 
+    def test_calm(self, site: MemorySite) -> None:
+        maud, carol = promote(site, "maud"), site.log_in("carol")
+        assert notice(site, "/calm", maud).startswith("Calm is off.")
+        assert notice(site, "/calm Members", maud) == "Calm is members now, in all rooms."
+        answer = site.post("/api/v1/rooms/lobby/messages", {"text": "hi"}, token=carol)
+        assert answer.status == 403
+        problem(site, run(site, "/calm down", maud), 400)
+        problem(site, run(site, "/calm off", carol), 403, "not-allowed")
+
     def test_what_one_may_not(self, site: MemorySite) -> None:
         site.say("hi", name="dan")
         carol = site.log_in("carol")
@@ -219,6 +228,59 @@ def test_the_document_has_the_table() -> None:
     document = Path(__file__, "../../../docs/protocol.md").resolve().read_text()
     rows = [
         (cells[1].strip("` "), cells[3].strip())
-        for cells in (line.split("|") for line in document.splitlines() if line.startswith("| `/"))
+        for line in document.splitlines()
+        if line.startswith("| `/")
+        for cells in [line.replace("\\|", "/").split("|")]
     ]
-    assert rows == [(each.usage, each.help) for each in COMMANDS.values()]
+    assert rows == [(each.usage.replace("|", "/"), each.help) for each in COMMANDS.values()]
+
+
+class TestSanctions:
+    def test_a_silence_and_its_end(self, site: MemorySite) -> None:
+        site.say("hi", name="dan")
+        maud = promote(site, "maud")
+        told = notice(site, "/silence dan 5 too loud", maud)
+        assert told.startswith("dan is silenced everywhere until 20")
+        assert site.chat.moderation.listed()[0].reason == "too loud"
+        assert notice(site, "/bans", maud).endswith(", by maud: too loud")
+        problem(site, run(site, "/unban dan", maud), 404)
+        assert notice(site, "/unsilence dan", maud) == "dan is silenced no longer."
+        assert notice(site, "/bans", maud).startswith("Nobody is")
+
+    def test_a_kick_and_a_ban_here(self, site: MemorySite) -> None:
+        site.say("hi", name="dan")
+        maud = promote(site, "maud")
+        assert "sent away in the room lobby until" in notice(site, "/kick dan here", maud)
+        assert notice(site, "/ban dan", maud) == "dan is banned everywhere."
+        problem(site, run(site, "/ban dan", maud), 409)
+        assert notice(site, "/unban DAN", maud) == "dan is banned no longer."
+        assert site.chat.moderation.listed() == []
+
+    def test_of_the_network(self, site: MemorySite) -> None:
+        site.log_in("dan", address="81.2.69.142")
+        maud = promote(site, "maud")
+        told = notice(site, "/ban dan network 60", maud)
+        assert told.startswith("dan, and all of their network, is banned everywhere until")
+        assert site.chat.moderation.listed()[0].identity == ""
+
+    @pytest.mark.parametrize(
+        ("line", "status"),
+        [
+            ("/silence", 400),
+            ("/silence nobody", 404),
+            ("/silence dan 0", 400),
+            ("/silence dan 999999999", 400),
+            ("/silence maud", 400),
+            ("/unsilence dan", 404),
+        ],
+    )
+    def test_that_makes_no_sense(self, site: MemorySite, line: str, status: int) -> None:
+        site.say("hi", name="dan")
+        maud = promote(site, "maud")
+        assert run(site, line, maud).status == status
+        assert site.chat.moderation.listed() == []
+
+    @pytest.mark.parametrize("line", ["/silence dan", "/kick dan", "/ban dan", "/bans", "/unban x"])
+    def test_of_who_may_not(self, site: MemorySite, line: str) -> None:
+        site.say("hi", name="dan")
+        problem(site, run(site, line, site.log_in("carol")), 403, "not-allowed")

@@ -1,0 +1,160 @@
+"""The commands of moderators.
+
+What it is: what a line says, made a call of what the API calls, too; and what came of it, in words.
+
+What it may know: the chat. Not by which way a line came.
+
+Invariant: whoever moderates the house acts everywhere, unless they say ``here``; who moderates a
+room, there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.command_line import SLASH, Words
+from cometd_chat.chat.command_parts import Caller, Outcome, minutes_in
+from cometd_chat.chat.matrix import Calm
+from cometd_chat.chat.moderation import Reach
+from cometd_chat.chat.rights import Act
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sanctions import (
+    BAN,
+    BAN_NETWORK,
+    KICK,
+    SILENCE,
+    Sanction,
+    SanctionKind,
+    minutes_of,
+    reason_of,
+)
+from cometd_chat.errors import NotFound
+from cometd_chat.events.kinds import timestamp
+from cometd_chat.events.texts import refused
+from cometd_chat.lookalikes.keys import name_keys
+
+#: So many sanctions are listed in a notice.
+_LISTED = 50
+
+_LEVELS = "It can be off, slow, members (guests are silent) or closed (only moderators speak)."
+
+#: How it is told what became of somebody.
+_DONE = {SILENCE: "silenced", KICK: "sent away", BAN: "banned", BAN_NETWORK: "banned"}
+
+
+async def _sanction(chat: Chat, caller: Caller, words: Words, kind: SanctionKind) -> Outcome:
+    whom = await chat.somebody(words.name(), caller.room)
+    room = _where(chat, caller, words)
+    if kind is BAN and words.takes("network"):
+        kind = BAN_NETWORK
+        room = caller.room if words.takes("here") else room
+    number = words.number()
+    reach = Reach(minutes_of(kind, number), reason_of(words.rest() or None))
+    sanction = await chat.moderation.impose(
+        caller.session, kind, whom, room, reach, address=caller.address
+    )
+    network = ", and all of their network," if kind is BAN_NETWORK else ""
+    return Outcome(f"{whom.name}{network} is {_shown(sanction)}.")
+
+
+def _where(chat: Chat, caller: Caller, words: Words) -> Room | None:
+    """Where a sanction holds; None for everywhere."""
+    if words.takes("here"):
+        return caller.room
+    refusal = chat.rights.may(caller.session, Act.SANCTION, None, caller.address)
+    return None if refusal is None else caller.room
+
+
+def _shown(sanction: Sanction) -> str:
+    where = "everywhere" if sanction.room is None else f"in the room {sanction.room}"
+    until = "" if sanction.until is None else f" until {timestamp(sanction.until)[:16]}Z"
+    return f"{_DONE[sanction.kind]} {where}{until}"
+
+
+async def silence(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    """See `COMMANDS`, here and below."""
+    return await _sanction(chat, caller, words, SILENCE)
+
+
+async def kick(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    return await _sanction(chat, caller, words, KICK)
+
+
+async def ban(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    return await _sanction(chat, caller, words, BAN)
+
+
+async def _lift(
+    chat: Chat, caller: Caller, words: Words, kinds: Collection[SanctionKind], what: str
+) -> Outcome:
+    name = words.name()
+    keys = name_keys(name)
+    found = [
+        each
+        for each in chat.moderation.listed()
+        if each.kind in kinds
+        and each.room in (None, caller.room.name)
+        and name_keys(each.who).folded == keys.folded
+    ]
+    if not found:
+        raise NotFound(f"{name[:64]} is not {what} here. {SLASH}bans lists who is.")
+    for each in found:
+        await chat.moderation.lift(caller.session, each.id)
+    return Outcome(f"{found[0].who} is {what} no longer.")
+
+
+async def unban(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    return await _lift(chat, caller, words, (BAN, BAN_NETWORK, KICK), "banned")
+
+
+async def unsilence(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    return await _lift(chat, caller, words, (SILENCE,), "silenced")
+
+
+async def bans(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    here = (None, caller.room.name)
+    found = [each for each in chat.moderation.listed() if each.room in here]
+    if not found:
+        return Outcome("Nobody is silenced, sent away or banned here.")
+    lines = [_line(each) for each in found[:_LISTED]]
+    if len(found) > _LISTED:
+        lines.append(f"And {len(found) - _LISTED} more.")
+    return Outcome("\n".join(lines))
+
+
+def _line(sanction: Sanction) -> str:
+    network = " (their network)" if sanction.kind is BAN_NETWORK else ""
+    why = f": {sanction.reason}" if sanction.reason else ""
+    return f"{sanction.who}{network} is {_shown(sanction)}, by {sanction.by_name}{why}"
+
+
+async def purge(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    whom = await chat.somebody(words.name(), caller.room)
+    minutes = minutes_in(words)
+    await chat.deletions.purge(
+        caller.session, caller.room, whom, minutes, words.rest(), address=caller.address
+    )
+    what = "All"
+    if minutes is not None:
+        what = f"All of the last {'minute' if minutes == 1 else f'{minutes} minutes'}"
+    return Outcome(
+        f"{what} that {whom.name} said in this room is gone. {SLASH}unpurge brings it back, within "
+        "half an hour."
+    )
+
+
+async def unpurge(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    newest = await chat.deletions.newest(caller.session, caller.room)
+    await chat.deletions.undo(caller.session, caller.room, newest.id, address=caller.address)
+    return Outcome("What was purged last in this room is back.")
+
+
+async def calm(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    word = words.word().lower()
+    if not word:
+        return Outcome(f"Calm is {chat.policies.calm.word}. {_LEVELS}")
+    if word not in [each.word for each in Calm]:
+        raise refused("line", f"there is no calm {word[:32]}. {_LEVELS}")
+    await chat.policies.change(caller.session, {"calm": word})
+    return Outcome(f"Calm is {word} now, in all rooms.")
