@@ -84,17 +84,21 @@ def parts_of_one(
     """
     engine = feed.engine
     lasting = LastingClock(time.time, engine.reaper.seconds)
+    changes = LocalChanges(store, feed.control.tell)
+    sessions = LocalSessions(
+        directory,
+        LocalNames(),
+        changes,
+        engine.reaper,
+        wall_clock=time.time,
+        lasting=lasting,
+        random_bytes=secrets.token_bytes,
+        guest_timeout=settings.guest_timeout,
+    )
+    feed.control.add(sessions.told)
     return ChatParts(
         lasting=lasting,
-        sessions=LocalSessions(
-            directory,
-            LocalNames(),
-            engine.reaper,
-            wall_clock=time.time,
-            lasting=lasting,
-            random_bytes=secrets.token_bytes,
-            guest_timeout=settings.guest_timeout,
-        ),
+        sessions=sessions,
         rooms=LocalRooms(
             directory,
             engine,
@@ -106,7 +110,7 @@ def parts_of_one(
         positions=LocalPositions(directory, engine.reaper),
         limits=LocalLimits(engine.reaper, on=settings.limits),
         openings=NoOpenings(),
-        changes=LocalChanges(store, feed.control.tell),
+        changes=changes,
     )
 
 
@@ -127,9 +131,11 @@ def parts_of_node(
     bus, nodes = neighbours.bus, neighbours.nodes
     shared = cast(SharedDirectory, directory)
     lasting = LastingClock(time.time, reaper.seconds)
+    changes = SharedChanges(cast(SharedStore, store), feed.catch_up)
     sessions = ClusterSessions(
         shared,
         ClusterNames(shared, nodes, reaper),
+        changes,
         nodes,
         reaper,
         catch_up=feed.log.catch_up,
@@ -167,5 +173,5 @@ def parts_of_node(
         positions=ClusterPositions(directory, reaper, bus, nodes),
         limits=ClusterLimits(reaper, feed.log, on=settings.limits),
         openings=ClusterOpenings(bus, reaper, presence.is_elsewhere),
-        changes=SharedChanges(cast(SharedStore, store), feed.catch_up),
+        changes=changes,
     )

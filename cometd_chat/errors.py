@@ -154,6 +154,14 @@ class NameTaken(ChatError):
     status, slug, title = 409, "name-taken", "Somebody else has that name"
 
 
+class AlreadyMember(ChatError):
+    status, slug, title = 409, "already-member", "You have an account already"
+
+
+class LastOwner(ChatError):
+    status, slug, title = 409, "last-owner", "There must be an owner"
+
+
 class RoomExists(ChatError):
     status, slug, title = 409, "room-exists", "There is such a room already"
 

@@ -46,3 +46,9 @@ def replace_room(directory: Kept, name: str | None, row: RoomRow) -> None:
         connection.execute(put)
 
     directory.store.write_now(change)
+
+
+def remove_room(directory: Kept, name: str) -> None:
+    """Keep a room no longer."""
+    gone = delete(rooms).where(rooms.c.name == name)
+    directory.store.write_now(lambda connection: connection.execute(gone).close())

@@ -9,7 +9,7 @@ Invariant: what somebody says reaches her by the same way as everybody else, by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from sys import intern
 
@@ -47,7 +47,7 @@ from cometd_chat.chat.rights import Act, Affected, Grant, Rights, stopping
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sanctions import SILENCE, Sanction, told_of
-from cometd_chat.chat.sessions import HeldResource, Session, Sessions
+from cometd_chat.chat.sessions import Device, HeldResource, Member, Session, Sessions
 from cometd_chat.chat.shared_state import PAGE_BYTES, RoomSet, cut, size_of
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.chat.standing import StandingSubscription
@@ -67,6 +67,7 @@ from cometd_chat.events.record import Draft, Record, data_size
 from cometd_chat.events.texts import refused
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.gathering import Gathering
+from cometd_chat.log.members import Beside, NewMember, nothing_beside
 from cometd_chat.log.redaction import is_emptied
 
 MAX_CLIENT_ID = 64
@@ -173,6 +174,9 @@ class Chat:
         sessions.forgotten.add(self._forgotten)
         sessions.ended.add(self._ended)
         sessions.renamed.add(self._renamed)
+        sessions.renewed.add(self._renewed)
+        sessions.became_member.add(self._became_member)
+        sessions.role_changed.add(self._role_changed)
 
     def start(self, recent: Sequence[Record]) -> None:
         """Take up what is kept, and follow the log.
@@ -206,16 +210,41 @@ class Chat:
         :raises TooMany: too many sessions from that address.
         """
         self.rights.require(None, Act.COME_AS_GUEST, address=address)
+        starting = partial(
+            self.sessions.start_guest,
+            name,
+            ephemeral=ephemeral,
+            transient=transient,
+            browser=browser,
+            role=self.rights.guest_role,
+        )
+        return await self._started(starting, address)
+
+    async def start_member(
+        self, identity: str, address: str, *, agent: str = ""
+    ) -> tuple[Session, str]:
+        """A new session of somebody who has an account; see `Sessions.start_member`.
+
+        :param address: where from, for the limits; empty where that isn't known.
+        :raises TooMany: too many sessions from that address.
+        """
+        starting = partial(self.sessions.start_member, identity, agent=agent)
+        return await self._started(starting, address)
+
+    async def make_member(
+        self, new: NewMember, address: str, *, agent: str = "", beside: Beside = nothing_beside
+    ) -> tuple[Session, str]:
+        """The first session of somebody who has an account at once; see `start_member`."""
+        starting = partial(self.sessions.make_member, new, agent=agent, beside=beside)
+        return await self._started(starting, address)
+
+    async def _started(
+        self, start: Callable[[], Awaitable[tuple[Session, str]]], address: str
+    ) -> tuple[Session, str]:
         self.limits.take(SESSIONS, address=address)
         self.limits.hold(address, IN_USE)
         try:
-            session, token = await self.sessions.start_guest(
-                name,
-                ephemeral=ephemeral,
-                transient=transient,
-                browser=browser,
-                role=self.rights.guest_role,
-            )
+            session, token = await start()
         except BaseException:
             self.limits.let_go(address, IN_USE)
             raise
@@ -224,6 +253,19 @@ class Chat:
         if session.role is Role.WAITING:
             self.waiting.came.tell(session)
         return session, token
+
+    async def devices(self, session: Session) -> Sequence[Device]:
+        """The sessions of who has this one, the oldest first."""
+        self.rights.require(session, Act.OWN_ACCOUNT)
+        return await self.sessions.devices(session)
+
+    async def end_device(self, session: Session, id: str) -> None:
+        """End one of them.
+
+        :raises NotFound: there is none.
+        """
+        self.rights.require(session, Act.OWN_ACCOUNT)
+        await self.sessions.end_device(session, id)
 
     def _forgotten(self, session: Session) -> None:
         """A session is in use no longer; if it is again, it is another object."""
@@ -249,9 +291,23 @@ class Chat:
         return None if old == session.name else token
 
     def _renamed(self, session: Session, old: str) -> None:
-        self.presence.renamed(session, old)
+        # Somebody with several devices is called otherwise once.
+        if session.member is None or session.member.sessions[0] is session:
+            self.presence.renamed(session, old)
+        self._renewed(session)
+
+    def _renewed(self, session: Session) -> None:
+        """What was opened by a token that is good no longer begins anew."""
         for each in session.readers:
             each.come_back(RENEWED_AFTER)
+
+    def _became_member(self, session: Session) -> None:
+        self.presence.became_member(session)
+        self.rights.changed_by_state(Affected(identities=(session.identity,)))
+
+    def _role_changed(self, member: Member) -> None:
+        self.presence.role_changed(member)
+        self.rights.changed_by_state(Affected(identities=(member.identity,)))
 
     async def log_out(self, session: Session) -> None:
         """End a session and whatever it holds, on all nodes."""

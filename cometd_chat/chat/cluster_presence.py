@@ -26,7 +26,7 @@ from cometd_chat.chat.sessions import Member, Session
 from cometd_chat.comet import CometEngine
 from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.log.bus import Bus
-from cometd_chat.log.control import Control, NodeGone, SessionRenamed
+from cometd_chat.log.control import Control, MemberRenamed, NodeGone, SessionRenamed
 from cometd_chat.log.nodes import Nodes
 
 #: Topic of signs that somebody is writing.
@@ -126,13 +126,22 @@ class ClusterPresence(LocalPresence):
         """See `Presence.renamed`. The log tells it as well; whatever comes first is told."""
         self._rename(session.identity, session.name)
 
+    def role_changed(self, member: Member) -> None:
+        """See `Presence.role_changed`."""
+        for room in member.present:
+            place = (room, member.identity)
+            self._present(place).role = member.role
+            self._mine.changed(place)
+
     def became_member(self, session: Session) -> None:
         """See `Presence.became_member`."""
         super().became_member(session)
         person = session.person
         for room in person.present:
-            self._present((room, person.identity)).person = person
-            self._mine.changed((room, person.identity))
+            place = (room, person.identity)
+            present = self._present(place)
+            present.person, present.role = person, person.role
+            self._mine.changed(place)
 
     def typing(self, room: str, session: Session) -> None:
         """See `Presence.typing`."""
@@ -220,6 +229,8 @@ class ClusterPresence(LocalPresence):
         """What the log tells; see `cometd_chat.chat.feed.Feed.control`."""
         if isinstance(control, SessionRenamed):
             self._rename(control.session, control.name)
+        elif isinstance(control, MemberRenamed):
+            self._rename(control.identity, control.name)
         elif isinstance(control, NodeGone):
             if control.stopped:
                 self._reaper.schedule(_Stopped(self._others, control.node), GRACE)

@@ -14,7 +14,7 @@ tells of it, in the order in which all nodes are told.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat.cluster_names import ClusterNames, refused
 from cometd_chat.chat.lasting import LastingClock
+from cometd_chat.chat.member_sessions import MemberSessions
 from cometd_chat.chat.names import new_person
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.session_rows import (
@@ -31,14 +32,23 @@ from cometd_chat.chat.session_rows import (
     browser_hash,
     hash_of,
     new_guest,
-    new_token,
     session_of,
 )
-from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session
-from cometd_chat.comet.listeners import Listeners
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, SessionHome
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, InvalidToken, NameTaken
-from cometd_chat.log.control import Control, NameFreed, NodeGone, SessionEnded, SessionRenamed
+from cometd_chat.log.changes import Changes
+from cometd_chat.log.control import (
+    Control,
+    MemberMade,
+    MemberRenamed,
+    NameFreed,
+    NodeGone,
+    RoleChanged,
+    SessionEnded,
+    SessionRenamed,
+    TokenRenewed,
+)
 from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.nodes import Nodes
 from cometd_chat.log.shared_directory import MOST_SWEPT, NodeIsGone, SharedDirectory, renamed
@@ -57,12 +67,17 @@ SWEEP_EVERY = 60.0
 #: Of so many sessions it is known that the log told something of them lately.
 _MOST_TOLD = 1000
 
+#: What is told of one session, and what is told of all sessions of a member.
+_OF_ONE = SessionEnded | SessionRenamed | NameFreed | MemberMade | TokenRenewed
+_OF_ALL = RoleChanged | MemberRenamed
 
-class ClusterSessions:
+
+class ClusterSessions(MemberSessions):
     """The `Sessions` of one of many nodes. An item of the reaper: it says who is in use.
 
     :param directory: where they are kept.
     :param names: whose names are that no row has.
+    :param changes: by which members are changed.
     :param nodes: of several nodes the one with the lowest number sweeps.
     :param reaper: its sweep frees the names of guests who are gone.
     :param catch_up: see `EventLog.catch_up`.
@@ -80,6 +95,7 @@ class ClusterSessions:
         self,
         directory: SharedDirectory,
         names: ClusterNames,
+        changes: Changes,
         nodes: Nodes,
         reaper: Reaper,
         *,
@@ -90,24 +106,15 @@ class ClusterSessions:
         random_bytes: Callable[[int], bytes],
         guest_timeout: float,
     ) -> None:
+        super().__init__(
+            changes, reaper, wall_clock=wall_clock, lasting=lasting, random_bytes=random_bytes
+        )
         self._directory = directory
         self._names = names
         self._nodes = nodes
-        self._reaper = reaper
         self._catch_up = catch_up
         self._is_current = is_current
-        self._wall_clock = wall_clock
-        self._lasting = lasting
-        self._random_bytes = random_bytes
         self._guest_timeout = guest_timeout
-        #: Told of a guest whose name others may take from now.
-        self.freed: Listeners[[Session]] = Listeners("freed names")
-        #: Told of a session that is in use no longer.
-        self.forgotten: Listeners[[Session]] = Listeners("forgotten sessions")
-        #: Told of a session that has ended.
-        self.ended: Listeners[[Session]] = Listeners("sessions' ends")
-        #: Told of a session that has another name, and of the one it had.
-        self.renamed: Listeners[[Session, str]] = Listeners("new names")
         self._by_token: dict[bytes, Session] = {}
         self._by_id: dict[str, Session] = {}
         # Of which sessions the log told something lately, and as the how manieth thing that was.
@@ -265,10 +272,6 @@ class ClusterSessions:
             self._remember(session)
         return session
 
-    def new_token(self) -> str:
-        """See `Sessions.new_token`."""
-        return new_token(self._random_bytes)
-
     async def by_token(self, token: str) -> Session:
         """See `Sessions.by_token`."""
         if not self._is_current():
@@ -289,7 +292,11 @@ class ClusterSessions:
 
     def of_identity(self, identity: str) -> Sequence[Session]:
         """See `Sessions.of_identity`."""
-        return [each for each in self._by_token.values() if each.identity == identity]
+        member = self.member(identity)
+        if member is not None:
+            return member.sessions
+        session = self._by_id.get(identity)
+        return [] if session is None or session.member is not None else [session]
 
     def all_in_use(self) -> Sequence[Session]:
         """See `Sessions.all_in_use`."""
@@ -329,7 +336,7 @@ class ClusterSessions:
         # Another request with the same token may have come in while this one waited.
         session = self._by_id.get(row.id)
         if session is None:
-            session = session_of(row, self, self._reaper.coarse_now())
+            session = self._adopted(row)
             # Remembered before anything else waits, so that there is one object a session.
             self._remember(session)
         elif session.known_by != row.token_hash[:KNOWN_BY]:
@@ -370,6 +377,8 @@ class ClusterSessions:
     async def rename(self, session: Session, name: str, token: str | None = None) -> str:
         """See `Sessions.rename`."""
         name, keys = new_person(name)
+        if session.member is not None:
+            return await self._rename_member(session, session.member, name, keys, token)
         return await self._give(session, name, keys, token)
 
     async def _give(
@@ -445,16 +454,24 @@ class ClusterSessions:
         """See `Feed.control`."""
         if isinstance(control, NodeGone):
             self._keep_guests()
-        if not isinstance(control, SessionEnded | SessionRenamed | NameFreed):
-            return
+        if isinstance(control, _OF_ONE):
+            self._note_told(control.session)
+        elif isinstance(control, _OF_ALL):
+            # It may be of any session whose row is being read.
+            self._count += _MOST_TOLD + 1
+        if isinstance(control, SessionEnded | SessionRenamed | NameFreed):
+            session = self._by_id.get(control.session)
+            if session is not None:
+                self._do(session, control)
+        else:
+            super().told(control)
+
+    def _note_told(self, id: str) -> None:
         self._count += 1
-        self._told[control.session] = self._count
-        self._told.move_to_end(control.session)
+        self._told[id] = self._count
+        self._told.move_to_end(id)
         if len(self._told) > _MOST_TOLD:
             self._told.popitem(last=False)
-        session = self._by_id.get(control.session)
-        if session is not None:
-            self._do(session, control)
 
     def _do(self, session: Session, control: SessionEnded | SessionRenamed | NameFreed) -> None:
         if isinstance(control, SessionEnded):
@@ -498,6 +515,24 @@ class ClusterSessions:
     def _lose_name(self, session: Session) -> None:
         session.name_key = session.name_looks = None
 
+    # -- as `MemberSessions` asks for it
+
+    def _find(self, id: str, known_by: bytes) -> Session | None:
+        return self._by_id.get(id)
+
+    def _let_go_of_names(self, session: Session) -> None:
+        # The directory has none of them by now.
+        self._names.note(session, ())
+        self._names.is_guest_of(session, None)
+
+    async def _hold_name(self, session: Session, keys: NameKeys) -> Collection[str]:
+        return ()  # The directory knows of all.
+
+    def _release_name(self, session: Session, keys: Collection[str]) -> None: ...
+
+    def _home(self) -> SessionHome:
+        return self
+
     # -- in use
 
     def _remember(self, session: Session) -> None:
@@ -522,6 +557,7 @@ class ClusterSessions:
             return
         del self._by_id[session.id]
         self._by_token.pop(session.known_by, None)
+        self._part(session)
         self.forgotten.tell(session)
         self._names.release(session, self._names.of(session))
         self._names.is_guest_of(session, None)

@@ -218,6 +218,9 @@ class LocalPresence:
                 leaving.person = person
                 in_room.leaving[person] = leaving
 
+    def role_changed(self, member: Member) -> None:
+        """See `Presence.role_changed`: who asks is told."""
+
     def renamed(self, session: Session, old: str) -> None:
         """See `Presence.renamed`."""
         for room in session.person.present:

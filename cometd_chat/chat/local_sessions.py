@@ -10,13 +10,14 @@ Invariant: what is in memory is what the directory has, but for sessions that it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cometd_chat.chat.claims import LocalNames, claimed_by
 from cometd_chat.chat.lasting import LastingClock
+from cometd_chat.chat.member_sessions import MemberSessions
 from cometd_chat.chat.names import new_person
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.session_rows import (
@@ -24,25 +25,26 @@ from cometd_chat.chat.session_rows import (
     KNOWN_BY,
     hash_of,
     new_guest,
-    new_token,
     session_of,
 )
-from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session
-from cometd_chat.comet.listeners import Listeners
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, SessionHome
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidToken, NameTaken
+from cometd_chat.log.changes import Changes
 from cometd_chat.log.directory import Directory
+from cometd_chat.log.members import refuse_members_name
 from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
 
 #: Seconds between two looks for sessions that have expired.
 _DROP_EVERY = 3600.0
 
 
-class LocalSessions:
+class LocalSessions(MemberSessions):
     """The `Sessions` of one process. An item of the reaper: it looks for those that have expired.
 
     :param directory: where they are kept.
-    :param names: whose names are.
+    :param names: whose names are, but for those of members.
+    :param changes: by which members are changed.
     :param reaper: its sweep frees the names of guests who are gone.
     :param wall_clock: seconds since 1970, for when sessions began.
     :param lasting: for when they end; started here.
@@ -57,6 +59,7 @@ class LocalSessions:
         self,
         directory: Directory,
         names: LocalNames,
+        changes: Changes,
         reaper: Reaper,
         *,
         wall_clock: Callable[[], float],
@@ -64,21 +67,12 @@ class LocalSessions:
         random_bytes: Callable[[int], bytes],
         guest_timeout: float,
     ) -> None:
+        super().__init__(
+            changes, reaper, wall_clock=wall_clock, lasting=lasting, random_bytes=random_bytes
+        )
         self._directory = directory
         self._names = names
-        self._reaper = reaper
-        self._wall_clock = wall_clock
-        self._lasting = lasting
-        self._random_bytes = random_bytes
         self._guest_timeout = guest_timeout
-        #: Told of a guest whose name others may take from now.
-        self.freed: Listeners[[Session]] = Listeners("freed names")
-        #: Told of a session that is in use no longer.
-        self.forgotten: Listeners[[Session]] = Listeners("forgotten sessions")
-        #: Told of a session that has ended.
-        self.ended: Listeners[[Session]] = Listeners("sessions' ends")
-        #: Told of a session that has another name, and of the one it had.
-        self.renamed: Listeners[[Session, str]] = Listeners("new names")
         self._by_token: dict[bytes, Session] = {}
         #: How many tokens have taken the place of another.
         self._renewed = 0
@@ -96,6 +90,7 @@ class LocalSessions:
         last = self._directory.last_expiry()
         # The session that will end last was used that long before.
         self._lasting.start(None if last is None else last / 1000 - TOKEN_LIFETIME)
+        self._look_for_members()
         now = self._lasting.seconds()
         for row in self._directory.named_sessions():
             if row.expires_at / 1000 > now:
@@ -151,7 +146,12 @@ class LocalSessions:
             role=role,
         )
         # Claimed before it is kept, so that two who ask for a name at once don't both get it.
-        await self._names.claim(session, keys)
+        held = await self._hold_name(session, keys)
+        try:
+            await self._refuse_members(session, name, keys)
+        except BaseException:
+            self._release_name(session, held)
+            raise
         self._remember(session)
         if not ephemeral:
             try:
@@ -161,9 +161,10 @@ class LocalSessions:
                 raise
         return session, token
 
-    def new_token(self) -> str:
-        """See `Sessions.new_token`."""
-        return new_token(self._random_bytes)
+    async def _refuse_members(self, session: Session, name: str, keys: NameKeys) -> None:
+        """Refuse a member's name to who is in no row, and so not compared there."""
+        if self._has_members and (session.ephemeral or session.transient):
+            await self._changes.read(lambda each: refuse_members_name(each, name, keys))
 
     async def by_token(self, token: str) -> Session:
         """See `Sessions.by_token`."""
@@ -181,7 +182,11 @@ class LocalSessions:
 
     def of_identity(self, identity: str) -> Sequence[Session]:
         """See `Sessions.of_identity`."""
-        return [each for each in self._by_token.values() if each.identity == identity]
+        member = self.member(identity)
+        if member is not None:
+            return member.sessions
+        key = bytes.fromhex(identity)
+        return [each for each in self._by_token.values() if each.key == key]
 
     def all_in_use(self) -> Sequence[Session]:
         """See `Sessions.all_in_use`."""
@@ -218,8 +223,8 @@ class LocalSessions:
         if session is None:
             if row is None:
                 raise InvalidToken("No session has that token: log in again.")
-            session = session_of(row, self, self._reaper.coarse_now())
-            if not self._names.adopt(session):
+            session = self._adopted(row)
+            if session.member is None and not self._names.adopt(session):
                 # Its name was freed and taken by another after the row was read.
                 session.name_key = session.name_looks = None
             # Remembered before anything else waits, so that there is one object a session.
@@ -257,15 +262,18 @@ class LocalSessions:
     async def rename(self, session: Session, name: str, token: str | None = None) -> str:
         """See `Sessions.rename`."""
         name, keys = new_person(name)
+        if session.member is not None:
+            return await self._rename_member(session, session.member, name, keys, token)
         return await self._give(session, name, keys, token)
 
     async def _give(
         self, session: Session, name: str, keys: NameKeys, token: str | None = None
     ) -> str:
         """Give a session a name that can be one; see `rename`."""
-        new = await self._names.claim(session, keys)
+        new = await self._hold_name(session, keys)
         token_hash = None if token is None or name == session.name else hash_of(token)
         try:
+            await self._refuse_members(session, name, keys)
             if not session.ephemeral:
                 transient = session.transient
                 await self._directory.rename_session(
@@ -280,10 +288,7 @@ class LocalSessions:
             raise
         self._names.release(session, claimed_by(session) - set(keys))
         if token_hash is not None:
-            self._renewed += 1
-            self._by_token.pop(session.known_by, None)
-            session.known_by = token_hash[:KNOWN_BY]
-            self._by_token[session.known_by] = session
+            self._know_by(session, token_hash[:KNOWN_BY])
         old, session.name = session.name, name
         session.name_key, session.name_looks = keys
         if old != name:
@@ -296,9 +301,37 @@ class LocalSessions:
             # First of all: were it forgotten and still kept, its token would bring it back. And a
             # new name that is on its way comes to its end before the session does.
             await self._directory.end_session(session.id)
-        session.ended = True
-        self._forget(session)
-        self.ended.tell(session)
+        self._end(session)
+
+    # -- as `MemberSessions` asks for it
+
+    def _end(self, session: Session) -> None:
+        if not session.ended:
+            session.ended = True
+            self._forget(session)
+            self.ended.tell(session)
+
+    def _know_by(self, session: Session, known_by: bytes) -> None:
+        self._renewed += 1
+        self._by_token.pop(session.known_by, None)
+        session.known_by = known_by
+        self._by_token[known_by] = session
+
+    def _find(self, id: str, known_by: bytes) -> Session | None:
+        session = self._by_token.get(known_by)
+        return session if session is not None and session.id == id else None
+
+    def _let_go_of_names(self, session: Session) -> None:
+        self._names.release(session, claimed_by(session))
+
+    async def _hold_name(self, session: Session, keys: NameKeys) -> Collection[str]:
+        return await self._names.claim(session, keys)
+
+    def _release_name(self, session: Session, keys: Collection[str]) -> None:
+        self._names.release(session, keys)
+
+    def _home(self) -> SessionHome:
+        return self
 
     # -- names of guests who are gone
 
@@ -309,6 +342,7 @@ class LocalSessions:
 
     def _forget(self, session: Session) -> None:
         self._by_token.pop(session.known_by, None)
+        self._part(session)
         self.forgotten.tell(session)
         self._names.release(session, claimed_by(session))
 
@@ -327,6 +361,10 @@ class LocalSessions:
     def free_name(self, session: Session) -> None:
         """See `Sessions.free_name`."""
         self._forget(session)
+        if session.member is not None:
+            # Whoever keeps it asks for it anew, by its token.
+            session.name_key = session.name_looks = None
+            return
         self.freed.tell(session)
         if session.name_key is None:
             return

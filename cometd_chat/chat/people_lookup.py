@@ -10,7 +10,7 @@ Invariant: what looks like a name, or is written in another case, is that name.
 from __future__ import annotations
 
 import attrs
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, or_, select, true
 
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Member, Session, Sessions
@@ -65,9 +65,11 @@ class Lookup:
 
 
 def _find(connection: Connection, keys: NameKeys, name: str) -> Person | None:
-    for table, identity in ((members, members.c.identity), (sessions, sessions.c.id)):
+    kept = members.c.deleted_at.is_(None), true()
+    for table, there in zip((members, sessions), kept, strict=True):
+        identity = table.c.identity if table is members else table.c.id
         alike = or_(table.c.name_key == keys.folded, table.c.name_looks == keys.looks)
-        query = select(identity, table.c.name, table.c.role).where(alike)
+        query = select(identity, table.c.name, table.c.role).where(alike, there)
         row = connection.execute(query).first()
         if row is not None:
             return Person(row[0], row[1], Role.of(row[2]) or Role.GUEST)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cometd_chat.chat.roles import Role
-from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.sessions import Member, Session
 
 #: Seconds that somebody is present after she asked anything about a room, or let go of it.
 GRACE = 10.0
@@ -104,6 +104,9 @@ class Presence(Protocol):
 
     def became_member(self, session: Session) -> None:
         """A guest has an account from now, and is the same person."""
+
+    def role_changed(self, member: Member) -> None:
+        """A member has another role."""
 
     def renamed(self, session: Session, old: str) -> None:
         """Somebody, by any of their sessions, has another name than ``old`` now: for others one

@@ -15,11 +15,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from cometd_chat.chat.roles import Role
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import ChatError, InvalidToken, NameTaken
 from cometd_chat.events.event import Event
+from cometd_chat.log.control import Control
+from cometd_chat.log.members import Beside, NewMember, nothing_beside
 
 #: How long a token is good after it was last used, in seconds.
 TOKEN_LIFETIME = 30 * 86400.0
@@ -142,6 +145,22 @@ class Member:
         return tuple(reader for session in self.sessions for reader in session.readers)
 
 
+@attrs.frozen
+class Device:
+    """A session, as who has it sees it.
+
+    :param began: milliseconds since 1970-01-01T00:00Z, as is ``seen``.
+    :param agent: what it calls itself.
+    :param current: it is the one that asks.
+    """
+
+    id: str
+    began: int
+    seen: int
+    agent: str
+    current: bool
+
+
 class Sessions(Protocol):
     """All sessions that have a name or were used lately.
 
@@ -260,6 +279,83 @@ class Sessions(Protocol):
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.
         """
+
+    # -- members; see `member_sessions.py`
+
+    @property
+    def became_member(self) -> Listeners[[Session]]:
+        """Told of a session in use here that is a member's from now, and was a guest's: the same
+        person's."""
+
+    @property
+    def renewed(self) -> Listeners[[Session]]:
+        """Told of a session in use here whose token is another one, and whose name is not."""
+
+    @property
+    def role_changed(self) -> Listeners[[Member]]:
+        """Told of a member in use here who has another role."""
+
+    def member(self, identity: str) -> Member | None:
+        """A member of whom a session is in use here."""
+
+    def told(self, control: Control) -> None:
+        """What has become of sessions and members; see `Feed.control`."""
+
+    async def start_member(
+        self, identity: str, *, agent: str = "", beside: Beside = nothing_beside
+    ) -> tuple[Session, str]:
+        """A new session of a member, and its token.
+
+        :param agent: what the device calls itself.
+        :param beside: what else is changed in the same transaction, also below.
+        :raises InvalidToken: there is no such account.
+        """
+
+    async def make_member(
+        self, new: NewMember, *, agent: str = "", beside: Beside = nothing_beside
+    ) -> tuple[Session, str]:
+        """The first session of somebody who has an account at once, and its token.
+
+        :raises NameTaken: somebody has that name.
+        """
+
+    async def enrol(self, session: Session, new: NewMember, beside: Beside = nothing_beside) -> str:
+        """A guest has an account from now, and is who they were, by the same session.
+
+        :returns: its new token.
+        :raises AlreadyMember: they have one.
+        :raises NameTaken: somebody has that name.
+        """
+
+    def set_role(
+        self, identity: str, role: Role, beside: Beside = nothing_beside
+    ) -> Deferred[Sequence[Control]]:
+        """Give a member another role, by all their sessions on all nodes.
+
+        :raises InvalidToken: there is no such account.
+        :raises LastOwner: there would be no owner.
+        """
+
+    async def end_others(self, session: Session, beside: Beside = nothing_beside) -> str:
+        """End all sessions of a member but one, which has a new token: the result."""
+
+    async def devices(self, session: Session) -> Sequence[Device]:
+        """All sessions of who has this one, the oldest first."""
+
+    async def end_device(self, session: Session, id: str) -> None:
+        """End one of them.
+
+        :raises NotFound: there is none.
+        """
+
+    async def remove_member(self, identity: str) -> None:
+        """Delete an account, and end all its sessions. What they said is by nobody from now; it
+        goes on being read.
+
+        :raises LastOwner: there would be no owner.
+        """
+
+    # -- the end
 
     async def end(self, session: Session) -> None:
         """End a session; its name is free and its token is worth nothing from now on.

@@ -59,6 +59,71 @@ class NameFreed:
 
 
 @attrs.frozen
+class MemberMade:
+    """A guest has an account from now: their session is a member's, who is the same person.
+
+    :param identity: of the member, also for all below.
+    :param name_key: see `cometd_chat.log.directory.SessionRow`, and for ``name_looks``.
+    :param role: its word.
+    :param known_before: the beginning of the hash of the session's token, in hex.
+    :param known_by: the same of its new token.
+    """
+
+    session: str
+    identity: str
+    name: str
+    name_key: str
+    name_looks: str
+    role: str
+    known_before: str
+    known_by: str
+
+
+@attrs.frozen
+class RoleChanged:
+    """A member has another role; see `MemberMade`."""
+
+    identity: str
+    role: str
+
+
+@attrs.frozen
+class MemberRenamed:
+    """A member is called otherwise, by all their sessions.
+
+    :param session: by which they asked for it.
+    :param known_by: of its new token; None for the one it had.
+    """
+
+    identity: str
+    name: str
+    name_key: str
+    name_looks: str
+    session: str
+    known_by: str | None = None
+
+
+@attrs.frozen
+class MemberRemoved:
+    """An account was deleted. Its sessions have ended, which was told before."""
+
+    identity: str
+
+
+@attrs.frozen
+class TokenRenewed:
+    """A session is known by another token.
+
+    :param identity: of the member whose it is.
+    :param known_by: see `SessionRenamed`.
+    """
+
+    session: str
+    identity: str
+    known_by: str
+
+
+@attrs.frozen
 class RoomMade:
     """There is a room from now; see `cometd_chat.log.directory.RoomRow`.
 
@@ -156,6 +221,11 @@ Control = (
     SessionEnded
     | SessionRenamed
     | NameFreed
+    | MemberMade
+    | RoleChanged
+    | MemberRenamed
+    | MemberRemoved
+    | TokenRenewed
     | RoomMade
     | RoomRemoved
     | NodeJoined
@@ -172,6 +242,11 @@ KINDS: dict[str, type[Control]] = {
     "session-ended": SessionEnded,
     "session-renamed": SessionRenamed,
     "name-freed": NameFreed,
+    "member-made": MemberMade,
+    "role-changed": RoleChanged,
+    "member-renamed": MemberRenamed,
+    "member-removed": MemberRemoved,
+    "token-renewed": TokenRenewed,
     "room-made": RoomMade,
     "room-removed": RoomRemoved,
     "node-joined": NodeJoined,

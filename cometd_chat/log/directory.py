@@ -11,17 +11,28 @@ room.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
-from sqlalchemy import Connection, Delete, Table, Update, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Table,
+    Update,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from twisted.internet.defer import Deferred
 
 from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
 from cometd_chat.log.store import Store
-from cometd_chat.log.tables import positions, records, rooms, sessions
+from cometd_chat.log.tables import claims, members, positions, records, rooms, sessions
 
 
 @attrs.frozen
@@ -210,7 +221,7 @@ class SqlDirectory:
         """See `Directory.add_session`."""
 
         def add(connection: Connection) -> None:
-            _check_name(connection, row.id, row.name, row.name_key, row.name_looks)
+            check_name(connection, row.id, row.name, (row.name_key, row.name_looks))
             connection.execute(insert(sessions), attrs.asdict(row))
 
         return self._database.write(add)
@@ -236,7 +247,7 @@ class SqlDirectory:
         """See `Directory.rename_session`."""
 
         def rename(connection: Connection) -> None:
-            _check_name(connection, id, name, name_key, name_looks)
+            check_name(connection, id, name, (name_key, name_looks))
             change = _update(id, name=name, name_key=name_key, name_looks=name_looks)
             if token_hash is not None:
                 change = change.values(token_hash=token_hash)
@@ -371,15 +382,31 @@ def room_exists(name: str) -> RoomExists:
     return RoomExists(f"There is a room {name} already. Join it, or choose another name.")
 
 
-def _check_name(
-    connection: Connection, id: str, name: str, name_key: str | None, name_looks: str | None
-) -> None:
-    """Refuse a name that another session has. There is one writer, so it can't be taken between
-    this look and the change; the indexes would refuse it even then."""
-    for column, key in ((sessions.c.name_key, name_key), (sessions.c.name_looks, name_looks)):
-        query = select(sessions.c.id).where(column == key, column.is_not(None), sessions.c.id != id)
-        if key is not None and connection.execute(query).first():
-            raise name_taken(name)
+def check_name(connection: Connection, owner: str, name: str, keys: Iterable[str | None]) -> None:
+    """Refuse a name that somebody else has, by their session's row, by a claim or as a member.
+
+    There is one writer, or a lock, so that it can't be taken between this look and the change; the
+    indexes would refuse most of it even then.
+
+    :param owner: the session, or member, that may have the keys already.
+    :raises NameTaken: somebody has one of them.
+    """
+    wanted = {key for key in keys if key is not None}
+    if not wanted:
+        return
+    others = (
+        select(sessions.c.id).where(
+            or_(sessions.c.name_key.in_(wanted), sessions.c.name_looks.in_(wanted)),
+            sessions.c.id != owner,
+        ),
+        select(claims.c.key).where(claims.c.key.in_(wanted), claims.c.session != owner),
+        select(members.c.identity).where(
+            or_(members.c.name_key.in_(wanted), members.c.name_looks.in_(wanted)),
+            members.c.identity != owner,
+        ),
+    )
+    if any(connection.execute(query).first() for query in others):
+        raise name_taken(name)
 
 
 def _drop_position(session: str, room: str, node: int) -> Delete:

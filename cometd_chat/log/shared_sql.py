@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.python.failure import Failure
 
@@ -26,7 +26,7 @@ from cometd_chat.log.directory import (
     RoomRow,
     SessionRow,
     SqlDirectory,
-    name_taken,
+    check_name,
     putting,
     room_exists,
 )
@@ -250,14 +250,7 @@ class SqlSharedDirectory(SqlDirectory, ABC):
 
         The names are locked: what is free here is so to the end of the transaction.
         """
-        wanted = {*(() if claim is None else claim.keys), *keys} - {None}
-        claimed = select(claims.c.key).where(claims.c.key.in_(wanted), claims.c.session != session)
-        named = select(sessions.c.id).where(
-            or_(sessions.c.name_key.in_(wanted), sessions.c.name_looks.in_(wanted)),
-            sessions.c.id != session,
-        )
-        if wanted and any(connection.execute(each).first() for each in (claimed, named)):
-            raise name_taken(name)
+        check_name(connection, session, name, (*(() if claim is None else claim.keys), *keys))
         if claim is not None and not self.is_there(connection, claim.node):
             raise NodeIsGone
 

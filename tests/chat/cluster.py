@@ -102,6 +102,7 @@ class Node(House):
         return ClusterSessions(
             self.directory,
             ClusterNames(self.directory, self.nodes, self.reaper),
+            self.changes,
             self.nodes,
             self.reaper,
             catch_up=self.log.catch_up,

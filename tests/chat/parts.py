@@ -120,13 +120,13 @@ class House:
         self.engine = CometEngine(self.clock)
         self.reaper = self.engine.reaper
         self._bytes_given = 0
+        self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
+        self.changes = self.make_changes()
         self.sessions: Sessions = self.make_sessions()
         self.presence: Presence = self.make_presence()
         self.limits = self.make_limits(on=limits)
         self.rights = Rights()
-        self.feed = Feed(self.log, self.engine, Tail(10_000, 2**24))
         self.rooms: Rooms = self.make_rooms()
-        self.changes = self.make_changes()
         self.moderation = Moderation(
             self.changes,
             self.rights,
@@ -166,6 +166,7 @@ class House:
 
     def join(self) -> None:
         """What is done between making the parts and starting them."""
+        self.feed.control.add(self.sessions.told)
 
     def make_limits(self, *, on: bool) -> LocalLimits:
         """What nobody has used of yet."""
@@ -198,6 +199,7 @@ class House:
         return LocalSessions(
             self.directory,
             LocalNames(),
+            self.changes,
             self.reaper,
             wall_clock=self.calendar,
             lasting=LastingClock(self.calendar, self.clock.seconds),

@@ -1,0 +1,372 @@
+"""The sessions of members, as every back end of `Sessions` has them.
+
+What it is: `MemberSessions`, which those back ends are made of: from what somebody does with an
+account to a change of what is kept, and from what is told of it to the sessions that are in use.
+
+What it may know: what is kept of members, sessions, names. Not passwords, cookies, or who may.
+
+Invariant: a member is one object, as long as any of their sessions is in use here, and what is true
+of them is true of each of these. It changes by what is told, and by nothing else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from cometd_chat.chat.lasting import LastingClock
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.session_rows import hash_of, new_token, session_of
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Device, Member, Session, SessionHome
+from cometd_chat.comet.listeners import Listeners
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import NotFound
+from cometd_chat.log import members as table
+from cometd_chat.log.changes import Changes
+from cometd_chat.log.control import (
+    Control,
+    MemberMade,
+    MemberRenamed,
+    RoleChanged,
+    SessionEnded,
+    TokenRenewed,
+)
+from cometd_chat.log.directory import SessionRow
+from cometd_chat.log.members import Beside, NewMember, nothing_beside
+from cometd_chat.lookalikes.keys import NameKeys
+
+
+class MemberSessions(ABC):
+    """What `LocalSessions` and `ClusterSessions` have in common.
+
+    :param changes: by which members are changed.
+    :param reaper: by whose clock sessions are seen.
+    :param wall_clock: seconds since 1970, for when sessions began.
+    :param lasting: for when they end.
+    :param random_bytes: so many unguessable bytes.
+    """
+
+    def __init__(
+        self,
+        changes: Changes,
+        reaper: Reaper,
+        *,
+        wall_clock: Callable[[], float],
+        lasting: LastingClock,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._changes = changes
+        self._reaper = reaper
+        self._wall_clock = wall_clock
+        self._lasting = lasting
+        self._random_bytes = random_bytes
+        #: Told of a guest whose name others may take from now.
+        self.freed: Listeners[[Session]] = Listeners("freed names")
+        #: Told of a session that is in use no longer.
+        self.forgotten: Listeners[[Session]] = Listeners("forgotten sessions")
+        #: Told of a session that has ended.
+        self.ended: Listeners[[Session]] = Listeners("sessions' ends")
+        #: Told of a session that has another name, and of the one it had.
+        self.renamed: Listeners[[Session, str]] = Listeners("new names")
+        #: Told of a guest's session that is a member's from now.
+        self.became_member: Listeners[[Session]] = Listeners("new members")
+        #: Told of a session whose token is another one.
+        self.renewed: Listeners[[Session]] = Listeners("new tokens")
+        #: Told of a member in use here who has another role.
+        self.role_changed: Listeners[[Member]] = Listeners("new roles")
+        self._members: dict[str, Member] = {}
+        self._of_members: dict[str, Session] = {}
+        self._has_members = False
+
+    # -- what each back end does in its way
+
+    @abstractmethod
+    def _remember(self, session: Session) -> None:
+        """A session is in use from now."""
+
+    @abstractmethod
+    def _end(self, session: Session) -> None:
+        """A session in use here has ended."""
+
+    @abstractmethod
+    def _know_by(self, session: Session, known_by: bytes) -> None:
+        """A session in use here has another token."""
+
+    @abstractmethod
+    def _find(self, id: str, known_by: bytes) -> Session | None:
+        """A session in use here, by its id and what its token is known by."""
+
+    @abstractmethod
+    def _let_go_of_names(self, session: Session) -> None:
+        """What was claimed for a guest is the member's."""
+
+    @abstractmethod
+    async def _hold_name(self, session: Session, keys: NameKeys) -> Collection[str]:
+        """Keep a name from those who claim it here and nowhere else; those of its keys that are to
+        be let go of afterwards.
+
+        :raises NameTaken: one of them has it.
+        """
+
+    @abstractmethod
+    def _release_name(self, session: Session, keys: Collection[str]) -> None:
+        """See `_hold_name`."""
+
+    @abstractmethod
+    def _home(self) -> SessionHome:
+        """Who looks after the names of sessions."""
+
+    # -- members in use
+
+    def member(self, identity: str) -> Member | None:
+        """See `Sessions.member`."""
+        return self._members.get(identity)
+
+    def _look_for_members(self) -> None:
+        """For the start. Blocks."""
+        self._has_members = self._changes.read_now(table.has_members)
+
+    def _adopted(self, row: SessionRow) -> Session:
+        """The session of a row, which is of its member if it has one."""
+        session = session_of(row, self._home(), self._reaper.coarse_now())
+        if row.identity:
+            self._join(session, row.identity, row.name, table.keys_of_member(row.name))
+        return session
+
+    def _join(self, session: Session, identity: str, name: str, keys: NameKeys) -> None:
+        """A session is that of a member."""
+        self._has_members = True
+        member = self._members.get(identity)
+        if member is None:
+            member = self._members[identity] = Member(identity, name, session.role)
+        session.member = member
+        session.name, session.role = member.name, member.role
+        session.name_key, session.name_looks = keys
+        session.transient = False
+        member.sessions = (*member.sessions, session)
+        self._of_members[session.id] = session
+
+    def _part(self, session: Session) -> None:
+        """A session is in use here no longer. It goes on being that of its member."""
+        member = session.member
+        if member is None or self._of_members.get(session.id) is not session:
+            return
+        del self._of_members[session.id]
+        member.sessions = tuple(each for each in member.sessions if each is not session)
+        if not member.sessions:
+            del self._members[member.identity]
+
+    # -- what somebody does
+
+    def new_token(self) -> str:
+        """See `Sessions.new_token`."""
+        return new_token(self._random_bytes)
+
+    def _new_row(self, token: str, agent: str, identity: str = "") -> SessionRow:
+        """What is kept of a new session, but for name and role.
+
+        :param identity: whose it is; nothing for who comes by it for the first time.
+        """
+        id = self._random_bytes(12).hex()
+        return SessionRow(
+            id=id,
+            token_hash=hash_of(token),
+            name="",
+            name_key=None,
+            role="",
+            created_at=int(self._wall_clock() * 1000),
+            expires_at=int((self._lasting.seconds() + TOKEN_LIFETIME) * 1000),
+            identity=identity or id,
+            agent=agent,
+        )
+
+    async def start_member(
+        self, identity: str, *, agent: str = "", beside: Beside = nothing_beside
+    ) -> tuple[Session, str]:
+        """See `Sessions.start_member`."""
+        token = self.new_token()
+        row = self._new_row(token, agent, identity=identity)
+        row = await self._changes.make(lambda each: table.add_session(each, row, beside), _nothing)
+        session = self._adopted(row)
+        self._remember(session)
+        return session, token
+
+    async def make_member(
+        self, new: NewMember, *, agent: str = "", beside: Beside = nothing_beside
+    ) -> tuple[Session, str]:
+        """See `Sessions.make_member`."""
+        token = self.new_token()
+        row = attrs.evolve(self._new_row(token, agent), name=new.name, role=new.role)
+        holder = session_of(row, self._home(), self._reaper.coarse_now())
+        held = await self._hold_name(holder, new.keys)
+        try:
+            await self._changes.make(
+                lambda each: table.add_member(each, row, new, beside), _nothing
+            )
+        finally:
+            self._release_name(holder, held)
+        session = self._adopted(row)
+        self._remember(session)
+        return session, token
+
+    async def enrol(self, session: Session, new: NewMember, beside: Beside = nothing_beside) -> str:
+        """See `Sessions.enrol`."""
+        token = self.new_token()
+        hashed = hash_of(token)
+        held = await self._hold_name(session, new.keys)
+        try:
+            await self._changes.make(
+                lambda each: table.enrol(each, session.id, new, hashed, beside), _told_of
+            )
+        finally:
+            self._release_name(session, held)
+        return token
+
+    async def _rename_member(
+        self, session: Session, member: Member, name: str, keys: NameKeys, token: str | None
+    ) -> str:
+        old = member.name
+        token_hash = None if token is None or name == old else hash_of(token)
+        held = await self._hold_name(session, keys)
+        try:
+            await self._changes.make(
+                lambda each: table.rename(
+                    each, member.identity, name, keys, session.id, token_hash
+                ),
+                _told_of,
+            )
+        finally:
+            self._release_name(session, held)
+        return old
+
+    def set_role(
+        self, identity: str, role: Role, beside: Beside = nothing_beside
+    ) -> Deferred[Sequence[Control]]:
+        """See `Sessions.set_role`."""
+        return self._changes.make(
+            lambda each: table.set_role(each, identity, role.word, beside), _as_it_is
+        )
+
+    async def end_others(self, session: Session, beside: Beside = nothing_beside) -> str:
+        """See `Sessions.end_others`."""
+        token, identity = self.new_token(), session.identity
+        hashed = hash_of(token)
+        await self._changes.make(
+            lambda each: table.end_others(each, identity, session.id, hashed, beside), _as_it_is
+        )
+        return token
+
+    async def devices(self, session: Session) -> Sequence[Device]:
+        """See `Sessions.devices`."""
+        identity = session.identity
+        rows = await self._changes.read(lambda each: table.sessions_of(each, identity))
+        return [self._device(row, session) for row in rows]
+
+    def _device(self, row: SessionRow, asker: Session) -> Device:
+        # When it was seen is written down now and then; its end is moved with its use.
+        seen = max(row.created_at, row.seen_at, row.expires_at - int(TOKEN_LIFETIME * 1000))
+        session = asker if row.id == asker.id else self._of_members.get(row.id)
+        if session is not None:
+            ago = self._reaper.coarse_now() - session.seen_at
+            seen = max(seen, int((self._wall_clock() - (0 if session.readers else ago)) * 1000))
+        return Device(row.id, row.created_at, seen, row.agent, row.id == asker.id)
+
+    async def end_device(self, session: Session, id: str) -> None:
+        """See `Sessions.end_device`."""
+        identity = session.identity
+        ended = await self._changes.make(
+            lambda each: table.end_sessions(each, identity, only=id), _as_it_is
+        )
+        if not ended:
+            raise NotFound("You have no such device: it has ended, perhaps.")
+        if id == session.id:
+            self._end(session)
+
+    async def remove_member(self, identity: str) -> None:
+        """See `Sessions.remove_member`."""
+        said_until = await self._disown(identity, 0)
+        at = int(self._wall_clock() * 1000)
+        await self._changes.make(lambda each: table.remove(each, identity, at), _as_it_is)
+        # What they said meanwhile, on another device.
+        await self._disown(identity, said_until)
+
+    async def _disown(self, identity: str, after: int) -> int:
+        while True:
+            done = await self._changes.make(partial(table.disown, identity, after), _nothing)
+            if done is None:
+                return after
+            after = done
+
+    # -- what is told
+
+    def told(self, control: Control) -> None:
+        """What has become of members; see `Feed.control`."""
+        if isinstance(control, MemberMade):
+            self._has_members = True
+            session = self._find(control.session, bytes.fromhex(control.known_before))
+            if session is not None and session.member is None:
+                self._become(session, control)
+        elif isinstance(control, MemberRenamed):
+            self._call_member(control)
+        elif isinstance(control, RoleChanged):
+            self._change_role(control)
+        elif isinstance(control, TokenRenewed):
+            session = self._of_members.get(control.session)
+            if session is not None:
+                self._know_by(session, bytes.fromhex(control.known_by))
+                self.renewed.tell(session)
+        elif isinstance(control, SessionEnded):
+            session = self._of_members.get(control.session)
+            if session is not None:
+                self._end(session)
+
+    def _become(self, session: Session, made: MemberMade) -> None:
+        old = session.name
+        self._let_go_of_names(session)
+        self._know_by(session, bytes.fromhex(made.known_by))
+        session.role = Role.of(made.role) or Role.MEMBER
+        self._join(session, made.identity, made.name, NameKeys(made.name_key, made.name_looks))
+        self.became_member.tell(session)
+        if old != session.name:
+            self.renamed.tell(session, old)
+        self.renewed.tell(session)
+
+    def _call_member(self, control: MemberRenamed) -> None:
+        member = self._members.get(control.identity)
+        if member is None:
+            return
+        old, member.name = member.name, control.name
+        for session in member.sessions:
+            session.name = control.name
+            session.name_key, session.name_looks = control.name_key, control.name_looks
+            if session.id == control.session and control.known_by is not None:
+                self._know_by(session, bytes.fromhex(control.known_by))
+        if old != control.name:
+            for session in member.sessions:
+                self.renamed.tell(session, old)
+
+    def _change_role(self, control: RoleChanged) -> None:
+        member = self._members.get(control.identity)
+        if member is None:
+            return
+        # One that only a later release knows is no more than a member's here.
+        member.role = Role.of(control.role) or Role.MEMBER
+        for session in member.sessions:
+            session.role = member.role
+        self.role_changed.tell(member)
+
+
+def _nothing(result: object) -> Sequence[Control]:
+    return ()
+
+
+def _told_of(result: Control) -> Sequence[Control]:
+    return [result]
+
+
+def _as_it_is(result: Sequence[Control]) -> Sequence[Control]:
+    return result
