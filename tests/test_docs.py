@@ -68,6 +68,7 @@ def test_the_table_of_rates() -> None:
         limits.TYPING,
         limits.ROOMS,
         limits.NAMES,
+        limits.IGNORES,
         limits.SESSIONS,
         limits.HANDSHAKES,
     ]

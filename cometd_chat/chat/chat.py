@@ -24,7 +24,9 @@ from cometd_chat.chat.held_subscription import (
     HeldSubscription,
     SharedResponses,
 )
+from cometd_chat.chat.ignored import Ignored
 from cometd_chat.chat.limits import (
+    IGNORES,
     IN_USE,
     MADE,
     MESSAGES,
@@ -41,7 +43,7 @@ from cometd_chat.chat.people_lookup import Lookup
 from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.positions import Positions
-from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Presence
+from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Person, Presence
 from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.rights import Act, Affected, Grant, Rights, stopping
 from cometd_chat.chat.roles import Role
@@ -78,6 +80,9 @@ REOPEN_WITHIN = 3.0
 #: Seconds after which those come back whose token is a new one; their browser has it by then.
 RENEWED_AFTER = 1.0
 
+
+#: So often the log is read for one page of history, where those are left out whom somebody ignores.
+_MOST_READS = 20
 
 #: Ids of a log are below it.
 _TOP = 2**63
@@ -147,12 +152,17 @@ class Chat:
         #: Told when the log was put back, and within how many seconds readers come back: for those
         #: who hold clients of another protocol.
         self.history_left: Listeners[[float]] = Listeners("a history that is over")
+        #: Who wants to hear nothing of whom.
+        self.ignored = Ignored(changes, feed.engine.reaper, self._spend_on_ignoring)
+        feed.control.add(self.ignored.told)
+        self.ignored.changed.add(self._ignores)
         #: What subscriptions have in common.
         self.shared = SharedResponses(
             feed,
             heartbeat=heartbeat,
             server=server,
             delay=lambda: round(random() * REOPEN_WITHIN, 2),
+            ignored=self.ignored.lists,
             ended=self._reads_no_longer,
             begins_again=self._reads_again,
         )
@@ -191,6 +201,7 @@ class Chat:
         self.sessions.start()
         self.deletions.start()
         self.moderation.start()
+        self.ignored.start()
         self.audit.start()
 
     # -- sessions
@@ -500,19 +511,26 @@ class Chat:
         :param size_of: how many of these a message takes.
         :raises ChatError: they may not see it, or not any longer once the log is read.
         """
-        newest = after is None
-        # With what other processes have said a moment ago, which is told here in a moment.
-        records = await self.feed.log.read(
-            [room.context.path],
-            after=after or 0,
-            before=before,
-            limit=limit + 1,
-            newest=newest,
-            max_bytes=PAGE_BYTES,
-            types=kinds.history_types(),
-        )
-        self.rights.require(asker, Act.SEE, [room])
-        found = [self.feed.made(record) for record in records]
+        newest, ignored = after is None, self.ignored.by(asker)
+        found: list[Event] = []
+        for _ in range(_MOST_READS):
+            # With what other processes have said a moment ago, which is told here in a moment.
+            records = await self.feed.log.read(
+                [room.context.path],
+                after=after or 0,
+                before=before,
+                limit=limit + 1,
+                newest=newest,
+                max_bytes=PAGE_BYTES,
+                types=kinds.history_types(),
+            )
+            self.rights.require(asker, Act.SEE, [room])
+            made = [self.feed.made(each) for each in records if each.sender not in ignored]
+            found = [*made, *found] if newest else [*found, *made]
+            if not ignored or not records or len(found) > limit:
+                break
+            # Some of it is nothing to them.
+            before, after = (records[0].id, after) if newest else (before, records[-1].id)
         # Where it is cut to size, the end that was not asked for is left out.
         page = cut(found[::-1] if newest else found, limit, size_of)
         return page[::-1] if newest else page, len(page) < len(found)
@@ -583,6 +601,9 @@ class Chat:
         if self.rights.stopping or not self.rights.is_current(grant):
             return False
         if session is not None:
+            if self.shared.ignored and self.ignored.by(session):
+                # Since it stands, perhaps.
+                return False
             if not self.sessions.use_again(session):
                 return False
             present = session.person.present
@@ -669,6 +690,25 @@ class Chat:
             return self.rooms.all()
         found = (self.rooms.named(name) for name in affected.rooms)
         return [room for room in found if room is not None]
+
+    # -- who ignores whom
+
+    def _spend_on_ignoring(self, session: Session) -> None:
+        self.rights.require(session, Act.IGNORE)
+        self.limits.take(IGNORES, session=session.identity)
+
+    def _ignores(self, identity: str) -> None:
+        for session in self.sessions.of_identity(identity):
+            for reader in session.readers:
+                if isinstance(reader, HeldSubscription):
+                    reader.choose()
+
+    def people(self, room: Room, asker: Session | None) -> Sequence[Person]:
+        """Who is in a room, as somebody sees it; see `Presence.people`."""
+        people, ignored = self.presence.people(room.name), self.ignored.by(asker)
+        if not ignored:
+            return people
+        return [each for each in people if each.identity not in ignored]
 
     # -- told to some alone
 

@@ -38,6 +38,7 @@ class Typing(msgspec.Struct, array_like=True, frozen=True):
 
     room: str
     name: str
+    identity: str = ""
 
 
 _decode_typing = msgspec.json.Decoder(Typing).decode
@@ -147,11 +148,13 @@ class ClusterPresence(LocalPresence):
         """See `Presence.typing`."""
         super().typing(room, session)
         if self._nodes.others():
-            self._bus.publish(TYPING, msgspec.json.encode(Typing(room, session.name)))
+            self._bus.publish(
+                TYPING, msgspec.json.encode(Typing(room, session.name, session.identity))
+            )
 
     def _typing_elsewhere(self, node: int, message: bytes) -> None:
         typing = _decode_typing(message)
-        self.tell_typing(typing.room, typing.name)
+        self.tell_typing(typing.room, typing.name, typing.identity)
 
     # -- this node's part
 
@@ -163,9 +166,9 @@ class ClusterPresence(LocalPresence):
         present.person = person
         self._mine.changed(place)
         if came:
-            self.tell_join(room, person.name, address)
+            self.tell_join(room, person.name, address, person.identity)
         elif present.name != person.name:
-            self._call(room, present, person.name)
+            self._call(place, present, person.name)
 
     def went(self, room: str, person: Session | Member) -> None:
         """Somebody has gone from a room by this node."""
@@ -197,23 +200,23 @@ class ClusterPresence(LocalPresence):
 
     def has(self, place: Place, node: int, someone: Someone, known: int) -> None:
         """See `Merged.has`."""
-        room, _ = place
+        room, identity = place
         role = Role.of(someone.role) or Role.GUEST
         if self._view.add(place, node, someone.name, role, someone.address):
-            self.tell_join(room, someone.name, someone.address)
+            self.tell_join(room, someone.name, someone.address, identity)
             return
         present = self._present(place)
         if present.person is None:
             present.role = role
         # What was told by the log since that node wrote this is newer.
         if present.person is None and present.name != someone.name and known > present.named_at:
-            self._call(room, present, someone.name)
+            self._call(place, present, someone.name)
 
     def has_no_longer(self, place: Place, node: int) -> None:
         """See `Merged.has_no_longer`."""
         present = self._view.remove(place, node)
         if present is not None:
-            self.tell_leave(place[0], present.name)
+            self.tell_leave(place[0], present.name, place[1])
 
     def is_leaving(self, place: Place) -> None:
         """See `Merged.is_leaving`."""
@@ -248,10 +251,11 @@ class ClusterPresence(LocalPresence):
         for room, present in self._view.everywhere(id):
             present.named_at = self._last_id()
             if present.name != name:
-                self._call(room, present, name)
+                self._call((room, id), present, name)
             if present.person is not None:
                 self._mine.changed((room, id))
 
-    def _call(self, room: str, present: Present, name: str) -> None:
+    def _call(self, place: Place, present: Present, name: str) -> None:
+        room, identity = place
         old, present.name = present.name, name
-        self.tell_renamed(room, old, name)
+        self.tell_renamed(room, old, name, identity)

@@ -12,7 +12,7 @@ says more than what was sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -75,6 +75,7 @@ class SharedResponses(SharedState):
     :param heartbeat: seconds of silence after which a stream gets a heartbeat.
     :param server: what this daemon calls itself.
     :param delay: makes the seconds after which one of them should come back when the daemon stops.
+    :param ignored: whom somebody ignores, by identity; empty where nobody does.
     :param ended: told of each that has ended.
     :param begins_again: told of one that stands and is asked anew; whether it may be.
     """
@@ -86,11 +87,14 @@ class SharedResponses(SharedState):
         heartbeat: float,
         server: str,
         delay: Callable[[], float],
+        ignored: Mapping[str, Collection[str]],
         ended: Callable[[HeldSubscription], None],
         begins_again: Callable[[HeldSubscription, Grant[Room]], bool],
     ) -> None:
         super().__init__(feed)
         self.delay = delay
+        #: Whom somebody ignores, by identity.
+        self.ignored = ignored
         self.ended = ended
         self.begins_again = begins_again
         self._heartbeat_seconds = heartbeat
@@ -240,6 +244,8 @@ class HeldSubscription(Subscription, Member):
         group = self._sink.together
         if group is not None and self.contexts:
             self.chorus = self._shared.chorus(group)
+        if self._shared.ignored and self.contexts:
+            self.choose()
         self.begin()
 
     @property
@@ -289,11 +295,24 @@ class HeldSubscription(Subscription, Member):
 
     def _chosen(self, batch: Batch) -> Batch | None:
         """What of a batch is for this one, who is not told all of it; None for nothing."""
-        names = self._rooms.names
-        chosen = [each for each in batch.events if each.fields.get("room", names[0]) in names]
+        names, ignored = self._rooms.names, self._ignored()
+        chosen = [
+            each
+            for each in batch.events
+            if each.fields.get("room", names[0]) in names and each.sender not in ignored
+        ]
         if len(chosen) == len(batch.events):
             return batch
         return Batch(chosen) if chosen else None
+
+    def _ignored(self) -> Collection[str]:
+        session = self.session
+        return () if session is None else self._shared.ignored.get(session.identity, ())
+
+    def choose(self) -> None:
+        """Who reads ignores somebody, or no longer: from now on it is told what is for it."""
+        if self.chorus is not None and self._ignored():
+            self.chorus = self._shared.choosy
 
     def take_chosen(self, batch: Batch) -> None:
         """Something was said, some of which is not for this one."""

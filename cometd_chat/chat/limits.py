@@ -49,6 +49,7 @@ TEXT = Limit("much text", Rate(2**16, 2**16 / 60), Rate(2**18, 2**18 / 60))
 TYPING = Limit("many signs of typing", Rate(10, 1.0), Rate(100, 20.0))
 ROOMS = Limit("many new rooms", Rate(5, 1 / 60), Rate(20, 1 / 15))
 NAMES = Limit("many new names", Rate(10, 1 / 6), Rate(60, 1.0))
+IGNORES = Limit("many changes of whom you ignore", Rate(20, 0.2))
 SESSIONS = Limit("many new sessions", address=Rate(30, 1.0))
 
 #: Bayeux handshakes. Many, for all who share an address come back at once after a restart.

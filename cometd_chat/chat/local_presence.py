@@ -224,43 +224,43 @@ class LocalPresence:
     def renamed(self, session: Session, old: str) -> None:
         """See `Presence.renamed`."""
         for room in session.person.present:
-            self.tell_renamed(room, old, session.name)
+            self.tell_renamed(room, old, session.name, session.identity)
 
     def typing(self, room: str, session: Session) -> None:
         """See `Presence.typing`."""
         if room in self._rooms:
-            self.tell_typing(room, session.name)
+            self.tell_typing(room, session.name, session.identity)
 
     # -- telling those who are held here
 
     def came(self, room: str, person: Session | Member, address: str | None) -> None:
         """Somebody has come to a room of this process."""
-        self.tell_join(room, person.name, address)
+        self.tell_join(room, person.name, address, person.identity)
 
     def went(self, room: str, person: Session | Member) -> None:
         """Somebody has gone from a room of this process."""
-        self.tell_leave(room, person.name)
+        self.tell_leave(room, person.name, person.identity)
 
-    def tell_join(self, room: str, name: str, address: str | None) -> None:
+    def tell_join(self, room: str, name: str, address: str | None, identity: str) -> None:
         """Somebody has come."""
-        self._tell(room, kinds.join(room, name, self._now(), address))
+        self._tell(room, kinds.join(room, name, self._now(), address, sender=identity))
 
-    def tell_leave(self, room: str, name: str) -> None:
+    def tell_leave(self, room: str, name: str, identity: str) -> None:
         """Somebody has gone."""
-        self._tell(room, kinds.leave(room, name, self._now()))
+        self._tell(room, kinds.leave(room, name, self._now(), sender=identity))
 
-    def tell_renamed(self, room: str, old: str, name: str) -> None:
+    def tell_renamed(self, room: str, old: str, name: str, identity: str) -> None:
         """Somebody is called otherwise from now."""
         now = self._now()
-        self._tell(room, kinds.leave(room, old, now, now=name))
-        self._tell(room, kinds.join(room, name, now, was=old))
+        self._tell(room, kinds.leave(room, old, now, now=name, sender=identity))
+        self._tell(room, kinds.join(room, name, now, was=old, sender=identity))
 
-    def tell_typing(self, room: str, name: str) -> None:
+    def tell_typing(self, room: str, name: str, identity: str) -> None:
         """Somebody is writing."""
         context = self._engine.context(kinds.path_of(room))
         if context is None:
             return
-        event = kinds.typing(room, name, self._now())
+        event = kinds.typing(room, name, self._now(), identity)
         in_room = self._rooms.get(room)
         told = [] if in_room is None else list(islice(in_room.holds, TYPING_TOLD))
         # What they hold in other rooms, or is no handler, hears nothing by it.

@@ -37,6 +37,10 @@ class Person(Protocol):
     """Somebody who is in a room: by this process, or as another one says."""
 
     @property
+    def identity(self) -> str:
+        """Who they are, for ever."""
+
+    @property
     def name(self) -> str:
         """What they are called."""
 

@@ -39,6 +39,7 @@ class Present:
     role: Role
     address: str | None
     nodes: tuple[int, ...]
+    identity: str
     person: Session | Member | None = None
     named_at: int = -1
 
@@ -87,7 +88,7 @@ class PresenceView:
         present = there.get(id)
         if present is None:
             alone = self._alone.setdefault(node, (node,))
-            there[id] = Present(name, role, address, alone)
+            there[id] = Present(name, role, address, alone, id)
             return True
         if node not in present.nodes:
             present.nodes = (*present.nodes, node)

@@ -24,10 +24,12 @@ class Event:
 
     :param fields: the JSON object, in the order in which it is shown; never changed again.
     :param id: its position in the log, or None when it is not kept.
+    :param sender: the identity of whoever it is from; empty for what is from nobody.
     """
 
     fields: Mapping[str, Any]
     id: int | None = None
+    sender: str = ""
     _json: bytes | None = attrs.field(init=False, default=None)
     #: Bytes by framing; a framing's own cache, kept here so that it lives as long as the event.
     framed: dict[object, bytes] = attrs.field(init=False, factory=dict)

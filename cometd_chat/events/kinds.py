@@ -314,7 +314,7 @@ def recorded(record: Record) -> Event:
     fields["at"] = timestamp(record.at)
     if record.client_id is not None:
         fields["client_id"] = record.client_id
-    return Event(fields, record.id)
+    return Event(fields, record.id, record.sender)
 
 
 def emptied(record: Record) -> Mapping[str, Any]:
@@ -327,13 +327,22 @@ def with_data(event: Event, data: Mapping[str, Any]) -> Event:
     fields = event.fields
     before = {name: fields[name] for name in _BEFORE_DATA if name in fields}
     after = {name: fields[name] for name in _AFTER_DATA if name in fields}
-    return Event({**before, **data, **after}, event.id)
+    return Event({**before, **data, **after}, event.id, event.sender)
 
 
-def join(room: str, name: str, at: int, address: str | None = None, *, was: str = "") -> Event:
+def join(
+    room: str,
+    name: str,
+    at: int,
+    address: str | None = None,
+    *,
+    was: str = "",
+    sender: str = "",
+) -> Event:
     """Somebody came.
 
     :param address: what others may see of where from.
+    :param sender: their identity, as for all below.
     :param was: they did not come, but were called so until now.
     """
     fields = {"type": "join", "room": room, "from": name, "at": timestamp(at)}
@@ -341,21 +350,22 @@ def join(room: str, name: str, at: int, address: str | None = None, *, was: str 
         fields["was"] = was
     if address is not None:
         fields["address"] = address
-    return Event(fields)
+    return Event(fields, sender=sender)
 
 
-def leave(room: str, name: str, at: int, *, now: str = "") -> Event:
+def leave(room: str, name: str, at: int, *, now: str = "", sender: str = "") -> Event:
     """Somebody went.
 
     :param now: they did not go, but are called so from now on; the ``join`` of that comes next.
     """
     fields = {"type": "leave", "room": room, "from": name, "at": timestamp(at)}
-    return Event(fields | {"now": now} if now else fields)
+    return Event(fields | {"now": now} if now else fields, sender=sender)
 
 
-def typing(room: str, name: str, at: int) -> Event:
+def typing(room: str, name: str, at: int, sender: str = "") -> Event:
     """Somebody is writing."""
-    return Event({"type": "typing", "room": room, "from": name, "at": timestamp(at)})
+    fields = {"type": "typing", "room": room, "from": name, "at": timestamp(at)}
+    return Event(fields, sender=sender)
 
 
 def people(room: str, count: int) -> Event:

@@ -96,12 +96,15 @@ class MemberSource:
             return
         room = kinds.room_of(path)
         readers = {**self._by_room.get(room, {}), **self._by_room.get(None, {})}
-        message = None
+        message, ignored = None, self._chat.ignored.lists
         for client in readers:
             # The same for all of them.
             message = message or client.event(MEMBERS + segment_of(room), data)
             if message is None:
                 return
+            if ignored and event.sender in ignored.get(visitor_of(client).person.identity, ()):
+                yield None
+                continue
             yield self._is_hidden(client, room) or client.put(message)
 
     def _is_hidden(self, client: BayeuxClient, room: str) -> bool:
@@ -138,16 +141,20 @@ class MemberSource:
             if self._is_hidden(client, room):
                 continue
             if subscribed.room is not None or self._chat.presence.count(room):
-                if not client.deliver(MEMBERS + segment_of(room), self._there(room)):
+                if not client.deliver(MEMBERS + segment_of(room), self._there(client, room)):
                     # Its queue is full: what comes after it would be dropped as well.
                     return
                 yield None
 
-    def _there(self, room: str) -> dict[str, object]:
+    def _there(self, client: BayeuxClient, room: str) -> dict[str, object]:
         """Who is in a room; in a full one only how many."""
         count = self._chat.presence.count(room)
         there: dict[str, object] = {"type": "people", "room": room, "count": count}
         if count <= SMALL_ROOM:
-            people = self._chat.presence.people(room)
-            there["people"] = [{"name": each.name, "role": each.role.word} for each in people]
+            ignored = self._chat.ignored.by(visitor_of(client).person)
+            there["people"] = [
+                {"name": each.name, "role": each.role.word}
+                for each in self._chat.presence.people(room)
+                if each.identity not in ignored
+            ]
         return there

@@ -75,6 +75,7 @@ class RoomSource:
             self._make,
             self._join,
             chat.rights,
+            chat.ignored.lists,
             self._is_hidden,
         )
         # What was said and is on its way, whether somebody is being told, and who has become live

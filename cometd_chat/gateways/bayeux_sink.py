@@ -13,7 +13,7 @@ refused comes again in the order of all rooms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import attrs
 
@@ -39,6 +39,7 @@ class QueueFeed:
     :param made: messages as they are delivered, the same for all, by id; None for what isn't.
     :param make: makes one, and puts it there.
     :param on_live: told when a subscription of a client has everything.
+    :param ignored: whom somebody ignores, by identity.
     :param is_hidden: whether somebody may not read a room; asked only where `rights` hide any.
     """
 
@@ -48,6 +49,7 @@ class QueueFeed:
     make: Callable[[BayeuxClient, Event], EventMessage | None]
     on_live: Callable[[RoomReader], None]
     rights: Rights
+    ignored: Mapping[str, Collection[str]]
     is_hidden: Callable[[RoomReader, str], bool]
 
 
@@ -163,12 +165,16 @@ class QueueSink:
         reader = self._reader
         feed, client = reader.feed, reader.client
         hides = feed.rights.differ_by_room
+        lists = feed.ignored
+        ignored = lists.get(reader.visitor.person.identity, ()) if lists else ()
         for event in batch.events:
             id = event.id
             if id is None:
                 self.missing = event
                 continue
             if hides and feed.is_hidden(reader, event.fields["room"]):
+                continue
+            if ignored and event.sender in ignored:
                 continue
             # Spelt out, for this is run for each client of each message.
             message = feed.made[id] if id in feed.made else feed.make(client, event)

@@ -195,6 +195,18 @@ class SanctionLifted:
 
 
 @attrs.frozen
+class Ignoring:
+    """Somebody wants neither to hear nor to see somebody from now, or does again.
+
+    :param identity: who.
+    """
+
+    identity: str
+    whom: str
+    on: bool
+
+
+@attrs.frozen
 class NetworksForgotten:
     """The key by which networks are hashed is another one from now: none is banned any more."""
 
@@ -235,6 +247,7 @@ Control = (
     | NetworksForgotten
     | PolicyChanged
     | LetIn
+    | Ignoring
 )
 
 #: The types of control records.
@@ -256,6 +269,7 @@ KINDS: dict[str, type[Control]] = {
     "networks-forgotten": NetworksForgotten,
     "policy-changed": PolicyChanged,
     "let-in": LetIn,
+    "ignoring": Ignoring,
 }
 
 _TYPES = {kind: name for name, kind in KINDS.items()}

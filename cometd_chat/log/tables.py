@@ -271,12 +271,13 @@ sanctions = Table(
     Column("lifted_by", Text),
 )
 
-#: Whom somebody wants neither to hear nor to see.
+#: Whom somebody wants neither to hear nor to see, and what they were called then.
 ignored = Table(
     "ignored",
     metadata,
     Column("identity", Text, nullable=False),
     Column("whom", Text, nullable=False),
+    Column("name", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("identity", "whom", name="ignored_key"),
 )
 

@@ -91,8 +91,8 @@ class Api:
         return answers.created(request, self._room(room), api_path(room.name))
 
     async def list_people(self, request: HttpRequest, name: str) -> bytes:
-        _, room = await self._asked_room(request, name)
-        people = self._chat.presence.people(room.name)
+        session, room = await self._asked_room(request, name)
+        people = self._chat.people(room, session)
         told: dict[str, Any] = {
             "people": [{"name": each.name, "role": each.role.word} for each in people]
         }

@@ -21,6 +21,7 @@ from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sanctions import Sanction, kind_named, minutes_of, reason_of
 from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import NotFound
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers, parameters
@@ -93,6 +94,40 @@ class ModerationApi:
         found = await self._audit.page(after, limit + 1, None if room is None else room.name)
         told = [each.json for each in found[:limit]]
         return answers.json(request, {"audit": told, "more": len(found) > limit})
+
+    # -- whom somebody ignores
+
+    async def list_ignored(self, request: HttpRequest) -> bytes:
+        session = await self._auth.speaker(request)
+        self._require(request, session, Act.IGNORE, None)
+        names = await self._chat.ignored.names(session)
+        return answers.json(request, {"ignored": [{"name": name} for name in names]})
+
+    @shielded
+    async def ignore(self, request: HttpRequest, name: str) -> bytes:
+        session = await self._actor(request)
+        self._require(request, session, Act.IGNORE, None)
+        whom = await self._lookup.by_name(name)
+        await self._chat.ignored.ignore(session, whom.identity, whom.name)
+        return answers.nothing(request)
+
+    @shielded
+    async def unignore(self, request: HttpRequest, name: str) -> bytes:
+        session = await self._actor(request)
+        self._require(request, session, Act.IGNORE, None)
+        await self._unignore(session, name)
+        return answers.nothing(request)
+
+    async def _unignore(self, session: Session, name: str) -> None:
+        """Somebody is heard again who is called so now, or was when they were ignored first."""
+        try:
+            whom = await self._lookup.by_name(name)
+        except NotFound:
+            whom = None
+        if whom is not None and whom.identity in self._chat.ignored.by(session):
+            await self._chat.ignored.unignore(session, whom.identity, name)
+        else:
+            await self._chat.ignored.unignore(session, None, name)
 
     # -- what several do
 

@@ -274,7 +274,7 @@ class Views:
         rooms, more = self._chat.rooms.page(None, ROOMS_LISTED, session)
         if room not in rooms:
             rooms.append(room)
-        people = self._chat.presence.people(room.name)
+        people = self._chat.people(room, session)
         return Scene(
             room=self._room(room),
             people=[PersonView(name=each.name, role=each.role.word) for each in people],

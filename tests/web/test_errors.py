@@ -33,6 +33,8 @@ ROUTES = {
     "/api/v1/policies": {"GET", "HEAD", "PATCH"},
     "/api/v1/waiting": {"GET", "HEAD"},
     "/api/v1/waiting/bob": {"POST"},
+    "/api/v1/ignored": {"GET", "HEAD"},
+    "/api/v1/ignored/bob": {"PUT", "DELETE"},
     "/api/v1/events/stream": {"GET", "HEAD"},
     "/api/v1/events/poll": {"GET", "HEAD"},
     "/api/v1/events/frame": {"GET", "HEAD"},

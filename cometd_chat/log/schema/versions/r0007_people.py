@@ -116,6 +116,7 @@ def _create_moderation() -> None:
         "ignored",
         _text("identity"),
         _text("whom"),
+        _text("name", server_default=""),
         sa.PrimaryKeyConstraint("identity", "whom", name="ignored_key"),
     )
     op.create_table(
