@@ -35,6 +35,9 @@ _idle: dict[PostgresServer, list[str]] = {}
 _EMPTY = """
 DELETE FROM records; DELETE FROM epochs; DELETE FROM sessions; DELETE FROM nodes;
 DELETE FROM secrets; DELETE FROM hidden; DELETE FROM rooms WHERE name <> 'lobby';
+DELETE FROM members; DELETE FROM invites; DELETE FROM codes; DELETE FROM policies;
+DELETE FROM room_members; DELETE FROM sanctions; DELETE FROM ignored; DELETE FROM audit;
+DELETE FROM reports; DELETE FROM purges;
 ALTER SEQUENCE epochs_number_seq RESTART;
 """
 
