@@ -159,7 +159,7 @@ class AlreadyMember(ChatError):
 
 
 class LastOwner(ChatError):
-    status, slug, title = 409, "last-owner", "There must be an owner"
+    status, slug, title = 409, "last-owner", "The last owner stays"
 
 
 class RoomExists(ChatError):

@@ -103,6 +103,7 @@ from cometd_chat.web.page_routes import PageRoutes
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.policies_api import PoliciesApi
 from cometd_chat.web.problems import Problems
+from cometd_chat.web.sessions_api import SessionsApi
 from cometd_chat.web.site import ChatSite
 from cometd_chat.web.submissions import Submissions
 from cometd_chat.web.transports import Transports
@@ -600,6 +601,7 @@ def build_app(
         chat=chat,
         api=Api(chat, auth, peers, submissions),
         deletions=DeletionsApi(chat, auth, peers),
+        sessions=SessionsApi(chat, auth),
         moderation=ModerationApi(
             chat, auth, peers, Lookup(chat.changes, chat.sessions), chat.audit
         ),

@@ -214,6 +214,7 @@ class Chat:
         ephemeral: bool = False,
         transient: bool = False,
         browser: str | None = None,
+        agent: str = "",
     ) -> tuple[Session, str]:
         """Start a guest session; see `Sessions.start_guest`.
 
@@ -227,6 +228,7 @@ class Chat:
             ephemeral=ephemeral,
             transient=transient,
             browser=browser,
+            agent=agent,
             role=self.rights.guest_role,
         )
         return await self._started(starting, address)

@@ -210,6 +210,7 @@ class ClusterSessions(MemberSessions):
         ephemeral: bool = False,
         transient: bool = False,
         browser: str | None = None,
+        agent: str = "",
         role: Role = Role.GUEST,
     ) -> tuple[Session, str]:
         """See `Sessions.start_guest`."""
@@ -227,6 +228,7 @@ class ClusterSessions(MemberSessions):
             ephemeral=ephemeral,
             transient=transient,
             role=role,
+            agent=agent,
         )
         if browser is not None:
             self._names.is_guest_of(session, browser_hash(browser))

@@ -127,6 +127,7 @@ class LocalSessions(MemberSessions):
         ephemeral: bool = False,
         transient: bool = False,
         browser: str | None = None,
+        agent: str = "",
         role: Role = Role.GUEST,
     ) -> tuple[Session, str]:
         """See `Sessions.start_guest`."""
@@ -144,6 +145,7 @@ class LocalSessions(MemberSessions):
             ephemeral=ephemeral,
             transient=transient,
             role=role,
+            agent=agent,
         )
         # Claimed before it is kept, so that two who ask for a name at once don't both get it.
         held = await self._hold_name(session, keys)

@@ -62,6 +62,7 @@ def new_guest(
     ephemeral: bool,
     transient: bool,
     role: Role,
+    agent: str,
 ) -> tuple[Session, SessionRow]:
     """A new session under a name, and what is kept of it; see `Sessions.start_guest`.
 
@@ -70,6 +71,7 @@ def new_guest(
     :param created_at: seconds since 1970.
     :param now: the same, by the clock that says when it ends.
     :param seen_at: see `Session.seen_at`.
+    :param agent: what the device calls itself.
     """
     row = SessionRow(
         id=id,
@@ -80,6 +82,7 @@ def new_guest(
         created_at=int(created_at * 1000),
         expires_at=int((now + TOKEN_LIFETIME) * 1000),
         name_looks=None if transient else keys.looks,
+        agent=agent,
     )
     session = session_of(row, home, seen_at)
     session.name_key, session.name_looks = keys

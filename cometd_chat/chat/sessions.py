@@ -213,6 +213,7 @@ class Sessions(Protocol):
         ephemeral: bool = False,
         transient: bool = False,
         browser: str | None = None,
+        agent: str = "",
         role: Role = Role.GUEST,
     ) -> tuple[Session, str]:
         """A new session under a name, and its token.
@@ -220,6 +221,7 @@ class Sessions(Protocol):
         :param ephemeral: it lives as long as one request and is not kept.
         :param transient: its name is free as soon as it holds nothing; see `free_name`.
         :param browser: what a browser shows whose guest a transient one is; see `guest`.
+        :param agent: what the device calls itself.
         :param role: a guest's, or that of one who waits to be let in.
         :raises InvalidRequest: that can't be a name.
         :raises NameTaken: somebody has it.

@@ -51,6 +51,7 @@ from cometd_chat.web.pages import ProblemKindPage
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.policies_api import PoliciesApi
 from cometd_chat.web.problems import Problems
+from cometd_chat.web.sessions_api import SessionsApi
 from cometd_chat.web.static_files import StaticFile, static_files
 from cometd_chat.web.transports import Transports
 from cometd_chat.web.views import Views
@@ -79,6 +80,7 @@ class ChatApp:
         api: Api,
         deletions: DeletionsApi,
         moderation: ModerationApi,
+        sessions: SessionsApi,
         commanding: Commanding,
         page_routes: PageRoutes,
         classic: ClassicServlet,
@@ -97,6 +99,7 @@ class ChatApp:
         self.commanding = commanding
         self.policies = policies
         self.pages = page_routes
+        self.sessions = sessions
         self._chat = chat
         self._classic = classic
         self._transports = transports
@@ -233,6 +236,8 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("POST", "/api/v1/session", lambda app: app.api.start_session, Act.COME_AS_GUEST),
     ("GET", "/api/v1/session", lambda app: app.api.show_session, Act.OWN_ACCOUNT),
     ("DELETE", "/api/v1/session", lambda app: app.api.end_session, Act.OWN_ACCOUNT),
+    ("GET", "/api/v1/sessions", lambda app: app.sessions.list_sessions, Act.OWN_ACCOUNT),
+    ("DELETE", "/api/v1/sessions/<id>", lambda app: app.sessions.end_one, Act.OWN_ACCOUNT),
     ("GET", "/api/v1/rooms", lambda app: app.api.list_rooms, Act.SEE),
     ("POST", "/api/v1/rooms", lambda app: app.api.make_room, Act.MAKE_ROOM),
     ("GET", "/api/v1/rooms/<name>", lambda app: app.api.show_room, Act.SEE),

@@ -19,6 +19,8 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 #: Every path there is, and the methods that it takes.
 ROUTES = {
     "/api/v1/session": {"GET", "HEAD", "POST", "DELETE"},
+    "/api/v1/sessions": {"GET", "HEAD"},
+    "/api/v1/sessions/1": {"DELETE"},
     "/api/v1/rooms": {"GET", "HEAD", "POST"},
     "/api/v1/rooms/lobby": {"GET", "HEAD"},
     "/api/v1/rooms/lobby/people": {"GET", "HEAD"},
