@@ -71,7 +71,8 @@ class Shown:
     good: bool
 
 
-#: A round that is yet to be made: its name, and what makes it in a directory.
+#: A round that is yet to be made: its name, and what makes it in a directory, and says what it has
+#: shown.
 Round = tuple[str, Callable[[Path], tuple[str, Mapping[str, int]]]]
 
 
@@ -120,10 +121,10 @@ def hops(asked: Asked) -> Iterator[Round]:
             make_rooms(made.balancer.port)
             made_hops = hop(history, list(made.listening.values()), 20, 10_000)
         verdict = check(history)
-        say(str(verdict))
         summary, counts = judged(verdict)
-        said = f"{made_hops} hops, one node of three hears 0.5 s late; {summary}"
-        return said, {**counts, "hops": made_hops}
+        said = f"{made_hops} hops, one node of three hears 0.5 s late; "
+        say(said + str(verdict))
+        return said + summary, {**counts, "hops": made_hops}
 
     yield "hops", make
 
@@ -135,7 +136,9 @@ def rolling(asked: Asked) -> Iterator[Round]:
         rolled = roll_workers(directory, 3, 2000)
         counts = {"moved": rolled.moved, "newcomers": rolled.served}
         wrong = {"refused": len(rolled.wrong), "violations": len(rolled.wrong) + rolled.incomplete}
-        return f"rolling restart of 3 workers: {rolled}", {**counts, **wrong}
+        said = f"rolling restart of 3 workers: {rolled}"
+        say(said)
+        return said, {**counts, **wrong}
 
     yield "rolling", make
 
@@ -164,11 +167,12 @@ def run(asked: Asked, parts: Sequence[str], results: Path | None) -> list[Shown]
         for name, make in PARTS[part](asked):
             found = before.get(name)
             say(f"--- {name} of seed {asked.seed}{'' if found is None else ', made before'}")
-            if found is None:
+            if found is not None:
+                say(found.summary)
+            else:
                 found = _make(asked, name, make)
                 if results is not None:
                     _keep(results, found)
-            say(found.summary)
             shown.append(found)
     return shown
 
@@ -182,6 +186,7 @@ def _make(asked: Asked, name: str, make: Callable[[Path], tuple[str, Mapping[str
     except Exception as error:
         traceback.print_exc(file=sys.stdout)
         summary, counts = f"NO VERDICT: {type(error).__name__}: {error}", {"violations": 1}
+        say(summary)
     good = not counts["violations"]
     return Shown(name=name, seed=asked.seed, summary=summary, counts=counts, good=good)
 

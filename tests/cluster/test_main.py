@@ -28,6 +28,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             first = names.count(f"part {number}") == 1
             if number == 3 and first:
                 raise AssertionError("nobody came home")
+            print(f"summary {number}")
             return f"summary {number}", {"faults": 7, "violations": int(number == 2 and first)}
 
         return made
