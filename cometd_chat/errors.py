@@ -65,6 +65,10 @@ class ChatError(Exception):
         self.extra = dict(extra or {})
 
 
+class HeldForModerator(ChatError):
+    status, slug, title = 202, "held", "A moderator looks at it first"
+
+
 class InvalidRequest(ChatError):
     status, slug, title = 400, "invalid-request", "The request has a mistake in it"
 

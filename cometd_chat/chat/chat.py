@@ -37,6 +37,7 @@ from cometd_chat.chat.limits import (
     TYPING,
     Limits,
 )
+from cometd_chat.chat.matrix import Calm
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import Opening, Openings
 from cometd_chat.chat.people_lookup import Lookup
@@ -49,12 +50,16 @@ from cometd_chat.chat.rights import Act, Affected, Grant, Rights, stopping
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sanctions import SILENCE, Sanction, told_of
+from cometd_chat.chat.screened import Screened
 from cometd_chat.chat.sessions import Device, HeldResource, Member, Session, Sessions
 from cometd_chat.chat.shared_state import PAGE_BYTES, RoomSet, cut, size_of
 from cometd_chat.chat.sink import HeldSink
+from cometd_chat.chat.slow_mode import SlowMode
 from cometd_chat.chat.standing import StandingSubscription
 from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.chat.waiting import WaitingList
+from cometd_chat.chat.word_filter import Found, WordFilter
+from cometd_chat.chat.word_filter import refusal as word_refusal
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
     ClientIdReused,
@@ -68,6 +73,7 @@ from cometd_chat.events.kinds import Kind
 from cometd_chat.events.record import Draft, Record, data_size
 from cometd_chat.events.texts import refused
 from cometd_chat.log.changes import Changes
+from cometd_chat.log.control import Control, NoticeGiven
 from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.members import Beside, NewMember, nothing_beside
 from cometd_chat.log.redaction import is_emptied
@@ -83,6 +89,9 @@ RENEWED_AFTER = 1.0
 
 #: So often the log is read for one page of history, where those are left out whom somebody ignores.
 _MOST_READS = 20
+
+#: Seconds between what somebody says and says next in any room, by the policy `calm`.
+CALM_SECONDS = 10
 
 #: Ids of a log are below it.
 _TOP = 2**63
@@ -179,6 +188,22 @@ class Chat:
         feed.control.add(waiting.told)
         openings.elsewhere.add(self._opened_elsewhere)
         feed.control.add(moderation.told)
+        feed.control.add(self._notice_given)
+        policies.changed.add(self._policy_changed)
+        self._words = WordFilter()
+        #: What waits for a moderator.
+        self.screened = Screened(
+            changes,
+            rights,
+            feed.engine.reaper,
+            now=lambda: int(moderation.now()),
+            random_bytes=moderation.random_bytes,
+            append=lambda draft: self._append(draft, data_size(draft.data)),
+            room_named=rooms.named,
+        )
+        #: Who spoke last in rooms that are slow.
+        self.slow_mode = SlowMode(feed.engine.reaper, self._slow_by_path)
+        feed.log.follow(self.slow_mode.told)
         moderation.imposed.add(self._sanctioned)
         moderation.ended.add(self._sanction_ended)
         sessions.forgotten.add(self._forgotten)
@@ -201,6 +226,8 @@ class Chat:
         self.sessions.start()
         self.deletions.start()
         self.moderation.start()
+        self.screened.start()
+        self._policy_changed("words")
         self.ignored.start()
         self.audit.start()
 
@@ -437,6 +464,7 @@ class Chat:
         """
         self.rights.require(session, Act.SPEAK, [room], address)
         data, key, refers = kind.parsed(asked), _client_id(client_id), None
+        screening = self._screen(session, room, data) if self._words else Found.FINE
         size = data_size(data)
         amounts = [(MESSAGES, 1), (TEXT, size)]
         self.limits.take_all(amounts, session=session.identity, address=address)
@@ -447,8 +475,62 @@ class Chat:
             self.rights.require(session, Act.SPEAK, [room], address)
         path = room.context.path
         draft = Draft(path, kind.name, session.identity, session.name, data, refers, key)
-        record = await self._append(draft, size)
+        if screening is Found.HOLD:
+            raise await self.screened.put(draft)
+        not_said = self._take_turn(session, room)
+        try:
+            record = await self._append(draft, size)
+        except BaseException:
+            if not_said is not None:
+                not_said()
+            raise
+        if record.repeated and not_said is not None:
+            not_said()
         return self.feed.event(record), record.repeated
+
+    def _screen(self, session: Session, room: Room, data: Mapping[str, object]) -> Found:
+        """Look for words in what somebody says who does not moderate.
+
+        :raises InvalidRequest: there is one that is not said here.
+        """
+        text = data.get("text")
+        if not isinstance(text, str) or self.rights.rank(session, room) >= Role.MODERATOR:
+            return Found.FINE
+        found = self._words.look(text)
+        if found is Found.REFUSE:
+            raise word_refusal()
+        return found
+
+    def _take_turn(self, session: Session, room: Room) -> Callable[[], None] | None:
+        """Say something in a room that is slow, perhaps; see `SlowMode.take`."""
+        slow = self._seconds_between(room)
+        if not slow or self.rights.rank(session, room) >= Role.MODERATOR:
+            return None
+        return self.slow_mode.take(room.context.path, session.identity)
+
+    def _seconds_between(self, room: Room) -> float:
+        """How slow a room is."""
+        calm = CALM_SECONDS if self.rights.terms.calm is Calm.SLOW else 0
+        return max(room.slow, calm)
+
+    def _slow_by_path(self, path: str) -> float:
+        room = self.rooms.named(kinds.room_of(path))
+        return 0 if room is None else self._seconds_between(room)
+
+    def _policy_changed(self, name: str) -> None:
+        if name == "words":
+            self._words = WordFilter(self.policies.words)
+
+    def _notice_given(self, control: Control) -> None:
+        if not isinstance(control, NoticeGiven):
+            return
+        event = Event(control.event)
+        if control.to:
+            for identity in control.to:
+                self.tell_person(identity, event)
+        else:
+            room = None if control.room is None else self.rooms.named(control.room)
+            self.tell_moderators(event, room)
 
     async def _append(self, draft: Draft, size: int) -> Record:
         """Have a draft kept, and say how long that took.

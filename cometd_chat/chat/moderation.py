@@ -108,7 +108,7 @@ class Moderation:
         self.now = now
         self._secret: Callable[[], bytes] = bytes
         self._whereabouts: Whereabouts | None = None
-        self._random_bytes = random_bytes
+        self.random_bytes = random_bytes
         self._salt = b""
         self.index = SanctionIndex()
         self.hashes = NetworkHashes(self._key)
@@ -177,7 +177,7 @@ class Moderation:
             self._rights.require(actor, Act.SANCTION, [] if room is None else [room])
         at = int(self.now())
         sanction = Sanction(
-            id=self._random_bytes(12).hex(),
+            id=self.random_bytes(12).hex(),
             kind=kind,
             identity="" if network else whom.identity,
             network=network,
@@ -258,7 +258,7 @@ class Moderation:
         :raises ChatError: they may not.
         """
         self._rights.require(actor, Act.SET_POLICY)
-        key, at = self._random_bytes(_KEY_BYTES), int(self.now())
+        key, at = self.random_bytes(_KEY_BYTES), int(self.now())
 
         def forget(connection: Connection) -> int:
             connection.execute(delete(secrets).where(secrets.c.name == _KEY))
@@ -285,7 +285,7 @@ class Moderation:
         """Have a key, the same on all nodes."""
         if self._salt:
             return
-        made = self._random_bytes(_KEY_BYTES)
+        made = self.random_bytes(_KEY_BYTES)
 
         def keep(connection: Connection) -> bytes:
             found = _kept_key(connection)

@@ -61,11 +61,14 @@ class Room:
     members: Mapping[str, Role] = attrs.field(factory=dict)
     #: It is public, and neither locked nor archived.
     plain: bool = True
+    #: Seconds between what somebody says there and says next.
+    slow: int = attrs.field(init=False)
     #: What they see who read this room alone.
     alone: RoomSet = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.alone = RoomSet([self.context])
+        self.slow = self.row.slow
 
 
 class Rooms(Protocol):

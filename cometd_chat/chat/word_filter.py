@@ -121,7 +121,7 @@ class WordFilter:
 def refusal() -> InvalidRequest:
     """The refusal of a text. It does not say which word it was: whoever wrote it knows, and a list
     that can be asked is a list of ways around it."""
-    return InvalidRequest("There is a word in it that is not said here: say it in another way.")
+    return refused("text", "there is a word in it that is not said here: say it in another way")
 
 
 #: A run of letters, folded, and whether a space stands before it: else it is a sign that does.

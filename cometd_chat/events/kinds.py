@@ -224,6 +224,12 @@ _ROWS = (
         ("text", "client_id"),
         text=lambda fields: f"* {fields['text']}",
     ),
+    Kind(
+        "held",
+        ("item", "room", "from", "at"),
+        text=lambda fields: f"* {fields['from']} waits to be let through in {fields['room']}",
+        bayeux=("type", "item", "room", "from", "at"),
+    ),
     Kind("hello", ("cursor", "heartbeat", "server"), position=True),
     Kind("heartbeat", ("cursor",), position=True),
     Kind(
@@ -435,6 +441,15 @@ def notice(text: str, client_id: str | None = None) -> Event:
     fields: dict[str, Any] = {"type": "notice", "text": text}
     if client_id is not None:
         fields["client_id"] = client_id
+    return Event(fields)
+
+
+def held(item: str, room: str, name: str, at: int) -> Event:
+    """What somebody wants to say waits for a moderator; for those alone.
+
+    :param item: its id, as long as it waits.
+    """
+    fields = {"type": "held", "item": item, "room": room, "from": name, "at": timestamp(at)}
     return Event(fields)
 
 

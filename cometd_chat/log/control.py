@@ -207,6 +207,20 @@ class Ignoring:
 
 
 @attrs.frozen
+class NoticeGiven:
+    """An event for some alone, which is not kept anywhere else.
+
+    :param event: its fields.
+    :param to: identities; none for those who moderate.
+    :param room: those who moderate it are told as well.
+    """
+
+    event: dict[str, Any]
+    to: list[str]
+    room: str | None = None
+
+
+@attrs.frozen
 class NetworksForgotten:
     """The key by which networks are hashed is another one from now: none is banned any more."""
 
@@ -245,6 +259,7 @@ Control = (
     | Sanctioned
     | SanctionLifted
     | NetworksForgotten
+    | NoticeGiven
     | PolicyChanged
     | LetIn
     | Ignoring
@@ -267,6 +282,7 @@ KINDS: dict[str, type[Control]] = {
     "sanctioned": Sanctioned,
     "sanction-lifted": SanctionLifted,
     "networks-forgotten": NetworksForgotten,
+    "notice-given": NoticeGiven,
     "policy-changed": PolicyChanged,
     "let-in": LetIn,
     "ignoring": Ignoring,

@@ -281,6 +281,20 @@ ignored = Table(
     PrimaryKeyConstraint("identity", "whom", name="ignored_key"),
 )
 
+#: What waits for a moderator, for there is a word in it that is on a list.
+screened = Table(
+    "screened",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("room", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+Index("screened_by_identity", screened.c.identity)
+
 #: Who did what to whom; `about` is the id of what was made by it, such as a sanction.
 audit = Table(
     "audit",

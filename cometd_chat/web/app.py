@@ -266,6 +266,8 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
         lambda app: app.moderation.forget_networks,
         Act.SET_POLICY,
     ),
+    ("GET", "/api/v1/held", lambda app: app.moderation.list_screened, Act.DELETE_OTHERS),
+    ("POST", "/api/v1/held/<id>", lambda app: app.moderation.decide, Act.DELETE_OTHERS),
     ("GET", "/api/v1/ignored", lambda app: app.moderation.list_ignored, Act.IGNORE),
     ("PUT", "/api/v1/ignored/<name>", lambda app: app.moderation.ignore, Act.IGNORE),
     ("DELETE", "/api/v1/ignored/<name>", lambda app: app.moderation.unignore, Act.IGNORE),

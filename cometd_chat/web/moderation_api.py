@@ -82,6 +82,28 @@ class ModerationApi:
         lifted = await self._chat.moderation.forget_networks(actor)
         return answers.json(request, {"lifted": lifted})
 
+    # -- what waits for a moderator
+
+    async def list_screened(self, request: HttpRequest) -> bytes:
+        actor = await self._auth.speaker(request)
+        asked = parameters.query(request)
+        room = await self._room(asked.text("room"), actor)
+        self._require(request, actor, Act.DELETE_OTHERS, room)
+        limit = asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
+        rooms = None if room is None else [room.name]
+        found = await self._chat.screened.listed(rooms, limit + 1)
+        told = [each.json for each in found[:limit]]
+        return answers.json(request, {"held": told, "more": len(found) > limit})
+
+    @shielded
+    async def decide(self, request: HttpRequest, id: str) -> bytes:
+        actor = await self._actor(request)
+        say = parameters.json_object(request).get("say")
+        if not isinstance(say, bool):
+            raise parameters.refused("say", "true or false is needed")
+        await self._chat.screened.decide(actor, id, say=say)
+        return answers.nothing(request)
+
     # -- who did what
 
     async def list_audit(self, request: HttpRequest) -> bytes:

@@ -35,6 +35,8 @@ ROUTES = {
     "/api/v1/policies": {"GET", "HEAD", "PATCH"},
     "/api/v1/waiting": {"GET", "HEAD"},
     "/api/v1/waiting/bob": {"POST"},
+    "/api/v1/held": {"GET", "HEAD"},
+    "/api/v1/held/1": {"POST"},
     "/api/v1/ignored": {"GET", "HEAD"},
     "/api/v1/ignored/bob": {"PUT", "DELETE"},
     "/api/v1/events/stream": {"GET", "HEAD"},

@@ -120,6 +120,17 @@ def _create_moderation() -> None:
         sa.PrimaryKeyConstraint("identity", "whom", name="ignored_key"),
     )
     op.create_table(
+        "screened",
+        _text("id", primary_key=True),
+        _text("room"),
+        _text("identity"),
+        _text("name"),
+        _text("text"),
+        _text("client_id"),
+        _number("at"),
+    )
+    op.create_index("screened_by_identity", "screened", ["identity"])
+    op.create_table(
         "audit",
         sa.Column("id", _Id, primary_key=True),
         _number("at"),

@@ -1,0 +1,234 @@
+"""What waits for a moderator, since there is a word in it that is on the list.
+
+What it is: `Screened`, where it is kept until somebody decides.
+
+What it may know: its table, drafts, rights. Not what is on the list, nor how it is told.
+
+Invariant: of what waits nothing is in the log before it is let through, and then it is said once,
+by whoever wrote it and in the order in which it is let through. What is decided is decided once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import attrs
+from sqlalchemy import Connection, Row, delete, func, insert, select
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cometd_chat.chat import audit
+from cometd_chat.chat.rights import Act, AnyRoom, Rights
+from cometd_chat.chat.sessions import Session
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import HeldForModerator, NotFound, ShuttingDown, TooMany
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
+from cometd_chat.events.kinds import timestamp
+from cometd_chat.events.record import Draft, Record
+from cometd_chat.log.changes import Changes
+from cometd_chat.log.control import Control, NoticeGiven
+from cometd_chat.log.tables import screened
+
+#: So many of one person wait at a time, and for so many milliseconds.
+MOST = 20
+KEPT = 7 * 86400 * 1000
+
+#: Seconds between looks for what nobody has looked at for so long.
+LOOK_EVERY = 6 * 3600.0
+
+
+@attrs.frozen
+class Item:
+    """What somebody wants to say.
+
+    :param id: its own for as long as it waits.
+    :param room: the name of the room.
+    :param client_id: the sender's key for it; empty for none.
+    """
+
+    id: str
+    room: str
+    identity: str
+    name: str
+    text: str
+    client_id: str
+    at: int
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """How moderators are shown it."""
+        return {
+            "id": self.id,
+            "room": self.room,
+            "from": self.name,
+            "text": self.text,
+            "at": timestamp(self.at),
+        }
+
+
+class Screened:
+    """What waits. An item of the reaper, which lets go of what nobody looked at.
+
+    :param now: milliseconds since 1970-01-01T00:00Z.
+    :param append: says a draft, which is parsed and may be said.
+    :param room_named: the room of a name, if there is one.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        changes: Changes,
+        rights: Rights,
+        reaper: Reaper,
+        *,
+        now: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+        append: Callable[[Draft], Awaitable[Record]],
+        room_named: Callable[[str], AnyRoom | None],
+    ) -> None:
+        self._changes = changes
+        self._rights = rights
+        self._reaper = reaper
+        self._now = now
+        self._random_bytes = random_bytes
+        self._append = append
+        self._room_named = room_named
+        self.due_bucket = 0
+
+    def start(self) -> None:
+        """Begin to let go of what is old."""
+        self._reaper.schedule(self, LOOK_EVERY)
+
+    async def put(self, draft: Draft) -> HeldForModerator:
+        """Keep something until a moderator has looked at it.
+
+        :returns: what its sender is told.
+        :raises TooMany: too much of theirs waits.
+        """
+        item = Item(
+            id=self._random_bytes(12).hex(),
+            room=kinds.room_of(draft.context),
+            identity=draft.sender,
+            name=draft.author,
+            text=draft.data["text"],
+            client_id=draft.client_id or "",
+            at=self._now(),
+        )
+
+        def keep(connection: Connection) -> bool:
+            mine = screened.c.identity == item.identity
+            same = select(screened.c.id).where(mine, screened.c.client_id == item.client_id)
+            if item.client_id and connection.execute(same).first() is not None:
+                return False
+            count = select(func.count()).select_from(screened).where(mine)
+            if (connection.execute(count).scalar() or 0) >= MOST:
+                raise TooMany("Much of what you said waits for a moderator.", retry_after=60)
+            connection.execute(insert(screened), attrs.asdict(item))
+            return True
+
+        await self._changes.make(keep, lambda new: [_told(item)] if new else [])
+        return HeldForModerator("A moderator looks at this before it is said.")
+
+    def listed(self, rooms: Sequence[str] | None, limit: int) -> Deferred[Sequence[Item]]:
+        """What waits, the oldest first.
+
+        :param rooms: only there; None for everywhere.
+        """
+        query = select(screened).order_by(screened.c.at, screened.c.id).limit(limit)
+        if rooms is not None:
+            query = query.where(screened.c.room.in_(rooms))
+        return self._changes.read(
+            lambda connection: [_item(row) for row in connection.execute(query)]
+        )
+
+    async def decide(self, actor: Session, id: str, *, say: bool) -> Item:
+        """Let something through, or not.
+
+        :raises NotFound: nothing of that id waits, or not any longer.
+        :raises ChatError: they may not decide that.
+        """
+        find = select(screened).where(screened.c.id == id)
+        row = await self._changes.read(lambda connection: connection.execute(find).first())
+        item = None if row is None else _item(row)
+        room = None if item is None else self._room_named(item.room)
+        self._rights.require(actor, Act.DELETE_OTHERS, [] if room is None else [room])
+        if item is None:
+            raise _decided()
+        await self._changes.make(
+            lambda connection: self._take(connection, actor, item, say=say),
+            lambda _: [] if say else [_refused(item)],
+        )
+        if say:
+            key = item.client_id or None
+            path = kinds.path_of(item.room)
+            said = {"text": item.text}
+            await self._append(
+                Draft(path, kinds.MESSAGE.name, item.identity, item.name, said, None, key)
+            )
+        return item
+
+    def _take(self, connection: Connection, actor: Session, item: Item, *, say: bool) -> None:
+        if not connection.execute(delete(screened).where(screened.c.id == item.id)).rowcount:
+            raise _decided()
+        audit.note(
+            connection,
+            at=self._now(),
+            who=actor.identity,
+            who_name=actor.name,
+            what="let-through" if say else "hold-back",
+            whom=item.name,
+            room=item.room,
+        )
+
+    def on_due(self, now: float) -> float | None:
+        """Let go of what is old; see `Reaper.schedule`."""
+        dropping = Deferred.fromCoroutine(self._drop())
+        dropping.addErrback(self._not_dropped)
+        return LOOK_EVERY
+
+    async def _drop(self) -> None:
+        old = screened.c.at < self._now() - KEPT
+        query = select(screened.c.id).where(old).limit(1)
+        if await self._changes.read(lambda c: c.execute(query).first() is not None):
+            await self._changes.make(
+                lambda c: c.execute(delete(screened).where(old)).close(), _none
+            )
+
+    def _not_dropped(self, failure: Failure) -> None:
+        if not failure.check(ShuttingDown):
+            self._log.warn("what nobody looked at stays: {reason}", reason=failure.value)
+
+
+def _none(_: object) -> Sequence[Control]:
+    return ()
+
+
+def _item(row: Row[Any]) -> Item:
+    return Item(**row._mapping)
+
+
+def _told(item: Item) -> NoticeGiven:
+    # Without what it says: what is told to all nodes stays in the log.
+    return notice(kinds.held(item.id, item.room, item.name, item.at), room=item.room)
+
+
+def _refused(item: Item) -> NoticeGiven:
+    detail = "A moderator did not let through what you wanted to say."
+    return notice(kinds.error(403, detail, item.client_id or None), to=[item.identity])
+
+
+def notice(event: Event, *, to: Sequence[str] = (), room: str | None = None) -> NoticeGiven:
+    """An event for some alone, as all nodes are told of it.
+
+    :param to: identities; none for those who moderate.
+    :param room: who moderates it is told as well; None for those who moderate the house alone.
+    """
+    return NoticeGiven(dict(event.fields), list(to), room)
+
+
+def _decided() -> NotFound:
+    return NotFound("Nothing of the kind waits: somebody has decided it already.")
