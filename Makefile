@@ -89,7 +89,8 @@ PYTEST := env -u PYTHONPATH -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -ra
 
 # Each part in a process of its own, beside each other: for tests that take a few milliseconds,
 # pytest-xdist takes as long to say which one is next.
-MEMORY := memory-web memory-transports memory-rest
+# The longest first, so that two processors are done at about the same time.
+MEMORY := memory-rest memory-web memory-transports
 WEB := $(wildcard tests/web/test_*.py)
 TRANSPORTS := $(filter $(addprefix tests/web/test_,caps% transports% duplex% fan% foreign% lane% nine% websocket%),$(WEB))
 

@@ -96,6 +96,9 @@ def dealt(longest: Sequence[Item], others: Sequence[Item], workers: int) -> list
 def pytest_collection_finish(session: pytest.Session) -> None:
     # Thousands of tests stay to the end: to look for garbage among them takes a second each time.
     gc.freeze()
+    # A test leaves the whole of a site behind, which goes in circles: to look for a tenth of one is
+    # in vain, and was a tenth of what tests in memory take.
+    gc.set_threshold(20_000)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
