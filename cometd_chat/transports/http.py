@@ -45,6 +45,11 @@ from cometd_chat.transports.timeouts import Phase, PhaseTimeouts
 #: what a cookie does.
 _FIELD, _COOKIE = 300, 170
 
+#: What a request that a route works at costs beside its bytes until its answer begins, about: the
+#: request, the channel, the calls that wait for each other. It was measured of a page of history
+#: that waits for its records.
+_IN_HAND = 12 * 1024
+
 #: A version of HTTP that is later than ours by its minor number.
 _LATER_MINOR = re.compile(rb" HTTP/1\.[2-9]\Z")
 
@@ -443,6 +448,8 @@ class LimitedChannel(RequestChannel):
     def _held_of_requests(self) -> int:
         size = self._request_size + len(self.unread) + sum(map(len, self.waiting))
         size += self.undecoded
+        if self._timeouts.phase is Phase.ROUTE and self.requests:
+            size += 0 if self.requests[0].startedWriting else _IN_HAND
         if self._early is not None and self._early.body is not None:
             size += self._early.body.held
         if self._input is not None:

@@ -20,6 +20,9 @@ KIB = 1024
 #: What a transport holds before it says that it is full.
 FULL = 64 * KIB
 
+#: What one that a route works at counts for beside its bytes.
+IN_HAND = 12 * KIB
+
 
 @pytest.fixture(params=[True, False], ids=["lane", "klein"])
 def net(request: pytest.FixtureRequest) -> Iterator[Net]:
@@ -71,7 +74,7 @@ class TestPipelined:
             connection.send(b"x" * 10_000)
         waiting = 1_000_000 - len(connection.socket.to_server)
         assert 16 * KIB < waiting < 2 * FULL
-        assert 0 <= net.memory.of("requests") - waiting < KIB
+        assert 0 <= net.memory.of("requests") - waiting - IN_HAND < KIB
         connection.reset()
         net.resource.held[0].finish()
         net.turn()
@@ -88,6 +91,30 @@ class TestPipelined:
                 assert net.move()
                 moves += 1
         assert moves >= 500
+
+
+class TestInHand:
+    """A request that waits for its answer is more than its bytes: objects of the routes."""
+
+    def test_counts_until_its_answer_begins(self, net: Net) -> None:
+        connection = net.connect()
+        connection.send(get("/held"))
+        assert 0 < net.memory.of("requests") - IN_HAND < KIB
+        net.resource.held[0].write(b"it begins")
+        connection.send(get("/"))
+        assert 0 < net.memory.of("requests") < KIB
+        net.resource.held[0].finish()
+        net.turn()
+        assert net.memory.held == 0
+
+    def test_many_make_way_for_each_other(self, net: Net) -> None:
+        """What they count for is let go of as any other memory is."""
+        net.memory.limit = net.memory.trigger = 10 * IN_HAND
+        connections = [net.connect() for _ in range(50)]
+        for connection in connections:
+            connection.send(get("/held"))
+            assert net.memory.held <= 10 * IN_HAND
+        assert sum(not each.closed for each in connections) in range(7, 11)
 
 
 class TestHalfRead:
@@ -114,7 +141,7 @@ class TestHalfRead:
         assert net.memory.held == 0
         connection.send(b"GET /held HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n")
         connection.send(b"x" * 100_000)
-        assert 100_000 < net.memory.of("requests") < 102_000
+        assert 100_000 < net.memory.of("requests") - IN_HAND < 102_000
         net.resource.held[0].finish()
         net.turn()
         assert net.memory.held == 0
