@@ -36,9 +36,9 @@ NODE_MODULES = ROOT / "tests" / "node_modules"
 #: Seconds that a daemon may take to start or to stop, on a busy machine.
 PATIENCE = 60.0
 
-#: Starts what follows as a terminal would, where SIGINT ends a program: who runs the tests may have
-#: it ignored, as nohup and a script's `&` do, and children inherit that.
-AS_AT_A_TERMINAL = ("env", "--default-signal=INT")
+#: Starts what follows as a terminal would, where these end a program: who runs the tests may have
+#: SIGINT ignored, as a script's `&` does, or SIGHUP, as nohup does, and children inherit that.
+AS_AT_A_TERMINAL = ("env", "--default-signal=INT,HUP")
 
 #: The last of the lines that it prints once it can be talked to.
 _LAST_LINE = re.compile(r"open files: \d+")

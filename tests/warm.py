@@ -57,6 +57,7 @@ def be_the_daemon(asked: dict[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # As at a terminal, whatever started the tests.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with open(os.devnull) as nothing, open(asked["log"], "ab") as output:  # noqa: PTH123
         os.dup2(nothing.fileno(), 0)
         os.dup2(output.fileno(), 1)

@@ -414,7 +414,10 @@ def test_systemd_hears_of_the_supervisor_alone(tmp_path: Path, database_url: str
 
         def hear(wanted: bytes) -> list[bytes]:
             heard: list[bytes] = []
+            # The watchdog is told all the time, so that no single wait takes long.
+            end = time.monotonic() + PATIENCE
             while wanted not in heard:
+                assert time.monotonic() < end, f"{wanted!r} did not come, only {set(heard)}"
                 heard += systemd.recv(4096).split(b"\n")
             return heard
 
