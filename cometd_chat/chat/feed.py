@@ -272,4 +272,4 @@ class Feed:
 
 
 def _size_of(event: Event) -> int:
-    return _COPIES * len(event.json) + _OVERHEAD
+    return _COPIES * event.size + _OVERHEAD

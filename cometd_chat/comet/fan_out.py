@@ -100,9 +100,17 @@ class FanOut:
             return
         if self._followers:
             self._tell_followers(batch)
+        # On one of many nodes there is mostly nobody in the room.
+        there = [(delivery, self._contexts.get(delivery.path)) for delivery in batch]
         for walk in self._walks:
-            walk.waiting.extend(batch)
-        if not self._running and self._next_slice is None:
+            heard = [
+                delivery
+                for delivery, context in there
+                if context is not None and walk.listed(context).items
+            ]
+            if heard:
+                walk.waiting.extend(heard)
+        if not self._running and self._next_slice is None and self.delivering:
             self._run_slice()
 
     def stop(self) -> None:

@@ -42,6 +42,16 @@ class Event:
         return self._json
 
     @property
+    def size(self) -> int:
+        """Bytes of its JSON, about."""
+        return len(self.json)
+
+    @property
+    def refers(self) -> object:
+        """The id of what it is about, or None."""
+        return self.fields.get("refers")
+
+    @property
     def type(self) -> str:
         """The kind of event: ``message``, ``join``, ``hello`` and so on."""
         kind: str = self.fields["type"]

@@ -301,8 +301,54 @@ def _second(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}"
 
 
+#: Bytes of an event's JSON beside what is said in it, about.
+_FRAME = 220
+
+
+class _Recorded(Event):
+    """The event of a record, whose fields are made when they are first asked for: on a node where
+    nobody is in its room, they mostly never are, and they cost as much as all else that is done
+    with a record of another node."""
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: Record) -> None:
+        # All that `Event` has, but for `fields`: while that is not there `__getattr__` is asked.
+        self._record = record
+        self.id = record.id
+        self.sender = record.sender
+        self._json = None
+        self.framed = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "fields":
+            raise AttributeError(name)
+        self.fields = fields = _fields(self._record)
+        return fields
+
+    @property
+    def size(self) -> int:
+        """See `Event.size`."""
+        return self._record.size + _FRAME
+
+    @property
+    def refers(self) -> object:
+        """See `Event.refers`."""
+        return self._record.refers
+
+    @property
+    def type(self) -> str:
+        """See `Event.type`."""
+        return self._record.type
+
+
 def recorded(record: Record) -> Event:
     """The event of something in the log."""
+    return _Recorded(record)
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    """What clients see of a record."""
     fields: dict[str, Any] = {
         "id": record.id,
         "cursor": f"{record.id}.{record.epoch}",
@@ -320,7 +366,7 @@ def recorded(record: Record) -> Event:
     fields["at"] = timestamp(record.at)
     if record.client_id is not None:
         fields["client_id"] = record.client_id
-    return Event(fields, record.id, record.sender)
+    return fields
 
 
 def emptied(record: Record) -> Mapping[str, Any]:

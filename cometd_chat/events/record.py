@@ -15,13 +15,21 @@ from typing import Any
 import attrs
 import msgspec
 
+_encode = msgspec.json.Encoder().encode
+
 
 def data_size(data: Mapping[str, Any]) -> int:
     """How much is said in some ``data``: bytes of its texts in UTF-8, and of the JSON of others."""
-    return sum(
-        len(each.encode() if isinstance(each, str) else msgspec.json.encode(each))
-        for each in data.values()
-    )
+    size = 0
+    for each in data.values():
+        if not isinstance(each, str):
+            size += len(_encode(each))
+        elif each.isascii():
+            # Asked for each record that a node is told of.
+            size += len(each)
+        else:
+            size += len(each.encode())
+    return size
 
 
 @attrs.frozen

@@ -238,8 +238,9 @@ class RoomSource:
         """Something was said, or somebody came or went: tell all who read it, a slice at a time."""
         for each in told:
             # What was made of something else is made anew for whoever is told of it from now on.
-            if "refers" in each.attachment.fields:
-                self._unmake(each.attachment.fields["refers"])
+            refers = each.attachment.refers
+            if refers is not None:
+                self._unmake(refers)
         self._said.extend(told)
         if not self._telling:
             self._telling = True

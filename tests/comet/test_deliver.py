@@ -98,6 +98,17 @@ def test_an_unregistered_path_is_ignored(engine: CometEngine, clock: Clock) -> N
     assert engine.context("/nobody") is None
 
 
+def test_where_nobody_is_nothing_waits(engine: CometEngine, clock: Clock) -> None:
+    told: list[int | None] = []
+    engine.follow(lambda events: told.extend(event.id for event in events))
+    engine.deliver(batch(1, 2))
+    assert (engine.delivering, clock.getDelayedCalls(), told) == (False, [], [1, 2])
+    here = hold(engine, Stream(clock), DEV)
+    engine.deliver([*batch(3), *batch(4, path=DEV), *batch(5), *batch(6, path=DEV)])
+    assert here.batches == [[4, 6]]
+    assert told == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_long_fan_out_makes_way_for_other_work(engine: CometEngine, clock: Clock) -> None:
     streams = crowd(engine, clock)
     heard: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -43,6 +44,36 @@ def test_a_message_is_the_event_of_the_interface() -> None:
         "client_id": "c-1",
     }
     assert (event.id, event.cursor, event.type) == (17, "17.k3f9", "message")
+
+
+def test_nothing_is_made_of_what_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a node asks of each record that it is told of costs no event."""
+    event = kinds.recorded(attrs.evolve(RECORD, refers=12))
+    with monkeypatch.context() as patched:
+        patched.setattr(kinds, "_fields", None)
+        assert (event.id, event.type, event.refers) == (17, "message", 12)
+        assert len(event.framed) == 0
+        about = event.size
+        with pytest.raises(TypeError):
+            _ = event.json
+        with pytest.raises(AttributeError):
+            _ = event.nothing  # type: ignore[attr-defined]
+    assert 0 <= about - len(event.json) < 150
+    assert event.fields is event.fields
+    # It has all that any event has.
+    like = Event(event.fields, 17, "s1")
+    for each in attrs.fields(Event):
+        if each.init:
+            assert getattr(event, each.name) == getattr(like, each.name)
+    assert (event.refers, event.cursor) == (12, "17.k3f9")
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [({}, 0), ({"text": "hi"}, 2), ({"text": "\u8336"}, 3), ({"a": "x", "b": [1, 2]}, 6)],
+)
+def test_what_is_said_is_counted_in_utf_8(data: dict[str, Any], size: int) -> None:
+    assert attrs.evolve(RECORD, data=data).size == size
 
 
 def test_the_sender_is_nobodys_business() -> None:
