@@ -64,6 +64,9 @@ FORGET_AFTER = 2
 #: Seconds between two sweeps for guests who are gone and for sessions that have expired.
 SWEEP_EVERY = 60.0
 
+#: Seconds between two looks for accounts that were deleted long ago.
+_FORGET_EVERY = 3600.0
+
 #: Of so many sessions it is known that the log told something of them lately.
 _MOST_TOLD = 1000
 
@@ -123,6 +126,7 @@ class ClusterSessions(MemberSessions):
         self._every = min(SWEEP_EVERY, guest_timeout / SEEN_PART)
         self._written_at = reaper.coarse_now()
         self._begins_anew = False
+        self._forget_at = 0.0
         self.due_bucket = 0
         names.lost.add(self._lose_name)
 
@@ -200,6 +204,9 @@ class ClusterSessions(MemberSessions):
             continue
         while await self._directory.drop_expired(int(self._lasting.seconds() * 1000)) >= MOST_SWEPT:
             continue
+        if self._reaper.coarse_now() >= self._forget_at:
+            self._forget_at = self._reaper.coarse_now() + _FORGET_EVERY
+            await self._forget_removed()
 
     # -- from a token to a session
 

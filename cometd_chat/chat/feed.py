@@ -28,8 +28,9 @@ from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import Amends
 from cometd_chat.events.record import Record
-from cometd_chat.log.control import CONTROL, Control, read_control
+from cometd_chat.log.control import CONTROL, Control, MemberRemoved, read_control
 from cometd_chat.log.log import EventLog, Tail
+from cometd_chat.log.members import DELETED_USER
 
 #: What an event costs in memory, about: so many bytes, and so many times its JSON, for it is kept
 #: as JSON, as fields, and as each framing wrote it.
@@ -78,6 +79,7 @@ class Feed:
         #: Told what the log tells the house, before what is committed with it is told to anybody: a
         #: room is there by then, and a session has ended.
         self.control: Listeners[[Control]] = Listeners("control records")
+        self.control.add(self._disown)
         #: For each path in which something was said, the id of the newest; see `Kind.counted`. What
         #: was said before the start is asked of the log and comes in a moment.
         self.newest: dict[str, int] = {}
@@ -162,6 +164,13 @@ class Feed:
         before = self.tail.at(id)
         if before is not None:
             self._replace(id, kinds.with_data(before, data))
+
+    def _disown(self, control: Control) -> None:
+        """An account was deleted: what they said is by nobody from now. In the log it is so."""
+        if isinstance(control, MemberRemoved):
+            for event in self.tail.items():
+                if event.sender == control.identity and event.id is not None:
+                    self._replace(event.id, kinds.with_author(event, DELETED_USER))
 
     def _replace(self, id: int, event: Event) -> None:
         self.tail.replace(id, event, _size_of(event))

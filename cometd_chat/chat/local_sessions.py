@@ -115,6 +115,8 @@ class LocalSessions(MemberSessions):
     def _drop_expired(self, now: float) -> None:
         dropping = self._directory.drop_expired(int(now * 1000))
         dropping.addErrback(lambda failure: self._log.failure("expired sessions stay", failure))
+        forgetting = Deferred.fromCoroutine(self._forget_removed())
+        forgetting.addErrback(lambda failure: self._log.failure("names stay reserved", failure))
 
     async def guest(self, name: str, browser: str) -> Session | None:
         """See `Sessions.guest`. There is no other process."""

@@ -294,6 +294,12 @@ class MemberSessions(ABC):
         # What they said meanwhile, on another device.
         await self._disown(identity, said_until)
 
+    async def _forget_removed(self) -> None:
+        """Let others have the names of accounts that were deleted long ago."""
+        if self._has_members:
+            before = int(self._wall_clock() * 1000) - table.RESERVED_FOR
+            await self._changes.make(partial(table.forget_removed, before), _nothing)
+
     async def _disown(self, identity: str, after: int) -> int:
         while True:
             done = await self._changes.make(partial(table.disown, identity, after), _nothing)

@@ -382,6 +382,11 @@ def with_data(event: Event, data: Mapping[str, Any]) -> Event:
     return Event({**before, **data, **after}, event.id, event.sender)
 
 
+def with_author(event: Event, author: str) -> Event:
+    """An event of something in the log that is shown as somebody else's."""
+    return Event({**event.fields, "from": author}, event.id, event.sender)
+
+
 def join(
     room: str,
     name: str,

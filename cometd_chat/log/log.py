@@ -438,6 +438,10 @@ class Tail(Generic[Item]):
         known = place < len(self._ids) and self._ids[place] == id
         return self._items[place] if known else None
 
+    def items(self) -> Sequence[Item]:
+        """All that it has, oldest first."""
+        return list(self._items)
+
     def replace(self, id: int, item: Item, size: int) -> bool:
         """Let another item be what has an id; False where it has no item of that id."""
         place = bisect_left(self._ids, id)

@@ -330,7 +330,7 @@ def remove(connection: Connection, identity: str, at: int) -> list[Control]:
     return [*ended, MemberRemoved(identity)] if changed else ended
 
 
-def forget_removed(connection: Connection, before: int) -> int:
+def forget_removed(before: int, connection: Connection) -> int:
     """Let others have the names of accounts that were deleted before then; says how many."""
     old = members.c.deleted_at <= before
     return connection.execute(delete(members).where(old)).rowcount

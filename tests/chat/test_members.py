@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -364,8 +365,36 @@ def test_its_name_is_free_after_thirty_days(house: House) -> None:
     (row,) = read(house, members)
     store = house.directory.store
     for before, gone in ((row.deleted_at - 1, 0), (row.deleted_at, 1)):
-        assert store.write_now(lambda each, at=before: forget_removed(each, at)) == gone
+        assert store.write_now(partial(forget_removed, before)) == gone
     now(house.sessions.start_guest("alice"))
+
+
+def test_and_nobody_has_to_ask_for_that(house: House) -> None:
+    session, _ = made(house)
+    made(house, "bob")
+    now(house.sessions.remove_member(session.identity))
+    house.set_by = 29 * 86400.0
+    house.advance(3700)
+    assert len(read(house, members)) == 2
+    house.set_by = 31 * 86400.0
+    house.advance(3700)
+    assert [row.name for row in read(house, members)] == ["bob"]
+    now(house.sessions.start_guest("alice"))
+
+
+def test_what_they_said_is_by_nobody_at_once(house: House, other: House) -> None:
+    session, _ = made(house)
+    say(house, session, "mine")
+    bob = house.log_in("bob")
+    say(house, bob, "his")
+    now(house.sessions.remove_member(session.identity))
+    for door in (house, other):
+        found = door.feed.after(door.feed.tail.floor, ["/chat/lobby"], 10) or []
+        assert [(each.fields["from"], each.fields["text"]) for each in found] == [
+            ("deleted user", "mine"),
+            ("bob", "his"),
+        ]
+        assert b"alice" not in b"".join(each.json for each in found)
 
 
 # -- when something goes wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.dialects import sqlite
 from twisted.internet.defer import Deferred, succeed
 
 from cometd_chat.errors import NameTaken
+from cometd_chat.log import members
 from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.reading import bounded_count, by_client_id, newest_ids, of_each, page
 from cometd_chat.log.tables import records
@@ -225,3 +227,21 @@ async def test_however_many_contexts_take_a_few_queries(store: Store, shape: str
         assert len(asked) == 1
     finally:
         event.remove(Engine, "before_cursor_execute", note)
+
+
+@in_reactor
+async def test_what_somebody_said_is_by_nobody(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "WINDOW", 3)
+    for number in range(8):
+        sender = "a1" if number % 2 else "b1"
+        await wait(store.log.append(draft(f"{number}", sender=sender, author=f"{number % 2}")))
+    after: int | None = 0
+    windows = 0
+    while after is not None:
+        after = await wait(store.database.write(partial(members.disown, "a1", after)))
+        windows += 1
+    assert windows == 4
+    authors = [each.author for each in await wait(store.log.read(["/chat/lobby"], limit=20))]
+    assert authors == ["0", "deleted user"] * 4

@@ -78,7 +78,7 @@ class TestOne:
         site.post(f"{LOBBY}/messages", {"text": "mine"}, token=owner)
         session = site.chat.presence.people("lobby")
         (olga,) = [each for each in session if each.name == "olga"]
-        row = {"identity": olga.identity, "name": "olga", "role": "owner"}  # type: ignore[attr-defined]
+        row = {"identity": olga.identity, "name": "olga", "role": "owner"}
         site.directory.store.write_now(
             lambda connection: connection.exec_driver_sql(
                 "INSERT INTO members (identity, name, role, created_at, seen_at)"

@@ -78,7 +78,7 @@ def people(shared: Shared) -> People:
 
 
 def _forget(connection: Connection, *, before: int) -> int:
-    return table.forget_removed(connection, before)
+    return table.forget_removed(before, connection)
 
 
 def _said(
