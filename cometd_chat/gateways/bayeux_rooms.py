@@ -19,6 +19,7 @@ from functools import lru_cache, partial
 from twisted.logger import Logger
 
 from cometd_chat.bayeux.client import BayeuxClient
+from cometd_chat.bayeux.faults import session_unknown
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.chat.chat import Chat
@@ -369,7 +370,8 @@ def _in_order(said: Mapping[str, Sequence[Event]], paths: tuple[str, ...]) -> Ba
 
 def _refuse_ended(client: BayeuxClient) -> None:
     if client.ended:
-        raise InvalidRequest("The session has ended.")
+        # While its place was looked for. It is told what it is told of all else from now on.
+        raise session_unknown()
 
 
 def _weight(message: EventMessage | None) -> int:

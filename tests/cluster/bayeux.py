@@ -266,8 +266,9 @@ class BayeuxReader(Thread):
         if reply["successful"]:
             self._to_subscribe.remove(room)
             return None
-        if cursor is not None and str(reply.get("error", "")).startswith("400"):
-            self.history.note(WasReset(who=self._who(room), reason=str(reply["error"])))
+        error = str(reply.get("error", ""))
+        if cursor is not None and error.startswith("400:") and error.endswith(":invalid_cursor"):
+            self.history.note(WasReset(who=self._who(room), reason=error))
             self._cursors[room] = None
             return None
         return self._refused(reply)

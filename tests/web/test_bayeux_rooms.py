@@ -639,3 +639,17 @@ def test_who_is_sent_away_shakes_hands_anew_and_goes_on(site: MemorySite) -> Non
     again = Client(site, name="alice", jar=alice.jar).joined("/chat/lobby")
     site.say("hi")
     assert again.texts == ["hi"]
+
+
+def test_who_is_sent_away_while_they_subscribe_shakes_hands_anew(site: MemorySite) -> None:
+    """It is no mistake of theirs, and their cursor is as good as it was."""
+    opened = site.chat.positions.open
+
+    async def send_away_and_open(*args: Any, **named: Any) -> Any:
+        site.chat.send_away(3.0)
+        return await opened(*args, **named)
+
+    site.chat.positions.open = send_away_and_open  # type: ignore[method-assign]
+    reply = Client(site, name="alice").subscribe("/chat/lobby")
+    assert reply["error"] == "402::session_unknown"
+    assert reply["advice"]["reconnect"] == "handshake"
