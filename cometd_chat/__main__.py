@@ -1,7 +1,7 @@
 """``comet-chat`` and ``python -m cometd_chat``: the daemon in the foreground, without a pid file.
 
 What it is: a shorthand for ``twistd --nodaemon --pidfile= comet-chat``, with the same options; and
-``comet-chat copy``, which is no daemon.
+``comet-chat copy``, and the commands of `shell_command`, which are no daemon.
 
 What it may know: twistd's command line, and that command.
 
@@ -15,6 +15,10 @@ from collections.abc import Sequence
 
 from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]
 
+#: The first words of commands that are no daemon, see `shell_command`: what those need is imported
+#: for them alone.
+SHELL_GROUPS = ("ban", "invite", "owner-link", "policy", "room", "user")
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until a signal comes, or a copy is done.
@@ -27,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from cometd_chat.copy_command import run
 
         sys.exit(run(arguments[1:]))
+    if arguments and arguments[0] in SHELL_GROUPS:
+        from cometd_chat.shell_command import run as run_command
+
+        sys.exit(run_command(arguments))
     config = ServerOptions()
     config.parseOptions(["--nodaemon", "--pidfile=", "comet-chat", *arguments])
     runApp(config)

@@ -26,7 +26,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
-from cometd_chat import __version__
+from cometd_chat import __version__, shell_table
 from cometd_chat.addresses import shown_address
 from cometd_chat.bayeux.extensions import AckExtension, ReplayExtension, TimesyncExtension
 from cometd_chat.bayeux.options import BayeuxOptions
@@ -65,6 +65,7 @@ from cometd_chat.daemon.ports import (
     raise_open_file_limit,
 )
 from cometd_chat.daemon.settings import Options, Settings
+from cometd_chat.daemon.shell_socket import ShellSocket
 from cometd_chat.daemon.steady_clock import make_steady
 from cometd_chat.daemon.supervisor import Supervisor
 from cometd_chat.daemon.systemd import Notifier
@@ -180,6 +181,11 @@ def build(
             *place.directory,
             FunctionService("open files", begin=raise_open_file_limit),
             *chat_services(chat, storage, peering, reactor),
+            *(
+                (ShellSocket(data.path, partial(shell_table.run, chat), reactor),)
+                if orders is None
+                else ()
+            ),
             # Once the port is announced, whoever started this may stop it.
             FunctionService("signals", begin=partial(stop_by_signals, reactor)),
             *place.ports(settings, site, metrics_site, reactor),

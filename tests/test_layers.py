@@ -38,7 +38,17 @@ ROOMS = {
 }
 
 #: The modules beside the rooms that join things; they may import everything, and each other.
-ROOF = {"service", "copy_command", "storage", "chat_parts", "peering", "worker", "__main__"}
+ROOF = {
+    "service",
+    "shell_command",
+    "shell_table",
+    "copy_command",
+    "storage",
+    "chat_parts",
+    "peering",
+    "worker",
+    "__main__",
+}
 
 # Every other module beside the rooms (errors, say) is ground floor: all may import it, and it may
 # import nothing of ours that isn't ground floor, too.

@@ -1,0 +1,186 @@
+"""Commands from the shell: the table of them, and what each does.
+
+What it is: `SHELL`, a row for each, and `run`, which runs one as somebody above all others, through
+the same methods as the API.
+
+What it may know: the chat. Not whether a daemon serves beside it.
+
+Invariant: whatever is done from the shell has the effect, the checks and the note in the audit log
+that it would have from the admin page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.moderation import Reach
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sanctions import Sanction, kind_named, minutes_of, reason_of
+from cometd_chat.chat.sessions import Session
+from cometd_chat.daemon.shell_socket import Answer, Asked
+from cometd_chat.errors import NotFound
+from cometd_chat.events.kinds import timestamp
+from cometd_chat.events.texts import refused
+
+#: What whoever is at the shell is called in the audit log.
+NAME = "the shell"
+
+Values = Mapping[str, Any]
+
+
+@attrs.frozen
+class Row:
+    """A command.
+
+    :param words: such as ``ban add``.
+    :param takes: the names of what it needs, in order.
+    :param options: and of what may be given, with what that is.
+    """
+
+    words: str
+    help: str
+    run: Callable[[Chat, Values], Awaitable[str]]
+    takes: tuple[str, ...] = ()
+    options: Mapping[str, type] = attrs.field(factory=dict)
+
+
+def somebody() -> Session:
+    """Who is at the shell: nobody is above them."""
+    return Session(
+        key=b"",
+        known_by=b"",
+        name=NAME,
+        name_key=NAME,
+        name_looks=NAME,
+        role=Role.OWNER,
+        expires_at=0,
+        seen_at=0,
+        home=None,
+    )
+
+
+async def run(chat: Chat, asked: Asked) -> Answer:
+    """Run a command.
+
+    :raises ChatError: it could not be done.
+    """
+    row = SHELL.get(asked.command)
+    if row is None:
+        return Answer(f"There is no {asked.command[:64]} in this release.", failed=True)
+    return Answer(await row.run(chat, asked.values))
+
+
+# -- policies
+
+
+async def _list_policies(chat: Chat, values: Values) -> str:
+    lines = [
+        f"{name}: {value}"
+        + (f"  (says {chat.policies.pins[name].option})" if name in chat.policies.pins else "")
+        for name, value in chat.policies.values.items()
+    ]
+    return "\n".join(lines)
+
+
+#: What is no text in a policy.
+_WORDS: Mapping[str, bool] = {"true": True, "yes": True, "false": False, "no": False}
+
+
+async def _set_policy(chat: Chat, values: Values) -> str:
+    name, value = str(values["name"]), str(values["value"])
+    current = chat.policies.values.get(name)
+    wanted: object = _WORDS.get(value.lower(), value) if isinstance(current, bool) else value
+    if isinstance(current, Mapping):
+        # Words that are refused, or the whole of it as JSON.
+        wanted = _json(value) if value.startswith("{") else {**current, "refuse": value.split()}
+    await chat.policies.set({name: wanted}, who="", who_name=NAME)
+    return f"{name}: {chat.policies.values[name]}"
+
+
+def _json(text: str) -> object:
+    try:
+        found: object = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        raise refused("value", "that is not JSON") from None
+    return found
+
+
+# -- sanctions
+
+
+async def _list_bans(chat: Chat, values: Values) -> str:
+    return "\n".join(map(_sanction, chat.moderation.listed())) or "Nobody is silenced or kept out."
+
+
+def _sanction(sanction: Sanction) -> str:
+    where = "everywhere" if sanction.room is None else f"in {sanction.room}"
+    until = "" if sanction.until is None else f", until {timestamp(sanction.until)}"
+    why = f": {sanction.reason}" if sanction.reason else ""
+    by = f", by {sanction.by_name}"
+    return f"{sanction.id}  {sanction.kind.value}  {sanction.who} {where}{until}{by}{why}"
+
+
+async def _ban(chat: Chat, values: Values) -> str:
+    kind = kind_named(values.get("kind") or "ban")
+    named = values.get("room")
+    room = await chat.room(str(named), somebody()) if named else None
+    whom = await chat.somebody(str(values["name"]), room or await _lobby(chat))
+    reach = Reach(minutes_of(kind, values.get("minutes")), reason_of(values.get("reason")))
+    return _sanction(await chat.moderation.impose(somebody(), kind, whom, room, reach))
+
+
+async def _lift(chat: Chat, values: Values) -> str:
+    meant = str(values["who"])
+    found = [each for each in chat.moderation.listed() if meant in (each.id, each.who)]
+    if not found:
+        raise NotFound(f"{meant} is neither silenced nor kept out.")
+    for each in found:
+        await chat.moderation.lift(somebody(), each.id)
+    return "\n".join(f"lifted: {_sanction(each)}" for each in found)
+
+
+async def _lobby(chat: Chat) -> Room:
+    return await chat.room("lobby", None if chat.rights.terms.public_reading else somebody())
+
+
+# -- rooms
+
+
+async def _list_rooms(chat: Chat, values: Values) -> str:
+    return "\n".join(map(_room, sorted(chat.rooms.all(), key=lambda room: room.name)))
+
+
+def _room(room: Room) -> str:
+    topic = f": {room.topic}" if room.topic else ""
+    return f"{room.name}  {room.kind.value}{topic}"
+
+
+async def _make_room(chat: Chat, values: Values) -> str:
+    topic = str(values.get("topic") or "")
+    return _room(await chat.make_room(somebody(), str(values["name"]), topic, ""))
+
+
+_ROWS = (
+    Row("policy list", "shows the policies", _list_policies),
+    Row("policy set", "changes a policy", _set_policy, ("name", "value")),
+    Row("ban list", "shows who is silenced or kept out", _list_bans),
+    Row(
+        "ban add",
+        "keeps somebody out, or silences them",
+        _ban,
+        ("name",),
+        {"kind": str, "room": str, "minutes": int, "reason": str},
+    ),
+    Row("ban lift", "ends what keeps somebody out", _lift, ("who",)),
+    Row("room list", "shows all rooms", _list_rooms),
+    Row("room make", "makes a room", _make_room, ("name",), {"topic": str}),
+)
+
+#: The commands by their words.
+SHELL: Mapping[str, Row] = {row.words: row for row in _ROWS}
