@@ -102,6 +102,7 @@ from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.page_routes import PageRoutes
 from cometd_chat.web.peers import Peers
+from cometd_chat.web.person_pages import PersonPages
 from cometd_chat.web.policies_api import PoliciesApi
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.sessions_api import SessionsApi
@@ -601,6 +602,7 @@ def build_app(
     chat, auth, peers, problems = shared.chat, shared.auth, shared.peers, shared.problems
     views = Views(chat, auth, peers=peers, make_nonce=shared.make_nonce, wall_clock=time.time)
     submissions = Submissions(chat, auth, peers, problems)
+    lookup = Lookup(chat.changes, chat.sessions)
     transports = build_transports(shared)
     commanding = Commanding(chat, auth, peers)
     return ChatApp(
@@ -608,9 +610,8 @@ def build_app(
         api=Api(chat, auth, peers, submissions),
         deletions=DeletionsApi(chat, auth, peers),
         sessions=SessionsApi(chat, auth),
-        moderation=ModerationApi(
-            chat, auth, peers, Lookup(chat.changes, chat.sessions), chat.audit
-        ),
+        moderation=ModerationApi(chat, auth, peers, lookup, chat.audit),
+        person_pages=PersonPages(chat, auth, peers, views, submissions, lookup),
         commanding=commanding,
         page_routes=PageRoutes(chat, auth, peers, views, submissions, commanding),
         classic=ClassicServlet(chat, auth, peers, transports, views, submissions, commanding),

@@ -49,6 +49,7 @@ from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.page_routes import PageRoutes
 from cometd_chat.web.pages import ProblemKindPage
 from cometd_chat.web.peers import Peers
+from cometd_chat.web.person_pages import PersonPages
 from cometd_chat.web.policies_api import PoliciesApi
 from cometd_chat.web.problems import Problems
 from cometd_chat.web.sessions_api import SessionsApi
@@ -80,6 +81,7 @@ class ChatApp:
         api: Api,
         deletions: DeletionsApi,
         moderation: ModerationApi,
+        person_pages: PersonPages,
         sessions: SessionsApi,
         commanding: Commanding,
         page_routes: PageRoutes,
@@ -96,6 +98,7 @@ class ChatApp:
         self.api = api
         self.deletions = deletions
         self.moderation = moderation
+        self.person_pages = person_pages
         self.commanding = commanding
         self.policies = policies
         self.pages = page_routes
@@ -296,6 +299,8 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("POST", "/rooms/<name>", lambda app: app.pages.post, Act.SPEAK),
     ("GET", "/rooms/<name>/plain", lambda app: app.pages.plain, Act.SEE),
     ("POST", "/rooms/<name>/plain", lambda app: app.pages.post_plain, Act.SPEAK),
+    ("GET", "/rooms/<name>/people/<who>", lambda app: app.person_pages.show, Act.SEE),
+    ("POST", "/rooms/<name>/people/<who>", lambda app: app.person_pages.act, Act.IGNORE),
     ("POST", "/log-in", lambda app: app.pages.log_in, Act.COME_AS_GUEST),
     ("POST", "/log-out", lambda app: app.pages.log_out, None),
     ("POST", "/rename", lambda app: app.pages.rename, Act.OWN_ACCOUNT),

@@ -180,6 +180,43 @@ class RoomPage(Page):
 
 
 @attrs.frozen(kw_only=True)
+class SanctionView:
+    """A sanction, as those see it who may lift it."""
+
+    id: str
+    text: str
+    by: str
+
+
+@attrs.frozen(kw_only=True)
+class PersonPage(Page):
+    """Somebody in a room, and what can be done about them.
+
+    Forms: ``POST /rooms/ROOM/people/NAME`` (``form_token``, ``act``, and for a sanction ``where``,
+    ``minutes``, ``reason``, to lift one ``id``).
+
+    :param room: its name.
+    :param is_me: it is whoever looks.
+    :param ignores: who looks ignores them.
+    :param sanctions: what they are under there.
+    :param may_sanction: who looks may sanction them there.
+    :param everywhere: and in the house.
+    :param form: minutes are its name, the reason is its text, where is its topic.
+    """
+
+    template = "person.html"
+    room: str
+    person: PersonView
+    is_me: bool
+    ignores: bool
+    sanctions: Sequence[SanctionView]
+    may_sanction: bool
+    everywhere: bool
+    form_token: str
+    form: Form
+
+
+@attrs.frozen(kw_only=True)
 class PlainPage(Page):
     """A room for text browsers. Links: ``?before=ID``, ``?after=ID``, none for the newest.
 

@@ -49,6 +49,7 @@ ROUTES = {
     "/rooms": {"GET", "HEAD", "POST"},
     "/rooms/lobby": {"GET", "HEAD", "POST"},
     "/rooms/lobby/plain": {"GET", "HEAD", "POST"},
+    "/rooms/lobby/people/bob": {"GET", "HEAD", "POST"},
     "/log-in": {"POST"},
     "/log-out": {"POST"},
     "/rename": {"POST"},
