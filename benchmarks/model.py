@@ -1,18 +1,30 @@
 """What many streams would take, on paper: a table from constants that were measured.
 
-What it is: `Constants`, `Load` and `Need`, and the table of `docs/scaling.md`, which this prints:
-``python -m benchmarks.model``.
+What it is: `Constants`, `Load` and `Need`, and the table of `docs/scaling.md`, which this writes:
+``python -m benchmarks.model``. So does a run of the benchmark.
 
-What it may know: arithmetic.
+What it may know: arithmetic, the figures of the benchmark.
 
 Invariant: no figure here is a measurement but the constants, and each says where it is from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
+from pathlib import Path
+from statistics import median
+from typing import Any
 
 import attrs
+
+from benchmarks import results
+
+#: Where the table is.
+PAGE = Path(__file__).parent.parent / "docs/scaling.md"
+
+#: Nodes of which one follows what is posted at another.
+_NODES = 3
 
 
 @attrs.frozen
@@ -22,8 +34,8 @@ class Constants:
     :param delivery: of an event to a stream; `docs/performance.md`, 5,000 streams.
     :param post: of a lone post that nobody reads; the same.
     :param heartbeat: of a stream, each second; the same, at one each 15 s.
-    :param record: of a record that a process follows.
-    :param bell: of a commit that a process is told of.
+    :param record: of a record that a process follows; the same, `following`.
+    :param bell: of a commit that a process is told of; the same.
     :param stream: of a stream with its session, in the process.
     :param kernel: of its socket, in the kernel.
     :param lock: for which a commit holds the log's lock, without the disk and the records.
@@ -44,6 +56,26 @@ class Constants:
     row: float = 8e-6
     flush: float = 1e-3
     busy: float = 0.6
+
+
+def following(cases: Mapping[str, Any]) -> Constants:
+    """The constants, with what a node needs to follow another as the benchmark found it: with one
+    poster each record has a bell of its own, with many a bell has some records.
+
+    :param cases: its figures; without those of several nodes the constants stay.
+    """
+    rounds = cases.get("nodes", {}).get("samples", ())
+    found = [each for each in rounds if each.get("nodes") == _NODES and "lone_follow_us" in each]
+    if not found:
+        return Constants()
+    many, batch, lone, alone = (
+        median(each[name] for each in found)
+        for name in ("follow_us", "follow_batch", "lone_follow_us", "lone_follow_batch")
+    )
+    # lone = record + bell / alone, and many = record + bell / batch.
+    bell = max(lone - many, 0.0) / (1 / alone - 1 / batch) if batch > alone else 0.0
+    record = max(many - bell / batch, 0.0)
+    return Constants(record=record * 1e-6, bell=bell * 1e-6)
 
 
 @attrs.frozen
@@ -158,12 +190,25 @@ def row(need: Need) -> list[str]:
 
 
 def table(constants: Constants | None = None) -> str:
-    """The table, in Markdown."""
+    """The table, in Markdown.
+
+    :param constants: by default what was measured.
+    """
     rows = [HEADS, ["---"] * len(HEADS)]
-    known = constants or Constants()
+    known = constants or following(results.load(results.RESULTS)["cases"])
     rows += [row(Need(load, known)) for load in LOADS]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
+def write(page: Path = PAGE) -> None:
+    """Put the table into the page, in the place of the one that is there."""
+    lines = page.read_text().split("\n")
+    begin = next(n for n, line in enumerate(lines) if line.startswith(f"| {HEADS[0]} |"))
+    end = next(n for n in range(begin, len(lines)) if not lines[n].startswith("|"))
+    lines[begin:end] = table().split("\n")
+    page.write_text("\n".join(lines))
+
+
 if __name__ == "__main__":
+    write()
     print(table())

@@ -29,7 +29,7 @@ from benchmarks.servers.faye import PEERS
 RESULTS = Path(__file__).parent / "results.json"
 
 #: What is written by a run, from the checkout's top on.
-WRITTEN = ("benchmarks/results.json", "docs/performance.md", "docs/performance")
+WRITTEN = ("benchmarks/results.json", "docs/performance.md", "docs/performance", "docs/scaling.md")
 
 #: Digits that are kept of a figure; more would only be noise.
 DIGITS = 5

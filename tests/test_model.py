@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+import attrs
 import pytest
 
 from tests.support import ROOT
@@ -11,13 +13,42 @@ from tests.support import ROOT
 # As in tests/test_benchmarks.py.
 sys.path.append(str(ROOT))
 try:
-    from benchmarks.model import Constants, Load, Need, table
+    from benchmarks.model import Constants, Load, Need, following, table, write
 finally:
     sys.path.remove(str(ROOT))
 
 
 def test_the_docs_have_the_table_that_the_constants_give() -> None:
     assert table() in (ROOT / "docs/scaling.md").read_text()
+
+
+def test_the_table_is_written_into_its_place(tmp_path: Path) -> None:
+    text = (ROOT / "docs/scaling.md").read_text()
+    page = tmp_path / "scaling.md"
+    page.write_text(text.replace("| 1 M | 30 min", "| 2 M | 30 min"))
+    write(page)
+    assert page.read_text() == text
+
+
+def sample(follow: float, batch: float, lone: float, nodes: int = 3) -> dict[str, float]:
+    return {
+        "nodes": nodes,
+        "follow_us": follow,
+        "follow_batch": batch,
+        "lone_follow_us": lone,
+        "lone_follow_batch": 1.0,
+    }
+
+
+def test_what_following_costs_is_measured() -> None:
+    rounds = [sample(8 + 100 / 20, 20, 108), sample(99, 1, 99, nodes=2), {"workers": 2}]
+    found = following({"nodes": {"samples": rounds}})
+    assert found.record == pytest.approx(8e-6)
+    assert found.bell == pytest.approx(100e-6)
+    assert attrs.evolve(found, record=Constants().record, bell=Constants().bell) == Constants()
+    assert following({}) == Constants()
+    # Noise, at worst, makes a bell cost nothing.
+    assert following({"nodes": {"samples": [sample(20, 20, 18)]}}).bell == 0
 
 
 def test_a_commit_holds_as_much_as_keeps_the_lock_free_for_a_third_of_the_time() -> None:

@@ -4,8 +4,10 @@ what nobody on it reads, and how fast two workers walk a fan-out."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import attrs
 
@@ -26,7 +28,7 @@ STREAMS, TIMES = 3000, 15
 #: A room that one stream on the last node reads, posts to it, and the seconds of rest between them.
 FAR, LONELY_POSTS, REST = "far", 60, 0.02
 
-#: Who posts where nobody reads, and for how many seconds.
+#: Who posts where nobody reads, and for how many seconds: all together, and one alone.
 POSTERS, SECONDS = 64, 1.0
 
 #: Workers, the streams that nobody reads, and the posts to them.
@@ -56,6 +58,13 @@ class Cluster:
         for each in self.running:
             at_rest(each)
         return [each.cpu() for each in self.running]
+
+    def commits(self) -> float:
+        """How many commits the first node has made."""
+        metrics = ask(self.running[0].address, get("/metrics")).decode()
+        found = re.search(r"^comet_chat_node_commits_total (\S+)$", metrics, re.M)
+        assert found is not None
+        return float(found[1])
 
 
 def run(plan: Plan) -> Iterator[Sample]:
@@ -121,18 +130,32 @@ def measured(cluster: Cluster, plan: Plan) -> Sample:
     load.call("fan_out", publish, TIMES, REST, True)
     told = cluster.cpu()
     alone = cluster.far.call("fan_out", cluster.lonely, LONELY_POSTS, REST, True)
-    begun = cluster.cpu()
-    flood = load.call("flood", cluster.posters, SECONDS)
-    followed = cluster.cpu()
+    flood, followed = follow(cluster, cluster.posters)
+    _, lone = follow(cluster, cluster.posters[:1])
     records = flood["acknowledged"]
-    followers = [now - then for now, then in zip(followed[1:], begun[1:], strict=True)]
     return {
         "streams": streams,
         "cpu_us": (sum(told) - sum(before)) / (streams * TIMES) * 1e6,
         "answered_ms": quantile(alone["answered"], 0.5),
         "last_ms": quantile(alone["last"], 0.5),
         "posts_s": records / flood["posting"],
-        **({"follow_us": max(followers) / records * 1e6} if followers else {}),
+        **followed,
+        **{f"lone_{name}": figure for name, figure in lone.items()},
+    }
+
+
+def follow(cluster: Cluster, posters: Sequence[bytes]) -> tuple[dict[str, Any], Sample]:
+    """Let some post where nobody reads; what they posted, and what it costs a node that follows."""
+    begun, commits = cluster.cpu(), cluster.commits()
+    flood = cluster.load.call("flood", posters, SECONDS)
+    followed = cluster.cpu()
+    records = flood["acknowledged"]
+    followers = [now - then for now, then in zip(followed[1:], begun[1:], strict=True)]
+    if not followers:
+        return flood, {}
+    return flood, {
+        "follow_us": max(followers) / records * 1e6,
+        "follow_batch": records / (cluster.commits() - commits),
     }
 
 
