@@ -369,7 +369,7 @@ class Chat:
         :param grace: seconds that she is present; by default those of a page, which will open its
             stream in a moment.
         """
-        session.seen_from = address
+        session.seen_from = intern(address)
         self.presence.seen(room.name, session, grace, self.shown(address))
 
     def type(self, session: Session, room: Room, address: str) -> None:

@@ -190,8 +190,10 @@ class MemberSessions(ABC):
         """See `Sessions.start_member`."""
         token = self.new_token()
         row = self._new_row(token, agent, identity=identity)
-        row = await self._changes.make(lambda each: table.add_session(each, row, beside), _nothing)
-        session = self._adopted(row)
+        kept, _ = await self._changes.make(
+            lambda each: table.add_session(each, row, beside), lambda made: made[1]
+        )
+        session = self._adopted(kept)
         self._remember(session)
         return session, token
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 import attrs
-from sqlalchemy import Connection, delete, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, text, update
 
 from cometd_chat.errors import AlreadyMember, InvalidToken, LastOwner, NameTaken
 from cometd_chat.log.control import (
@@ -43,6 +43,9 @@ from cometd_chat.lookalikes.keys import NameKeys, name_keys
 
 #: Milliseconds for which nobody else gets the name of an account that was deleted.
 RESERVED_FOR = 30 * 86_400_000
+
+#: So many devices somebody may have: one a log-in, and who forgets to log out is not shut out.
+MOST_SESSIONS = 100
 
 #: What is shown in the place of the name of somebody whose account was deleted.
 DELETED_USER = "deleted user"
@@ -167,11 +170,11 @@ def _put_member(connection: Connection, identity: str, new: NewMember) -> None:
 
 def add_session(
     connection: Connection, row: SessionRow, beside: Beside = nothing_beside
-) -> SessionRow:
-    """A new session of a member.
+) -> tuple[SessionRow, list[Control]]:
+    """A new session of a member. Past `MOST_SESSIONS` the ones go that were not used for longest.
 
     :param row: names an identity, and neither name nor role.
-    :returns: the row, with both.
+    :returns: the row, with both, and what is told of those that ended.
     :raises InvalidToken: there is no such account any more.
     """
     member = connection.execute(
@@ -183,12 +186,21 @@ def add_session(
         raise InvalidToken("That account was deleted: log in again.")
     row = attrs.evolve(row, name=member.name, role=member.role)
     if _is_there(connection, row.id):
-        return row
+        return row, []
     beside(connection)
+    oldest = (
+        select(sessions.c.id)
+        .where(*_theirs(row.identity))
+        .order_by(sessions.c.expires_at.desc(), sessions.c.id)
+        .offset(MOST_SESSIONS - 1)
+    )
+    gone = connection.execute(oldest).scalars().all()
+    if gone:
+        connection.execute(delete(sessions).where(sessions.c.id.in_(gone)))
     connection.execute(insert(sessions), attrs.asdict(row))
     seen = update(members).where(members.c.identity == row.identity)
     connection.execute(seen.values(seen_at=row.created_at))
-    return row
+    return row, [SessionEnded(id) for id in gone]
 
 
 # -- what becomes of them
@@ -208,7 +220,7 @@ def set_role(
     its = _THERE, members.c.identity == identity
     if not connection.execute(update(members).where(*its).values(role=role)).rowcount:
         raise InvalidToken("That account was deleted.")
-    connection.execute(update(sessions).where(sessions.c.identity == identity).values(role=role))
+    connection.execute(update(sessions).where(*_theirs(identity)).values(role=role))
     return [RoleChanged(identity, role)]
 
 
@@ -245,7 +257,7 @@ def rename(
     named = its.values(name=name, name_key=keys.folded, name_looks=keys.looks)
     if not connection.execute(named).rowcount or not _is_there(connection, session):
         raise InvalidToken("That account was deleted.")
-    theirs = update(sessions).where(sessions.c.identity == identity)
+    theirs = update(sessions).where(*_theirs(identity))
     connection.execute(theirs.values(name=name))
     known_by = None
     if token_hash is not None:
@@ -257,9 +269,12 @@ def rename(
 
 def sessions_of(connection: Connection, identity: str) -> list[SessionRow]:
     """The sessions of somebody, the oldest first."""
-    query = select(sessions).where(or_(sessions.c.identity == identity, sessions.c.id == identity))
-    rows = connection.execute(query.order_by(sessions.c.created_at, sessions.c.id))
-    return [row for row in (SessionRow(*each) for each in rows) if row.identity in ("", identity)]
+    # That of a guest, who is one, names nobody.
+    guests = sessions.c.id == identity, sessions.c.identity == ""
+    rows: list[SessionRow] = []
+    for its in (_theirs(identity), guests):
+        rows += (SessionRow(*row) for row in connection.execute(select(sessions).where(*its)))
+    return sorted(rows, key=lambda row: (row.created_at, row.id))
 
 
 def end_sessions(
@@ -386,6 +401,11 @@ def refuse_members_name(connection: Connection, name: str, keys: Collection[str]
     its = or_(members.c.name_key.in_(keys), members.c.name_looks.in_(keys))
     if connection.execute(select(members.c.identity).where(its)).first():
         raise NameTaken(name_taken(name).detail)
+
+
+def _theirs(identity: str) -> tuple[ColumnElement[bool], ...]:
+    """Which sessions are a member's; so that the index is used, which has no guests."""
+    return sessions.c.identity == identity, sessions.c.identity != ""
 
 
 def _is_there(connection: Connection, session: str) -> bool:

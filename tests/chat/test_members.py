@@ -19,6 +19,7 @@ from cometd_chat.errors import (
     StorageUnavailable,
 )
 from cometd_chat.events.event import Event
+from cometd_chat.log import members as table
 from cometd_chat.log.members import NewMember, forget_removed
 from cometd_chat.log.tables import members, sessions
 from cometd_chat.lookalikes.keys import name_keys
@@ -297,6 +298,24 @@ def test_all_others_end_and_the_token_is_a_new_one(house: House, other: House) -
     assert now(house.sessions.by_token(token)) is session
     with pytest.raises(InvalidToken):
         now(house.sessions.by_token(old))
+
+
+def test_who_never_logs_out_is_not_shut_out(
+    house: House, other: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "MOST_SESSIONS", 3)
+    session, _ = made(house)
+    devices = []
+    for _ in range(2):
+        house.advance(60)
+        devices.append(device(other, session.identity))
+    assert session.id in kept_sessions(house.directory)
+    house.advance(60)
+    last = device(house, session.identity)
+    assert session.ended
+    assert [each.id for each in now(house.chat.devices(last))] == [
+        each.id for each in (*devices, last)
+    ]
 
 
 # -- roles

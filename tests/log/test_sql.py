@@ -209,7 +209,7 @@ async def test_however_many_contexts_take_a_few_queries(store: Store, shape: str
     names = [f"/chat/{n}" for n in range(200)]
     spoken = names * 3 + names[:1] * (300 if shape == "one speaks" else 0)
     await wait(store.log.append_all([draft(context=each) for each in spoken]))
-    asked: list[str] = []
+    asked: list[tuple[str, Any]] = []
 
     def note(connection: object, cursor: object, statement: str, *_: object) -> None:
         asked.extend([statement] * statement.startswith("SELECT"))
@@ -227,6 +227,26 @@ async def test_however_many_contexts_take_a_few_queries(store: Store, shape: str
         assert len(asked) == 1
     finally:
         event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_a_members_sessions_are_found_by_their_index(store: Store) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def explain(connection: Connection) -> list[str]:
+        event.listen(
+            connection.engine,
+            "before_cursor_execute",
+            lambda _c, _cursor, statement, parameters, *_: asked.append((statement, parameters)),
+        )
+        members.sessions_of(connection, "a1")
+        plans = []
+        for statement, parameters in [each for each in asked if each[0].startswith("SELECT")]:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.append(plan.all()[0][3])
+        return plans
+
+    plans = store.database.read_now(explain)
+    assert ["sessions_by_identity" in plans[0], "sqlite_autoindex" in plans[1]] == [True, True]
 
 
 @in_reactor

@@ -150,8 +150,8 @@ async def test_several_sessions_have_one_name_and_one_role(people: People) -> No
     directory = people.shared.directory
     await wait(directory.add_session(ALICE))
     await wait(people.enrol(ALICE))
-    phone = await wait(
-        people.make(lambda each: table.add_session(each, phone_of(ALICE.id)), lambda row: ())
+    phone, _ = await wait(
+        people.make(lambda each: table.add_session(each, phone_of(ALICE.id)), lambda made: ())
     )
     assert (phone.name, phone.role, phone.agent) == ("alice", "member", "phone")
     await people.shared.told()
