@@ -209,7 +209,7 @@ async def test_however_many_contexts_take_a_few_queries(store: Store, shape: str
     names = [f"/chat/{n}" for n in range(200)]
     spoken = names * 3 + names[:1] * (300 if shape == "one speaks" else 0)
     await wait(store.log.append_all([draft(context=each) for each in spoken]))
-    asked: list[tuple[str, Any]] = []
+    asked: list[str] = []
 
     def note(connection: object, cursor: object, statement: str, *_: object) -> None:
         asked.extend([statement] * statement.startswith("SELECT"))
