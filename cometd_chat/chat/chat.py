@@ -45,6 +45,7 @@ from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Person, Presence
+from cometd_chat.chat.reports import Reports
 from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.rights import Act, Affected, Grant, Rights, stopping
 from cometd_chat.chat.roles import Role
@@ -144,6 +145,8 @@ class Chat:
         self.changes = changes
         #: How messages are deleted.
         self.deletions = deletions
+        #: Messages that somebody wants looked at.
+        self.reports = Reports(changes, rights, deletions, rooms.named)
         self._lookup = Lookup(changes, sessions)
         #: Who is silenced, or sent away.
         self.moderation = moderation

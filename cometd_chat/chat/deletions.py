@@ -152,7 +152,8 @@ class Deletions:
         self._rights = rights
         self._changes = changes
         self._reaper = feed.engine.reaper
-        self._now = now
+        #: Milliseconds since 1970-01-01T00:00Z.
+        self.now = now
         self._random_bytes = random_bytes
         # Those that are worked at here.
         self._under_way: dict[str, Deferred[None]] = {}
@@ -167,6 +168,10 @@ class Deletions:
         """Begin nothing more; another process goes on."""
         self._stopped = True
         self._reaper.cancel(self)
+
+    def new_id(self) -> str:
+        """An id that nothing has."""
+        return self._random_bytes(12).hex()
 
     # -- one message
 
@@ -235,7 +240,7 @@ class Deletions:
         return (Role.of(word) if isinstance(word, str) else None) or Role.GUEST
 
     async def _note(self, actor: Session, what: str, whom: str, room: str, *, about: str) -> None:
-        at, who, name = int(self._now()), actor.identity, actor.name
+        at, who, name = int(self.now()), actor.identity, actor.name
 
         def note(connection: Connection) -> None:
             audit.note(
@@ -273,9 +278,9 @@ class Deletions:
         self._rights.require(actor, Act.PURGE, [room], address)
         if whom.identity != actor.identity:
             self._rights.require_above(actor, whom.role, identity=whom.identity, room=room)
-        at = int(self._now())
+        at = int(self.now())
         purge = Purge(
-            id=self._random_bytes(12).hex(),
+            id=self.new_id(),
             room=room.name,
             identity=whom.identity,
             by=actor.identity,
@@ -317,10 +322,10 @@ class Deletions:
     async def delete_all_of(self, session: Session, rooms: Sequence[Room]) -> None:
         """Delete all that somebody said in some rooms, for good; for whoever takes it with them.
         Once this is answered it will happen, whatever comes in between."""
-        at = int(self._now())
+        at = int(self.now())
         begun = [
             Purge(
-                id=self._random_bytes(12).hex(),
+                id=self.new_id(),
                 room=room.name,
                 identity=session.identity,
                 by=session.identity,
@@ -346,7 +351,7 @@ class Deletions:
         :raises NotFound: there is none.
         """
         self._rights.require(actor, Act.PURGE, [room], address)
-        at, states = int(self._now()), [State.HIDING.value, State.HIDDEN.value]
+        at, states = int(self.now()), [State.HIDING.value, State.HIDDEN.value]
         query = (
             select(purges)
             .where(purges.c.room == room.name, purges.c.state.in_(states), purges.c.until > at)
@@ -365,7 +370,7 @@ class Deletions:
         :raises TooLate: it can't be undone any more.
         """
         self._rights.require(actor, Act.PURGE, [room], address)
-        at = int(self._now())
+        at = int(self.now())
         purge = await self._changes.make(
             lambda connection: _undo(connection, room.name, id, at), lambda _: ()
         )
@@ -410,7 +415,7 @@ class Deletions:
                 purge = await self._hide(purge, begun)
             elif state is State.UNDOING:
                 purge = await self._bring_back(purge, begun)
-            elif state is State.HIDDEN and purge.until + _MARGIN <= self._now():
+            elif state is State.HIDDEN and purge.until + _MARGIN <= self.now():
                 purge = await self._erase(purge)
             else:
                 return
@@ -465,7 +470,7 @@ class Deletions:
 
     def _touch(self, purge: Purge) -> Deferred[Purge]:
         """Say that somebody works at it; and see what has become of it meanwhile."""
-        at = int(self._now())
+        at = int(self.now())
 
         def touch(connection: Connection) -> Purge:
             one = purges.c.id == purge.id
@@ -497,7 +502,7 @@ class Deletions:
         return LOOK_EVERY
 
     async def _look(self) -> None:
-        at = int(self._now())
+        at = int(self.now())
         here = tuple(self._under_way)
         to_do = await self._changes.read(lambda connection: _to_do(connection, at))
         for purge in to_do:

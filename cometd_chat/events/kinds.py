@@ -230,6 +230,12 @@ _ROWS = (
         text=lambda fields: f"* {fields['from']} waits to be let through in {fields['room']}",
         bayeux=("type", "item", "room", "from", "at"),
     ),
+    Kind(
+        "report",
+        ("report", "room", "refers", "from", "at"),
+        text=lambda fields: f"* {fields['from']} wants a message in {fields['room']} looked at",
+        bayeux=("type", "report", "room", "refers", "from", "at"),
+    ),
     Kind("hello", ("cursor", "heartbeat", "server"), position=True),
     Kind("heartbeat", ("cursor",), position=True),
     Kind(
@@ -485,6 +491,20 @@ def sanction(
         "reason": reason,
     }
     return Event(fields | {"lifted": True} if lifted else fields)
+
+
+def report(id: str, room: str, message: int, name: str, at: int) -> Event:
+    """Somebody wants a message looked at; for moderators alone."""
+    return Event(
+        {
+            "type": "report",
+            "report": id,
+            "room": room,
+            "refers": message,
+            "from": name,
+            "at": timestamp(at),
+        }
+    )
 
 
 def notice(text: str, client_id: str | None = None) -> Event:

@@ -13,10 +13,12 @@ from typing import Any
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.deletions import MOST_MINUTES, Purge, Whom
+from cometd_chat.chat.limits import MESSAGES
+from cometd_chat.chat.reports import Report
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import NotFound
+from cometd_chat.errors import ChatError, NotFound
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.events.texts import refused
 from cometd_chat.transports.request import HttpRequest
@@ -26,6 +28,9 @@ from cometd_chat.web.auth import Auth
 from cometd_chat.web.peers import Peers
 
 MOST_REASON = 300
+
+#: Each of them is read with its message.
+MAX_REPORTS = 50
 
 
 class DeletionsApi:
@@ -70,6 +75,56 @@ class DeletionsApi:
         actor, room = await self._acting(request, name)
         address = self._peers.address(request)
         await self._chat.deletions.undo(actor, room, id, address=address)
+        return answers.nothing(request)
+
+    # -- reports
+
+    @shielded
+    async def report(self, request: HttpRequest, name: str, id: str) -> bytes:
+        actor, room = await self._acting(request, name)
+        address = self._peers.address(request)
+        self._chat.rights.require(actor, Act.REPORT, [room], address)
+        reason = reason_of(parameters.json_object(request).get("reason"))
+        self._chat.limits.take(MESSAGES, session=actor.identity, address=address)
+        report = await self._chat.reports.report(
+            actor, room, message_id(id), reason, address=address
+        )
+        return answers.created(request, {"id": report.id}, f"/api/v1/reports/{report.id}")
+
+    async def list_reports(self, request: HttpRequest) -> bytes:
+        actor = await self._auth.speaker(request)
+        asked = parameters.query(request)
+        room = await self._chat.room(asked.text("room"), actor) if asked.text("room") else None
+        rooms = [] if room is None else [room]
+        self._chat.rights.require(actor, Act.SEE_REPORTS, rooms, self._peers.address(request))
+        limit = asked.number("limit", MAX_REPORTS, 1, MAX_REPORTS) or MAX_REPORTS
+        names = None if room is None else [room.name]
+        found = await self._chat.reports.listed(names, limit + 1)
+        told = [await self._shown(each, actor) for each in found[:limit]]
+        seen = [each for each in told if each is not None]
+        return answers.json(request, {"reports": seen, "more": len(found) > limit})
+
+    async def _shown(self, report: Report, actor: Session) -> dict[str, Any] | None:
+        """A report with its message; None where it is of a room that they may not see."""
+        try:
+            room = await self._chat.room(report.room, actor)
+            record = await self._chat.deletions.message(actor, room, report.message)
+        except ChatError:
+            return None
+        return {
+            "id": report.id,
+            "room": report.room,
+            "message": self._chat.feed.event(record).fields,
+            "by": report.by_name,
+            "reason": report.reason,
+            "at": timestamp(report.at),
+        }
+
+    @shielded
+    async def settle(self, request: HttpRequest, id: str) -> bytes:
+        actor = await self._auth.speaker(request)
+        self._auth.check_csrf(request, actor)
+        await self._chat.reports.settle(actor, id)
         return answers.nothing(request)
 
     # -- what several do

@@ -151,6 +151,7 @@ NOT_KEPT = [
     (kinds.join("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
     (kinds.join("lobby", "alice", 0, "192.0.2.7"), {"address": "192.0.2.7"}),
     (kinds.leave("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
+    (kinds.report("r1", "lobby", 17, "bob", 0), {"report": "r1", "refers": 17, "from": "bob"}),
     (kinds.notice("done", "c-1"), {"text": "done", "client_id": "c-1"}),
     (kinds.typing("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
     (kinds.people("lobby", 51), {"room": "lobby", "count": 51}),

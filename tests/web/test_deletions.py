@@ -293,8 +293,8 @@ class TestAPurge:
         site.fill(3)
         mod = promote(site, "maud")
         id = purge(site, mod, message=2).json()["id"]
-        now = site.chat.deletions._now
-        site.chat.deletions._now = lambda: now() + 31 * 60_000
+        now = site.chat.deletions.now
+        site.chat.deletions.now = lambda: now() + 31 * 60_000
         problem(site, undo(site, id, mod), 410, "too-late")
         site.clock.advance(31)
         assert site.log._kept.hidden == {id: {}}
