@@ -48,6 +48,17 @@ _ROWS = (
     Command("list", "", "lists the rooms", None, everyone.list_rooms),
     Command("names", "", "lists who is here", Act.SEE, everyone.names),
     Command("whois", "NAME", "says who somebody is", None, everyone.whois),
+    Command(
+        "ignore",
+        "NAME",
+        "lets you neither hear nor see somebody",
+        Act.IGNORE,
+        everyone.ignore,
+        house=True,
+    ),
+    Command(
+        "unignore", "NAME", "lets you hear them again", Act.IGNORE, everyone.unignore, house=True
+    ),
     Command("help", "[COMMAND]", "says what there is", None, _help),
     Command("logout", "", "ends your session", None, everyone.log_out),
     Command("kick", _WHAT, "sends somebody away for a while", Act.SANCTION, moderators.kick),

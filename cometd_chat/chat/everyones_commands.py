@@ -12,9 +12,10 @@ from __future__ import annotations
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.command_line import Words
 from cometd_chat.chat.command_parts import Caller, Outcome
+from cometd_chat.chat.deletions import Whom
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
-from cometd_chat.errors import NotAllowed, RoomNotFound
+from cometd_chat.errors import NotAllowed, NotFound, RoomNotFound
 from cometd_chat.events.texts import refused
 
 #: So many rooms, or people, are listed in a notice.
@@ -88,6 +89,27 @@ async def whois(chat: Chat, caller: Caller, words: Words) -> Outcome:
     ]
     where = f"in {', '.join(there)}" if there else "not here now"
     return Outcome(f"{whom.name}: {whom.role.word}, {where}.")
+
+
+async def ignore(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    whom = await chat.somebody(words.name(), caller.room)
+    if await chat.ignored.ignore(caller.session, whom.identity, whom.name):
+        return Outcome(f"You neither hear nor see {whom.name} from now on.")
+    return Outcome(f"You ignore {whom.name} already.")
+
+
+async def unignore(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    name = words.name()
+    try:
+        whom: Whom | None = await chat.somebody(name, caller.room)
+    except NotFound:
+        whom = None
+    if whom is not None and whom.identity in chat.ignored.by(caller.session):
+        await chat.ignored.unignore(caller.session, whom.identity, name)
+    else:
+        # Whoever was called so when they were ignored.
+        await chat.ignored.unignore(caller.session, None, name)
+    return Outcome(f"You hear and see {name} again.")
 
 
 async def log_out(chat: Chat, caller: Caller, words: Words) -> Outcome:

@@ -91,6 +91,15 @@ class TestByTheApi:
         problem(site, run(site, "/whois nobody", token), 404)
         problem(site, run(site, "/whois", token), 400)
 
+    def test_ignoring(self, site: MemorySite) -> None:
+        token = site.log_in("carol")
+        site.say("hi", name="dan")
+        assert notice(site, "/ignore dan", token) == "You neither hear nor see dan from now on."
+        assert notice(site, "/ignore dan", token) == "You ignore dan already."
+        assert notice(site, "/unignore dan", token) == "You hear and see dan again."
+        problem(site, run(site, "/unignore dan", token), 404)
+        problem(site, run(site, "/ignore carol", token), 400)
+
     def test_logout(self, site: MemorySite) -> None:
         token = site.log_in("carol")
         assert run(site, "/logout", token).json()["ended"] is True
