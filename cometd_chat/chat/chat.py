@@ -37,7 +37,7 @@ from cometd_chat.chat.limits import (
     TYPING,
     Limits,
 )
-from cometd_chat.chat.matrix import Calm
+from cometd_chat.chat.matrix import Calm, RoomKind
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import Opening, Openings
 from cometd_chat.chat.people_lookup import Lookup
@@ -49,6 +49,7 @@ from cometd_chat.chat.reports import Reports
 from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.rights import Act, Affected, Grant, Rights, stopping
 from cometd_chat.chat.roles import Role
+from cometd_chat.chat.room_changes import RoomChanges
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sanctions import SILENCE, Sanction, told_of
 from cometd_chat.chat.screened import Screened
@@ -155,6 +156,10 @@ class Chat:
         #: What the house is like, and who waits to be let in.
         self.policies = policies
         self.waiting = waiting
+        #: What becomes of rooms, and who belongs to them.
+        self.room_changes = RoomChanges(
+            feed, rights, rooms, changes, Lookup(changes, sessions), moderation.now
+        )
         #: By which all that is said goes to the log.
         self.gathering = gathering
         self.rights = rights
@@ -185,8 +190,10 @@ class Chat:
         #: Told when all who read are to come back, within so many seconds.
         self.sending_away: Listeners[[float]] = Listeners("who is sent away")
         self._partings: list[Callable[[], Deferred[None]]] = []
+        rooms.removing.add(self._end_readers_of)
         rooms.removed.add(self._room_gone)
         rights.changed.add(self._end_what_is_not_allowed)
+        feed.control.add(rooms.told)
         feed.control.add(policies.told)
         feed.control.add(waiting.told)
         openings.elsewhere.add(self._opened_elsewhere)
@@ -224,6 +231,7 @@ class Chat:
         self.feed.start(recent)
         self.policies.start()
         self.rooms.start()
+        self.room_changes.start()
         self.presence.start()
         self._vacancies.start()
         self.sessions.start()
@@ -388,18 +396,26 @@ class Chat:
 
     # -- rooms
 
-    async def make_room(self, session: Session, name: str, topic: str, address: str) -> Room:
-        """Make a room; see `Rooms.plan` and `Rooms.make`. What can't be made costs nothing.
+    async def make_room(
+        self,
+        session: Session,
+        name: str,
+        topic: str,
+        address: str,
+        kind: RoomKind = RoomKind.PUBLIC,
+    ) -> Room:
+        """Make a room, which its maker moderates; see `Rooms.plan` and `Rooms.make`. What can't be
+        made costs nothing.
 
         :param address: where from, for the limits; empty where that isn't known.
         :raises TooMany: she made too many, or her address has made as many as it may.
         """
         self.rights.require(session, Act.MAKE_ROOM, address=address)
-        row = self.rooms.plan(name, topic, session)
+        row = self.rooms.plan(name, topic, session, kind)
         self.limits.take(ROOMS, session=session.identity, address=address)
         self.limits.hold(address, MADE)
         try:
-            room = await self.rooms.make(row)
+            room = await self.rooms.make(row, {session.identity: Role.MODERATOR})
         except BaseException:
             self.limits.let_go(address, MADE)
             raise
@@ -418,6 +434,13 @@ class Chat:
             # Another process may have made it, and told whoever asks.
             await self.feed.catch_up()
             return self.rooms.find(name, asker)
+
+    def _end_readers_of(self, room: Room) -> None:
+        """A room is being removed: who reads it alone is sent away, and who reads others goes on
+        with these."""
+        for handler in list(room.context.handlers):
+            if isinstance(handler, HeldSubscription) and not handler.leave(room.name):
+                handler.close(kinds.bye("removed"))
 
     def _room_gone(self, room: Room) -> None:
         if room.address is not None:

@@ -12,22 +12,24 @@ that was said in it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.feed import Feed
-from cometd_chat.chat.local_rooms import LocalRooms
+from cometd_chat.chat.local_rooms import LocalRooms, by_room, words_of
 from cometd_chat.chat.rights import Rights, no_such_room
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import LOOK_EVERY, Room
 from cometd_chat.comet import CometEngine
 from cometd_chat.errors import RoomExists, ShuttingDown
 from cometd_chat.events.kinds import path_of, room_of
 from cometd_chat.events.record import Record
 from cometd_chat.log.bus import Bus
-from cometd_chat.log.control import Control, RoomMade, RoomRemoved
+from cometd_chat.log.control import Control, RoomChanged, RoomMade, RoomMember, RoomRemoved
 from cometd_chat.log.directory import Directory, RoomRow
 
 #: By which a node tells that somebody reads a room in which nobody has spoken yet.
@@ -40,6 +42,9 @@ MOST_LATE = 1000
 
 #: Seconds after which rooms are read again that could not be.
 READ_AGAIN_AFTER = 5.0
+
+
+_NOBODY: Mapping[str, Role] = {}
 
 
 @attrs.define(eq=False)
@@ -99,18 +104,17 @@ class ClusterRooms(LocalRooms):
         self._told_since: set[str] | None = None
         self._reaper = engine.reaper
         bus.subscribe(TOPIC, self._used_elsewhere)
-        feed.control.add(self._told)
 
     def start(self) -> None:
         """See `Rooms.start`."""
         super().start()
         self._feed.log.follow(self._said)
 
-    async def make(self, row: RoomRow) -> Room:
+    async def make(self, row: RoomRow, members: Mapping[str, Role] = _NOBODY) -> Room:
         """See `Rooms.make`."""
         self._making[row] = None
         try:
-            await self._directory.add_room(row)
+            await self._directory.add_room(row, words_of(members))
             # It is here once the log has told it, and so is whatever came before it.
             await self._feed.catch_up()
         finally:
@@ -175,20 +179,26 @@ class ClusterRooms(LocalRooms):
         """See `Rooms.put_back`."""
         self._past.clear()
         self._told_since = set()
-        reading = self._directory.rooms_again()
+        reading = Deferred.fromCoroutine(self._read_again())
         reading.addCallbacks(self._have, self._not_read)
 
-    def _have(self, rows: Sequence[RoomRow]) -> None:
+    async def _read_again(self) -> tuple[Sequence[RoomRow], Mapping[str, Mapping[str, Role]]]:
+        members = by_room(await self._directory.room_members_again())
+        return await self._directory.rooms_again(), members
+
+    def _have(self, read: tuple[Sequence[RoomRow], Mapping[str, Mapping[str, Role]]]) -> None:
         """Have these rooms, but for what the log has told while they were read."""
+        rows, members = read
         told, self._told_since = self._told_since, None
         kept = {row.name: row for row in rows}
         for room in list(self._rooms.values()):
-            if room.name not in (told or ()) and kept.get(room.name) != room.row:
+            is_other = kept.get(room.name) != room.row or members.get(room.name, {}) != room.members
+            if room.name not in (told or ()) and is_other:
                 self._close(room)
                 self.removed.tell(room)
         for row in rows:
             if row.name not in self._rooms and row.name not in (told or ()):
-                self.made.tell(self._open(row))
+                self.made.tell(self._open(row, members.get(row.name)))
 
     def _not_read(self, failure: Failure) -> None:
         if failure.check(ShuttingDown):
@@ -198,15 +208,25 @@ class ClusterRooms(LocalRooms):
 
     # -- what the log tells
 
-    def _told(self, control: Control) -> None:
-        if self._told_since is not None and isinstance(control, RoomMade | RoomRemoved):
-            self._told_since.add(control.name)
+    def told(self, control: Control) -> None:
+        """See `Rooms.told`."""
+        if self._told_since is not None:
+            if isinstance(control, RoomMade | RoomRemoved | RoomChanged):
+                self._told_since.add(control.name)
+            elif isinstance(control, RoomMember):
+                self._told_since.add(control.room)
         if isinstance(control, RoomMade):
-            self._told_made(RoomRow(control.name, control.topic, control.by, control.at))
+            row = RoomRow(control.name, control.topic, control.by, control.at, control.kind)
+            members = {
+                identity: Role.of(role) or Role.MEMBER for identity, role in control.members.items()
+            }
+            self._told_made(row, members)
         elif isinstance(control, RoomRemoved):
-            self._told_removed(control.name)
+            self._told_removed(control.name, for_good=control.for_good)
+        else:
+            super().told(control)
 
-    def _told_made(self, row: RoomRow) -> None:
+    def _told_made(self, row: RoomRow, members: Mapping[str, Role]) -> None:
         self._past.pop(row.name, None)
         like = self.alike(row.name)
         if like == row.name:
@@ -214,16 +234,19 @@ class ClusterRooms(LocalRooms):
             return
         if row in self._making:
             self._making[row] = like
-        self.made.tell(self._open(row))
+        self.made.tell(self._open(row, members))
 
-    def _told_removed(self, name: str) -> None:
+    def _told_removed(self, name: str, *, for_good: bool) -> None:
         room = self._leaving.pop(name, None) or self._rooms.get(name)
         if room is None:
             return
         if not room.gone:
-            self._close(room)
+            if for_good:
+                self.removing.tell(room)
+            self._close(room, for_good=for_good)
         self._used.pop(name, None)
-        self._expect_late(room.row)
+        if not for_good:
+            self._expect_late(room.row)
         self.removed.tell(room)
 
     # -- what was said in a room when it went

@@ -133,10 +133,6 @@ class ClusterSessions(MemberSessions):
     def __len__(self) -> int:
         return len(self._by_token)
 
-    def all(self) -> Sequence[Session]:
-        """See `Sessions.all`."""
-        return list(self._by_token.values())
-
     def start(self) -> None:
         """See `Sessions.start`."""
         last = self._directory.last_expiry()

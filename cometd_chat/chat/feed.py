@@ -257,6 +257,11 @@ class Feed:
         """Let nobody wait any more for what was not told yet."""
         self._catching_up.stop(error)
 
+    def forget(self, path: str) -> None:
+        """Have nothing any more of what was said in a room that is gone."""
+        self.tail.drop(path)
+        self.newest.pop(path, None)
+
     def event(self, record: Record) -> Event:
         """The event of a record; of one that was just told the very event."""
         return self._told.get(record.id) or self.made(record)

@@ -265,6 +265,11 @@ class Rights:
         return self._hidden > 0 or self._rule is not None
 
     @property
+    def has_rule(self) -> bool:
+        """Whether an embedder's rule is asked for each room."""
+        return self._rule is not None
+
+    @property
     def differ_by_room(self) -> bool:
         """Whether somebody who reads one room may not read another, for whatever reason. On the hot
         path of who reads all rooms."""

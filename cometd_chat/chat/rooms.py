@@ -10,7 +10,7 @@ Invariant: each room is a context of the engine, for as long as it is there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -21,6 +21,7 @@ from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.shared_state import RoomSet
 from cometd_chat.comet import CometContext
 from cometd_chat.comet.listeners import Listeners
+from cometd_chat.log.control import Control, RoomMember
 from cometd_chat.log.directory import RoomRow
 
 MAX_TOPIC = 200
@@ -55,20 +56,31 @@ class Room:
     context: CometContext
     address: str | None = None
     gone: bool = False
-    kind: RoomKind = RoomKind.PUBLIC
-    locked: bool = False
-    archived: bool = False
-    members: Mapping[str, Role] = attrs.field(factory=dict)
-    #: It is public, and neither locked nor archived.
-    plain: bool = True
-    #: Seconds between what somebody says there and says next.
+    members: dict[str, Role] = attrs.field(factory=dict)
+    #: What is in its row.
+    kind: RoomKind = attrs.field(init=False)
     slow: int = attrs.field(init=False)
+    locked: bool = attrs.field(init=False)
+    archived: bool = attrs.field(init=False)
+    #: It is public, and neither locked nor archived.
+    plain: bool = attrs.field(init=False)
     #: What they see who read this room alone.
     alone: RoomSet = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.alone = RoomSet([self.context])
-        self.slow = self.row.slow
+        self.have(self.row)
+
+    def have(self, row: RoomRow) -> None:
+        """Be as another row says."""
+        self.row = row
+        self.topic = row.topic
+        self.kind = RoomKind(row.kind)
+        self.slow, self.locked, self.archived = row.slow, row.locked, row.archived
+        self.plain = self.kind is RoomKind.PUBLIC and not (row.locked or row.archived)
+
+
+_NOBODY: Mapping[str, Role] = {}
 
 
 class Rooms(Protocol):
@@ -93,6 +105,19 @@ class Rooms(Protocol):
     @property
     def made(self) -> Listeners[[Room]]:
         """Told of each new room, whichever process made it."""
+
+    @property
+    def changed(self) -> Listeners[[Room]]:
+        """Told of each room that is another one than it was."""
+
+    @property
+    def member(self) -> Listeners[[Room, RoomMember]]:
+        """Told of who belongs to a room from now, or does no longer."""
+
+    @property
+    def removing(self) -> Listeners[[Room]]:
+        """Told of each room that is about to be removed with all that was said there, while its
+        readers are still held."""
 
     @property
     def removed(self) -> Listeners[[Room]]:
@@ -123,6 +148,12 @@ class Rooms(Protocol):
     def count(self, asker: Session | None) -> int:
         """How many rooms somebody sees."""
 
+    def private(self, identity: str) -> Collection[Room]:
+        """The rooms that are not public, and to which somebody belongs."""
+
+    def told(self, control: Control) -> None:
+        """What the log tells the house; see `Feed.control`."""
+
     def find(self, name: str, asker: Session | None) -> Room:
         """The room of a name, as somebody typed it. One that they may not see is not there.
 
@@ -131,7 +162,9 @@ class Rooms(Protocol):
         :raises NoSession: none can be seen without one.
         """
 
-    def plan(self, name: str, topic: str, maker: Session) -> RoomRow:
+    def plan(
+        self, name: str, topic: str, maker: Session, kind: RoomKind = RoomKind.PUBLIC
+    ) -> RoomRow:
         """What a new room would be.
 
         :param maker: who makes it.
@@ -140,8 +173,10 @@ class Rooms(Protocol):
         :raises TooMany: there are as many as there can be.
         """
 
-    async def make(self, row: RoomRow) -> Room:
+    async def make(self, row: RoomRow, members: Mapping[str, Role] = _NOBODY) -> Room:
         """Make a room that was planned.
+
+        :param members: who belongs to it, by their identities, and as what.
 
         :raises RoomExists: another one of that name was made meanwhile.
         """

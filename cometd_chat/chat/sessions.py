@@ -200,9 +200,6 @@ class Sessions(Protocol):
     def __len__(self) -> int:
         """How many are in use in this process."""
 
-    def all(self) -> Sequence[Session]:
-        """Those that are in use in this process."""
-
     def start(self) -> None:
         """Take up the sessions that had names when the daemon stopped. Blocks."""
 

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rooms import LOOK_EVERY, Room, Rooms
 from cometd_chat.comet.reaper import Reaper
@@ -72,7 +73,7 @@ class Vacancies:
 
     def watch(self, room: Room) -> None:
         """Look after a room until somebody speaks in it."""
-        if room.row.created_by:
+        if room.row.created_by and room.kind is RoomKind.PUBLIC:
             self._reaper.schedule(_Watch(self, room, self._reaper.seconds()), LOOK_EVERY)
 
     def look(self, watch: _Watch, now: float) -> float | None:

@@ -84,7 +84,7 @@ class WaitingList:
             return
         waited = [
             session
-            for session in self._sessions.all()
+            for session in self._sessions.all_in_use()
             if session.role is Role.WAITING and control.session in ("", session.id)
         ]
         for session in waited:

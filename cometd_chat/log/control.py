@@ -127,21 +127,28 @@ class TokenRenewed:
 class RoomMade:
     """There is a room from now; see `cometd_chat.log.directory.RoomRow`.
 
-    :param by: id of the session that made it.
+    :param by: the identity that made it.
     :param at: milliseconds since 1970-01-01T00:00Z.
+    :param members: who belongs to it from the start, by their identities, and as what.
     """
 
     name: str
     topic: str
     by: str
     at: int
+    kind: str = "public"
+    members: dict[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
 class RoomRemoved:
-    """A room is gone, in which nobody ever spoke."""
+    """A room is gone.
+
+    :param for_good: it was removed, with what was said there; else nobody ever spoke in it.
+    """
 
     name: str
+    for_good: bool = False
 
 
 @attrs.frozen
@@ -243,6 +250,33 @@ class LetIn:
     session: str = ""
 
 
+@attrs.frozen
+class RoomChanged:
+    """A room is another one from now; see `cometd_chat.log.directory.RoomRow`."""
+
+    name: str
+    topic: str
+    kind: str
+    slow: int
+    locked: bool
+    archived: bool
+
+
+@attrs.frozen
+class RoomMember:
+    """Somebody belongs to a room from now, or does no longer.
+
+    :param role: as what; None for no longer.
+    :param by: who says so, and what they are called.
+    """
+
+    room: str
+    identity: str
+    role: str | None = None
+    by: str = ""
+    by_name: str = ""
+
+
 Control = (
     SessionEnded
     | SessionRenamed
@@ -261,6 +295,8 @@ Control = (
     | NetworksForgotten
     | NoticeGiven
     | PolicyChanged
+    | RoomChanged
+    | RoomMember
     | LetIn
     | Ignoring
 )
@@ -284,6 +320,8 @@ KINDS: dict[str, type[Control]] = {
     "networks-forgotten": NetworksForgotten,
     "notice-given": NoticeGiven,
     "policy-changed": PolicyChanged,
+    "room-changed": RoomChanged,
+    "room-member": RoomMember,
     "let-in": LetIn,
     "ignoring": Ignoring,
 }

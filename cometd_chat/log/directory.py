@@ -31,6 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from twisted.internet.defer import Deferred
 
 from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
+from cometd_chat.log.room_rows import REMOVED, MemberRow, add_members, drop_members, member_rows
 from cometd_chat.log.store import Store
 from cometd_chat.log.tables import claims, members, positions, records, rooms, sessions
 
@@ -166,8 +167,10 @@ class Directory(Protocol):
     def named_sessions(self) -> list[SessionRow]:
         """The sessions whose name is not free. Blocks: for the start."""
 
-    def add_room(self, row: RoomRow) -> Deferred[None]:
+    def add_room(self, row: RoomRow, members: Mapping[str, str] | None = None) -> Deferred[None]:
         """Keep a new room.
+
+        :param members: who belongs to it, by their identities, and as what.
 
         :raises RoomExists: there is one of that name.
         """
@@ -181,6 +184,12 @@ class Directory(Protocol):
 
     def rooms(self) -> list[RoomRow]:
         """All rooms, the oldest first. Blocks: for the start."""
+
+    def room_members(self) -> list[MemberRow]:
+        """Who belongs to any of them. Blocks: for the start."""
+
+    def room_members_again(self) -> Deferred[list[MemberRow]]:
+        """The same; see `rooms_again`."""
 
     def rooms_again(self) -> Deferred[list[RoomRow]]:
         """The same, for one who had them, and whose directory was put back to an earlier state."""
@@ -292,13 +301,14 @@ class SqlDirectory:
             lambda connection: [SessionRow(*row) for row in connection.execute(query)]
         )
 
-    def add_room(self, row: RoomRow) -> Deferred[None]:
+    def add_room(self, row: RoomRow, members: Mapping[str, str] | None = None) -> Deferred[None]:
         """See `Directory.add_room`."""
 
         def add(connection: Connection) -> None:
             if connection.execute(select(rooms.c.name).where(rooms.c.name == row.name)).first():
                 raise room_exists(row.name)
             connection.execute(insert(rooms), attrs.asdict(row))
+            add_members(connection, row.created_by, row.created_at, row.name, members)
 
         return self._database.write(add)
 
@@ -307,11 +317,26 @@ class SqlDirectory:
         # In the writer's turn: what was said before is there, and nothing comes in between.
         said = select(records.c.id).where(records.c.context == context)
         silent = delete(rooms).where(rooms.c.name == name, ~said.exists())
-        return self._database.write(lambda connection: connection.execute(silent).rowcount > 0)
+
+        def remove(connection: Connection) -> bool:
+            gone = connection.execute(silent).rowcount > 0
+            if gone:
+                drop_members(connection, name)
+            return gone
+
+        return self._database.write(remove)
 
     def rooms(self) -> list[RoomRow]:
         """See `Directory.rooms`."""
         return self._database.read_now(_rooms)
+
+    def room_members(self) -> list[MemberRow]:
+        """See `Directory.room_members`."""
+        return self._database.read_now(member_rows)
+
+    def room_members_again(self) -> Deferred[list[MemberRow]]:
+        """See `Directory.room_members_again`."""
+        return self._database.read(member_rows)
 
     def rooms_again(self) -> Deferred[list[RoomRow]]:
         """See `Directory.rooms_again`."""
@@ -366,7 +391,8 @@ class SqlDirectory:
 
 
 def _rooms(connection: Connection) -> list[RoomRow]:
-    query = select(rooms).order_by(rooms.c.created_at, rooms.c.name)
+    there = rooms.c.kind != REMOVED
+    query = select(rooms).where(there).order_by(rooms.c.created_at, rooms.c.name)
     return [RoomRow(*row) for row in connection.execute(query)]
 
 

@@ -330,6 +330,14 @@ class EventLog(Protocol):
         :returns: how much that was; 0 when all is.
         """
 
+    def clear(self, context: str, limit: int) -> Deferred[int]:
+        """Take out for good some of what was ever said in a context: who said it, what and when it
+        was is nowhere from then on, and the context has none of it. Nobody is told.
+
+        :param limit: so much of it at most.
+        :returns: how much that was; 0 when all is.
+        """
+
     def follow(self, listener: LogListener) -> Callable[[], None]:
         """Tell ``listener`` each batch that is committed from now on, whoever appended it.
 
@@ -451,6 +459,17 @@ class Tail(Generic[Item]):
         self._sizes[place] = size
         self._items[place] = item
         return True
+
+    def drop(self, context: str) -> None:
+        """Have nothing of a context any more. It costs what is held."""
+        gone = set(self._by_context.pop(context, ()))
+        if not gone:
+            return
+        kept = [place for place, id in enumerate(self._ids) if id not in gone]
+        self._items = [self._items[place] for place in kept]
+        self._sizes = [self._sizes[place] for place in kept]
+        self._ids = [self._ids[place] for place in kept]
+        self._bytes = sum(self._sizes)
 
     def pass_over(self, id: int) -> None:
         """What has this id is no item; ids must grow."""

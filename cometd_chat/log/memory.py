@@ -176,6 +176,28 @@ class MemoryEventLog:
             del hidden[id]
         return succeed(len(some))
 
+    def clear(self, context: str, limit: int) -> Deferred[int]:
+        """See `EventLog.clear`."""
+        if self.cut is not None:
+            return fail(self.cut)
+        kept = self._kept
+        some = [each for each in kept.records if each.context == context][:limit]
+        for each in some:
+            if each.client_id is not None:
+                kept.by_client_id.pop((each.sender, each.client_id), None)
+            kept.records[each.id - 1] = attrs.evolve(
+                each,
+                context=CONTROL,
+                type="removed",
+                sender="",
+                author="",
+                data={},
+                refers=None,
+                client_id=None,
+                at=0,
+            )
+        return succeed(len(some))
+
     def hold(self) -> None:
         """Let appends wait, as if a commit took long."""
         self._kept.held = True

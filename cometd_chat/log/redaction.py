@@ -21,6 +21,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.changes import refuse_older
+from cometd_chat.log.control import CONTROL
 from cometd_chat.log.tables import hidden, records
 
 #: The one field of a record from which everything was taken: by whom.
@@ -155,6 +156,35 @@ def restore_in(connection: Connection, restoration: Restoration) -> list[int]:
         connection.execute(said)
     connection.execute(delete(hidden).where(hidden.c.record.in_(ids)))
     return ids
+
+
+def clear_in(connection: Connection, context: str, limit: int) -> int:
+    """Leave of some records of a context no more than that there was something, where nobody reads
+    it, in the transaction that is open.
+
+    :returns: how many that were, at most ``limit``.
+    """
+    some = list(
+        connection.execute(
+            select(records.c.id).where(records.c.context == context).limit(limit)
+        ).scalars()
+    )
+    connection.execute(delete(hidden).where(hidden.c.record.in_(some)))
+    connection.execute(update(records).where(records.c.id.in_(some)).values(**_CLEARED))
+    return len(some)
+
+
+#: No control record has this type: nothing is done about it, and nobody is told.
+_CLEARED = {
+    "context": CONTROL,
+    "type": "removed",
+    "sender": "",
+    "author": "",
+    "data": "{}",
+    "refers": None,
+    "client_id": None,
+    "at": 0,
+}
 
 
 def erase_in(connection: Connection, purge: str, limit: int) -> int:

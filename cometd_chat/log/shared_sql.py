@@ -12,7 +12,7 @@ that another session has, be it in a row or by a claim. A change that is in doub
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -30,6 +30,7 @@ from cometd_chat.log.directory import (
     putting,
     room_exists,
 )
+from cometd_chat.log.room_rows import add_members, drop_members
 from cometd_chat.log.shared_directory import (
     MOST_SWEPT,
     Claim,
@@ -256,14 +257,22 @@ class SqlSharedDirectory(SqlDirectory, ABC):
 
     # -- rooms
 
-    def add_room(self, row: RoomRow) -> Deferred[None]:
+    def add_room(self, row: RoomRow, members: Mapping[str, str] | None = None) -> Deferred[None]:
         """See `Directory.add_room`."""
         there = select(rooms).where(rooms.c.name == row.name)
 
         def change(connection: Connection) -> None:
             put = putting(connection, rooms).values(attrs.asdict(row))
             if connection.execute(put.on_conflict_do_nothing().returning(rooms.c.name)).first():
-                made = RoomMade(row.name, row.topic, row.created_by, row.created_at)
+                add_members(connection, row.created_by, row.created_at, row.name, members)
+                made = RoomMade(
+                    row.name,
+                    row.topic,
+                    row.created_by,
+                    row.created_at,
+                    row.kind,
+                    dict(members or {}),
+                )
                 self._store.tell(connection, made)
             elif RoomRow(*connection.execute(there).one()) != row:
                 raise room_exists(row.name)
@@ -279,6 +288,7 @@ class SqlSharedDirectory(SqlDirectory, ABC):
         def change(connection: Connection) -> bool:
             gone = connection.execute(silent).rowcount > 0
             if gone:
+                drop_members(connection, name)
                 self._store.tell(connection, RoomRemoved(name))
             return gone
 

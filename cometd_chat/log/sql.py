@@ -45,7 +45,14 @@ from cometd_chat.log.log import (
     tell_usage,
 )
 from cometd_chat.log.reading import LogReading, by_client_id, read_row
-from cometd_chat.log.redaction import Redaction, Restoration, erase_in, redact_in, restore_in
+from cometd_chat.log.redaction import (
+    Redaction,
+    Restoration,
+    clear_in,
+    erase_in,
+    redact_in,
+    restore_in,
+)
 from cometd_chat.log.tables import epochs, records
 from cometd_chat.log.writer import Appended, driver_of
 
@@ -165,6 +172,11 @@ class SqlEventLog:
         """See `EventLog.erase`."""
         erasing = self._database.write(lambda connection: erase_in(connection, purge, limit))
         return erasing.addCallback(self._overwritten)
+
+    def clear(self, context: str, limit: int) -> Deferred[int]:
+        """See `EventLog.clear`."""
+        clearing = self._database.write(lambda connection: clear_in(connection, context, limit))
+        return clearing.addCallback(self._overwritten)
 
     def _overwritten(self, result: T) -> Deferred[T]:
         """The same, once nothing is left on the disk of what was taken out."""

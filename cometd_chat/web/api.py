@@ -65,30 +65,7 @@ class Api:
         self._auth.clear_cookie(request)
         return answers.nothing(request)
 
-    # -- rooms
-
-    async def list_rooms(self, request: HttpRequest) -> bytes:
-        session = await self._auth.reader(request)
-        asked = parameters.query(request)
-        limit = asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
-        rooms, more = self._chat.rooms.page(asked.optional("after"), limit, session)
-        return answers.json(request, {"rooms": [self._room(each) for each in rooms], "more": more})
-
-    async def show_room(self, request: HttpRequest, name: str) -> bytes:
-        session = await self._auth.reader(request)
-        return answers.json(request, self._room(await self._chat.room(name, session)))
-
-    @shielded
-    async def make_room(self, request: HttpRequest) -> bytes:
-        session = await self._actor(request)
-        fields = parameters.json_object(request)
-        room = await self._chat.make_room(
-            session,
-            parameters.string(fields, "name"),
-            parameters.string(fields, "topic", ""),
-            self._peers.address(request),
-        )
-        return answers.created(request, self._room(room), api_path(room.name))
+    # -- people
 
     async def list_people(self, request: HttpRequest, name: str) -> bytes:
         session, room = await self._asked_room(request, name)
@@ -171,11 +148,3 @@ class Api:
         if session is not None:
             self._chat.arrive(session, room, self._peers.address(request), GRACE)
         return session, room
-
-    def _room(self, room: Room) -> dict[str, Any]:
-        return {
-            "name": room.name,
-            "topic": room.topic,
-            "people": self._chat.presence.count(room.name),
-            "last_id": self._chat.feed.newest.get(room.context.path, 0),
-        }

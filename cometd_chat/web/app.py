@@ -52,6 +52,7 @@ from cometd_chat.web.peers import Peers
 from cometd_chat.web.person_pages import PersonPages
 from cometd_chat.web.policies_api import PoliciesApi
 from cometd_chat.web.problems import Problems
+from cometd_chat.web.rooms_api import RoomsApi
 from cometd_chat.web.sessions_api import SessionsApi
 from cometd_chat.web.static_files import StaticFile, static_files
 from cometd_chat.web.transports import Transports
@@ -89,6 +90,7 @@ class ChatApp:
         transports: Transports,
         bayeux: Bayeux,
         policies: PoliciesApi,
+        rooms: RoomsApi,
         views: Views,
         problems: Problems,
         metrics: Metrics | None,
@@ -101,6 +103,7 @@ class ChatApp:
         self.person_pages = person_pages
         self.commanding = commanding
         self.policies = policies
+        self.rooms = rooms
         self.pages = page_routes
         self.sessions = sessions
         self._chat = chat
@@ -241,9 +244,15 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("DELETE", "/api/v1/session", lambda app: app.api.end_session, Act.OWN_ACCOUNT),
     ("GET", "/api/v1/sessions", lambda app: app.sessions.list_sessions, Act.OWN_ACCOUNT),
     ("DELETE", "/api/v1/sessions/<id>", lambda app: app.sessions.end_one, Act.OWN_ACCOUNT),
-    ("GET", "/api/v1/rooms", lambda app: app.api.list_rooms, Act.SEE),
-    ("POST", "/api/v1/rooms", lambda app: app.api.make_room, Act.MAKE_ROOM),
-    ("GET", "/api/v1/rooms/<name>", lambda app: app.api.show_room, Act.SEE),
+    ("GET", "/api/v1/rooms", lambda app: app.rooms.list_rooms, Act.SEE),
+    ("POST", "/api/v1/rooms", lambda app: app.rooms.make_room, Act.MAKE_ROOM),
+    ("GET", "/api/v1/rooms/<name>", lambda app: app.rooms.show_room, Act.SEE),
+    ("PATCH", "/api/v1/rooms/<name>", lambda app: app.rooms.change_room, Act.CHANGE_ROOM),
+    ("DELETE", "/api/v1/rooms/<name>", lambda app: app.rooms.remove_room, Act.REMOVE_ROOM),
+    ("GET", "/api/v1/rooms/<name>/members", lambda app: app.rooms.list_members, Act.SEE),
+    ("PUT", "/api/v1/rooms/<name>/members/<who>", lambda app: app.rooms.put_member, Act.JOIN),
+    ("DELETE", "/api/v1/rooms/<name>/members/<who>", lambda app: app.rooms.drop_member, Act.LEAVE),
+    ("POST", "/api/v1/direct", lambda app: app.rooms.direct, Act.DIRECT),
     ("GET", "/api/v1/rooms/<name>/people", lambda app: app.api.list_people, Act.SEE),
     ("GET", "/api/v1/rooms/<name>/messages", lambda app: app.api.list_messages, Act.SEE),
     ("POST", "/api/v1/rooms/<name>/messages", lambda app: app.api.post_message, Act.SPEAK),

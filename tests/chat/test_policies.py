@@ -38,7 +38,7 @@ def set_to(house: House, **values: object) -> None:
 
 
 def admin_of(house: House) -> Session:
-    for session in house.sessions.all():
+    for session in house.sessions.all_in_use():
         if session.role is Role.ADMIN:
             return session
     return admin(house)

@@ -24,6 +24,9 @@ ROOMS = "/api/v1/rooms"
 MESSAGES = "/api/v1/rooms/lobby/messages"
 PEOPLE = "/api/v1/rooms/lobby/people"
 
+#: What most rooms are.
+PLAIN = {"kind": "public", "slow": 0, "locked": False, "archived": False}
+
 
 @pytest.fixture
 def alice(site: MemorySite) -> str:
@@ -143,26 +146,38 @@ def test_a_restart_keeps_sessions(site: MemorySite, make_site: MakeSite, alice: 
 def test_rooms(site: MemorySite, alice: str) -> None:
     assert answer(site.get(ROOMS)) == {
         "rooms": [
-            {"name": "lobby", "topic": "", "people": 0, "last_id": 0},
-            {"name": "dev", "topic": "", "people": 0, "last_id": 0},
+            {"name": "lobby", "topic": "", "people": 0, "last_id": 0, **PLAIN},
+            {"name": "dev", "topic": "", "people": 0, "last_id": 0, **PLAIN},
         ],
         "more": False,
     }
     made = answer(site.post(ROOMS, {"name": "Attic", "topic": " old  things "}, token=alice), 201)
-    assert made == {"name": "attic", "topic": "old things", "people": 0, "last_id": 0}
+    assert made == {"name": "attic", "topic": "old things", "people": 0, "last_id": 0, **PLAIN}
     site.say("hi", room="attic")
     site.say("ho", room="attic")
     site.say("hi", room="dev")
     rooms = {room["name"]: room for room in answer(site.get(ROOMS))["rooms"]}
-    assert rooms["attic"] == {"name": "attic", "topic": "old things", "people": 1, "last_id": 2}
+    assert rooms["attic"] == {
+        "name": "attic",
+        "topic": "old things",
+        "people": 1,
+        "last_id": 2,
+        **PLAIN,
+    }
     assert rooms["dev"]["last_id"] == 3
-    assert rooms["lobby"] == {"name": "lobby", "topic": "", "people": 0, "last_id": 0}
+    assert rooms["lobby"] == {"name": "lobby", "topic": "", "people": 0, "last_id": 0, **PLAIN}
 
 
 def test_one_room(site: MemorySite) -> None:
     path = f"{ROOMS}/dev"
     site.say("hi", room="dev")
-    assert answer(site.get(path)) == {"name": "dev", "topic": "", "people": 1, "last_id": 1}
+    assert answer(site.get(path)) == {
+        "name": "dev",
+        "topic": "",
+        "people": 1,
+        "last_id": 1,
+        **PLAIN,
+    }
     assert answer(site.get(f"{ROOMS}/DEV"))["name"] == "dev"
     problem(site, site.get(f"{ROOMS}/nowhere"), 404, "room-not-found")
 

@@ -39,8 +39,9 @@ TRACES = (TOPIC, INSIDER, WHISPER)
 #: Of the classic servlet.
 ACTIONS = ("", "form", "side", "openchat", "login", "post")
 
-#: What differs from answer to answer by itself: tokens, nonces, ids of forms and of clients.
-RANDOM = re.compile(r"[A-Za-z0-9_-]{15,}")
+#: What differs from answer to answer by itself: tokens, nonces, ids of forms and of clients, and
+#: when it was.
+RANDOM = re.compile(r"[0-9-]{10}T[0-9:.]{8,12}Z|[A-Za-z0-9_-]{15,}")
 
 
 def insiders_only(session: Session | None, act: Act, room: AnyRoom) -> bool:

@@ -42,7 +42,14 @@ from cometd_chat.log.postgresql.ears import Ears
 from cometd_chat.log.postgresql.high_water import HighWaterMark
 from cometd_chat.log.postgresql.writer import AppendThread, Following
 from cometd_chat.log.reading import LogReading
-from cometd_chat.log.redaction import Redaction, Restoration, erase_in, redact_in, restore_in
+from cometd_chat.log.redaction import (
+    Redaction,
+    Restoration,
+    clear_in,
+    erase_in,
+    redact_in,
+    restore_in,
+)
 from cometd_chat.log.store import Store
 
 
@@ -224,6 +231,10 @@ class PostgresEventLog:
     def erase(self, purge: str, limit: int) -> Deferred[int]:
         """See `EventLog.erase`."""
         return self._store.write(lambda connection: erase_in(connection, purge, limit))
+
+    def clear(self, context: str, limit: int) -> Deferred[int]:
+        """See `EventLog.clear`."""
+        return self._store.write(lambda connection: clear_in(connection, context, limit))
 
     def catch_up(self) -> Deferred[None]:
         """See `EventLog.catch_up`."""

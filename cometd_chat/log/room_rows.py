@@ -1,0 +1,130 @@
+"""Who belongs to rooms, and what becomes of a room, as it is kept.
+
+What it is: what is read and written of the tables of rooms and of their members, within a
+transaction of whoever calls.
+
+What it may know: its tables. Not who may do that, nor what a role means.
+
+Invariant: a room's members go with it: who belonged to one of the same name does not belong to the
+next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from sqlalchemy import Connection, delete, insert, select, update
+
+from cometd_chat.log.tables import invites, members, positions, room_members, rooms, sessions
+
+#: The kind of a room that is being removed: its name is nobody's until what was said there is gone.
+REMOVED = "removed"
+
+
+@attrs.frozen
+class MemberRow:
+    """Somebody who belongs to a room.
+
+    :param by: the identity that let them.
+    :param at: milliseconds since 1970-01-01T00:00Z.
+    """
+
+    room: str
+    identity: str
+    role: str
+    by: str
+    at: int
+
+
+@attrs.frozen
+class NamedMember:
+    """The same, as it is listed."""
+
+    identity: str
+    name: str
+    role: str
+
+
+def member_rows(connection: Connection) -> list[MemberRow]:
+    """All who belong to any room."""
+    return [MemberRow(*row) for row in connection.execute(select(room_members))]
+
+
+def add_members(
+    connection: Connection, by: str, at: int, room: str, roles: Mapping[str, str] | None
+) -> None:
+    """Let some belong to a new room, and nobody who belonged to one of the same name before it."""
+    drop_members(connection, room)
+    put_members(connection, by, at, room, roles or {})
+
+
+def put_members(
+    connection: Connection, by: str, at: int, room: str, roles: Mapping[str, str]
+) -> None:
+    """Let some belong to a room, as what is said, or as something else than before."""
+    there = room_members.c.room == room
+    connection.execute(delete(room_members).where(there, room_members.c.identity.in_(list(roles))))
+    rows = [
+        {"room": room, "identity": identity, "role": role, "by": by, "at": at}
+        for identity, role in roles.items()
+    ]
+    if rows:
+        connection.execute(insert(room_members), rows)
+
+
+def drop_member(connection: Connection, room: str, identity: str) -> bool:
+    """Let somebody belong to a room no longer; False where they did not."""
+    there = room_members.c.room == room, room_members.c.identity == identity
+    return connection.execute(delete(room_members).where(*there)).rowcount > 0
+
+
+def drop_members(connection: Connection, room: str) -> None:
+    """Let nobody belong to a room."""
+    connection.execute(delete(room_members).where(room_members.c.room == room))
+
+
+def named_members(connection: Connection, room: str) -> list[NamedMember]:
+    """Who belongs to a room, those first who have for the longest."""
+    query = (
+        select(room_members.c.identity, members.c.name, sessions.c.name, room_members.c.role)
+        .outerjoin(members, members.c.identity == room_members.c.identity)
+        .outerjoin(sessions, sessions.c.id == room_members.c.identity)
+        .where(room_members.c.room == room)
+        .order_by(room_members.c.at, room_members.c.identity)
+    )
+    rows = connection.execute(query).all()
+    return [
+        NamedMember(identity, member or guest, role)
+        for identity, member, guest, role in rows
+        if member or guest
+    ]
+
+
+def change_room(connection: Connection, name: str, **values: Any) -> bool:
+    """Change what is kept of a room; False where there is none."""
+    there = rooms.c.name == name, rooms.c.kind != REMOVED
+    return connection.execute(update(rooms).where(*there).values(values)).rowcount > 0
+
+
+def begin_removal(connection: Connection, name: str) -> bool:
+    """Let a room be removed: nobody belongs to it, and no invitation leads there."""
+    if not change_room(connection, name, kind=REMOVED, topic=""):
+        return False
+    drop_members(connection, name)
+    connection.execute(delete(invites).where(invites.c.room == name))
+    return True
+
+
+def end_removal(connection: Connection, name: str) -> None:
+    """Let its name be free."""
+    connection.execute(delete(positions).where(positions.c.room == name))
+    there = rooms.c.name == name, rooms.c.kind == REMOVED
+    connection.execute(delete(rooms).where(*there))
+
+
+def removed_rooms(connection: Connection) -> list[str]:
+    """The names of rooms whose removal has begun."""
+    query = select(rooms.c.name).where(rooms.c.kind == REMOVED)
+    return list(connection.execute(query).scalars())
