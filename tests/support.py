@@ -144,10 +144,13 @@ class Daemon:
 
     @classmethod
     @contextmanager
-    def own_starter(cls) -> Iterator[None]:
+    def own_starter(cls, environ: Mapping[str, str] | None = None) -> Iterator[None]:
         """Daemons that start meanwhile are forked from a process that starts meanwhile, and has
-        what it inherits then."""
-        former = cls._change_starter(None)
+        what it inherits then.
+
+        :param environ: more variables of that process.
+        """
+        former = cls._change_starter(None if environ is None else Starter(environment(environ)))
         try:
             yield
         finally:

@@ -177,8 +177,8 @@ def _node(made: Cluster, number: int, url: str) -> Node:
     if number == 0:
         site = made.directory / "site"
         site.mkdir()
-        (site / "sitecustomize.py").write_text(SET.format(path=str(made.ahead)))
-        environ["PYTHONPATH"] = str(site)
+        (site / "sitecustomize.py").write_text(SET)
+        environ |= {"PYTHONPATH": str(site), "AHEAD": str(made.ahead)}
     daemon = Daemon(directory, *OPTIONS, f"--node=node{number}", environ=environ)
     return Node(f"node{number}", daemon)
 

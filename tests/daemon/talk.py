@@ -158,11 +158,12 @@ def metric(port: int, name: str) -> float:
 
 
 def wait_until(true: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
-    """Look again and again."""
-    deadline = time.monotonic() + timeout
+    """Look again and again, ever less often: a look asks the daemon, which has something to do."""
+    deadline, pause = time.monotonic() + timeout, 0.01
     while not true():
         assert time.monotonic() < deadline, f"this did not come true: {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 0.1)
 
 
 def resident(pid: int) -> int:

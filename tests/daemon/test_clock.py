@@ -1,6 +1,7 @@
 """The system's clock is set while the daemon runs, and while it does not: nothing waits for it.
 
-Only the daemon's own is: it is started with a ``sitecustomize`` that adds what a file says.
+Only the daemon's own is: a ``sitecustomize`` of the process that it is forked from adds what a file
+says.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from tests.support import PATIENCE, Daemon
 
 HEARTBEAT, POLL_TIMEOUT, EXPIRATION_DELAY = 0.5, 1.0, 3.0
 
-#: Its place in the path is before anything of the daemon's: Twisted keeps `time.time` itself.
+#: Its place in the path is before anything of the daemon's: Twisted keeps `time.time` itself. The
+#: file is that of the process which asks for the time.
 SET = """
-import time
+import os, time
 from pathlib import Path
-real, ahead = time.time, Path({path!r})
-time.time = lambda: real() + float(ahead.read_text())
+real = time.time
+ahead = lambda: float(Path(os.environ["AHEAD"]).read_text()) if "AHEAD" in os.environ else 0.0
+time.time = lambda: real() + ahead()
 time.time_ns = lambda: int(time.time() * 1e9)
 """
 
@@ -56,11 +59,18 @@ class Machine:
                 return count
 
 
+@pytest.fixture(scope="module")
+def settable_clocks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Daemons that start meanwhile have clocks that can be set."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(SET)
+    with Daemon.own_starter({"PYTHONPATH": str(site)}):
+        yield
+
+
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine(tmp_path: Path, settable_clocks: None) -> Iterator[Machine]:
     ahead = tmp_path / "ahead"
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SET.format(path=str(ahead)))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as watchdog:
         watchdog.bind(str(tmp_path / "notify"))
         watchdog.setblocking(False)
@@ -70,7 +80,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
             f"--poll-timeout={POLL_TIMEOUT:g}",
             f"--expiration-delay={EXPIRATION_DELAY:g}",
             environ={
-                "PYTHONPATH": str(tmp_path / "site"),
+                "AHEAD": str(ahead),
                 "NOTIFY_SOCKET": str(tmp_path / "notify"),
                 "WATCHDOG_USEC": "1000000",
             },

@@ -91,12 +91,13 @@ class Workers(Daemon):
 def children(pid: int) -> list[tuple[int, int]]:
     """Workers that a process has started: process and number."""
     found = []
-    for each in Path("/proc").glob("[0-9]*"):
+    # It starts them by any of its threads.
+    for each in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
-            parent = int(re.findall(r"^PPid:\s+(\d+)$", (each / "status").read_text(), re.M)[0])
-            words = (each / "cmdline").read_bytes().split(b"\0")
-            if parent == pid and words[1:2] == [b"-m"]:
-                found.append((int(each.name), int(words[3])))
+            for child in each.read_text().split():
+                words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+                if words[1:2] == [b"-m"]:
+                    found.append((int(child), int(words[3])))
     return found
 
 

@@ -1,0 +1,20 @@
+"""Smaller bounds for a daemon under test, where to reach those of its defaults takes long.
+
+What it is: Python that a daemon's process runs first, see `tests.support.Daemon`.
+
+What it may know: which default has the bound. That the daemon's own is what the documentation says
+is for tests in memory, which reach it in a moment.
+
+Invariant: a default that is no longer there is an error of the daemon's start.
+"""
+
+from __future__ import annotations
+
+
+def most_behind(events: int) -> str:
+    """Who is further behind than so many events gets the newest and a gap; by itself 5,000."""
+    return f"""
+from cometd_chat.chat.feed import MAX_BEHIND, Feed
+assert Feed.__init__.__kwdefaults__["max_behind"] == MAX_BEHIND > {events}
+Feed.__init__.__kwdefaults__["max_behind"] = {events}
+"""
