@@ -215,7 +215,7 @@ class Chat:
         self.slow_mode = SlowMode(feed.engine.reaper, self._slow_by_path)
         feed.log.follow(self.slow_mode.told)
         moderation.imposed.add(self._sanctioned)
-        moderation.ended.add(self._sanction_ended)
+        moderation.ended.add(self._sanctions_ended)
         sessions.forgotten.add(self._forgotten)
         sessions.ended.add(self._ended)
         sessions.renamed.add(self._renamed)
@@ -845,9 +845,16 @@ class Chat:
                 for name in rooms:
                     self.presence.leave(name, session)
 
-    def _sanction_ended(self, sanction: Sanction) -> None:
-        if sanction.identity:
-            self.tell_person(sanction.identity, told_of(sanction, lifted=True))
+    def _sanctions_ended(self, over: Sequence[Sanction]) -> None:
+        ended: dict[str, list[Sanction]] = {}
+        for sanction in over:
+            if sanction.identity:
+                ended.setdefault(sanction.identity, []).append(sanction)
+        # One look at all sessions, however many end at once.
+        for session in self.sessions.all_in_use() if ended else ():
+            if session.readers:
+                for sanction in ended.get(session.identity, ()):
+                    _tell(session, told_of(sanction, lifted=True))
 
     def send_away(self, within: float) -> None:
         """Let all who read come back from where they are, within so many seconds and not all at

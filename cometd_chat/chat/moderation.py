@@ -115,9 +115,9 @@ class Moderation:
         self._bar = Bar(self.index, self.hashes, now)
         rights.bar_by(self._bar)
         rights.limit_by(Limit(self._bar, self.index, now))
-        #: Told of each sanction that begins here, before it ends anything; and of each that ends.
+        #: Told of each sanction that begins here, before it ends anything; and of those that end.
         self.imposed: Listeners[[Sanction]] = Listeners("sanctions")
-        self.ended: Listeners[[Sanction]] = Listeners("ends of sanctions")
+        self.ended: Listeners[[Sequence[Sanction]]] = Listeners("ends of sanctions")
         self.due_bucket = 0
 
     def mix_in(self, secret: Callable[[], bytes]) -> None:
@@ -371,8 +371,7 @@ class Moderation:
     def _ended(self, over: Sequence[Sanction]) -> None:
         # Nobody loses anything by it, and whoever was refused is not remembered.
         self._rights.changed_by_state(Affected(identities=()))
-        for each in over:
-            self.ended.tell(each)
+        self.ended.tell(over)
 
     # -- those that end by themselves
 

@@ -270,6 +270,7 @@ sanctions = Table(
     Column("lifted_at", BigInteger),
     Column("lifted_by", Text),
 )
+Index("sanctions_by_identity", sanctions.c.identity)
 
 #: Whom somebody wants neither to hear nor to see, and what they were called then.
 ignored = Table(

@@ -112,6 +112,7 @@ def _create_moderation() -> None:
         _number("lifted_at", nullable=True),
         _text("lifted_by", nullable=True),
     )
+    op.create_index("sanctions_by_identity", "sanctions", ["identity"])
     op.create_table(
         "ignored",
         _text("identity"),
