@@ -13,6 +13,7 @@ contains can keep others from their replies.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -39,6 +40,7 @@ from cometd_chat.bayeux.publishing import Publishing
 from cometd_chat.bayeux.replies import Answer, Replies, Stopped, is_id
 from cometd_chat.bayeux.served_channels import ServedChannels
 from cometd_chat.bayeux.sources import ChannelSource
+from cometd_chat.errors import ChatError
 
 VERSION = "1.0"
 
@@ -236,10 +238,19 @@ class Dispatcher:
         if len(client.subscriptions) + len(new) > self._options.max_subscriptions:
             most = self._options.max_subscriptions
             raise faults.subscribe_denied(f"A session has at most {most} subscriptions")
-        for pattern in new:
-            await self._check_subscribe(client, pattern)
         wanted = [each for each in new if not is_service(each)]
-        request.begin += await self._open(client, wanted, message)
+        try:
+            for pattern in new:
+                await self._check_subscribe(client, pattern)
+            request.begin += await self._open(client, wanted, message)
+        except ChatError as error:
+            if error.status < 500:
+                raise
+            # Stock clients don't ask again for what was refused, but for all that they want once
+            # they shake hands anew: so they are told to.
+            fault = faults.not_now(error)
+            request.begin.append(partial(_renew, client, fault.interval))
+            raise fault from error
         for pattern in wanted:
             self._channels.subscribe(client, pattern)
         return self._replies.success(message, client, subscription=message["subscription"])
@@ -311,6 +322,12 @@ def _subscription(message: Message) -> list[str]:
     except InvalidChannel as error:
         raise faults.subscription_invalid(str(error)) from None
     return list(dict.fromkeys(patterns))
+
+
+def _renew(client: BayeuxClient, after: float) -> None:
+    """Have it shake hands anew, in so many seconds, if it has not ended meanwhile."""
+    if not client.ended:
+        client.renew(after)
 
 
 def _while_subscribed(client: BayeuxClient, pattern: str, begin: _Begin) -> _Begin:

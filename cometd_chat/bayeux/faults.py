@@ -145,14 +145,15 @@ def from_chat(error: ChatError) -> Fault:
 def from_handshake(error: ChatError) -> Fault:
     """The same for a handshake: what time can heal may be tried again, all else is final."""
     if error.status == 429 or error.status >= 500:
-        interval = 1.0 if error.retry_after is None else error.retry_after
-        reconnect: Reconnect = "handshake"
-    else:
-        interval, reconnect = 0.0, "none"
-    return Fault(
-        error.status,
-        error.slug.replace("-", "_"),
-        [error.detail],
-        reconnect=reconnect,
-        interval=interval,
-    )
+        return not_now(error)
+    fault = from_chat(error)
+    fault.reconnect = "none"
+    return fault
+
+
+def not_now(error: ChatError) -> Fault:
+    """What time can heal: the client is to shake hands after a while."""
+    fault = from_chat(error)
+    fault.reconnect = "handshake"
+    fault.interval = 1.0 if error.retry_after is None else error.retry_after
+    return fault

@@ -12,13 +12,13 @@ from typing import Any
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.policy import OpenPolicy
-from cometd_chat.errors import TooMany
-from tests.bayeux.parts import OPTIONS, World, world_with_rooms
+from cometd_chat.errors import ChatError, NotFound, StorageUnavailable, TooMany
+from tests.bayeux.parts import OPTIONS, POLL, PUSH, World, world_with_rooms
 
 
 def test_the_reply_to_subscribe_has_the_subscription_as_it_was_sent() -> None:
@@ -267,6 +267,44 @@ def test_who_left_meanwhile_leaves_no_source_open() -> None:
     assert subscribing.messages[0]["error"] == "402::session_unknown"
     assert rooms.closed == ["/chat/a"]
     assert rooms.readers == {}
+
+
+@pytest.mark.parametrize("kind", [POLL, PUSH])
+def test_who_can_not_subscribe_just_now_shakes_hands_anew(kind: str) -> None:
+    """Stock clients subscribe to all that they want then, and never again to what was refused."""
+    world, rooms = world_with_rooms()
+    client = world.client(kind)
+    client.connect()
+    client.connect()
+    rooms.opening = fail(StorageUnavailable("Not now.", retry_after=2))
+    both = client.ask(
+        {"channel": "/meta/subscribe", "subscription": "/chat/a"},
+        {"channel": "/meta/subscribe", "subscription": "/app/x"},
+    )
+    world.turn()
+    first, second = (each for each in both.messages if "subscription" in each)
+    assert first["error"] == "503:Not now.:storage_unavailable"
+    assert first["advice"] == {"reconnect": "handshake", "interval": 2000}
+    assert second["successful"]
+    assert client.id not in world.server.clients
+    assert (client.reply["advice"]["reconnect"], client.reply["advice"]["interval"]) == (
+        "handshake",
+        2000,
+    )
+    rooms.opening = None
+    client.handshake()
+    assert client.subscribe("/chat/a")["successful"]
+
+
+@pytest.mark.parametrize("error", [TooMany("Wait."), NotFound("There is none.")])
+def test_who_may_not_subscribe_stays(error: ChatError) -> None:
+    world, rooms = world_with_rooms()
+    client = world.client()
+    rooms.opening = fail(error)
+    reply = client.subscribe("/chat/a")
+    assert reply["error"].startswith(f"{error.status}:")
+    assert "advice" not in reply
+    assert client.id in world.server.clients
 
 
 # -- service channels
