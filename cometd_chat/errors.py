@@ -85,6 +85,10 @@ class InvalidToken(ChatError):
     status, slug, title = 401, "invalid-token", "That session is not known"
 
 
+class WrongPassword(ChatError):
+    status, slug, title = 401, "wrong-password", "The name or the password is wrong"
+
+
 class NotAllowed(ChatError):
     status, slug, title = 403, "not-allowed", "You may not do that"
 
@@ -126,6 +130,10 @@ class Kicked(ChatError):
 class Banned(ChatError):
     status, slug, title = 403, "banned", "You are banned"
     bye = "banned"
+
+
+class InviteNeeded(ChatError):
+    status, slug, title = 403, "invite-needed", "An invitation is needed"
 
 
 class CrossSite(ChatError):
@@ -184,6 +192,10 @@ class ClientIdReused(ChatError):
 
 class TooLate(ChatError):
     status, slug, title = 410, "too-late", "It is too late for that"
+
+
+class CodeGone(ChatError):
+    status, slug, title = 410, "code-gone", "That link is good no longer"
 
 
 class BodyTooLarge(ChatError):

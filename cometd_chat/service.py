@@ -31,11 +31,16 @@ from cometd_chat.addresses import shown_address
 from cometd_chat.bayeux.extensions import AckExtension, ReplayExtension, TimesyncExtension
 from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.server import BayeuxServer
+from cometd_chat.chat.accounts import Accounts
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.deletions import Deletions
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.hashing import HashingThreads
+from cometd_chat.chat.invites import Invites
+from cometd_chat.chat.log_in_delays import LogInDelays
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.outage import Outage
+from cometd_chat.chat.passwords import Passwords
 from cometd_chat.chat.people_lookup import Lookup
 from cometd_chat.chat.policies import POLICIES, Pin, Policies
 from cometd_chat.chat.rights import Rights
@@ -77,7 +82,8 @@ from cometd_chat.gateways.bayeux_rooms import RoomSource
 from cometd_chat.log.directory import Directory
 from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import EventLog, Tail
-from cometd_chat.log.store import Store
+from cometd_chat.log.owner_link import first_owner_code
+from cometd_chat.log.store import Blocking, Store
 from cometd_chat.peering import Linked, Peering
 from cometd_chat.storage import Cluster, Storage, build_storage, prepare_for_others
 from cometd_chat.transports import twisted_internals
@@ -85,6 +91,8 @@ from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.connections import Connections
 from cometd_chat.transports.held import HoldPolicy
 from cometd_chat.transports.stats import TransportStats
+from cometd_chat.web.account_pages import AccountPages
+from cometd_chat.web.accounts_api import AccountsApi
 from cometd_chat.web.api import Api
 from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
@@ -171,10 +179,23 @@ def build(
     )
     peering = None if cluster is None else build_peering(settings, cluster, chat, stats, reactor)
     linked = None if peering is None else peering.linked
+    hashing = HashingThreads(reactor)
     site, metrics_site = build_sites(
-        settings, chat, stats, storage.secret, reactor, embed, linked, cluster
+        settings,
+        chat,
+        Passwords(hashing),
+        stats,
+        storage.secret,
+        reactor,
+        embed,
+        linked,
+        cluster,
     )
-    place = Alone(data) if orders is None else AmongOthers(orders, Link(orders.control, reactor))
+    place = (
+        Alone(data, partial(owner_code_in, storage.store))
+        if orders is None
+        else AmongOthers(orders, Link(orders.control, reactor))
+    )
     return Daemon(
         [
             LogOutput.of_process(settings.log_level, globalLogPublisher, os.environ),
@@ -188,6 +209,7 @@ def build(
                 if orders is None
                 else ()
             ),
+            FunctionService("hashing", begin=hashing.start, end=hashing.close),
             # Once the port is announced, whoever started this may stop it.
             FunctionService("signals", begin=partial(stop_by_signals, reactor)),
             *place.ports(settings, site, metrics_site, reactor),
@@ -243,11 +265,17 @@ def build_peering(
     )
 
 
+def owner_code_in(store: Blocking) -> str | None:
+    """See `first_owner_code`."""
+    return first_owner_code(store, secrets.token_bytes, time.time)
+
+
 @attrs.frozen
 class Alone:
     """What a daemon has of its own when it is one process."""
 
     data: DataDirectory
+    owner_code: Callable[[], str | None]
 
     @property
     def directory(self) -> Sequence[Service]:
@@ -263,7 +291,7 @@ class Alone:
             settings.listen,
             site,
             reactor,
-            partial(announce, self.data, metrics_ports),
+            partial(announce, self.data, metrics_ports, self.owner_code),
             prepare=partial(prepare_port, settings, site),
         )
         return metrics_ports, ports
@@ -427,6 +455,8 @@ class Shared:
 
     settings: Settings
     chat: Chat
+    accounts: Accounts
+    invites: Invites
     stats: TransportStats
     reactor: Any
     auth: Auth
@@ -445,6 +475,7 @@ class Shared:
 def build_sites(
     settings: Settings,
     chat: Chat,
+    passwords: Passwords,
     stats: TransportStats,
     secret: Callable[[], bytes],
     reactor: Any,
@@ -456,7 +487,7 @@ def build_sites(
 
     :param secret: gives the key of the forms' hidden tokens.
     """
-    shared = build_shared(settings, chat, stats, secret, reactor, linked)
+    shared = build_shared(settings, chat, passwords, stats, secret, reactor, linked)
     server = build_bayeux_server(shared)
     if embed is not None:
         embed(server)
@@ -481,6 +512,7 @@ def trouble_of(cluster: Cluster | None) -> str:
 def build_shared(
     settings: Settings,
     chat: Chat,
+    passwords: Passwords,
     stats: TransportStats,
     secret: Callable[[], bytes],
     reactor: Any,
@@ -488,8 +520,21 @@ def build_shared(
 ) -> Shared:
     """Who asks, whether it was meant, and how refusals are told."""
     make_nonce = partial(secrets.token_urlsafe, 16)
-    origins, peers = Origins(settings.allow_origin), Peers(settings.trusted_proxy)
     chat.moderation.mix_in(secret)
+    origins = Origins(settings.allow_origin)
+    peers = Peers(settings.trusted_proxy, settings.trust_user_header)
+    reaper = chat.feed.engine.reaper
+    invites = Invites(
+        chat.changes, chat.rights, wall_clock=time.time, random_bytes=secrets.token_bytes
+    )
+    accounts = Accounts(
+        chat,
+        passwords,
+        LogInDelays(reaper.seconds, on=settings.limits),
+        registration=lambda: chat.policies.registration,
+        wall_clock=time.time,
+        random_bytes=secrets.token_bytes,
+    )
     auth = Auth(
         chat.sessions,
         chat.rights,
@@ -499,10 +544,22 @@ def build_shared(
         origins=origins,
         peers=peers,
         random_bytes=secrets.token_bytes,
+        by_proxy=accounts.by_proxy,
     )
-    problems = Problems(make_nonce, stats.refused, chat.feed.engine.reaper.seconds)
+    problems = Problems(make_nonce, stats.refused, reaper.seconds)
     return Shared(
-        settings, chat, stats, reactor, auth, origins, peers, problems, make_nonce, linked
+        settings,
+        chat,
+        accounts,
+        invites,
+        stats,
+        reactor,
+        auth,
+        origins,
+        peers,
+        problems,
+        make_nonce,
+        linked,
     )
 
 
@@ -602,8 +659,9 @@ def build_app(
     """
     chat, auth, peers, problems = shared.chat, shared.auth, shared.peers, shared.problems
     views = Views(chat, auth, peers=peers, make_nonce=shared.make_nonce, wall_clock=time.time)
-    submissions = Submissions(chat, auth, peers, problems)
     lookup = Lookup(chat.changes, chat.sessions)
+    accounts, invites = shared.accounts, shared.invites
+    submissions = Submissions(chat, accounts, auth, peers, problems)
     transports = build_transports(shared)
     commanding = Commanding(chat, auth, peers)
     return ChatApp(
@@ -616,6 +674,8 @@ def build_app(
         commanding=commanding,
         page_routes=PageRoutes(chat, auth, peers, views, submissions, commanding),
         classic=ClassicServlet(chat, auth, peers, transports, views, submissions, commanding),
+        accounts_api=AccountsApi(chat, accounts, invites, auth, peers, submissions),
+        account_pages=AccountPages(chat, accounts, invites, auth, peers, views, submissions),
         transports=transports,
         bayeux=build_bayeux(shared, server),
         policies=PoliciesApi(chat, auth, peers),
@@ -687,6 +747,7 @@ def build_supervisor(options: Options, reactor: Any) -> Daemon:
     metrics_ports = BoundPorts(metrics, reactor, option="--metrics")
     ports = BoundPorts(settings.listen, reactor)
     launcher = Launcher(options, ports, metrics_ports, os.environ, reactor)
+    owner_codes: list[str | None] = []
     supervisor = Supervisor(
         settings.workers,
         launcher.launch,
@@ -702,7 +763,12 @@ def build_supervisor(options: Options, reactor: Any) -> Daemon:
             FunctionService("self-check", begin=partial(self_check.report, settings, missing)),
             data,
             FunctionService("open files", begin=raise_open_file_limit),
-            FunctionService("database", begin=partial(prepare_for_others, settings, reactor)),
+            FunctionService(
+                "database",
+                begin=lambda: owner_codes.append(
+                    prepare_for_others(settings, reactor, owner_code_in)
+                ),
+            ),
             metrics_ports,
             ports,
             supervisor,
@@ -710,7 +776,9 @@ def build_supervisor(options: Options, reactor: Any) -> Daemon:
             FunctionService("hang-up", begin=partial(call_at_hangup, reactor, supervisor.replace)),
             FunctionService(
                 "announcement",
-                begin=lambda: announce(data, metrics_ports, ports.bound, settings.workers),
+                begin=lambda: announce(
+                    data, metrics_ports, owner_codes.pop, ports.bound, settings.workers
+                ),
             ),
             notifier,
         ],

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 from twisted.application.service import Service
@@ -32,11 +32,13 @@ from cometd_chat.log.directory import Directory, SqlDirectory
 from cometd_chat.log.log import EventLog
 from cometd_chat.log.nodes import LeasedNodes
 from cometd_chat.log.sql import SqlEventLog
-from cometd_chat.log.store import Store
+from cometd_chat.log.store import Blocking, Store
 
 if TYPE_CHECKING:
     from cometd_chat.log.postgresql.connections import Server
     from cometd_chat.log.postgresql.database import PostgresDatabase
+
+T = TypeVar("T")
 
 #: What keys in the database are for.
 FORMS, PEERS = "forms", "peers"
@@ -159,16 +161,20 @@ def _shared(settings: Settings, data: DataDirectory, reaper: Reaper, reactor: An
     )
 
 
-def prepare_for_others(settings: Settings, reactor: Any) -> None:
+def prepare_for_others(settings: Settings, reactor: Any, then: Callable[[Blocking], T]) -> T:
     """Wait for the server of a storage that many share, and bring its tables up to date, before
     any of them is started. Blocks.
 
+    :param then: what is to be done there once.
     :raises StorageUnavailable: it can't be reached, or refuses us.
     :raises SchemaTooNew: a newer release made the tables.
     """
     _, database = _server(settings, reactor)
     database.prepare()
-    database.close()
+    try:
+        return then(database)
+    finally:
+        database.close()
 
 
 def _server(settings: Settings, reactor: Any) -> tuple[Server, PostgresDatabase]:

@@ -29,6 +29,7 @@ from cometd_chat.log.memory_directory import MemoryDirectory, MemorySharedDirect
 from cometd_chat.peering import Linked
 from cometd_chat.storage import Cluster
 from cometd_chat.transports import twisted_internals
+from tests.hashing import weak_passwords
 from tests.net import MemoryNet
 from tests.wire import Response
 
@@ -158,10 +159,12 @@ class MemorySite(MemoryNet):
             self.chat.feed.tail.max_items = tail
         if max_behind is not None:
             self.chat.feed.max_behind = max_behind
+        self.passwords, self.hashing, self.hasher = weak_passwords()
         #: The second is what `--metrics` serves.
         self.factory, self.metrics_site = service.build_sites(
             self.settings,
             self.chat,
+            self.passwords,
             self.stats,
             lambda: b"k" * 32,
             self.clock,

@@ -63,6 +63,7 @@ GOOD: list[tuple[str, str, object]] = [
     ("--memory-ceiling=100 %", "memory_ceiling", Percent(100)),
     ("--log-level=debug", "log_level", "debug"),
     ("--trusted-proxy=10.0.0.0/8", "trusted_proxy", (ip_network("10.0.0.0/8"),)),
+    ("--trust-user-header=", "trust_user_header", None),
 ]
 
 #: What some options mean nothing without.
@@ -159,6 +160,10 @@ WRONG = [
     ("--poll-timeout=soon", "such as 15"),
     ("--log-level=loud", "debug, info, warn, error or critical"),
     ("--trusted-proxy=everybody", "such as 127.0.0.1 or 10.0.0.0/8"),
+    ("--trust-user-header=Remote User", "such as Remote-User"),
+    ("--trust-user-header=Cookie", "such as Remote-User"),
+    ("--trust-user-header=X-Forwarded-For", "such as Remote-User"),
+    ("--trust-user-header=Remote-User", "give --trusted-proxy"),
     ("--allow-origin=x.org", "such as https://www.example.org"),
     ("--direct-write=yes", "on or off"),
     ("--fast-lane=maybe", "on or off"),
@@ -311,6 +316,11 @@ def test_what_a_process_of_ours_is_told() -> None:
     assert arguments == ["--host=a.example", "--host=b.example"]
     # Where nobody sees it.
     assert variables == {"COMET_CHAT_DATABASE": URL}
+
+
+def test_who_is_logged_in_a_trusted_proxy_says() -> None:
+    settings = parse("--trust-user-header=Remote-User", "--trusted-proxy=127.0.0.1")
+    assert settings.trust_user_header == "Remote-User"
 
 
 def test_repeatable_options_gather() -> None:

@@ -272,14 +272,14 @@ class Chat:
         return await self._started(starting, address)
 
     async def start_member(
-        self, identity: str, address: str, *, agent: str = ""
+        self, identity: str, address: str, *, agent: str = "", beside: Beside = nothing_beside
     ) -> tuple[Session, str]:
         """A new session of somebody who has an account; see `Sessions.start_member`.
 
         :param address: where from, for the limits; empty where that isn't known.
         :raises TooMany: too many sessions from that address.
         """
-        starting = partial(self.sessions.start_member, identity, agent=agent)
+        starting = partial(self.sessions.start_member, identity, agent=agent, beside=beside)
         return await self._started(starting, address)
 
     async def make_member(

@@ -70,6 +70,11 @@ def person_name(text: str, field: str = "name") -> str:
     return name
 
 
+def are_one(name: str, other: str) -> bool:
+    """Whether two names of people are one to all who read them."""
+    return name == other or name_keys(name) == name_keys(other)
+
+
 def room_name(text: str, field: str = "name") -> str:
     """The name of a room as it is kept, shown and compared (RFC 8265, section 3.3).
 

@@ -252,6 +252,28 @@ def parse_node(text: str) -> str:
     return text
 
 
+#: Headers that browsers send, or that mean something to who speaks HTTP: no proxy says by one who
+#: is logged in.
+_TAKEN_HEADERS = re.compile(
+    "accept.*|access-control-.*|authorization|cache-control|connection|content-.*|cookie|date"
+    "|expect|forwarded|host|if-.*|keep-alive|last-event-id|origin|pragma|proxy-.*|range|referer"
+    "|sec-.*|te|trailer|transfer-encoding|upgrade|user-agent|via|x-forwarded-(for|proto|host|port)"
+    "|x-real-ip",
+    re.IGNORECASE,
+)
+
+
+def parse_user_header(text: str) -> str | None:
+    """The name of the header by which a proxy says who is logged in; none for no such header."""
+    if not text:
+        return None
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", text):
+        raise ValueError("give the name of a header, such as Remote-User")
+    if _TAKEN_HEADERS.fullmatch(text):
+        raise ValueError("that header means something else; give another one, such as Remote-User")
+    return text
+
+
 def parse_peer(text: str) -> str:
     """An endpoint for other daemons, which has a host and a port."""
     parse_listen(text)

@@ -347,11 +347,17 @@ def raise_open_file_limit() -> None:
 
 
 def announce(
-    data: DataDirectory, metrics: ListeningPorts, bound: Sequence[Bound], workers: int = 1
+    data: DataDirectory,
+    metrics: ListeningPorts,
+    owner_code: Callable[[], str | None],
+    bound: Sequence[Bound],
+    workers: int = 1,
 ) -> None:
     """Say on the real stdout what runs where and how to try it.
 
     :param metrics: the port of the metrics, if there is one.
+    :param owner_code: gives what makes its reader the owner, where there is none; here it is shown,
+        and nowhere else.
     :param workers: how many processes serve.
     """
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -364,6 +370,9 @@ def announce(
             lines.append(f"  {port.url} in two browser windows: talk to yourself")
             lines.append(f"  {who_reaches(port, own_addresses())}")
         lines.append(f"  {port.curl}")
+    code = owner_code()
+    if code is not None and bound:
+        lines.append(f"  yours by {bound[0].url}claim/{code} (once, within 60 minutes)")
     lines += [f"  metrics: {port.curl_of('metrics')}" for port in metrics.bound]
     each = f" in each of {workers} workers" if workers > 1 else ""
     lines.append(f"  open files: {files}, enough for {connections} connections{each}")

@@ -45,6 +45,7 @@ from cometd_chat.daemon.option_values import (
     parse_peer_address,
     parse_seconds,
     parse_title,
+    parse_user_header,
     parse_welcome,
     parse_workers,
     share_parser,
@@ -221,6 +222,11 @@ class Settings:
         parse_network,
         "Address or network of a proxy whose X-Forwarded-For is believed",
     )
+    trust_user_header: str | None = option(
+        "",
+        parse_user_header,
+        "Header by which a proxy of --trusted-proxy says who is logged in, such as Remote-User",
+    )
     allow_origin: tuple[str, ...] = repeatable(
         "",
         parse_origin,
@@ -299,6 +305,7 @@ class Options(UsageOptions):
         _check_workers(self.settings, given)
         _check_driver(self.settings, given)
         _check_peer(self.settings, given)
+        _check_user_header(self.settings, given)
 
     def handed_on(self, but: Collection[str]) -> tuple[list[str], dict[str, str]]:
         """What was given on the command line, for a process of ours, which has our variables:
@@ -434,6 +441,16 @@ def _check_peer(settings: Settings, given: Mapping[str, str]) -> None:
         raise UsageError(
             f"{given['peer']} {settings.peer!r}: others can't tell at which address that is; add "
             "interface=, as in tcp:8090:interface=10.0.0.1, or give --peer-address 10.0.0.1:8090"
+        )
+
+
+def _check_user_header(settings: Settings, given: Mapping[str, str]) -> None:
+    """Whoever may write that header is whoever they like."""
+    if settings.trust_user_header is not None and not settings.trusted_proxy:
+        raise UsageError(
+            f"{given['trust_user_header']} {settings.trust_user_header!r}: anybody could write "
+            "that header and be whoever they like; give --trusted-proxy, the address of the proxy "
+            "that writes it, as well"
         )
 
 

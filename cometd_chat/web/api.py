@@ -44,10 +44,14 @@ class Api:
     async def start_session(self, request: HttpRequest) -> bytes:
         before = await self._auth.visitor(request)
         self._auth.check_csrf(request, before)
-        name = parameters.string(parameters.json_object(request), "name")
-        session, token = await self._submissions.enter(request, before, name)
+        fields = parameters.json_object(request)
+        name, password = (
+            parameters.string(fields, "name"),
+            parameters.string(fields, "password", ""),
+        )
+        session, token = await self._submissions.enter(request, before, name, password)
         told = {"name": session.name, "role": session.role.word, "token": token}
-        if before is not None:
+        if session is before:
             return answers.json(request, told)
         return answers.created(request, told, "/api/v1/session")
 
@@ -97,7 +101,7 @@ class Api:
         return await self.say(request, name)
 
     async def say(self, request: HttpRequest, name: str) -> bytes:
-        session = await self._actor(request)
+        session = await self._submissions.actor(request)
         fields = parameters.json_object(request)
         room = await self._chat.room(name, session)
         event, repeated = await self._chat.say(
@@ -122,24 +126,18 @@ class Api:
         return answers.event(request, messages[0])
 
     async def typing(self, request: HttpRequest, name: str) -> bytes:
-        session = await self._actor(request)
+        session = await self._submissions.actor(request)
         room = await self._chat.room(name, session)
         self._chat.type(session, room, self._peers.address(request))
         return answers.nothing(request)
 
     async def leave(self, request: HttpRequest, name: str) -> bytes:
-        session = await self._actor(request)
+        session = await self._submissions.actor(request)
         room = await self._chat.room(name, session)
         self._chat.presence.leave(room.name, session)
         return answers.nothing(request)
 
     # -- what several do
-
-    async def _actor(self, request: HttpRequest) -> Session:
-        """The session of a request that does something, which was meant."""
-        session = await self._auth.speaker(request)
-        self._auth.check_csrf(request, session)
-        return session
 
     async def _asked_room(self, request: HttpRequest, name: str) -> tuple[Session | None, Room]:
         """Who asks about a room, and the room, in which they are present from now."""

@@ -39,11 +39,14 @@ from cometd_chat.transports.limited_request import LimitedRequest
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.transports.table import TABLE, Transport
 from cometd_chat.web import answers
+from cometd_chat.web.account_pages import AccountPages
+from cometd_chat.web.accounts_api import AccountsApi
 from cometd_chat.web.api import Api
 from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.deletions_api import DeletionsApi
+from cometd_chat.web.downloads import send_pages
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.page_routes import PageRoutes
@@ -85,7 +88,9 @@ class ChatApp:
         person_pages: PersonPages,
         sessions: SessionsApi,
         commanding: Commanding,
+        accounts_api: AccountsApi,
         page_routes: PageRoutes,
+        account_pages: AccountPages,
         classic: ClassicServlet,
         transports: Transports,
         bayeux: Bayeux,
@@ -104,8 +109,10 @@ class ChatApp:
         self.commanding = commanding
         self.policies = policies
         self.rooms = rooms
+        self.accounts = accounts_api
         self.pages = page_routes
         self.sessions = sessions
+        self.account = account_pages
         self._chat = chat
         self._classic = classic
         self._transports = transports
@@ -153,6 +160,12 @@ class ChatApp:
             HotRoute(b"POST", rb"/api/v1/rooms/" + room + rb"/messages", self.api.say, writes=True),
             HotRoute(b"POST", rb"/cometd((?:/[a-z]*)?)", self._open_bayeux),
         )
+
+    # -- what takes long to tell
+
+    async def export_account(self, request: HttpRequest) -> None:
+        pages = await self.accounts.export(request)
+        await send_pages(_routed(request), "application/x-ndjson", pages)
 
     # -- what belongs to pages, and to errors
 
@@ -253,6 +266,17 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("PUT", "/api/v1/rooms/<name>/members/<who>", lambda app: app.rooms.put_member, Act.JOIN),
     ("DELETE", "/api/v1/rooms/<name>/members/<who>", lambda app: app.rooms.drop_member, Act.LEAVE),
     ("POST", "/api/v1/direct", lambda app: app.rooms.direct, Act.DIRECT),
+    ("POST", "/api/v1/session/link", lambda app: app.accounts.make_link, Act.OWN_ACCOUNT),
+    ("POST", "/api/v1/claim", lambda app: app.accounts.claim, Act.ENTER),
+    ("POST", "/api/v1/account", lambda app: app.accounts.make_account, Act.OWN_ACCOUNT),
+    ("PUT", "/api/v1/account", lambda app: app.accounts.change_password, Act.OWN_ACCOUNT),
+    ("DELETE", "/api/v1/account", lambda app: app.accounts.delete_account, Act.OWN_ACCOUNT),
+    ("GET", "/api/v1/account/export", lambda app: app.export_account, Act.OWN_ACCOUNT),
+    ("POST", "/api/v1/invites", lambda app: app.accounts.invite, Act.INVITE),
+    ("GET", "/api/v1/invites", lambda app: app.accounts.list_invites, Act.INVITE),
+    ("DELETE", "/api/v1/invites/<code>", lambda app: app.accounts.revoke_invite, Act.OWN_ACCOUNT),
+    ("GET", "/api/v1/users", lambda app: app.accounts.list_users, Act.SEE_USERS),
+    ("PATCH", "/api/v1/users/<name>", lambda app: app.accounts.change_user, Act.SET_ROLE),
     ("GET", "/api/v1/rooms/<name>/people", lambda app: app.api.list_people, Act.SEE),
     ("GET", "/api/v1/rooms/<name>/messages", lambda app: app.api.list_messages, Act.SEE),
     ("POST", "/api/v1/rooms/<name>/messages", lambda app: app.api.post_message, Act.SPEAK),
@@ -321,6 +345,20 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("POST", "/log-in", lambda app: app.pages.log_in, Act.COME_AS_GUEST),
     ("POST", "/log-out", lambda app: app.pages.log_out, None),
     ("POST", "/rename", lambda app: app.pages.rename, Act.OWN_ACCOUNT),
+    ("GET", "/claim/<code>", lambda app: app.account.show_claim, None),
+    ("POST", "/claim/<code>", lambda app: app.account.claim, Act.ENTER),
+    ("GET", "/invite/<code>", lambda app: app.account.show_invite, None),
+    ("POST", "/invite/<code>", lambda app: app.account.take_invite, Act.ENTER),
+    ("GET", "/link/<code>", lambda app: app.account.show_link, None),
+    ("POST", "/link/<code>", lambda app: app.account.follow_link, Act.ENTER),
+    ("GET", "/account", lambda app: app.account.show, Act.OWN_ACCOUNT),
+    ("POST", "/account", lambda app: app.account.become_member, Act.OWN_ACCOUNT),
+    ("POST", "/account/link", lambda app: app.account.make_link, Act.OWN_ACCOUNT),
+    ("POST", "/account/sessions", lambda app: app.account.end_session, Act.OWN_ACCOUNT),
+    ("POST", "/account/invites", lambda app: app.account.make_invite, Act.INVITE),
+    ("POST", "/account/invites/revoke", lambda app: app.account.revoke_invite, Act.OWN_ACCOUNT),
+    ("POST", "/account/password", lambda app: app.account.change_password, Act.OWN_ACCOUNT),
+    ("POST", "/account/delete", lambda app: app.account.delete, Act.OWN_ACCOUNT),
     # What belongs to pages, and to errors.
     ("GET", "/static/<name>", lambda app: app.static, None),
     ("GET", "/static/<version>/<name>", lambda app: app.static_version, None),

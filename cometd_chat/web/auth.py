@@ -12,17 +12,22 @@ site has (interface, section 2).
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from cometd_chat.chat.moderation import Moderation
+from cometd_chat.chat.names import are_one
 from cometd_chat.chat.rights import HOW_TO_LOG_IN, Act, AnyRoom, Rights
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import CrossSite, InvalidToken, NoSession
 from cometd_chat.transports.request import HttpRequest, remembered
 from cometd_chat.web import parameters
+from cometd_chat.web.agents import agent_of
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.peers import Peers
 
@@ -34,10 +39,20 @@ COOKIE = "comet_session_"
 #: (RFC 6265bis, section 4.1.3.2).
 SECURE_PREFIX = "__Host-"
 
+#: Of so many whom a proxy names, and who keep no cookie, the sessions are remembered.
+MOST_PROXIED = 1000
+
 #: Of a form's token, bytes.
 _TOKEN_SIZE = 16
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class LogInByProxy(Protocol):
+    """Begins a session of the member of a name; see `Accounts.by_proxy`."""
+
+    def __call__(self, name: str, *, address: str, agent: str) -> Awaitable[tuple[Session, str]]:
+        """The session, and its token."""
 
 
 class Auth:
@@ -48,6 +63,7 @@ class Auth:
     :param origins: foreign pages that may use the transports with a token.
     :param peers: whether a request came over TLS.
     :param random_bytes: so many, which nobody can foresee.
+    :param by_proxy: begins a session of whoever a trusted proxy names, see `Peers.user`.
     """
 
     def __init__(
@@ -61,6 +77,7 @@ class Auth:
         origins: Origins,
         peers: Peers,
         random_bytes: Callable[[int], bytes],
+        by_proxy: LogInByProxy,
     ) -> None:
         self._random_bytes = random_bytes
         self._origins = origins
@@ -70,6 +87,10 @@ class Auth:
         self._moderation = moderation
         self._secret = secret
         self._installation = installation
+        self._by_proxy = by_proxy
+        #: Tokens of the sessions of those whom a proxy names, and who keep no cookie; who came last
+        #: stands last.
+        self._proxied: OrderedDict[str, str] = OrderedDict()
 
     # -- who
 
@@ -87,6 +108,11 @@ class Auth:
             token = query_token
         by_cookie = token is None and cookie
         if by_cookie:
+            user = self._peers.user(request)
+            if user is not None:
+                session = await self._session_of(request, user)
+                self._admit(session, request)
+                return session
             token = self._cookie(request)
         if token is None:
             self._admit(None, request)
@@ -101,6 +127,47 @@ class Auth:
     def _admit(self, session: Session | None, request: HttpRequest) -> None:
         """Refuse whoever comes from where nobody is let in."""
         self._moderation.require_admitted(session, self._peers.address(request))
+
+    async def _session_of(self, request: HttpRequest, user: str) -> Session:
+        """The session of somebody whom a trusted proxy names: that of the cookie, if it is theirs.
+
+        Who has none, as a program, has one session for all that it asks; a browser is given one of
+        its own with the first page (`visitor`).
+        """
+        session = await self._session_by_cookie(request)
+        if session is not None and self._is_of(session, user):
+            return session
+        known = self._proxied.get(user)
+        if known is not None:
+            with suppress(InvalidToken):
+                session = await self._sessions.by_token(known)
+                if self._is_of(session, user):
+                    return session
+        session, self._proxied[user] = await self._begin_by_proxy(request, user)
+        self._proxied.move_to_end(user)
+        if len(self._proxied) > MOST_PROXIED:
+            self._proxied.popitem(last=False)
+        return session
+
+    async def _session_by_cookie(self, request: HttpRequest) -> Session | None:
+        token = self._cookie(request)
+        if token is None:
+            return None
+        try:
+            session = await self._sessions.by_token(token)
+        except InvalidToken:
+            return None
+        if self._sessions.extend(session):
+            self.set_cookie(request, token)
+        return session
+
+    def _begin_by_proxy(self, request: HttpRequest, user: str) -> Awaitable[tuple[Session, str]]:
+        address = self._peers.address(request)
+        return self._by_proxy(user, address=address, agent=agent_of(request))
+
+    def _is_of(self, session: Session, user: str) -> bool:
+        """Whether a session is of the member whom a proxy names."""
+        return session.member is not None and are_one(session.name, user)
 
     async def speaker(self, request: HttpRequest, *, query_token: str | None = None) -> Session:
         """The session of a request that does something under a name.
@@ -164,7 +231,17 @@ class Auth:
     async def visitor(
         self, request: HttpRequest, *, query_token: str | None = None
     ) -> Session | None:
-        """The session of somebody who asks for a page; a cookie that is no good is cleared."""
+        """The session of somebody who asks for a page; a cookie that is no good is cleared, and who
+        comes by a proxy that says who it is gets one.
+        """
+        user = self._peers.user(request)
+        if user is not None and bearer(request) is None and query_token is None:
+            session = await self._session_by_cookie(request)
+            if session is None or not self._is_of(session, user):
+                session, token = await self._begin_by_proxy(request, user)
+                self.set_cookie(request, token)
+            self._admit(session, request)
+            return session
         try:
             return await self.session(request, query_token=query_token)
         except InvalidToken:
@@ -217,6 +294,8 @@ class Auth:
         """
         token, by_cookie = bearer(request), False
         if token is None and cookie:
+            if self._peers.user(request) is not None:
+                return None
             token = self._cookie(request)
             by_cookie = token is not None
         if token is None:
@@ -254,7 +333,7 @@ class Auth:
         if remembered(request, _is_surely_meant, partial(_is_surely_meant, request)):
             return
         self.check_origin(request)
-        if self._cookie(request) is None:
+        if self._cookie(request) is None and self._peers.user(request) is None:
             return
         if parameters.content_type(request) == "application/json":
             return

@@ -142,7 +142,9 @@ class ClassicServlet:
     ) -> bytes:
         form, view = Form.sent_to_servlet(fields), fields.text("view")
         entered = await self._submissions.attempt(
-            request, form, self._submissions.enter(request, session, form.name)
+            request,
+            form,
+            self._submissions.enter(request, session, form.name, fields.text("password")),
         )
         if isinstance(entered, Form):
             return self._views.classic_log_in(request, room, entered, session=session, view=view)

@@ -86,7 +86,9 @@ class PageRoutes:
         form, view = Form.sent(fields), fields.text("view")
         room = await self._known(session, fields.text("room", "lobby"))
         entered = await self._submissions.attempt(
-            request, form, self._submissions.enter(request, session, form.name)
+            request,
+            form,
+            self._submissions.enter(request, session, form.name, fields.text("password")),
         )
         if isinstance(entered, Form):
             plain = view == "plain"

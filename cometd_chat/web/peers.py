@@ -15,6 +15,7 @@ from collections.abc import Collection
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from cometd_chat.errors import InvalidRequest
 from cometd_chat.transports.request import HttpRequest, address_of, remembered
 from cometd_chat.web.hosts import names_loopback
 
@@ -41,10 +42,12 @@ class Peers:
 
     :param trusted: addresses of proxies whose headers are believed. A peer on a Unix socket is
         one as soon as there is any.
+    :param user_header: by which they say who is logged in; None for not at all.
     """
 
-    def __init__(self, trusted: Collection[Network]) -> None:
+    def __init__(self, trusted: Collection[Network], user_header: str | None = None) -> None:
         self._trusted = tuple(trusted)
+        self._user_header = user_header
 
     def address(self, request: HttpRequest) -> str:
         """The visitor's IP address; empty where it isn't known.
@@ -76,6 +79,28 @@ class Peers:
             return False
         scheme = request.getHeader("x-forwarded-proto") or ""
         return self.is_trusted(address_of(request)) and scheme.strip().lower() == "https"
+
+    def user(self, request: HttpRequest) -> str | None:
+        """Who is logged in, as a trusted proxy says; None when none says so. Of whoever else writes
+        that header it means nothing.
+
+        :raises InvalidRequest: it can't be told who: then a visitor may have written it, too.
+        """
+        if self._user_header is None or not self.is_trusted(address_of(request)):
+            return None
+        said = request.requestHeaders.getRawHeaders(self._user_header, [])
+        if len(said) > 1:
+            raise InvalidRequest(
+                "The proxy in front of this chat says twice who you are. Whoever runs it has to "
+                "mend that.",
+                remedy=f"The proxy has to replace the header {self._user_header}, not to add one.",
+            )
+        return (said[0].strip() or None) if said else None
+
+    def base_url(self, request: HttpRequest) -> str:
+        """Scheme and host as the visitor reached us, for addresses that are handed on."""
+        scheme = "https" if self.is_secure(request) else "http"
+        return f"{scheme}://{request.getHeader('host') or 'localhost'}"
 
     def is_local(self, request: HttpRequest) -> bool:
         """Whether somebody on this very machine asks by herself: the peer is on loopback or a Unix

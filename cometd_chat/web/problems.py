@@ -25,6 +25,7 @@ from cometd_chat.errors import (
     MethodNotAllowed,
     NoSession,
     UpgradeRequired,
+    WrongPassword,
 )
 from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.request import HttpRequest
@@ -153,7 +154,7 @@ def _set_headers(request: HttpRequest, error: ChatError) -> None:
         request.setHeader("upgrade", "websocket")
         request.responseHeaders.addRawHeader("connection", "Upgrade")
         request.setHeader("sec-websocket-version", "13")
-    if isinstance(error, (NoSession, InvalidToken)):
+    if isinstance(error, (NoSession, InvalidToken, WrongPassword)):
         request.setHeader("www-authenticate", 'Bearer realm="comet-chat"')
 
 

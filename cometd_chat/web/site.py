@@ -4,12 +4,15 @@ What it is: Twisted's Site, with our channels.
 
 What it may know: channels, the fast lane. Not routes, not the chat.
 
-Invariant: no token is ever in the log, which has neither queries nor headers in it.
+Invariant: nothing that lets somebody in is ever in the log: it has neither queries nor headers, and
+no codes of links.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
@@ -154,7 +157,8 @@ class ChatSite(Site):
         self.log_access(request)
 
     def log_access(self, request: AnsweredRequest) -> None:
-        """One line a response; tokens travel in queries and headers, so neither is in it.
+        """One line a response; tokens travel in queries and headers, so neither is in it, nor are
+        codes that are part of a path.
 
         A line costs as much as many an answer, so that there are none unless they are asked for.
         """
@@ -163,8 +167,21 @@ class ChatSite(Site):
         self._access_log.debug(
             "{method} {path} {status} {size} {milliseconds:.1f} ms",
             method=request.method.decode("ascii", "replace"),
-            path=request.path.decode("ascii", "replace"),
+            path=shown_path(request.path),
             status=request.code,
             size=request.sentLength,
             milliseconds=(self.reaper.seconds() - request.began) * 1000,
         )
+
+
+#: Where what comes next lets somebody in.
+_CODES = re.compile(rb"^(/(?:api/v1/invites|claim|invite|link)/+)[^/]+", re.IGNORECASE)
+
+
+def shown_path(path: bytes) -> str:
+    """A path as the log may have it: without what lets somebody in."""
+    if b"%" in path:
+        # It may spell anything; what it spells is not for the log where it spells this.
+        plain = unquote_to_bytes(path)
+        path = plain if _CODES.match(plain) else path
+    return _CODES.sub(rb"\1...", path).decode("ascii", "replace")

@@ -99,7 +99,7 @@ class Views:
             more=more,
             cursor=cursor,
             heartbeat=self._chat.heartbeat,
-            base_url=_base_url(request, self._peers.is_secure(request)),
+            base_url=self._peers.base_url(request),
             form_token=self._form_token(session),
             form=form,
             new_room=new_room,
@@ -319,8 +319,3 @@ def _classic_view(view: str) -> ClassicView:
 
 def _name(session: Session | None) -> str:
     return "" if session is None or session.name_key is None else session.name
-
-
-def _base_url(request: HttpRequest, secure: bool) -> str:
-    scheme = "https" if secure else "http"
-    return f"{scheme}://{request.getHeader('host') or 'localhost'}"

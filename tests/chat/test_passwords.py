@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import pytest
-from argon2 import PasswordHasher
-from twisted.internet.defer import Deferred, fail, succeed
 
 from cometd_chat.chat.passwords import Passwords, Verified, new_password
-from cometd_chat.errors import InvalidRequest, TooBusy
+from cometd_chat.errors import InvalidRequest
 from tests.chat.parts import now
-
-T = TypeVar("T")
+from tests.hashing import AtOnce, CountingHasher, weak
 
 RIGHT = "four words of mine"
-
-
-class AtOnce:
-    """A `Hashing` that does it at once."""
-
-    def __init__(self) -> None:
-        self.full = False
-
-    def run(self, work: Callable[[], T], address: str = "") -> Deferred[T]:
-        return fail(TooBusy("Later.")) if self.full else succeed(work())
-
-
-class CountingHasher(PasswordHasher):
-    """It counts how often it did its work."""
-
-    worked = 0
-
-    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
-        self.worked += 1
-        return super().hash(password, salt=salt)
-
-    def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]
-        self.worked += 1
-        return super().verify(hash, password)
-
-
-def weak(time_cost: int = 1) -> CountingHasher:
-    return CountingHasher(time_cost=time_cost, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture

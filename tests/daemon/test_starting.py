@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import socket
@@ -13,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,14 +54,30 @@ def test_the_first_lines_say_where_and_how(tmp_path: Path) -> None:
     with Daemon(tmp_path, "--listen=tcp:0:interface=127.0.0.1", fresh=True) as daemon:
         lines = daemon.output.splitlines()
         start = next(n for n, line in enumerate(lines) if line.startswith("Comet Chat "))
-        version, browser, others, curl, files = lines[start : start + 5]
+        version, browser, others, curl, yours, files = lines[start : start + 6]
     assert version.endswith(f"data in {tmp_path / 'data'}")
     port = int(browser.split("http://127.0.0.1:")[1].split("/")[0])
     assert port != 0
     assert others.strip().startswith("only this machine can reach it")
     assert curl.strip() == f"curl -N http://127.0.0.1:{port}/rooms/lobby.txt"
+    link = rf"  yours by http://127\.0\.0\.1:{port}/claim/[\w-]{{24}} \(once, within 60 minutes\)"
+    assert re.fullmatch(link, yours)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert f"open files: {hard}" in files
+
+
+def test_the_owner_link_is_shown_at_the_first_start_alone(tmp_path: Path) -> None:
+    with Daemon(tmp_path, "--log-level=debug") as daemon:
+        code = daemon.output.split("/claim/")[1].split()[0]
+        for path in (f"/claim/{code}", f"/%63laim/{code}", f"/claim/{code}?n=1"):
+            with suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(daemon.url + path, timeout=PATIENCE).close()
+    assert daemon.log.count("/claim/...") == 3
+    assert daemon.log.count(code) == 1
+    kept = b"".join(each.read_bytes() for each in (tmp_path / "data").iterdir() if each.is_file())
+    assert code.encode() not in kept
+    with Daemon(tmp_path) as daemon:
+        assert "/claim/" not in daemon.output
 
 
 def test_the_limit_on_open_files_is_raised(tmp_path: Path) -> None:

@@ -225,3 +225,37 @@ def test_frames_show_lines_as_they_come(
         for number in range(3):
             say(daemon.port, alice, f"live {number} for {program}")
             browser.shows(rf"\[ alice \] live {number} for {program}")
+
+
+def test_lynx_claims_and_invites(tmp_path: Path) -> None:
+    """The owner link, an invitation and a log-in by password, with the keys of lynx."""
+    with Daemon(tmp_path, "--limits=off") as own:
+        found = re.search(r"yours by (\S+)", own.output)
+        assert found is not None
+        home = tmp_path / "ada"
+        home.mkdir()
+        with Terminal(home, "lynx", "-nopause", "-accept_all_cookies", found[1]) as lynx:
+            lynx.shows("This chat is yours")
+            lynx.write("ada")
+            lynx.press("Down")
+            lynx.write("four words of mine")
+            lynx.press("Down", "Enter")
+            lynx.shows("#lobby")
+            lynx.press("g")
+            lynx.write(f"{own.url}/account")
+            lynx.press("Enter")
+            lynx.shows("You are ada")
+            lynx.shows("Owner of this chat")
+        home = tmp_path / "again"
+        home.mkdir()
+        with Terminal(home, "lynx", "-nopause", "-accept_all_cookies", own.url) as lynx:
+            lynx.shows("Choose a name")
+            lynx.write("ada")
+            lynx.press("Down", "Down")
+            lynx.write("four words of mine")
+            lynx.press("Up", "Enter")
+            lynx.shows("#lobby")
+            lynx.press("g")
+            lynx.write(f"{own.url}/account")
+            lynx.press("Enter")
+            lynx.shows("You are ada")

@@ -16,6 +16,7 @@ from cometd_chat.events.event import Event
 from cometd_chat.web import pages
 from cometd_chat.web.forms import Form
 from cometd_chat.web.pages import PersonView, RoomView, Scene, content_security_policy
+from cometd_chat.web.qr import qr_svg
 from cometd_chat.web.transcript import colour_of, initials_of, linkify, transcript
 from tests.growth import growth
 
@@ -145,6 +146,7 @@ def all_pages(word: str) -> dict[str, str]:
             status=409, title=word, detail=word, typed={"text": word}, back_url="/"
         ),
         "problem_kind": pages.ProblemKindPage(slug="no-session", title="T", status=401),
+        **account_pages(word, form),
     }
     stream = (
         pages.ClassicStreamHead(room=word, heartbeat=15),
@@ -159,6 +161,47 @@ def all_pages(word: str) -> dict[str, str]:
         "empty room": room_page(**around, lines=[]),
         "plain": plain_page(spoken, **around),
         "plain without a session": plain_page(spoken, **(around | {"me": ""})),
+    }
+
+
+def account_pages(word: str, form: Form) -> dict[str, pages.Page]:
+    """Those about accounts; codes are ours."""
+    qr = qr_svg("https://chat.example.org/")
+    shown: dict[str, Any] = {"form": form, "form_token": "T"}
+    invite = pages.InviteView(code="C", room=word, role="member", good_for="Good for one more")
+    device = pages.DeviceView(id="a1", agent=word, began="now", seen="now", current=False)
+    invited: dict[str, Any] = {
+        "code": "C",
+        "room": word,
+        "role": "moderator",
+        "by": word,
+        "good_for": "Good for one more",
+        "me": word,
+        "guests": True,
+        "address": f"https://chat.example.org/{word}",
+        "qr": qr,
+        **shown,
+    }
+    account: dict[str, Any] = {
+        "me": word,
+        "role": "owner",
+        "has_password": True,
+        "registration": "invite",
+        "devices": [device],
+        "may_invite": True,
+        "invites": [invite],
+        "roles": ["member"],
+        "done": word,
+        **shown,
+    }
+    return {
+        "claim": pages.ClaimPage(code="C", until="now", **shown),
+        "invite": pages.InvitePage(member=False, **invited),
+        "invite to be shown": pages.InvitePage(member=True, **invited),
+        "link": pages.LinkPage(code="C", name=word, me=word, **shown),
+        "device_link": pages.DeviceLinkPage(address=f"https://x/{word}", qr=qr),
+        "account": pages.AccountPage(member=True, section="invites", **account),
+        "account of a guest": pages.AccountPage(member=False, section="member", **account),
     }
 
 
@@ -370,7 +413,7 @@ def test_log_in_keeps_what_was_typed() -> None:
     form = Form(name="al", text="a\nb", problem="That name is taken.")
     page = pages.LogInPage(room="dev", form=form).draw("N")
     # What is in `noscript` counts for who has none: it leads to the page that is live without.
-    fields = {"room": "dev", "text": "a\nb", "name": "al", "view": "live"}
+    fields = {"room": "dev", "text": "a\nb", "name": "al", "view": "live", "password": ""}
     assert Document(page).forms == {"/log-in": fields}
     assert '<noscript><input type="hidden" name="view" value="live"></noscript>' in page
     assert "That name is taken." in page
@@ -379,7 +422,13 @@ def test_log_in_keeps_what_was_typed() -> None:
 def test_the_classic_forms() -> None:
     log_in = pages.ClassicLogInPage(room="lobby", form=Form(name="al"))
     assert Document(log_in.draw("N")).forms == {
-        "/chat": {"action": "login", "room": "lobby", "view": "frames", "username": "al"}
+        "/chat": {
+            "action": "login",
+            "room": "lobby",
+            "view": "frames",
+            "username": "al",
+            "password": "",
+        }
     }
     typed = Form(text="too long", client_id="C", problem="Shorten it.")
     form = pages.ClassicFormPage(room="lobby", form_token="T", form=typed, view="frameset")
@@ -414,6 +463,7 @@ def test_the_side_of_the_classic_page_leads_on() -> None:
         "/chat?room=%E8%8C%B6%E6%B0%B4%E9%96%93",
         "/rooms/lobby/plain",
         "/rooms/lobby",
+        "/account",
     ]
     assert {each["target"] for each in links} == {"_top"}
     assert '<meta http-equiv="refresh" content="30">' in page

@@ -1,0 +1,161 @@
+"""Invitations: who may make which, and what they are good for.
+
+What it is: `Invites`, over their table. Who takes one, and becomes what by it, `Accounts` says.
+
+What it may know: sessions, rights, what is kept. Not pages.
+
+Invariant: nobody gives by an invitation what they could not give themselves, when it was made.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from cometd_chat.chat.rights import Act, Rights
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import FieldError, InvalidRequest, NotFound
+from cometd_chat.log import invites as table
+from cometd_chat.log.changes import Changes
+from cometd_chat.log.invites import InviteRow
+
+#: How many somebody may invite at once, and for how long, in days.
+MOST_USES, MOST_DAYS = 10_000, 365
+
+#: What an invitation is good for that says nothing of it.
+USES, DAYS = 100, 7
+
+_DAY = 86_400_000
+
+
+@attrs.frozen
+class InviteRequest:
+    """What somebody wants to make.
+
+    :param room: the room that it leads to; None for none in particular.
+    :param uses: how many it lets in; None for any number.
+    :param days: how long it is good; None for ever.
+    """
+
+    room: Room | None = None
+    uses: int | None = USES
+    days: int | None = DAYS
+    role: Role = Role.MEMBER
+
+    def check(self) -> None:
+        """Refuse what can't be.
+
+        :raises InvalidRequest: it names the field.
+        """
+        for field, value, most in (
+            ("uses", self.uses, MOST_USES),
+            ("days", self.days, MOST_DAYS),
+        ):
+            if value is not None and not 1 <= value <= most:
+                raise _refused(field, f"a whole number from 1 to {most:,} is needed")
+        if not Role.MEMBER <= self.role < Role.OWNER:
+            raise _refused("role", "one of member, moderator and admin is needed")
+
+
+class Invites:
+    """All invitations.
+
+    :param wall_clock: seconds since 1970.
+    :param random_bytes: so many unguessable bytes.
+    """
+
+    def __init__(
+        self,
+        changes: Changes,
+        rights: Rights,
+        *,
+        wall_clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._changes = changes
+        self._rights = rights
+        self._wall_clock = wall_clock
+        self._random_bytes = random_bytes
+
+    async def make(self, session: Session, asked: InviteRequest) -> InviteRow:
+        """Make an invitation.
+
+        :raises InvalidRequest: it can't be that.
+        :raises ChatError: she may not; see `Rights.may`.
+        """
+        asked.check()
+        self._rights.require(session, Act.INVITE, [] if asked.room is None else [asked.room])
+        if asked.role > Role.MEMBER:
+            self._rights.require(session, Act.INVITE_WITH_ROLE)
+            self._rights.require_above(session, asked.role)
+        now = self._now()
+        row = InviteRow(
+            # 12 characters, 72 random bits: short enough to be read aloud, and nothing to guess.
+            code=urlsafe_b64encode(self._random_bytes(9)).decode("ascii"),
+            room=None if asked.room is None else asked.room.name,
+            role=asked.role.word,
+            uses=asked.uses,
+            left=asked.uses,
+            until=None if asked.days is None else now + asked.days * _DAY,
+            by=session.identity,
+            by_name=session.name,
+            created_at=now,
+        )
+        await self._changes.make(lambda connection: table.add_invite(connection, row), lambda _: ())
+        return row
+
+    async def find(self, code: str) -> InviteRow:
+        """An invitation that is good.
+
+        :raises CodeGone: it isn't, or there is none.
+        """
+        now = self._now()
+        return await self._changes.read(lambda connection: table.find_invite(connection, code, now))
+
+    async def page(
+        self, session: Session, after: str | None, limit: int
+    ) -> tuple[Sequence[InviteRow], bool]:
+        """Those that are good, hers or, for an admin, all; and whether there are more.
+
+        :param after: the code of the last one of the page before.
+        """
+        self._rights.require(session, Act.INVITE)
+        by, now = None if self._sees_all(session) else session.identity, self._now()
+        rows = await self._changes.read(
+            lambda connection: table.good_invites(connection, by, after, limit + 1, now)
+        )
+        return rows[:limit], len(rows) > limit
+
+    async def revoke(self, session: Session, code: str) -> None:
+        """Take an invitation back: hers, or, for an admin, any. Twice is once.
+
+        :raises NotFound: there is none that she may take back.
+        """
+        self._rights.require(session, Act.OWN_ACCOUNT)
+        row = await self._changes.read(lambda connection: table.kept_invite(connection, code))
+        if row is None or (row.by != session.identity and not self._sees_all(session)):
+            raise NotFound("You have made no such invitation.")
+        now = self._now()
+        if row.revoked_at is None:
+            await self._changes.make(
+                lambda connection: table.revoke_invite(connection, code, now), lambda _: ()
+            )
+
+    def _sees_all(self, session: Session) -> bool:
+        return self._rights.may(session, Act.INVITE_WITH_ROLE) is None
+
+    def _now(self) -> int:
+        return int(self._wall_clock() * 1000)
+
+
+def invite_code(typed: str) -> str:
+    """The code of an invitation, as somebody typed or pasted it: alone, or with its address."""
+    return typed.strip().rstrip("/").rpartition("/")[2].partition("?")[0]
+
+
+def _refused(field: str, detail: str) -> InvalidRequest:
+    return InvalidRequest(f"{field}: {detail}.", fields=[FieldError(field, detail)])
