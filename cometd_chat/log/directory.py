@@ -31,6 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from twisted.internet.defer import Deferred
 
 from cometd_chat.errors import InvalidToken, NameTaken, RoomExists
+from cometd_chat.log.changes import refuse_older
 from cometd_chat.log.room_rows import REMOVED, MemberRow, add_members, drop_members, member_rows
 from cometd_chat.log.store import Store
 from cometd_chat.log.tables import claims, members, positions, records, rooms, sessions
@@ -308,6 +309,7 @@ class SqlDirectory:
             if connection.execute(select(rooms.c.name).where(rooms.c.name == row.name)).first():
                 raise room_exists(row.name)
             connection.execute(insert(rooms), attrs.asdict(row))
+            refuse_for(connection, row)
             add_members(connection, row.created_by, row.created_at, row.name, members)
 
         return self._database.write(add)
@@ -394,6 +396,12 @@ def _rooms(connection: Connection) -> list[RoomRow]:
     there = rooms.c.kind != REMOVED
     query = select(rooms).where(there).order_by(rooms.c.created_at, rooms.c.name)
     return [RoomRow(*row) for row in connection.execute(query)]
+
+
+def refuse_for(connection: Connection, row: RoomRow) -> None:
+    """A release that knows nothing of kinds of rooms would show every one to everybody."""
+    if row.kind != "public":
+        refuse_older(connection)
 
 
 def name_taken(name: str) -> NameTaken:

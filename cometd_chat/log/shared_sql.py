@@ -28,6 +28,7 @@ from cometd_chat.log.directory import (
     SqlDirectory,
     check_name,
     putting,
+    refuse_for,
     room_exists,
 )
 from cometd_chat.log.room_rows import add_members, drop_members
@@ -264,6 +265,7 @@ class SqlSharedDirectory(SqlDirectory, ABC):
         def change(connection: Connection) -> None:
             put = putting(connection, rooms).values(attrs.asdict(row))
             if connection.execute(put.on_conflict_do_nothing().returning(rooms.c.name)).first():
+                refuse_for(connection, row)
                 add_members(connection, row.created_by, row.created_at, row.name, members)
                 made = RoomMade(
                     row.name,

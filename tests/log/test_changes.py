@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from sqlalchemy import Connection, insert, select, update
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 from cometd_chat.errors import NameTaken, StorageUnavailable
 from cometd_chat.log.changes import PEOPLE, Changes
 from cometd_chat.log.control import Control, NameFreed
+from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.tables import compatibility, policies
 from tests.chat.cluster import Cluster
 from tests.chat.parts import House, now
@@ -99,20 +100,32 @@ def test_a_node_that_is_cut_off_changes_nothing() -> None:
 
 
 def test_the_first_change_is_not_for_releases_that_do_not_know_it() -> None:
-    def oldest(connection: Connection) -> list[str]:
-        return list(connection.execute(select(compatibility.c.oldest)).scalars())
-
     house = House()
     store = house.directory.store
     store.write_now(
         lambda connection: connection.execute(insert(compatibility), {"oldest": "0006"})
     )
-    assert house.changes.read_now(oldest) == ["0006"]
+    assert house.changes.read_now(oldest) == "0006"
     make(house.changes)
-    assert house.changes.read_now(oldest) == [PEOPLE]
+    assert house.changes.read_now(oldest) == PEOPLE
     # What a later release said stays.
     store.write_now(
         lambda connection: connection.execute(update(compatibility).values(oldest="0009"))
     )
     now(house.changes.make(lambda connection: "x", told))
-    assert house.changes.read_now(oldest) == ["0009"]
+    assert house.changes.read_now(oldest) == "0009"
+
+
+def oldest(connection: Connection) -> str:
+    found: str = connection.execute(select(compatibility.c.oldest)).scalar_one()
+    return found
+
+
+@pytest.mark.parametrize("make", [House, lambda: Cluster(1).nodes[0]], ids=["one", "many"])
+def test_a_private_room_is_not_for_them_either(make: Callable[[], House]) -> None:
+    house = make()
+    before = insert(compatibility).values(oldest="0006")
+    house.directory.store.write_now(lambda connection: connection.execute(before).close())
+    for kind, told in (("public", "0006"), ("private", PEOPLE)):
+        now(house.directory.add_room(RoomRow(kind, "", "", 0, kind)))
+        assert house.changes.read_now(oldest) == told
