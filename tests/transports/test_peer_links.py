@@ -9,15 +9,12 @@ import attrs
 import pytest
 
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.transports import peer_links
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.transports.peer_greeting import Connecting, Credentials
+from cometd_chat.transports.peer_link import MAX_FRAME, MAX_GREETING, MAX_WAITING, LinkState
 from cometd_chat.transports.peer_links import (
     DEAD_AFTER,
     GREET_WITHIN,
-    MAX_FRAME,
-    MAX_GREETING,
-    MAX_WAITING,
     MOST_STRANGERS,
     FrameTooLarge,
     PeerLinks,
@@ -449,4 +446,4 @@ def test_a_link_that_begins_anew_takes_the_place_of_the_old(pair: Pair) -> None:
     pair.advance(0.5)
     assert pair.old.told == [("came", 2), ("went", 2), ("came", 2)]
     assert pair.old.links.up == [2]
-    assert peer_links.LinkState.OVER is theirs.protocol.state
+    assert LinkState.OVER is theirs.protocol.state
