@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from cometd_chat.chat import everyones_commands as everyone
 from cometd_chat.chat import moderator_commands as moderators
+from cometd_chat.chat import room_commands as rooms
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.command_line import SLASH, Words
 from cometd_chat.chat.command_parts import Caller, Command, Outcome
@@ -44,10 +45,15 @@ async def _help(chat: Chat, caller: Caller, words: Words) -> Outcome:
 _ROWS = (
     Command("nick", "NAME", "gives you another name", Act.OWN_ACCOUNT, everyone.nick, house=True),
     Command("join", "ROOM", "goes to a room, and makes it if it isn't there", None, everyone.join),
-    Command("leave", "", "leaves this room", None, everyone.leave),
+    Command(
+        "msg", "NAME TEXT", "says something to somebody alone", Act.DIRECT, rooms.msg, house=True
+    ),
+    Command("leave", "", "leaves this room", None, rooms.leave),
     Command("list", "", "lists the rooms", None, everyone.list_rooms),
     Command("names", "", "lists who is here", Act.SEE, everyone.names),
     Command("whois", "NAME", "says who somebody is", None, everyone.whois),
+    Command("topic", "[TEXT]", "shows the topic, or changes it", None, rooms.topic),
+    Command("invite", "NAME", "lets somebody belong to this room", Act.INVITE, rooms.invite),
     Command(
         "ignore",
         "NAME",
@@ -82,6 +88,17 @@ _ROWS = (
     ),
     Command("unpurge", "", "brings back what was purged last here", Act.PURGE, moderators.unpurge),
     Command(
+        "slow",
+        "SECONDS|off",
+        "lets everybody wait between two messages here",
+        Act.CHANGE_ROOM,
+        rooms.slow,
+    ),
+    Command("lock", "", "lets only moderators speak here", Act.CHANGE_ROOM, rooms.lock),
+    Command("unlock", "", "lets everybody speak here again", Act.CHANGE_ROOM, rooms.unlock),
+    Command("op", "NAME", "lets somebody moderate this room", Act.CHANGE_MEMBERS, rooms.op),
+    Command("deop", "NAME", "takes that back", Act.CHANGE_MEMBERS, rooms.deop),
+    Command(
         "calm",
         "[off|slow|members|closed]",
         "says who speaks for now, in all rooms",
@@ -115,8 +132,8 @@ class Commands:
         if command is None:
             raise _unknown(name)
         if command.act is not None:
-            rooms = [] if command.house else [caller.room]
-            chat.rights.require(caller.session, command.act, rooms, caller.address)
+            where = [] if command.house else [caller.room]
+            chat.rights.require(caller.session, command.act, where, caller.address)
         return await command.run(chat, caller, Words(rest, self._known(caller)))
 
     def _known(self, caller: Caller) -> Sequence[str]:

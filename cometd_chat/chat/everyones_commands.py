@@ -54,11 +54,6 @@ async def join(chat: Chat, caller: Caller, words: Words) -> Outcome:
     return Outcome(f"This is the room {room.name}.", room=room.name)
 
 
-async def leave(chat: Chat, caller: Caller, words: Words) -> Outcome:
-    chat.presence.leave(caller.room.name, caller.session)
-    return Outcome(f"You have left the room {caller.room.name}.", room="lobby")
-
-
 async def list_rooms(chat: Chat, caller: Caller, words: Words) -> Outcome:
     rooms, more = chat.rooms.page(None, _LISTED, caller.session)
     lines = [_listed(chat, each) for each in rooms]

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from cometd_chat.chat.commands import COMMANDS
+from cometd_chat.chat.roles import Role
 from tests.memory import MakeSite, MemorySite, cookie_of
 from tests.web.refusals import problem
 from tests.web.talkers import Duplex, Socket
@@ -90,6 +91,42 @@ class TestByTheApi:
         assert notice(site, "/whois @dan", token) == "dan: guest, in lobby."
         problem(site, run(site, "/whois nobody", token), 404)
         problem(site, run(site, "/whois", token), 400)
+
+    def test_what_a_room_is(self, site: MemorySite) -> None:
+        maud, carol = promote(site, "maud"), site.log_in("carol")
+        assert notice(site, "/topic", carol) == "This room has no topic."
+        assert notice(site, "/topic  fish and   chips", maud) == "The topic is: fish and chips"
+        assert notice(site, "/topic", carol) == "The topic is: fish and chips"
+        assert notice(site, "/slow 30", maud).startswith("Everybody but moderators waits 30 s")
+        assert site.get("/api/v1/rooms/lobby").json()["slow"] == 30
+        assert notice(site, "/slow off", maud).startswith("Nobody waits")
+        problem(site, run(site, "/slow", maud), 400)
+        assert notice(site, "/lock", maud).startswith("Only moderators")
+        answer = site.post("/api/v1/rooms/lobby/messages", {"text": "hi"}, token=carol)
+        assert answer.status == 403
+        assert notice(site, "/unlock", maud).startswith("Everybody speaks")
+        for line in ("/topic mine", "/slow 5", "/lock", "/unlock", "/op carol"):
+            problem(site, run(site, line, carol), 403, "not-allowed")
+
+    def test_who_belongs(self, site: MemorySite) -> None:
+        maud, carol = promote(site, "maud", Role.ADMIN), site.log_in("carol")
+        assert notice(site, "/invite carol", maud) == "carol belongs to the room lobby now."
+        assert notice(site, "/op carol", maud) == "carol moderates the room lobby now."
+        assert notice(site, "/lock", carol).startswith("Only moderators")
+        assert notice(site, "/deop carol", maud).startswith("carol does not moderate")
+        problem(site, run(site, "/unlock", carol), 403)
+        problem(site, run(site, "/invite nobody", maud), 404)
+
+    def test_words_for_one_alone(self, site: MemorySite) -> None:
+        maud, carol = promote(site, "maud"), site.log_in("carol")
+        answer = run(site, "/msg carol psst, /there", maud).json()
+        assert answer["room"].startswith("direct-")
+        found = site.get(f"/api/v1/rooms/{answer['room']}/messages", token=carol).json()
+        assert [each["text"] for each in found["messages"]] == ["psst, /there"]
+        problem(site, run(site, "/msg carol", maud), 400)
+        problem(site, run(site, "/msg nobody hi", maud), 404)
+        problem(site, run(site, "/msg maud hi", carol), 403, "not-allowed")
+        assert history(site) == []
 
     def test_ignoring(self, site: MemorySite) -> None:
         token = site.log_in("carol")
