@@ -216,7 +216,7 @@ def set_role(
     """
     beside(connection)
     if role != "owner":
-        refuse_last_owner(connection, identity)
+        refuse_last_owner(connection, identity, changes=True)
     its = _THERE, members.c.identity == identity
     if not connection.execute(update(members).where(*its).values(role=role)).rowcount:
         raise InvalidToken("That account was deleted.")
@@ -224,14 +224,17 @@ def set_role(
     return [RoleChanged(identity, role)]
 
 
-def refuse_last_owner(connection: Connection, identity: str) -> None:
+def refuse_last_owner(connection: Connection, identity: str, *, changes: bool = False) -> None:
     """Refuse what would leave the house without an owner.
 
+    :param changes: whether that is changed in this transaction: then nobody else may meanwhile.
     :raises LastOwner: they are the only one.
     """
     owners = select(members.c.identity).where(_THERE, members.c.role == "owner")
-    # Locked: of two owners who leave at once, one stays.
-    found = connection.execute(owners.with_for_update()).scalars().all()
+    if changes:
+        # Of two owners who leave at once, one stays.
+        owners = owners.with_for_update()
+    found = connection.execute(owners).scalars().all()
     if found == [identity]:
         raise LastOwner("There must be an owner: hand over the house to somebody else first.")
 
@@ -327,7 +330,7 @@ def remove(connection: Connection, identity: str, at: int) -> list[Control]:
     :param at: milliseconds since 1970-01-01T00:00Z.
     :raises LastOwner: there would be no owner.
     """
-    refuse_last_owner(connection, identity)
+    refuse_last_owner(connection, identity, changes=True)
     ended = end_sessions(connection, identity)
     its = members.c.identity == identity
     gone = update(members).where(its, _THERE)

@@ -86,7 +86,7 @@ class Submissions:
         if session is not None:
             renewed = await self._chat.rename(session, name, address)
             return session, self._auth.renew(request, renewed)
-        session, token = await self._chat.log_in(name, address)
+        session, token = await self._chat.log_in(name, address, agent=agent_of(request))
         self._auth.set_cookie(request, token)
         return session, token
 

@@ -45,6 +45,14 @@ def test_devices_are_listed(make_site: MakeSite) -> None:
     assert [each["id"] for each in rest["sessions"]] == [second["id"]]
 
 
+def test_a_guests_device_says_what_it_is(make_site: MakeSite) -> None:
+    site = make_site()
+    firefox = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"}
+    token = site.log_in("bob", headers=firefox)
+    (only,) = site.get(SESSIONS, token=token).json()["sessions"]
+    assert only["agent"] == "Firefox on Linux"
+
+
 def test_one_is_ended_and_its_streams_with_it(make_site: MakeSite) -> None:
     site = make_site()
     token, identity = member(site)

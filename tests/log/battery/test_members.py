@@ -193,6 +193,10 @@ async def test_a_deleted_account_leaves_its_name(people: People) -> None:
     )
     for change in refusals:
         await refused(people.make(change, lambda told: told), LastOwner)
+    # Also where it is only asked.
+    await refused(
+        people.changes.read(lambda each: table.refuse_last_owner(each, ALICE.id)), LastOwner
+    )
     await wait(
         people.make(
             lambda each: table.enrol(each, BOB.id, new("bob", "owner"), b"b" * 32),
