@@ -24,8 +24,9 @@ from cometd_chat.log.bus import MemoryBus
 from cometd_chat.peering import Linked
 from cometd_chat.service import Shared
 from cometd_chat.transports.peer_links import DEAD_AFTER
-from cometd_chat.web.bayeux_forwarding import Forwarding, OtherNode
+from cometd_chat.web.bayeux_forwarding import Forwarding
 from cometd_chat.web.bayeux_http import Bayeux
+from cometd_chat.web.bayeux_other_node import OtherNode
 
 #: Numbers of the nodes where there are two.
 OWNER, EDGE = 1, 2

@@ -34,7 +34,8 @@ from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
 from cometd_chat.web.auth import Auth, bearer, is_foreign
 from cometd_chat.web.bayeux_delivery import ResponseDelivery
-from cometd_chat.web.bayeux_forwarding import Forwarding, OtherNode
+from cometd_chat.web.bayeux_forwarding import Forwarding
+from cometd_chat.web.bayeux_other_node import OtherNode
 from cometd_chat.web.bayeux_payload import MESSAGE, HeaderFacts, header_facts, payload
 from cometd_chat.web.bayeux_push import (
     EVENT_SOURCE,
