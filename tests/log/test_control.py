@@ -12,6 +12,7 @@ from cometd_chat.log.control import (
     CONTROL,
     KINDS,
     Control,
+    Ignoring,
     LetIn,
     MemberMade,
     MemberRemoved,
@@ -22,7 +23,9 @@ from cometd_chat.log.control import (
     NodeJoined,
     PolicyChanged,
     RoleChanged,
+    RoomChanged,
     RoomMade,
+    RoomMember,
     RoomRemoved,
     Sanctioned,
     SanctionLifted,
@@ -55,6 +58,11 @@ EACH: list[Control] = [
     PolicyChanged("title", '"Home"'),
     LetIn("s1"),
     LetIn(),
+    RoomChanged("dev", "of it", "private", 10, locked=True, archived=False),
+    RoomMember("dev", "s1", "moderator", "s2", "bob"),
+    RoomMember("dev", "s1"),
+    Ignoring("s1", "s2", on=True),
+    NoticeGiven({"type": "knock"}, ["s1"], "dev"),
 ]
 
 
