@@ -11,13 +11,17 @@ that it would have from the admin page.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 import msgspec
 
+from cometd_chat.chat.accounts import change_role, users_page
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.invites import DAYS, USES, InviteRequest, Invites, invite_code
 from cometd_chat.chat.moderation import Reach
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
@@ -27,9 +31,14 @@ from cometd_chat.daemon.shell_socket import Answer, Asked
 from cometd_chat.errors import NotFound
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.events.texts import refused
+from cometd_chat.log.invites import InviteRow
+from cometd_chat.log.owner_link import make_owner_code
 
 #: What whoever is at the shell is called in the audit log.
 NAME = "the shell"
+
+#: So many lines at most.
+_MOST_LISTED = 200
 
 Values = Mapping[str, Any]
 
@@ -166,7 +175,93 @@ async def _make_room(chat: Chat, values: Values) -> str:
     return _room(await chat.make_room(somebody(), str(values["name"]), topic, ""))
 
 
+# -- people
+
+
+async def _owner_link(chat: Chat, values: Values) -> str:
+    code = await chat.changes.make(
+        lambda connection: make_owner_code(connection, secrets.token_bytes, time.time()),
+        lambda _: (),
+    )
+    return (
+        f"/claim/{code}\nOpen that at the address of your chat, within 60 minutes: whoever does "
+        "first is the owner."
+    )
+
+
+async def _invite(chat: Chat, values: Values) -> str:
+    named = values.get("room")
+    asked = InviteRequest(
+        room=await chat.room(str(named), somebody()) if named else None,
+        uses=values.get("uses") or USES,
+        days=values.get("days") or DAYS,
+        role=_role(str(values.get("role") or Role.MEMBER.word)),
+    )
+    return f"/invite/{(await _invites(chat).make(somebody(), asked)).code}"
+
+
+async def _list_invites(chat: Chat, values: Values) -> str:
+    rows, more = await _invites(chat).page(somebody(), None, _MOST_LISTED)
+    return _listed([_invite_line(row) for row in rows], more) or "No invitation is good just now."
+
+
+def _invite_line(row: InviteRow) -> str:
+    where = "everywhere" if row.room is None else f"to {row.room}"
+    left = "any number" if row.left is None else str(row.left)
+    until = "" if row.until is None else f", until {timestamp(row.until)}"
+    return f"{row.code}  {row.role}  {where}, {left} left{until}, by {row.by_name}"
+
+
+async def _revoke(chat: Chat, values: Values) -> str:
+    code = invite_code(str(values["code"]))
+    await _invites(chat).revoke(somebody(), code)
+    return f"{code} is good no longer."
+
+
+def _invites(chat: Chat) -> Invites:
+    return Invites(
+        chat.changes, chat.rights, wall_clock=time.time, random_bytes=secrets.token_bytes
+    )
+
+
+async def _list_users(chat: Chat, values: Values) -> str:
+    users, more = await users_page(chat, somebody(), values.get("after"), _MOST_LISTED)
+    lines = [f"{user.name}  {user.role.word}, seen {timestamp(user.seen_at)}" for user in users]
+    return (
+        _listed(lines, more) or "Nobody has an account yet: comet-chat owner-link makes the first."
+    )
+
+
+async def _set_role(chat: Chat, values: Values) -> str:
+    user = await change_role(
+        chat, somebody(), str(values["name"]), _role(str(values["role"])), int(time.time() * 1000)
+    )
+    return f"{user.name}  {user.role.word}"
+
+
+def _role(word: str) -> Role:
+    role = Role.of(word)
+    if role is None:
+        raise refused("role", "one of member, moderator, admin and owner is needed")
+    return role
+
+
+def _listed(lines: Sequence[str], more: bool) -> str:
+    return "\n".join([*lines, *(["There are more: give --after."] if more else [])])
+
+
 _ROWS = (
+    Row("owner-link", "makes a link for whoever is to be the owner", _owner_link),
+    Row(
+        "invite make",
+        "makes an invitation",
+        _invite,
+        options={"room": str, "uses": int, "days": int, "role": str},
+    ),
+    Row("invite list", "shows the invitations that are good", _list_invites),
+    Row("invite revoke", "takes an invitation back", _revoke, ("code",)),
+    Row("user list", "shows who has an account", _list_users, options={"after": str}),
+    Row("user role", "gives somebody a role", _set_role, ("name", "role")),
     Row("policy list", "shows the policies", _list_policies),
     Row("policy set", "changes a policy", _set_policy, ("name", "value")),
     Row("ban list", "shows who is silenced or kept out", _list_bans),

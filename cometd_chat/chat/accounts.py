@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from cometd_chat.chat.audit import note
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.log_in_delays import LogInDelays
+from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.names import MAX_NAME, new_person, person_name
 from cometd_chat.chat.passwords import Passwords, new_password
 from cometd_chat.chat.rights import Act
@@ -43,11 +44,13 @@ from cometd_chat.log import members
 from cometd_chat.log.accounts import AccountRow
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.codes import CLAIM, LINK, CodeRow
-from cometd_chat.log.control import Control
+from cometd_chat.log.control import Control, RoomMember
 from cometd_chat.log.directory import name_taken
+from cometd_chat.log.invites import InviteRow
 from cometd_chat.log.members import Beside, NewMember, nothing_beside
 from cometd_chat.log.owner_link import code_hash, new_code
 from cometd_chat.log.redaction import MOST_AT_ONCE, Redaction
+from cometd_chat.log.room_rows import put_members
 from cometd_chat.lookalikes.keys import NameKeys, name_keys
 
 #: The log is looked through by so many bytes at once.
@@ -260,10 +263,17 @@ class Accounts:
             raise AlreadyMember(f"You are {session.name} already, with an account.")
         self._require_registration(invite)
         chosen = new_password(password)
-        role, use = await self._use_of(invite)
+        row = None if invite is None else await self._invite(invite)
         kept = await self._passwords.hash(chosen, address)
+        role: Role = Role.MEMBER
+        use: Beside = nothing_beside
+        if row is not None:
+            role, use = _role(row), self._use(row)
         new = self._new(session.name, name_keys(session.name), role, kept)
-        return await self._chat.sessions.enrol(session, new, use)
+        token = await self._chat.sessions.enrol(session, new, use)
+        if row is not None:
+            await self._let_into_room(session, row, nothing_beside)
+        return token
 
     async def join(
         self,
@@ -282,38 +292,69 @@ class Accounts:
         :returns: the session, and its token; an empty one where that has not changed.
         """
         self._chat.rights.require(None, Act.ENTER, address=address)
-        role, use = await self._use_of(code)
-        if not password:
-            return await self._join_as_guest(name, before, use, address)
-        self._require_registration(code)
-        chosen, keys = new_person(name)
-        kept = await self._passwords.hash(new_password(password), address)
-        new = self._new(chosen, keys, role, kept)
-        return await self._enter(before, new, use, address=address, agent=agent)
+        row = await self._invite(code)
+        if password:
+            self._require_registration(code)
+            chosen, keys = new_person(name)
+            kept = await self._passwords.hash(new_password(password), address)
+            new, use = self._new(chosen, keys, _role(row), kept), self._use(row)
+            session, token = await self._enter(before, new, use, address=address, agent=agent)
+        else:
+            session, token = await self._join_as_guest(name, before, row, address)
+        await self._let_into_room(session, row, nothing_beside)
+        return session, token
 
     async def _join_as_guest(
-        self, name: str, before: Session | None, use: Beside, address: str
+        self, name: str, before: Session | None, row: InviteRow, address: str
     ) -> tuple[Session, str]:
-        if before is not None:
-            renewed = await self._chat.rename(before, name, address)
-            await self._changes.make(use, _nothing)
-            return before, renewed or ""
-        session, token = await self._chat.log_in(name, address)
+        session, token = before, ""
+        if session is None:
+            session, token = await self._chat.log_in(name, address)
+        else:
+            token = await self._chat.rename(session, name, address) or ""
         try:
-            await self._changes.make(use, _nothing)
+            await self._changes.make(self._use(row), _nothing)
         except BaseException:
-            await self._chat.log_out(session)
+            if before is None:
+                await self._chat.log_out(session)
             raise
+        if session.role is Role.WAITING:
+            # Who is invited needs nobody else to be let in.
+            await self._chat.waiting.let_in(session.name, who=row.by, who_name=row.by_name)
         return session, token
+
+    async def _let_into_room(self, session: Session, row: InviteRow, use: Beside) -> bool:
+        """Let somebody belong to the room of an invitation, where one has to.
+
+        :param use: what else is changed by that.
+        :returns: whether they had not before.
+        """
+        room = None if row.room is None else self._chat.rooms.named(row.room)
+        if room is None or room.kind is not RoomKind.PRIVATE or session.identity in room.members:
+            return False
+        name, identity, word, at = room.name, session.identity, Role.MEMBER.word, self._now()
+
+        def put(connection: Connection) -> None:
+            use(connection)
+            put_members(connection, row.by, at, name, {identity: word})
+
+        def tell(_: None) -> Sequence[Control]:
+            return [RoomMember(name, identity, word, row.by, row.by_name)]
+
+        await self._changes.make(put, tell)
+        return True
 
     async def accept(self, session: Session, code: str) -> None:
         """A member comes by an invitation, which is used where it gives them anything.
 
         :raises CodeGone: it is good no longer.
         """
-        role, use = await self._use_of(code)
-        if role > session.role:
-            await self._chat.sessions.set_role(session.identity, role, use)
+        row = await self._invite(code)
+        use = self._use(row)
+        if _role(row) > session.role:
+            await self._chat.sessions.set_role(session.identity, _role(row), use)
+            use = nothing_beside
+        await self._let_into_room(session, row, use)
 
     async def by_proxy(self, name: str, *, address: str, agent: str) -> tuple[Session, str]:
         """A session of the member of a name, who has logged in at a proxy that is trusted. The
@@ -347,19 +388,17 @@ class Accounts:
     def _new(self, name: str, keys: NameKeys, role: Role, kept: str | None) -> NewMember:
         return NewMember(name=name, keys=keys, role=role.word, password=kept, at=self._now())
 
-    async def _use_of(self, code: str | None) -> tuple[Role, Beside]:
-        """What an invitation makes of who takes it, and what uses it up.
+    async def _invite(self, code: str) -> InviteRow:
+        """An invitation that is good.
 
-        :param code: None for none, which makes a member.
         :raises CodeGone: it is good no longer.
         """
-        if code is None:
-            return Role.MEMBER, nothing_beside
         now = self._now()
-        row = await self._changes.read(lambda each: invite_table.find_invite(each, code, now))
-        return Role.of(row.role) or Role.MEMBER, partial(
-            invite_table.use_invite, code=code, now=now
-        )
+        return await self._changes.read(lambda each: invite_table.find_invite(each, code, now))
+
+    def _use(self, row: InviteRow) -> Beside:
+        """What uses an invitation up, within another change."""
+        return partial(invite_table.use_invite, code=row.code, now=self._now())
 
     # -- one's own account
 
@@ -450,54 +489,12 @@ class Accounts:
     async def users(
         self, session: Session, after: str | None, limit: int
     ) -> tuple[Sequence[User], bool]:
-        """A page of all accounts, by their names; and whether there are more.
-
-        :param after: the name of the last one of the page before.
-        """
-        self._chat.rights.require(session, Act.SEE_USERS)
-        key = None if after is None else _typed_keys(after).folded
-        rows = await self._changes.read(lambda each: table.accounts_page(each, key, limit + 1))
-        return [_user(row) for row in rows[:limit]], len(rows) > limit
+        """See `users_page`."""
+        return await users_page(self._chat, session, after, limit)
 
     async def set_role(self, session: Session, name: str, role: Role) -> User:
-        """Give somebody a role.
-
-        :raises NotFound: there is no account of that name.
-        :raises NotBelow: they are not below who asks.
-        :raises LastOwner: nobody would be the owner.
-        """
-        rights = self._chat.rights
-        rights.require(session, Act.SET_ROLE)
-        row = await self._named(_typed_keys(name))
-        if row is None:
-            raise NotFound("Nobody of that name has an account here.")
-        if not Role.MEMBER <= role <= Role.OWNER:
-            raise _refused("role", "one of member, moderator, admin and owner is needed")
-        user = _user(row)
-        if role == user.role:
-            return user
-        for each in (role, user.role):
-            if each is Role.OWNER:
-                rights.require(session, Act.HAND_OVER)
-            elif each is Role.ADMIN:
-                rights.require(session, Act.SET_ADMIN)
-        if row.identity != session.identity and user.role is not Role.OWNER:
-            rights.require_above(session, user.role)
-        at = self._now()
-
-        def write_down(connection: Connection) -> None:
-            note(
-                connection,
-                at=at,
-                who=session.identity,
-                who_name=session.name,
-                what="role",
-                whom=row.name,
-                reason=role.word,
-            )
-
-        await self._chat.sessions.set_role(row.identity, role, write_down)
-        return attrs.evolve(user, role=role)
+        """See `change_role`."""
+        return await change_role(self._chat, session, name, role, self._now())
 
     # -- what several do
 
@@ -506,9 +503,7 @@ class Accounts:
         return self._chat.changes
 
     async def _named(self, keys: NameKeys) -> AccountRow | None:
-        return await self._changes.read(
-            lambda each: table.account_named(each, keys.folded, keys.looks)
-        )
+        return await _named(self._chat.changes, keys)
 
     async def _own(self, session: Session) -> AccountRow:
         """The account of a session."""
@@ -536,6 +531,66 @@ class Accounts:
         return int(self._wall_clock() * 1000)
 
 
+async def users_page(
+    chat: Chat, session: Session, after: str | None, limit: int
+) -> tuple[Sequence[User], bool]:
+    """A page of all accounts, by their names; and whether there are more.
+
+    :param session: who asks.
+    :param after: the name of the last one of the page before.
+    """
+    chat.rights.require(session, Act.SEE_USERS)
+    key = None if after is None else _typed_keys(after).folded
+    rows = await chat.changes.read(lambda each: table.accounts_page(each, key, limit + 1))
+    return [_user(row) for row in rows[:limit]], len(rows) > limit
+
+
+async def change_role(chat: Chat, session: Session, name: str, role: Role, at: int) -> User:
+    """Give somebody a role.
+
+    :param session: who does.
+    :param at: milliseconds since 1970.
+    :raises NotFound: there is no account of that name.
+    :raises NotBelow: they are not below who does.
+    :raises LastOwner: nobody would be the owner.
+    """
+    chat.rights.require(session, Act.SET_ROLE)
+    row = await _named(chat.changes, _typed_keys(name))
+    if row is None:
+        raise NotFound("Nobody of that name has an account here.")
+    if not Role.MEMBER <= role <= Role.OWNER:
+        raise _refused("role", "one of member, moderator, admin and owner is needed")
+    user, identity = _user(row), row.identity
+    if role == user.role:
+        return user
+    for each in (role, user.role):
+        if each is Role.OWNER:
+            chat.rights.require(session, Act.HAND_OVER)
+        elif each is Role.ADMIN:
+            chat.rights.require(session, Act.SET_ADMIN)
+    if identity != session.identity and user.role is not Role.OWNER:
+        chat.rights.require_above(session, user.role)
+
+    def write_down(connection: Connection) -> None:
+        note(
+            connection,
+            at=at,
+            who=session.identity,
+            who_name=session.name,
+            what="role",
+            whom=user.name,
+            reason=role.word,
+        )
+
+    await chat.sessions.set_role(identity, role, write_down)
+    return attrs.evolve(user, role=role)
+
+
+async def _named(changes: Changes, keys: NameKeys) -> AccountRow | None:
+    """The account of a name."""
+    return await changes.read(lambda each: table.account_named(each, keys.folded, keys.looks))
+
+
 def _typed_keys(name: str) -> NameKeys:
     """What a name is compared by as somebody typed it."""
     try:
@@ -543,6 +598,12 @@ def _typed_keys(name: str) -> NameKeys:
     except InvalidRequest:
         # Nobody is called that; and what is very long is not compared as it is.
         return name_keys(name.strip()[:MAX_NAME])
+
+
+def _role(row: InviteRow) -> Role:
+    """What an invitation makes of who takes it."""
+    # A role that only a later release knows is no more than a member's here.
+    return Role.of(row.role) or Role.MEMBER
 
 
 def _user(row: AccountRow) -> User:

@@ -58,6 +58,26 @@ def test_it_is_one_conversation_with_and_without_a_daemon(daemon: Daemon) -> Non
     assert "The House" in typed(daemon.data, "policy", "list")[1]
 
 
+def test_people_come_by_what_the_shell_gives(daemon: Daemon) -> None:
+    status, said, _ = typed(daemon.data, "owner-link")
+    code = said.splitlines()[0].removeprefix("/claim/")
+    claim = {"code": code, "name": "ada", "password": "four words of mine"}
+    made = once(daemon.port, "POST", "/api/v1/claim", body=claim)
+    assert (status, made.status, made.json["role"]) == (0, 201, "owner")
+    status, said, _ = typed(daemon.data, "invite", "make", "--uses=1", "--role=moderator")
+    code = said.strip().removeprefix("/invite/")
+    assert (status, code in typed(daemon.data, "invite", "list")[1]) == (0, True)
+    dan = log_in(daemon.port, "dan")
+    asked = {"password": "four words of mine", "invite": code}
+    assert once(daemon.port, "POST", "/api/v1/account", body=asked, token=dan).status == 201
+    assert typed(daemon.data, "user", "role", "Dan", "member")[:2] == (0, "dan  member\n")
+    assert typed(daemon.data, "invite", "revoke", "none")[0] == 1
+    daemon.terminate()
+    status, said, _ = typed(daemon.data, "user", "list")
+    assert [line.partition(",")[0] for line in said.splitlines()] == ["ada  owner", "dan  member"]
+    assert typed(daemon.data, "user", "role", "ada", "member")[0] == 1, "the last owner"
+
+
 def test_what_is_wrong_is_said_in_a_line(daemon: Daemon, tmp_path: Path) -> None:
     status, _, said = typed(daemon.data, "ban", "add", "nobody")
     assert (status, said.startswith("comet-chat: There is nobody called nobody")) == (1, True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.memory import MemorySite
+from tests.memory import MemorySite, cookie_of
 from tests.web.people import (
     ACCOUNT,
     INVITES,
@@ -121,6 +121,52 @@ def test_one_is_taken_back(site: MemorySite, ada: str) -> None:
         asked = {"password": PASSWORD, "invite": code}
         problem(site, site.post(ACCOUNT, asked, token=carol), 410, "code-gone")
     problem(site, site.request("DELETE", f"{INVITES}/none", token=ada), 404, "not-found")
+
+
+def test_an_invitation_leads_into_a_private_room(site: MemorySite, ada: str) -> None:
+    made = site.post("/api/v1/rooms", {"name": "attic", "kind": "private"}, token=ada)
+    assert made.status == 201
+    code = invitation(site, ada, room="attic", uses=2)
+    bob = member(site, "bob", code)
+    assert site.get("/api/v1/rooms/attic", token=bob).status == 200
+    carol = member(site, "carol", invitation(site, ada))
+    problem(site, site.get("/api/v1/rooms/attic", token=carol), 404, "room-not-found")
+    problem(site, site.post(INVITES, {"room": "attic"}, token=carol), 404, "room-not-found")
+    form = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Authorization": f"Bearer {carol}",
+    }
+    for _ in range(2):
+        done = site.request("POST", f"/invite/{code}", body=b"", headers=form)
+        assert (done.status, done.header("location")) in ((303, "/rooms/attic"), (410, None))
+    assert site.get("/api/v1/rooms/attic", token=carol).status == 200
+    invites = site.get(INVITES, token=ada).json()["invites"]
+    assert code not in [each["code"] for each in invites], "each used it once"
+
+
+def test_an_invited_guest_does_not_wait(site: MemorySite, ada: str) -> None:
+    asked = {"guests": "approve"}
+    assert site.request("PATCH", "/api/v1/policies", json=asked, token=ada).status == 200
+    waiting = site.log_in("carol")
+    assert site.get("/api/v1/session", token=waiting).json()["role"] == "waiting"
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    path = f"/invite/{invitation(site, ada)}"
+    done = site.request("POST", path, body=b"name=bob", headers=form)
+    assert done.status == 303
+    me = site.get("/api/v1/session", headers=cookie_of(done)).json()
+    assert (me["name"], me["role"]) == ("bob", "guest")
+
+
+def test_without_guests_an_invitation_takes_a_password(site: MemorySite, ada: str) -> None:
+    asked = {"guests": "off"}
+    assert site.request("PATCH", "/api/v1/policies", json=asked, token=ada).status == 200
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+    path = f"/invite/{invitation(site, ada)}"
+    assert "come in as a guest" not in site.get(path, headers=form).text
+    refused = site.request("POST", path, body=b"name=bob", headers=form)
+    assert refused.status == 403
+    body = b"name=bob&password=four+words+of+mine"
+    assert site.request("POST", path, body=body, headers=form).status == 303
 
 
 # -- users
