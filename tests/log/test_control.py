@@ -21,6 +21,7 @@ from cometd_chat.log.control import (
     NetworksForgotten,
     NodeGone,
     NodeJoined,
+    NoticeGiven,
     PolicyChanged,
     RoleChanged,
     RoomChanged,
