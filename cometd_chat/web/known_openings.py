@@ -70,7 +70,7 @@ class KnownOpenings:
     ) -> None:
         """Keep what a stream was found to ask for."""
         is_plain = row.hold is not Hold.POLL and row.origin is Origin.ANY and not row.speaks
-        if not is_plain or request.method != b"GET" or self._chat.rights.hides_rooms:
+        if not is_plain or request.method != b"GET" or self._chat.rights.has_rule:
             return
         told = any(fields.all(name) for name in ("token", "name", *LAST_EVENT_ID))
         parts = _target(request)

@@ -204,10 +204,14 @@ class Transports:
         :param names: of the rooms; whoever may not read is not told whether they are there.
         """
         self._chat.rights.require(None, Act.ENTER)
-        if not self._chat.rights.hides_rooms and self._auth.may_read(None):
-            # What isn't there for anybody needs nobody to log in.
-            await self._opening.rooms(names, None)
         name = fields.optional("name") if row.by_name else None
+        is_nobody = name is not None or not (
+            fields.optional("token") or self._auth.request_token(request)
+        )
+        if is_nobody and self._auth.may_read(None):
+            # What isn't there for them needs nobody to log in. A room to which a new guest does not
+            # belong is none, nor is it looked for in another way.
+            await self._opening.rooms(names, None)
         if name is None:
             session = await self._opening.who(request, row, fields.optional("token"))
             return await self._open_as(request, row, framing, fields, names, session)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -54,14 +55,22 @@ def insiders_only(session: Session | None, act: Act, room: AnyRoom) -> bool:
 def site(make_site: MakeSite, request: pytest.FixtureRequest) -> MemorySite:
     """A site with a hidden room, in which somebody is and has spoken."""
     site = make_site(public_reading=request.param)
-    site.chat.rights.change(insiders_only)
     token = site.log_in(INSIDER)
-    made = site.post("/api/v1/rooms", {"name": HIDDEN, "topic": TOPIC}, token=token)
-    assert made.status == 201
+    room = {"name": HIDDEN, "topic": TOPIC, "kind": "private"}
+    assert site.post("/api/v1/rooms", room, token=token).status == 201
+    another = insider(site)
+    added = f"/api/v1/rooms/{HIDDEN}/members/{INSIDER}2"
+    assert site.request("PUT", added, json={}, token=token).status == 201
+    assert site.get(f"/api/v1/rooms/{HIDDEN}", token=another).status == 200
     site.say(WHISPER, HIDDEN, INSIDER)
     Client(site, "stream", token=token, rooms=HIDDEN)
     assert site.get(f"/api/v1/rooms/{HIDDEN}/people", token=token).json()["people"]
     return site
+
+
+def insider(site: MemorySite) -> str:
+    """The token of another who belongs to it."""
+    return site._tokens.get(INSIDER + "2") or site.log_in(INSIDER + "2")
 
 
 @attrs.frozen
@@ -82,6 +91,7 @@ def visits() -> Iterator[Visit]:
     """Each route by each of its methods, with the fields that any of them reads."""
     for rule in ChatApp.app.url_map.iter_rules():
         path = rule.rule.replace("<name>", "{room}").replace("<path:rest>", "x")
+        path = path.replace("<who>", "{new}").replace("<code>", "nothing")
         path = path.replace("<id>", "1").replace("<transport>", "trapdoor")
         path = path.replace("<slug>", "room-not-found").replace("<version>", "v")
         if rule.rule.startswith("/static/"):
@@ -131,7 +141,7 @@ class Stranger:
 
     def answers(self, visit: Visit, room: str) -> list[str]:
         """What is answered, without what is never twice the same."""
-        path = visit.path.format(room=room)
+        path = visit.path.format(room=room, new=self.new)
         body = {name: value.format(room=room, new=self.new) for name, value in visit.body.items()}
         bodies: list[dict[str, Any]] = [{}]
         if body:
@@ -181,7 +191,7 @@ def test_no_route_tells_a_hidden_room_from_one_that_is_not_there(
     # The walk does walk: all that has a room in its path, and each transport.
     assert {row.path for row in TABLE} < walked
     assert {"/", "/chat", "/api/v1/rooms/{room}/messages/1", "/rooms/{room}/plain"} < walked
-    said = site.get(f"/api/v1/rooms/{HIDDEN}/messages", token=site.log_in(INSIDER + "2")).json()
+    said = site.get(f"/api/v1/rooms/{HIDDEN}/messages", token=insider(site)).json()
     assert [each["text"] for each in said["messages"]] == [WHISPER]
     there = site.chat.presence.people(HIDDEN)
     assert all(each.name.startswith(INSIDER) for each in there)
@@ -209,8 +219,7 @@ def test_lists_are_as_long_as_if_it_were_not_there(make_site: MakeSite, path: st
 @pytest.mark.parametrize("path", ["/", "/rooms", "/rooms/lobby", "/api/v1/rooms"])
 def test_an_insider_finds_it_there(site: MemorySite, path: str) -> None:
     """What the walk looks at does show rooms."""
-    token = site.log_in(INSIDER + "2")
-    assert HIDDEN in site.get(path, token=token).text
+    assert HIDDEN in site.get(path, token=insider(site)).text
 
 
 def test_nothing_that_is_held_elsewhere_hears_of_it(make_site: MakeSite) -> None:
@@ -271,6 +280,67 @@ class TestBayeux:
         site.say("three")
         assert WHISPER not in client.texts
         assert client.texts[-1] == "three"
+
+
+class Work:
+    """What is done for a request: calls of ours, and what is asked of what is kept."""
+
+    def __init__(self, site: MemorySite, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls = self.asked = 0
+        for owner, name in ((site.log, "read"), (site.directory.store, "read")):
+            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
+
+    def _counted(self, ask: Any) -> Any:
+        def counted(*args: Any, **named: Any) -> Any:
+            self.asked += 1
+            return ask(*args, **named)
+
+        return counted
+
+    def _profile(self, frame: Any, event: str, arg: object) -> None:
+        if event == "call" and "cometd_chat" in frame.f_code.co_filename:
+            self.calls += 1
+
+    def of(self, site: MemorySite, path: str, token: str | None) -> tuple[int, int]:
+        """Of one GET; the same again, so that nothing is made for the first time."""
+        site.get(path, token=token)
+        self.calls = self.asked = 0
+        before = sys.getprofile()
+        sys.setprofile(self._profile)
+        try:
+            site.get(path, token=token)
+        finally:
+            sys.setprofile(before)
+        return self.calls, self.asked
+
+
+@pytest.mark.parametrize("logged_in", [False, True], ids=["nobody", "somebody"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/rooms/{}",
+        "/api/v1/rooms/{}/people",
+        "/api/v1/rooms/{}/members",
+        "/api/v1/rooms/{}/messages",
+        "/api/v1/rooms/{}/messages/1",
+        "/api/v1/events/stream?rooms={}",
+        "/api/v1/events/poll?rooms={}&wait=0",
+        "/rooms/{}",
+        "/rooms/{}/plain",
+        "/rooms/{}.txt",
+    ],
+)
+def test_it_takes_no_more_work(
+    site: MemorySite, monkeypatch: pytest.MonkeyPatch, path: str, logged_in: bool
+) -> None:
+    """What takes longer can be told by a clock: so nothing more is looked at, nor asked of the log
+    or the tables."""
+    token = site.log_in("mallory") if logged_in else None
+    work = Work(site, monkeypatch)
+    hidden, absent = (work.of(site, path.format(room), token) for room in (HIDDEN, ABSENT))
+    assert hidden[1] == absent[1]
+    assert absent[0] > 20
+    assert abs(hidden[0] - absent[0]) < absent[0] / 5, "a fifth of some microseconds"
 
 
 def is_over(client: Client) -> bool:
