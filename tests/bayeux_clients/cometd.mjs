@@ -51,7 +51,19 @@ class CometdClient {
       if (data?.data instanceof ArrayBuffer) data = { ...data, data: [...new Uint8Array(data.data)] };
       this.diary.add(this.diary.heard, { subscription: channel, channel: from, data, timestamp, ext });
     };
-    this.#subscriptions.set(channel, this.#cometd.subscribe(channel, hear, whenDone));
+    const done = whenDone ?? ((reply) => this.#lost(channel, reply));
+    this.#subscriptions.set(channel, this.#cometd.subscribe(channel, hear, done));
+  }
+
+  // Nobody subscribes again where the connection was lost meanwhile; the session may well go on.
+  #lost(channel, reply) {
+    if (!reply.failure) return;
+    setTimeout(() => {
+      const subscription = this.#subscriptions.get(channel);
+      if (!subscription || this.#cometd.isDisconnected()) return;
+      this.#cometd.removeListener(subscription);
+      this.#listen(channel);
+    }, 200);
   }
 
   async open() {

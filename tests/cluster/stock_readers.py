@@ -17,7 +17,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.bayeux_clients.stock import Kind, Program, StockClient, with_token
+from tests.bayeux_clients.stock import Json, Kind, Program, StockClient, with_token
 from tests.cluster.bayeux import channel
 from tests.cluster.history import History, Reads, ReadToTheEnd, Told
 from tests.decoders import Seen
@@ -61,11 +61,23 @@ class StockReader:
     def _who(self, room: str) -> str:
         return f"{self.client.kind} in {room}"
 
+    def _heard_to(self, text: str) -> list[Json]:
+        """All that it has heard, once a text was.
+
+        :raises AssertionError: it was not; with what it was answered last.
+        """
+        try:
+            return self.client.hear(text)
+        except AssertionError as error:
+            channels = ("/meta/handshake", "/meta/subscribe", "/meta/connect")
+            last = [f"{each}: {self.client.replies(each)[-5:]}" for each in channels]
+            raise AssertionError("\n".join([str(error), *last])) from error
+
     def read_to_the_end(self, log: Sequence[Seen]) -> None:
         """Wait for the last message of each room, and write all of them down."""
         for room in self.rooms:
             last = [event for event in log if event["room"] == room][-1]
-            heard = self.client.hear(last["text"])
+            heard = self._heard_to(last["text"])
             mine = [each["data"] for each in heard if each["channel"] == channel(room)]
             for data in {data["id"]: data for data in mine}.values():
                 event = {"type": "message", **data}
