@@ -52,7 +52,7 @@ from cometd_chat.chat.roles import Role
 from cometd_chat.chat.room_changes import RoomChanges
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sanctions import SILENCE, Sanction, told_of
-from cometd_chat.chat.screened import Screened
+from cometd_chat.chat.screened import Screened, notice
 from cometd_chat.chat.sessions import Device, HeldResource, Member, Session, Sessions
 from cometd_chat.chat.shared_state import PAGE_BYTES, RoomSet, cut, size_of
 from cometd_chat.chat.sink import HeldSink
@@ -75,7 +75,7 @@ from cometd_chat.events.kinds import Kind
 from cometd_chat.events.record import Draft, Record, data_size
 from cometd_chat.events.texts import refused
 from cometd_chat.log.changes import Changes
-from cometd_chat.log.control import Control, NoticeGiven
+from cometd_chat.log.control import Control, NoticeGiven, RoomMember
 from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.members import Beside, NewMember, nothing_beside
 from cometd_chat.log.redaction import is_emptied
@@ -199,6 +199,8 @@ class Chat:
         openings.elsewhere.add(self._opened_elsewhere)
         feed.control.add(moderation.told)
         feed.control.add(self._notice_given)
+        feed.control.add(self._room_member)
+        waiting.came.add(self._knocks)
         policies.changed.add(self._policy_changed)
         self._words = WordFilter()
         #: What waits for a moderator.
@@ -833,6 +835,20 @@ class Chat:
         for session in self.sessions.all_in_use():
             if session.readers and self.rights.rank(session, room) >= Role.MODERATOR:
                 _tell(session, event)
+
+    def _knocks(self, session: Session) -> None:
+        """Somebody waits to be let in: moderators are told, on all nodes."""
+        told = notice(kinds.knock(session.name, int(self.moderation.now())))
+        telling = self.changes.make(lambda connection: None, lambda _: [told])
+        telling.addErrback(
+            lambda failure: self._log.warn("a knock is not heard: {why}", why=failure)
+        )
+
+    def _room_member(self, control: Control) -> None:
+        """Somebody whom somebody else has let into a room is told so."""
+        if isinstance(control, RoomMember) and control.role is not None and control.by_name:
+            if control.by != control.identity:
+                self.tell_person(control.identity, kinds.invited(control.room, control.by_name))
 
     def _sanctioned(self, sanction: Sanction) -> None:
         if not sanction.identity:

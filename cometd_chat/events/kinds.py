@@ -225,6 +225,18 @@ _ROWS = (
         text=lambda fields: f"* {fields['text']}",
     ),
     Kind(
+        "knock",
+        ("from", "at"),
+        text=lambda fields: f"* {fields['from']} waits to be let in",
+        bayeux=("type", "from", "at"),
+    ),
+    Kind(
+        "invited",
+        ("room", "from"),
+        text=lambda fields: f"* {fields['from']} lets you into the room {fields['room']}",
+        bayeux=("type", "room", "from"),
+    ),
+    Kind(
         "held",
         ("item", "room", "from", "at"),
         text=lambda fields: f"* {fields['from']} waits to be let through in {fields['room']}",
@@ -513,6 +525,19 @@ def notice(text: str, client_id: str | None = None) -> Event:
     if client_id is not None:
         fields["client_id"] = client_id
     return Event(fields)
+
+
+def knock(name: str, at: int) -> Event:
+    """Somebody waits to be let in; for moderators alone."""
+    return Event({"type": "knock", "from": name, "at": timestamp(at)})
+
+
+def invited(room: str, name: str) -> Event:
+    """Somebody belongs to a room from now; for them alone.
+
+    :param name: of whoever says so.
+    """
+    return Event({"type": "invited", "room": room, "from": name})
 
 
 def held(item: str, room: str, name: str, at: int) -> Event:

@@ -162,6 +162,8 @@ NOT_KEPT = [
     (kinds.reopen("1.e", 2.5), {"cursor": "1.e", "after": 2.5}),
     (kinds.bye("logged out"), {"reason": "logged out"}),
     (kinds.sanction("silence", "dev", None, "spam"), {"kind": "silence", "until": None}),
+    (kinds.knock("bob", 0), {"from": "bob"}),
+    (kinds.invited("dev", "ann"), {"room": "dev", "from": "ann"}),
     (kinds.held("i", "dev", "bob", 0), {"item": "i", "from": "bob"}),
     (kinds.error(409, "no"), {"status": 409, "detail": "no"}),
     (kinds.error(409, "no", "c-1"), {"client_id": "c-1"}),

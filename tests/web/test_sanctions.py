@@ -10,6 +10,7 @@ import pytest
 
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sanctions import MOST_MINUTES
+from tests.chat.parts import now
 from tests.memory import MakeSite, MemorySite
 from tests.transport_paths import NAMES, POLLS
 from tests.web.bayeux import FOREIGN, KINDS
@@ -454,3 +455,23 @@ def test_the_session_of_whoever_is_banned_stays(site: MemorySite) -> None:
     assert refused["until"] is None
     assert site.get("/api/v1/session", token=bob).json()["name"] == "bob"
     assert site.request("DELETE", "/api/v1/session", token=bob).status == 204
+
+
+class TestToldToSomeAlone:
+    def test_moderators_hear_who_knocks(self, site: MemorySite) -> None:
+        marta, bob = moderator(site), site.log_in("bob")
+        watching, other = reader(site, "stream", marta), reader(site, "stream", bob)
+        now(site.chat.policies.set({"guests": "approve"}, who="", who_name="shell"))
+        site.log_in("carol")
+        assert [each["from"] for each in watching.of("knock")] == ["carol"]
+        assert other.of("knock") == []
+
+    def test_who_is_let_into_a_room_hears_so(self, site: MemorySite) -> None:
+        marta, bob = with_role(site, "marta", Role.ADMIN), site.log_in("bob")
+        held = reader(site, "stream", bob)
+        made = site.post("/api/v1/rooms", {"name": "den", "kind": "private"}, token=marta)
+        assert made.status == 201, made.text
+        answer = site.request("PUT", "/api/v1/rooms/den/members/bob", token=marta)
+        assert answer.status in (201, 204), answer.text
+        (told,) = held.of("invited")
+        assert (told["room"], told["from"]) == ("den", "marta")
