@@ -40,10 +40,11 @@ def test_no_node_is_dead_since_a_clock_was_set(
     server, clock = set_clock
     database = server.fresh_database(server.template("log", prepare))
 
-    def leases() -> dict[object, object]:
-        return dict(server.query("SELECT number, lease_until FROM nodes", database))
+    def leases() -> dict[str, object]:
+        rows = server.query("SELECT number, lease_until FROM nodes", database)
+        return {str(number): until for number, until in rows}
 
-    def renewed(before: dict[object, object]) -> bool:
+    def renewed(before: dict[str, object]) -> bool:
         return all(leases()[node] != before[node] for node in before)
 
     def gone() -> list[tuple[object, ...]]:
@@ -60,4 +61,4 @@ def test_no_node_is_dead_since_a_clock_was_set(
             for _ in range(2):
                 wait_until(partial(renewed, leases()), "both have renewed")
             assert gone() == []
-        assert sorted(leases()) == [1, 2]
+        assert sorted(leases()) == ["1", "2"]
