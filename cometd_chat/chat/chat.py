@@ -840,15 +840,17 @@ class Chat:
         """Somebody waits to be let in: moderators are told, on all nodes."""
         told = notice(kinds.knock(session.name, int(self.moderation.now())))
         telling = self.changes.make(lambda connection: None, lambda _: [told])
-        telling.addErrback(
-            lambda failure: self._log.warn("a knock is not heard: {why}", why=failure)
-        )
+        telling.addErrback(self._not_heard)
+
+    def _not_heard(self, failure: Failure) -> None:
+        self._log.warn("a knock is not heard: {reason}", reason=failure.value)
 
     def _room_member(self, control: Control) -> None:
         """Somebody whom somebody else has let into a room is told so."""
-        if isinstance(control, RoomMember) and control.role is not None and control.by_name:
-            if control.by != control.identity:
-                self.tell_person(control.identity, kinds.invited(control.room, control.by_name))
+        if not isinstance(control, RoomMember) or control.role is None:
+            return
+        if control.by_name and control.by != control.identity:
+            self.tell_person(control.identity, kinds.invited(control.room, control.by_name))
 
     def _sanctioned(self, sanction: Sanction) -> None:
         if not sanction.identity:
