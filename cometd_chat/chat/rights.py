@@ -68,7 +68,7 @@ HOW_TO_LOG_IN = 'POST /api/v1/session with {"name": "..."}.'
 _LASTING = {Act.FOLLOW, Act.SPEAK, Act.ENTER, Act.COME_AS_GUEST}
 
 #: What nobody does in an archived room.
-_CHANGES_WHAT_IS_SAID = {Act.SPEAK, Act.JOIN, Act.INVITE, Act.DELETE_OWN}
+_CHANGES_WHAT_IS_SAID = {Act.SPEAK, Act.JOIN, Act.INVITE}
 
 
 class AnyRoom(Protocol):

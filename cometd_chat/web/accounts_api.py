@@ -171,6 +171,7 @@ class AccountsApi:
     @shielded
     async def change_user(self, request: HttpRequest, name: str) -> bytes:
         session = await self._submissions.actor(request)
+        self._chat.rights.require(session, Act.SET_ROLE)
         fields = parameters.json_object(request)
         role = role_of(parameters.string(fields, "role"))
         user = await self._accounts.set_role(session, name, role)

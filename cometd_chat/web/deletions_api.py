@@ -45,6 +45,7 @@ class DeletionsApi:
     async def delete(self, request: HttpRequest, name: str, id: str) -> bytes:
         actor, room = await self._acting(request, name)
         address = self._peers.address(request)
+        self._chat.rights.require(actor, Act.DELETE_OWN, [room], address)
         await self._chat.deletions.delete(actor, room, message_id(id), address=address)
         return answers.nothing(request)
 

@@ -48,7 +48,7 @@ class RoomsApi:
 
     @shielded
     async def make_room(self, request: HttpRequest) -> bytes:
-        session = await self._actor(request)
+        session = await self._auth.allowed(request, Act.MAKE_ROOM, changes=True)
         fields = parameters.json_object(request)
         room = await self._chat.make_room(
             session,
@@ -62,9 +62,10 @@ class RoomsApi:
     @shielded
     async def change_room(self, request: HttpRequest, name: str) -> bytes:
         session = await self._actor(request)
-        fields = parameters.json_object(request)
         room = await self._chat.room(name, session)
         address = self._peers.address(request)
+        self._chat.rights.require(session, Act.CHANGE_ROOM, [room], address)
+        fields = parameters.json_object(request)
         await self._chat.room_changes.change(session, room, fields, address)
         return answers.json(request, await self._room(room, session))
 
@@ -110,7 +111,7 @@ class RoomsApi:
 
     @shielded
     async def direct(self, request: HttpRequest) -> bytes:
-        session = await self._actor(request)
+        session = await self._auth.allowed(request, Act.DIRECT, changes=True)
         names = parameters.json_object(request).get("with")
         if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
             raise refused("with", "a list of names is needed")
