@@ -364,6 +364,7 @@ class LocalSessions(MemberSessions):
         if session.member is not None:
             # Whoever keeps it asks for it anew, by its token.
             session.name_key = session.name_looks = None
+            self._note_seen(session)
             return
         self.freed.tell(session)
         if session.name_key is None:

@@ -17,6 +17,7 @@ from functools import partial
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.roles import Role
@@ -81,6 +82,8 @@ class MemberSessions(ABC):
         self._members: dict[str, Member] = {}
         self._of_members: dict[str, Session] = {}
         self._has_members = False
+
+    _log = Logger()
 
     # -- what each back end does in its way
 
@@ -276,6 +279,13 @@ class MemberSessions(ABC):
             ago = self._reaper.coarse_now() - session.seen_at
             seen = max(seen, int((self._wall_clock() - (0 if session.readers else ago)) * 1000))
         return Device(row.id, row.created_at, seen, row.agent, row.id == asker.id)
+
+    def _note_seen(self, session: Session) -> None:
+        """A session of a member is in use no longer: write down when it was seen."""
+        ago = self._reaper.coarse_now() - session.seen_at
+        at = int((self._wall_clock() - ago) * 1000)
+        noting = self._changes.make(partial(table.note_seen, session.identity, at), _nothing)
+        noting.addErrback(lambda failure: self._log.warn("{why}", why=failure.value))
 
     async def end_device(self, session: Session, id: str) -> None:
         """See `Sessions.end_device`."""

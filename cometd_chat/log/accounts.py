@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, case, func, or_, select, update
 
-from cometd_chat.log.tables import members
+from cometd_chat.log.tables import members, sessions
 
 
 @attrs.frozen
@@ -34,13 +34,20 @@ class AccountRow:
     seen_at: int
 
 
+#: When any of their sessions was seen, where nodes note that.
+_SEEN = (
+    select(func.max(sessions.c.seen_at))
+    .where(sessions.c.identity == members.c.identity, sessions.c.identity != "")
+    .scalar_subquery()
+)
+
 _COLUMNS = (
     members.c.identity,
     members.c.name,
     members.c.role,
     members.c.password,
     members.c.created_at,
-    members.c.seen_at,
+    case((members.c.seen_at < _SEEN, _SEEN), else_=members.c.seen_at),
 )
 
 _THERE = members.c.deleted_at.is_(None)

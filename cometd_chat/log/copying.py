@@ -51,6 +51,9 @@ _GO_ON = (
     "SELECT setval('audit_id_seq', (SELECT max(id) FROM audit))",
 )
 
+#: Secrets that what is kept depends on: by this one the networks of sanctions are hashed.
+_SECRETS = ("networks",)
+
 #: The room that every database has from the beginning.
 _LOBBY = "lobby"
 
@@ -185,6 +188,10 @@ class Copy:
                     # Which database began it: of the target it is not the one.
                     rows = [{**row, "cluster": ""} for row in rows]
                 _insert(target, table, rows)
+        kept = secrets.c.name.in_(_SECRETS)
+        target.execute(delete(secrets).where(kept))
+        for rows in self._pages(source, select(secrets).where(kept)):
+            _insert(target, secrets, rows)
         # Nodes have numbers of their own in each database: what each knew is what the least knew.
         least = func.min(positions.c.position).label("position")
         query = select(positions.c.session, positions.c.room, least)

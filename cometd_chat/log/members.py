@@ -24,6 +24,7 @@ from cometd_chat.log.control import (
     MemberRemoved,
     MemberRenamed,
     RoleChanged,
+    RoomMember,
     SessionEnded,
     TokenRenewed,
 )
@@ -270,6 +271,12 @@ def rename(
     return MemberRenamed(identity, name, keys.folded, keys.looks, session, known_by)
 
 
+def note_seen(identity: str, at: int, connection: Connection) -> None:
+    """A member was seen then, in milliseconds since 1970-01-01T00:00Z."""
+    its = members.c.identity == identity, members.c.seen_at < at
+    connection.execute(update(members).where(*its).values(seen_at=at))
+
+
 def sessions_of(connection: Connection, identity: str) -> list[SessionRow]:
     """The sessions of somebody, the oldest first."""
     # That of a guest, who is one, names nobody.
@@ -331,7 +338,10 @@ def remove(connection: Connection, identity: str, at: int) -> list[Control]:
     :raises LastOwner: there would be no owner.
     """
     refuse_last_owner(connection, identity, changes=True)
-    ended = end_sessions(connection, identity)
+    told = end_sessions(connection, identity)
+    belonged = select(room_members.c.room).where(room_members.c.identity == identity)
+    rooms = connection.execute(belonged.order_by(room_members.c.room)).scalars()
+    told += [RoomMember(room, identity) for room in rooms]
     its = members.c.identity == identity
     gone = update(members).where(its, _THERE)
     changed = connection.execute(
@@ -345,7 +355,7 @@ def remove(connection: Connection, identity: str, at: int) -> list[Control]:
         (invites, invites.c.by),
     ):
         connection.execute(delete(table).where(column == identity))
-    return [*ended, MemberRemoved(identity)] if changed else ended
+    return [*told, MemberRemoved(identity)] if changed else told
 
 
 def forget_removed(before: int, connection: Connection) -> int:

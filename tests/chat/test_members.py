@@ -20,6 +20,7 @@ from cometd_chat.errors import (
 )
 from cometd_chat.events.event import Event
 from cometd_chat.log import members as table
+from cometd_chat.log.accounts import account_of
 from cometd_chat.log.members import NewMember, forget_removed
 from cometd_chat.log.tables import members, sessions
 from cometd_chat.lookalikes.keys import name_keys
@@ -414,6 +415,28 @@ def test_what_they_said_is_by_nobody_at_once(house: House, other: House) -> None
             ("bob", "his"),
         ]
         assert b"alice" not in b"".join(each.json for each in found)
+
+
+def test_when_a_member_was_seen_is_known(house: House, other: House) -> None:
+    session, _ = made(house)
+    phone = device(other, session.identity)
+    house.advance(600)
+    phone.seen_at = other.reaper.coarse_now()
+    seen = int(house.calendar() * 1000)
+    house.advance(4000)
+    row = house.changes.read_now(lambda each: account_of(each, session.identity))
+    assert row is not None
+    # By as much as nodes note that late.
+    assert seen - 300_000 <= row.seen_at <= seen + 300_000
+
+
+def test_who_is_removed_belongs_to_no_room(house: House, other: House) -> None:
+    session, _ = made(house)
+    now(house.chat.make_room(session, "attic", "", ""))
+    assert session.identity in other.room("attic").members
+    now(house.sessions.remove_member(session.identity))
+    for door in (house, other):
+        assert session.identity not in door.room("attic").members
 
 
 # -- when something goes wrong

@@ -32,7 +32,7 @@ from cometd_chat.copy_command import run
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.log import copying
 from cometd_chat.log.directory import PositionRow, RoomRow, SessionRow
-from cometd_chat.log.tables import metadata
+from cometd_chat.log.tables import metadata, secrets
 from tests.log.postgresql_support import Cluster
 from tests.log.support import block, draft, in_reactor, open_store, wait
 from tests.log.test_postgresql_database import make
@@ -65,6 +65,11 @@ def a_row(table: Table, number: int) -> dict[str, Any]:
     return {column.name: values[type(column.type)] for column in table.columns}
 
 
+def keep_key(connection: Connection) -> None:
+    """The key by which the networks of sanctions are hashed."""
+    connection.execute(insert(secrets), {"name": "networks", "value": b"k" * 32})
+
+
 def fill_all(connection: Connection) -> None:
     """Something in each table that people are in, and that the oldest release is another one."""
     for table in metadata.sorted_tables:
@@ -76,9 +81,10 @@ def fill_all(connection: Connection) -> None:
 
 def content(query: Callable[[str], Any]) -> dict[str, list[tuple[Any, ...]]]:
     """All that is kept, in some order."""
+    tables = {**TABLES, "secrets WHERE name = 'networks'": "name, value"}
     return {
         table: sorted(map(tuple, query(f"SELECT {columns} FROM {table}")), key=repr)
-        for table, columns in TABLES.items()
+        for table, columns in tables.items()
     }
 
 
@@ -111,6 +117,8 @@ def folder(tmp_path: Path) -> Path:
         store.directory.add_room(RoomRow(f"r{start}", "topic", row.id, 5))
         block(store.directory.put_positions([PositionRow(row.id, "lobby", 40 * start)]))
         block(store.database.write(fill_all))
+        if start == 1:
+            block(store.database.write(keep_key))
         block(store.close())
         # As one that was put back: the next start begins an epoch.
         (folder / "chat.sqlite.high-water").unlink()
