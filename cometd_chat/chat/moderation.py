@@ -319,6 +319,11 @@ class Moderation:
         found = [each for each in self.index if not each.is_over(now)]
         return [each for each in reversed(found) if room is None or each.room == room]
 
+    def on_name(self, name: str) -> list[Sanction]:
+        """Those that somebody is under who is called so, or was when they were imposed."""
+        now = self.now()
+        return [each for each in self.index.called(name) if not each.is_over(now)]
+
     def of(self, identity: str, room: str | None) -> list[Sanction]:
         """Those that somebody is under in a room and everywhere."""
         now = self.now()

@@ -32,7 +32,6 @@ from cometd_chat.chat.sanctions import (
 from cometd_chat.errors import NotFound
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.events.texts import refused
-from cometd_chat.lookalikes.keys import name_keys
 
 #: So many sanctions are listed in a notice.
 _LISTED = 50
@@ -89,13 +88,10 @@ async def _lift(
     chat: Chat, caller: Caller, words: Words, kinds: Collection[SanctionKind], what: str
 ) -> Outcome:
     name = words.name()
-    keys = name_keys(name)
     found = [
         each
-        for each in chat.moderation.listed()
-        if each.kind in kinds
-        and each.room in (None, caller.room.name)
-        and name_keys(each.who).folded == keys.folded
+        for each in chat.moderation.on_name(name)
+        if each.kind in kinds and each.room in (None, caller.room.name)
     ]
     if not found:
         raise NotFound(f"{name[:64]} is not {what} here. {SLASH}bans lists who is.")

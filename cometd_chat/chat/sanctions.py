@@ -152,6 +152,7 @@ class SanctionIndex:
         self._by_id: dict[str, Sanction] = {}
         self._of: dict[str, dict[str | None, dict[SanctionKind, _Alike]]] = {}
         self._from: dict[bytes, dict[str | None, _Alike]] = {}
+        self._called: dict[str, _Alike] = {}
         self._ends: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
@@ -175,11 +176,16 @@ class SanctionIndex:
         """The one of an id."""
         return self._by_id.get(id)
 
+    def called(self, name: str) -> _Alike:
+        """Those on whoever is called so, or was then, in whatever case it is written."""
+        return self._called.get(name.casefold(), ())
+
     def put(self, sanction: Sanction) -> None:
         """One more is in force."""
         self.remove(sanction.id)
         self._by_id[sanction.id] = sanction
-        room = sanction.room
+        room, called = sanction.room, sanction.who.casefold()
+        self._called[called] = (*self._called.get(called, ()), sanction)
         if sanction.network:
             there = self._from.setdefault(sanction.network, {})
             there[room] = (*there.get(room, ()), sanction)
@@ -195,6 +201,7 @@ class SanctionIndex:
         if sanction is None:
             return None
         room = sanction.room
+        _take_out(self._called, sanction.who.casefold(), sanction)
         if sanction.network:
             there = self._from[sanction.network]
             _take_out(there, room, sanction)
