@@ -124,12 +124,13 @@ class LogReading:
             return bounded_count(context, after=after, before=before, bound=bound, types=types)
 
         def count(connection: Connection) -> Mapping[str, Count]:
-            few = few_of_all(connection, named, query) if len(named) > 1 else {}
+            known = counts_of_all(connection, named, query, most)
 
             def up_to(context: str, bound: int) -> int:
-                known = few.get(context, _FEW)
-                if known < _FEW or (few and bound == _FEW):
-                    return known
+                number, limit = known.get(context, (0, 0))
+                # Of what was counted up to a limit it is known whether there is more.
+                if number < limit or bound <= limit:
+                    return min(number, bound)
                 one = None if contexts is None else context
                 return int(connection.execute(query(one, bound)).scalar_one())
 
@@ -184,8 +185,8 @@ Context = str | ColumnElement[str] | None
 #: How often some of each context are read before all are that may be needed.
 _ROUNDS = 3
 
-#: As many are counted of each of several contexts at once.
-_FEW = COUNT_OF_OTHERS + 1
+#: How many times as much may be counted at once as is wanted of all.
+_MORE = 4
 
 
 def first_of_all(
@@ -231,18 +232,31 @@ def first_of_all(
     return rows
 
 
-def few_of_all(
+def counts_of_all(
     connection: Connection,
     contexts: Sequence[str],
     query: Callable[[Context, int], Select[Any]],
-) -> dict[str, int]:
-    """How many rows each of several contexts has, up to `_FEW`.
+    most: int,
+) -> dict[str, tuple[int, int]]:
+    """How many rows each of several contexts has, and up to how many they were counted: a few of
+    all, and then as many as cost a few times ``most`` of those that have more.
 
     :param query: counts those of a context, up to so many.
     """
-    named = _table_of(connection.dialect.name, contexts)
-    number = query(named.c.context, _FEW).scalar_subquery()
-    return {row[0]: int(row[1]) for row in connection.execute(select(named.c.context, number))}
+    known: dict[str, tuple[int, int]] = {}
+    limit = COUNT_OF_OTHERS + 1
+    wanted: Sequence[str] = contexts
+    for _ in range(2):
+        # One alone is counted when it is known how far.
+        if len(wanted) < 2:
+            break
+        named = _table_of(connection.dialect.name, wanted)
+        number = query(named.c.context, limit).scalar_subquery()
+        for row in connection.execute(select(named.c.context, number)):
+            known[row[0]] = int(row[1]), limit
+        wanted = [context for context in wanted if known[context][0] == limit]
+        limit = max(limit, _MORE * most // max(len(wanted), 1))
+    return known
 
 
 def of_each(

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from cometd_chat.errors import NameTaken
 from cometd_chat.log import members
 from cometd_chat.log.directory import SessionRow
+from cometd_chat.log.log import Count
 from cometd_chat.log.reading import bounded_count, by_client_id, newest_ids, of_each, page
 from cometd_chat.log.tables import records
 from tests.log.support import (
@@ -225,6 +226,11 @@ async def test_however_many_contexts_take_a_few_queries(store: Store, shape: str
         counts = await wait(store.log.count(names[1:], after=0, most=10_000))
         assert len(counts) == 199
         assert len(asked) == 1
+        await wait(store.log.append_all([draft(context=each) for each in names[:20] * 110]))
+        del asked[:]
+        counts = await wait(store.log.count(names[:20], after=0, most=10_000))
+        assert counts[names[1]] == Count(113)
+        assert len(asked) == 2
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
