@@ -113,6 +113,7 @@ from cometd_chat.web.peers import Peers
 from cometd_chat.web.person_pages import PersonPages
 from cometd_chat.web.policies_api import PoliciesApi
 from cometd_chat.web.problems import Problems
+from cometd_chat.web.room_pages import RoomPages
 from cometd_chat.web.rooms_api import RoomsApi
 from cometd_chat.web.sessions_api import SessionsApi
 from cometd_chat.web.site import ChatSite
@@ -680,6 +681,7 @@ def build_app(
         bayeux=build_bayeux(shared, server),
         policies=PoliciesApi(chat, auth, peers),
         rooms=RoomsApi(chat, auth, peers),
+        room_pages=RoomPages(chat, auth, peers, views, submissions),
         views=views,
         problems=problems,
         metrics=metrics if shared.settings.metrics is None else None,

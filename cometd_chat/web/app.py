@@ -55,6 +55,7 @@ from cometd_chat.web.peers import Peers
 from cometd_chat.web.person_pages import PersonPages
 from cometd_chat.web.policies_api import PoliciesApi
 from cometd_chat.web.problems import Problems
+from cometd_chat.web.room_pages import RoomPages
 from cometd_chat.web.rooms_api import RoomsApi
 from cometd_chat.web.sessions_api import SessionsApi
 from cometd_chat.web.static_files import StaticFile, static_files
@@ -96,6 +97,7 @@ class ChatApp:
         bayeux: Bayeux,
         policies: PoliciesApi,
         rooms: RoomsApi,
+        room_pages: RoomPages,
         views: Views,
         problems: Problems,
         metrics: Metrics | None,
@@ -109,6 +111,7 @@ class ChatApp:
         self.commanding = commanding
         self.policies = policies
         self.rooms = rooms
+        self.room_pages = room_pages
         self.accounts = accounts_api
         self.pages = page_routes
         self.sessions = sessions
@@ -340,6 +343,8 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("POST", "/rooms/<name>", lambda app: app.pages.post, Act.SPEAK),
     ("GET", "/rooms/<name>/plain", lambda app: app.pages.plain, Act.SEE),
     ("POST", "/rooms/<name>/plain", lambda app: app.pages.post_plain, Act.SPEAK),
+    ("GET", "/rooms/<name>/members", lambda app: app.room_pages.show, Act.SEE),
+    ("POST", "/rooms/<name>/members", lambda app: app.room_pages.act, Act.SEE),
     ("GET", "/rooms/<name>/people/<who>", lambda app: app.person_pages.show, Act.SEE),
     ("POST", "/rooms/<name>/people/<who>", lambda app: app.person_pages.act, Act.IGNORE),
     ("POST", "/log-in", lambda app: app.pages.log_in, Act.COME_AS_GUEST),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.command_line import command_of, said_by
 from cometd_chat.chat.command_parts import Outcome
+from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import NoSession
@@ -137,10 +138,11 @@ class PageRoutes:
         here = await self._chat.room(fields.text("room", "lobby"), session)
         # The second button of a form that was refused says what would do.
         name = typed_room(fields.text("instead") or form.name)
+        kind = RoomKind.PRIVATE if fields.text("private") else RoomKind.PUBLIC
         made = await self._submissions.attempt(
             request,
             form,
-            self._chat.make_room(session, name, form.topic, self._peers.address(request)),
+            self._chat.make_room(session, name, form.topic, self._peers.address(request), kind),
         )
         if isinstance(made, Form):
             return await self._views.room(request, session, here, new_room=made)

@@ -13,7 +13,7 @@ missing or misspelt is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import ClassVar, Literal
 
@@ -41,12 +41,17 @@ class RoomView:
 
     :param people: how many are present.
     :param last_id: id of its newest message, 0 when it has none.
+    :param kind: who it is for, as on the wire; so are all below.
     """
 
     name: str
     topic: str = ""
     people: int = 0
     last_id: int = 0
+    kind: str = "public"
+    slow: int = 0
+    locked: bool = False
+    archived: bool = False
 
 
 @attrs.frozen
@@ -187,6 +192,30 @@ class SanctionView:
     id: str
     text: str
     by: str
+
+
+@attrs.frozen(kw_only=True)
+class MembersPage(Page):
+    """Who belongs to a room, and what it is.
+
+    Forms: ``POST /rooms/ROOM/members`` (``form_token``, ``act``, ``who``, or what the room is to
+    be: ``topic``, ``slow``, ``private``, ``locked``, ``archived``; to remove it ``sure``).
+
+    :param me: the name of whoever looks.
+    :param belongs: they do.
+    :param rights: what they may there, in the words of the wire.
+    :param form: who was meant is its name.
+    """
+
+    template = "members.html"
+    room: RoomView
+    me: str
+    is_lobby: bool
+    belongs: bool
+    members: Sequence[PersonView]
+    rights: Collection[str]
+    form_token: str
+    form: Form
 
 
 @attrs.frozen(kw_only=True)

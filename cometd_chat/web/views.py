@@ -284,6 +284,7 @@ class Views:
 
     def _room(self, room: Room) -> RoomView:
         return RoomView(
+            kind=room.kind.value,
             name=room.name,
             topic=room.topic,
             people=self._chat.presence.count(room.name),

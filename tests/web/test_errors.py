@@ -53,6 +53,7 @@ ROUTES = {
     "/rooms/lobby": {"GET", "HEAD", "POST"},
     "/rooms/lobby/plain": {"GET", "HEAD", "POST"},
     "/rooms/lobby/people/bob": {"GET", "HEAD", "POST"},
+    "/rooms/lobby/members": {"GET", "HEAD", "POST"},
     "/log-in": {"POST"},
     "/log-out": {"POST"},
     "/rename": {"POST"},

@@ -15,7 +15,13 @@ import cometd_chat.web
 from cometd_chat.events.event import Event
 from cometd_chat.web import pages
 from cometd_chat.web.forms import Form
-from cometd_chat.web.pages import PersonView, RoomView, Scene, content_security_policy
+from cometd_chat.web.pages import (
+    PersonView,
+    RoomView,
+    SanctionView,
+    Scene,
+    content_security_policy,
+)
 from cometd_chat.web.qr import qr_svg
 from cometd_chat.web.transcript import colour_of, initials_of, linkify, transcript
 from tests.growth import growth
@@ -60,6 +66,9 @@ class Document(HTMLParser):
         self.tags.append((tag, values))
         if tag == "form":
             self._form = self.forms.setdefault(values["action"], {})
+        if values.get("type") == "checkbox" and "checked" not in values:
+            # As a browser sends the form, who has touched nothing.
+            return
         if tag in ("input", "textarea") and self._form is not None and "name" in values:
             self._form[values["name"]] = values.get("value", "")
             self._area = values["name"] if tag == "textarea" else ""
@@ -142,6 +151,27 @@ def all_pages(word: str) -> dict[str, str]:
         "classic_frameset": pages.ClassicFramesetPage(room=word, stream_url="/a", form_url="/b"),
         "classic_form": pages.ClassicFormPage(room=word, form_token="T", form=form),
         "rooms": pages.RoomsPage(rooms=[RoomView(word, word)], more=True, first=False, total=9),
+        "members": pages.MembersPage(
+            room=RoomView(word, word),
+            me="alice",
+            is_lobby=False,
+            belongs=True,
+            members=[PersonView(word), PersonView(word, "moderator")],
+            rights=["change-members", "change-room", "remove-room", "leave", "invite"],
+            form_token="T",
+            form=form,
+        ),
+        "person": pages.PersonPage(
+            room=word,
+            person=PersonView(word),
+            is_me=False,
+            ignores=True,
+            sanctions=[SanctionView(id="1", text=word, by=word)],
+            may_sanction=True,
+            everywhere=True,
+            form_token="T",
+            form=form,
+        ),
         "problem": pages.ProblemPage(
             status=409, title=word, detail=word, typed={"text": word}, back_url="/"
         ),

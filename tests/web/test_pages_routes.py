@@ -60,6 +60,9 @@ class Document(HTMLParser):
         if tag == "form":
             self._open = {}
             self.forms.append((values["method"], values["action"], self._open))
+        elif values.get("type") == "checkbox" and "checked" not in values:
+            # As a browser sends the form, who has touched nothing.
+            return
         elif tag in ("input", "textarea") and self._open is not None and "name" in values:
             self._open[values["name"]] = values.get("value", "")
 
