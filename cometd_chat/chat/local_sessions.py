@@ -31,6 +31,7 @@ from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, SessionHome
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import InvalidToken, NameTaken
 from cometd_chat.log.changes import Changes
+from cometd_chat.log.control import Control
 from cometd_chat.log.directory import Directory
 from cometd_chat.log.members import refuse_members_name
 from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
@@ -74,7 +75,7 @@ class LocalSessions(MemberSessions):
         self._names = names
         self._guest_timeout = guest_timeout
         self._by_token: dict[bytes, Session] = {}
-        #: How many tokens have taken the place of another.
+        #: How often something has become of sessions that are not in use, too.
         self._renewed = 0
         self.due_bucket = 0
 
@@ -215,7 +216,8 @@ class LocalSessions(MemberSessions):
     async def _load(self, token_hash: bytes) -> Session:
         renewed = -1
         while renewed != self._renewed:
-            # If another token takes its place while the row is read, the row is no good.
+            # If another token takes its place while the row is read, or it is ended on another
+            # device, the row is no good.
             renewed = self._renewed
             row = await self._directory.session_by_token(token_hash)
         # Another request with the same token may have come in while this one waited.
@@ -304,6 +306,11 @@ class LocalSessions(MemberSessions):
         self._end(session)
 
     # -- as `MemberSessions` asks for it
+
+    def told(self, control: Control) -> None:
+        """See `Sessions.told`. A row that is being read may be older than that."""
+        self._renewed += 1
+        super().told(control)
 
     def _end(self, session: Session) -> None:
         if not session.ended:

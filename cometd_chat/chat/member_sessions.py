@@ -88,8 +88,11 @@ class MemberSessions(ABC):
     # -- what each back end does in its way
 
     @abstractmethod
-    def _remember(self, session: Session) -> None:
-        """A session is in use from now."""
+    async def _load(self, token_hash: bytes) -> Session:
+        """The session of a token, in use from now as it is kept, whatever is told meanwhile.
+
+        :raises InvalidToken: there is none.
+        """
 
     @abstractmethod
     def _end(self, session: Session) -> None:
@@ -193,12 +196,10 @@ class MemberSessions(ABC):
         """See `Sessions.start_member`."""
         token = self.new_token()
         row = self._new_row(token, agent, identity=identity)
-        kept, _ = await self._changes.make(
+        await self._changes.make(
             lambda each: table.add_session(each, row, beside), lambda made: made[1]
         )
-        session = self._adopted(kept)
-        self._remember(session)
-        return session, token
+        return await self._load(row.token_hash), token
 
     async def make_member(
         self, new: NewMember, *, agent: str = "", beside: Beside = nothing_beside
@@ -214,9 +215,7 @@ class MemberSessions(ABC):
             )
         finally:
             self._release_name(holder, held)
-        session = self._adopted(row)
-        self._remember(session)
-        return session, token
+        return await self._load(row.token_hash), token
 
     async def enrol(self, session: Session, new: NewMember, beside: Beside = nothing_beside) -> str:
         """See `Sessions.enrol`."""

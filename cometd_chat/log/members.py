@@ -181,7 +181,8 @@ def add_session(
     member = connection.execute(
         select(members.c.name, members.c.role)
         .where(_THERE, members.c.identity == row.identity)
-        .with_for_update(read=True, key_share=True)
+        # Whoever changes either waits until the session is there to be changed, too.
+        .with_for_update(read=True)
     ).one_or_none()
     if member is None:
         raise InvalidToken("That account was deleted: log in again.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select
+from twisted.internet.defer import Deferred
 
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session
@@ -25,7 +26,7 @@ from cometd_chat.log.members import NewMember, forget_removed
 from cometd_chat.log.tables import members, sessions
 from cometd_chat.lookalikes.keys import name_keys
 from tests.chat.cluster import Cluster, Node
-from tests.chat.parts import House, now
+from tests.chat.parts import House, begun, now
 from tests.directories import kept_sessions
 
 
@@ -276,6 +277,52 @@ def test_devices_are_listed_and_ended(house: House, other: House) -> None:
     with pytest.raises(NotFound):
         now(house.chat.end_device(session, phone.id))
     assert [each.id for each in now(house.chat.devices(session))] == [session.id]
+
+
+@pytest.mark.parametrize("what", ["ended", "another role", "another name"])
+def test_what_becomes_of_a_device_while_it_comes(
+    house: House, other: House, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is read, and is older than what is told before it is used."""
+    session, _ = made(house)
+    phone, token = now(other.chat.start_member(session.identity, ""))
+    other.advance(4000)
+    assert other.sessions.member(session.identity) is None
+    read = other.directory.session_by_token
+    reading: list[Deferred[Any]] = []
+
+    def slowly(token_hash: bytes) -> Deferred[Any]:
+        row = now(read(token_hash))
+        reading.append(Deferred())
+        return reading[-1].addCallback(lambda _: row)
+
+    monkeypatch.setattr(other.directory, "session_by_token", slowly)
+    coming = begun(other.sessions.by_token(token))
+    if what == "ended":
+        now(other.changes.make(lambda each: table.end_sessions(each, phone.identity), list))
+    elif what == "another role":
+        now(other.sessions.set_role(session.identity, Role.MODERATOR))
+    else:
+        keys = name_keys("Zora")
+        rename = partial(
+            table.rename,
+            identity=session.identity,
+            name="Zora",
+            keys=keys,
+            session=session.id,
+            token_hash=None,
+        )
+        now(other.changes.make(rename, lambda told: [told]))
+    while len(reading) < 3 and not coming.called:
+        reading[-1].callback(None)
+    if what == "ended":
+        with pytest.raises(InvalidToken):
+            now(coming)
+        return
+    found = now(coming)
+    assert (found.name, found.role) == (
+        ("alice", Role.MODERATOR) if what == "another role" else ("Zora", Role.MEMBER)
+    )
 
 
 def test_a_guest_has_one_device(house: House) -> None:
