@@ -22,8 +22,9 @@ from cometd_chat.chat.log_in_delays import LogInDelays
 from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.names import MAX_NAME, new_person, person_name
 from cometd_chat.chat.passwords import Passwords, new_password
-from cometd_chat.chat.rights import Act
+from cometd_chat.chat.rights import Act, Grant, require_current_token
 from cometd_chat.chat.roles import Role
+from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import (
     AlreadyMember,
@@ -259,12 +260,15 @@ class Accounts:
         :raises CodeGone: the invitation is good no longer.
         """
         self._chat.rights.require(session, Act.OWN_ACCOUNT, address=address)
+        grant: Grant[Room] = self._chat.rights.grant(session, ())
         if session.member is not None:
             raise AlreadyMember(f"You are {session.name} already, with an account.")
         self._require_registration(invite)
         chosen = new_password(password)
         row = None if invite is None else await self._invite(invite)
         kept = await self._passwords.hash(chosen, address)
+        # Whoever had a token that was replaced meanwhile chooses nobody's password.
+        require_current_token(grant)
         role: Role = Role.MEMBER
         use: Beside = nothing_beside
         if row is not None:
@@ -381,7 +385,7 @@ class Accounts:
         self, before: Session | None, new: NewMember, use: Beside, *, address: str, agent: str
     ) -> tuple[Session, str]:
         """The session of a new member: a guest's, or a new one."""
-        if before is not None and before.member is None:
+        if before is not None and before.member is None and not before.ended:
             return before, await self._chat.sessions.enrol(before, new, use)
         return await self._chat.make_member(new, address, agent=agent, beside=use)
 
@@ -424,10 +428,12 @@ class Accounts:
         :returns: the new token of this one.
         :raises WrongPassword: that is not the one of now.
         """
+        grant: Grant[Room] = self._chat.rights.grant(session, ())
         row = await self._own(session)
         chosen = new_password(new, "new_password")
         row = await self._known(row, name_keys(row.name).folded, password, address)
         kept = await self._passwords.hash(chosen, address)
+        require_current_token(grant)
 
         def change(connection: Connection) -> None:
             if not table.put_password(connection, row.identity, kept, instead_of=row.password):
@@ -444,9 +450,11 @@ class Accounts:
         :param messages: what they said goes, too.
         :raises LastOwner: nobody would be the owner.
         """
+        grant: Grant[Room] = self._chat.rights.grant(session, ())
         row = await self._own(session)
         if row.password is not None:
             row = await self._known(row, name_keys(row.name).folded, password, address)
+        require_current_token(grant)
         # Before anything is done that can't be undone.
         await self._changes.read(lambda each: members.refuse_last_owner(each, row.identity))
         if messages:
