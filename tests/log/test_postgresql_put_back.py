@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from twisted.logger import capturedLogs, formatEvent
 
 from cometd_chat.log.postgresql.high_water import HighWaterMark, Mark
 from tests.log.postgresql_support import Cluster, Node
@@ -74,7 +75,10 @@ async def test_a_snapshot_of_the_disk_is_known(own_cluster: Cluster, mark: HighW
     for each in (data, *data.rglob("*")):
         shutil.chown(each, owner.st_uid, owner.st_gid)
     server.start()
-    node = cluster.open(high_water=mark)
+    with capturedLogs() as lines:
+        node = cluster.open(high_water=mark)
+    said = [formatEvent(line) for line in lines]
+    assert "the log has begun the epoch e003 after id 4" in said
     is_told(node, known, lost)
     await say(node, "e")
     assert ids(node.told) == [5]
@@ -91,8 +95,10 @@ async def test_no_start_begins_one_after_all_said_goodbye(
     cluster: Cluster, mark: HighWaterMark
 ) -> None:
     cursor = await left(cluster, mark, "a")
-    for _ in range(2):
-        await left(cluster, mark)
+    with capturedLogs() as lines:
+        for _ in range(2):
+            await left(cluster, mark)
+    assert not lines
     # That it leaves a node appends itself, when it hears no more.
     other = cluster.open()
     gone = draft(context="/control", type="node-gone", sender="", data={"node": 1})

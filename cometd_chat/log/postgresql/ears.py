@@ -176,6 +176,8 @@ class Ears:
         starting = NOBODY if self._high_water is None else Starting(self._high_water)
         connection, joined = self._connect(starting)
         self.book = joined.book
+        if joined.begun and len(joined.book.numbers) > 1:
+            self._tell_epoch()
         self.order.skip(joined.last)
         self._newest = joined.newest
         self._note_now(sync=False)
@@ -450,10 +452,13 @@ class Ears:
         if newest is not None and book.epochs.of(newest.id) != newest.epoch:
             self._diverge(book, book.floor)
         self.book = book
+        self._tell_epoch()
+
+    def _tell_epoch(self) -> None:
         self._log.info(
             "the log has begun the epoch {epoch} after id {id}",
-            epoch=book.epochs.names[-1],
-            id=book.floor,
+            epoch=self.book.epochs.names[-1],
+            id=self.book.floor,
         )
 
     def _diverge(self, book: Book, last: int) -> None:

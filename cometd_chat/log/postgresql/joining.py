@@ -107,12 +107,14 @@ class Joined:
     :param last: the log goes as far as this.
     :param newest: the newest record that there is; None when there is none.
     :param put_back: what the node was told is not in it any more.
+    :param begun: an epoch began by this.
     """
 
     book: Book
     last: int
     newest: Record | None
     put_back: bool
+    begun: bool
 
 
 def read_book(connection: Connection) -> Book:
@@ -214,6 +216,7 @@ def join(connection: Connection, witness: Witness, new_epoch: Callable[[], str])
             "The database does not keep all letters: make it anew with ENCODING 'UTF8'."
         )
     cluster = _identify(connection)
+    begun = False
     book = read_book(connection)
     if _must_begin(connection, book, cluster, witness):
         with connection.transaction():
@@ -222,13 +225,14 @@ def join(connection: Connection, witness: Witness, new_epoch: Callable[[], str])
             book = read_book(connection)
             if _must_begin(connection, book, cluster, witness):
                 _begin(connection, book, cluster, witness, new_epoch)
+                begun = True
         book = read_book(connection)
     last = max(_last(connection), book.floor)
     row = connection.execute(_NEWEST_ROW, [last]).fetchone()
     newest = None if row is None else read_row(row, book.epochs.of)
     record = witness.record if isinstance(witness, Running) else None
     gone = record is not None and _is_gone(connection, record)
-    return Joined(book, last, newest, put_back=gone)
+    return Joined(book, last, newest, put_back=gone, begun=begun)
 
 
 def _identify(connection: Connection) -> str:
