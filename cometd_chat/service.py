@@ -104,6 +104,7 @@ from cometd_chat.web.deletions_api import DeletionsApi
 from cometd_chat.web.guard import RequestGuard
 from cometd_chat.web.holding import HoldSettings
 from cometd_chat.web.hosts import Hosts
+from cometd_chat.web.message_pages import MessagePages
 from cometd_chat.web.metrics import Metrics
 from cometd_chat.web.metrics_port import MetricsPort
 from cometd_chat.web.moderation_api import ModerationApi
@@ -671,6 +672,7 @@ def build_app(
         deletions=DeletionsApi(chat, auth, peers),
         sessions=SessionsApi(chat, auth),
         moderation=ModerationApi(chat, auth, peers, lookup, chat.audit),
+        message_pages=MessagePages(chat, auth, peers, views, submissions),
         person_pages=PersonPages(chat, auth, peers, views, submissions, lookup),
         commanding=commanding,
         page_routes=PageRoutes(chat, auth, peers, views, submissions, commanding),

@@ -175,6 +175,14 @@ async def _make_room(chat: Chat, values: Values) -> str:
     return _room(await chat.make_room(somebody(), str(values["name"]), topic, ""))
 
 
+async def _remove_room(chat: Chat, values: Values) -> str:
+    room = chat.rooms.named(str(values["name"]))
+    if room is None:
+        raise NotFound("There is no such room.")
+    await chat.room_changes.remove(somebody(), room, "")
+    return f"removed, with all that was said there: {room.name}"
+
+
 # -- people
 
 
@@ -274,6 +282,7 @@ _ROWS = (
     ),
     Row("ban lift", "ends what keeps somebody out", _lift, ("who",)),
     Row("room list", "shows all rooms", _list_rooms),
+    Row("room remove", "removes a room, with all that was said there", _remove_room, ("name",)),
     Row("room make", "makes a room", _make_room, ("name",), {"topic": str}),
 )
 

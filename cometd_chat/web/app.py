@@ -47,6 +47,7 @@ from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.deletions_api import DeletionsApi
 from cometd_chat.web.downloads import send_pages
+from cometd_chat.web.message_pages import MessagePages
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.page_routes import PageRoutes
@@ -87,6 +88,7 @@ class ChatApp:
         deletions: DeletionsApi,
         moderation: ModerationApi,
         person_pages: PersonPages,
+        message_pages: MessagePages,
         sessions: SessionsApi,
         commanding: Commanding,
         accounts_api: AccountsApi,
@@ -108,6 +110,7 @@ class ChatApp:
         self.deletions = deletions
         self.moderation = moderation
         self.person_pages = person_pages
+        self.message_pages = message_pages
         self.commanding = commanding
         self.policies = policies
         self.rooms = rooms
@@ -345,6 +348,8 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("POST", "/rooms/<name>/plain", lambda app: app.pages.post_plain, Act.SPEAK),
     ("GET", "/rooms/<name>/members", lambda app: app.room_pages.show, Act.SEE),
     ("POST", "/rooms/<name>/members", lambda app: app.room_pages.act, Act.SEE),
+    ("GET", "/rooms/<name>/messages/<id>", lambda app: app.message_pages.show, Act.SEE),
+    ("POST", "/rooms/<name>/messages/<id>", lambda app: app.message_pages.act, Act.SEE),
     ("GET", "/rooms/<name>/people/<who>", lambda app: app.person_pages.show, Act.SEE),
     ("POST", "/rooms/<name>/people/<who>", lambda app: app.person_pages.act, Act.IGNORE),
     ("POST", "/log-in", lambda app: app.pages.log_in, Act.COME_AS_GUEST),

@@ -247,6 +247,27 @@ class PersonPage(Page):
 
 
 @attrs.frozen(kw_only=True)
+class MessagePage(Page):
+    """A message, and what can be done about it.
+
+    Forms: ``POST /rooms/ROOM/messages/ID`` (``form_token``, ``act``, ``reason``).
+
+    :param room: its name.
+    :param may_delete: who looks may delete it; and so on.
+    :param form: the reason is its text.
+    """
+
+    template = "message.html"
+    room: str
+    line: RenderedMessage
+    may_delete: bool
+    may_report: bool
+    may_purge: bool
+    form_token: str
+    form: Form
+
+
+@attrs.frozen(kw_only=True)
 class PlainPage(Page):
     """A room for text browsers. Links: ``?before=ID``, ``?after=ID``, none for the newest.
 

@@ -18,6 +18,7 @@ import attrs
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
+from cometd_chat.events.event import Event
 from cometd_chat.transports.framings import Classic
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers, pages
@@ -26,7 +27,7 @@ from cometd_chat.web.classic_lines import ClassicLines
 from cometd_chat.web.forms import Form
 from cometd_chat.web.pages import ClassicView, Page, PersonView, RoomView, Scene
 from cometd_chat.web.peers import Peers
-from cometd_chat.web.transcript import html_size, transcript
+from cometd_chat.web.transcript import RenderedMessage, html_size, transcript
 
 #: Messages that a page shows at first.
 NEWEST = 60
@@ -264,6 +265,11 @@ class Views:
         return Classic(head.draw(nonce) + beat, session.name, beat, tail, lines)
 
     # -- what pages show
+
+    def line(self, event: Event) -> RenderedMessage:
+        """A message, alone."""
+        (line,) = transcript([event], self._now())
+        return line
 
     def _composer(self, form: Form | None) -> Form:
         """What stands in a form for a message, which has an id before it is sent."""

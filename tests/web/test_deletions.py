@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlencode
 
 import attrs
 import pytest
@@ -16,6 +18,8 @@ from tests.web.bayeux import Client as BayeuxClient
 from tests.web.refusals import problem
 from tests.web.talkers import Duplex, Socket
 from tests.web.transports import JSON, Client
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
 
 SECRET = "xyzzy-the-secret"
 
@@ -369,3 +373,59 @@ class TestAPurge:
     def test_that_is_not_there(self, site: MemorySite) -> None:
         mod = promote(site, "maud")
         problem(site, undo(site, "0" * 24, mod), 404, "not-found")
+
+
+class TestByAForm:
+    """The page of a message, for who has no script, or no menu."""
+
+    def send(self, site: MemorySite, token: str, act: str, id: int = 2, reason: str = "") -> Any:
+        name = site.get("/api/v1/session", token=token).json()["name"]
+        cookie = {"Cookie": f"comet_session_memory={token}"}
+        path = f"/rooms/lobby/messages/{id}"
+        page = site.get(path, headers=cookie).text
+        assert name
+        form_token = page.partition('name="form_token" value="')[2].partition('"')[0]
+        fields = {"form_token": form_token, "act": act, "reason": reason}
+        headers = {**cookie, **FORM, "Origin": "http://127.0.0.1:8080"}
+        return site.request("POST", path, body=urlencode(fields).encode(), headers=headers)
+
+    def buttons(self, site: MemorySite, token: str, id: int = 2) -> set[str]:
+        cookie = {"Cookie": f"comet_session_memory={token}"}
+        page = site.get(f"/rooms/lobby/messages/{id}", headers=cookie)
+        assert page.status == 200
+        return set(re.findall('name="act" value="([a-z]+)"', page.text))
+
+    def test_its_buttons_are_for_who_may_press_them(self, site: MemorySite) -> None:
+        bob, carol, maud = said(site), site.log_in("carol"), promote(site, "maud")
+        assert self.buttons(site, bob) == {"delete"}
+        assert self.buttons(site, carol) == {"report"}
+        assert self.buttons(site, maud) == {"delete", "report", "purge", "unpurge"}
+        assert "/rooms/lobby/messages/2" in site.get("/rooms/lobby/plain").text
+        assert site.get("/rooms/lobby/messages/2").status == 200
+        assert site.get("/rooms/lobby/messages/9").status == 404
+        assert site.get("/rooms/lobby/messages/x").status == 404
+
+    def test_a_message_is_deleted(self, site: MemorySite) -> None:
+        bob = said(site)
+        answer = self.send(site, bob, "delete")
+        assert answer.status == 200
+        assert "It is deleted." in answer.text
+        assert SECRET not in answer.text
+        assert history(site)[1] == "own"
+        assert self.buttons(site, bob) == set()
+
+    def test_what_one_may_not(self, site: MemorySite) -> None:
+        said(site)
+        carol = site.log_in("carol")
+        for act, status in (("delete", 403), ("purge", 403), ("unpurge", 403), ("other", 400)):
+            assert self.send(site, carol, act).status == status
+        assert history(site)[1] == SECRET
+
+    def test_all_else(self, site: MemorySite) -> None:
+        said(site)
+        carol, maud = site.log_in("carol"), promote(site, "maud")
+        assert "The moderators are told." in self.send(site, carol, "report", reason="rude").text
+        assert "All that bob said in this room is gone." in self.send(site, maud, "purge").text
+        assert set(history(site)) == {"moderator"}
+        assert "is back." in self.send(site, maud, "unpurge").text
+        assert history(site)[1] == SECRET

@@ -172,6 +172,15 @@ def all_pages(word: str) -> dict[str, str]:
             form_token="T",
             form=form,
         ),
+        "message": pages.MessagePage(
+            room=word,
+            line=transcript([spoken], NOW)[0],
+            may_delete=True,
+            may_report=True,
+            may_purge=True,
+            form_token="T",
+            form=form,
+        ),
         "problem": pages.ProblemPage(
             status=409, title=word, detail=word, typed={"text": word}, back_url="/"
         ),

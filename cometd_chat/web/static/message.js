@@ -23,6 +23,12 @@ export function messageLine(event) {
   const name = make("b", { className: "name", dir: "auto", textContent: from, id: `n-${++numbers}` });
   const text = make("p", { className: "text", dir: "auto" });
   const time = make("time", { dateTime: event.at ?? "", textContent: clockForm.format(at) });
+  // Where it can be deleted, or reported.
+  if (event.id && event.room) {
+    const page = `/rooms/${encodeURIComponent(event.room)}/messages/${event.id}`;
+    // Not on the way of who goes by keyboard from line to line; the plain page has it there.
+    time.replaceChildren(make("a", { href: page, tabIndex: -1, textContent: time.textContent ?? "" }));
+  }
   time.title = momentForm.format(at);
   const article = make("article", {}, avatar(from), name, text, time);
   article.setAttribute("aria-labelledby", name.id);

@@ -9,7 +9,7 @@
 import { comingsLine, note } from "./comings.js";
 import { Gap } from "./gap.js";
 import { dayLine, messageLine, relabelDay, say } from "./message.js";
-import { button, make } from "./page.js";
+import { button, make, pageData } from "./page.js";
 
 /** @typedef {import("./transports.js").CometEvent} CometEvent */
 
@@ -56,9 +56,11 @@ export class Messages {
 
   /** Show the lines that the server rendered in the reader's own language and time zone. */
   #takeOver() {
+    const { room } = pageData();
     const events = this.#lines().map((line) => ({
       id: Number(line.dataset.id),
       type: "message",
+      room,
       from: line.dataset.from,
       at: line.dataset.at,
       text: line.querySelector(".text")?.textContent ?? "",

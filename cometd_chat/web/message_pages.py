@@ -1,0 +1,128 @@
+"""The page of a message: what can be done about it, by forms.
+
+What it is: `MessagePages`, which shows it and does what its buttons say.
+
+What it may know: the chat, views. Not the API.
+
+Invariant: a button is there for whoever may press it; each form ends in the page again, with what
+came of it or with what was typed.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.rights import Act
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sanctions import reason_of
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import InvalidRequest, NoSession
+from cometd_chat.events.record import Record
+from cometd_chat.log.redaction import is_emptied
+from cometd_chat.transports.request import HttpRequest
+from cometd_chat.web.answers import shielded
+from cometd_chat.web.auth import Auth
+from cometd_chat.web.deletions_api import message_id
+from cometd_chat.web.forms import Form
+from cometd_chat.web.pages import MessagePage
+from cometd_chat.web.peers import Peers
+from cometd_chat.web.submissions import Submissions
+from cometd_chat.web.views import Views
+
+
+@attrs.frozen
+class _Asked:
+    """What somebody asks for with the page of a message."""
+
+    session: Session
+    room: Room
+    id: int
+    act: str
+    reason: str
+    address: str
+
+
+class MessagePages:
+    """Responds to browsers."""
+
+    def __init__(
+        self, chat: Chat, auth: Auth, peers: Peers, views: Views, submissions: Submissions
+    ) -> None:
+        self._chat = chat
+        self._auth = auth
+        self._peers = peers
+        self._views = views
+        self._submissions = submissions
+
+    async def show(self, request: HttpRequest, name: str, id: str) -> bytes:
+        session = await self._auth.visitor(request)
+        if not self._auth.may_read(session):
+            return self._views.log_in(request, name)
+        room = await self._chat.room(name, session)
+        return await self._page(request, session, room, message_id(id), Form())
+
+    @shielded
+    async def act(self, request: HttpRequest, name: str, id: str) -> bytes:
+        fields, session = await self._submissions.read(request)
+        if session is None:
+            raise NoSession("Your session is over: log in again.")
+        room = await self._chat.room(name, session)
+        typed = Form(text=fields.text("reason"))
+        asked = _Asked(
+            session,
+            room,
+            message_id(id),
+            fields.text("act"),
+            typed.text,
+            self._peers.address(request),
+        )
+        done = await self._submissions.attempt(request, typed, self._do(asked))
+        form = done if isinstance(done, Form) else Form(notice=done)
+        return await self._page(request, session, room, asked.id, form)
+
+    async def _do(self, asked: _Asked) -> str:
+        """Do what a button says; what came of it."""
+        session, room, id, address = asked.session, asked.room, asked.id, asked.address
+        deletions = self._chat.deletions
+        if asked.act == "delete":
+            await deletions.delete(session, room, id, address=address)
+            return "It is deleted."
+        if asked.act == "report":
+            reason = reason_of(asked.reason)
+            await self._chat.reports.report(session, room, id, reason, address=address)
+            return "The moderators are told."
+        if asked.act == "purge":
+            self._chat.rights.require(session, Act.PURGE, [room], address)
+            whom = await deletions.author_of(session, room, id, address=address)
+            reason = reason_of(asked.reason)
+            await deletions.purge(session, room, whom, None, reason, address=address)
+            return f"All that {whom.name} said in this room is gone."
+        if asked.act == "unpurge":
+            newest = await deletions.newest(session, room, address=address)
+            await deletions.undo(session, room, newest.id, address=address)
+            return "What was purged last in this room is back."
+        raise InvalidRequest("There is no such button: load the page again.")
+
+    async def _page(
+        self, request: HttpRequest, session: Session | None, room: Room, id: int, form: Form
+    ) -> bytes:
+        record = await self._chat.deletions.message(session, room, id)
+        own = session is not None and record.sender == session.identity
+        there = not is_emptied(record)
+        page = MessagePage(
+            room=room.name,
+            line=self._views.line(self._chat.feed.event(record)),
+            may_delete=there and self._may(session, room, record, own=own),
+            may_report=there and not own and self._allowed(session, Act.REPORT, room),
+            may_purge=self._allowed(session, Act.PURGE, room),
+            form_token="" if session is None else self._auth.form_token(session),
+            form=form,
+        )
+        return self._views.respond(request, page, form.status)
+
+    def _may(self, session: Session | None, room: Room, record: Record, *, own: bool) -> bool:
+        return self._allowed(session, Act.DELETE_OWN if own else Act.DELETE_OTHERS, room)
+
+    def _allowed(self, session: Session | None, act: Act, room: Room) -> bool:
+        return session is not None and self._chat.rights.may(session, act, room) is None
