@@ -37,7 +37,7 @@ BEFORE = 5.0
 #: Seconds for which it is watched afterwards.
 AFTER = 5.0
 
-#: So many purges are asked for at a time.
+#: So many acts of the moderator are under way at a time.
 AT_ONCE = 16
 
 ROOM = "lobby"
@@ -243,21 +243,15 @@ async def end_it(moderator: Client, began: float) -> dict[str, Any]:
     assert status == 200, answer
     note("calm")
     names = await hostile_names(moderator)
-    banned = 0
-    for name in names:
-        asked = {"kind": "ban-network", "who": name, "minutes": 240, "reason": "raid"}
-        status, _ = await moderator.ask("POST", "/api/v1/sanctions", asked)
-        banned += status == 201
-        if banned == NETWORKS:
-            break
+    asked = {"kind": "ban-network", "minutes": 240, "reason": "raid"}
+    took["network bans"] = await do_all(moderator, "/api/v1/sanctions", asked, names)
     note("networks banned")
-    took["network bans"] = banned
     purged = 0
     while True:
         names = await hostile_names(moderator)
         if not names:
             break
-        purged += await purge_all(moderator, names)
+        purged += await do_all(moderator, f"/api/v1/rooms/{ROOM}/purge", {}, names)
     note("clean")
     took["purges"] = purged
     status, answer = await moderator.ask("PATCH", "/api/v1/policies", {"calm": "off"})
@@ -266,21 +260,20 @@ async def end_it(moderator: Client, began: float) -> dict[str, Any]:
     return took
 
 
-async def purge_all(moderator: Client, names: list[str]) -> int:
-    """Purge what each of them said, several at a time; how many that were."""
+async def do_all(moderator: Client, path: str, asked: dict[str, Any], names: list[str]) -> int:
+    """Do the same to each of them, several at a time; to how many it was done."""
     waiting, done = list(names), 0
 
-    async def purge_some() -> None:
+    async def do_some() -> None:
         nonlocal done
         hand = Client(moderator.port, moderator.address)
         hand.token = moderator.token
         while waiting:
-            path = f"/api/v1/rooms/{ROOM}/purge"
-            status, _ = await hand.ask("POST", path, {"who": waiting.pop()})
+            status, _ = await hand.ask("POST", path, {**asked, "who": waiting.pop()})
             done += status == 201
         hand.close()
 
-    await asyncio.gather(*(purge_some() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(do_some() for _ in range(AT_ONCE)))
     return done
 
 

@@ -522,7 +522,6 @@ def build_shared(
 ) -> Shared:
     """Who asks, whether it was meant, and how refusals are told."""
     make_nonce = partial(secrets.token_urlsafe, 16)
-    chat.moderation.mix_in(secret)
     origins = Origins(settings.allow_origin)
     peers = Peers(settings.trusted_proxy, settings.trust_user_header)
     reaper = chat.feed.engine.reaper

@@ -13,7 +13,6 @@ between. Who is sanctioned is below whoever does it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from typing import Protocol
 
 import attrs
@@ -106,12 +105,11 @@ class Moderation:
         self._rights = rights
         self._reaper = reaper
         self.now = now
-        self._secret: Callable[[], bytes] = bytes
         self._whereabouts: Whereabouts | None = None
         self.random_bytes = random_bytes
-        self._salt = b""
+        self._key = b""
         self.index = SanctionIndex()
-        self.hashes = NetworkHashes(self._key)
+        self.hashes = NetworkHashes(lambda: self._key)
         self._bar = Bar(self.index, self.hashes, now)
         rights.bar_by(self._bar)
         rights.limit_by(Limit(self._bar, self.index, now))
@@ -120,20 +118,13 @@ class Moderation:
         self.ended: Listeners[[Sequence[Sanction]]] = Listeners("ends of sanctions")
         self.due_bucket = 0
 
-    def mix_in(self, secret: Callable[[], bytes]) -> None:
-        """Hash networks by this key as well, which is in no database where there is a directory.
-
-        :param secret: gives it, once it is asked for.
-        """
-        self._secret = secret
-
     def ask(self, whereabouts: Whereabouts) -> None:
         """Ask this one where people come from; until then no network can be banned."""
         self._whereabouts = whereabouts
 
     def start(self) -> None:
         """Take up what is in force. Blocks."""
-        self._salt, found = self._changes.read_now(self._in_force)
+        self._key, found = self._changes.read_now(self._in_force)
         for each in found:
             self.index.put(each)
         if found:
@@ -143,10 +134,6 @@ class Moderation:
     def _in_force(self, connection: Connection) -> tuple[bytes, list[Sanction]]:
         query = select(sanctions).where(_lasting(int(self.now()))).order_by(sanctions.c.at)
         return _kept_key(connection), [_sanction(row) for row in connection.execute(query)]
-
-    def _key(self) -> bytes:
-        # Half of it may be in a file: a copy of the database alone says nothing of any network.
-        return blake2b(self._salt, key=self._secret()[:64]).digest()
 
     # -- what moderators do
 
@@ -283,7 +270,7 @@ class Moderation:
 
     async def _need_key(self) -> None:
         """Have a key, the same on all nodes."""
-        if self._salt:
+        if self._key:
             return
         made = self.random_bytes(_KEY_BYTES)
 
@@ -297,7 +284,7 @@ class Moderation:
 
     async def have_key(self) -> None:
         """Have the key that another node has made."""
-        if self._salt:
+        if self._key:
             return
         self._take_key(await self._changes.read(_kept_key))
         if self.index.networks:
@@ -305,7 +292,7 @@ class Moderation:
             self._rights.changed_by_state()
 
     def _take_key(self, key: bytes) -> None:
-        self._salt = key
+        self._key = key
         self.hashes.forget()
 
     # -- who asks
@@ -364,7 +351,7 @@ class Moderation:
         if sanction.is_over(self.now()):
             return
         self.index.put(sanction)
-        if sanction.network and not self._salt:
+        if sanction.network and not self._key:
             finding = Deferred.fromCoroutine(self.have_key())
             finding.addErrback(lambda failure: self._log.failure("no key of networks", failure))
         self.imposed.tell(sanction)
