@@ -461,3 +461,22 @@ async def test_what_was_committed_was_told_after_catching_up(log: EventLog) -> N
     await wait(log.catch_up())
     assert told == [record]
     assert log.position(log.cursor(1)) == 1
+
+
+@in_reactor
+async def test_what_is_cleared_is_in_no_context_and_its_ids_stay(log: EventLog) -> None:
+    told = heard(log)
+    await wait_all(
+        [log.append(draft(f"{n}", [LOBBY, DEV][n % 2], client_id=f"c{n}")) for n in range(7)]
+    )
+    kept = await wait(log.read([LOBBY], limit=10))
+    assert await wait(log.clear(DEV, 2)) == 2
+    assert await wait(log.clear(DEV, 2)) == 1
+    assert await wait(log.clear(DEV, 2)) == 0
+    assert await wait(log.read([DEV], limit=10)) == []
+    assert await wait(log.read([LOBBY], limit=10)) == kept
+    assert await wait(log.newest()) == {LOBBY: kept[-1].id}
+    assert len(told) == 7, "nobody is told"
+    # What was said under that key is nowhere, so that it can be said.
+    again = await wait(log.append(draft("again", DEV, client_id="c1")))
+    assert (again.id, again.repeated) == (8, False)

@@ -1,0 +1,148 @@
+"""Rooms that change, on several nodes: who belongs, what a room is, and what is removed; and what
+many of them cost."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from twisted.logger import LogEvent
+
+from cometd_chat.chat.matrix import RoomKind
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.room_changes import LATE
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import RoomExists, RoomNotFound
+from tests.chat.cluster import Cluster, Node
+from tests.chat.parts import House, now
+
+HERE = "192.0.2.7"
+
+
+@pytest.fixture
+def nodes(failures: list[LogEvent]) -> tuple[Node, Node]:
+    first, second = Cluster(2).nodes
+    return first, second
+
+
+def den(house: House, maker: Session, kind: RoomKind = RoomKind.PRIVATE) -> Room:
+    """A private room."""
+    return now(house.chat.make_room(maker, "den", "", HERE, kind))
+
+
+def names(house: House, asker: Session | None) -> list[str]:
+    return [room.name for room in house.rooms.page(None, 100, asker)[0]]
+
+
+def test_a_private_room_is_private_on_all_nodes(nodes: tuple[Node, Node]) -> None:
+    first, second = nodes
+    alice, bob = first.log_in("alice"), second.log_in("bob")
+    room = den(first, alice)
+    assert names(second, bob) == ["lobby", "dev"]
+    with pytest.raises(RoomNotFound):
+        second.rooms.find("den", bob)
+    now(first.chat.room_changes.put_member(alice, room, "bob", None, HERE))
+    assert names(second, bob) == ["lobby", "den", "dev"]
+    there = second.rooms.find("den", bob)
+    assert there.members == room.members
+    now(first.chat.room_changes.drop_member(alice, room, "bob", HERE))
+    assert names(second, bob) == ["lobby", "dev"]
+    now(first.chat.room_changes.change(alice, room, {"kind": "public", "locked": True}, HERE))
+    assert (there.kind, there.locked, there.plain) == (RoomKind.PUBLIC, True, False)
+    assert names(second, None) == ["lobby", "den", "dev"]
+
+
+def test_a_node_that_comes_later_knows_who_belongs(nodes: tuple[Node, Node]) -> None:
+    first, _ = nodes
+    alice = first.log_in("alice")
+    room = den(first, alice)
+    now(first.chat.room_changes.change(alice, room, {"topic": "dens", "slow": 7}, HERE))
+    third = first.cluster.add()
+    found = third.rooms.named("den")
+    assert found is not None
+    assert (found.kind, found.topic, found.slow) == (RoomKind.PRIVATE, "dens", 7)
+    assert found.members == room.members == {alice.identity: Role.MODERATOR}
+
+
+def test_a_removed_room_is_gone_from_all_nodes(nodes: tuple[Node, Node]) -> None:
+    first, second = nodes
+    admin, bob = first.log_in("an-ad"), second.log_in("bob")
+    admin.role = Role.ADMIN
+    room = den(first, admin, RoomKind.PUBLIC)
+    now(second.chat.say(bob, second.room("den"), "a-secret", address=HERE))
+    now(first.chat.room_changes.remove(admin, room, HERE))
+    for node in nodes:
+        with pytest.raises(RoomNotFound):
+            node.rooms.find("den", bob)
+        assert [each.fields for each in node.feed.after(node.feed.tail.floor, None, 9) or ()] == []
+    assert "a-secret" not in str(first.cluster.log._kept.records)
+    with pytest.raises(RoomExists):
+        den(second, bob)
+    first.advance(LATE + 1)
+    again = den(second, bob)
+    assert again.members == {bob.identity: Role.MODERATOR}
+    assert list(now(second.chat.history(again, bob, before=None, after=None, limit=9))[0]) == []
+
+
+def test_what_was_being_removed_goes_on_after_a_restart(house: House) -> None:
+    """A kill between the two steps leaves the name to nobody, and nothing that was said."""
+    admin = house.log_in("an-ad")
+    admin.role = Role.ADMIN
+    room = den(house, admin)
+    now(house.chat.say(admin, room, "a-secret", address=HERE))
+
+    def fail(*args: object) -> Any:
+        raise RuntimeError("killed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.log, "clear", fail)
+        with pytest.raises(RuntimeError):
+            now(house.chat.room_changes.remove(admin, room, HERE))
+    later = House(directory=house.directory, log=house.log, clock=house.clock)
+    assert later.rooms.named("den") is None
+    assert "a-secret" not in str(house.log._kept.records)
+    assert den(later, later.sessions.all_in_use()[0]).name == "den"
+
+
+def calls(work: Any) -> int:
+    """How many calls something makes."""
+    count = 0
+
+    def profile(frame: Any, event: str, arg: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_a_room_of_ten_thousand_costs_what_one_of_ten_does(house: House) -> None:
+    alice = house.log_in("alice")
+    room = den(house, alice)
+    asked: list[int] = []
+    for many in (10, 10_000):
+        for number in range(len(room.members), many):
+            room.members[f"{number:024x}"] = Role.MEMBER
+            house.rooms._list_for(room, f"{number:024x}")  # type: ignore[attr-defined]
+        asked.append(calls(lambda: house.rooms.find("den", alice)))
+        asked.append(calls(lambda: house.rooms.page(None, 10, alice)))
+    assert asked[:2] == asked[2:]
+
+
+def test_who_belongs_to_a_thousand_rooms_lists_a_page_of_them(house: House) -> None:
+    alice, bob = house.log_in("alice"), house.log_in("bob")
+    for number in range(1000):
+        row = house.rooms.plan(f"den{number:04}", "", alice, RoomKind.PRIVATE)
+        now(house.rooms.make(row, {alice.identity: Role.MODERATOR}))
+    # A page of ten looks at its ten, and sorts the names of one's own: by no call of ours.
+    assert calls(lambda: house.rooms.page(None, 10, bob)) < 60
+    assert calls(lambda: house.rooms.page("den0500", 10, alice)) < 1200
+    assert house.rooms.count(alice) == 1002
+    assert house.rooms.count(bob) == 2
