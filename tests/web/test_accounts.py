@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cometd_chat.errors import StorageUnavailable
 from tests.hashing import weak
 from tests.memory import MakeSite, MemorySite, cookie_of
 from tests.web.people import (
@@ -333,3 +334,31 @@ def test_everything_of_mine(site: MemorySite) -> None:
     assert PASSWORD not in response.text
     assert "argon2" not in response.text
     problem(site, site.get("/api/v1/account/export"), 401, "no-session")
+
+
+def test_an_export_that_breaks_off_is_no_whole_one(site: MemorySite) -> None:
+    ada = owner(site, "ada")
+    site.fill(1500)
+    site.log.holding_reads = True
+    response = site.get("/api/v1/account/export", token=ada)
+    site.log.answer_read()
+    site.turn()
+    site.log.failing_reads = StorageUnavailable("Not now.", retry_after=1)
+    site.log.answer_read()
+    site.turn()
+    assert response.status == 200
+    assert not response.complete, "nobody takes a part for the whole"
+
+
+def test_who_leaves_an_export_ends_it(site: MemorySite) -> None:
+    ada = owner(site, "ada")
+    site.fill(1500)
+    site.log.holding_reads = True
+    connection = site.connect("192.0.2.9")
+    connection.request("GET", "/api/v1/account/export", token=ada)
+    connection.close()
+    site.turn()
+    while site.log.waiting_reads:
+        site.log.answer_read()
+        site.turn()
+    assert site.get(SESSION, token=ada).status == 200
