@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from cometd_chat.chat.accounts import change_role, users_page
+from cometd_chat.chat.accounts import change_role, remove_account, users_page
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.invites import DAYS, USES, InviteRequest, Invites, invite_code
 from cometd_chat.chat.moderation import Reach
@@ -247,6 +247,12 @@ async def _set_role(chat: Chat, values: Values) -> str:
     return f"{user.name}  {user.role.word}"
 
 
+async def _remove_user(chat: Chat, values: Values) -> str:
+    name = str(values["name"])
+    await remove_account(chat, somebody(), name, int(time.time() * 1000))
+    return f"{name} has no account any more."
+
+
 def _role(word: str) -> Role:
     role = Role.of(word)
     if role is None:
@@ -270,6 +276,7 @@ _ROWS = (
     Row("invite revoke", "takes an invitation back", _revoke, ("code",)),
     Row("user list", "shows who has an account", _list_users, options={"after": str}),
     Row("user role", "gives somebody a role", _set_role, ("name", "role")),
+    Row("user remove", "removes an account", _remove_user, ("name",)),
     Row("policy list", "shows the policies", _list_policies),
     Row("policy set", "changes a policy", _set_policy, ("name", "value")),
     Row("ban list", "shows who is silenced or kept out", _list_bans),

@@ -504,6 +504,10 @@ class Accounts:
         """See `change_role`."""
         return await change_role(self._chat, session, name, role, self._now())
 
+    async def remove(self, session: Session, name: str) -> None:
+        """See `remove_account`."""
+        await remove_account(self._chat, session, name, self._now())
+
     # -- what several do
 
     @property
@@ -592,6 +596,35 @@ async def change_role(chat: Chat, session: Session, name: str, role: Role, at: i
 
     await chat.sessions.set_role(identity, role, write_down)
     return attrs.evolve(user, role=role)
+
+
+async def remove_account(chat: Chat, session: Session, name: str, at: int) -> None:
+    """Remove somebody's account, and end all their sessions. What they said stays, by nobody.
+
+    :param session: who does.
+    :param at: milliseconds since 1970.
+    :raises NotFound: there is no account of that name.
+    :raises NotBelow: they are not below who does.
+    """
+    chat.rights.require(session, Act.REMOVE_ACCOUNT)
+    row = await _named(chat.changes, _typed_keys(name))
+    if row is None:
+        raise NotFound("Nobody of that name has an account here.")
+    chat.rights.require_above(session, _user(row).role)
+    removed = row.name
+
+    def write_down(connection: Connection) -> None:
+        note(
+            connection,
+            at=at,
+            who=session.identity,
+            who_name=session.name,
+            what="remove-account",
+            whom=removed,
+        )
+
+    await chat.changes.make(write_down, _nothing)
+    await chat.sessions.remove_member(row.identity)
 
 
 async def _named(changes: Changes, keys: NameKeys) -> AccountRow | None:

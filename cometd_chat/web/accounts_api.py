@@ -177,6 +177,12 @@ class AccountsApi:
         user = await self._accounts.set_role(session, name, role)
         return answers.json(request, user_json(user))
 
+    @shielded
+    async def remove_user(self, request: HttpRequest, name: str) -> bytes:
+        session = await self._submissions.actor(request)
+        await self._accounts.remove(session, name)
+        return answers.nothing(request)
+
 
 def told(name: str, role: Role, token: str) -> dict[str, Any]:
     """What whoever logs in is told."""

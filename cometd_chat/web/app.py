@@ -283,6 +283,7 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("DELETE", "/api/v1/invites/<code>", lambda app: app.accounts.revoke_invite, Act.OWN_ACCOUNT),
     ("GET", "/api/v1/users", lambda app: app.accounts.list_users, Act.SEE_USERS),
     ("PATCH", "/api/v1/users/<name>", lambda app: app.accounts.change_user, Act.SET_ROLE),
+    ("DELETE", "/api/v1/users/<name>", lambda app: app.accounts.remove_user, Act.REMOVE_ACCOUNT),
     ("GET", "/api/v1/rooms/<name>/people", lambda app: app.api.list_people, Act.SEE),
     ("GET", "/api/v1/rooms/<name>/messages", lambda app: app.api.list_messages, Act.SEE),
     ("POST", "/api/v1/rooms/<name>/messages", lambda app: app.api.post_message, Act.SPEAK),

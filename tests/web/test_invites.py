@@ -215,6 +215,28 @@ def test_nobody_touches_who_is_not_below_them(site: MemorySite, ada: str) -> Non
     problem(site, change(site, bob, "bob", "owner"), 403)
 
 
+def test_an_account_is_removed(site: MemorySite, ada: str) -> None:
+    bob = member(site, "bob", invitation(site, ada, role="admin"))
+    dan = member(site, "dan", invitation(site, ada))
+    stream = site.get("/api/v1/events/stream", token=dan)
+
+    def remove(token: str, name: str) -> Any:
+        return site.request("DELETE", f"{USERS}/{name}", token=token)
+
+    problem(site, remove(dan, "bob"), 403, "not-allowed")
+    problem(site, remove(bob, "ada"), 403, "not-below")
+    problem(site, remove(bob, "bob"), 403, "not-below")
+    problem(site, remove(bob, "nobody"), 404, "not-found")
+    assert remove(bob, "Dan").status == 204
+    assert '"bye"' in stream.text
+    problem(site, site.get("/api/v1/session", token=dan), 401, "invalid-token")
+    assert names(site, ada) == [("ada", "owner"), ("bob", "admin")]
+    audit = site.get("/api/v1/audit", token=ada).json()["audit"]
+    assert ("remove-account", "dan", "bob") in [
+        (each["what"], each["whom"], each["who"]) for each in audit
+    ]
+
+
 def test_the_house_is_handed_over(site: MemorySite, ada: str) -> None:
     problem(site, change(site, ada, "ada", "member"), 409, "last-owner")
     bob = member(site, "bob", invitation(site, ada))
