@@ -26,6 +26,7 @@ from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.members import NewMember
 from cometd_chat.log.shared_directory import Claim
 from cometd_chat.lookalikes.keys import NameKeys
+from tests.databases import on_server
 from tests.log.battery.test_shared_directory import Shared, row, shared
 from tests.log.support import draft, in_reactor, refused, wait
 
@@ -220,13 +221,13 @@ async def test_a_deleted_account_leaves_its_name(people: People) -> None:
     await wait(directory.add_session(row(3, "alice")))
 
 
+# The log in memory is in no table.
+@pytest.mark.parametrize("shared", on_server("postgresql"), indirect=True)
 @in_reactor
 async def test_what_somebody_said_is_by_nobody(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = people.shared.log
-    if people.shared._database is None:
-        pytest.skip("the log in memory is in no table")
     monkeypatch.setattr(table, "WINDOW", 3)
     for number in range(8):
         sender = ALICE.id if number % 2 else BOB.id
