@@ -1,0 +1,115 @@
+"""What moderators do, kept in PostgreSQL: the same statements over a server, by two nodes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.defer import succeed
+from twisted.internet.task import Clock
+
+from cometd_chat.chat.audit import Audit
+from cometd_chat.chat.ignored import Ignored
+from cometd_chat.chat.moderation import Moderation, Reach
+from cometd_chat.chat.people_lookup import Person
+from cometd_chat.chat.rights import Rights
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.sanctions import BAN, BAN_NETWORK, SILENCE
+from cometd_chat.chat.sessions import Session
+from cometd_chat.comet.reaper import Reaper
+from cometd_chat.errors import AlreadySanctioned, NotFound
+from cometd_chat.log.changes import SharedChanges
+from cometd_chat.log.control import Ignoring, read_control
+from cometd_chat.log.postgresql.connections import Server
+from cometd_chat.log.postgresql.database import PostgresDatabase
+from tests.log.postgresql_support import Cluster
+from tests.log.support import block, in_reactor, wait
+
+BOB = Person("b" * 24, "bob", Role.GUEST)
+
+
+class Places:
+    """Somebody comes from somewhere."""
+
+    async def networks(self, identity: str) -> list[bytes]:
+        return [b"n" * 16]
+
+
+class Node:
+    """What a node has of all this."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        reaper = Reaper(Clock())
+        self.changes = SharedChanges(database, lambda: succeed(None))
+        self.moderation = Moderation(
+            self.changes,
+            Rights(),
+            reaper,
+            now=lambda: 1_000_000,
+            random_bytes=secrets.token_bytes,
+            room_named=lambda name: None,
+        )
+        self.moderation.ask(Places())
+        self.moderation.start()
+        self.ignored = Ignored(self.changes, reaper, lambda session: None)
+        self.audit = Audit(self.changes, reaper, lambda: 1_000_000)
+
+
+@pytest.fixture
+def databases(cluster: Cluster) -> Iterator[list[PostgresDatabase]]:
+    from twisted.internet import reactor
+
+    # The log makes the tables.
+    cluster.open()
+    made = [PostgresDatabase(Server(cluster.url, name), reactor, shown=name) for name in ("a", "b")]
+    for each in made:
+        each.open()
+    yield made
+    for each in made:
+        block(each.close())
+
+
+def marta(role: Role = Role.OWNER) -> Session:
+    return Session(b"\xaa" * 12, b"", "marta", "marta", "marta", role, 0, 0, home=None)
+
+
+@in_reactor
+async def test_sanctions_are_kept_once_and_lifted_once(databases: list[PostgresDatabase]) -> None:
+    one = Node(databases[0])
+    ban = await one.moderation.impose(marta(), BAN, BOB, None, Reach(60, "spam"))
+    network = await one.moderation.impose(marta(), BAN_NETWORK, BOB)
+    other = Node(databases[1])
+    assert {each.id for each in other.moderation.index} == {ban.id, network.id}
+    assert other.moderation.index.get(ban.id) == ban
+    assert other.moderation.index.get(network.id) == network
+    with pytest.raises(AlreadySanctioned, match=r"spam, by marta already"):
+        await other.moderation.impose(marta(), BAN, BOB)
+    await other.moderation.impose(marta(), SILENCE, BOB)
+    await other.moderation.lift(marta(), ban.id)
+    assert await other.moderation.forget_networks(marta()) == 1
+    kept = [each.kind for each in Node(databases[0]).moderation.index]
+    assert kept == [SILENCE]
+    whats = [(each.what, each.undone_at is None) for each in await wait(one.audit.page(None, 9))]
+    assert whats == [
+        ("forget-networks", True),
+        ("lift-ban", True),
+        ("silence", True),
+        ("ban-network", True),
+        ("ban", False),
+    ]
+
+
+@in_reactor
+async def test_whom_somebody_ignores(databases: list[PostgresDatabase], cluster: Cluster) -> None:
+    one, other = Node(databases[0]), Node(databases[1])
+    assert await one.ignored.ignore(marta(), BOB.identity, "bob")
+    assert not await other.ignored.ignore(marta(), BOB.identity, "bob")
+    other.ignored.start()
+    assert other.ignored.by(marta()) == {BOB.identity}
+    await other.ignored.unignore(marta(), None, "bob")
+    with pytest.raises(NotFound):
+        await one.ignored.unignore(marta(), None, "bob")
+    told = [read_control(each) for each in cluster.open().log.recent(100, 10**6)]
+    ignoring = [each for each in told if isinstance(each, Ignoring)]
+    assert [each.on for each in ignoring] == [True, False]
