@@ -33,7 +33,7 @@ from cometd_chat.events import kinds
 from cometd_chat.events.record import Record
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.redaction import MOST_AT_ONCE, Redaction, Restoration, is_emptied
-from cometd_chat.log.tables import members, purges
+from cometd_chat.log.tables import members, purges, sessions
 from cometd_chat.lookalikes.keys import name_keys
 
 #: For so long a purge can be undone, in milliseconds.
@@ -55,7 +55,10 @@ _PAGE = MOST_AT_ONCE
 _PAGE_BYTES = 1024 * 1024
 
 #: As much is looked through before whoever purges is answered; the rest follows.
-_AT_FIRST = 20
+_AT_FIRST = 5
+
+#: Clocks of nodes differ, and may be set back; in milliseconds.
+_EARLIER = 3_600_000
 
 #: By a name somebody is looked for among so many messages, and in so many bytes of them.
 _LATELY = 2000
@@ -281,6 +284,9 @@ class Deletions:
         self._rights.require(actor, Act.PURGE, [room], address)
         if whom.identity != actor.identity:
             self._rights.require_above(actor, whom.role, identity=whom.identity, room=room)
+        came = await self._came(whom.identity)
+        # What they may do may have changed meanwhile.
+        self._rights.require(actor, Act.PURGE, [room], address)
         at = int(self.now())
         purge = Purge(
             id=self.new_id(),
@@ -288,7 +294,7 @@ class Deletions:
             identity=whom.identity,
             by=actor.identity,
             by_name=actor.name,
-            since=0 if minutes is None else at - minutes * 60_000,
+            since=came if minutes is None else max(came, at - minutes * 60_000),
             last=self._feed.last_id,
             at=at,
             until=at + UNDO,
@@ -297,6 +303,15 @@ class Deletions:
         await self._changes.make(lambda c: _begin(c, purge, whom.name, reason), lambda _: ())
         await self._work(purge, at_first=True)
         return purge
+
+    async def _came(self, identity: str) -> int:
+        """Since when somebody may have spoken: a guest not before they came, so that a purge need
+        not look through all that was said before that."""
+        query = select(sessions.c.created_at).where(
+            sessions.c.id == identity, sessions.c.identity == ""
+        )
+        found = await self._changes.read(lambda connection: connection.execute(query).scalar())
+        return max(0, found - _EARLIER) if isinstance(found, int) else 0
 
     async def author(self, room: Room, name: str) -> Author:
         """Who said something in a room under a name, lately: they may have gone meanwhile.

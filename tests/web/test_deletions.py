@@ -293,6 +293,28 @@ class TestAPurge:
         assert purge(site, mod, message=2, minutes=5).status == 201
         assert history(site) == ["said 1", "moderator"]
 
+    def test_of_a_guest_looks_no_further_back_than_they_came(
+        self, site: MemorySite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.fill(1200)
+        records = site.log._kept.records
+        for at, record in enumerate(records):
+            records[at] = attrs.evolve(record, at=record.at - 2 * 3_600_000)
+        site.say("spam", name="spammer")
+        maud, reads = promote(site, "maud"), 0
+        read = site.log.read
+
+        def counted(*arguments: Any, **bounds: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return read(*arguments, **bounds)
+
+        monkeypatch.setattr(site.log, "read", counted)
+        assert purge(site, maud, who="spammer").status == 201
+        assert history(site)[-1] == "moderator"
+        # One page with the spam in it, one of what is older, and the history.
+        assert reads == 3
+
     def test_can_not_be_undone_for_ever(self, site: MemorySite) -> None:
         site.fill(3)
         mod = promote(site, "maud")
