@@ -1,0 +1,84 @@
+"""Deleting on several nodes: gone on one is gone on all, and what one began another ends."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import update
+from twisted.logger import LogEvent
+
+from cometd_chat.chat.deletions import State
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.sessions import Session
+from cometd_chat.log.tables import purges
+from tests.chat.cluster import Cluster, Node
+from tests.chat.parts import now
+
+HERE = "192.0.2.7"
+
+
+@pytest.fixture
+def nodes(failures: list[LogEvent]) -> tuple[Node, Node]:
+    first, second = Cluster(2).nodes
+    return first, second
+
+
+def say(node: Node, session: Session, text: str) -> int:
+    event, _ = now(node.chat.say(session, node.room(), text, address=HERE))
+    assert event.id is not None
+    return event.id
+
+
+def moderator(node: Node) -> Session:
+    session = node.log_in("maud")
+    session.role = Role.MODERATOR
+    return session
+
+
+def texts(node: Node) -> list[object]:
+    """What is in the tail of a node, which is what its readers get."""
+    found = node.feed.tail.newest(["/chat/lobby"], 999)
+    kept = [event.fields for event in found if event.type == "message"]
+    return [each.get("text", each.get("deleted")) for each in kept]
+
+
+def test_what_one_node_deletes_is_gone_on_the_other(nodes: tuple[Node, Node]) -> None:
+    first, second = nodes
+    bob = first.log_in("bob")
+    id = say(first, bob, "secret")
+    ear = second.listen()
+    now(first.chat.deletions.delete(bob, first.room(), id))
+    assert texts(first) == texts(second) == ["own"]
+    assert ear.take() == ["delete bob"]
+
+
+def test_who_hears_it_later_shows_it_no_later_than_that(nodes: tuple[Node, Node]) -> None:
+    first, second = nodes
+    bob = first.log_in("bob")
+    id = say(first, bob, "secret")
+    second.log.delay()
+    now(first.chat.deletions.delete(bob, first.room(), id))
+    # What is read is gone at once, wherever it is read.
+    messages, _ = now(second.chat.history(second.room(), None, before=None, after=None, limit=9))
+    assert ["text" in event.fields for event in messages] == [False]
+    second.log.hurry()
+    assert texts(second) == ["own"]
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted"), [(State.HIDING, "moderator"), (State.UNDOING, "spam")]
+)
+def test_what_a_node_began_that_died_another_one_ends(
+    nodes: tuple[Node, Node], state: State, wanted: str
+) -> None:
+    first, second = nodes
+    spammer, maud = first.log_in("spammer"), moderator(first)
+    say(first, spammer, "spam")
+    whom = now(first.chat.deletions.author(first.room(), "spammer"))
+    purge = now(first.chat.deletions.purge(maud, first.room(), whom))
+    if state is State.HIDING:
+        now(first.chat.deletions.undo(maud, first.room(), purge.id))
+    first.die()
+    change = update(purges).values(state=state.value, touched_at=0)
+    second.directory.store.write_now(lambda connection: connection.execute(change))
+    second.advance(40)
+    assert texts(second) == [wanted]
