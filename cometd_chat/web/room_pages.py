@@ -64,7 +64,7 @@ class RoomPages:
         self._submissions = submissions
         #: What the buttons do, by their values.
         self._deeds: Mapping[str, _Deed] = {
-            "join": self._join,
+            "belong": self._join,
             "leave": self._leave,
             "add": self._add,
             "moderator": self._make_moderator,

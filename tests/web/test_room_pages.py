@@ -38,7 +38,7 @@ def alice(site: MemorySite) -> str:
 def test_who_does_not_belong_finds_no_page(site: MemorySite, alice: str) -> None:
     bob = site.log_in("bob")
     assert page(site, bob).status == 404
-    assert press(site, bob, "join").status == 404
+    assert press(site, bob, "belong").status == 404
     found, nothing = page(site, bob), page(site, bob, "/rooms/nil/members")
     told = [re.sub(r'nonce="[^"]*"', "", each.text) for each in (found, nothing)]
     assert told[0] == told[1].replace("nil", "den")
@@ -93,7 +93,7 @@ def test_an_admin_removes_it_with_its_name(site: MemorySite, alice: str) -> None
 def test_the_lobby_is_joined_and_left(site: MemorySite) -> None:
     bob, path = site.log_in("bob"), "/rooms/lobby/members"
     assert ">Join<" in page(site, bob, path).text
-    assert "You belong to #lobby." in press(site, bob, "join", path).text
+    assert "You belong to #lobby." in press(site, bob, "belong", path).text
     assert "You do not belong" in press(site, bob, "leave", path).text
 
 
