@@ -763,9 +763,12 @@ class Chat:
         if affected.identities is not None:
             self._end_what_some_may_not(affected)
             return
+        comes_from = affected.comes_from
         for room in self._rooms_of(affected):
             for handler in room.context.handlers:
-                if isinstance(handler, HeldSubscription):
+                if not isinstance(handler, HeldSubscription):
+                    continue
+                if comes_from is None or comes_from(handler.address):
                     self._end_reading(handler, room)
 
     def _end_what_some_may_not(self, affected: Affected) -> None:

@@ -355,9 +355,12 @@ class Moderation:
             finding = Deferred.fromCoroutine(self.have_key())
             finding.addErrback(lambda failure: self._log.failure("no key of networks", failure))
         self.imposed.tell(sanction)
-        identities = None if sanction.network else (sanction.identity,)
         rooms = None if sanction.room is None else (sanction.room,)
-        self._rights.changed_by_state(Affected(identities=identities, rooms=rooms))
+        affected = Affected(identities=(sanction.identity,), rooms=rooms)
+        if sanction.network:
+            of, network = self.hashes.of, sanction.network
+            affected = Affected(rooms=rooms, comes_from=lambda address: of(address) == network)
+        self._rights.changed_by_state(affected)
         self._wait()
 
     def _ended(self, over: Sequence[Sanction]) -> None:

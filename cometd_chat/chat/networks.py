@@ -41,6 +41,9 @@ def network_of(address: str) -> bytes | None:
     """
     if not address:
         return None
+    if ":" not in address:
+        # Spelt out: thousands are looked at when a network is banned.
+        return bytes(map(int, address.split(".")[:3]))
     parsed = _plain(address)
     return parsed.packed[: _NETWORK_BYTES[parsed.version]]
 

@@ -113,10 +113,13 @@ class Rule(Protocol):
     def in_force(self) -> bool:
         """Whether it concerns anybody at all; asked again after `Rights.changed_by_state`."""
 
+    def concerns(self, session: Session | None, address: str) -> bool:
+        """Whether it may stand in somebody's way at all. On the hot path, while in force."""
+
     def refusal(
         self, session: Session | None, act: Act, room: AnyRoom | None, address: str
     ) -> ChatError | None:
-        """Why somebody may not do something; see `Rights.may`. On the hot path, while in force."""
+        """Why somebody may not do something; see `Rights.may`."""
 
 
 #: Whether somebody may do something in a room, beside what holds for all rooms; for embedders.
@@ -131,10 +134,12 @@ class Affected:
 
     :param identities: these; None for everybody.
     :param rooms: in these, by their names; None for all.
+    :param comes_from: who come from such an address; None for any.
     """
 
     identities: Collection[str] | None = None
     rooms: Collection[str] | None = None
+    comes_from: Callable[[str], bool] | None = None
 
     def concerns(self, identity: str, room: str | None) -> bool:
         """Whether it may concern somebody who reads a room; or all of them, where None is named."""
@@ -177,6 +182,7 @@ class Rights:
         self._limits: list[Rule] = []
         self._bars_in_force: Sequence[Rule] = ()
         self._limits_in_force: Sequence[Rule] = ()
+        self._rules_in_force: Sequence[Rule] = ()
         self._stopping = False
         #: How many rooms are not for all.
         self._hidden = 0
@@ -252,13 +258,12 @@ class Rights:
     def _look(self) -> None:
         self._bars_in_force = [each for each in self._bars if each.in_force]
         self._limits_in_force = [each for each in self._limits if each.in_force]
+        self._rules_in_force = [*self._bars_in_force, *self._limits_in_force]
         #: Nothing but what a room and a session say stands in the way of who is no less than a
         #: guest.
         self._easy = not (
             self._stopping
             or self._rule is not None
-            or self._bars_in_force
-            or self._limits_in_force
             or self._terms.calm > Calm.SLOW
             or self._terms.guests is Guests.OFF
         )
@@ -297,7 +302,13 @@ class Rights:
         """
         # On the hot path: what nearly everybody does, in the rooms that nearly all are; it is what
         # the table has, and what the rest says at length, in a tenth of the time.
-        if self._easy and room is not None and room.plain and not room.gone:
+        if (
+            self._easy
+            and room is not None
+            and room.plain
+            and not room.gone
+            and not (self._rules_in_force and self._is_concerned(session, address))
+        ):
             if session is None:
                 if self._public_reading and (act is _FOLLOW or act is _SEE):
                     return None
@@ -312,6 +323,9 @@ class Rights:
             ):
                 return None
         return self._may(session, act, room, address)
+
+    def _is_concerned(self, session: Session | None, address: str) -> bool:
+        return any(rule.concerns(session, address) for rule in self._rules_in_force)
 
     def _may(
         self, session: Session | None, act: Act, room: AnyRoom | None, address: str

@@ -47,6 +47,13 @@ class Bar:
         """See `Rule`."""
         return len(self._index) > 0
 
+    def concerns(self, session: Session | None, address: str) -> bool:
+        """See `Rule`."""
+        index = self._index
+        if session is not None and index.identities and index.has(session.identity):
+            return True
+        return index.networks and address != "" and index.has_network(self._hashes.of(address))
+
     def refusal(
         self, session: Session | None, act: Act, room: AnyRoom | None, address: str
     ) -> ChatError | None:
@@ -88,6 +95,10 @@ class Limit:
     def in_force(self) -> bool:
         """See `Rule`."""
         return self._bar.in_force
+
+    def concerns(self, session: Session | None, address: str) -> bool:
+        """See `Rule`: the bar is asked for both."""
+        return False
 
     def refusal(
         self, session: Session | None, act: Act, room: AnyRoom | None, address: str

@@ -221,6 +221,14 @@ class SanctionIndex:
 
     # -- asked at each request
 
+    def has(self, identity: str) -> bool:
+        """Whether somebody is under any, perhaps."""
+        return identity in self._of
+
+    def has_network(self, network: bytes | None) -> bool:
+        """Whether a network is."""
+        return network in self._from
+
     def of(
         self, identity: str, kind: SanctionKind, room: str | None, now: float
     ) -> Sanction | None:

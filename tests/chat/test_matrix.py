@@ -279,6 +279,9 @@ def test_a_rule_is_asked_while_it_is_in_force() -> None:
         in_force = True
         asked = 0
 
+        def concerns(self, session: Session | None, address: str) -> bool:
+            return True
+
         def refusal(
             self, session: Session | None, act: Act, room: object, address: str
         ) -> ChatError | None:
