@@ -48,6 +48,7 @@ from cometd_chat.log.room_rows import (
     change_room,
     drop_member,
     end_removal,
+    is_there,
     named_members,
     put_members,
     removed_rooms,
@@ -135,14 +136,15 @@ class RoomChanges:
         )
 
         def change(connection: Connection) -> RoomRow:
-            if not change_room(connection, room.name, **values):
+            row = change_room(connection, room.name, **values)
+            if row is None:
                 raise RoomNotFound(f"The room {room.name} is gone.")
             if joins:
                 at = int(self._now())
                 role = {actor.identity: Role.MODERATOR.word}
                 put_members(connection, actor.identity, at, room.name, role)
             self._note(connection, actor, "room", room, _written(values))
-            return attrs.evolve(room.row, **values)
+            return RoomRow(**row)
 
         def tell(row: RoomRow) -> Sequence[Any]:
             told = RoomChanged(row.name, row.topic, row.kind, row.slow, row.locked, row.archived)
@@ -232,7 +234,7 @@ class RoomChanges:
         word = wanted.word
 
         def put(connection: Connection) -> None:
-            if not change_room(connection, room.name, kind=room.kind.value):
+            if not is_there(connection, room.name):
                 raise RoomNotFound(f"The room {room.name} is gone.")
             at = int(self._now())
             put_members(connection, actor.identity, at, room.name, {whom.identity: word})

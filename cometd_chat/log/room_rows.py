@@ -102,10 +102,22 @@ def named_members(connection: Connection, room: str) -> list[NamedMember]:
     ]
 
 
-def change_room(connection: Connection, name: str, **values: Any) -> bool:
-    """Change what is kept of a room; False where there is none."""
+def change_room(connection: Connection, name: str, **values: Any) -> Mapping[str, Any] | None:
+    """Change what is kept of a room.
+
+    :returns: its row as it is then, whoever else has changed something of it; None where there is
+        none.
+    """
     there = rooms.c.name == name, rooms.c.kind != REMOVED
-    return connection.execute(update(rooms).where(*there).values(values)).rowcount > 0
+    if connection.execute(update(rooms).where(*there).values(values)).rowcount == 0:
+        return None
+    return dict(connection.execute(select(rooms).where(rooms.c.name == name)).mappings().one())
+
+
+def is_there(connection: Connection, name: str) -> bool:
+    """Whether there is a room of a name, which is not being removed."""
+    there = rooms.c.name == name, rooms.c.kind != REMOVED
+    return connection.execute(select(rooms.c.name).where(*there)).first() is not None
 
 
 def begin_removal(connection: Connection, name: str) -> bool:

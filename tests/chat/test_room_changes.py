@@ -16,7 +16,7 @@ from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import RoomExists, RoomNotFound
 from tests.chat.cluster import Cluster, Node
-from tests.chat.parts import House, now
+from tests.chat.parts import House, begun, now
 
 HERE = "192.0.2.7"
 
@@ -52,6 +52,22 @@ def test_a_private_room_is_private_on_all_nodes(nodes: tuple[Node, Node]) -> Non
     now(first.chat.room_changes.change(alice, room, {"kind": "public", "locked": True}, HERE))
     assert (there.kind, there.locked, there.plain) == (RoomKind.PUBLIC, True, False)
     assert names(second, None) == ["lobby", "den", "dev"]
+
+
+def test_two_who_change_it_at_once_have_both_changed_it(nodes: tuple[Node, Node]) -> None:
+    """On a node that has not heard of the other's change yet."""
+    first, second = nodes
+    alice = first.log_in("alice")
+    room = den(first, alice, RoomKind.PUBLIC)
+    moderator, there = second.log_in("mo"), second.room("den")
+    moderator.role = Role.MODERATOR
+    second.log.delay()
+    now(first.chat.room_changes.change(alice, room, {"topic": "dens"}, HERE))
+    changing = begun(second.chat.room_changes.change(moderator, there, {"slow": 9}, HERE))
+    second.log.hurry()
+    now(changing)
+    for each in (room, there):
+        assert (each.topic, each.slow) == ("dens", 9)
 
 
 def test_a_node_that_comes_later_knows_who_belongs(nodes: tuple[Node, Node]) -> None:
