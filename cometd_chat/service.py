@@ -93,6 +93,7 @@ from cometd_chat.transports.held import HoldPolicy
 from cometd_chat.transports.stats import TransportStats
 from cometd_chat.web.account_pages import AccountPages
 from cometd_chat.web.accounts_api import AccountsApi
+from cometd_chat.web.admin_pages import AdminPages
 from cometd_chat.web.api import Api
 from cometd_chat.web.app import ChatApp, reads_early
 from cometd_chat.web.auth import Auth
@@ -101,9 +102,11 @@ from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.deletions_api import DeletionsApi
+from cometd_chat.web.first_screen import FirstScreen
 from cometd_chat.web.guard import RequestGuard
 from cometd_chat.web.holding import HoldSettings
 from cometd_chat.web.hosts import Hosts
+from cometd_chat.web.live import WATCHERS, Live, LiveNumbers
 from cometd_chat.web.message_pages import MessagePages
 from cometd_chat.web.metrics import Metrics
 from cometd_chat.web.metrics_port import MetricsPort
@@ -651,6 +654,28 @@ def build_transports(shared: Shared) -> Transports:
     )
 
 
+def only_here(settings: Settings) -> bool:
+    """Whether nobody but who is on this very machine can reach a daemon."""
+    return all(
+        each.startswith(("tcp:", "ssl:")) and "interface=127." in each for each in settings.listen
+    )
+
+
+def build_live(shared: Shared) -> Live:
+    """What shows how the daemon is to who runs it."""
+    settings, chat = shared.settings, shared.chat
+    hold_policy = HoldPolicy(
+        transport="live",
+        reaper=shared.reaper,
+        stats=shared.stats,
+        heartbeat=settings.heartbeat,
+        budget=settings.reader_budget,
+    )
+    numbers = LiveNumbers(chat, shared.stats, shared.reaper.seconds)
+    watchers = chat.feed.engine.register(WATCHERS, settings.expiration_delay)
+    return Live(numbers, chat, hold_policy, watchers)
+
+
 def build_app(
     shared: Shared, server: BayeuxServer, metrics: Metrics, trouble: Callable[[], str]
 ) -> ChatApp:
@@ -665,6 +690,9 @@ def build_app(
     submissions = Submissions(chat, accounts, auth, peers, problems)
     transports = build_transports(shared)
     commanding = Commanding(chat, auth, peers)
+    first_screen = FirstScreen(
+        chat, invites, auth, peers, submissions, lambda: only_here(shared.settings)
+    )
     return ChatApp(
         chat=chat,
         api=Api(chat, auth, peers, submissions),
@@ -674,10 +702,14 @@ def build_app(
         message_pages=MessagePages(chat, auth, peers, views, submissions),
         person_pages=PersonPages(chat, auth, peers, views, submissions, lookup),
         commanding=commanding,
-        page_routes=PageRoutes(chat, auth, peers, views, submissions, commanding),
+        page_routes=PageRoutes(chat, auth, peers, views, submissions, commanding, first_screen),
         classic=ClassicServlet(chat, auth, peers, transports, views, submissions, commanding),
         accounts_api=AccountsApi(chat, accounts, invites, auth, peers, submissions),
-        account_pages=AccountPages(chat, accounts, invites, auth, peers, views, submissions),
+        account_pages=AccountPages(
+            chat, accounts, invites, auth, peers, views, submissions, first_screen
+        ),
+        admin_pages=AdminPages(chat, accounts, auth, peers, views, submissions, build_live(shared)),
+        first_screen=first_screen,
         transports=transports,
         bayeux=build_bayeux(shared, server),
         policies=PoliciesApi(chat, auth, peers),

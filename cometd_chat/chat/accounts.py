@@ -495,10 +495,10 @@ class Accounts:
     # -- other people's accounts
 
     async def users(
-        self, session: Session, after: str | None, limit: int
+        self, session: Session, after: str | None, limit: int, *, beginning: str = ""
     ) -> tuple[Sequence[User], bool]:
         """See `users_page`."""
-        return await users_page(self._chat, session, after, limit)
+        return await users_page(self._chat, session, after, limit, beginning=beginning)
 
     async def set_role(self, session: Session, name: str, role: Role) -> User:
         """See `change_role`."""
@@ -507,6 +507,36 @@ class Accounts:
     async def remove(self, session: Session, name: str) -> None:
         """See `remove_account`."""
         await remove_account(self._chat, session, name, self._now())
+
+    async def end_sessions(self, session: Session, name: str) -> int:
+        """Log somebody out of all their devices; says of how many.
+
+        :raises NotFound: there is no account of that name.
+        :raises NotBelow: they are not below who asks.
+        """
+        rights = self._chat.rights
+        rights.require(session, Act.SET_ROLE)
+        row = await self._named(_typed_keys(name))
+        if row is None:
+            raise NotFound("Nobody of that name has an account here.")
+        if row.identity != session.identity:
+            rights.require_above(session, _user(row).role)
+        at = self._now()
+
+        def end(connection: Connection) -> Sequence[Control]:
+            ended = members.end_sessions(connection, row.identity)
+            note(
+                connection,
+                at=at,
+                who=session.identity,
+                who_name=session.name,
+                what="log-out",
+                whom=row.name,
+            )
+            return ended
+
+        ended = await self._changes.make(end, _as_it_is)
+        return len(ended)
 
     # -- what several do
 
@@ -544,16 +574,18 @@ class Accounts:
 
 
 async def users_page(
-    chat: Chat, session: Session, after: str | None, limit: int
+    chat: Chat, session: Session, after: str | None, limit: int, *, beginning: str = ""
 ) -> tuple[Sequence[User], bool]:
     """A page of all accounts, by their names; and whether there are more.
 
     :param session: who asks.
     :param after: the name of the last one of the page before.
+    :param beginning: what their names begin with.
     """
     chat.rights.require(session, Act.SEE_USERS)
     key = None if after is None else _typed_keys(after).folded
-    rows = await chat.changes.read(lambda each: table.accounts_page(each, key, limit + 1))
+    begins = _typed_keys(beginning).folded if beginning else ""
+    rows = await chat.changes.read(lambda each: table.accounts_page(each, key, limit + 1, begins))
     return [_user(row) for row in rows[:limit]], len(rows) > limit
 
 
@@ -630,6 +662,10 @@ async def remove_account(chat: Chat, session: Session, name: str, at: int) -> No
 async def _named(changes: Changes, keys: NameKeys) -> AccountRow | None:
     """The account of a name."""
     return await changes.read(lambda each: table.account_named(each, keys.folded, keys.looks))
+
+
+def _as_it_is(controls: Sequence[Control]) -> Sequence[Control]:
+    return controls
 
 
 def _typed_keys(name: str) -> NameKeys:

@@ -86,12 +86,17 @@ def set_password(connection: Connection, identity: str, password: str) -> None:
     connection.execute(update(members).where(its).values(password=password))
 
 
-def accounts_page(connection: Connection, after: str | None, limit: int) -> Sequence[AccountRow]:
+def accounts_page(
+    connection: Connection, after: str | None, limit: int, beginning: str = ""
+) -> Sequence[AccountRow]:
     """Accounts in the order of their names' keys.
 
     :param after: the key of the last one that is known.
+    :param beginning: what their keys begin with.
     """
     query = select(*_COLUMNS).where(_THERE).order_by(members.c.name_key).limit(limit)
     if after is not None:
         query = query.where(members.c.name_key > after)
+    if beginning:
+        query = query.where(members.c.name_key.startswith(beginning, autoescape=True))
     return [AccountRow(*row) for row in connection.execute(query)]

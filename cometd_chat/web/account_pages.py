@@ -28,6 +28,7 @@ from cometd_chat.web.accounts_api import messages_choice, role_of
 from cometd_chat.web.agents import agent_of
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.first_screen import FIRST, FirstScreen
 from cometd_chat.web.forms import Form, typed_room
 from cometd_chat.web.pages import DeviceView, InviteView
 from cometd_chat.web.parameters import Parameters
@@ -60,7 +61,9 @@ class AccountPages:
         peers: Peers,
         views: Views,
         submissions: Submissions,
+        first: FirstScreen,
     ) -> None:
+        self._first = first
         self._chat = chat
         self._accounts = accounts
         self._invites = invites
@@ -95,7 +98,8 @@ class AccountPages:
         if isinstance(done, Form):
             return await self._claim_page(request, code, session, done)
         await self._submissions.became(request, session, *done)
-        return answers.see_other(request, room_path("lobby"))
+        await self._first.prepare(done[0])
+        return answers.see_other(request, FIRST)
 
     async def _claim_page(
         self, request: HttpRequest, code: str, session: Session | None, form: Form

@@ -41,6 +41,7 @@ from cometd_chat.transports.table import TABLE, Transport
 from cometd_chat.web import answers
 from cometd_chat.web.account_pages import AccountPages
 from cometd_chat.web.accounts_api import AccountsApi
+from cometd_chat.web.admin_pages import SECTIONS, AdminPages
 from cometd_chat.web.api import Api
 from cometd_chat.web.bayeux_http import Bayeux
 from cometd_chat.web.classic import ClassicServlet
@@ -48,6 +49,7 @@ from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.deletions_api import DeletionsApi
 from cometd_chat.web.downloads import send_pages
 from cometd_chat.web.message_pages import MessagePages
+from cometd_chat.web.first_screen import FirstScreen
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.page_routes import PageRoutes
@@ -94,6 +96,8 @@ class ChatApp:
         accounts_api: AccountsApi,
         page_routes: PageRoutes,
         account_pages: AccountPages,
+        admin_pages: AdminPages,
+        first_screen: FirstScreen,
         classic: ClassicServlet,
         transports: Transports,
         bayeux: Bayeux,
@@ -119,6 +123,8 @@ class ChatApp:
         self.pages = page_routes
         self.sessions = sessions
         self.account = account_pages
+        self.admin = admin_pages
+        self.first_screen = first_screen
         self._chat = chat
         self._classic = classic
         self._transports = transports
@@ -146,6 +152,10 @@ class ChatApp:
 
     async def _open_bayeux(self, request: HttpRequest, rest: str) -> bytes | None:
         return self._bayeux.open(request, rest)
+
+    async def watch(self, request: HttpRequest) -> None:
+        await self.admin.watch(request)
+        await _routed(request).until_released()
 
     async def chat_servlet(self, request: HttpRequest) -> bytes | None:
         return await _complete(request, await self._classic.respond(request))
@@ -250,6 +260,12 @@ class ChatApp:
 
 def _opener(row: Transport) -> Callable[[ChatApp], Responder]:
     return lambda app: partial(app.open_transport, transport=row.name)
+
+
+def _section(method: str, name: str) -> Callable[[ChatApp], Responder]:
+    if method == "GET":
+        return lambda app: partial(app.admin.show, section=name)
+    return lambda app: partial(app.admin.act, section=name)
 
 
 #: Methods, path, what responds, and the right that it takes; None where that is nobody's business.
@@ -370,6 +386,18 @@ ROUTES: Sequence[tuple[str, str, Callable[[ChatApp], Responder], Act | None]] = 
     ("POST", "/account/invites/revoke", lambda app: app.account.revoke_invite, Act.OWN_ACCOUNT),
     ("POST", "/account/password", lambda app: app.account.change_password, Act.OWN_ACCOUNT),
     ("POST", "/account/delete", lambda app: app.account.delete, Act.OWN_ACCOUNT),
+    # For who runs the house, or keeps it civil.
+    ("GET", "/api/v1/live", lambda app: app.admin.numbers, Act.SEE_LIVE),
+    ("GET", "/api/v1/live/events", lambda app: app.watch, Act.SEE_LIVE),
+    ("GET", "/admin", lambda app: app.admin.first, Act.CALM),
+    ("POST", "/admin/first/guests", lambda app: app.first_screen.let_in, Act.SET_POLICY),
+    ("POST", "/admin/first/invite", lambda app: app.first_screen.invite, Act.SET_POLICY),
+    ("POST", "/admin/calm", lambda app: app.admin.calm, Act.CALM),
+    *(
+        (method, f"/admin/{each.name}", _section(method, each.name), each.act)
+        for each in SECTIONS
+        for method in ("GET", "POST")
+    ),
     # What belongs to pages, and to errors.
     ("GET", "/static/<name>", lambda app: app.static, None),
     ("GET", "/static/<version>/<name>", lambda app: app.static_version, None),

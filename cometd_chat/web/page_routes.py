@@ -21,6 +21,7 @@ from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.commanding import Commanding
+from cometd_chat.web.first_screen import FirstScreen
 from cometd_chat.web.forms import MESSAGE_KEPT, SESSION_OVER, Form, typed_room
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.submissions import Submissions
@@ -38,7 +39,9 @@ class PageRoutes:
         views: Views,
         submissions: Submissions,
         commanding: Commanding,
+        first: FirstScreen,
     ) -> None:
+        self._first = first
         self._commanding = commanding
         self._chat = chat
         self._auth = auth
@@ -58,7 +61,10 @@ class PageRoutes:
         session = await self._auth.visitor(request)
         if not self._auth.may_read(session):
             return self._views.log_in(request, name)
-        return await self._views.room(request, session, await self._chat.room(name, session))
+        wanted = parameters.query(request).optional("first") is not None
+        first = await self._first.view(request, session) if wanted else None
+        room = await self._chat.room(name, session)
+        return await self._views.room(request, session, room, first=first)
 
     async def plain(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.visitor(request)

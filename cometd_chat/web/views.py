@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import attrs
 
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.events.event import Event
@@ -25,7 +26,14 @@ from cometd_chat.web import answers, pages
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.classic_lines import ClassicLines
 from cometd_chat.web.forms import Form
-from cometd_chat.web.pages import ClassicView, Page, PersonView, RoomView, Scene
+from cometd_chat.web.pages import (
+    ClassicView,
+    FirstStepsView,
+    Page,
+    PersonView,
+    RoomView,
+    Scene,
+)
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.transcript import RenderedMessage, html_size, transcript
 
@@ -80,10 +88,12 @@ class Views:
         *,
         new_room: Form | None = None,
         rename: Form | None = None,
+        first: FirstStepsView | None = None,
     ) -> bytes:
         """The chat in one room.
 
         :param new_room: a form of hers that was refused, as is ``rename``.
+        :param first: the cards of the owner's first screen.
         """
         form = self._composer(form)
         self._seen(request, session, room)
@@ -103,8 +113,10 @@ class Views:
             base_url=self._peers.base_url(request),
             form_token=self._form_token(session),
             form=form,
+            runs=session is not None and self._chat.rights.may(session, Act.CALM) is None,
             new_room=new_room,
             rename=rename,
+            first=first,
         )
         return self.respond(request, page, (new_room or rename or form).status)
 

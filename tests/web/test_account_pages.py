@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from cometd_chat.web.first_screen import FIRST
 from tests.memory import CLEARED, MakeSite, MemorySite, cookie_of
 from tests.web.people import PASSWORD, SESSION, invitation, log_in, member, owner, owner_code
 from tests.web.refusals import HTML
@@ -63,7 +64,7 @@ def test_the_owner_link_on_a_page(site: MemorySite) -> None:
     assert "at least 8" in refused.text
     assert 'value="Ada"' in refused.text
     assert "short" not in refused.text.replace("shorter", "")
-    went(ada.send(path, name="Ada", password=PASSWORD), "/rooms/lobby")
+    went(ada.send(path, name="Ada", password=PASSWORD), FIRST)
     assert ada.me == ("Ada", "owner")
     assert "good no longer" in Browser(site).get(path, 410)
 
@@ -72,7 +73,7 @@ def test_a_guest_takes_it_over(site: MemorySite) -> None:
     path = f"/claim/{owner_code(site)}"
     bob = Browser(site, site.log_in("bob"))
     assert 'value="bob"' in bob.get(path)
-    went(bob.send(path, password=PASSWORD), "/rooms/lobby")
+    went(bob.send(path, password=PASSWORD), FIRST)
     assert bob.me == ("bob", "owner")
 
 
