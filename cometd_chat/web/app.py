@@ -48,8 +48,8 @@ from cometd_chat.web.classic import ClassicServlet
 from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.deletions_api import DeletionsApi
 from cometd_chat.web.downloads import send_pages
-from cometd_chat.web.message_pages import MessagePages
 from cometd_chat.web.first_screen import FirstScreen
+from cometd_chat.web.message_pages import MessagePages
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.page_routes import PageRoutes

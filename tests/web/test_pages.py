@@ -186,6 +186,7 @@ def all_pages(word: str) -> dict[str, str]:
         ),
         "problem_kind": pages.ProblemKindPage(slug="no-session", title="T", status=401),
         **account_pages(word, form),
+        **admin_pages(word, form),
     }
     stream = (
         pages.ClassicStreamHead(room=word, heartbeat=15),
@@ -196,10 +197,95 @@ def all_pages(word: str) -> dict[str, str]:
         "classic_stream": "".join(part.draw("N") for part in stream),
         "room": room_page(spoken, **around),
         "room with refused forms": room_page(spoken, **around, **refused),
+        "room with first steps": room_page(spoken, **around, runs=True, first=FIRST_STEPS),
         "room without a session": room_page(spoken, **(around | {"me": ""})),
         "empty room": room_page(**around, lines=[]),
         "plain": plain_page(spoken, **around),
         "plain without a session": plain_page(spoken, **(around | {"me": ""})),
+    }
+
+
+FIRST_STEPS = pages.FirstStepsView(
+    role="owner",
+    guests="approve",
+    pinned="",
+    address="https://chat.example.org/invite/C",
+    qr=qr_svg("https://chat.example.org/invite/C"),
+    only_here=True,
+)
+
+
+def admin_pages(word: str, form: Form) -> dict[str, pages.Page]:
+    """Those of who runs the house."""
+
+    def frame(name: str) -> pages.AdminFrame:
+        return pages.AdminFrame(
+            sections=[("now", "Now"), (name, "This")],
+            name=name,
+            title="This",
+            house=word,
+            calm="slow",
+            calms=["off", "slow", "members", "closed"],
+            calm_pinned="",
+            form_token="T",
+        )
+
+    now = {
+        "held": {"frame": 3},
+        "posts": 1,
+        "deliveries": 2,
+        "rooms": [{"name": word, "people": 2}],
+        "memory": {"streams": 2048},
+        "memory_ceiling": 2**28,
+        "slow_readers_cut": 0,
+        "shed": 0,
+        "expired": 0,
+        "refused": 1,
+        "sessions": 4,
+        "log": {"size": 2**20, "limit": 2**33},
+    }
+    report = pages.ReportView(
+        id="1", room=word, message=17, author=word, text=word, by=word, reason=word, at="now"
+    )
+    room = pages.AdminRoomView(
+        name=word, topic=word, kind="public", people=1, slow=10, locked=True, archived=False
+    )
+    deed = {"at": "2026-11-28T10:00:00.000Z", "who": word, "what": "ban", "whom": word}
+    deed |= {"room": word, "reason": word, "undone": ""}
+    values = {"title": word, "welcome": word, "guests": "open", "registration": "invite"}
+    policies = {**values, "rooms": "guest", "public_reading": True}
+
+    def shown(name: str) -> dict[str, Any]:
+        return {"frame": frame(name), "form": form}
+
+    return {
+        "admin_now": pages.AdminNowPage(now=now, **shown("now")),
+        "admin_waiting": pages.AdminWaitingPage(
+            guests="approve", waiting=[(word, "now")], more=True, **shown("waiting")
+        ),
+        "admin_reports": pages.AdminReportsPage(
+            reports=[report], held=[("1", word, word, word)], **shown("reports")
+        ),
+        "admin_sanctions": pages.AdminSanctionsPage(
+            sanctions=[SanctionView(id="1", text=word, by=word)],
+            total=300,
+            following=100,
+            **shown("sanctions"),
+        ),
+        "admin_rooms": pages.AdminRoomsPage(
+            rooms=[room], may_remove=True, more=True, **shown("rooms")
+        ),
+        "admin_people": pages.AdminPeoplePage(
+            wanted=word,
+            people=[(word, "member", "now")],
+            roles=["member", "owner"],
+            more=True,
+            **shown("people"),
+        ),
+        "admin_policies": pages.AdminPoliciesPage(
+            values=policies, pins={"title": "--title"}, refuse=word, hold=word, **shown("policies")
+        ),
+        "admin_audit": pages.AdminAuditPage(deeds=[deed], following=1, **shown("audit")),
     }
 
 
@@ -246,8 +332,10 @@ def account_pages(word: str, form: Form) -> dict[str, pages.Page]:
 
 def test_every_template_is_a_page_that_is_tried_here() -> None:
     templates = {path.stem for path in TEMPLATES.glob("*.html")}
-    drawn = [kind.template.removesuffix(".html") for kind in pages.Page.__subclasses__()]
-    assert sorted([*drawn, "layout", "parts"]) == sorted(templates)
+    kinds = [*pages.Page.__subclasses__(), *pages.AdminPage.__subclasses__()]
+    drawn = [kind.template.removesuffix(".html") for kind in kinds if "template" in vars(kind)]
+    around = ["layout", "parts", "admin", "admin_parts"]
+    assert sorted([*drawn, *around]) == sorted(templates)
     # The endless page is two.
     ends = {"classic_stream_head", "classic_stream_tail"}
     assert set(drawn) - ends < set(all_pages("x"))
