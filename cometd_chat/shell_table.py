@@ -124,7 +124,9 @@ def _json(text: str) -> object:
 
 
 async def _list_bans(chat: Chat, values: Values) -> str:
-    return "\n".join(map(_sanction, chat.moderation.listed())) or "Nobody is silenced or kept out."
+    return (
+        "\n".join(map(_sanction, chat.moderation.listed(None))) or "Nobody is silenced or kept out."
+    )
 
 
 def _sanction(sanction: Sanction) -> str:
@@ -146,7 +148,7 @@ async def _ban(chat: Chat, values: Values) -> str:
 
 async def _lift(chat: Chat, values: Values) -> str:
     meant = str(values["who"])
-    found = [each for each in chat.moderation.listed() if meant in (each.id, each.who)]
+    found = [each for each in chat.moderation.listed(None) if meant in (each.id, each.who)]
     if not found:
         raise NotFound(f"{meant} is neither silenced nor kept out.")
     for each in found:

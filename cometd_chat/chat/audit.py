@@ -24,6 +24,7 @@ from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ShuttingDown
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.log.changes import Changes
+from cometd_chat.log.room_rows import seen_by
 from cometd_chat.log.tables import audit, sanctions
 
 #: What was done is kept for a year, in milliseconds.
@@ -131,14 +132,16 @@ class Audit:
         self._reaper.schedule(self, LOOK_EVERY)
 
     def page(
-        self, after: int | None, limit: int, room: str | None = None
+        self, asker: str, after: int | None, limit: int, room: str | None = None
     ) -> Deferred[Sequence[Deed]]:
-        """What was done, the newest first.
+        """What was done, the newest first; not in rooms that somebody may not see.
 
+        :param asker: who asks, by their identity.
         :param after: the last one of the page before; None for the first page.
         :param room: only what was done there; None for everything.
         """
-        query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        query = select(audit).where(seen_by(audit.c.room, asker))
+        query = query.order_by(audit.c.id.desc()).limit(limit)
         if after is not None:
             query = query.where(audit.c.id < after)
         if room is not None:

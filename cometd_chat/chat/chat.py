@@ -558,7 +558,8 @@ class Chat:
                 self.tell_person(identity, event)
         else:
             room = None if control.room is None else self.rooms.named(control.room)
-            self.tell_moderators(event, room)
+            if room is not None or control.room is None:
+                self.tell_moderators(event, room)
 
     async def _append(self, draft: Draft, size: int) -> Record:
         """Have a draft kept, and say how long that took.
@@ -834,9 +835,14 @@ class Chat:
             _tell(session, event)
 
     def tell_moderators(self, event: Event, room: Room | None = None) -> None:
-        """Something for those who moderate the house, or a room, on this node; likewise."""
+        """Something for those who moderate the house, or a room that they see, on this node;
+        likewise."""
         for session in self.sessions.all_in_use():
-            if session.readers and self.rights.rank(session, room) >= Role.MODERATOR:
+            if (
+                session.readers
+                and self.rights.rank(session, room) >= Role.MODERATOR
+                and (room is None or self.rights.may(session, Act.SEE, room) is None)
+            ):
                 _tell(session, event)
 
     def _knocks(self, session: Session) -> None:

@@ -119,14 +119,15 @@ class Invites:
     async def page(
         self, session: Session, after: str | None, limit: int
     ) -> tuple[Sequence[InviteRow], bool]:
-        """Those that are good, hers or, for an admin, all; and whether there are more.
+        """Those that are good, hers or, for an admin, all but those to rooms that she may not see;
+        and whether there are more.
 
         :param after: the code of the last one of the page before.
         """
         self._rights.require(session, Act.INVITE)
-        by, now = None if self._sees_all(session) else session.identity, self._now()
+        asker, all, now = session.identity, self._sees_all(session), self._now()
         rows = await self._changes.read(
-            lambda connection: table.good_invites(connection, by, after, limit + 1, now)
+            lambda each: table.good_invites(each, asker, after, limit + 1, now, all=all)
         )
         return rows[:limit], len(rows) > limit
 

@@ -297,14 +297,21 @@ class Moderation:
 
     # -- who asks
 
-    def listed(self, room: str | None = None) -> list[Sanction]:
-        """Those in force, the newest first.
+    def listed(self, asker: Session | None, room: str | None = None) -> list[Sanction]:
+        """Those in force, the newest first; not in rooms that somebody may not see.
 
+        :param asker: who asks; None for the house itself.
         :param room: only those there; None for all.
         """
         now = self.now()
         found = [each for each in self.index if not each.is_over(now)]
+        if asker is not None:
+            found = [each for each in found if self._is_shown(asker, each.room)]
         return [each for each in reversed(found) if room is None or each.room == room]
+
+    def _is_shown(self, asker: Session, name: str | None) -> bool:
+        room = None if name is None else self._room_named(name)
+        return name is None or (room is not None and self._rights.may(asker, Act.SEE, room) is None)
 
     def on_name(self, name: str) -> list[Sanction]:
         """Those that somebody is under who is called so, or was when they were imposed."""

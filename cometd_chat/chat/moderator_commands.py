@@ -110,7 +110,7 @@ async def unsilence(chat: Chat, caller: Caller, words: Words) -> Outcome:
 
 async def bans(chat: Chat, caller: Caller, words: Words) -> Outcome:
     here = (None, caller.room.name)
-    found = [each for each in chat.moderation.listed() if each.room in here]
+    found = [each for each in chat.moderation.listed(caller.session) if each.room in here]
     if not found:
         return Outcome("Nobody is silenced, sent away or banned here.")
     lines = [_line(each) for each in found[:_LISTED]]

@@ -27,6 +27,7 @@ from cometd_chat.errors import NotFound
 from cometd_chat.events import kinds
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.redaction import is_emptied
+from cometd_chat.log.room_rows import seen_by
 from cometd_chat.log.tables import reports
 
 
@@ -92,12 +93,16 @@ class Reports:
             lambda kept: [notice(told, room=room.name)] if kept.id == made.id else [],
         )
 
-    def listed(self, rooms: Sequence[str] | None, limit: int) -> Deferred[Sequence[Report]]:
-        """Those that are open, the oldest first.
+    def listed(
+        self, asker: Session, rooms: Sequence[str] | None, limit: int
+    ) -> Deferred[Sequence[Report]]:
+        """Those that are open, the oldest first; not of rooms that somebody may not see.
 
+        :param asker: who asks.
         :param rooms: only there; None for everywhere.
         """
         query = select(*_COLUMNS).where(reports.c.settled_at.is_(None))
+        query = query.where(seen_by(reports.c.room, asker.identity))
         query = query.order_by(reports.c.at, reports.c.id).limit(limit)
         if rooms is not None:
             query = query.where(reports.c.room.in_(rooms))

@@ -30,6 +30,7 @@ from cometd_chat.events.kinds import timestamp
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.control import Control, NoticeGiven
+from cometd_chat.log.room_rows import seen_by
 from cometd_chat.log.tables import screened
 
 #: So many of one person wait at a time, and for so many milliseconds.
@@ -133,12 +134,16 @@ class Screened:
         await self._changes.make(keep, lambda new: [_told(item)] if new else [])
         return HeldForModerator("A moderator looks at this before it is said.")
 
-    def listed(self, rooms: Sequence[str] | None, limit: int) -> Deferred[Sequence[Item]]:
-        """What waits, the oldest first.
+    def listed(
+        self, asker: Session, rooms: Sequence[str] | None, limit: int
+    ) -> Deferred[Sequence[Item]]:
+        """What waits, the oldest first; not in rooms that somebody may not see.
 
+        :param asker: who asks.
         :param rooms: only there; None for everywhere.
         """
-        query = select(screened).order_by(screened.c.at, screened.c.id).limit(limit)
+        query = select(screened).where(seen_by(screened.c.room, asker.identity))
+        query = query.order_by(screened.c.at, screened.c.id).limit(limit)
         if rooms is not None:
             query = query.where(screened.c.room.in_(rooms))
         return self._changes.read(

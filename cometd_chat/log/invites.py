@@ -15,6 +15,7 @@ import attrs
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from cometd_chat.errors import CodeGone
+from cometd_chat.log.room_rows import seen_by
 from cometd_chat.log.tables import invites
 
 
@@ -97,11 +98,12 @@ def kept_invite(connection: Connection, code: str) -> InviteRow | None:
 
 
 def good_invites(
-    connection: Connection, by: str | None, after: str | None, limit: int, now: int
+    connection: Connection, asker: str, after: str | None, limit: int, now: int, *, all: bool
 ) -> Sequence[InviteRow]:
     """Those that are good, the newest first.
 
-    :param by: of whom; None for all.
+    :param asker: who asks, by their identity.
+    :param all: not only theirs, but those to rooms that they may not see.
     :param after: the code of the last one that is known.
     """
     good: list[ColumnElement[bool]] = [
@@ -109,8 +111,8 @@ def good_invites(
         invites.c.until.is_(None) | (invites.c.until > now),
         invites.c.left.is_(None) | (invites.c.left > 0),
     ]
-    if by is not None:
-        good.append(invites.c.by == by)
+    mine = invites.c.by == asker
+    good.append(mine | seen_by(invites.c.room, asker) if all else mine)
     known = None if after is None else _row(connection, after)
     if known is not None:
         same = (invites.c.created_at == known.created_at) & (invites.c.code > known.code)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, delete, insert, or_, select, update
 
 from cometd_chat.log.tables import invites, members, positions, room_members, rooms, sessions
 
@@ -100,6 +100,21 @@ def named_members(connection: Connection, room: str) -> list[NamedMember]:
         for identity, member, guest, role in rows
         if member or guest
     ]
+
+
+def seen_by(room: Column[Any], identity: str) -> ColumnElement[bool]:
+    """Whether what is kept of a room, or of none, may be shown to somebody: neither the room's name
+    nor what happens there is for who doesn't belong to one that is not public.
+
+    :param room: the column of its name.
+    """
+    belongs = select(room_members.c.room).where(
+        room_members.c.room == room, room_members.c.identity == identity
+    )
+    hidden = select(rooms.c.name).where(
+        rooms.c.name == room, rooms.c.kind != "public", ~belongs.exists()
+    )
+    return or_(room.is_(None), ~hidden.exists())
 
 
 def change_room(connection: Connection, name: str, **values: Any) -> Mapping[str, Any] | None:

@@ -240,9 +240,9 @@ class AdminPages:
     async def _reports(
         self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
     ) -> pages.AdminPage:
-        found = await self._chat.reports.listed(None, LISTED)
+        found = await self._chat.reports.listed(session, None, LISTED)
         shown = [await self._reported(each, session) for each in found]
-        held = await self._chat.screened.listed(None, LISTED)
+        held = await self._chat.screened.listed(session, None, LISTED)
         return pages.AdminReportsPage(
             frame=frame,
             form=form,
@@ -301,7 +301,7 @@ class AdminPages:
         self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
     ) -> pages.AdminPage:
         moderation = self._chat.moderation
-        listed, begin = moderation.listed(), asked.number("from", 0, 0, 10**6) or 0
+        listed, begin = moderation.listed(session), asked.number("from", 0, 0, 10**6) or 0
         shown = [
             pages.SanctionView(id=each.id, text=described(each, moderation.now()), by=each.by_name)
             for each in listed[begin : begin + LISTED]
@@ -428,7 +428,7 @@ class AdminPages:
         self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
     ) -> pages.AdminPage:
         after = asked.number("after", None, 0, 2**62)
-        found = await self._chat.audit.page(after, LISTED + 1, None)
+        found = await self._chat.audit.page(session.identity, after, LISTED + 1, None)
         return pages.AdminAuditPage(
             frame=frame,
             form=form,

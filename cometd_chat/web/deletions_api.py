@@ -100,7 +100,7 @@ class DeletionsApi:
         self._chat.rights.require(actor, Act.SEE_REPORTS, rooms, self._peers.address(request))
         limit = asked.number("limit", MAX_REPORTS, 1, MAX_REPORTS) or MAX_REPORTS
         names = None if room is None else [room.name]
-        found = await self._chat.reports.listed(names, limit + 1)
+        found = await self._chat.reports.listed(actor, names, limit + 1)
         told = [await self._shown(each, actor) for each in found[:limit]]
         seen = [each for each in told if each is not None]
         return answers.json(request, {"reports": seen, "more": len(found) > limit})

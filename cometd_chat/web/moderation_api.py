@@ -64,7 +64,7 @@ class ModerationApi:
         asked = parameters.query(request)
         room = await self._room(asked.text("room"), actor)
         self._require(request, actor, Act.SEE_SANCTIONS, room)
-        listed = self._chat.moderation.listed(None if room is None else room.name)
+        listed = self._chat.moderation.listed(actor, None if room is None else room.name)
         limit = asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
         page, more = _page(listed, asked.optional("after"), limit)
         told = [_told(each) for each in page]
@@ -91,7 +91,7 @@ class ModerationApi:
         self._require(request, actor, Act.DELETE_OTHERS, room)
         limit = asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
         rooms = None if room is None else [room.name]
-        found = await self._chat.screened.listed(rooms, limit + 1)
+        found = await self._chat.screened.listed(actor, rooms, limit + 1)
         told = [each.json for each in found[:limit]]
         return answers.json(request, {"held": told, "more": len(found) > limit})
 
@@ -113,7 +113,8 @@ class ModerationApi:
         self._require(request, actor, Act.SEE_AUDIT, room)
         limit = asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
         after = asked.number("after", None, 0, 2**62)
-        found = await self._audit.page(after, limit + 1, None if room is None else room.name)
+        name = None if room is None else room.name
+        found = await self._audit.page(actor.identity, after, limit + 1, name)
         told = [each.json for each in found[:limit]]
         return answers.json(request, {"audit": told, "more": len(found) > limit})
 

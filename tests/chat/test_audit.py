@@ -41,7 +41,7 @@ class Noted:
     def whats(
         self, after: int | None = None, limit: int = 10, room: str | None = None
     ) -> list[str]:
-        return [each.what for each in now(self.audit.page(after, limit, room))]
+        return [each.what for each in now(self.audit.page("", after, limit, room))]
 
 
 def test_the_newest_comes_first_page_by_page() -> None:
@@ -49,7 +49,7 @@ def test_the_newest_comes_first_page_by_page() -> None:
     for number in range(5):
         noted.note(f"act {number}")
     assert noted.whats() == ["act 4", "act 3", "act 2", "act 1", "act 0"]
-    first = now(noted.audit.page(None, 2))
+    first = now(noted.audit.page("", None, 2))
     assert [each.what for each in first] == ["act 4", "act 3"]
     assert noted.whats(first[-1].id, 2) == ["act 2", "act 1"]
     assert noted.whats(1) == []
@@ -65,7 +65,7 @@ def test_what_was_done_in_one_room_is_shown_alone() -> None:
 def test_it_says_all_there_is_and_no_identity() -> None:
     noted = Noted()
     noted.note("ban", whom="bob", room="dev", reason="spam", about="x")
-    (deed,) = now(noted.audit.page(None, 10))
+    (deed,) = now(noted.audit.page("", None, 10))
     assert deed.json == {
         "id": 1,
         "at": "1970-01-01T00:00:01.000Z",
@@ -84,7 +84,7 @@ def test_what_is_undone_says_when_and_only_once() -> None:
     noted.note("ban", about="two")
     for at in (2000, 3000):
         now(noted.changes.make(lambda c, at=at: undo(c, "one", at), lambda _: ()))
-    second, first = now(noted.audit.page(None, 10))
+    second, first = now(noted.audit.page("", None, 10))
     assert second.json["undone"] is None
     assert first.json["undone"] == "1970-01-01T00:00:02.000Z"
 

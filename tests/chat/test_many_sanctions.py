@@ -98,7 +98,7 @@ def test_those_that_end_at_once_end_a_few_at_a_time(
     assert max(ended) <= 500
     assert asked.calls == len(ended)
     assert len(crowded.moderation.index) == MANY // 2
-    assert len(crowded.moderation.listed()) == MANY // 2
+    assert len(crowded.moderation.listed(None)) == MANY // 2
 
 
 def test_a_restart_takes_up_all_that_are_in_force(crowded: House) -> None:

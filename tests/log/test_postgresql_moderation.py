@@ -90,7 +90,9 @@ async def test_sanctions_are_kept_once_and_lifted_once(databases: list[PostgresD
     assert await other.moderation.forget_networks(marta()) == 1
     kept = [each.kind for each in Node(databases[0]).moderation.index]
     assert kept == [SILENCE]
-    whats = [(each.what, each.undone_at is None) for each in await wait(one.audit.page(None, 9))]
+    whats = [
+        (each.what, each.undone_at is None) for each in await wait(one.audit.page("", None, 9))
+    ]
     assert whats == [
         ("forget-networks", True),
         ("lift-ban", True),

@@ -287,7 +287,7 @@ class TestSanctions:
         maud = promote(site, "maud")
         told = notice(site, "/silence dan 5 too loud", maud)
         assert told.startswith("dan is silenced everywhere until 20")
-        assert site.chat.moderation.listed()[0].reason == "too loud"
+        assert site.chat.moderation.listed(None)[0].reason == "too loud"
         assert notice(site, "/bans", maud).endswith(", by maud: too loud")
         problem(site, run(site, "/unban dan", maud), 404)
         assert notice(site, "/unsilence dan", maud) == "dan is silenced no longer."
@@ -300,14 +300,14 @@ class TestSanctions:
         assert notice(site, "/ban dan", maud) == "dan is banned everywhere."
         problem(site, run(site, "/ban dan", maud), 409)
         assert notice(site, "/unban DAN", maud) == "dan is banned no longer."
-        assert site.chat.moderation.listed() == []
+        assert site.chat.moderation.listed(None) == []
 
     def test_of_the_network(self, site: MemorySite) -> None:
         site.log_in("dan", address="81.2.69.142")
         maud = promote(site, "maud")
         told = notice(site, "/ban dan network 60", maud)
         assert told.startswith("dan, and all of their network, is banned everywhere until")
-        assert site.chat.moderation.listed()[0].identity == ""
+        assert site.chat.moderation.listed(None)[0].identity == ""
 
     @pytest.mark.parametrize(
         ("line", "status"),
@@ -324,7 +324,7 @@ class TestSanctions:
         site.say("hi", name="dan")
         maud = promote(site, "maud")
         assert run(site, line, maud).status == status
-        assert site.chat.moderation.listed() == []
+        assert site.chat.moderation.listed(None) == []
 
     @pytest.mark.parametrize("line", ["/silence dan", "/kick dan", "/ban dan", "/bans", "/unban x"])
     def test_of_who_may_not(self, site: MemorySite, line: str) -> None:
