@@ -81,8 +81,8 @@ _ROWS = (
     Command("unsilence", "NAME", "lets them speak again", Act.SANCTION, moderators.unsilence),
     Command(
         "purge",
-        "NAME [MINUTES] [REASON]",
-        "takes away all that somebody said here, or did in the last minutes",
+        "NAME|guests [MINUTES] [REASON]",
+        "takes away all that somebody said here, or they or all guests did in the last minutes",
         Act.PURGE,
         moderators.purge,
     ),

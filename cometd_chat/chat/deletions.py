@@ -1,4 +1,4 @@
-"""What people take out of what was said: one message, or all that somebody said in a room.
+"""What people take out of what was said: one message, or all that some people said in a room.
 
 What it is: `Deletions`, by which authors and moderators act. What takes long, a purge that hides,
 brings back or erases, goes on by itself, in slices, and after a restart.
@@ -11,7 +11,7 @@ by this node or by another one. No slice holds the log's writer or the reactor f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from functools import partial
 from typing import Protocol
@@ -33,7 +33,7 @@ from cometd_chat.events import kinds
 from cometd_chat.events.record import Record
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.redaction import MOST_AT_ONCE, Redaction, Restoration, is_emptied
-from cometd_chat.log.tables import members, purges, sessions
+from cometd_chat.log.tables import members, purges, room_members, sessions
 from cometd_chat.lookalikes.keys import name_keys
 
 #: For so long a purge can be undone, in milliseconds.
@@ -66,6 +66,15 @@ _LATELY_BYTES = 4 * 1024 * 1024
 
 #: And of so many who spoke then it is asked what their names look like: 0.1 ms for each.
 _MOST_AUTHORS = 200
+
+#: A purge may be of so many people by name.
+MOST_PEOPLE = 200
+
+#: Of those, so many are named in the audit log.
+_NAMED = 10
+
+#: Stands for everybody who is no more than a guest, where else identities are: no identity is it.
+_GUESTS = "guests"
 
 _TOP = 2**62
 
@@ -107,9 +116,9 @@ class Author:
 
 @attrs.frozen(kw_only=True)
 class Purge:
-    """That all is hidden what somebody said in a room.
+    """That all is hidden what some people said in a room.
 
-    :param identity: whose.
+    :param identity: whose; of several, with spaces in between.
     :param by: who does it; themselves, for whoever takes their words with them.
     :param since: only what was said from then on; milliseconds since 1970-01-01T00:00Z.
     :param last: and up to this id.
@@ -134,6 +143,11 @@ class Purge:
     def how(self) -> str:
         """How a message is deleted by it."""
         return "own" if self.by == self.identity else "moderator"
+
+    @property
+    def of_guests(self) -> bool:
+        """Whether it is of all who are no more than guests."""
+        return self.identity == _GUESTS
 
 
 class Deletions:
@@ -268,50 +282,76 @@ class Deletions:
         self,
         actor: Session,
         room: Room,
-        whom: Whom,
+        people: Sequence[Whom],
         minutes: int | None = None,
         reason: str = "",
         *,
         address: str = "",
     ) -> Purge:
-        """Hide all that somebody said in a room, for good unless it is undone within half an hour.
+        """Hide all that some people said in a room, for good unless it is undone within half an
+        hour. It is looked for once, however many they are.
 
         The newest goes first, and is gone when this is answered; what is older follows.
 
+        :param people: whose, 1 to `MOST_PEOPLE`.
         :param minutes: only what was said in so many minutes up to now; None for all.
+        :raises ChatError: they may not, to one of them.
+        """
+        self._rights.require(actor, Act.PURGE, [room], address)
+        for whom in people:
+            if whom.identity != actor.identity:
+                self._rights.require_above(actor, whom.role, identity=whom.identity, room=room)
+        identities = list(dict.fromkeys(each.identity for each in people))
+        came = await self._came(identities)
+        # What they may do may have changed meanwhile.
+        self._rights.require(actor, Act.PURGE, [room], address)
+        since = came if minutes is None else max(came, self._ago(minutes))
+        purge = self._begun(actor, room, " ".join(identities), since)
+        await self._changes.make(lambda c: _begin(c, purge, _named(people), reason), lambda _: ())
+        await self._work(purge, at_first=True)
+        return purge
+
+    async def purge_guests(
+        self, actor: Session, room: Room, minutes: int, reason: str = "", *, address: str = ""
+    ) -> Purge:
+        """Hide all that was said in a room in so many minutes up to now by whoever has no account,
+        is no more than a guest, and does not moderate the room; as `purge` does it.
+
         :raises ChatError: they may not.
         """
         self._rights.require(actor, Act.PURGE, [room], address)
-        if whom.identity != actor.identity:
-            self._rights.require_above(actor, whom.role, identity=whom.identity, room=room)
-        came = await self._came(whom.identity)
-        # What they may do may have changed meanwhile.
-        self._rights.require(actor, Act.PURGE, [room], address)
+        self._rights.require_above(actor, Role.GUEST, room=room)
+        purge = self._begun(actor, room, _GUESTS, self._ago(minutes))
+        await self._changes.make(lambda c: _begin(c, purge, _GUESTS, reason), lambda _: ())
+        await self._work(purge, at_first=True)
+        return purge
+
+    def _begun(self, actor: Session, room: Room, identity: str, since: int) -> Purge:
         at = int(self.now())
-        purge = Purge(
+        return Purge(
             id=self.new_id(),
             room=room.name,
-            identity=whom.identity,
+            identity=identity,
             by=actor.identity,
             by_name=actor.name,
-            since=came if minutes is None else max(came, at - minutes * 60_000),
+            since=since,
             last=self._feed.last_id,
             at=at,
             until=at + UNDO,
             touched_at=at,
         )
-        await self._changes.make(lambda c: _begin(c, purge, whom.name, reason), lambda _: ())
-        await self._work(purge, at_first=True)
-        return purge
 
-    async def _came(self, identity: str) -> int:
-        """Since when somebody may have spoken: a guest not before they came, so that a purge need
+    def _ago(self, minutes: int) -> int:
+        return int(self.now()) - minutes * 60_000
+
+    async def _came(self, identities: Sequence[str]) -> int:
+        """Since when some people may have spoken: guests not before they came, so that a purge need
         not look through all that was said before that."""
         query = select(sessions.c.created_at).where(
-            sessions.c.id == identity, sessions.c.identity == ""
+            sessions.c.id.in_(identities), sessions.c.identity == ""
         )
-        found = await self._changes.read(lambda connection: connection.execute(query).scalar())
-        return max(0, found - _EARLIER) if isinstance(found, int) else 0
+        found = await self._changes.read(lambda c: list(c.execute(query).scalars()))
+        return max(0, min(found) - _EARLIER) if len(found) == len(identities) else 0
 
     async def author(self, room: Room, name: str) -> Author:
         """Who said something in a room under a name, lately: they may have gone meanwhile.
@@ -449,7 +489,7 @@ class Deletions:
     async def _hide(self, purge: Purge, begun: Deferred[None]) -> Purge:
         """Hide the newest first; from the beginning again where somebody else had begun."""
         path, before, looked = kinds.path_of(purge.room), purge.last + 1, 0
-        by = _By(purge.by, purge.by_name)
+        by, whose = _By(purge.by, purge.by_name), _Whose(self._changes, purge)
         while not self._stopped:
             found = await self._feed.log.read(
                 [path],
@@ -459,7 +499,7 @@ class Deletions:
                 max_bytes=_PAGE_BYTES,
                 types=[kinds.MESSAGE.name],
             )
-            ids = [each.id for each in reversed(found) if _is_of(each, purge)]
+            ids = await whose.ids_of(found)
             if ids:
                 await self._feed.log.redact(
                     self._redaction(path, ids, purge.how, by, purge=purge.id)
@@ -551,9 +591,33 @@ class _By:
     name: str
 
 
-def _is_of(record: Record, purge: Purge) -> bool:
-    theirs = record.sender == purge.identity and record.at >= purge.since
-    return theirs and not is_emptied(record)
+class _Whose:
+    """What a purge is of, of what is read for it."""
+
+    def __init__(self, changes: Changes, purge: Purge) -> None:
+        self._changes = changes
+        self._purge = purge
+        # Who was looked at, and whether it is of theirs: everybody is looked at once.
+        named = () if purge.of_guests else purge.identity.split()
+        self._known = dict.fromkeys(named, True)
+
+    async def ids_of(self, found: Sequence[Record]) -> list[int]:
+        """Which messages it is of, the newest first."""
+        since = self._purge.since
+        there = [each for each in found if each.at >= since and not is_emptied(each)]
+        if self._purge.of_guests:
+            new = {each.sender for each in there} - self._known.keys()
+            if new:
+                more = await self._changes.read(partial(_more_than_guests, self._purge, new))
+                self._known.update((each, each not in more) for each in new)
+        return [each.id for each in reversed(there) if self._known.get(each.sender)]
+
+
+def _named(people: Sequence[Whom]) -> str:
+    """Some people, as the audit log names them."""
+    names = ", ".join(each.name for each in people[:_NAMED])
+    more = len(people) - _NAMED
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def _after(waited: Deferred[None]) -> Deferred[None]:
@@ -590,6 +654,20 @@ def _begin(
             reason=reason,
             about=purge.id,
         )
+
+
+def _more_than_guests(purge: Purge, some: Collection[str], connection: Connection) -> set[str]:
+    """Who of some is more than a guest, in the house or in the room of a purge; and who does it."""
+    moderates = room_members.c.room == purge.room, room_members.c.role == Role.MODERATOR.word
+    guests = [Role.GUEST.word, Role.WAITING.word]
+    queries = (
+        # Who had an account, and deleted it, was not a guest either.
+        select(members.c.identity).where(members.c.identity.in_(some)),
+        select(room_members.c.identity).where(room_members.c.identity.in_(some), *moderates),
+        select(sessions.c.id).where(sessions.c.id.in_(some), sessions.c.role.not_in(guests)),
+    )
+    more = {each for query in queries for each in connection.execute(query).scalars()}
+    return more | {purge.by}
 
 
 def _undo(connection: Connection, room: str, id: str, at: int) -> Purge:

@@ -126,16 +126,22 @@ def _line(sanction: Sanction) -> str:
 
 
 async def purge(chat: Chat, caller: Caller, words: Words) -> Outcome:
-    whom = await chat.somebody(words.name(), caller.room)
-    minutes = minutes_in(words)
-    await chat.deletions.purge(
-        caller.session, caller.room, whom, minutes, words.rest(), address=caller.address
-    )
+    deletions, session, room = chat.deletions, caller.session, caller.room
+    if words.takes("guests"):
+        # Somebody who is called that is meant by @guests.
+        minutes, who = minutes_in(words), "guests"
+        if minutes is None:
+            raise refused("line", f"of how many minutes? {SLASH}purge guests 10 is of the last ten")
+        await deletions.purge_guests(session, room, minutes, words.rest(), address=caller.address)
+    else:
+        whom = await chat.somebody(words.name(), room)
+        minutes, who = minutes_in(words), whom.name
+        await deletions.purge(session, room, [whom], minutes, words.rest(), address=caller.address)
     what = "All"
     if minutes is not None:
         what = f"All of the last {'minute' if minutes == 1 else f'{minutes} minutes'}"
     return Outcome(
-        f"{what} that {whom.name} said in this room is gone. {SLASH}unpurge brings it back, within "
+        f"{what} that {who} said in this room is gone. {SLASH}unpurge brings it back, within "
         "half an hour."
     )
 

@@ -327,7 +327,8 @@ reports = Table(
     Column("settled_at", BigInteger),
 )
 
-#: What is hidden of somebody in a room: what was said from `since` on, up to the id `last`;
+#: What is hidden of some people in a room: `identity` is whose, of several with spaces in between,
+#: or `guests` for all of those; what was said from `since` on, up to the id `last`;
 #: and until when it can be brought back. `state` is what has become of it, and `touched_at` when
 #: somebody worked at that.
 purges = Table(

@@ -9,10 +9,11 @@ Invariant: whoever may not is refused before anything is looked up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.deletions import MOST_MINUTES, Purge, Whom
+from cometd_chat.chat.deletions import MOST_MINUTES, MOST_PEOPLE, Purge, Whom
 from cometd_chat.chat.limits import MESSAGES
 from cometd_chat.chat.reports import Report
 from cometd_chat.chat.rights import Act
@@ -56,20 +57,30 @@ class DeletionsApi:
         self._chat.rights.require(actor, Act.PURGE, [room], address)
         fields = parameters.json_object(request)
         minutes, reason = _minutes(fields.get("minutes")), reason_of(fields.get("reason"))
-        whom = await self._whom(actor, room, fields, address)
-        purge = await self._chat.deletions.purge(
-            actor, room, whom, minutes, reason, address=address
-        )
+        deletions, whose = self._chat.deletions, _whose(fields)
+        if whose == "guests":
+            purge = await deletions.purge_guests(
+                actor, room, _needed(minutes), reason, address=address
+            )
+            told: dict[str, Any] = {"guests": True}
+        else:
+            people = await self._people(actor, room, fields, address)
+            purge = await deletions.purge(actor, room, people, minutes, reason, address=address)
+            names = [each.name for each in people]
+            told = {"who": names if isinstance(fields.get("who"), list) else names[0]}
         path = f"{api_path(room.name)}/purge/{purge.id}"
-        return answers.created(request, _told(purge, whom), path)
+        return answers.created(request, {**_told(purge), **told}, path)
 
-    async def _whom(self, actor: Session, room: Room, fields: dict[str, Any], address: str) -> Whom:
+    async def _people(
+        self, actor: Session, room: Room, fields: dict[str, Any], address: str
+    ) -> Sequence[Whom]:
+        """Whom it is about: a name, a list of them, or the author of a message."""
         message = fields.get("message")
         if message is None:
-            return await self._chat.somebody(parameters.string(fields, "who"), room)
+            return [await self._chat.somebody(name, room) for name in _names(fields)]
         if isinstance(message, bool) or not isinstance(message, int):
             raise refused("message", "the id of a message is needed")
-        return await self._chat.deletions.author_of(actor, room, message, address=address)
+        return [await self._chat.deletions.author_of(actor, room, message, address=address)]
 
     @shielded
     async def undo(self, request: HttpRequest, name: str, id: str) -> bytes:
@@ -147,6 +158,34 @@ def message_id(text: str) -> int:
     return int(text)
 
 
+def _whose(fields: dict[str, Any]) -> str:
+    """By which field it is said whose messages are purged.
+
+    :raises InvalidRequest: by none, or by several.
+    """
+    asked = [name for name in ("who", "message", "guests") if fields.get(name) is not None]
+    if len(asked) > 1:
+        raise refused(asked[1], f"it can't be given with {asked[0]}")
+    if fields.get("guests") not in (None, True):
+        raise refused("guests", "true is needed, or nothing")
+    return asked[0] if asked else "who"
+
+
+def _names(fields: dict[str, Any]) -> Sequence[str]:
+    asked = fields.get("who")
+    if not isinstance(asked, list):
+        return [parameters.string(fields, "who")]
+    if not 1 <= len(asked) <= MOST_PEOPLE or not all(isinstance(each, str) for each in asked):
+        raise refused("who", f"a name is needed, or a list of 1 to {MOST_PEOPLE} names")
+    return asked
+
+
+def _needed(minutes: int | None) -> int:
+    if minutes is None:
+        raise refused("minutes", "of guests, only what they said in the last minutes is purged")
+    return minutes
+
+
 def _minutes(asked: object) -> int | None:
     if asked is None:
         return None
@@ -174,11 +213,10 @@ def reason_of(asked: object) -> str:
     return reason
 
 
-def _told(purge: Purge, whom: Whom) -> dict[str, Any]:
+def _told(purge: Purge) -> dict[str, Any]:
     return {
         "id": purge.id,
         "room": purge.room,
-        "who": whom.name,
         "at": timestamp(purge.at),
         "until": timestamp(purge.until),
     }

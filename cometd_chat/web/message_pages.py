@@ -13,12 +13,14 @@ from __future__ import annotations
 import attrs
 
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.deletions import MOST_MINUTES
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sanctions import reason_of
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import InvalidRequest, NoSession
 from cometd_chat.events.record import Record
+from cometd_chat.events.texts import refused
 from cometd_chat.log.redaction import is_emptied
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web.answers import shielded
@@ -40,6 +42,7 @@ class _Asked:
     id: int
     act: str
     reason: str
+    minutes: str
     address: str
 
 
@@ -75,6 +78,7 @@ class MessagePages:
             message_id(id),
             fields.text("act"),
             typed.text,
+            fields.text("minutes"),
             self._peers.address(request),
         )
         done = await self._submissions.attempt(request, typed, self._do(asked))
@@ -96,8 +100,12 @@ class MessagePages:
             self._chat.rights.require(session, Act.PURGE, [room], address)
             whom = await deletions.author_of(session, room, id, address=address)
             reason = reason_of(asked.reason)
-            await deletions.purge(session, room, whom, None, reason, address=address)
+            await deletions.purge(session, room, [whom], None, reason, address=address)
             return f"All that {whom.name} said in this room is gone."
+        if asked.act == "purge-guests":
+            reason, minutes = reason_of(asked.reason), _minutes(asked.minutes)
+            await deletions.purge_guests(session, room, minutes, reason, address=address)
+            return "What guests said in this room lately is gone."
         if asked.act == "unpurge":
             newest = await deletions.newest(session, room, address=address)
             await deletions.undo(session, room, newest.id, address=address)
@@ -126,3 +134,11 @@ class MessagePages:
 
     def _allowed(self, session: Session | None, act: Act, room: Room) -> bool:
         return session is not None and self._chat.rights.may(session, act, room) is None
+
+
+def _minutes(typed: str) -> int:
+    if not (typed.isascii() and typed.isdigit() and len(typed) < 10):
+        raise refused("minutes", "a whole number is needed")
+    if not 1 <= int(typed) <= MOST_MINUTES:
+        raise refused("minutes", f"1 to {MOST_MINUTES} are possible")
+    return int(typed)

@@ -74,7 +74,7 @@ def test_what_a_node_began_that_died_another_one_ends(
     spammer, maud = first.log_in("spammer"), moderator(first)
     say(first, spammer, "spam")
     whom = now(first.chat.deletions.author(first.room(), "spammer"))
-    purge = now(first.chat.deletions.purge(maud, first.room(), whom))
+    purge = now(first.chat.deletions.purge(maud, first.room(), [whom]))
     if state is State.HIDING:
         now(first.chat.deletions.undo(maud, first.room(), purge.id))
     first.die()

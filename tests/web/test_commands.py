@@ -42,7 +42,7 @@ class TestByTheApi:
         shown = notice(site, "/help", guest)
         assert "/nick NAME" in shown
         assert "/purge" not in shown
-        assert "/purge NAME" in notice(site, "/help", maud)
+        assert "/purge NAME|guests" in notice(site, "/help", maud)
         assert notice(site, "/help /JOIN", guest).startswith("/join ROOM: ")
         assert run(site, "/help purge", guest).status == 400
 
@@ -154,6 +154,25 @@ class TestByTheApi:
         problem(site, run(site, "/unpurge", maud), 404)
         problem(site, run(site, "/purge bob 0", maud), 404)
         problem(site, run(site, "/purge @a spammer 0", maud), 400)
+
+    def test_purge_of_guests(self, site: MemorySite) -> None:
+        site.say("spam", name="raider")
+        site.say("talk", name="guests")
+        maud = promote(site, "maud")
+        # Who is called that is somebody.
+        assert "that guests said" in notice(site, "/purge @guests", maud)
+        assert history(site) == ["spam", "moderator"]
+        assert notice(site, "/unpurge", maud).endswith("is back.")
+        refusal = run(site, "/purge guests", maud)
+        problem(site, refusal, 400)
+        assert "of how many minutes?" in refusal.text.lower()
+        problem(site, run(site, "/purge guests 0", maud), 400)
+        assert history(site) == ["spam", "talk"]
+        told = notice(site, "/purge guests 10 a raid", maud)
+        assert "All of the last 10 minutes that guests said in this room is gone" in told
+        assert history(site) == ["moderator", "moderator"]
+        assert notice(site, "/unpurge", maud).endswith("is back.")
+        assert history(site) == ["spam", "talk"]
 
     def test_calm(self, site: MemorySite) -> None:
         maud, carol = promote(site, "maud"), site.log_in("carol")

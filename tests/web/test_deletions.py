@@ -10,8 +10,9 @@ import attrs
 import pytest
 from sqlalchemy import update
 
+from cometd_chat.chat import deletions
 from cometd_chat.chat.roles import Role
-from cometd_chat.log.tables import audit, purges
+from cometd_chat.log.tables import audit, members, purges, room_members, sessions
 from tests.memory import MakeSite, MemorySite
 from tests.transport_paths import POLLS
 from tests.web.bayeux import Client as BayeuxClient
@@ -382,6 +383,16 @@ class TestAPurge:
             ({"who": "bob", "reason": "x" * 301}, 400),
             ({"who": "bob", "reason": 5}, 400),
             ({"message": "1"}, 400),
+            ({"who": []}, 400),
+            ({"who": ["bob", 5]}, 400),
+            ({"who": ["bob"] * 201}, 400),
+            ({"who": ["bob", "nobody-here"]}, 404),
+            ({"who": "bob", "guests": True}, 400),
+            ({"who": "bob", "message": 1}, 400),
+            ({"guests": True}, 400),
+            ({"guests": False, "minutes": 5}, 400),
+            ({"guests": "yes", "minutes": 5}, 400),
+            ({"guests": True, "minutes": 0}, 400),
             ({"message": 99}, 404),
         ],
     )
@@ -397,17 +408,165 @@ class TestAPurge:
         problem(site, undo(site, "0" * 24, mod), 404, "not-found")
 
 
+def member(site: MemorySite, name: str, role: str = "member") -> None:
+    """Let who is called so have an account."""
+    identity = next(
+        each.identity for each in site.chat.presence.people("lobby") if each.name == name
+    )
+    site.directory.store.write_now(
+        lambda connection: connection.execute(
+            members.insert().values(
+                identity=identity, name=name, role=role, created_at=0, seen_at=0
+            )
+        )
+    )
+
+
+def audited(site: MemorySite) -> list[tuple[str, str, bool]]:
+    rows = site.directory.store.read_now(lambda c: c.execute(audit.select()).all())
+    return [(row.what, row.whom, row.undone_at is None) for row in rows]
+
+
+class TestAPurgeOfMany:
+    """After a raid: one act, and one look through the room."""
+
+    def test_takes_all_whom_it_names(self, site: MemorySite) -> None:
+        for number in range(3):
+            for name in ("ann", "ben", "cy"):
+                site.say(f"{name} {number}", name=name)
+        mod = promote(site, "maud")
+        made = purge(site, mod, who=["ann", "ben", "ann"])
+        assert (made.status, made.json()["who"]) == (201, ["ann", "ben", "ann"])
+        kept = [text for text in history(site) if text != "moderator"]
+        assert kept == ["cy 0", "cy 1", "cy 2"]
+        assert undo(site, made.json()["id"], mod).status == 204
+        assert "moderator" not in history(site)
+
+    def test_names_some_in_the_audit_log(self, site: MemorySite) -> None:
+        names = [f"spammer{number}" for number in range(12)]
+        for name in names:
+            site.say("spam", name=name)
+        purge(site, promote(site, "maud"), who=names)
+        assert set(history(site)) == {"moderator"}
+        assert audited(site) == [("purge", ", ".join(names[:10]) + " and 2 more", True)]
+
+    def test_is_refused_whole_where_one_is_not_below(self, site: MemorySite) -> None:
+        site.say("spam", name="spammer")
+        owner = promote(site, "olga", Role.OWNER)
+        site.post(f"{LOBBY}/messages", {"text": "mine"}, token=owner)
+        member(site, "olga", "owner")
+        problem(site, purge(site, promote(site, "maud"), who=["spammer", "olga"]), 403, "not-below")
+        assert history(site) == ["spam", "mine"]
+
+    def test_of_guests_takes_what_they_said_lately(self, site: MemorySite) -> None:
+        site.say("long ago", name="old")
+        records = site.log._kept.records
+        records[0] = attrs.evolve(records[0], at=records[0].at - 11 * 60_000)
+        for name in ("member", "boss", "maud", "op"):
+            token = promote(site, name, Role.GUEST)
+            site.post(f"{LOBBY}/messages", {"text": f"by {name}"}, token=token)
+        member(site, "member")
+        member(site, "boss", "admin")
+        (op,) = [each for each in site.chat.presence.people("lobby") if each.name == "op"]
+        raised = update(sessions).where(sessions.c.name == "maud").values(role="moderator")
+        site.directory.store.write_now(lambda connection: connection.execute(raised))
+        site.directory.store.write_now(
+            lambda connection: connection.execute(
+                room_members.insert().values(
+                    room="lobby", identity=op.identity, role="moderator", by="", at=0
+                )
+            )
+        )
+        site.say("elsewhere", "dev", "raider")
+        for number in range(3):
+            site.say(f"spam {number}", name=f"raider{number}")
+        mod = promote(site, "marta")
+        made = purge(site, mod, guests=True, minutes=10, reason="raid")
+        assert made.status == 201, made.text
+        assert made.json()["guests"] is True
+        assert history(site) == [
+            "long ago",
+            *(f"by {name}" for name in ("member", "boss", "maud", "op")),
+            *["moderator"] * 3,
+        ]
+        assert history(site, "dev") == ["elsewhere"]
+        assert undo(site, made.json()["id"], mod).status == 204
+        assert "moderator" not in history(site)
+        assert audited(site) == [("purge", "guests", False)]
+
+    def test_of_two_hundred_looks_through_the_room_once(
+        self, site: MemorySite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(200):
+            site.say("spam", name=f"raider{number}")
+        site.fill(1000)
+        mod, reads, asked = promote(site, "maud"), 0, 0
+        read, more = site.log.read, deletions._more_than_guests
+
+        def counted(*arguments: Any, **bounds: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return read(*arguments, **bounds)
+
+        def counted_too(*arguments: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return more(*arguments)
+
+        monkeypatch.setattr(site.log, "read", counted)
+        monkeypatch.setattr(deletions, "_more_than_guests", counted_too)
+        assert purge(site, mod, guests=True, minutes=10).status == 201
+        # Three pages, and one that is empty; who spoke on two of them was looked up before.
+        assert (reads, asked) == (4, 2)
+        assert set(history(site)) == {"moderator"}
+
+    def test_needs_a_moderator(self, site: MemorySite) -> None:
+        said(site)
+        refusal = purge(site, site.log_in("carol"), guests=True, minutes=10)
+        problem(site, refusal, 403, "not-allowed")
+        assert history(site) == ["one", SECRET, "three"]
+
+    def test_goes_on_after_a_restart(self, make_site: MakeSite, site: MemorySite) -> None:
+        site.say("spam", name="ann")
+        site.say("spam", name="ben")
+        mod = promote(site, "maud")
+        for fields in ({"who": ["ann", "ben"]}, {"guests": True, "minutes": 10}):
+            id = purge(site, mod, **fields).json()["id"]
+            assert undo(site, id, mod).status == 204
+            site.directory.store.write_now(
+                lambda connection: connection.execute(
+                    update(purges)
+                    .where(purges.c.id == id)  # noqa: B023
+                    .values(state="hiding", touched_at=0)
+                )
+            )
+            again = make_site(log=site.log, directory=site.directory)
+            again.clock.advance(2)
+            again.turn()
+            assert history(again) == ["moderator", "moderator"]
+            again.stop()
+            assert undo(site, id, mod).status == 204
+
+
 class TestByAForm:
     """The page of a message, for who has no script, or no menu."""
 
-    def send(self, site: MemorySite, token: str, act: str, id: int = 2, reason: str = "") -> Any:
+    def send(
+        self,
+        site: MemorySite,
+        token: str,
+        act: str,
+        id: int = 2,
+        reason: str = "",
+        minutes: str = "10",
+    ) -> Any:
         name = site.get("/api/v1/session", token=token).json()["name"]
         cookie = {"Cookie": f"comet_session_memory={token}"}
         path = f"/rooms/lobby/messages/{id}"
         page = site.get(path, headers=cookie).text
         assert name
         form_token = page.partition('name="form_token" value="')[2].partition('"')[0]
-        fields = {"form_token": form_token, "act": act, "reason": reason}
+        fields = {"form_token": form_token, "act": act, "reason": reason, "minutes": minutes}
         headers = {**cookie, **FORM, "Origin": "http://127.0.0.1:8080"}
         return site.request("POST", path, body=urlencode(fields).encode(), headers=headers)
 
@@ -415,13 +574,19 @@ class TestByAForm:
         cookie = {"Cookie": f"comet_session_memory={token}"}
         page = site.get(f"/rooms/lobby/messages/{id}", headers=cookie)
         assert page.status == 200
-        return set(re.findall('name="act" value="([a-z]+)"', page.text))
+        return set(re.findall('name="act" value="([a-z-]+)"', page.text))
 
     def test_its_buttons_are_for_who_may_press_them(self, site: MemorySite) -> None:
         bob, carol, maud = said(site), site.log_in("carol"), promote(site, "maud")
         assert self.buttons(site, bob) == {"delete"}
         assert self.buttons(site, carol) == {"report"}
-        assert self.buttons(site, maud) == {"delete", "report", "purge", "unpurge"}
+        assert self.buttons(site, maud) == {
+            "delete",
+            "report",
+            "purge",
+            "purge-guests",
+            "unpurge",
+        }
         assert "/rooms/lobby/messages/2" in site.get("/rooms/lobby/plain").text
         assert site.get("/rooms/lobby/messages/2").status == 200
         assert site.get("/rooms/lobby/messages/9").status == 404
@@ -439,7 +604,7 @@ class TestByAForm:
     def test_what_one_may_not(self, site: MemorySite) -> None:
         said(site)
         carol = site.log_in("carol")
-        for act, status in (("delete", 403), ("purge", 403), ("unpurge", 403), ("other", 400)):
+        for act, status in (("delete", 403), ("purge", 403), ("purge-guests", 403), ("other", 400)):
             assert self.send(site, carol, act).status == status
         assert history(site)[1] == SECRET
 
@@ -448,6 +613,20 @@ class TestByAForm:
         carol, maud = site.log_in("carol"), promote(site, "maud")
         assert "The moderators are told." in self.send(site, carol, "report", reason="rude").text
         assert "All that bob said in this room is gone." in self.send(site, maud, "purge").text
+        assert set(history(site)) == {"moderator"}
+        assert "is back." in self.send(site, maud, "unpurge").text
+        assert history(site)[1] == SECRET
+
+    def test_what_guests_said(self, site: MemorySite) -> None:
+        said(site)
+        maud = promote(site, "maud")
+        for wrong in ("", "0", "x", "99999999"):
+            answer = self.send(site, maud, "purge-guests", minutes=wrong)
+            assert answer.status == 400, wrong
+            assert re.search("A whole number is|1 to 5270400 are", answer.text), wrong
+        assert history(site)[1] == SECRET
+        answer = self.send(site, maud, "purge-guests", minutes="5")
+        assert "What guests said in this room lately is gone." in answer.text
         assert set(history(site)) == {"moderator"}
         assert "is back." in self.send(site, maud, "unpurge").text
         assert history(site)[1] == SECRET
