@@ -158,7 +158,7 @@ class Chat:
         self.waiting = waiting
         #: What becomes of rooms, and who belongs to them.
         self.room_changes = RoomChanges(
-            feed, rights, rooms, changes, Lookup(changes, sessions), moderation.now
+            feed, rights, rooms, changes, Lookup(changes, sessions), limits, moderation.now
         )
         #: By which all that is said goes to the log.
         self.gathering = gathering

@@ -22,7 +22,7 @@ from cometd_chat.chat import names
 from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.rights import Act, Rights, no_such_room
 from cometd_chat.chat.roles import Role
-from cometd_chat.chat.rooms import FULL_RETRY, LOBBY, MAX_TOPIC, MOST_ROOMS, Room
+from cometd_chat.chat.rooms import CHANGED, FULL_RETRY, LOBBY, MAX_TOPIC, MOST_ROOMS, Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import CometEngine
 from cometd_chat.comet.listeners import Listeners
@@ -67,7 +67,7 @@ class LocalRooms:
         self.made: Listeners[[Room]] = Listeners("new rooms")
         self.removed: Listeners[[Room]] = Listeners("rooms that are gone")
         self.removing: Listeners[[Room]] = Listeners("rooms that are removed")
-        self.changed: Listeners[[Room]] = Listeners("rooms that are others")
+        self.changed: Listeners[[Room, Sequence[str]]] = Listeners("rooms that are others")
         self.member: Listeners[[Room, RoomMember]] = Listeners("members of rooms")
 
     def start(self) -> None:
@@ -231,10 +231,10 @@ class LocalRooms:
         if room is None:
             return
         self._unlist(room)
-        told = {name: getattr(control, name) for name in _CHANGED}
-        room.have(attrs.evolve(room.row, **told))
+        was, told = room.row, {name: getattr(control, name) for name in CHANGED}
+        room.have(attrs.evolve(was, **told))
         self._list(room)
-        self.changed.tell(room)
+        self.changed.tell(room, [name for name in CHANGED if told[name] != getattr(was, name)])
 
     def _told_member(self, control: RoomMember) -> None:
         room, identity = self._rooms.get(control.room), control.identity
@@ -303,10 +303,6 @@ class LocalRooms:
         # Unless somebody made one of that name meanwhile.
         if room.name not in self._rooms:
             self._open(room.row, room.members).address = room.address
-
-
-#: What of a room can be changed.
-_CHANGED = ("topic", "kind", "slow", "locked", "archived")
 
 
 def room_topic(typed: str) -> str:

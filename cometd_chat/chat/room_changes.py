@@ -23,21 +23,26 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat.audit import note
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.limits import MESSAGES, TEXT, Limits
 from cometd_chat.chat.local_rooms import room_topic
 from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.people_lookup import Lookup, Person
 from cometd_chat.chat.rights import Act, Affected, Rights
 from cometd_chat.chat.roles import Role
-from cometd_chat.chat.rooms import LOBBY, Room, Rooms
+from cometd_chat.chat.rooms import CHANGED, LOBBY, Room, Rooms
 from cometd_chat.chat.sessions import Session
+from cometd_chat.comet import Delivery
 from cometd_chat.errors import (
+    ChatError,
     InvalidRequest,
     NotFound,
     RoomExists,
     RoomNotFound,
     ShuttingDown,
 )
+from cometd_chat.events import kinds
 from cometd_chat.events.kinds import path_of
+from cometd_chat.events.record import Draft, data_size
 from cometd_chat.events.texts import refused
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.control import RoomChanged, RoomMember, RoomRemoved
@@ -98,6 +103,7 @@ class RoomChanges:
         rooms: Rooms,
         changes: Changes,
         lookup: Lookup,
+        limits: Limits,
         now: Callable[[], float],
     ) -> None:
         self._feed = feed
@@ -105,6 +111,7 @@ class RoomChanges:
         self._rooms = rooms
         self._changes = changes
         self._lookup = lookup
+        self._limits = limits
         self._now = now
         rooms.changed.add(self._changed)
         rooms.member.add(self._member)
@@ -130,6 +137,10 @@ class RoomChanges:
         now = {name: getattr(room.row, name) for name in values}
         if values == now:
             return
+        if values.get("topic", now.get("topic")) != now.get("topic"):
+            # It is kept, as what is said is.
+            amounts = [(MESSAGES, 1), (TEXT, data_size({"topic": values["topic"]}))]
+            self._limits.take_all(amounts, session=actor.identity, address=address)
         # Who makes it private belongs to it, whoever else does.
         joins = values.get("kind") == RoomKind.PRIVATE.value and (
             actor.identity not in room.members
@@ -153,7 +164,25 @@ class RoomChanges:
             member = RoomMember(row.name, actor.identity, Role.MODERATOR.word, actor.identity)
             return [member, told]
 
-        await self._changes.make(change, tell)
+        topic = now.get("topic")
+        row = await self._changes.make(change, tell)
+        if "topic" in values and row.topic != topic:
+            await self._say_topic(actor, room, row.topic)
+
+    async def _say_topic(self, actor: Session, room: Room, topic: str) -> None:
+        """Keep that a room has another topic. It has it by now, whatever comes in between."""
+        data = {"topic": topic}
+        draft = Draft(
+            room.context.path, kinds.TOPIC.name, actor.identity, actor.name, data, None, None
+        )
+        try:
+            await self._feed.log.append(draft)
+        except ChatError as error:
+            self._log.warn(
+                "a new topic of {room} is not in its history: {reason}",
+                room=room.name,
+                reason=error,
+            )
 
     async def remove(self, actor: Session, room: Room, address: str) -> None:
         """Remove a room, with all that was said there."""
@@ -310,8 +339,13 @@ class RoomChanges:
 
     # -- what the log tells
 
-    def _changed(self, room: Room) -> None:
+    def _changed(self, room: Room, changed: Sequence[str]) -> None:
+        # Who may not read it any longer is not told any more of it.
         self._rights.changed_by_state(Affected(rooms={room.name}))
+        if changed:
+            now = {name: getattr(room.row, name) for name in CHANGED}
+            event = kinds.room_changed(room.name, now, changed)
+            self._feed.engine.deliver([Delivery(room.context.path, event)])
 
     def _member(self, room: Room, control: RoomMember) -> None:
         self._rights.changed_by_state(Affected(identities={control.identity}, rooms={control.room}))

@@ -80,6 +80,9 @@ class Room:
         self.plain = self.kind is RoomKind.PUBLIC and not (row.locked or row.archived)
 
 
+#: What of a room can be changed.
+CHANGED = ("topic", "kind", "slow", "locked", "archived")
+
 _NOBODY: Mapping[str, Role] = {}
 
 
@@ -107,8 +110,8 @@ class Rooms(Protocol):
         """Told of each new room, whichever process made it."""
 
     @property
-    def changed(self) -> Listeners[[Room]]:
-        """Told of each room that is another one than it was."""
+    def changed(self) -> Listeners[[Room, Sequence[str]]]:
+        """Told of each room that is another one than it was, and what of it, see `CHANGED`."""
 
     @property
     def member(self) -> Listeners[[Room, RoomMember]]:

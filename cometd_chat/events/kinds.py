@@ -12,7 +12,7 @@ and process it comes from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from enum import Enum
 from functools import lru_cache
@@ -162,6 +162,24 @@ def _sanctioned(fields: Fields) -> str:
     return f"* you are {what}{where}{until}{why}"
 
 
+def _new_topic(fields: Fields) -> str:
+    topic = fields["topic"]
+    return f"changed the topic to: {topic}" if topic else "took the topic away"
+
+
+def _changed_room(fields: Fields) -> str:
+    # Its topic has a line of its own.
+    slow = fields["slow"]
+    said = {
+        "kind": f"is {fields['kind']} now",
+        "slow": f"waits {slow} s between two messages" if slow else "is slow no longer",
+        "locked": "is locked: moderators speak" if fields["locked"] else "is locked no longer",
+        "archived": "is archived: nobody speaks" if fields["archived"] else "is archived no longer",
+    }
+    words = [said[name] for name in fields["changed"] if name in said]
+    return f"* the room {fields['room']} {', '.join(words)}" if words else ""
+
+
 _ROWS = (
     Kind(
         "message",
@@ -205,6 +223,20 @@ _ROWS = (
         refers="message",
         amends=Amends.BRINGS_BACK,
         bayeux=("type", "id", "room", "from", "refers", "at"),
+    ),
+    Kind(
+        "topic",
+        ("id", "cursor", "room", "from", "topic", "at"),
+        kept=True,
+        text=lambda fields: f"* {fields['from']} {_new_topic(fields)}",
+        page=_new_topic,
+        bayeux=("type", "id", "room", "from", "topic", "at"),
+    ),
+    Kind(
+        "room",
+        ("room", "topic", "kind", "slow", "locked", "archived", "changed"),
+        text=_changed_room,
+        bayeux=("type", "room", "topic", "kind", "slow", "locked", "archived", "changed"),
     ),
     Kind("typing", ("room", "from", "at")),
     Kind(
@@ -280,6 +312,9 @@ KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
 #: What becomes of it.
 DELETE = KINDS["delete"]
 RESTORE = KINDS["restore"]
+
+#: What a room is about, by whoever said so.
+TOPIC = KINDS["topic"]
 
 
 def kind_of(type: str) -> Kind:
@@ -446,6 +481,15 @@ def typing(room: str, name: str, at: int, sender: str = "") -> Event:
 def people(room: str, count: int) -> Event:
     """How many are in a room that is too full for each coming and going to be told."""
     return Event({"type": "people", "room": room, "count": count})
+
+
+def room_changed(room: str, now: Mapping[str, Any], changed: Sequence[str]) -> Event:
+    """A room is another one than it was.
+
+    :param now: what it is: ``topic``, ``kind``, ``slow``, ``locked`` and ``archived``.
+    :param changed: which of these are others.
+    """
+    return Event({"type": "room", "room": room, **now, "changed": list(changed)})
 
 
 def hello(cursor: str, heartbeat: float, server: str) -> Event:

@@ -53,6 +53,16 @@ class RoomView:
     locked: bool = False
     archived: bool = False
 
+    @property
+    def quiet(self) -> str:
+        """Why one can't speak there as one likes, a sentence; empty where one can. In the browser
+        it is `static/quiet.js` that says the same."""
+        if self.archived:
+            return "This room is archived: nobody speaks here."
+        if self.locked:
+            return "This room is locked: only moderators speak here."
+        return f"This room is slow: a message every {self.slow} s." if self.slow else ""
+
 
 @attrs.frozen
 class PersonView:

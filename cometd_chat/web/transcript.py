@@ -69,6 +69,7 @@ class RenderedMessage:
     :param day: the label of the day line above it, or empty.
     :param date: the label of its day.
     :param deleted: who has deleted it, as the event has it; empty where nobody has.
+    :param kind: the type of its event.
     """
 
     id: int
@@ -83,6 +84,7 @@ class RenderedMessage:
     colour: int
     initials: str
     deleted: str = ""
+    kind: str = "message"
 
 
 def html_size(event: Event) -> int:
@@ -205,6 +207,7 @@ def transcript(events: Sequence[Event], now: datetime) -> tuple[RenderedMessage,
                 colour=colour_of(author),
                 initials=initials_of(author),
                 deleted=fields.get("deleted", ""),
+                kind=event.type,
             )
         )
         before = at

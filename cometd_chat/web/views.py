@@ -307,6 +307,9 @@ class Views:
             topic=room.topic,
             people=self._chat.presence.count(room.name),
             last_id=self._chat.feed.newest.get(room.context.path, 0),
+            slow=room.slow,
+            locked=room.locked,
+            archived=room.archived,
         )
 
     def _seen(self, request: HttpRequest, session: Session | None, room: Room) -> None:

@@ -7,14 +7,14 @@ import sys
 from typing import Any
 
 import pytest
-from twisted.logger import LogEvent
+from twisted.logger import LogEvent, capturedLogs
 
 from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.room_changes import LATE
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import RoomExists, RoomNotFound
+from cometd_chat.errors import RoomExists, RoomNotFound, StorageUnavailable, TooMany
 from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import House, begun, now
 
@@ -162,3 +162,50 @@ def test_who_belongs_to_a_thousand_rooms_lists_a_page_of_them(house: House) -> N
     assert calls(lambda: house.rooms.page("den0500", 10, alice)) < 1200
     assert house.rooms.count(alice) == 1002
     assert house.rooms.count(bob) == 2
+
+
+def test_a_new_topic_is_kept_and_told_on_all_nodes(nodes: tuple[Node, Node]) -> None:
+    first = nodes[0]
+    alice = first.log_in("alice")
+    room = den(first, alice, RoomKind.PUBLIC)
+    ears = [node.listen("den") for node in nodes]
+    now(first.chat.room_changes.change(alice, room, {"topic": "dens"}, HERE))
+    now(first.chat.room_changes.change(alice, room, {"topic": "dens"}, HERE))
+    now(first.chat.room_changes.change(alice, room, {"topic": "dens", "locked": True}, HERE))
+    for node, ear in zip(nodes, ears, strict=True):
+        assert [each.fields["type"] for each in ear.events] == ["room", "topic", "room"]
+        as_told = [each.fields for each in ear.events]
+        assert [each.get("changed") for each in as_told] == [["topic"], None, ["locked"]]
+        assert (as_told[2]["topic"], as_told[2]["locked"]) == ("dens", True)
+        found, _ = now(node.chat.history(room, None, before=None, after=None, limit=9))
+        assert [(each.type, each.fields["topic"]) for each in found] == [("topic", "dens")]
+        assert found[0].fields["from"] == "alice"
+        assert node.feed.newest.get(room.context.path, 0) == 0
+
+
+def test_a_topic_that_the_log_does_not_keep_is_the_rooms_all_the_same() -> None:
+    house = House()
+    alice = house.log_in("alice")
+    room = den(house, alice, RoomKind.PUBLIC)
+    house.log.failure = StorageUnavailable("The disk is full.", retry_after=2)
+    with capturedLogs() as logged:
+        now(house.chat.room_changes.change(alice, room, {"topic": "dens"}, HERE))
+    assert room.topic == "dens"
+    (warning,) = [each for each in logged if "not in its history" in str(each["log_format"])]
+    assert warning["room"] == "den"
+
+
+def test_whoever_changes_topics_all_the_time_is_bounded(failures: list[LogEvent]) -> None:
+    house = House(limits=True)
+    alice = house.log_in("alice")
+    room = den(house, alice, RoomKind.PUBLIC)
+    change = house.chat.room_changes.change
+
+    def change_often() -> None:
+        for number in range(1000):
+            now(change(alice, room, {"topic": f"t{number}"}, HERE))
+
+    with pytest.raises(TooMany):
+        change_often()
+    # What is no topic is not kept.
+    now(change(alice, room, {"topic": room.topic, "slow": 7}, HERE))

@@ -93,6 +93,7 @@ TAKES_OUT = Record(
     None,
     1_795_288_981_000,
 )
+NEW_TOPIC = attrs.evolve(RECORD, type="topic", data={"topic": "tea"}, client_id=None)
 BRINGS_BACK = attrs.evolve(TAKES_OUT, id=19, type="restore", data={"purge": "p1"})
 
 
@@ -147,7 +148,35 @@ def test_a_room_has_a_path_and_a_path_has_a_room(room: str) -> None:
     assert kinds.room_of(kinds.path_of(room)) == room
 
 
+AS_IT_IS = {"topic": "", "kind": "public", "slow": 9, "locked": False, "archived": False}
+
+
+@pytest.mark.parametrize(
+    ("topic", "words"), [("tea", "changed the topic to: tea"), ("", "took the topic away")]
+)
+def test_a_new_topic_is_a_line_everywhere(topic: str, words: str) -> None:
+    event = kinds.recorded(attrs.evolve(NEW_TOPIC, data={"topic": topic}))
+    assert Text().frame([event]) == f"* alice {words}\n".encode()
+    assert classic_line(event) == f"alice {words}"
+    assert KINDS["topic"].page is not None
+    assert KINDS["topic"].page(event.fields) == words
+    assert not KINDS["topic"].counted
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        (["topic"], b""),
+        (["slow"], b"* the room lobby waits 9 s between two messages\n"),
+        (["locked", "archived"], b"* the room lobby is locked no longer, is archived no longer\n"),
+    ],
+)
+def test_a_changed_room_is_a_line_that_says_what(changed: list[str], line: bytes) -> None:
+    assert Text().frame([kinds.room_changed("lobby", AS_IT_IS, changed)]) == line
+
+
 NOT_KEPT = [
+    (kinds.room_changed("lobby", AS_IT_IS, ["slow"]), {"slow": 9, "changed": ["slow"]}),
     (kinds.join("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
     (kinds.join("lobby", "alice", 0, "192.0.2.7"), {"address": "192.0.2.7"}),
     (kinds.leave("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
@@ -189,7 +218,7 @@ VARIANTS = [
     kinds.gap("lobby", 12, 90, at_least=True),
     kinds.sanction("ban", None, "1970-01-01T00:00:00.000Z", "", lifted=True),
 ]
-KEPT = [kinds.recorded(each) for each in (RECORD, DELETED, TAKES_OUT, BRINGS_BACK)]
+KEPT = [kinds.recorded(each) for each in (RECORD, DELETED, TAKES_OUT, BRINGS_BACK, NEW_TOPIC)]
 MADE = [*KEPT, *(event for event, _ in NOT_KEPT), *VARIANTS]
 
 
@@ -249,6 +278,10 @@ class TestAKindWithoutARow:
         assert kind_of("later").in_bayeux(self.EVENT) is None
 
 
+#: What names a kind and no field of one: a list of rooms and topics is none of kinds.
+_KINDS_ALONE = KINDS.keys() - {field for kind in KINDS.values() for field in kind.fields}
+
+
 def lists_of_kinds(source: str) -> list[int]:
     """The lines on which a list, a set or a table names several kinds."""
     found = []
@@ -260,7 +293,7 @@ def lists_of_kinds(source: str) -> list[int]:
         elif isinstance(node, ast.Dict):
             parts = node.keys
         names = {part.value for part in parts if isinstance(part, ast.Constant)}
-        if len(names & KINDS.keys()) > 1:
+        if len(names & _KINDS_ALONE) > 1:
             found.append(node.lineno)
     return found
 

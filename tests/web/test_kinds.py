@@ -38,13 +38,13 @@ REACTION = Kind(
     parse=_parse,
 )
 
-TOPIC = Kind("topic", ("topic",), kept=True, page=lambda fields: f"the topic is {fields['topic']}")
+MOOD = Kind("mood", ("mood",), kept=True, page=lambda fields: f"the mood is {fields['mood']}")
 
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, "reaction", REACTION)
-    monkeypatch.setitem(KINDS, "topic", TOPIC)
+    monkeypatch.setitem(KINDS, "mood", MOOD)
 
 
 @pytest.fixture
@@ -123,9 +123,9 @@ class TestAPlantedKind:
             assert "not a message" not in page, path
 
     def test_is_on_pages_when_it_has_a_line_there(self, site: MemorySite) -> None:
-        put(site, "topic", topic="<work>")
-        assert history(site) == ["topic"]
-        assert "the topic is &lt;work&gt;" in site.get("/rooms/lobby/plain").text
+        put(site, "mood", mood="<work>")
+        assert history(site) == ["mood"]
+        assert "the mood is &lt;work&gt;" in site.get("/rooms/lobby/plain").text
 
     def test_does_not_count_as_unread(self, site: MemorySite) -> None:
         converse(site)

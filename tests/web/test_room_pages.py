@@ -112,3 +112,22 @@ def test_a_private_room_is_made_by_the_form(site: MemorySite) -> None:
     dave = site.log_in("dave")
     assert "nest" not in page(site, dave, "/rooms").text
     assert page(site, dave, "/rooms/nest").status == 404
+
+
+def test_every_page_says_what_the_room_is_about_and_why_nobody_speaks(
+    site: MemorySite, alice: str
+) -> None:
+    for path in ("/rooms/den", "/rooms/den/plain"):
+        assert "is slow" not in page(site, alice, path).text
+    press(site, alice, "change", topic="our <den>", slow="30", private="yes")
+    for path in ("/rooms/den", "/rooms/den/plain", "/chat?action=side&room=den"):
+        shown = page(site, alice, path).text
+        assert "our &lt;den&gt;" in shown
+        assert "This room is slow: a message every 30 s." in shown
+    for path in ("/rooms/den", "/rooms/den/plain"):
+        shown = page(site, alice, path).text
+        assert "changed the topic to: our &lt;den&gt;" in shown
+        # Nobody can delete it.
+        assert "/rooms/den/messages/" not in shown
+    press(site, alice, "change", topic="our <den>", slow="30", private="yes", locked="yes")
+    assert "only moderators speak here" in page(site, alice, "/rooms/den").text

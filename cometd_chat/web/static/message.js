@@ -24,7 +24,7 @@ export function messageLine(event) {
   const text = make("p", { className: "text", dir: "auto" });
   const time = make("time", { dateTime: event.at ?? "", textContent: clockForm.format(at) });
   // Where it can be deleted, or reported.
-  if (event.id && event.room) {
+  if (event.id && event.room && event.type === "message") {
     const page = `/rooms/${encodeURIComponent(event.room)}/messages/${event.id}`;
     // Not on the way of who goes by keyboard from line to line; the plain page has it there.
     time.replaceChildren(make("a", { href: page, tabIndex: -1, textContent: time.textContent ?? "" }));
@@ -33,6 +33,8 @@ export function messageLine(event) {
   const article = make("article", {}, avatar(from), name, text, time);
   article.setAttribute("aria-labelledby", name.id);
   const line = make("li", { className: "message" }, article);
+  if (event.type !== "message") line.dataset.type = event.type;
+  line.classList.toggle("told", event.type !== "message");
   line.dataset.from = from;
   line.dataset.at = event.at;
   say(line, event);
@@ -52,8 +54,13 @@ export function say(line, event) {
     text.textContent = `(${DELETED[event.deleted] ?? DELETED.moderator})`;
   } else {
     delete line.dataset.deleted;
-    showText(text, event.text ?? "");
+    showText(text, event.text ?? newTopic(event.topic));
   }
+}
+
+/** What is said of another topic, as `kinds.TOPIC` in the daemon. @param {string} [topic] */
+function newTopic(topic = "") {
+  return topic ? `changed the topic to: ${topic}` : "took the topic away";
 }
 
 /** The line above the first message of a day. @param {string} at */

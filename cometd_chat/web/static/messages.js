@@ -21,6 +21,9 @@ const KEEP = 400;
 const AROUND = 150;
 const LUMP = 50;
 
+/** Whether an event has a line here. @param {CometEvent} event */
+const hasLine = ({ type }) => type === "message" || type === "topic";
+
 export class Messages {
   #scroller;
   #log;
@@ -59,7 +62,7 @@ export class Messages {
     const { room } = pageData();
     const events = this.#lines().map((line) => ({
       id: Number(line.dataset.id),
-      type: "message",
+      type: line.dataset.type ?? "message",
       room,
       from: line.dataset.from,
       at: line.dataset.at,
@@ -184,7 +187,7 @@ export class Messages {
     // They are not news: a screen reader need not read them out.
     this.#region.setAttribute("aria-live", "off");
     // A kind that this page does not know has no line here.
-    for (const event of events) if (event.type === "message" && !this.has(event)) this.#place(event);
+    for (const event of events) if (hasLine(event) && !this.has(event)) this.#place(event);
     setTimeout(() => this.#region.setAttribute("aria-live", "polite"), 500);
   }
 

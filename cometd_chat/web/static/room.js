@@ -12,6 +12,7 @@ import { Connection } from "./connection.js";
 import { isUnreached } from "./transports.js";
 import { sendInPlace } from "./forms.js";
 import { Messages } from "./messages.js";
+import { Quiet } from "./quiet.js";
 import { ask, byId, inWords, kept, make, pageData, rewrite, roomPath, unanswered } from "./page.js";
 import { People, Rooms, startDrawers } from "./side.js";
 
@@ -70,6 +71,15 @@ function hear(event) {
 
 comet.on("delete", (/** @type {CometEvent} */ { room: where, refers, deleted }) => {
   if (where === room) messages.amend({ type: "message", id: refers, deleted: deleted ?? "moderator" });
+});
+
+comet.on("topic", (/** @type {CometEvent} */ event) => {
+  if (event.room === room) messages.add(event, { own: event.from === me, unread: false });
+});
+
+const quiet = new Quiet(data.quiet);
+comet.on("room", (/** @type {CometEvent} */ event) => {
+  if (event.room === room) quiet.room(event);
 });
 
 /** Ids of messages that are back, and are asked for in a moment, all together. @type {Set<number>} */
@@ -350,6 +360,8 @@ async function refresh() {
   messages.relabelDays();
   if (document.hidden) return;
   const newest = await rooms.refresh().catch(() => 0);
+  // What was told while nothing was heard.
+  if (rooms.current) quiet.room(rooms.current);
   // What was on the page from the start did not come by the stream, and won't.
   if (newest > messages.lastId) comet.expect(room, newest);
 }

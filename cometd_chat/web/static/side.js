@@ -4,7 +4,7 @@
 import { ask, byId, kept, make, rewrite, roomPath } from "./page.js";
 import { close, isOpen, open, startPopovers } from "./popover.js";
 
-/** @typedef {{name: string, topic: string, people: number, last_id: number}} Room */
+/** @typedef {{name: string, topic: string, people: number, last_id: number, slow?: number, locked?: boolean, archived?: boolean}} Room */
 
 const SWIPE = 60;
 /** Pages of the list that are looked at when nobody looks for a room; each has 200. */
@@ -85,6 +85,7 @@ export class Rooms {
   /** All that are known, by name. @type {Map<string, Room>} */
   #rooms = new Map();
   #complete = false;
+  #asked = false;
 
   /** @param {string} current */
   constructor(current) {
@@ -101,6 +102,11 @@ export class Rooms {
     this.#show();
     // At first, when the drawer opens, and when what is below it takes more place.
     new ResizeObserver(() => this.#filter.value || this.toCurrent()).observe(this.#list);
+  }
+
+  /** The current room as it was when it was last asked for; undefined until then. */
+  get current() {
+    return this.#asked ? this.#rooms.get(this.#current) : undefined;
   }
 
   /** Bring the current room into view. */
@@ -136,6 +142,7 @@ export class Rooms {
     this.#complete = !more;
     if (more && !found.has(this.#current)) found.set(this.#current, await ask("GET", roomPath(this.#current)));
     // What was not looked at stays as it was known.
+    this.#asked = true;
     this.#rooms = more ? new Map([...this.#rooms, ...found]) : found;
   }
 

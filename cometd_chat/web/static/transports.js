@@ -12,7 +12,8 @@
  *   at?: string, client_id?: string, count?: number, reason?: string, after?: number,
  *   heartbeat?: number, server?: string, status?: number, detail?: string, missing?: number,
  *   at_least?: boolean, before?: number, was?: string, now?: string, refers?: number,
- *   deleted?: "own" | "moderator"}} CometEvent
+ *   deleted?: "own" | "moderator", topic?: string, slow?: number, locked?: boolean,
+ *   archived?: boolean}} CometEvent
  */
 
 /**

@@ -1,0 +1,35 @@
+// @ts-check
+/** What the room is about, and why one can't speak there as one likes. The daemon writes it into the page; from then on it is this. */
+
+import { byId } from "./page.js";
+
+/** @typedef {{topic?: string, slow?: number, locked?: boolean, archived?: boolean}} What what a room is, or some of it */
+
+export class Quiet {
+  /** @type {What} */
+  #room;
+
+  /** @param {What} room */
+  constructor(room) {
+    this.#room = room;
+  }
+
+  /** It is another one. @param {What} room */
+  room({ topic, slow, locked, archived }) {
+    for (const each of document.querySelectorAll(".topic")) {
+      if (topic !== undefined && each.textContent !== topic) each.textContent = topic;
+    }
+    this.#room = { slow, locked, archived };
+    const note = byId("quiet");
+    const words = this.#words();
+    note.hidden = !words;
+    if (note.textContent !== words) note.textContent = words;
+  }
+
+  #words() {
+    const { slow, locked, archived } = this.#room;
+    if (archived) return "This room is archived: nobody speaks here.";
+    if (locked) return "This room is locked: only moderators speak here.";
+    return slow ? `This room is slow: a message every ${slow} s.` : "";
+  }
+}
