@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from cometd_chat.chat.audit import note
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.invites import find_good, use_good
 from cometd_chat.chat.log_in_delays import LogInDelays
 from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.names import MAX_NAME, new_person, person_name
@@ -40,7 +41,6 @@ from cometd_chat.errors import (
 from cometd_chat.events import kinds
 from cometd_chat.log import accounts as table
 from cometd_chat.log import codes as code_table
-from cometd_chat.log import invites as invite_table
 from cometd_chat.log import members
 from cometd_chat.log.accounts import AccountRow
 from cometd_chat.log.changes import Changes
@@ -398,11 +398,11 @@ class Accounts:
         :raises CodeGone: it is good no longer.
         """
         now = self._now()
-        return await self._changes.read(lambda each: invite_table.find_invite(each, code, now))
+        return await self._changes.read(lambda each: find_good(each, code, now))
 
     def _use(self, row: InviteRow) -> Beside:
         """What uses an invitation up, within another change."""
-        return partial(invite_table.use_invite, code=row.code, now=self._now())
+        return partial(use_good, code=row.code, now=self._now())
 
     # -- one's own account
 

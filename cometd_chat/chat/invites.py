@@ -4,7 +4,9 @@ What it is: `Invites`, over their table. Who takes one, and becomes what by it, 
 
 What it may know: sessions, rights, what is kept. Not pages.
 
-Invariant: nobody gives by an invitation what they could not give themselves, when it was made.
+Invariant: nobody gives by an invitation what they could not give themselves: neither when it is
+made nor when it is taken. It lets people into the house, so that who moderates no more than a room
+makes none.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 
 import attrs
+from sqlalchemy import Connection
 
 from cometd_chat.chat.rights import Act, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import FieldError, InvalidRequest, NotFound
+from cometd_chat.errors import CodeGone, FieldError, InvalidRequest, NotFound
 from cometd_chat.log import invites as table
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.invites import InviteRow
@@ -88,7 +91,9 @@ class Invites:
         :raises ChatError: she may not; see `Rights.may`.
         """
         asked.check()
-        self._rights.require(session, Act.INVITE, [] if asked.room is None else [asked.room])
+        self._rights.require(session, Act.INVITE)
+        if asked.room is not None:
+            self._rights.require(session, Act.INVITE, [asked.room])
         if asked.role > Role.MEMBER:
             self._rights.require(session, Act.INVITE_WITH_ROLE)
             self._rights.require_above(session, asked.role)
@@ -114,7 +119,7 @@ class Invites:
         :raises CodeGone: it isn't, or there is none.
         """
         now = self._now()
-        return await self._changes.read(lambda connection: table.find_invite(connection, code, now))
+        return await self._changes.read(lambda connection: find_good(connection, code, now))
 
     async def page(
         self, session: Session, after: str | None, limit: int
@@ -151,6 +156,42 @@ class Invites:
 
     def _now(self) -> int:
         return int(self._wall_clock() * 1000)
+
+
+def find_good(connection: Connection, code: str, now: int) -> InviteRow:
+    """An invitation that is good, and whose maker may still make it.
+
+    :param now: milliseconds since 1970-01-01T00:00Z.
+    :raises CodeGone: it isn't, or there is none.
+    """
+    row = table.find_invite(connection, code, now)
+    _require_maker(connection, row, now)
+    return row
+
+
+def use_good(connection: Connection, code: str, now: int) -> InviteRow:
+    """Let one in by it, within another change; see `find_good`."""
+    row = table.use_invite(connection, code, now)
+    _require_maker(connection, row, now)
+    return row
+
+
+def _require_maker(connection: Connection, row: InviteRow, now: int) -> None:
+    """Refuse an invitation whose maker has lost the right to it since: by another role, by leaving
+    the room or being put out of it, by a ban.
+
+    :raises CodeGone: they have.
+    """
+    if not row.by:
+        return  # Made from the shell.
+    maker = table.maker(connection, row, now)
+    role, given = Role.of(maker.role) or Role.GUEST, Role.of(row.role) or Role.MEMBER
+    enough = Role.MEMBER if given <= Role.MEMBER else max(Role.ADMIN, Role(given + 1))
+    if role < enough or maker.is_banned or not maker.sees_room:
+        raise CodeGone(
+            "This invitation is good no longer: whoever made it may not invite there any more. Ask "
+            "for another one."
+        )
 
 
 def invite_code(typed: str) -> str:

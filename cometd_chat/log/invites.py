@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from cometd_chat.errors import CodeGone
 from cometd_chat.log.room_rows import seen_by
-from cometd_chat.log.tables import invites
+from cometd_chat.log.tables import invites, members, rooms, sanctions
 
 
 @attrs.frozen
@@ -51,6 +51,40 @@ class InviteRow:
         if self.left is not None and self.left <= 0:
             return _gone(f"was good for {self.uses}, who have come")
         return None
+
+
+@attrs.frozen
+class Maker:
+    """Who made an invitation, as they are now.
+
+    :param role: in the house; that of a guest for who has no account.
+    :param is_banned: from the house, or from the room that it leads to.
+    :param sees_room: that room is there, and not hidden from them; True where it leads to none.
+    """
+
+    role: str
+    is_banned: bool
+    sees_room: bool
+
+
+def maker(connection: Connection, row: InviteRow, now: int) -> Maker:
+    """Who made an invitation; see `Maker`."""
+    account = select(members.c.role).where(
+        members.c.identity == row.by, members.c.deleted_at.is_(None)
+    )
+    ban = select(sanctions.c.id).where(
+        sanctions.c.identity == row.by,
+        sanctions.c.kind == "ban",
+        sanctions.c.lifted_at.is_(None),
+        sanctions.c.until.is_(None) | (sanctions.c.until > now),
+        sanctions.c.room.is_(None) | (sanctions.c.room == row.room),
+    )
+    room = select(rooms.c.name).where(rooms.c.name == row.room, seen_by(rooms.c.name, row.by))
+    return Maker(
+        role=connection.execute(account).scalar() or "guest",
+        is_banned=connection.execute(ban.limit(1)).first() is not None,
+        sees_room=row.room is None or connection.execute(room).first() is not None,
+    )
 
 
 def add_invite(connection: Connection, row: InviteRow) -> None:
