@@ -113,6 +113,7 @@ from cometd_chat.web.metrics_port import MetricsPort
 from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.page_routes import PageRoutes
+from cometd_chat.web.pages import House
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.person_pages import PersonPages
 from cometd_chat.web.policies_api import PoliciesApi
@@ -550,7 +551,12 @@ def build_shared(
         random_bytes=secrets.token_bytes,
         by_proxy=accounts.by_proxy,
     )
-    problems = Problems(make_nonce, stats.refused, reaper.seconds)
+    problems = Problems(
+        make_nonce,
+        stats.refused,
+        reaper.seconds,
+        lambda: House(chat.policies.title, chat.policies.welcome),
+    )
     return Shared(
         settings,
         chat,

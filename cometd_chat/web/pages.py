@@ -125,6 +125,18 @@ def _templates() -> Environment:
     return environment
 
 
+@attrs.frozen
+class House:
+    """What a page says of the house, whatever else it shows.
+
+    :param title: what it is called.
+    :param welcome: what it says to whoever comes in; empty for nothing.
+    """
+
+    title: str = "Comet Chat"
+    welcome: str = ""
+
+
 @attrs.frozen(kw_only=True)
 class Page:
     """What one template draws: it is given each field by its name.
@@ -136,13 +148,13 @@ class Page:
     #: In ``templates/``.
     template: ClassVar[str]
 
-    def draw(self, nonce: str) -> str:
+    def draw(self, nonce: str, house: House = House()) -> str:
         """The HTML.
 
         :param nonce: the value given to `content_security_policy` for this response.
         """
         values = {each.name: getattr(self, each.name) for each in attrs.fields(type(self))}
-        return _templates().get_template(self.template).render(values, nonce=nonce)
+        return _templates().get_template(self.template).render(values, nonce=nonce, house=house)
 
 
 @attrs.frozen(kw_only=True)
@@ -425,11 +437,13 @@ class ClassicStreamHead(Page):
     `CLASSIC_HEARTBEAT`; in the end `ClassicStreamTail`.
 
     :param heartbeat: seconds between two heartbeats; 2.5 of them without one and it says so.
+    :param comes_in: its reader does, and goes on from no other one.
     """
 
     template = "classic_stream_head.html"
     room: str
     heartbeat: float
+    comes_in: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -30,7 +30,7 @@ from cometd_chat.errors import (
 from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import compression, parameters
-from cometd_chat.web.pages import ProblemPage, content_security_policy
+from cometd_chat.web.pages import House, ProblemPage, content_security_policy
 
 #: Fields of our forms that are worth handing back, as pages call them.
 TYPED = ("text", "message", "name", "username", "topic")
@@ -66,6 +66,7 @@ class Problems:
     :param make_nonce: makes the nonce of a page.
     :param count: told of each error that a client is told of.
     :param seconds: a clock that only goes forward.
+    :param house: what pages say of the house.
     """
 
     _log = Logger()
@@ -75,10 +76,12 @@ class Problems:
         make_nonce: Callable[[], str],
         count: Callable[[ChatError], None],
         seconds: Callable[[], float],
+        house: Callable[[], House] = House,
     ) -> None:
         self._make_nonce = make_nonce
         self.count = count
         self._seconds = seconds
+        self._house = house
         #: When a remedy of each kind was last told.
         self._told: dict[str, float] = {}
 
@@ -89,8 +92,8 @@ class Problems:
         if wants_html:
             nonce = self._make_nonce()
             request.setHeader("content-security-policy", content_security_policy(nonce))
-            page = _page(error, nonce, typed=_typed(request), back_url=_back(request))
-            body = compression.pack(request, page)
+            page = _page(error, typed=_typed(request), back_url=_back(request))
+            body = compression.pack(request, page.draw(nonce, self._house()).encode())
         else:
             body = as_json(error)
         request.setHeader("content-type", HTML if wants_html else JSON)
@@ -119,7 +122,7 @@ class Problems:
         if not wants_html:
             return Form(JSON, as_json(error))
         nonce = self._make_nonce()
-        page = _page(error, nonce, typed={}, back_url="/")
+        page = _page(error, typed={}, back_url="/").draw(nonce, self._house()).encode()
         return Form(HTML, page, content_security_policy(nonce).encode("ascii"))
 
     def _tell(self, error: ChatError) -> None:
@@ -130,15 +133,14 @@ class Problems:
             self._log.info("{remedy}", remedy=error.remedy, slug=error.slug)
 
 
-def _page(error: ChatError, nonce: str, *, typed: dict[str, str], back_url: str) -> bytes:
-    page = ProblemPage(
+def _page(error: ChatError, *, typed: dict[str, str], back_url: str) -> ProblemPage:
+    return ProblemPage(
         status=error.status,
         title=error.title,
         detail=error.detail,
         typed=typed,
         back_url=back_url,
     )
-    return page.draw(nonce).encode()
 
 
 def _set_headers(request: HttpRequest, error: ChatError) -> None:

@@ -29,6 +29,7 @@ from cometd_chat.web.forms import Form
 from cometd_chat.web.pages import (
     ClassicView,
     FirstStepsView,
+    House,
     Page,
     PersonView,
     RoomView,
@@ -75,7 +76,7 @@ class Views:
     def respond(self, request: HttpRequest, page: Page, status: int = 200) -> bytes:
         """Any page, with its headers."""
         nonce = self._make_nonce()
-        return answers.html(request, page.draw(nonce), nonce, status)
+        return answers.html(request, page.draw(nonce, self._house()), nonce, status)
 
     # -- the page with script
 
@@ -261,7 +262,9 @@ class Views:
         """
         nonce = self._make_nonce()
         request.setHeader("content-security-policy", pages.content_security_policy(nonce))
-        head = pages.ClassicStreamHead(room=room.name, heartbeat=self._chat.heartbeat)
+        head = pages.ClassicStreamHead(
+            room=room.name, heartbeat=self._chat.heartbeat, comes_in=not resumed
+        )
 
         def tail(cursor: str | None) -> str:
             if cursor is None:
@@ -270,11 +273,11 @@ class Views:
             else:
                 next_url = chat_url(action="openchat", room=room.name, cursor=cursor)
                 end = pages.ClassicStreamTail(next_url=next_url)
-            return end.draw(nonce)
+            return end.draw(nonce, self._house())
 
         lines = ClassicLines(room.name, now=self._now, older=not resumed)
         beat = pages.CLASSIC_HEARTBEAT
-        return Classic(head.draw(nonce) + beat, session.name, beat, tail, lines)
+        return Classic(head.draw(nonce, self._house()) + beat, session.name, beat, tail, lines)
 
     # -- what pages show
 
@@ -318,6 +321,10 @@ class Views:
 
     def _form_token(self, session: Session | None) -> str:
         return "" if session is None else self._auth.form_token(session)
+
+    def _house(self) -> House:
+        policies = self._chat.policies
+        return House(policies.title, policies.welcome)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._wall_clock(), timezone.utc)

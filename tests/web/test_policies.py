@@ -118,3 +118,34 @@ def test_nor_do_they_read_on_in_bayeux(site: MemorySite, channel: str) -> None:
     assert guest.delivered[before:] == []
     # It has been sent away.
     assert guest.subscribe(channel)["error"].startswith("402:")
+
+
+def test_the_title_and_the_welcome_are_on_the_pages_from_the_next_one_on(site: MemorySite) -> None:
+    token = appointed(site, Role.ADMIN)
+    html = {"Accept": "text/html"}
+    paths = ["/rooms/lobby", "/rooms/lobby/plain", "/chat"]
+    before = [site.get(path, headers=html, token=None).text for path in paths]
+    assert patch(site, token, title="The <Den>", welcome="Be <kind>.\nAll of you.").status == 200
+    for path, text in zip(paths, before, strict=True):
+        shown = site.get(path, headers=html, token=None).text
+        assert "Comet Chat</title>" in text, path
+        assert "The &lt;Den&gt;</title>" in shown, path
+        assert "Be &lt;kind&gt;.<br>" in shown, path
+    patch(site, token, public_reading=False)
+    log_in = site.get("/", headers=html, token=None).text
+    assert '<h1 dir="auto">The &lt;Den&gt;</h1>' in log_in
+    assert "Be &lt;kind&gt;.<br>" in log_in
+    here = site.get("/rooms/lobby", token=token, headers=html).text
+    assert '<b class="house" dir="auto">The &lt;Den&gt;</b>' in here
+    assert "Be &lt;kind&gt;." in here
+    problem = site.get("/rooms/nil", token=token, headers=html)
+    assert (problem.status, "The &lt;Den&gt;</title>" in problem.text) == (404, True)
+
+
+def test_the_classic_page_welcomes_who_comes_in_and_not_who_goes_on(site: MemorySite) -> None:
+    admin = appointed(site, Role.ADMIN)
+    patch(site, admin, welcome="Be kind.")
+    first = Client(site, "openchat")
+    assert first.response.body.count(b"Be kind.") == 1
+    again = Client(site, "openchat", cursor=site.now)
+    assert b"Be kind." not in again.response.body

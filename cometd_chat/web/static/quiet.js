@@ -1,9 +1,17 @@
 // @ts-check
 /** What the room is about, and why one can't speak there as one likes. The daemon writes it into the page; from then on it is this. */
 
-import { byId } from "./page.js";
+import { byId, kept } from "./page.js";
 
 /** @typedef {{topic?: string, slow?: number, locked?: boolean, archived?: boolean}} What what a room is, or some of it */
+
+/** Who has read the welcome and closed it is not shown the same one again. @param {HTMLDetailsElement | null} welcome */
+function keepClosed(welcome) {
+  if (!welcome) return;
+  const words = welcome.querySelector("p")?.textContent ?? "";
+  if (kept.get("welcome") === words) welcome.open = false;
+  welcome.addEventListener("toggle", () => kept.set("welcome", welcome.open ? "" : words));
+}
 
 export class Quiet {
   /** @type {What} */
@@ -12,6 +20,7 @@ export class Quiet {
   /** @param {What} room */
   constructor(room) {
     this.#room = room;
+    keepClosed(/** @type {HTMLDetailsElement | null} */ (document.querySelector("#welcome")));
   }
 
   /** It is another one. @param {What} room */
