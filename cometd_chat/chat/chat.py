@@ -531,10 +531,14 @@ class Chat:
 
     def _take_turn(self, session: Session, room: Room) -> Callable[[], None] | None:
         """Say something in a room that is slow, perhaps; see `SlowMode.take`."""
-        slow = self._seconds_between(room)
-        if not slow or self.rights.rank(session, room) >= Role.MODERATOR:
+        if not self.seconds_between(session, room):
             return None
         return self.slow_mode.take(room.context.path, session.identity)
+
+    def seconds_between(self, session: Session, room: Room) -> float:
+        """How long somebody has to wait between two messages in a room."""
+        slow = self._seconds_between(room)
+        return 0 if slow and self.rights.rank(session, room) >= Role.MODERATOR else slow
 
     def _seconds_between(self, room: Room) -> float:
         """How slow a room is."""

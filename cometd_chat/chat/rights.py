@@ -425,7 +425,14 @@ class Rights:
             return session.role
         return max(session.role, self._room_rank(identity_of(session), room))
 
-    def _room_rank(self, identity: str, room: AnyRoom) -> int:
+    def role_in(self, room: AnyRoom, identity: str, role: Role) -> Role:
+        """What somebody is in a room.
+
+        :param role: theirs, in the house.
+        """
+        return max(role, self._room_rank(identity, room))
+
+    def _room_rank(self, identity: str, room: AnyRoom) -> Role:
         # Who only belongs is no more than they are everywhere.
         role = room.members.get(identity, Role.WAITING)
         return role if role is Role.MODERATOR else Role.WAITING
@@ -457,7 +464,7 @@ class Rights:
         :param identity: theirs, where it matters what they are in a room.
         :raises NotBelow: they are not.
         """
-        rank = role if room is None else max(role, self._room_rank(identity, room))
+        rank = role if room is None else self.role_in(room, identity, role)
         if rank >= self.rank(actor, room):
             raise NotBelow(
                 "Nobody touches who is not below them: that takes somebody with a higher role.",

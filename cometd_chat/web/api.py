@@ -15,11 +15,12 @@ from typing import Any
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import GRACE
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import NotFound
 from cometd_chat.transports.request import HttpRequest
-from cometd_chat.web import answers, parameters
+from cometd_chat.web import answers, parameters, problems
 from cometd_chat.web.answers import api_path, shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.peers import Peers
@@ -57,8 +58,19 @@ class Api:
 
     async def show_session(self, request: HttpRequest) -> bytes:
         session = await self._auth.speaker(request)
-        rights = [act.value for act in self._chat.rights.all_of(session)]
-        told = {"name": session.name, "role": session.role.word, "rights": rights}
+        rights = self._chat.rights
+        name = parameters.query(request).text("room")
+        room = await self._chat.room(name, session) if name else None
+        told: dict[str, Any] = {
+            "name": session.name,
+            "role": session.role.word,
+            "rights": [act.value for act in rights.all_of(session, room)],
+        }
+        if room is not None:
+            told["role"] = rights.role_in(room, session.identity, session.role).word
+            silent = rights.may(session, Act.SPEAK, room, self._peers.address(request))
+            told["silent"] = None if silent is None else problems.as_object(silent)
+            told["slow"] = self._chat.seconds_between(session, room)
         return answers.json(request, told)
 
     @shielded
@@ -73,9 +85,12 @@ class Api:
 
     async def list_people(self, request: HttpRequest, name: str) -> bytes:
         session, room = await self._asked_room(request, name)
-        people = self._chat.people(room, session)
+        people, role_in = self._chat.people(room, session), self._chat.rights.role_in
         told: dict[str, Any] = {
-            "people": [{"name": each.name, "role": each.role.word} for each in people]
+            "people": [
+                {"name": each.name, "role": role_in(room, each.identity, each.role).word}
+                for each in people
+            ]
         }
         count = self._chat.presence.count(room.name)
         if count > len(people):

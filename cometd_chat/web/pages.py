@@ -209,6 +209,8 @@ class RoomPage(Page):
     :param heartbeat: seconds between the heartbeats of a stream.
     :param base_url: scheme and host as the person reached us, for the hints.
     :param runs: they keep the house civil, and have pages for that.
+    :param silent: why they may not speak; empty where they may.
+    :param slow: seconds that they have to wait between two messages.
     :param new_room: the form for a room, if it was refused; as is ``rename``.
     :param first: the cards of the owner's first screen, while they are wanted.
     """
@@ -224,6 +226,8 @@ class RoomPage(Page):
     form_token: str
     form: Form
     runs: bool = False
+    silent: str = ""
+    slow: float = 0
     new_room: Form | None = None
     rename: Form | None = None
     first: FirstStepsView | None = None

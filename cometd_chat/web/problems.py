@@ -43,7 +43,12 @@ HTML = b"text/html; charset=utf-8"
 
 
 def as_json(error: ChatError) -> bytes:
-    """The problem object of an error (RFC 9457, section 3), for who writes programs."""
+    """The problem object of an error, for who writes programs."""
+    return msgspec.json.encode(as_object(error))
+
+
+def as_object(error: ChatError) -> dict[str, object]:
+    """The same, before it is written (RFC 9457, section 3)."""
     problem: dict[str, object] = {
         "type": f"/problems/{error.slug}",
         "title": error.title,
@@ -52,7 +57,7 @@ def as_json(error: ChatError) -> bytes:
     }
     if error.fields:
         problem["errors"] = [_field(each) for each in error.fields]
-    return msgspec.json.encode(problem | error.extra)
+    return problem | error.extra
 
 
 def _field(error: FieldError) -> dict[str, str]:

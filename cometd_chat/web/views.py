@@ -19,6 +19,7 @@ from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import ChatError, RoomArchived, RoomLocked
 from cometd_chat.events.event import Event
 from cometd_chat.transports.framings import Classic
 from cometd_chat.transports.request import HttpRequest
@@ -104,8 +105,11 @@ class Views:
         messages, more = await self._chat.history(
             room, session, before=None, after=None, limit=NEWEST, size_of=html_size
         )
+        silent = self._chat.rights.may(session, Act.SPEAK, room, self._peers.address(request))
         page = pages.RoomPage(
             scene=self._scene(session, room),
+            silent=_told(silent) if session is not None else "",
+            slow=0 if session is None else self._chat.seconds_between(session, room),
             lines=transcript(messages, self._now()),
             me=_name(session),
             more=more,
@@ -295,10 +299,13 @@ class Views:
         rooms, more = self._chat.rooms.page(None, ROOMS_LISTED, session)
         if room not in rooms:
             rooms.append(room)
-        people = self._chat.people(room, session)
+        people, role_in = self._chat.people(room, session), self._chat.rights.role_in
         return Scene(
             room=self._room(room),
-            people=[PersonView(name=each.name, role=each.role.word) for each in people],
+            people=[
+                PersonView(name=each.name, role=role_in(room, each.identity, each.role).word)
+                for each in people
+            ],
             rooms=[self._room(each) for each in rooms],
             more_rooms=more,
         )
@@ -344,6 +351,11 @@ def fits_in_address(text: str) -> bool:
 
 def _classic_view(view: str) -> ClassicView:
     return "frameset" if view == "frameset" else "frames"
+
+
+def _told(silent: ChatError | None) -> str:
+    """Why somebody may not speak, where it isn't what the room tells all."""
+    return "" if silent is None or isinstance(silent, RoomArchived | RoomLocked) else silent.detail
 
 
 def _name(session: Session | None) -> str:

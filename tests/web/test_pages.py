@@ -487,6 +487,7 @@ def test_the_room_tells_its_script_where_the_page_ends() -> None:
         "more": False,
         "lastId": 17,
         "draft": "",
+        "slow": 0,
         "quiet": {"slow": 0, "locked": False, "archived": False},
     }
 

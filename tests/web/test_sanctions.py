@@ -475,3 +475,23 @@ class TestToldToSomeAlone:
         assert answer.status in (201, 204), answer.text
         (told,) = held.of("invited")
         assert (told["room"], told["from"]) == ("den", "marta")
+
+
+def test_one_can_ask_why_one_may_not_speak(site: MemorySite) -> None:
+    marta, bob = moderator(site), site.log_in("bob")
+    asked = "/api/v1/session?room=lobby"
+    me = site.get(asked, token=bob).json()
+    assert (me["role"], me["silent"], me["slow"]) == ("guest", None, 0)
+    assert "speak" in me["rights"]
+    assert "sanction" not in me["rights"]
+    sanctioned(site, marta, "silence", "bob", room="lobby", minutes=10, reason="noise")
+    me = site.get(asked, token=bob).json()
+    assert me["silent"]["type"] == "/problems/silenced"
+    assert me["silent"]["reason"] == "noise"
+    assert me["silent"]["until"] is not None
+    assert "speak" not in me["rights"]
+    # It is so in that room, and nobody else is told.
+    assert site.get("/api/v1/session", token=bob).json()["rights"].count("speak") == 1
+    assert site.get(asked, token=marta).json()["silent"] is None
+    assert "noise" in site.get("/rooms/lobby", token=bob).text
+    problem(site, site.get("/api/v1/session?room=nowhere", token=bob), 404, "room-not-found")

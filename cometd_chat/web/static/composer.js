@@ -31,7 +31,8 @@ export class Composer {
    * @param {HTMLFormElement} form
    * @param {string} room
    * @param {{send: (text: string, clientId: string) => void, typing: () => void,
-   *   run: (line: string) => Promise<string>}} does run: a command; what came of it, or why not
+   *   run: (line: string) => Promise<string>, waits: () => boolean}} does run: a command; what came of it, or
+   *   why not; waits: nothing can be said just yet, which is shown
    */
   constructor(form, room, does) {
     this.#form = form;
@@ -60,6 +61,7 @@ export class Composer {
       if (text.startsWith("/") && !text.startsWith("//")) return this.#run(text, does.run);
       const length = lengthOf(text);
       if (length > MOST) return this.say(`That is too long: ${counted(length)} of ${counted(MOST)} characters.`);
+      if (does.waits()) return;
       this.say("");
       this.text = "";
       this.#typedAt = -Infinity;
@@ -117,6 +119,14 @@ export class Composer {
     this.text = this.text.trim() ? `${text}\n\n${this.text}` : text;
     this.say(why);
     this.focus();
+  }
+
+  /** Begin with somebody's name, or go on with it. @param {string} name */
+  mention(name) {
+    const { text } = this;
+    this.text = `${text}${text && !/\s$/.test(text) ? " " : ""}@${name} `;
+    this.focus();
+    this.#box.setSelectionRange(this.text.length, this.text.length);
   }
 
   focus() {

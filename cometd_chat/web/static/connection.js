@@ -14,7 +14,9 @@ const HICCUP = 1500;
 const FAREWELLS = {
   "logged out": "You are logged out.",
   logged_out: "You are logged out.",
-  kicked: "You were asked to leave.",
+  kicked: "You were sent away for a while.",
+  banned: "You are banned.",
+  "guests-off": "Guests can't come in just now.",
   replaced: "The conversation went on in another window.",
 };
 
@@ -26,6 +28,8 @@ export class Connection {
   /** When it stopped being live, ms as in performance.now(); 0 while it is. */
   #brokenAt = performance.now();
   #wasLive = false;
+  /** More than the word that a farewell is: for how long, and why. */
+  farewell = "";
   #announced = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -87,7 +91,8 @@ export class Connection {
     if (this.#notice.dataset.taken) return;
     if (state.phase === "live" || state.phase === "closed" || quiet) return this.#say("");
     if (state.phase === "away") {
-      const words = FAREWELLS[state.reason] ?? state.reason;
+      const sent = state.reason === "kicked" || state.reason === "banned";
+      const words = (sent && this.farewell) || (FAREWELLS[state.reason] ?? state.reason);
       const again = state.status === 401 || state.reason.startsWith("logged") ? "Log in" : "Come back";
       return this.#say(words || "The server sent us away.", again);
     }

@@ -37,6 +37,8 @@ import { ECHO_TIME, Stream, advance, beginAnew, hasCome } from "./stream.js";
  *   | {kind: "do", what: "use" | "reconnect" | "expect" | "wake" | "check", with: any}} Word
  */
 
+/** What is told to somebody alone, whichever room it is about: it is for all of their tabs. */
+const PERSONAL = new Set(["sanction", "invited", "knock", "report", "held"]);
 const SECOND = 1000;
 /** Rooms that no tab reads any more are left after this: the tab may only be loading again. */
 const LEAVE_AFTER = 2 * SECOND;
@@ -327,8 +329,8 @@ export class Shared {
   }
 
   /** @param {CometEvent} event */
-  #isMine({ room }) {
-    return room === undefined || this.#settings.rooms.includes(room);
+  #isMine({ type, room }) {
+    return room === undefined || PERSONAL.has(type) || this.#settings.rooms.includes(room);
   }
 
   // --- to follow

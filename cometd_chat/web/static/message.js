@@ -3,7 +3,7 @@
 
 import { avatar } from "./avatar.js";
 import { showText } from "./links.js";
-import { make } from "./page.js";
+import { make, messagePath, pageData } from "./page.js";
 
 /** @typedef {import("./transports.js").CometEvent} CometEvent */
 
@@ -20,13 +20,13 @@ let numbers = 0;
 export function messageLine(event) {
   const at = new Date(event.at ?? 0);
   const from = event.from ?? "";
-  const name = make("b", { className: "name", dir: "auto", textContent: from, id: `n-${++numbers}` });
+  const name = nameOf(event);
   const text = make("p", { className: "text", dir: "auto" });
   const time = make("time", { dateTime: event.at ?? "", textContent: clockForm.format(at) });
   // Where it can be deleted, or reported.
   if (event.id && event.room && event.type === "message") {
-    const page = `/rooms/${encodeURIComponent(event.room)}/messages/${event.id}`;
-    // Not on the way of who goes by keyboard from line to line; the plain page has it there.
+    const page = messagePath(event.room, event.id);
+    // One of all is on the way of who goes by keyboard; arrows lead from there: see member_menu.js.
     time.replaceChildren(make("a", { href: page, tabIndex: -1, textContent: time.textContent ?? "" }));
   }
   time.title = momentForm.format(at);
@@ -39,6 +39,14 @@ export function messageLine(event) {
   line.dataset.at = event.at;
   say(line, event);
   return line;
+}
+
+/** Who says it, and, for who is logged in, the way to what may be done about them. @param {CometEvent} event */
+function nameOf({ type, id, room, from = "" }) {
+  const named = { className: "name", dir: "auto", textContent: from, id: `n-${++numbers}` };
+  if (!id || !room || type !== "message" || !pageData().me) return make("b", named);
+  // Somebody may be gone; what they have said is there.
+  return make("a", { ...named, href: messagePath(room, id), tabIndex: -1 });
 }
 
 /**

@@ -5,12 +5,15 @@ import { isUnreached, refusalOf, within } from "./transports.js";
 
 /**
  * @typedef {{room: string, me: string, cursor: string, heartbeat: number, more: boolean,
- *   lastId: number, draft: string, quiet: import("./quiet.js").What}} PageData
+ *   lastId: number, draft: string, slow: number, quiet: import("./quiet.js").What}} PageData
  */
+
+/** @type {PageData | undefined} */
+let read;
 
 /** @returns {PageData} */
 export function pageData() {
-  return JSON.parse(byId("page-data").textContent ?? "");
+  return (read ??= JSON.parse(byId("page-data").textContent ?? ""));
 }
 
 /** @param {string} id @returns {HTMLElement} */
@@ -122,6 +125,12 @@ export function inWords({ status, detail }) {
   if (status === 404) return "This room is not there any more.";
   return detail;
 }
+
+/** @param {string} room @param {string} name */
+export const personPath = (room, name) => `${roomPath(room)}/people/${encodeURIComponent(name)}`;
+
+/** @param {string} room @param {number} id */
+export const messagePath = (room, id) => `${roomPath(room)}/messages/${id}`;
 
 /** @param {string} room */
 export const roomPath = (room) => `/rooms/${encodeURIComponent(room)}`;

@@ -16,7 +16,7 @@ export function isOpen(panel) {
 export function open(panel) {
   if (isOpen(panel)) return;
   if (NATIVE) return panel.showPopover();
-  for (const other of document.querySelectorAll(`[popover].${OPEN}`)) other.classList.remove(OPEN);
+  closeAll();
   panel.classList.add(OPEN);
   panel.dispatchEvent(new Event("opening"));
 }
@@ -24,8 +24,14 @@ export function open(panel) {
 /** @param {HTMLElement} panel */
 export function close(panel) {
   if (!isOpen(panel)) return;
-  if (NATIVE) panel.hidePopover();
-  else panel.classList.remove(OPEN);
+  if (NATIVE) return panel.hidePopover();
+  panel.classList.remove(OPEN);
+  panel.dispatchEvent(new Event("closing"));
+}
+
+/** Where the browser has none of its own. */
+function closeAll() {
+  for (const each of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(`[popover].${OPEN}`))) close(each);
 }
 
 /** @param {HTMLElement} panel @param {() => void} action */
@@ -33,6 +39,14 @@ export function whenOpening(panel, action) {
   if (!NATIVE) return panel.addEventListener("opening", action);
   panel.addEventListener("beforetoggle", (event) => {
     if (/** @type {ToggleEvent} */ (event).newState === "open") action();
+  });
+}
+
+/** @param {HTMLElement} panel @param {() => void} action */
+export function whenClosed(panel, action) {
+  if (!NATIVE) return panel.addEventListener("closing", action);
+  panel.addEventListener("toggle", (event) => {
+    if (/** @type {ToggleEvent} */ (event).newState === "closed") action();
   });
 }
 
@@ -50,7 +64,6 @@ export function startPopovers() {
     }
   });
   addEventListener("keydown", ({ key }) => {
-    if (key !== "Escape") return;
-    for (const each of document.querySelectorAll(`[popover].${OPEN}`)) each.classList.remove(OPEN);
+    if (key === "Escape") closeAll();
   });
 }

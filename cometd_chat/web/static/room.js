@@ -2,7 +2,8 @@
 /**
  * The room page, made live. Without this script the page reads and writes all the same; with it,
  * lines come by themselves and nothing reloads. It only joins the parts: the connection (comet.js),
- * the conversation (messages.js), the box (composer.js), the sides (side.js).
+ * the conversation (messages.js), the box (composer.js), the sides (side.js), what one
+ * may do about somebody (member_menu.js).
  */
 
 import { Again } from "./again.js";
@@ -11,10 +12,13 @@ import { Composer, Unconfirmed } from "./composer.js";
 import { Connection } from "./connection.js";
 import { isUnreached } from "./transports.js";
 import { sendInPlace } from "./forms.js";
+import { MemberMenu } from "./member_menu.js";
 import { Messages } from "./messages.js";
 import { Quiet } from "./quiet.js";
 import { ask, byId, inWords, kept, make, pageData, rewrite, roomPath, unanswered } from "./page.js";
 import { People, Rooms, startDrawers } from "./side.js";
+import { Standing } from "./standing.js";
+import { TIDING_TYPES, Tidings } from "./tidings.js";
 
 /** @typedef {import("./transports.js").CometEvent} CometEvent */
 
@@ -42,11 +46,17 @@ const rooms = new Rooms(room);
 const unconfirmed = new Unconfirmed(room);
 // All tabs of a session hold one request.
 const comet = connect({ rooms: [room], cursor: data.cursor, share: me || "reader" });
-new Connection(comet);
+const connection = new Connection(comet);
 // A request of the page's own that nobody answered says that there may be nobody.
 unanswered.add(() => comet.check());
 const form = /** @type {HTMLFormElement | null} */ (document.querySelector("form#composer"));
-const composer = form && new Composer(form, room, { send, run, typing: tellTyping });
+const standing = new Standing(room, data.slow);
+const composer = form && new Composer(form, room, { send, run, typing: tellTyping, waits: () => standing.counting });
+const menu = new MemberMenu(room, {
+  me: () => me,
+  roleOf: (name) => people.roleOf(name),
+  mention: (name) => composer?.mention(name),
+});
 startDrawers();
 
 // --- what is said
@@ -66,6 +76,7 @@ function hear(event) {
   }
   if (document.hidden && !own && !messages.has(event)) unread++;
   messages.add(event, { own, unread: document.hidden });
+  menu.stop();
   noteRead();
 }
 
@@ -79,7 +90,9 @@ comet.on("topic", (/** @type {CometEvent} */ event) => {
 
 const quiet = new Quiet(data.quiet);
 comet.on("room", (/** @type {CometEvent} */ event) => {
-  if (event.room === room) quiet.room(event);
+  if (event.room !== room) return;
+  quiet.room(event);
+  if (me) standing.look();
 });
 
 /** Ids of messages that are back, and are asked for in a moment, all together. @type {Set<number>} */
@@ -130,9 +143,14 @@ function send(text, clientId) {
 async function post(text, clientId) {
   try {
     hear(await comet.post(room, text, clientId));
+    standing.said();
   } catch (problem) {
     if (!(problem instanceof PostError)) throw problem;
     if (problem.status === 401) return logInAgain(() => post(text, clientId));
+    if (standing.explains(problem.problem)) {
+      giveBack(text, clientId);
+      return standing.refused(problem.problem, problem.retryAfter);
+    }
     if (problem.status === 400) return giveBack(text, clientId, problem.message);
     const wait = problem.retryAfter ? ` Try again in ${Math.ceil(problem.retryAfter)} s.` : "";
     fail(text, clientId, `${inWords({ status: problem.status, detail: problem.message })}${wait}`);
@@ -146,12 +164,12 @@ const again = new Again((clientId, text) => {
 });
 comet.on("state", (/** @type {import("./comet.js").State} */ { phase }) => again.note(phase === "live"));
 
-/** It can't be said as it is: it goes back into the box. @param {string} text @param {string} clientId @param {string} why */
-function giveBack(text, clientId, why) {
+/** It can't be said as it is, or not now: it goes back into the box. @param {string} text @param {string} clientId @param {string} [why] */
+function giveBack(text, clientId, why = "") {
   messages.takeBack(clientId);
   again.drop(clientId);
   unconfirmed.remove(clientId);
-  composer?.takeBack(text, `Not sent. ${why}`);
+  composer?.takeBack(text, why && `Not sent. ${why}`);
 }
 
 /** @param {string} text @param {string} clientId @param {string} why */
@@ -166,6 +184,25 @@ function fail(text, clientId, why) {
     unconfirmed.remove(clientId);
   };
   messages.fail(clientId, why, ["Retry", retry], drop);
+}
+
+// --- what is told to oneself alone
+
+const tidings = new Tidings();
+for (const type of TIDING_TYPES) comet.on(type, (/** @type {CometEvent} */ event) => tidings.tell(event));
+
+comet.on("sanction", (/** @type {CometEvent} */ event) => {
+  if (event.room && event.room !== room) return tidings.sanctioned(event);
+  connection.farewell = event.lifted ? "" : farewell(event);
+  standing.look();
+});
+
+/** Why one is sent away, and for how long, in words. @param {CometEvent} event */
+function farewell({ kind, until, reason }) {
+  if (kind === "silence") return "";
+  const form = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const when = until ? ` until ${form.format(new Date(until))}` : "";
+  return `You are ${kind === "kick" ? "sent away" : "banned"}${when}${reason ? `: ${reason}` : "."}`;
 }
 
 // --- a session that has ended
@@ -274,9 +311,13 @@ comet.on("leave", (/** @type {CometEvent} */ event) => {
 comet.on("people", (/** @type {CometEvent} */ event) => people.count(event.count ?? 0));
 
 let wasLive = false;
+let wasAway = false;
 comet.on("state", (/** @type {import("./comet.js").State} */ { phase }) => {
   // Who came and went meanwhile is not kept in the log. A moment later, since only then are we here.
   if (phase === "live" && !wasLive) setTimeout(() => people.refresh().catch(() => {}), 200);
+  // So is what has become of oneself.
+  if (phase === "live" && wasAway && me) standing.look();
+  if (phase === "live" || phase === "away" || phase === "waiting") wasAway = phase !== "live";
   wasLive = phase === "live";
 });
 
@@ -359,6 +400,8 @@ document.addEventListener("visibilitychange", () => {
 async function refresh() {
   messages.relabelDays();
   if (document.hidden) return;
+  if (me) standing.look();
+  if (people.uncertain) people.refresh().catch(() => {});
   const newest = await rooms.refresh().catch(() => 0);
   // What was told while nothing was heard.
   if (rooms.current) quiet.room(rooms.current);
@@ -383,5 +426,6 @@ if (lastRead && more && messages.firstId > lastRead) behind = lastRead;
 else if (lastRead) messages.markUnreadAfter(lastRead, me);
 if (me) for (const { text, clientId } of unconfirmed.all()) send(text, clientId);
 if (composer && !matchMedia("(pointer: coarse)").matches) composer.focus();
+menu.stop();
 messages.toEnd();
 if (messages.count < FIRST_MESSAGES) loadOlder();

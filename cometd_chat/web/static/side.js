@@ -1,11 +1,12 @@
 // @ts-check
 /** The two sides: rooms at the left, people at the right; where there is no place they are drawers. */
 
-import { ask, byId, kept, make, rewrite, roomPath } from "./page.js";
+import { ask, byId, kept, make, pageData, personPath, rewrite, roomPath } from "./page.js";
 import { close, isOpen, open, startPopovers } from "./popover.js";
 
 /** @typedef {{name: string, topic: string, people: number, last_id: number, slow?: number, locked?: boolean, archived?: boolean}} Room */
 
+const LOOKS_AFTER = ["owner", "admin", "moderator"];
 const SWIPE = 60;
 /** Pages of the list that are looked at when nobody looks for a room; each has 200. */
 const PAGES = 3;
@@ -17,8 +18,8 @@ const MANY = 12;
 const NUMBERED = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 export class People {
-  /** @type {Set<string>} */
-  #names = new Set();
+  /** Who is here, and what each is here; empty where that has not been asked for. @type {Map<string, string>} */
+  #roles = new Map();
   #list = byId("people-list");
   #room;
   #count = 0;
@@ -34,22 +35,32 @@ export class People {
   async refresh() {
     this.#askedAt = performance.now();
     const { people, count } = await ask("GET", `${roomPath(this.#room)}/people`);
-    this.#names = new Set(people.map((/** @type {{name: string}} */ { name }) => name));
-    this.#count = Math.max(count ?? 0, this.#names.size);
+    this.#roles = new Map(people.map((/** @type {{name: string, role: string}} */ { name, role }) => [name, role]));
+    this.#count = Math.max(count ?? 0, this.#roles.size);
     this.#show();
   }
 
   /** @param {string} name */
   join(name) {
-    this.#names.add(name);
-    this.#count = this.#names.size;
+    this.#roles.set(name, this.#roles.get(name) ?? "");
+    this.#count = this.#roles.size;
     this.#show();
+  }
+
+  /** What somebody is here, as a word; empty where that is not known. @param {string} name */
+  roleOf(name) {
+    return this.#roles.get(name) ?? "";
+  }
+
+  /** Of somebody it is not known yet what they are. */
+  get uncertain() {
+    return [...this.#roles.values()].includes("");
   }
 
   /** @param {string} name */
   leave(name) {
-    this.#names.delete(name);
-    this.#count = this.#names.size;
+    this.#roles.delete(name);
+    this.#count = this.#roles.size;
     this.#show();
   }
 
@@ -65,16 +76,37 @@ export class People {
 
   #show() {
     for (const id of ["people-total", "people-count"]) rewrite(byId(id), String(this.#count));
-    const names = [...this.#names].sort(NUMBERED.compare);
+    const names = [...this.#roles.keys()].sort(NUMBERED.compare);
     const more = this.#count - names.length;
-    this.#list.replaceChildren(
-      ...names.map((name) => {
-        const dot = make("span", { className: "dot here" });
-        dot.setAttribute("aria-hidden", "true");
-        return make("li", {}, dot, make("span", { dir: "auto", textContent: name }));
-      }),
+    /** @type {Map<string, HTMLElement>} */
+    const lines = new Map();
+    for (const link of this.#list.querySelectorAll("a")) {
+      lines.set(link.dataset.name ?? "", /** @type {HTMLElement} */ (link.parentElement));
+    }
+    arrange(this.#list, [
+      ...names.map((name) => this.#marked(lines.get(name) ?? this.#make(name), this.roleOf(name))),
       ...(more > 0 ? [make("li", { className: "soft", textContent: `and ${more} more` })] : []),
-    );
+    ]);
+  }
+
+  /** @param {string} name */
+  #make(name) {
+    const dot = make("span", { className: "dot here" });
+    dot.setAttribute("aria-hidden", "true");
+    if (!pageData().me) return make("li", {}, dot, make("span", { dir: "auto", textContent: name }));
+    const link = make("a", { href: personPath(this.#room, name), dir: "auto", textContent: name });
+    link.dataset.name = name;
+    return make("li", {}, dot, link);
+  }
+
+  /** With the word for who looks after the room. @param {HTMLElement} line @param {string} role */
+  #marked(line, role) {
+    const word = LOOKS_AFTER.includes(role) ? role : "";
+    const shown = line.querySelector(".role");
+    if ((shown?.textContent ?? "") === word) return line;
+    shown?.remove();
+    if (word) line.append(make("span", { className: "role", textContent: word }));
+    return line;
   }
 }
 
