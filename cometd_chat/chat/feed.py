@@ -100,6 +100,7 @@ class Feed:
         """
         self.tail.start(recent[0].id - 1 if recent else self.log.last_id)
         self._remember(recent)
+        self._pass_over()
         # What was read now is as it is now.
         self._brought_back.clear()
         self._stop = self.log.follow(self._committed)
@@ -189,7 +190,16 @@ class Feed:
                     if record.id in some:
                         self._replace(record.id, self.made(record))
 
+    def _pass_over(self) -> None:
+        """Ids that nothing has count as told, once the log has passed them: what an epoch begins
+        with. So a cursor is of that epoch from its first moment."""
+        if self.tail.last_id < self.log.last_id:
+            self.tail.pass_over(self.log.last_id)
+
     def _committed(self, records: Sequence[Record]) -> None:
+        if not records:
+            self._pass_over()
+            return
         said = [record for record in records if record.context != CONTROL]
         if len(said) != len(records):
             # While nothing of the batch counts as told: whoever is sent away by it is given a

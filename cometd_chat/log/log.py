@@ -339,7 +339,8 @@ class EventLog(Protocol):
         """
 
     def follow(self, listener: LogListener) -> Callable[[], None]:
-        """Tell ``listener`` each batch that is committed from now on, whoever appended it.
+        """Tell ``listener`` each batch that is committed from now on, whoever appended it; one
+        without records when ids were passed that nothing has.
 
         A listener that raises is logged and goes on hearing, and so do the others.
 

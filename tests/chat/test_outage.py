@@ -100,3 +100,22 @@ def test_who_comes_back_after_a_log_was_put_back_leaves_once() -> None:
     told = [each.type for each in watching.events if each.type in ("join", "leave")]
     assert told == ["join", "leave"] * (len(told) // 2)
     assert node.presence.count("lobby") == 0
+
+
+def test_a_cursor_is_of_the_new_epoch_before_anything_is_said_in_it() -> None:
+    """So that no node takes it for one of what is gone."""
+    cluster = Cluster(2)
+    node = cluster.nodes[0]
+    fill(node, 5)
+    last = node.feed.last_id
+    lost = node.log.cursor(last)
+    put_back(cluster, last - 2)
+    # The log passes what nothing has any more.
+    node.log._told = last + 1
+    node.log._followers.tell(())
+    point = now(resume_at(node.feed, ["/chat/lobby"], lost))
+    (reset,) = point.preface
+    assert (point.position, reset.cursor) == (last + 1, f"{last + 1}.other")
+    # And so it is for whoever starts on it.
+    node.feed.start([])
+    assert node.feed.last_id == last + 1

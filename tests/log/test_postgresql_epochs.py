@@ -10,8 +10,10 @@ import pytest
 from cometd_chat.log.postgresql import ears
 from tests.log.postgresql_support import Cluster, Node
 from tests.log.support import draft, in_reactor, wait
-from tests.log.test_postgresql_trouble import ids, texts, until
+from tests.log.test_postgresql_trouble import ids, own_cluster, texts, until
 from tests.postgresql import PASSWORD, USER, PostgresServer
+
+__all__ = ["own_cluster"]
 
 
 def numbered_epochs(cluster: Cluster) -> list[tuple[object, ...]]:
@@ -66,10 +68,10 @@ async def test_a_copy_that_took_its_place_begins_an_epoch(cluster: Cluster) -> N
     assert third.log.position(known) == 2
     assert third.log.position(lost) is None
     await say(third, "d")
-    assert ids(third.told) == [3]
+    assert ids(third.told) == [4]
     assert third.log.position(lost) is None
     assert third.log.origin == "e001"
-    assert numbered_epochs(cluster) == [("e001", 1), ("e002", 3)]
+    assert numbered_epochs(cluster) == [("e001", 1), ("e002", 3), ("e003", 4)]
 
 
 @in_reactor
@@ -113,7 +115,53 @@ async def test_a_node_that_starts_on_a_hole_passes_it(cluster: Cluster) -> None:
     assert one.told[1].epoch == "e9"
     # This epoch was begun without saying where: the next start begins another one.
     other = cluster.open()
-    assert other.log.last_id == 8
+    assert other.log.last_id == 9
+    assert other.log.cursor(8) == "8.e9"
+
+
+@in_reactor
+async def test_whoever_is_told_reset_goes_on_where_no_node_is_that_has_not_noticed(
+    own_cluster: Cluster,
+) -> None:
+    """However little is known to be gone by the node that has."""
+    one, other = own_cluster.open(), own_cluster.open()
+    passed: list[int] = []
+    one.log.follow(lambda batch: passed.append(one.log.last_id) if not batch else None)
+    await say(one, "a", "b")
+    await until(lambda: len(other.told) == 2)
+    unaware, read = other.log.ears.book.epochs, one.log.cursor(2)
+    await other.close()
+    own_cluster.server.restart()
+    await until(lambda: len(one.log.ears.book.numbers) == 3)
+    await wait(one.log.catch_up())
+    given = one.log.cursor(one.log.last_id)
+    assert one.log.position(given) == 3
+    # That node waits until it has noticed, and tells nothing in the meantime.
+    assert unaware.position(given) is None
+    # What is still there is known as before, and the ids that nothing has were told of once.
+    assert one.log.position(read) == 2
+    assert passed == [3]
+    await say(one, "c")
+    assert ids(one.told) == [1, 2, 4]
+
+
+@in_reactor
+async def test_nobody_has_caught_up_below_where_an_epoch_begins(cluster: Cluster) -> None:
+    node = cluster.open()
+    await say(node, "a", "b", "c")
+    with cluster.connect() as connection:
+        connection.execute("DELETE FROM records WHERE id > 1")
+        # As by another node, which was told of 3 as well.
+        connection.execute(
+            "INSERT INTO epochs (epoch, first_id, cluster)"
+            " SELECT v.*, cluster FROM epochs, (VALUES ('lost', 2), ('new', 4)) AS v"
+        )
+    put_back: list[int] = []
+    node.log.put_back_to.add(lambda: put_back.append(node.log.last_id))
+    await until(lambda: bool(put_back))
+    assert put_back == [1]
+    await wait(node.log.catch_up())
+    assert node.log.cursor(node.log.last_id) == "3.lost"
 
 
 class Pair:
@@ -157,15 +205,15 @@ async def test_a_failover_that_loses_nothing_is_nothing_to_a_client(pair: Pair) 
     waiting = one.log.append(draft("c", client_id="c"))
     pair.promote()
     record = await wait(waiting)
-    assert (record.id, record.repeated) == (3, False)
+    assert (record.id, record.repeated) == (4, False)
     await until(lambda: len(other.told) == 3)
     for node in (one, other):
-        assert ids(node.told) == [1, 2, 3]
+        assert ids(node.told) == [1, 2, 4]
         assert node.log.position(cursor) == 2
         assert node.log.position("3.e001") is None
-        assert node.log.position(node.log.cursor(3)) == 3
+        assert node.log.position(node.log.cursor(4)) == 4
     assert not put_back
-    assert numbered_epochs(pair.cluster) == [("e001", 1), ("e002", 3)]
+    assert numbered_epochs(pair.cluster) == [("e001", 1), ("e002", 3), ("e003", 4)]
 
 
 @in_reactor

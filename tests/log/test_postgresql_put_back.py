@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
+from cometd_chat.log.postgresql.connections import Connection
 from cometd_chat.log.postgresql.high_water import HighWaterMark, Mark
+from cometd_chat.log.postgresql.joining import Running, join
 from tests.log.postgresql_support import Cluster, Node
 from tests.log.support import draft, in_reactor, wait
 from tests.log.test_postgresql_epochs import Pair, numbered_epochs, pair, say
 from tests.log.test_postgresql_trouble import ids, own_cluster, until
+from tests.postgresql import PostgresServer
 
 __all__ = ["own_cluster", "pair"]
 
@@ -48,6 +51,27 @@ async def left(cluster: Cluster, where: HighWaterMark | None, *words: str) -> st
     return cursor
 
 
+def put_back_disk(server: PostgresServer, snapshot: Path) -> None:
+    """Let a server come back with what its disk was."""
+    server.stop()
+    owner = server.data.stat()
+    shutil.rmtree(server.data)
+    snapshot.rename(server.data)
+    for each in (server.data, *server.data.rglob("*")):
+        shutil.chown(each, owner.st_uid, owner.st_gid)
+    server.start()
+
+
+def draft_of(connection: Connection, word: str) -> None:
+    """Store something after what is there."""
+    connection.execute(
+        "INSERT INTO records (id, context, type, sender, author, data, at)"
+        " SELECT greatest((SELECT max(id) FROM records), max(first_id) - 1) + 1,"
+        " '/chat/lobby', 'message', 's', 'S', %s, 0 FROM epochs",
+        [f'{{"text": "{word}"}}'],
+    )
+
+
 def is_told(node: Node, known: str, lost: str) -> None:
     """It knows one cursor, and not the other one."""
     assert node.log.position(known) is not None
@@ -64,30 +88,56 @@ async def test_a_snapshot_of_the_disk_is_known(own_cluster: Cluster, mark: HighW
     server, cluster = own_cluster.server, own_cluster
     known = await left(cluster, mark, "a", "b")
     server.stop()
-    data, snapshot = server.data, server.directory / "snapshot"
-    shutil.copytree(data, snapshot, symlinks=True)
-    owner = data.stat()
+    snapshot = server.directory / "snapshot"
+    shutil.copytree(server.data, snapshot, symlinks=True)
     server.start()
     lost = await left(cluster, mark, "c", "d")
-    server.stop()
-    shutil.rmtree(data)
-    snapshot.rename(data)
-    for each in (data, *data.rglob("*")):
-        shutil.chown(each, owner.st_uid, owner.st_gid)
-    server.start()
+    put_back_disk(server, snapshot)
     with capturedLogs() as lines:
         node = cluster.open(high_water=mark)
     said = [formatEvent(line) for line in lines]
-    assert "the log has begun the epoch e003 after id 4" in said
+    # When the server came back the first time, they began e002 and e003, which are gone.
+    assert "the log has begun the epoch e005 after id 5" in said
     is_told(node, known, lost)
     await say(node, "e")
-    assert ids(node.told) == [5]
+    assert ids(node.told) == [6]
     is_told(node, known, lost)
-    assert numbered_epochs(cluster) == [*ONE, ("e002", 3), ("e003", 5)]
+    assert numbered_epochs(cluster) == [*ONE, ("e004", 3), ("e005", 6)]
     await node.close()
     again = cluster.open(high_water=mark)
-    assert again.log.position(node.log.cursor(5)) == 5
+    assert again.log.position(node.log.cursor(6)) == 6
     assert len(numbered_epochs(cluster)) == 3
+
+
+@in_reactor
+async def test_who_knows_less_stores_nothing_in_the_epoch_that_is_over(
+    own_cluster: Cluster,
+) -> None:
+    """A node that was told too little to miss anything comes back first to a disk that was put
+    back: those who were told more notice only once there are as many records again."""
+    server, cluster = own_cluster.server, own_cluster
+    node = cluster.open()
+    await say(node, "a", "b")
+    server.stop()
+    snapshot = server.directory / "snapshot"
+    shutil.copytree(server.data, snapshot, symlinks=True)
+    server.start()
+    await say(node, "c", "d")
+    known, lost, told = node.log.cursor(2), node.log.cursor(node.log.last_id), node.told
+    await node.close()
+    assert ids(told) == [1, 2, 4, 5]
+    put_back_disk(server, snapshot)
+    with cluster.connect() as connection:
+        names = iter(("x1", "x2", "x3", "x4"))
+        first = join(connection, Running(2, told[1]), lambda: next(names))
+        assert (first.begun, first.put_back) == (True, False)
+        for word in "efg":
+            draft_of(connection, word)
+        then = join(connection, Running(5, told[3]), lambda: next(names))
+    assert (then.begun, then.put_back) == (False, True)
+    assert then.book.shared(told[1].epoch) == 2
+    assert then.book.epochs.position(known) == 2
+    assert then.book.epochs.position(lost) is None
 
 
 @in_reactor
@@ -131,7 +181,7 @@ async def test_without_a_mark_nobody_can_say(cluster: Cluster, tmp_path: Path) -
     is_told(node, known, lost)
     await say(node, "d")
     is_told(node, known, lost)
-    assert numbered_epochs(cluster) == [*ONE, ("e002", 3)]
+    assert numbered_epochs(cluster) == [*ONE, ("e002", 3), ("e003", 4)]
 
 
 @in_reactor
@@ -179,7 +229,7 @@ async def test_an_epoch_that_is_gone_is_missed(cluster: Cluster, mark: HighWater
     node = cluster.open(high_water=mark)
     await say(node, "d")
     is_told(node, "3.e001", lost)
-    assert numbered_epochs(cluster) == [*ONE, ("e002", 4)]
+    assert numbered_epochs(cluster) == [*ONE, ("e002", 4), ("e003", 5)]
 
 
 @in_reactor
@@ -207,8 +257,8 @@ async def test_a_failover_between_two_starts_loses_nothing(pair: Pair, mark: Hig
     node = pair.cluster.open(url=url, high_water=mark)
     assert node.log.position(cursor) == 2
     await say(node, "c")
-    assert ids(node.told) == [3]
-    assert numbered_epochs(pair.cluster) == [*ONE, ("e002", 3)]
+    assert ids(node.told) == [4]
+    assert numbered_epochs(pair.cluster) == [*ONE, ("e002", 3), ("e003", 4)]
 
 
 @in_reactor

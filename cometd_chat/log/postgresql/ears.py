@@ -452,6 +452,7 @@ class Ears:
         if newest is not None and book.epochs.of(newest.id) != newest.epoch:
             self._diverge(book, book.floor)
         self.book = book
+        self.order.note(book.floor)
         self._tell_epoch()
 
     def _tell_epoch(self) -> None:
@@ -569,7 +570,8 @@ class _CatchUp:
 
     def is_told(self, ears: Ears) -> bool:
         assert self.goal is not None
-        return ears.order.told >= self.goal
+        # Below the floor nobody gets a cursor that other nodes would take for one of before.
+        return ears.order.told >= max(self.goal, ears.book.floor)
 
 
 def read_text_book(rows: Rows) -> Book:

@@ -6,10 +6,11 @@ is, compares it with what this node was told, and begins an epoch where that is 
 What it may know: a connection, the tables of records, epochs and nodes, a mark.
 
 Invariant: an epoch begins when the database is another one than when the newest began (another
-cluster, another timeline, other tables), when what a node was told is not in it any more, or when
-nobody is left who could say so. So a cursor that was given out before a backup was restored, or in
-a tail that was lost, is foreign; one of before a failover that lost nothing is not. Ids never go
-back for anybody who was told of them.
+cluster, another timeline, another start of the server, other tables), when what a node was told is
+not in it any more, or when nobody is left who could say so. So a cursor that was given out before a
+backup was restored, or in a tail that was lost, is foreign; one of before a failover or a restart
+that lost nothing is not. Ids never go back for anybody who was told of them. Each begins with an id
+that nothing gets: a cursor of there is known to nobody who has not noticed yet.
 """
 
 from __future__ import annotations
@@ -47,11 +48,15 @@ _MORE = (
 _BEGIN = "INSERT INTO epochs (epoch, first_id, cluster) VALUES (%s, %s, %s)"
 
 #: What is another one in each other database, however it came about: by a new cluster, by a
-#: failover or a restore to a point in time (a timeline), by a copy that took its place (the
-#: database), by a dump that was restored into it (the table). A service may forbid the first two.
+#: failover or a restore to a point in time (a timeline), by an older state of the disk under the
+#: same timeline (the start of the server: the first node to come back may have been told too little
+#: to miss anything), by a copy that took its place (the database), by a dump that was restored into
+#: it (the table). A service may forbid the first two.
 _CLUSTER = (
     "SELECT system_identifier::text FROM pg_control_system()",
     "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)",
+    # As a number: how a date is written is up to each connection.
+    "SELECT extract(epoch FROM pg_postmaster_start_time())::text",
     "SELECT oid::text FROM pg_database WHERE datname = current_database()",
     "SELECT 'records'::regclass::oid::text",
 )
@@ -273,12 +278,16 @@ def _begin(
     """Remember a new epoch, after what is there.
 
     Ids that are gone were given out all the same. They become an epoch in which nobody was told
-    anything, and what is said from now on comes after them.
+    anything, and what is said from now on comes after them. It has one id at least, even if nothing
+    is known to be gone: who is told `reset` gets a cursor in it, and is not told by another node
+    what is gone, since that one can't know the cursor before it has noticed.
     """
     last = max(_last(connection), book.floor)
-    told = witness.told(book) if book.numbers else 0
+    first_ids = [last + 1]
+    if book.numbers:
+        first_ids.append(max(witness.told(book), last + 1) + 1)
     names = set(book.epochs.names)
-    for first_id in [last + 1, *([told + 1] if told > last else [])]:
+    for first_id in first_ids:
         name = new_epoch()
         while name in names:
             name = new_epoch()

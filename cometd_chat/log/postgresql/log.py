@@ -283,6 +283,8 @@ class PostgresEventLog:
         """Tell the followers; then those whose records these are."""
         if records:
             self._followers.tell(records)
+        if not records or records[-1].id < self.last_id:
+            self._followers.tell(())
         self._appending.settle()
 
     def leave_history(self) -> None:
