@@ -154,7 +154,7 @@ class RoomChanges:
                 at = int(self._now())
                 role = {actor.identity: Role.MODERATOR.word}
                 put_members(connection, actor.identity, at, room.name, role)
-            self._note(connection, actor, "room", room, _written(values))
+            self._note(connection, actor, "room", room.name, _written(values))
             return RoomRow(**row)
 
         def tell(row: RoomRow) -> Sequence[Any]:
@@ -193,7 +193,9 @@ class RoomChanges:
         def remove(connection: Connection) -> bool:
             found = begin_removal(connection, room.name)
             if found:
-                self._note(connection, actor, "remove-room", room)
+                # The name of one that not all could see is told to nobody.
+                name = room.name if room.kind is RoomKind.PUBLIC else None
+                self._note(connection, actor, "remove-room", name)
             return found
 
         def tell(found: bool) -> Sequence[RoomRemoved]:
@@ -268,7 +270,7 @@ class RoomChanges:
             at = int(self._now())
             put_members(connection, actor.identity, at, room.name, {whom.identity: word})
             if whom.identity != actor.identity:
-                self._note(connection, actor, "invite", room, word, whom=whom.name)
+                self._note(connection, actor, "invite", room.name, word, whom=whom.name)
 
         def tell(_: None) -> Sequence[RoomMember]:
             return [RoomMember(room.name, whom.identity, word, actor.identity, actor.name)]
@@ -291,7 +293,7 @@ class RoomChanges:
         def drop(connection: Connection) -> bool:
             found = drop_member(connection, room.name, whom.identity)
             if found and whom.identity != actor.identity:
-                self._note(connection, actor, "put-out", room, whom=whom.name)
+                self._note(connection, actor, "put-out", room.name, whom=whom.name)
             return found
 
         def tell(found: bool) -> Sequence[RoomMember]:
@@ -359,7 +361,7 @@ class RoomChanges:
         connection: Connection,
         actor: Session,
         what: str,
-        room: Room,
+        room: str | None,
         reason: str = "",
         whom: str = "",
     ) -> None:
@@ -370,7 +372,7 @@ class RoomChanges:
             who_name=actor.name,
             what=what,
             whom=whom,
-            room=room.name,
+            room=room,
             reason=reason,
         )
 

@@ -161,7 +161,8 @@ class Screened:
         item = None if row is None else _item(row)
         room = None if item is None else self._room_named(item.room)
         self._rights.require(actor, Act.DELETE_OTHERS, [] if room is None else [room])
-        if item is None:
+        if item is None or room is None:
+            # Of a room that is removed nothing waits, and nothing is said there any more.
             raise _decided()
         await self._changes.make(
             lambda connection: self._take(connection, actor, item, say=say),

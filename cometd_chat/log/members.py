@@ -38,6 +38,7 @@ from cometd_chat.log.tables import (
     members,
     records,
     room_members,
+    screened,
     sessions,
 )
 from cometd_chat.lookalikes.keys import NameKeys, name_keys
@@ -354,6 +355,7 @@ def remove(connection: Connection, identity: str, at: int) -> list[Control]:
         (ignored, ignored.c.whom),
         (codes, codes.c.identity),
         (invites, invites.c.by),
+        (screened, screened.c.identity),
     ):
         connection.execute(delete(table).where(column == identity))
     return [*told, MemberRemoved(identity)] if changed else told

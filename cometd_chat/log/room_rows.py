@@ -17,7 +17,17 @@ from typing import Any
 import attrs
 from sqlalchemy import Column, ColumnElement, Connection, delete, insert, or_, select, update
 
-from cometd_chat.log.tables import invites, members, positions, room_members, rooms, sessions
+from cometd_chat.log.tables import (
+    audit,
+    invites,
+    members,
+    positions,
+    reports,
+    room_members,
+    rooms,
+    screened,
+    sessions,
+)
 
 #: The kind of a room that is being removed: its name is nobody's until what was said there is gone.
 REMOVED = "removed"
@@ -136,11 +146,20 @@ def is_there(connection: Connection, name: str) -> bool:
 
 
 def begin_removal(connection: Connection, name: str) -> bool:
-    """Let a room be removed: nobody belongs to it, and no invitation leads there."""
-    if not change_room(connection, name, kind=REMOVED, topic=""):
+    """Let a room be removed: nobody belongs to it, no invitation leads there, and of what was said
+    there nothing waits for a moderator. Where not all could see it, nobody learns afterwards what
+    was done there: who might is known no longer."""
+    there = rooms.c.name == name, rooms.c.kind != REMOVED
+    kind = connection.execute(select(rooms.c.kind).where(*there).with_for_update()).scalar()
+    if kind is None:
         return False
+    change_room(connection, name, kind=REMOVED, topic="")
     drop_members(connection, name)
-    connection.execute(delete(invites).where(invites.c.room == name))
+    of_room = [invites, screened, reports]
+    if kind != "public":
+        of_room.append(audit)
+    for table in of_room:
+        connection.execute(delete(table).where(table.c.room == name))
     return True
 
 

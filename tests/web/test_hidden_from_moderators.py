@@ -6,7 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from cometd_chat.chat.roles import Role
+from cometd_chat.log.tables import audit, reports, screened
 from tests.chat.parts import now
 from tests.memory import MemorySite
 from tests.web.moderators import sanctioned
@@ -120,3 +123,39 @@ def test_others_are_listed_however_much_there_is_of_it(
         assert len(answer[name]) == 1, path
         if path != "/api/v1/audit":
             assert answer["more"] is False, "what one may not see is not counted"
+
+
+def test_nothing_is_left_when_it_is_removed(site: MemorySite, ada: str, bob: str) -> None:
+    happen(site, bob)
+    now(site.chat.sessions.by_token(bob)).role = Role.ADMIN
+    headers = {"Authorization": f"Bearer {bob}"}
+    assert site.request("DELETE", f"/api/v1/rooms/{ROOM}", headers=headers).status == 204
+    site.advance(20)
+    for path in LISTS:
+        for token in (ada, bob):
+            assert ROOM not in site.get(path, token=token).text, path
+    tables = (screened, reports, audit)
+    kept = site.directory.store.read_now(
+        lambda each: [str(each.execute(select(table)).all()) for table in tables]
+    )
+    assert "said secretly" not in str(kept)
+    assert "look at that" not in str(kept)
+    assert ROOM not in str(kept)
+    assert "remove-room" in site.get("/api/v1/audit", token=ada).text
+
+
+def test_what_waits_goes_with_a_room_and_with_an_account(site: MemorySite, ada: str) -> None:
+    now(site.chat.policies.set({"words": {"hold": ["secretly"]}}, who="", who_name="shell"))
+    site.turn()
+    carol = member(site, "carol", invitation(site, ada))
+    assert site.post("/api/v1/rooms", {"name": "hall"}, token=ada).status == 201
+    assert say(site, carol, "this is said secretly", room="hall").status == 202
+    (item,) = site.get("/api/v1/held", token=ada).json()["held"]
+    headers = {"Authorization": f"Bearer {ada}"}
+    assert site.request("DELETE", "/api/v1/rooms/hall", headers=headers).status == 204
+    answer = site.post(f"/api/v1/held/{item['id']}", {"say": True}, token=ada)
+    assert answer.status == 404
+    assert site.get("/api/v1/held", token=ada).json()["held"] == []
+    assert say(site, carol, "this is said secretly", room="lobby").status == 202
+    assert site.request("DELETE", "/api/v1/users/carol", headers=headers).status == 204
+    assert site.get("/api/v1/held", token=ada).json()["held"] == []
