@@ -161,9 +161,11 @@ class Ignored:
             self._log.warn("lists of whom nobody ignores stay: {reason}", reason=failure.value)
 
 
+_ALL = select(ignored.c.identity, ignored.c.whom)
+
+
 def _all(connection: Connection) -> list[tuple[str, str]]:
-    query = select(ignored.c.identity, ignored.c.whom)
-    return [(identity, whom) for identity, whom in connection.execute(query)]
+    return [(identity, whom) for identity, whom in connection.execute(_ALL)]
 
 
 def _drop(connection: Connection) -> list[str]:

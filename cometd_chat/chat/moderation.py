@@ -16,7 +16,18 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -132,8 +143,8 @@ class Moderation:
         self._wait()
 
     def _in_force(self, connection: Connection) -> tuple[bytes, list[Sanction]]:
-        query = select(sanctions).where(_lasting(int(self.now()))).order_by(sanctions.c.at)
-        return _kept_key(connection), [_sanction(row) for row in connection.execute(query)]
+        found = connection.execute(_IN_FORCE, {"now": int(self.now())})
+        return _kept_key(connection), [_sanction(row) for row in found]
 
     # -- what moderators do
 
@@ -444,15 +455,21 @@ def _already(there: Sanction, now: float) -> AlreadySanctioned:
     )
 
 
+_KEPT_KEY = select(secrets.c.value).where(secrets.c.name == _KEY)
+
+
 def _kept_key(connection: Connection) -> bytes:
     """The key by which networks are hashed; empty where there is none yet."""
-    query = select(secrets.c.value).where(secrets.c.name == _KEY)
-    return bytes(connection.execute(query).scalar() or b"")
+    return bytes(connection.execute(_KEPT_KEY).scalar() or b"")
 
 
-def _lasting(now: int) -> ColumnElement[bool]:
+def _lasting(now: int | BindParameter[int]) -> ColumnElement[bool]:
     ends = or_(sanctions.c.until.is_(None), sanctions.c.until > now)
     return sanctions.c.lifted_at.is_(None) & ends
+
+
+#: Those in force at the moment that is called ``now``.
+_IN_FORCE = select(sanctions).where(_lasting(bindparam("now"))).order_by(sanctions.c.at)
 
 
 def _sanction(row: Row[tuple[object, ...]]) -> Sanction:

@@ -404,9 +404,12 @@ def _window(connection: Connection, after: int) -> int | None:
 # -- names
 
 
+_ANY_MEMBER = select(members.c.identity).limit(1)
+
+
 def has_members(connection: Connection) -> bool:
     """Whether anybody has, or lately had, an account."""
-    return connection.execute(select(members.c.identity).limit(1)).first() is not None
+    return connection.execute(_ANY_MEMBER).first() is not None
 
 
 def refuse_members_name(connection: Connection, name: str, keys: Collection[str]) -> None:

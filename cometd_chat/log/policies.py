@@ -19,10 +19,12 @@ from cometd_chat.log.tables import policies, sessions
 _WAITING = "waiting"
 _GUEST = "guest"
 
+_KEPT = select(policies)
+
 
 def kept_policies(connection: Connection) -> Mapping[str, str]:
     """Their values as JSON, by their names."""
-    return {row.name: row.value for row in connection.execute(select(policies))}
+    return {row.name: row.value for row in connection.execute(_KEPT)}
 
 
 def put_policies(connection: Connection, values: Mapping[str, str]) -> None:

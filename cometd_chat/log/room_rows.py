@@ -57,9 +57,12 @@ class NamedMember:
     role: str
 
 
+_MEMBERS = select(room_members)
+
+
 def member_rows(connection: Connection) -> list[MemberRow]:
     """All who belong to any room."""
-    return [MemberRow(*row) for row in connection.execute(select(room_members))]
+    return [MemberRow(*row) for row in connection.execute(_MEMBERS)]
 
 
 def add_members(
@@ -170,7 +173,9 @@ def end_removal(connection: Connection, name: str) -> None:
     connection.execute(delete(rooms).where(*there))
 
 
+_REMOVED = select(rooms.c.name).where(rooms.c.kind == REMOVED)
+
+
 def removed_rooms(connection: Connection) -> list[str]:
     """The names of rooms whose removal has begun."""
-    query = select(rooms.c.name).where(rooms.c.kind == REMOVED)
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(_REMOVED).scalars())
