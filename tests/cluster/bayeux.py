@@ -163,6 +163,8 @@ class BayeuxReader(Thread):
         self.handshakes = self.repeated = 0
         self._chance = random.Random(f"{seed}/{name}")
         self._client = ""
+        # A connect of this client's was sent, and the connection was lost before its answer.
+        self._in_doubt = False
         self._ack = 0
         self._ids = itertools.count(1)
         self._way: Way | None = None
@@ -252,7 +254,7 @@ class BayeuxReader(Thread):
         self.handshakes += 1
         if not reply["successful"]:
             return self._refused(reply)
-        self._client, self._ack = reply["clientId"], 0
+        self._client, self._ack, self._in_doubt = reply["clientId"], 0, False
         self._to_subscribe = list(self.rooms)
         return None
 
@@ -274,6 +276,7 @@ class BayeuxReader(Thread):
         return self._refused(reply)
 
     def _connect(self) -> None:
+        before, self._in_doubt = self._in_doubt, True
         reply = self._ask(
             {
                 "channel": "/meta/connect",
@@ -282,8 +285,13 @@ class BayeuxReader(Thread):
                 "ext": {"ack": self._ack},
             }
         )
+        self._in_doubt = False
         if reply["successful"]:
             self._ack = reply.get("ext", {}).get("ack", self._ack)
+            return None
+        if before and str(reply.get("error", "")).endswith(":connect_replaced"):
+            # Two connections to a node that was frozen are read in any order, so the one that was
+            # given up has come last. There is no advice: it connects again, as it was about to.
             return None
         return self._refused(reply)
 

@@ -66,10 +66,14 @@ def run_of_faults(directory: Path, seed: str, size: Size, say: Say = print) -> V
         people.see_off()
         spread = made.balancer.requests()
     verdict = check(history)
-    tracebacks = {node.name: node.daemon.log.count("Traceback") for node in made.nodes}
+    logs = {node.name: node.daemon.log for node in made.nodes}
+    tracebacks = {name: log.count("Traceback") for name, log in logs.items()}
     say(f"requests by node: {spread}; tracebacks in their logs: {tracebacks}")
     say(str(verdict))
-    assert not any(tracebacks.values()), f"there is a traceback in a node's log: {tracebacks}"
+    first = next((log for log in logs.values() if "Traceback" in log), "")
+    at = first.find("Traceback")
+    shown = first[max(0, at - 500) : at + 5000]
+    assert not first, f"there is a traceback in a node's log: {tracebacks}\n{shown}"
     return verdict
 
 

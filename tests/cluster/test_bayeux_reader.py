@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster import bayeux
 from tests.cluster.bayeux import BayeuxReader, channel
-from tests.cluster.history import History
+from tests.cluster.history import History, Refused
 
 Json = dict[str, Any]
 
@@ -21,9 +21,11 @@ class Server:
     """Answers everything; some answers are lost once it has done what it was asked.
 
     :param lost: the numbers of those, from 0.
+    :param replaced: the numbers of what a newer connect has taken the place of.
     """
 
     lost: frozenset[int]
+    replaced: frozenset[int] = frozenset()
     asked: list[str] = attrs.field(factory=list)
     reads: set[str] = attrs.field(factory=set)
 
@@ -37,6 +39,8 @@ class Server:
         if number in self.lost:
             raise ConnectionError("the answer is lost")
         reply = {"id": message["id"], "channel": message["channel"], "successful": True}
+        if number in self.replaced:
+            return [{**reply, "successful": False, "error": "409:A newer:connect_replaced"}]
         return [{**reply, "clientId": "a"}]
 
     @property
@@ -80,3 +84,16 @@ def test_it_disconnects_by_another_connection_if_one_is_lost(
         reader.step()
     reader.read_to_the_end([])
     assert server.asked[3:] == ["/meta/disconnect"] * 3
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_only_a_connect_that_it_gave_up_may_replace_one(
+    monkeypatch: pytest.MonkeyPatch, given_up: bool
+) -> None:
+    server = Server(frozenset({3} if given_up else ()), replaced=frozenset({4}))
+    reader = reader_at(server, monkeypatch)
+    for _ in range(6):
+        reader.step()
+    strange = [each.status for each in reader.history.all(Refused)]
+    assert strange == ([] if given_up else [409])
+    assert server.asked[5] == ("/meta/connect" if given_up else "/meta/handshake")
