@@ -10,12 +10,16 @@ Invariant: what begins with a slash is never said by mistake; ``//`` says one sl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from cometd_chat.events.texts import refused
 from cometd_chat.lookalikes.keys import name_keys
 
 SLASH = "/"
+
+#: What looks like a number, of whichever script.
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
 
 #: What closes a name that is quoted, by what opens it: keyboards of phones make curly ones.
 _QUOTES = {'"': '"', "\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb"}
@@ -68,10 +72,16 @@ class Words:
         return False
 
     def number(self) -> int | None:
-        """The next word, if it is a number."""
+        """The next word, if it is a number.
+
+        :raises InvalidRequest: it is one that is not whole, or very large: whoever means a minute
+            must not be taken to mean for ever, with that as the reason.
+        """
         word, _, rest = _partition(self._rest)
-        if not (word.isascii() and word.isdigit() and len(word) < 10):
+        if not _NUMBER.fullmatch(word):
             return None
+        if not (word.isascii() and word.isdigit() and len(word) < 10):
+            raise refused("line", f"{word[:20]} can't be: a whole number is needed")
         self._rest = rest
         return int(word)
 

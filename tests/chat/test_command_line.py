@@ -61,6 +61,17 @@ def test_no_name(line: str) -> None:
         Words(line).name()
 
 
+@pytest.mark.parametrize("word", ["1000000000", "9" * 5000, "-5", "+5", "0.5", "1,5", "٣"])
+def test_what_is_no_whole_number_is_not_taken_for_a_reason(word: str) -> None:
+    with pytest.raises(InvalidRequest, match="whole number"):
+        Words(f"{word} spam").number()
+
+
+@pytest.mark.parametrize("word", ["1st", "5m", "spam", "-", "", "3-4"])
+def test_what_is_a_word_is_left(word: str) -> None:
+    assert Words(word).number() is None
+
+
 def test_numbers_and_words() -> None:
     words = Words("network 15 all the spam")
     assert words.takes("here", "network")
