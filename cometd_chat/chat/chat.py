@@ -62,6 +62,7 @@ from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.chat.waiting import WaitingList
 from cometd_chat.chat.word_filter import Found, WordFilter
 from cometd_chat.chat.word_filter import refusal as word_refusal
+from cometd_chat.comet import Delivery
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
     ClientIdReused,
@@ -552,6 +553,18 @@ class Chat:
     def _policy_changed(self, name: str) -> None:
         if name == "words":
             self._words = WordFilter(self.policies.words)
+        elif name == "calm":
+            self._tell_calm(self.policies.calm.word)
+
+    def _tell_calm(self, word: str) -> None:
+        """Tell all who read how calm it is, a slice at a time: once for each room."""
+        used = [each for each in self.rooms.all() if self._is_used(each)]
+        told = [Delivery(each.context.path, kinds.calm(each.name, word)) for each in used]
+        self.feed.engine.deliver(told)
+
+    def _is_used(self, room: Room) -> bool:
+        """Whether somebody reads it here, or is in it."""
+        return any(True for _ in room.context) or self.presence.count(room.name) > 0
 
     def _notice_given(self, control: Control) -> None:
         if not isinstance(control, NoticeGiven):

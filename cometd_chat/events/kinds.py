@@ -167,6 +167,15 @@ def _new_topic(fields: Fields) -> str:
     return f"changed the topic to: {topic}" if topic else "took the topic away"
 
 
+#: What is told of how calm it is.
+CALM = {
+    "off": "everybody may speak again",
+    "slow": "for now everybody waits 10 s between two messages",
+    "members": "for now only members speak",
+    "closed": "for now only moderators speak",
+}
+
+
 def _changed_room(fields: Fields) -> str:
     # Its topic has a line of its own.
     slow = fields["slow"]
@@ -237,6 +246,12 @@ _ROWS = (
         ("room", "topic", "kind", "slow", "locked", "archived", "changed"),
         text=_changed_room,
         bayeux=("type", "room", "topic", "kind", "slow", "locked", "archived", "changed"),
+    ),
+    Kind(
+        "calm",
+        ("room", "calm"),
+        text=lambda fields: f"* {CALM[fields['calm']]}",
+        bayeux=("type", "room", "calm"),
     ),
     Kind("typing", ("room", "from", "at")),
     Kind(
@@ -490,6 +505,11 @@ def room_changed(room: str, now: Mapping[str, Any], changed: Sequence[str]) -> E
     :param changed: which of these are others.
     """
     return Event({"type": "room", "room": room, **now, "changed": list(changed)})
+
+
+def calm(room: str, word: str) -> Event:
+    """The house is as calm as this from now; for those who read a room."""
+    return Event({"type": "calm", "room": room, "calm": word})
 
 
 def hello(cursor: str, heartbeat: float, server: str) -> Event:

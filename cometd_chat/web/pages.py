@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cometd_chat import __version__
+from cometd_chat.chat.chat import CALM_SECONDS
 from cometd_chat.web.forms import Form
 from cometd_chat.web.static_files import static_files
 from cometd_chat.web.transcript import RenderedMessage, tamed, tamed_lines
@@ -53,15 +54,22 @@ class RoomView:
     locked: bool = False
     archived: bool = False
 
-    @property
-    def quiet(self) -> str:
+    def quiet(self, calm: str) -> str:
         """Why one can't speak there as one likes, a sentence; empty where one can. In the browser
-        it is `static/quiet.js` that says the same."""
+        it is `static/quiet.js` that says the same.
+
+        :param calm: how calm the house is.
+        """
         if self.archived:
             return "This room is archived: nobody speaks here."
         if self.locked:
             return "This room is locked: only moderators speak here."
-        return f"This room is slow: a message every {self.slow} s." if self.slow else ""
+        if calm == "closed":
+            return "For now only moderators speak."
+        if calm == "members":
+            return "For now only members speak, and guests read."
+        slow = max(self.slow, CALM_SECONDS if calm == "slow" else 0)
+        return f"It is slow here: a message every {slow} s." if slow else ""
 
 
 @attrs.frozen
@@ -79,12 +87,19 @@ class Scene:
     :param people: who is present.
     :param rooms: those that are listed, this one among them.
     :param more_rooms: there are others, at ``/rooms``.
+    :param calm: how calm the house is.
     """
 
     room: RoomView
     people: Sequence[PersonView]
     rooms: Sequence[RoomView]
     more_rooms: bool = False
+    calm: str = "off"
+
+    @property
+    def quiet(self) -> str:
+        """See `RoomView.quiet`."""
+        return self.room.quiet(self.calm)
 
 
 def content_security_policy(nonce: str, host: str = "") -> str:
@@ -426,6 +441,7 @@ class ClassicFormPage(Page):
     ``client_id``, ``room`` and ``view``.
 
     :param view: ``frameset`` targets the whole window; the answer then is a redirect there.
+    :param quiet: see `RoomView.quiet`.
     """
 
     template = "classic_form.html"
@@ -433,6 +449,7 @@ class ClassicFormPage(Page):
     form_token: str
     form: Form
     view: ClassicView = "frames"
+    quiet: str = ""
 
 
 @attrs.frozen(kw_only=True)

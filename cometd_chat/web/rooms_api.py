@@ -39,7 +39,8 @@ class RoomsApi:
         limit = asked.number("limit", most, 1, most) or most
         rooms, more = self._chat.rooms.page(asked.optional("after"), limit, session)
         shown = [await self._room(each, session) for each in rooms]
-        return answers.json(request, {"rooms": shown, "more": more})
+        calm = self._chat.policies.calm.word
+        return answers.json(request, {"rooms": shown, "more": more, "calm": calm})
 
     async def show_room(self, request: HttpRequest, name: str) -> bytes:
         session = await self._auth.reader(request)

@@ -19,7 +19,7 @@ from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, RoomArchived, RoomLocked
+from cometd_chat.errors import CalmedDown, ChatError, RoomArchived, RoomLocked
 from cometd_chat.events.event import Event
 from cometd_chat.transports.framings import Classic
 from cometd_chat.transports.request import HttpRequest
@@ -248,6 +248,7 @@ class Views:
             form_token=self._form_token(session),
             form=self._composer(form),
             view=_classic_view(view),
+            quiet=self._room(room).quiet(self._chat.policies.calm.word),
         )
         return self.respond(request, page, form.status)
 
@@ -308,6 +309,7 @@ class Views:
             ],
             rooms=[self._room(each) for each in rooms],
             more_rooms=more,
+            calm=self._chat.policies.calm.word,
         )
 
     def _room(self, room: Room) -> RoomView:
@@ -354,8 +356,9 @@ def _classic_view(view: str) -> ClassicView:
 
 
 def _told(silent: ChatError | None) -> str:
-    """Why somebody may not speak, where it isn't what the room tells all."""
-    return "" if silent is None or isinstance(silent, RoomArchived | RoomLocked) else silent.detail
+    """Why somebody may not speak, where it isn't what all are told, see `RoomView.quiet`."""
+    told_all = RoomArchived | RoomLocked | CalmedDown
+    return "" if silent is None or isinstance(silent, told_all) else silent.detail
 
 
 def _name(session: Session | None) -> str:

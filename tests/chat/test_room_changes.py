@@ -209,3 +209,15 @@ def test_whoever_changes_topics_all_the_time_is_bounded(failures: list[LogEvent]
         change_often()
     # What is no topic is not kept.
     now(change(alice, room, {"topic": room.topic, "slow": 7}, HERE))
+
+
+def test_all_who_read_are_told_on_all_nodes_how_calm_it_is(nodes: tuple[Node, Node]) -> None:
+    first = nodes[0]
+    ears = [node.listen(room) for node in nodes for room in ("lobby", "dev")]
+    moderator = first.log_in("mo")
+    moderator.role = Role.MODERATOR
+    for word in ("members", "members", "off"):
+        now(first.chat.policies.change(moderator, {"calm": word}))
+    for ear, room in zip(ears, ("lobby", "dev") * 2, strict=True):
+        told = [each.fields for each in ear.events if each.type == "calm"]
+        assert told == [{"type": "calm", "room": room, "calm": each} for each in ("members", "off")]

@@ -176,6 +176,7 @@ def test_a_changed_room_is_a_line_that_says_what(changed: list[str], line: bytes
 
 
 NOT_KEPT = [
+    (kinds.calm("lobby", "members"), {"room": "lobby", "calm": "members"}),
     (kinds.room_changed("lobby", AS_IT_IS, ["slow"]), {"slow": 9, "changed": ["slow"]}),
     (kinds.join("lobby", "alice", 0), {"room": "lobby", "from": "alice"}),
     (kinds.join("lobby", "alice", 0, "192.0.2.7"), {"address": "192.0.2.7"}),

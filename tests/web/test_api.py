@@ -150,6 +150,7 @@ def test_rooms(site: MemorySite, alice: str) -> None:
             {"name": "dev", "topic": "", "people": 0, "last_id": 0, **PLAIN},
         ],
         "more": False,
+        "calm": "off",
     }
     made = answer(site.post(ROOMS, {"name": "Attic", "topic": " old  things "}, token=alice), 201)
     assert made == {"name": "attic", "topic": "old things", "people": 0, "last_id": 0, **PLAIN}

@@ -488,7 +488,7 @@ def test_the_room_tells_its_script_where_the_page_ends() -> None:
         "lastId": 17,
         "draft": "",
         "slow": 0,
-        "quiet": {"slow": 0, "locked": False, "archived": False},
+        "quiet": {"slow": 0, "locked": False, "archived": False, "calm": "off"},
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from cometd_chat.chat.policies import POLICIES
 from cometd_chat.chat.roles import Role
+from cometd_chat.events.kinds import CALM
 from tests.chat.parts import now
 from tests.memory import MakeSite, MemorySite
 from tests.web.bayeux import Client as BayeuxClient
@@ -149,3 +150,26 @@ def test_the_classic_page_welcomes_who_comes_in_and_not_who_goes_on(site: Memory
     assert first.response.body.count(b"Be kind.") == 1
     again = Client(site, "openchat", cursor=site.now)
     assert b"Be kind." not in again.response.body
+
+
+@pytest.mark.parametrize(
+    ("calm", "words"),
+    [
+        ("slow", "It is slow here: a message every 10 s."),
+        ("members", "For now only members speak, and guests read."),
+        ("closed", "For now only moderators speak."),
+    ],
+)
+def test_the_composer_says_how_calm_it_is(site: MemorySite, calm: str, words: str) -> None:
+    moderator, bob = appointed(site, Role.MODERATOR), site.log_in("bob")
+    html = {"Accept": "text/html"}
+    paths = ["/rooms/lobby", "/rooms/lobby/plain", "/chat?action=form&room=lobby"]
+    text = Client(site, "text")
+    for now_calm in (calm, "off"):
+        patch(site, moderator, calm=now_calm)
+        for path in paths:
+            shown = site.get(path, token=bob, headers=html).text
+            assert (words in shown) == (now_calm == calm), path
+        assert site.get("/api/v1/rooms").json()["calm"] == now_calm
+    told = [line for line in text.response.body.decode().splitlines() if line[2:] in CALM.values()]
+    assert told == [f"* {CALM[each]}" for each in (calm, "off")]

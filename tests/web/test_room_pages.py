@@ -118,12 +118,12 @@ def test_every_page_says_what_the_room_is_about_and_why_nobody_speaks(
     site: MemorySite, alice: str
 ) -> None:
     for path in ("/rooms/den", "/rooms/den/plain"):
-        assert "is slow" not in page(site, alice, path).text
+        assert "It is slow" not in page(site, alice, path).text
     press(site, alice, "change", topic="our <den>", slow="30", private="yes")
     for path in ("/rooms/den", "/rooms/den/plain", "/chat?action=side&room=den"):
         shown = page(site, alice, path).text
         assert "our &lt;den&gt;" in shown
-        assert "This room is slow: a message every 30 s." in shown
+        assert "It is slow here: a message every 30 s." in shown
     for path in ("/rooms/den", "/rooms/den/plain"):
         shown = page(site, alice, path).text
         assert "changed the topic to: our &lt;den&gt;" in shown

@@ -3,7 +3,10 @@
 
 import { byId, kept } from "./page.js";
 
-/** @typedef {{topic?: string, slow?: number, locked?: boolean, archived?: boolean}} What what a room is, or some of it */
+/** @typedef {{topic?: string, slow?: number, locked?: boolean, archived?: boolean, calm?: string}} What what a room is, or some of it; and how calm the house is */
+
+/** Seconds between two messages while it is slow everywhere. */
+const CALM_SECONDS = 10;
 
 /** Who has read the welcome and closed it is not shown the same one again. @param {HTMLDetailsElement | null} welcome */
 function keepClosed(welcome) {
@@ -28,7 +31,17 @@ export class Quiet {
     for (const each of document.querySelectorAll(".topic")) {
       if (topic !== undefined && each.textContent !== topic) each.textContent = topic;
     }
-    this.#room = { slow, locked, archived };
+    this.#room = { slow, locked, archived, calm: this.#room.calm };
+    this.#show();
+  }
+
+  /** The house is as calm as this. @param {string} [calm] */
+  calm(calm) {
+    this.#room = { ...this.#room, calm };
+    this.#show();
+  }
+
+  #show() {
     const note = byId("quiet");
     const words = this.#words();
     note.hidden = !words;
@@ -36,9 +49,12 @@ export class Quiet {
   }
 
   #words() {
-    const { slow, locked, archived } = this.#room;
+    const { locked, archived, calm } = this.#room;
     if (archived) return "This room is archived: nobody speaks here.";
     if (locked) return "This room is locked: only moderators speak here.";
-    return slow ? `This room is slow: a message every ${slow} s.` : "";
+    if (calm === "closed") return "For now only moderators speak.";
+    if (calm === "members") return "For now only members speak, and guests read.";
+    const slow = Math.max(this.#room.slow ?? 0, calm === "slow" ? CALM_SECONDS : 0);
+    return slow ? `It is slow here: a message every ${slow} s.` : "";
   }
 }

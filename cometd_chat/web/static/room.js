@@ -95,6 +95,8 @@ comet.on("room", (/** @type {CometEvent} */ event) => {
   if (me) standing.look();
 });
 
+comet.on("calm", (/** @type {CometEvent} */ { room: where, calm }) => where === room && quiet.calm(calm));
+
 /** Ids of messages that are back, and are asked for in a moment, all together. @type {Set<number>} */
 const back = new Set();
 
@@ -405,6 +407,7 @@ async function refresh() {
   const newest = await rooms.refresh().catch(() => 0);
   // What was told while nothing was heard.
   if (rooms.current) quiet.room(rooms.current);
+  if (rooms.calm) quiet.calm(rooms.calm);
   // What was on the page from the start did not come by the stream, and won't.
   if (newest > messages.lastId) comet.expect(room, newest);
 }

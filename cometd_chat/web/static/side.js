@@ -118,6 +118,8 @@ export class Rooms {
   #rooms = new Map();
   #complete = false;
   #asked = false;
+  /** How calm the house was when it was last asked; empty until then. */
+  calm = "";
 
   /** @param {string} current */
   constructor(current) {
@@ -165,11 +167,12 @@ export class Rooms {
     let after = "";
     let more = true;
     for (let page = 0; more && page < pages; page++) {
-      /** @type {{rooms: Room[], more: boolean}} */
+      /** @type {{rooms: Room[], more: boolean, calm: string}} */
       const answer = await ask("GET", `/rooms${after && `?after=${encodeURIComponent(after)}`}`);
       for (const room of answer.rooms) found.set(room.name, room);
       after = answer.rooms.at(-1)?.name ?? "";
       more = answer.more;
+      this.calm = answer.calm;
     }
     this.#complete = !more;
     if (more && !found.has(this.#current)) found.set(this.#current, await ask("GET", roomPath(this.#current)));

@@ -9,7 +9,7 @@ import { ask, byId, make } from "./page.js";
 /** What a refusal is called that is no fault of the text: it is kept, and can be said later. */
 const PASSING = ["silenced", "slow-mode", "calm", "room-locked", "room-archived", "waiting", "banned", "kicked"];
 /** What concerns all alike is told by quiet.js. */
-const OF_THE_ROOM = ["room-locked", "room-archived"];
+const OF_THE_ROOM = ["room-locked", "room-archived", "calm"];
 const AGAIN = 15_000;
 const SECOND = 1000;
 

@@ -13,7 +13,7 @@
  *   heartbeat?: number, server?: string, status?: number, detail?: string, missing?: number,
  *   at_least?: boolean, before?: number, was?: string, now?: string, refers?: number,
  *   deleted?: "own" | "moderator", topic?: string, slow?: number, locked?: boolean,
- *   archived?: boolean, kind?: string, until?: string | null, lifted?: boolean}} CometEvent
+ *   archived?: boolean, calm?: string, kind?: string, until?: string | null, lifted?: boolean}} CometEvent
  */
 
 /**
