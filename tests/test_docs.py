@@ -38,6 +38,19 @@ def test_each_step_of_the_schema_is_named() -> None:
     assert steps == set(named)
 
 
+def test_each_module_is_named() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    unnamed = [
+        str(path)
+        for path in (ROOT / "cometd_chat").rglob("*.py")
+        # Steps of the schema are named without their ending.
+        if path.name not in ("__init__.py", "env.py")
+        and path.parent.name != "versions"
+        and path.name not in page
+    ]
+    assert unnamed == []
+
+
 def test_the_table_of_errors() -> None:
     told = [(code(slug)[0], status, title) for slug, status, title, _ in rows(PROTOCOL, "slug")]
     there = [(slug, str(kind.status), kind.title) for slug, kind in errors.by_slug().items()]
