@@ -1,0 +1,82 @@
+"""The pages by which a house is run: what axe says of each, and their forms without a script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from cometd_chat.web.admin_pages import SECTIONS
+from tests.browser import test_accounts
+from tests.browser.test_accessible import findings
+from tests.browser.test_accounts import come, enter, owner_link
+from tests.daemon.talk import log_in, say
+from tests.support import Daemon
+
+pytestmark = pytest.mark.slow
+
+daemon = test_accounts.daemon
+contexts = test_accounts.contexts
+
+
+def look(page: Page) -> None:
+    """It is as it should be, for who sees it and who hears it."""
+    expect(page.locator("main")).to_be_visible()
+    assert findings(page) == [], page.url
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(wide) == 0, f"{page.url} scrolls sideways"
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_axe_finds_nothing(
+    daemon: Daemon, chromium: Browser, contexts: list[BrowserContext], width: int, colours: Any
+) -> None:
+    # It looks by a script, which our policy forbids to all but ours.
+    context = chromium.new_context(
+        bypass_csp=True, viewport={"width": width, "height": 800}, color_scheme=colours
+    )
+    contexts.append(context)
+    ada = context.new_page()
+    ada.goto(owner_link(daemon))
+    enter(ada, "Ada")
+    ada.wait_for_url("**/rooms/lobby**")
+    look(ada)
+    bob = log_in(daemon.port, "Bob")
+    said = say(daemon.port, bob, "something").json
+    paths = [f"/admin/{each.name}" for each in SECTIONS]
+    assert len(paths) > 5
+    about = ["/rooms/lobby/people/Bob", f"/rooms/lobby/messages/{said['id']}"]
+    for path in ["/admin", *paths, *about, "/rooms/lobby/members"]:
+        ada.goto(daemon.url + path, wait_until="domcontentloaded")
+        look(ada)
+
+
+def test_a_house_is_calmed_and_somebody_silenced_without_a_script(
+    daemon: Daemon, chromium: Browser, contexts: list[BrowserContext]
+) -> None:
+    ada, bob = come(chromium, contexts), come(chromium, contexts, 360)
+    ada.goto(owner_link(daemon))
+    enter(ada, "Ada")
+    ada.wait_for_url("**/rooms/lobby**")
+    bob.goto(daemon.url)
+    bob.get_by_label("Your name").fill("Bob")
+    bob.get_by_role("button", name="Enter").click()
+    # From the list of who is there to what may be done about them.
+    ada.goto(f"{daemon.url}/rooms/lobby")
+    ada.locator("#people-list").get_by_role("link", name="Bob").click()
+    ada.get_by_label("Minutes").fill("10")
+    ada.get_by_label("Why").fill("noise")
+    ada.get_by_role("button", name="Silence").click()
+    bob.goto(f"{daemon.url}/rooms/lobby")
+    expect(bob.locator("#standing")).to_contain_text("noise")
+    ada.get_by_role("button", name="Lift").click()
+    bob.reload()
+    expect(bob.locator("#standing")).to_be_hidden()
+    # And from the page of the house: it is calm, and everybody reads why.
+    ada.goto(f"{daemon.url}/admin")
+    form = ada.locator("form[action='/admin/calm']").first
+    form.locator("button[value=members], input[value=members]").first.click()
+    bob.reload()
+    expect(bob.locator("#standing")).to_be_visible()
