@@ -11,12 +11,11 @@ Invariant: it is the SQL of the real ones, with the tables of the newest migrati
 from __future__ import annotations
 
 import sqlite3
-import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from twisted.internet.defer import Deferred, execute, fail
 
 from cometd_chat.errors import ChatError
@@ -65,21 +64,14 @@ class MemoryStore:
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
         """See `Store.read_now`."""
-        return query(self._database)
+        with self._database.begin():
+            return query(self._database)
 
     def write_now(self, change: Callable[[Connection], T]) -> T:
         """See `Store.write_now`."""
-        database = self._database
-        driver = _driver(database)
         self._told = []
-        driver.execute("SAVEPOINT change")
-        try:
-            result = change(database)
-        except BaseException:
-            driver.execute("ROLLBACK TO change")
-            raise
-        finally:
-            driver.execute("RELEASE change")
+        with self._database.begin():
+            result = change(self._database)
         told, self._told = self._told, []
         if told:
             self._append([control_draft(each) for each in told])
@@ -90,49 +82,28 @@ class MemoryStore:
         if self._beside is not None:
             return self._beside._database
         if self._connection is None:
-            self._connection = _take()
-            weakref.finalize(self, _idle.append, self._connection).atexit = False
+            self._connection = _engine().connect()
         return self._connection
-
-
-# A database is used again when its store is gone: to read the definitions of its tables takes a new
-# connection a quarter of a millisecond, and to prepare the statements of a start as long again. All
-# that is done in one is within a transaction that is never committed, each change in a savepoint;
-# to roll it back empties it.
-
-#: Those that nobody uses any more.
-_idle: list[Connection] = []
-
-
-def _take() -> Connection:
-    """A database with all tables and nothing in them."""
-    if not _idle:
-        connection = _engine().connect()
-    else:
-        connection = _idle.pop()
-        _driver(connection).execute("ROLLBACK")
-    _driver(connection).execute("BEGIN")
-    return connection
-
-
-def _driver(connection: Connection) -> sqlite3.Connection:
-    # By the driver itself: SQLAlchemy makes as much of beginning as of a query, and tests in memory
-    # begin hundreds of thousands of times.
-    database = connection.connection.driver_connection
-    assert isinstance(database, sqlite3.Connection)
-    return database
 
 
 @cache
 def _engine() -> Engine:
     """One for all, so that a statement is compiled once; each of its connections is a database."""
-    return create_engine("sqlite://", creator=_new_database, poolclass=NullPool)
+    engine = create_engine("sqlite://", creator=_new_database, poolclass=NullPool)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    # By the driver itself: SQLAlchemy makes as much of these five letters as of a query, and tests
+    # in memory begin hundreds of thousands of times.
+    database = connection.connection.driver_connection
+    assert isinstance(database, sqlite3.Connection)
+    database.execute("BEGIN")
 
 
 def _new_database() -> sqlite3.Connection:
-    database = sqlite3.connect(
-        ":memory:", isolation_level=None, check_same_thread=False, cached_statements=1024
-    )
+    database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     database.deserialize(_empty())
     database.execute("PRAGMA foreign_keys = ON")
     return database
