@@ -79,4 +79,4 @@ def test_a_house_is_calmed_and_somebody_silenced_without_a_script(
     form = ada.locator("form[action='/admin/calm']").first
     form.locator("button[value=members], input[value=members]").first.click()
     bob.reload()
-    expect(bob.locator("#standing")).to_be_visible()
+    expect(bob.locator("#quiet")).to_contain_text("only members speak")
