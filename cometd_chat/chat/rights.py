@@ -150,6 +150,9 @@ class Affected:
 
 EVERYBODY = Affected()
 
+#: Nothing that anybody holds.
+NOTHING_HELD = Affected(identities=())
+
 
 @attrs.frozen
 class Grant(Generic[RoomT]):
@@ -211,8 +214,15 @@ class Rights:
 
     def set_terms(self, terms: Terms) -> None:
         """Let other policies hold from now."""
+        before = self._terms
         self._set_terms(terms)
-        self.changed_by_state()
+        # Who speaks and who makes rooms is asked each time: nothing is held by that, and thousands
+        # who read need not be looked at when the house is calmed.
+        reads_as_before = (before.public_reading, before.guests) == (
+            terms.public_reading,
+            terms.guests,
+        )
+        self.changed_by_state(NOTHING_HELD if reads_as_before else EVERYBODY)
 
     def begin_with(self, terms: Terms) -> None:
         """Let policies hold from the start, when nothing is held yet."""
@@ -222,6 +232,8 @@ class Rights:
         self._terms = terms
         self._levels = levels(terms)
         self._public_reading = terms.public_reading
+        #: What they say of that; on the hot path of posts.
+        self.calm = terms.calm
         self._look()
 
     def bar_by(self, rule: Rule) -> None:
@@ -262,11 +274,9 @@ class Rights:
         #: Nothing but what a room and a session say stands in the way of who is no less than a
         #: guest.
         self._easy = not (
-            self._stopping
-            or self._rule is not None
-            or self._terms.calm > Calm.SLOW
-            or self._terms.guests is Guests.OFF
+            self._stopping or self._rule is not None or self._terms.guests is Guests.OFF
         )
+        self._all_speak = self._terms.calm <= Calm.SLOW
 
     @property
     def hides_rooms(self) -> bool:
@@ -316,7 +326,7 @@ class Rights:
                 if self._public_reading or session.role > _WAITING:
                     return None
             elif (
-                (act is _FOLLOW or act is _SPEAK)
+                (act is _FOLLOW or (act is _SPEAK and self._all_speak))
                 and not session.ended
                 and session.name_key is not None
                 and session.role > _WAITING
