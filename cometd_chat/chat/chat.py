@@ -203,7 +203,8 @@ class Chat:
         feed.control.add(self._room_member)
         waiting.came.add(self._knocks)
         policies.changed.add(self._policy_changed)
-        self._words = WordFilter()
+        # None while no word is looked for: it is asked for each message.
+        self._words: WordFilter | None = None
         #: What waits for a moderator.
         self.screened = Screened(
             changes,
@@ -493,20 +494,21 @@ class Chat:
         """
         self.rights.require(session, Act.SPEAK, [room], address)
         data, key, refers = kind.parsed(asked), _client_id(client_id), None
-        screening = self._screen(session, room, data) if self._words else Found.FINE
-        size = data_size(data)
+        screening = None if self._words is None else self._screen(session, room, data)
+        size, identity = data_size(data), session.identity
         amounts = [(MESSAGES, 1), (TEXT, size)]
-        self.limits.take_all(amounts, session=session.identity, address=address)
+        self.limits.take_all(amounts, session=identity, address=address)
         self.arrive(session, room, address, GRACE)
         if kind.refers:
             refers = await self._referred(room, kind, asked.get("refers"))
             # What she might do may have changed meanwhile.
             self.rights.require(session, Act.SPEAK, [room], address)
         path = room.context.path
-        draft = Draft(path, kind.name, session.identity, session.name, data, refers, key)
+        draft = Draft(path, kind.name, identity, session.name, data, refers, key)
         if screening is Found.HOLD:
             raise await self.screened.put(draft)
-        not_said = self._take_turn(session, room)
+        slow = room.slow or self.rights.calm is Calm.SLOW
+        not_said = self._take_turn(session, room) if slow else None
         try:
             record = await self._append(draft, size)
         except BaseException:
@@ -525,13 +527,13 @@ class Chat:
         text = data.get("text")
         if not isinstance(text, str) or self.rights.rank(session, room) >= Role.MODERATOR:
             return Found.FINE
-        found = self._words.look(text)
+        found = Found.FINE if self._words is None else self._words.look(text)
         if found is Found.REFUSE:
             raise word_refusal()
         return found
 
     def _take_turn(self, session: Session, room: Room) -> Callable[[], None] | None:
-        """Say something in a room that is slow, perhaps; see `SlowMode.take`."""
+        """Say something in a room that is slow; see `SlowMode.take`."""
         if not self.seconds_between(session, room):
             return None
         return self.slow_mode.take(room.context.path, session.identity)
@@ -543,8 +545,9 @@ class Chat:
 
     def _seconds_between(self, room: Room) -> float:
         """How slow a room is."""
-        calm = CALM_SECONDS if self.rights.terms.calm is Calm.SLOW else 0
-        return max(room.slow, calm)
+        if self.rights.calm is Calm.SLOW:
+            return max(room.slow, CALM_SECONDS)
+        return room.slow
 
     def _slow_by_path(self, path: str) -> float:
         room = self.rooms.named(kinds.room_of(path))
@@ -552,7 +555,7 @@ class Chat:
 
     def _policy_changed(self, name: str) -> None:
         if name == "words":
-            self._words = WordFilter(self.policies.words)
+            self._words = WordFilter(self.policies.words) or None
         elif name == "calm":
             self._tell_calm(self.policies.calm.word)
 
@@ -736,7 +739,7 @@ class Chat:
                 return False
             if not self.sessions.use_again(session):
                 return False
-            present = session.person.present
+            present = (session.member or session).present
             for name in names:
                 if name not in present:
                     # Others are told that she comes.

@@ -127,7 +127,8 @@ class LocalPresence:
         # If it was about to be gone it is looked at all the same: who polls lets go and comes back
         # all the time, and the sweep finds once in a while that it holds something.
         in_room = self._rooms.get(room)
-        person = session.person
+        # Spelt out, as below: `Session.person` is a call, and both are on the hot path of polls.
+        person = session.member or session
         if in_room is not None and person in in_room.holds:
             in_room.holds[person] += 1
         else:
@@ -136,7 +137,7 @@ class LocalPresence:
     def release(self, room: str, session: Session, grace: float = GRACE) -> None:
         """See `Presence.release`."""
         in_room = self._rooms.get(room)
-        person = session.person
+        person = session.member or session
         if in_room is None or person not in in_room.holds:
             return
         in_room.holds[person] -= 1
@@ -158,7 +159,7 @@ class LocalPresence:
         self, room: str, session: Session, grace: float = GRACE, address: str | None = None
     ) -> None:
         """See `Presence.seen`."""
-        person = session.person
+        person = session.member or session
         in_room = self._enter(room, person, address, 0)
         now = self._reaper.seconds()
         self._stay(self._leaving_of(in_room, room, person, now), now, grace)

@@ -126,7 +126,9 @@ class Auth:
 
     def _admit(self, session: Session | None, request: HttpRequest) -> None:
         """Refuse whoever comes from where nobody is let in."""
-        self._moderation.require_admitted(session, self._peers.address(request))
+        # On the hot path: mostly none is.
+        if self._moderation.index.networks:
+            self._moderation.require_admitted(session, self._peers.address(request))
 
     async def _session_of(self, request: HttpRequest, user: str) -> Session:
         """The session of somebody whom a trusted proxy names: that of the cookie, if it is theirs.
