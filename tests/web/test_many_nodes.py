@@ -122,7 +122,7 @@ def test_somebody_makes_a_room_at_one_node_and_speaks_in_it_at_the_other(pair: P
     pair.advance(1)
     assert '"text":"hi"' in stream.text
     people = pair.second.get("/api/v1/rooms/attic/people").json()["people"]
-    assert people == [{"name": "alice", "role": "guest"}]
+    assert people == [{"name": "alice", "role": "moderator"}]
     rooms = pair.second.get("/api/v1/rooms").json()["rooms"]
     assert [(room["name"], room["people"]) for room in rooms] == [("lobby", 0), ("attic", 1)]
 

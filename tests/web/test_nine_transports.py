@@ -37,8 +37,10 @@ texts = (
     .filter(is_visible)
 )
 
-#: The same as one line, as it is typed into a body.
-lines = texts.map(lambda text: text.replace("\n", " ")).filter(str.strip)
+#: The same as one line, as it is typed into a body; what begins with a slash is a command there.
+lines = texts.map(lambda text: text.replace("\n", " ")).filter(
+    lambda text: text.strip() and not text.strip().startswith("/")
+)
 
 
 def open_transport(site: MemorySite, transport: str, **query: Any) -> Any:
