@@ -103,6 +103,9 @@ class LocalPresence:
         # Those in which somebody is.
         self._rooms: dict[str, _RoomPresence] = {}
         self._counts: dict[str, _Count] = {}
+        # Who is in use no longer and still holds something, by their identities: they are let go in
+        # a moment, and if they come again before that, it is as another object.
+        self._forgotten: dict[str, Session | Member] = {}
 
     def start(self) -> None:
         """See `Presence.start`: there are no others."""
@@ -204,7 +207,9 @@ class LocalPresence:
         person = session.person
         if not _has_others(session):
             for room in person.present:
-                if not self._rooms[room].holds[person]:
+                if self._rooms[room].holds[person]:
+                    self._forgotten[person.identity] = person
+                else:
                     self._gone(room, person)
 
     def became_member(self, session: Session) -> None:
@@ -302,6 +307,8 @@ class LocalPresence:
         self, room: str, person: Session | Member, address: str | None, held: int
     ) -> _RoomPresence:
         """Somebody is in a room and holds so many requests more there."""
+        if self._forgotten:
+            self._replace(person)
         in_room = self._rooms.get(room)
         if in_room is None:
             in_room = self._rooms[room] = _RoomPresence((room,))
@@ -313,7 +320,16 @@ class LocalPresence:
             self.came(room, person, address)
         return in_room
 
+    def _replace(self, person: Session | Member) -> None:
+        """One person is not here as two: who was forgotten goes before they come again."""
+        before = self._forgotten.get(person.identity)
+        if before is not None and before is not person:
+            for room in before.present:
+                self._gone(room, before)
+
     def _gone(self, room: str, person: Session | Member) -> None:
+        if self._forgotten.get(person.identity) is person and len(person.present) == 1:
+            del self._forgotten[person.identity]
         in_room = self._rooms[room]
         del in_room.holds[person]
         person.present = tuple(each for each in person.present if each != room)

@@ -102,6 +102,30 @@ def test_who_comes_back_after_a_log_was_put_back_leaves_once() -> None:
     assert node.presence.count("lobby") == 0
 
 
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_who_is_freed_while_she_lets_go_and_comes_back_leaves_once(nodes: int) -> None:
+    """As a client of Bayeux does it: its session is let go first, and then its rooms."""
+    cluster = Cluster(nodes)
+    node = cluster.nodes[0]
+    watching = read(node)
+    session, token = now(node.chat.log_in("alice", "", transient=True))
+    node.presence.hold("lobby", session)
+    node.sessions.free_name(session)
+    again = now(node.sessions.by_token(token))
+    assert again is not session
+    node.presence.hold("lobby", again)
+    node.presence.release("lobby", session)
+    with capturedLogs() as logged:
+        cluster.advance(60)
+        assert node.presence.count("lobby") == 1
+        node.presence.release("lobby", again)
+        cluster.advance(60)
+    assert [event for event in logged if "log_failure" in event] == []
+    told = [each.type for each in watching.events if each.type in ("join", "leave")]
+    assert told == ["join", "leave"] * 2
+    assert node.presence.count("lobby") == 0
+
+
 def test_a_cursor_is_of_the_new_epoch_before_anything_is_said_in_it() -> None:
     """So that no node takes it for one of what is gone."""
     cluster = Cluster(2)
