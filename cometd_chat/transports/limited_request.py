@@ -114,7 +114,10 @@ class LimitedRequest(twisted_internals.OpenRequest):
 
     def notice_end(self) -> bool:
         """See `HoldableRequest.notice_end`."""
-        reads_on = self.body is not None or self.channel.passes_input
+        channel: RequestChannel | None = self.channel
+        if channel is None:  # Twisted takes the channel from a request that is lost.
+            return True
+        reads_on = self.body is not None or channel.passes_input
         return twisted_internals.notice_end(self.transport, reads_on=reads_on)
 
     def receipt(self) -> Receipt:

@@ -35,3 +35,10 @@ def test_a_request_has_all_that_the_seam_names(way: type, seam: type) -> None:
     names = {name for name in [*vars(seam), *seam.__annotations__] if not name.startswith("_")}
     assert len(names) > 10
     assert {name for name in names if not hasattr(way, name)} <= OWN[way]
+
+
+def test_a_request_whose_channel_is_gone_has_lost_its_peer() -> None:
+    """Twisted takes the channel from it; the sweep may look at what it held once more."""
+    request = LimitedRequest.__new__(LimitedRequest)
+    request.channel = None  # type: ignore[assignment]
+    assert request.notice_end()
