@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.audit import Audit
-from cometd_chat.chat.deletions import Deletions, Whom
+from cometd_chat.chat.deletions import Deletions
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.held_subscription import (
     HeldSubscription,
@@ -40,7 +40,7 @@ from cometd_chat.chat.limits import (
 from cometd_chat.chat.matrix import Calm, RoomKind
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import Opening, Openings
-from cometd_chat.chat.people_lookup import Lookup
+from cometd_chat.chat.people_lookup import Lookup, Whom
 from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.positions import Positions

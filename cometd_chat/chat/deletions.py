@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from functools import partial
-from typing import Protocol
 
 import attrs
 from sqlalchemy import Connection, insert, select, update
@@ -24,6 +23,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat import audit
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.people_lookup import Whom
 from cometd_chat.chat.rights import Act, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
@@ -87,22 +87,6 @@ class State(Enum):
     UNDOING = "undoing"
     UNDONE = "undone"
     ERASED = "erased"
-
-
-class Whom(Protocol):
-    """Somebody whose messages are purged."""
-
-    @property
-    def identity(self) -> str:
-        """Who they are."""
-
-    @property
-    def name(self) -> str:
-        """What they are called."""
-
-    @property
-    def role(self) -> Role:
-        """What they are in the house."""
 
 
 @attrs.frozen

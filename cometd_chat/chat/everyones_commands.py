@@ -12,7 +12,7 @@ from __future__ import annotations
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.command_line import Words
 from cometd_chat.chat.command_parts import Caller, Outcome
-from cometd_chat.chat.deletions import Whom
+from cometd_chat.chat.people_lookup import Whom
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.errors import NotAllowed, NotFound, RoomNotFound

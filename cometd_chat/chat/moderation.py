@@ -13,7 +13,6 @@ between. Who is sanctioned is below whoever does it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import attrs
 from sqlalchemy import (
@@ -33,8 +32,8 @@ from twisted.logger import Logger
 
 from cometd_chat.chat import audit
 from cometd_chat.chat.networks import NetworkHashes
+from cometd_chat.chat.people_lookup import Whom
 from cometd_chat.chat.rights import Act, Affected, AnyRoom, Rights
-from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sanction_rules import Bar, Limit, because, duration, place, refusal
 from cometd_chat.chat.sanctions import (
     BAN,
@@ -62,22 +61,6 @@ _KEY_BYTES = 32
 
 #: So many sanctions end before others have their turn.
 _END_AT_ONCE = 500
-
-
-class Whom(Protocol):
-    """Somebody who is acted on."""
-
-    @property
-    def identity(self) -> str:
-        """Who they are."""
-
-    @property
-    def name(self) -> str:
-        """What they are called."""
-
-    @property
-    def role(self) -> Role:
-        """What they are in the house."""
 
 
 @attrs.frozen

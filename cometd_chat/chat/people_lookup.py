@@ -9,6 +9,8 @@ Invariant: what looks like a name, or is written in another case, is that name.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import attrs
 from sqlalchemy import Connection, or_, select, true
 
@@ -18,6 +20,22 @@ from cometd_chat.errors import NotFound
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.tables import claims, members, sessions
 from cometd_chat.lookalikes.keys import NameKeys, name_keys
+
+
+class Whom(Protocol):
+    """Somebody who is acted on."""
+
+    @property
+    def identity(self) -> str:
+        """Who they are."""
+
+    @property
+    def name(self) -> str:
+        """What they are called."""
+
+    @property
+    def role(self) -> Role:
+        """What they are in the house."""
 
 
 @attrs.frozen
