@@ -369,32 +369,6 @@ class Deletions:
         record = await self.message(actor, room, id, address=address)
         return Author(record.sender, record.author, await self._role_of(record.sender))
 
-    async def delete_all_of(self, session: Session, rooms: Sequence[Room]) -> None:
-        """Delete all that somebody said in some rooms, for good; for whoever takes it with them.
-        Once this is answered it will happen, whatever comes in between."""
-        at = int(self.now())
-        begun = [
-            Purge(
-                id=self.new_id(),
-                room=room.name,
-                identity=session.identity,
-                by=session.identity,
-                by_name=session.name,
-                since=0,
-                last=self._feed.last_id,
-                at=at,
-                until=at - _MARGIN,
-            )
-            for room in rooms
-        ]
-
-        def begin(connection: Connection) -> None:
-            for purge in begun:
-                _begin(connection, purge, session.name, "", noted=False)
-
-        await self._changes.make(begin, lambda _: ())
-        self._look_soon()
-
     async def newest(self, actor: Session, room: Room, *, address: str = "") -> Purge:
         """The last purge in a room that can be undone.
 
@@ -541,10 +515,6 @@ class Deletions:
 
     # -- what was begun
 
-    def _look_soon(self) -> None:
-        self._reaper.cancel(self)
-        self._reaper.schedule(self, 0.1)
-
     def on_due(self, now: float) -> float | None:
         """Look for what is to be done; see `Reaper.schedule`."""
         looking = Deferred.fromCoroutine(self._look())
@@ -619,25 +589,22 @@ def _after(waited: Deferred[None]) -> Deferred[None]:
 # -- in a transaction
 
 
-def _begin(
-    connection: Connection, purge: Purge, whom: str, reason: str, *, noted: bool = True
-) -> None:
+def _begin(connection: Connection, purge: Purge, whom: str, reason: str) -> None:
     """Keep a purge; nothing where it is kept already, since a change may be made again."""
     if connection.execute(select(purges.c.id).where(purges.c.id == purge.id)).first() is not None:
         return
     connection.execute(insert(purges), attrs.asdict(purge))
-    if noted:
-        audit.note(
-            connection,
-            at=purge.at,
-            who=purge.by,
-            who_name=purge.by_name,
-            what="purge",
-            whom=whom,
-            room=purge.room,
-            reason=reason,
-            about=purge.id,
-        )
+    audit.note(
+        connection,
+        at=purge.at,
+        who=purge.by,
+        who_name=purge.by_name,
+        what="purge",
+        whom=whom,
+        room=purge.room,
+        reason=reason,
+        about=purge.id,
+    )
 
 
 def _more_than_guests(purge: Purge, some: Collection[str], connection: Connection) -> set[str]:
