@@ -235,11 +235,3 @@ def test_an_account_is_removed(site: MemorySite, ada: str) -> None:
     assert ("remove-account", "dan", "bob") in [
         (each["what"], each["whom"], each["who"]) for each in audit
     ]
-
-
-def test_the_house_is_handed_over(site: MemorySite, ada: str) -> None:
-    problem(site, change(site, ada, "ada", "member"), 409, "last-owner")
-    bob = member(site, "bob", invitation(site, ada))
-    assert change(site, ada, "bob", "owner").status == 200
-    assert change(site, bob, "ada", "admin").status == 200
-    problem(site, change(site, bob, "bob", "admin"), 409, "last-owner")
