@@ -85,6 +85,17 @@ def figures(cases: Cases, case: str, key: str, **wanted: object) -> list[float]:
     return [float(sample[key]) for sample in samples(cases, case, **wanted) if key in sample]
 
 
+def kinds(cases: Cases, case: str, *keys: str) -> list[tuple[Any, ...]]:
+    """What the samples of a case are told apart by, as each first comes.
+
+    :returns: the values of these keys, `None` for one that a sample has not: a case may measure
+        several things, each with keys of its own.
+    """
+    return list(
+        dict.fromkeys(tuple(each.get(key) for key in keys) for each in samples(cases, case))
+    )
+
+
 def ratios(ours: list[float], theirs: list[float]) -> list[float]:
     """Round by round."""
     return [mine / other for mine, other in zip(ours, theirs, strict=False) if other]
@@ -105,7 +116,7 @@ def ratio(
 def growth(cases: Cases) -> list[float]:
     """In each round, the largest over the smallest of the ratios to the floor, over the numbers of
     streams, after what the same posts cost with no reader is taken off."""
-    sizes = sorted({sample["size"] for sample in samples(cases, "fanout")})
+    sizes = [size for (size,) in kinds(cases, "fanout", "size") if size is not None]
     by_size = [ratio("fanout", "net_us", "floor", size=size)(cases) for size in sizes]
     return [max(found) / min(found) for found in zip(*by_size, strict=False)]
 

@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 import attrs
 
-from benchmarks.goals import Cases, Spread, figures, ratios, samples
+from benchmarks.goals import Cases, Spread, figures, kinds, ratios
 from benchmarks.plan import is_ours
 from benchmarks.tables import NAMES, number
 
@@ -106,11 +106,8 @@ def found(cases: Cases) -> list[str]:
     """A sentence for each loss, by what is compared."""
     lines = []
     for each in COMPARISONS:
-        groups = dict.fromkeys(
-            tuple(sample[key] for key in each.groups) for sample in samples(cases, each.case)
-        )
-        for values in groups:
-            if lost := _lost(cases, each, values):
+        for values in kinds(cases, each.case, *each.groups):
+            if None not in values and (lost := _lost(cases, each, values)):
                 lines.append(f"{each.what.format(*values)}: {lost}")
     return lines
 
@@ -120,7 +117,7 @@ def _lost(cases: Cases, each: Comparison, values: tuple[object, ...]) -> str:
     wanted = dict(zip(each.groups, values, strict=True))
     ours = figures(cases, each.case, each.key, server=each.ours, **wanted)
     better = []
-    for server in dict.fromkeys(sample["server"] for sample in samples(cases, each.case)):
+    for (server,) in kinds(cases, each.case, "server"):
         theirs = figures(cases, each.case, each.key, server=server, **wanted)
         if is_ours(server) or not ours or not theirs:
             continue

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from benchmarks.field import FAILED
-from benchmarks.goals import Cases, Spread, figures, samples
+from benchmarks.goals import Cases, Spread, figures, kinds, samples
 from benchmarks.tables import COLOURS, NAMES
 
 mpl.use("svg")
@@ -37,25 +38,27 @@ mpl.rcParams.update(
 
 
 def draw(cases: Cases, directory: Path) -> None:
-    """Write the plots of the cases that there are."""
+    """Write the plots of the figures that there are."""
     directory.mkdir(parents=True, exist_ok=True)
-    if "fanout" in cases:
-        lines(cases, "fanout", "cpu_us", "CPU a delivery, µs", directory / "fanout-cpu.svg")
-        lines(
-            cases, "fanout", "last_ms", "until the last has it, ms", directory / "fanout-last.svg"
-        )
-    if "flood" in cases:
-        bars(cases, "flood", "deliveries_s", "size", "deliveries a second", directory / "flood.svg")
-    if "memory" in cases:
-        bars(
-            cases, "memory", "bytes", "transport", "bytes an idle reader", directory / "memory.svg"
-        )
-    if "poll" in cases:
-        bars(cases, "poll", "fast_cycle_us", "size", "CPU a poll cycle, µs", directory / "poll.svg")
-    if "posts" in cases:
-        bars(
-            cases, "posts", "posts_s", "posters", "durable posts a second", directory / "posts.svg"
-        )
+    for plot, case, key, group, label, name in (
+        (lines, "fanout", "cpu_us", "streams", "CPU a delivery, µs", "fanout-cpu"),
+        (lines, "fanout", "last_ms", "streams", "until the last has it, ms", "fanout-last"),
+        (bars, "flood", "deliveries_s", "size", "deliveries a second", "flood"),
+        (bars, "memory", "bytes", "transport", "bytes an idle reader", "memory"),
+        (bars, "poll", "fast_cycle_us", "size", "CPU a poll cycle, µs", "poll"),
+        (bars, "posts", "posts_s", "posters", "durable posts a second", "posts"),
+    ):
+        if groups := with_figure(cases, case, key, group):
+            plot(cases, case, key, group, groups, label, directory / f"{name}.svg")
+
+
+def with_figure(cases: Cases, case: str, key: str, group: str) -> list[Any]:
+    """The values of a group of which there is this figure, as they first come."""
+    return [
+        value
+        for (value,) in kinds(cases, case, group)
+        if value is not None and figures(cases, case, key, **{group: value})
+    ]
 
 
 def order(cases: Cases, case: str) -> list[str]:
@@ -84,16 +87,18 @@ def whiskers(found: Sequence[Spread]) -> list[list[float]]:
     return [[each.middle - each.low for each in found], [each.high - each.middle for each in found]]
 
 
-def lines(cases: Cases, case: str, key: str, label: str, path: Path) -> None:
+def lines(
+    cases: Cases, case: str, key: str, group: str, groups: list[int], label: str, path: Path
+) -> None:
     """A figure over the number of streams, on a logarithmic scale; times on one, too."""
     with figure(path, label) as axes:
         for server in order(cases, case):
-            sizes = sorted(
-                {each["streams"] for each in samples(cases, case, server=server) if key in each}
-            )
-            found = [
-                Spread.of(figures(cases, case, key, server=server, streams=size)) for size in sizes
-            ]
+            by_size = {
+                size: figures(cases, case, key, server=server, **{group: size})
+                for size in sorted(groups)
+            }
+            sizes = [size for size, values in by_size.items() if values]
+            found = [Spread.of(by_size[size]) for size in sizes]
             axes.errorbar(
                 sizes,
                 [each.middle for each in found],
@@ -104,20 +109,20 @@ def lines(cases: Cases, case: str, key: str, label: str, path: Path) -> None:
                 markersize=4,
                 capsize=3,
             )
-        axes.set(xscale="log", xlabel="streams")
+        axes.set(xscale="log", xlabel=group)
         if key.endswith("_ms"):
             axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0)
-        ticks = sorted({each["streams"] for each in samples(cases, case) if key in each})
-        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.set_xticks(sorted(groups), [f"{tick:,}" for tick in sorted(groups)])
         axes.minorticks_off()
         axes.yaxis.set_major_formatter("{x:g}")
 
 
-def bars(cases: Cases, case: str, key: str, group: str, label: str, path: Path) -> None:
+def bars(
+    cases: Cases, case: str, key: str, group: str, groups: list[Any], label: str, path: Path
+) -> None:
     """A figure in groups, a bar a server."""
-    groups = list(dict.fromkeys(each[group] for each in samples(cases, case)))
     servers = order(cases, case)
     width = 0.8 / len(servers)
     with figure(path, label) as axes:

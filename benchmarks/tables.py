@@ -10,8 +10,9 @@ Invariant: every figure is a median with its quartiles; what was not measured is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
-from benchmarks.goals import Cases, Spread, figures, samples
+from benchmarks.goals import Cases, Spread, figures, kinds
 
 #: A column: its heading, the key of a sample, and by how much it is multiplied.
 Column = tuple[str, str, float]
@@ -91,10 +92,8 @@ def of_case(cases: Cases, case: str, groups: Mapping[str, str], columns: Sequenc
         headings.
     """
     rows = []
-    keys = dict.fromkeys(
-        (tuple(each[key] for key in groups), each["server"]) for each in samples(cases, case)
-    )
-    for values, server in sorted(keys, key=lambda key: [_place(value) for value in key[0]]):
+    there = kinds(cases, case, *groups, "server")
+    for *values, server in sorted(there, key=lambda kind: [*map(_place, kind[:-1])]):
         wanted = dict(zip(groups, values, strict=True))
         cells = []
         for _, key, factor in columns:
@@ -105,6 +104,9 @@ def of_case(cases: Cases, case: str, groups: Mapping[str, str], columns: Sequenc
 
 
 def _place(value: object) -> float:
+    """Numbers rise; who has none of this comes after those who have one."""
+    if value is None:
+        return inf
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 

@@ -19,7 +19,7 @@ from tests.support import ROOT
 sys.path.append(str(ROOT))
 try:
     from benchmarks import __main__ as runner
-    from benchmarks import losses, report, results, tables, wanted
+    from benchmarks import losses, model, report, results, tables, wanted
     from benchmarks.bounds import OutOfTime, within
     from benchmarks.brief import LINES, Line
     from benchmarks.cases import CASES
@@ -130,6 +130,55 @@ def test_no_goal_of_before_is_lost() -> None:
 def test_goals_have_names_of_their_own_and_cases_that_there_are() -> None:
     assert len({each.name for each in wanted.GOALS}) == len(wanted.GOALS)
     assert {each.case for each in wanted.GOALS} <= set(CASES)
+
+
+# -- the page
+
+
+@pytest.mark.parametrize("case", list(CASES))
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [],
+        [{"server": "comet", "round": 0}],
+        [{"server": "faye", "round": 0, "failed": "it hung"}],
+        [
+            *two_rounds("comet", 1.0, 2.0, nodes=2),
+            *two_rounds("comet", 1.0, 2.0, workers=2),
+            *two_rounds("comet", 1.0, 2.0, size=100, streams=100, transport="sse", who="all"),
+            *two_rounds("nchan", 1.0, size=100, streams=100, transport="sse", who="all"),
+            *two_rounds("nchan", 1.0, size=200),
+            {"server": "nchan", "size": 100, "round": 1, "failed": "it hung"},
+            {"server": "comet", "round": 0, "seconds": 1.0},
+        ],
+    ],
+    ids=["none", "bare", "all left", "mixed"],
+)
+def test_a_page_is_written_of_any_samples(case: str, samples: list[Sample]) -> None:
+    """A case may measure several things, and a run may stop anywhere."""
+    cases = {case: results.case_of(Plan(2), samples, 1.0, "0123456")}
+    text = report.page({"machine": {"cores": "2"}, "cases": cases})
+    assert "commit 0123456.)" in text
+    assert all(each.spread(cases) is None or each.case == case for each in wanted.GOALS)
+    model.table(model.following(cases))
+
+
+def test_a_case_of_several_things_has_a_row_of_each() -> None:
+    """Nodes and workers are counted in columns of their own."""
+    cases = of(
+        "nodes",
+        *({"server": "comet", "workers": n, "round": 0, "walk_ms": 50.0 / n} for n in (1, 2)),
+        *({"server": "comet", "nodes": n, "round": 0, "last_ms": 2.0} for n in (3, 1)),
+    )
+    shown = tables.of_case(cases, "nodes", *report.COLUMNS["nodes"])
+    rows = [[cell.strip() for cell in row.split("|")[1:4]] for row in shown.splitlines()[2:]]
+    assert rows == [
+        ["1", "", "Comet Chat"],
+        ["3", "", "Comet Chat"],
+        ["", "1", "Comet Chat"],
+        ["", "2", "Comet Chat"],
+    ]
+    assert shown.splitlines()[-1].endswith("| 25.0 |")
 
 
 # -- losses

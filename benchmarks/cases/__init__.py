@@ -49,6 +49,6 @@ CASES = {
     "bayeux": Case(140, 37),
     "posts": Case(8, 14),
     "restart": Case(15, 7),
-    "nodes": Case(40, 15),
+    "nodes": Case(40, 44),
     "startup": Case(0, 8),
 }
