@@ -1,4 +1,4 @@
-"""A house that is handed over: there is an owner at each moment, whoever does what at which node."""
+"""A house that is handed over: there is an owner at each moment, whichever node is asked."""
 
 from __future__ import annotations
 
