@@ -256,7 +256,7 @@ def build_peering(
 ) -> Peering:
     """Join what a node has to do with the others, and with a log that is elsewhere."""
     reaper, neighbours = chat.feed.engine.reaper, cluster.neighbours
-    Outage(reaper, lambda: cluster.condition().unreachable_for, chat.send_away)
+    Outage(reaper, lambda: cluster.condition().unreachable_for, chat.readers.send_away)
     cluster.left_history.add(chat.leave_history)
     cluster.put_back_to.add(chat.put_back)
     return Peering(

@@ -80,7 +80,7 @@ async def msg(chat: Chat, caller: Caller, words: Words) -> Outcome:
     if not text:
         raise refused("line", "what is to be said is needed after the name")
     room, _ = await chat.room_changes.direct(caller.session, [name], caller.address)
-    await chat.say(caller.session, room, text, address=caller.address)
+    await chat.messages.say(caller.session, room, text, address=caller.address)
     return Outcome(
         f"{name} can read that in {room.name}.", room="" if caller.streams else room.name
     )

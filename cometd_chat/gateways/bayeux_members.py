@@ -122,7 +122,7 @@ class MemberSource:
             visitor, name = visitor_of(client), subscribed.room
             if not affected.concerns(identity_of(visitor.person), name):
                 continue
-            if self._chat.may_not_follow(visitor.person, name, visitor.address):
+            if self._chat.readers.may_not_follow(visitor.person, name, visitor.address):
                 client.unsubscribe(pattern)
 
     def _begin(self, client: BayeuxClient, pattern: str, room: str | None) -> None:

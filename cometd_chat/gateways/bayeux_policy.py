@@ -19,8 +19,9 @@ from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.identity import Authentication, Identity, authentication
 from cometd_chat.bayeux.messages import Message, encode, extension_fields
 from cometd_chat.bayeux.server import BayeuxServer
-from cometd_chat.chat.chat import LOST_RIGHT, Chat
+from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.limits import HANDSHAKES, MESSAGES, TEXT
+from cometd_chat.chat.readers import LOST_RIGHT
 from cometd_chat.chat.rights import Act, Affected
 from cometd_chat.chat.sessions import Session, require_active
 from cometd_chat.errors import InvalidToken, NameTaken
@@ -120,7 +121,7 @@ class ChatPolicy:
         self._clients: dict[BayeuxClient, _HeldByClient] = {}
         # Guests by browser and name: a page that is loaded again is the same guest.
         self._guests: dict[tuple[str, str], Session] = {}
-        chat.sending_away.add(self._send_away)
+        chat.readers.sending_away.add(self._send_away)
         chat.rights.changed.add(self._end_who_may_not_be_here)
 
     def watch(self, server: BayeuxServer) -> None:
@@ -141,7 +142,7 @@ class ChatPolicy:
     def _added(self, client: BayeuxClient) -> None:
         visitor = visitor_of(client)
         held = self._clients[client] = _HeldByClient(client)
-        self._chat.hold(visitor.person, held)
+        self._chat.readers.hold(visitor.person, held)
         if visitor.person.transient and visitor.browser is not None:
             held.key = (visitor.browser, visitor.person.name)
             self._guests[held.key] = visitor.person
@@ -149,7 +150,7 @@ class ChatPolicy:
     def _removed(self, client: BayeuxClient, returns: bool) -> None:
         visitor, held = visitor_of(client), self._clients.pop(client)
         self._when_ended(client, returns and not visitor.person.ended)
-        self._chat.let_go(visitor.person, held)
+        self._chat.readers.let_go(visitor.person, held)
         if held.key is not None and not visitor.person.readers:
             self._guests.pop(held.key, None)
 

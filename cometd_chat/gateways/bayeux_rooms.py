@@ -71,7 +71,7 @@ class RoomSource:
         self._made_bytes = 0
         self._queue_feed = QueueFeed(
             self,
-            chat.shared,
+            chat.readers.shared,
             self._made,
             self._make,
             self._join,
@@ -172,7 +172,7 @@ class RoomSource:
         visitor = visitor_of(client)
         room = await room_of(self._chat, message["channel"], visitor.person)
         client_id = data.get("client_id", resend_key)
-        await self._chat.say(
+        await self._chat.messages.say(
             visitor.person, room, data.get("text"), client_id, address=visitor.address
         )
 
@@ -224,7 +224,7 @@ class RoomSource:
                 name = None if key == ALL else kinds.room_of(key)
                 if not affected.concerns(identity, name):
                     continue
-                if self._chat.may_not_follow(visitor.person, name, visitor.address):
+                if self._chat.readers.may_not_follow(visitor.person, name, visitor.address):
                     for pattern in channel.patterns:
                         reader.client.unsubscribe(pattern)
 

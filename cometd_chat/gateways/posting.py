@@ -182,7 +182,7 @@ class InboundPoster:
             if command is not None:
                 await self._run(session, room, command, said.client_id)
                 return
-            event, repeated = await self._chat.post(
+            event, repeated = await self._chat.messages.post(
                 session,
                 room,
                 said.kind,

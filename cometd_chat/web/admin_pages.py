@@ -242,7 +242,7 @@ class AdminPages:
     ) -> pages.AdminPage:
         found = await self._chat.reports.listed(session, None, LISTED)
         shown = [await self._reported(each, session) for each in found]
-        held = await self._chat.screened.listed(session, None, LISTED)
+        held = await self._chat.messages.screened.listed(session, None, LISTED)
         return pages.AdminReportsPage(
             frame=frame,
             form=form,
@@ -292,7 +292,7 @@ class AdminPages:
         return "The message is deleted."
 
     async def _decide(self, asked: _Asked, *, say: bool) -> str:
-        await self._chat.screened.decide(asked.session, asked.fields.text("id"), say=say)
+        await self._chat.messages.screened.decide(asked.session, asked.fields.text("id"), say=say)
         return "It is said now." if say else "It is dropped, and nobody hears it."
 
     # -- sanctions

@@ -70,7 +70,7 @@ class Api:
             told["role"] = rights.role_in(room, session.identity, session.role).word
             silent = rights.may(session, Act.SPEAK, room, self._peers.address(request))
             told["silent"] = None if silent is None else problems.as_object(silent)
-            told["slow"] = self._chat.seconds_between(session, room)
+            told["slow"] = self._chat.messages.seconds_between(session, room)
         return answers.json(request, told)
 
     @shielded
@@ -102,7 +102,7 @@ class Api:
     async def list_messages(self, request: HttpRequest, name: str) -> bytes:
         session, room = await self._asked_room(request, name)
         asked = parameters.query(request)
-        messages, more = await self._chat.history(
+        messages, more = await self._chat.messages.history(
             room,
             session,
             before=asked.number("before", None, 0, 2**62),
@@ -119,7 +119,7 @@ class Api:
         session = await self._submissions.actor(request)
         fields = parameters.json_object(request)
         room = await self._chat.room(name, session)
-        event, repeated = await self._chat.say(
+        event, repeated = await self._chat.messages.say(
             session,
             room,
             fields.get("text"),
@@ -133,7 +133,7 @@ class Api:
     async def show_message(self, request: HttpRequest, name: str, id: str) -> bytes:
         session, room = await self._asked_room(request, name)
         number = int(id) if id.isascii() and id.isdigit() and len(id) < 20 else 0
-        messages, _ = await self._chat.history(
+        messages, _ = await self._chat.messages.history(
             room, session, before=number + 1, after=number - 1, limit=1
         )
         if not messages or number < 1:

@@ -169,7 +169,7 @@ class ClassicServlet:
         said = await self._submissions.attempt(
             request,
             form,
-            self._chat.say(session, room, text, form.client_id or None, address=address),
+            self._chat.messages.say(session, room, text, form.client_id or None, address=address),
         )
         if isinstance(said, Form) and session.name_key is None:
             # Somebody else has her name by now.

@@ -126,7 +126,7 @@ class RequestHolder:
         else:
             policy = self._policies[row.name]
             held = StandingPoll(again, point.cursor, framing, policy, wait=asked.wait)
-        subscription = self._chat.read(
+        subscription = self._chat.readers.read(
             grant.session,
             grant.rooms,
             held,

@@ -110,7 +110,7 @@ class Live:
         self._reaper = engine.reaper
         self.due_bucket = 0
         chat.rights.changed.add(self._rights_changed)
-        chat.sending_away.add(self._send_away)
+        chat.readers.sending_away.add(self._send_away)
 
     @property
     def watched(self) -> int:
@@ -130,7 +130,7 @@ class Live:
         if not self.watched:
             self._reaper.schedule(self, EVERY)
         self._context.add_handler(watcher)
-        self._chat.hold(session, watcher)
+        self._chat.readers.hold(session, watcher)
         stream.hold(watcher, self._batch())
         return stream
 
@@ -151,7 +151,7 @@ class Live:
 
     def _over(self, watcher: LiveStream) -> None:
         self._chat.limits.let_go(watcher.address)
-        self._chat.let_go(watcher.session, watcher)
+        self._chat.readers.let_go(watcher.session, watcher)
 
     def _rights_changed(self, affected: Affected) -> None:
         for each in self._context.handlers:

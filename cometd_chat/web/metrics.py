@@ -51,7 +51,7 @@ class Metrics(Collector):
             buckets=_BUCKETS,
             registry=self._registry,
         )
-        chat.append_waited.add(append_seconds.observe)
+        chat.messages.append_waited.add(append_seconds.observe)
         self._registry.register(self)
         self._registry.register(ProcessNumbers())
 

@@ -91,7 +91,7 @@ class ModerationApi:
         self._require(request, actor, Act.DELETE_OTHERS, room)
         limit = asked.number("limit", MAX_PAGE, 1, MAX_PAGE) or MAX_PAGE
         rooms = None if room is None else [room.name]
-        found = await self._chat.screened.listed(actor, rooms, limit + 1)
+        found = await self._chat.messages.screened.listed(actor, rooms, limit + 1)
         told = [each.json for each in found[:limit]]
         return answers.json(request, {"held": told, "more": len(found) > limit})
 
@@ -101,7 +101,7 @@ class ModerationApi:
         say = parameters.json_object(request).get("say")
         if not isinstance(say, bool):
             raise parameters.refused("say", "true or false is needed")
-        await self._chat.screened.decide(actor, id, say=say)
+        await self._chat.messages.screened.decide(actor, id, say=say)
         return answers.nothing(request)
 
     # -- who did what

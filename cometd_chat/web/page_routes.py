@@ -177,7 +177,7 @@ class PageRoutes:
         said = await self._submissions.attempt(
             request,
             form,
-            self._chat.say(session, room, text, form.client_id or None, address=address),
+            self._chat.messages.say(session, room, text, form.client_id or None, address=address),
         )
         if isinstance(said, Form):
             show = self._views.plain if plain else self._views.room

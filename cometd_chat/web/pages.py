@@ -22,7 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cometd_chat import __version__
-from cometd_chat.chat.chat import CALM_SECONDS
+from cometd_chat.chat.messages import CALM_SECONDS
 from cometd_chat.web.forms import Form
 from cometd_chat.web.static_files import static_files
 from cometd_chat.web.transcript import RenderedMessage, tamed, tamed_lines

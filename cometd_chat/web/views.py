@@ -102,14 +102,14 @@ class Views:
         # Taken before the history is read: what is said in between comes by the stream again, and
         # the page knows the ids that it has.
         cursor = self._chat.feed.log.cursor(self._chat.feed.last_id)
-        messages, more = await self._chat.history(
+        messages, more = await self._chat.messages.history(
             room, session, before=None, after=None, limit=NEWEST, size_of=html_size
         )
         silent = self._chat.rights.may(session, Act.SPEAK, room, self._peers.address(request))
         page = pages.RoomPage(
             scene=self._scene(session, room),
             silent=_told(silent) if session is not None else "",
-            slow=0 if session is None else self._chat.seconds_between(session, room),
+            slow=0 if session is None else self._chat.messages.seconds_between(session, room),
             lines=transcript(messages, self._now()),
             me=_name(session),
             more=more,
@@ -159,7 +159,7 @@ class Views:
         """One complete page of a room: the newest, or those around an id."""
         form = self._composer(form)
         self._seen(request, session, room)
-        messages, more = await self._chat.history(
+        messages, more = await self._chat.messages.history(
             room, session, before=before, after=after, limit=PLAIN_NEWEST, size_of=html_size
         )
         newest = self._chat.feed.newest.get(room.context.path, 0)

@@ -35,7 +35,7 @@ HERE = "192.0.2.7"
 def say(
     house: House, who: Session, text: object, client_id: object = None, room: str = "lobby"
 ) -> tuple[Event, bool]:
-    return now(house.chat.say(who, house.room(room), text, client_id, address=HERE))
+    return now(house.chat.messages.say(who, house.room(room), text, client_id, address=HERE))
 
 
 # -- saying
@@ -63,7 +63,7 @@ def test_nothing_is_heard_before_it_is_durable(house: House, alice: Session) -> 
     house.presence.hold("lobby", alice)
     ear = house.listen()
     house.log.hold()
-    saying = begun(house.chat.say(alice, house.room(), "hi", address=HERE))
+    saying = begun(house.chat.messages.say(alice, house.room(), "hi", address=HERE))
     assert not saying.called
     assert ear.events == []
     house.log.release()
@@ -119,9 +119,9 @@ def test_another_room_with_the_same_key(house: House, alice: Session) -> None:
 def test_two_at_once_with_the_same_key(house: House, alice: Session) -> None:
     house.log.hold()
     room = house.room()
-    first = begun(house.chat.say(alice, room, "hi", "c-1", address=HERE))
-    again = begun(house.chat.say(alice, room, "hi", "c-1", address=HERE))
-    other = begun(house.chat.say(alice, room, "ho", "c-1", address=HERE))
+    first = begun(house.chat.messages.say(alice, room, "hi", "c-1", address=HERE))
+    again = begun(house.chat.messages.say(alice, room, "hi", "c-1", address=HERE))
+    other = begun(house.chat.messages.say(alice, room, "ho", "c-1", address=HERE))
     house.log.release()
     (one, one_repeated), (two, two_repeated) = now(first), now(again)
     assert [one_repeated, two_repeated] == [False, True]
@@ -256,7 +256,7 @@ def test_what_all_from_one_address_may_do(strict: House) -> None:
     )
     # A neighbour is not bothered.
     other, _ = now(chat.log_in("other", "192.0.2.8"))
-    now(chat.say(other, lobby, "hi", address="192.0.2.8"))
+    now(chat.messages.say(other, lobby, "hi", address="192.0.2.8"))
 
 
 def test_how_much_text_may_come_from_one_address(strict: House) -> None:
@@ -386,7 +386,7 @@ def test_pages_of_history(house: House, alice: Session) -> None:
 
     def ids(before: int | None, after: int | None, limit: int) -> tuple[list[int | None], bool]:
         page, more = now(
-            house.chat.history(house.room(), None, before=before, after=after, limit=limit)
+            house.chat.messages.history(house.room(), None, before=before, after=after, limit=limit)
         )
         return [event.id for event in page], more
 

@@ -23,7 +23,7 @@ def nodes(failures: list[LogEvent]) -> tuple[Node, Node]:
 
 
 def say(node: Node, session: Session, text: str) -> int:
-    event, _ = now(node.chat.say(session, node.room(), text, address=HERE))
+    event, _ = now(node.chat.messages.say(session, node.room(), text, address=HERE))
     assert event.id is not None
     return event.id
 
@@ -58,7 +58,9 @@ def test_who_hears_it_later_shows_it_no_later_than_that(nodes: tuple[Node, Node]
     second.log.delay()
     now(first.chat.deletions.delete(bob, first.room(), id))
     # What is read is gone at once, wherever it is read.
-    messages, _ = now(second.chat.history(second.room(), None, before=None, after=None, limit=9))
+    messages, _ = now(
+        second.chat.messages.history(second.room(), None, before=None, after=None, limit=9)
+    )
     assert ["text" in event.fields for event in messages] == [False]
     second.log.hurry()
     assert texts(second) == ["own"]

@@ -24,7 +24,9 @@ def open_at(
     """A session holds something at a node."""
     held = Held(one_shot=client is not None)
     point = ResumePoint(node.feed.last_id)
-    node.chat.read(session, [node.room()], held, point, on_end=unheard, client=client, most=most)
+    node.chat.readers.read(
+        session, [node.room()], held, point, on_end=unheard, client=client, most=most
+    )
     return held
 
 

@@ -42,7 +42,7 @@ def test_a_room_that_one_node_makes_is_there_on_the_other(nodes: tuple[Node, Nod
     room = second.room("attic")
     assert second.engine.context("/chat/attic") is room.context
     ear = second.listen("attic")
-    now(first.chat.say(first.log_in("bob"), first.room("attic"), "hi", address=HERE))
+    now(first.chat.messages.say(first.log_in("bob"), first.room("attic"), "hi", address=HERE))
     assert ear.take() == ["message bob"]
 
 
@@ -137,13 +137,15 @@ def test_what_was_said_as_a_room_went_has_its_room(nodes: tuple[Node, Node]) -> 
     second.log.delay()
     assert now(first.rooms.remove_silent(first.room("attic")))
     assert names(first) == ["lobby", "dev"]
-    saying = begun(second.chat.say(bob, room, "is anybody here?", address=HERE))
+    saying = begun(second.chat.messages.say(bob, room, "is anybody here?", address=HERE))
     assert names(first) == ["lobby", "attic", "dev"]
     second.log.hurry()
     assert now(saying)[0].fields["text"] == "is anybody here?"
     assert names(second) == ["lobby", "attic", "dev"]
     assert second.room("attic").row == first.room("attic").row == room.row
-    found, _ = now(first.chat.history(first.room("attic"), None, before=None, after=None, limit=9))
+    found, _ = now(
+        first.chat.messages.history(first.room("attic"), None, before=None, after=None, limit=9)
+    )
     assert [each.fields["text"] for each in found] == ["is anybody here?"]
 
 
@@ -176,7 +178,7 @@ def test_both_let_go_of_a_room_at_once(nodes: tuple[Node, Node]) -> None:
 def test_a_room_stays_where_it_cannot_be_let_go(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
     make(first, "attic")
-    now(first.chat.say(first.log_in("bob"), first.room("attic"), "hi", address=HERE))
+    now(first.chat.messages.say(first.log_in("bob"), first.room("attic"), "hi", address=HERE))
     second.log.cut = StorageUnavailable("Out of reach.")
     with pytest.raises(StorageUnavailable):
         now(second.rooms.remove_silent(second.room("attic")))

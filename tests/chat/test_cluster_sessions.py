@@ -73,7 +73,7 @@ def test_what_a_node_has_not_heard_of_is_asked_of_the_database(cluster: Cluster)
 def test_a_name_is_one_over_all_nodes(cluster: Cluster, kind: dict[str, bool]) -> None:
     first, *others = cluster.nodes
     session, _ = log_in(first, "Ivan", **kind)
-    first.chat.hold(session, Held())
+    first.chat.readers.hold(session, Held())
     for node in others:
         for other in ("ivan", "lvan"):
             for wanted in ({}, {"ephemeral": True}, {"transient": True}):
@@ -122,7 +122,7 @@ def test_a_slow_node_ends_it_before_anything_newer_is_told(cluster: Cluster) -> 
     b.slow_down()
     now(a.chat.log_out(find(a, token)))
     other, _ = log_in(a, "bob")
-    now(a.chat.say(other, a.room(), "she is gone", address=ADDRESS))
+    now(a.chat.messages.say(other, a.room(), "she is gone", address=ADDRESS))
     assert stream.types == ["hello"]
     b.hurry()
     assert stream.types[-1] == "bye"
@@ -337,7 +337,7 @@ def test_a_name_that_is_freed_of_somebody_who_is_here_is_taken_back(cluster: Clu
 def test_what_a_node_had_is_free_with_its_lease(cluster: Cluster, kind: str) -> None:
     a, b, _ = cluster.nodes
     session, _ = log_in(a, "alice", **{kind: True})
-    a.chat.hold(session, Held())
+    a.chat.readers.hold(session, Held())
     a.die()
     cluster.advance(LEASE - 1)
     with pytest.raises(NameTaken):
@@ -351,8 +351,8 @@ def test_who_lets_go_frees_it_everywhere(cluster: Cluster, kind: str) -> None:
     a, b, _ = cluster.nodes
     session, _ = log_in(a, "alice", **{kind: True})
     held = Held()
-    a.chat.hold(session, held)
-    a.chat.let_go(session, held)
+    a.chat.readers.hold(session, held)
+    a.chat.readers.let_go(session, held)
     log_in(b, "alice")
 
 
@@ -374,7 +374,7 @@ def test_a_node_with_a_new_number_has_its_names(cluster: Cluster) -> None:
     session, _ = log_in(a, "alice", ephemeral=True)
     lost, _ = log_in(a, "bob", transient=True)
     for each in (session, lost):
-        a.chat.hold(each, Held())
+        a.chat.readers.hold(each, Held())
     a.cut_off()
     cluster.advance(LEASE + RENEW_AFTER + 1)
     log_in(b, "bob")
@@ -395,7 +395,7 @@ def test_a_brief_session_is_renamed_over_all_nodes(cluster: Cluster) -> None:
         log_in(b, "carol")
     log_in(b, "alice")
     passing, token = log_in(a, "dave", transient=True)
-    a.chat.hold(passing, Held())
+    a.chat.readers.hold(passing, Held())
     now(a.sessions.rename(passing, "eve"))
     with pytest.raises(NameTaken):
         log_in(b, "eve")
@@ -413,7 +413,7 @@ def guest(node: Node, name: str, browser: str) -> Session | None:
 def test_a_page_that_is_loaded_at_another_node_is_the_same_guest(cluster: Cluster) -> None:
     a, b, c = cluster.nodes
     session, token = log_in(a, "alice", transient=True, browser="b1")
-    a.chat.hold(session, Held())
+    a.chat.readers.hold(session, Held())
     found = guest(b, "alice", "b1")
     assert found is not None
     assert (found.id, found.name_key, found.transient) == (session.id, "alice", True)
@@ -428,17 +428,17 @@ def test_a_guest_has_her_name_as_long_as_any_node_holds_something(cluster: Clust
     a, b, c = cluster.nodes
     session, _ = log_in(a, "alice", transient=True, browser="b1")
     here, there = Held(), Held()
-    a.chat.hold(session, here)
+    a.chat.readers.hold(session, here)
     found = guest(b, "alice", "b1")
     assert found is not None
-    b.chat.hold(found, there)
-    a.chat.let_go(session, here)
+    b.chat.readers.hold(found, there)
+    a.chat.readers.let_go(session, here)
     assert found.name_key == "alice"
     with pytest.raises(NameTaken):
         log_in(c, "alice")
     # And by her browser she is found where she is now.
     assert guest(c, "alice", "b1") is not None
-    b.chat.let_go(found, there)
+    b.chat.readers.let_go(found, there)
     assert guest(c, "alice", "b1") is None
     log_in(c, "alice")
 
@@ -446,10 +446,10 @@ def test_a_guest_has_her_name_as_long_as_any_node_holds_something(cluster: Clust
 def test_a_guest_has_her_name_though_the_node_is_gone_where_she_came(cluster: Cluster) -> None:
     a, b, c = cluster.nodes
     session, _ = log_in(a, "alice", transient=True, browser="b1")
-    a.chat.hold(session, Held())
+    a.chat.readers.hold(session, Held())
     found = guest(b, "alice", "b1")
     assert found is not None
-    b.chat.hold(found, Held())
+    b.chat.readers.hold(found, Held())
     a.die()
     cluster.advance(LEASE + RENEW_AFTER + 1)
     assert found.name_key == "alice"

@@ -270,7 +270,7 @@ class TestNodes:
         for node in cluster.nodes:
             for _ in range(10):
                 try:
-                    now(node.chat.say(alice, node.room(), "hi", address=""))
+                    now(node.chat.messages.say(alice, node.room(), "hi", address=""))
                 except TooMany:
                     continue
                 said += 1
@@ -281,16 +281,16 @@ class TestNodes:
         first, second, _ = Cluster(3, limits=True).nodes
         alice = first.log_in("alice")
         for _ in range(3):
-            now(first.chat.say(alice, first.room(), "hi", "the-same", address=""))
+            now(first.chat.messages.say(alice, first.room(), "hi", "the-same", address=""))
         # What was said before costs as much, here; others did not hear of it.
         assert self.left(first, alice.id) == 17
         assert self.left(second, alice.id) == 19
         first.log.failure = StorageUnavailable("Not now.")
         with pytest.raises(StorageUnavailable):
-            now(first.chat.say(alice, first.room(), "hi", address=""))
+            now(first.chat.messages.say(alice, first.room(), "hi", address=""))
         first.log.failure = None
         assert not first.limits._on_its_way  # type: ignore[attr-defined]
-        now(second.chat.say(alice, second.room(), "ho", address=""))
+        now(second.chat.messages.say(alice, second.room(), "ho", address=""))
         assert self.left(first, alice.id) == 15
 
     def test_a_node_that_is_told_late_takes_below_nothing(self) -> None:
@@ -298,7 +298,7 @@ class TestNodes:
         alice = first.log_in("alice")
         second.log.delay()
         for _ in range(20):
-            now(first.chat.say(alice, first.room(), "hi", address=""))
+            now(first.chat.messages.say(alice, first.room(), "hi", address=""))
         for _ in range(5):
             second.limits.take(MESSAGES, session=alice.id)
         second.log.hurry()
@@ -312,7 +312,7 @@ class TestNodes:
         first, second = cluster.nodes
         for number in range(20):
             alice = first.log_in(f"p{number}")
-            now(first.chat.say(alice, first.room(), "hi", address=""))
+            now(first.chat.messages.say(alice, first.room(), "hi", address=""))
         assert kept(second.limits) == 40
         cluster.advance(300)
         assert kept(second.limits) == 0

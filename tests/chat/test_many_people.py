@@ -72,7 +72,7 @@ def zero(crowded: House) -> Session:
 
 def read(house: House, session: Session | None, *read: Room) -> HeldSubscription:
     point = ResumePoint(house.feed.last_id)
-    return house.chat.read(session, list(read), Sink(), point, on_end=_ended)
+    return house.chat.readers.read(session, list(read), Sink(), point, on_end=_ended)
 
 
 def _ended(subscription: HeldSubscription, expired: bool) -> None: ...

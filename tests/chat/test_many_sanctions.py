@@ -120,7 +120,7 @@ def test_one_act_looks_at_what_one_person_holds(
     bob = house.log_in("bob")
 
     def read(session: Session | None) -> HeldSubscription:
-        return house.chat.read(
+        return house.chat.readers.read(
             session, [room], Sink(), ResumePoint(house.feed.last_id), on_end=_ended
         )
 

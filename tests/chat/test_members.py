@@ -84,7 +84,7 @@ def read(house: House, table: Any) -> list[Any]:
 
 
 def say(house: House, session: Session, text: str) -> Event:
-    return now(house.chat.say(session, house.room(), text, address=""))[0]
+    return now(house.chat.messages.say(session, house.room(), text, address=""))[0]
 
 
 # -- a guest becomes one
@@ -93,7 +93,7 @@ def say(house: House, session: Session, text: str) -> Event:
 def test_a_guest_who_becomes_a_member_is_who_they_were(house: House) -> None:
     session, old = now(house.chat.log_in("alice", ""))
     held = Held()
-    house.chat.hold(session, held)
+    house.chat.readers.hold(session, held)
     identity = session.identity
     say(house, session, "before")
     token = enrol(house, session)
@@ -222,7 +222,7 @@ def test_the_end_of_one_device_is_not_that_of_the_person(house: House, other: Ho
     session, _ = made(house)
     phone = device(other, session.identity)
     held = Held()
-    other.chat.hold(phone, held)
+    other.chat.readers.hold(phone, held)
     house.presence.hold("lobby", session)
     other.presence.hold("lobby", phone)
     house.advance(1)
@@ -339,7 +339,7 @@ def test_all_others_end_and_the_token_is_a_new_one(house: House, other: House) -
     session, old = made(house)
     phone, tablet = (device(other, session.identity) for _ in range(2))
     held = Held()
-    house.chat.hold(session, held)
+    house.chat.readers.hold(session, held)
     token = now(house.sessions.end_others(session))
     assert (phone.ended, tablet.ended, session.ended) == (True, True, False)
     assert held.told == ["come back"]

@@ -17,7 +17,7 @@ from tests.directories import kept_sessions, replace_sessions
 
 def test_who_is_held_stays_for_a_minute_and_is_sent_away_once(house: House) -> None:
     down = 0.0
-    Outage(house.reaper, lambda: down, house.chat.send_away)
+    Outage(house.reaper, lambda: down, house.chat.readers.send_away)
     streams = [read(house), read(house, rooms=("lobby", "dev"))]
     down = LONG - 1
     house.advance(3)

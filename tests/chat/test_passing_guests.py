@@ -31,10 +31,10 @@ class Held:
 def test_the_name_is_free_as_soon_as_nothing_is_held(house: House) -> None:
     session, token = now(house.chat.log_in("alice", "", transient=True))
     held = Held()
-    house.chat.hold(session, held)
+    house.chat.readers.hold(session, held)
     with pytest.raises(NameTaken):
         now(house.sessions.start_guest("alice"))
-    house.chat.let_go(session, held)
+    house.chat.readers.let_go(session, held)
     other, _ = now(house.sessions.start_guest("alice"))
     assert now(house.sessions.by_token(token)).name_key is None
     now(house.sessions.end(other))
@@ -50,13 +50,13 @@ def test_nor_is_it_taken_after_a_restart(house: House) -> None:
 
 def test_a_name_that_is_held_lasts(house: House) -> None:
     session, _ = now(house.chat.log_in("alice", "", transient=True))
-    house.chat.hold(session, Held())
+    house.chat.readers.hold(session, Held())
     house.advance(2000)
     assert session.name_key == "alice"
 
 
 def test_what_is_held_ends_with_the_session(house: House) -> None:
     session, held = house.log_in("alice"), Held()
-    house.chat.hold(session, held)
+    house.chat.readers.hold(session, held)
     now(house.chat.log_out(session))
     assert held.closed == ["bye"]

@@ -161,7 +161,7 @@ def test_the_public_may_be_shut_out(house: House) -> None:
 def refused(house: House, session: Session) -> type[ChatError] | None:
     """By what saying something is refused."""
     try:
-        now(house.chat.say(session, house.room(), "hi", address=HERE))
+        now(house.chat.messages.say(session, house.room(), "hi", address=HERE))
     except ChatError as error:
         return type(error)
     return None

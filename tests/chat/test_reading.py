@@ -112,7 +112,7 @@ def read(
     held = Held(one_shot=one_shot)
     found = [house.room(name) for name in rooms]
     point = now(resume_at(house.feed, [room.context.path for room in found], cursor, backlog))
-    house.chat.read(session, found, held, point, on_end=unheard, at_once=at_once)
+    house.chat.readers.read(session, found, held, point, on_end=unheard, at_once=at_once)
     return held
 
 
@@ -294,7 +294,9 @@ class TestAheadOfThisProcess:
     ) -> None:
         other.log.delay()
         fill(house, 2)
-        messages, _ = now(other.chat.history(other.room(), None, before=None, after=None, limit=10))
+        messages, _ = now(
+            other.chat.messages.history(other.room(), None, before=None, after=None, limit=10)
+        )
         assert [event.id for event in messages] == [1, 2]
         assert other.feed.last_id == 0
         # And none of it is lost to who goes on from what she was shown, nor told twice.
@@ -418,7 +420,7 @@ def test_a_poll_takes_a_page_and_no_more(house: House) -> None:
 
 def test_a_heartbeat_says_how_far_she_is_though_others_spoke_elsewhere(house: House) -> None:
     held = Held()
-    reader = house.chat.read(
+    reader = house.chat.readers.read(
         None, [house.room()], held, ResumePoint(0, house.log.cursor(0)), on_end=unheard
     )
     fill(house, 2, "dev")
@@ -450,7 +452,7 @@ def test_who_logs_out_hears_bye_and_is_gone(house: House) -> None:
 def test_who_reads_is_there_and_gone_after_her_grace(house: House) -> None:
     alice = house.log_in("alice")
     held = Held()
-    reader = house.chat.read(
+    reader = house.chat.readers.read(
         alice, [house.room()], held, ResumePoint(0, "0.x"), on_end=unheard, grace=60
     )
     assert house.presence.people("lobby") == [alice]

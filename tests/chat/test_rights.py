@@ -130,14 +130,14 @@ class TestRule:
         bob = private.log_in("bob")
         room = private.rooms.find("lobby", bob)
         with pytest.raises(NotAllowed, match="speak in the room lobby"):
-            now(private.chat.say(bob, room, "hi", address=""))
+            now(private.chat.messages.say(bob, room, "hi", address=""))
         assert private.log.last_id == 0
 
     def test_nobody_goes_round_it_by_a_room_that_was_found_before(self, house: House) -> None:
         bob, room = house.log_in("bob"), house.room("dev")
         house.rights.change(members_only)
         with pytest.raises(RoomNotFound):
-            now(house.chat.say(bob, room, "hi", address=""))
+            now(house.chat.messages.say(bob, room, "hi", address=""))
         with pytest.raises(RoomNotFound):
             house.chat.type(bob, room, "")
 

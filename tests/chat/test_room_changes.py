@@ -87,7 +87,7 @@ def test_a_removed_room_is_gone_from_all_nodes(nodes: tuple[Node, Node]) -> None
     admin, bob = first.log_in("an-ad"), second.log_in("bob")
     admin.role = Role.ADMIN
     room = den(first, admin, RoomKind.PUBLIC)
-    now(second.chat.say(bob, second.room("den"), "a-secret", address=HERE))
+    now(second.chat.messages.say(bob, second.room("den"), "a-secret", address=HERE))
     now(first.chat.room_changes.remove(admin, room, HERE))
     for node in nodes:
         with pytest.raises(RoomNotFound):
@@ -99,7 +99,10 @@ def test_a_removed_room_is_gone_from_all_nodes(nodes: tuple[Node, Node]) -> None
     first.advance(LATE + 1)
     again = den(second, bob)
     assert again.members == {bob.identity: Role.MODERATOR}
-    assert list(now(second.chat.history(again, bob, before=None, after=None, limit=9))[0]) == []
+    assert (
+        list(now(second.chat.messages.history(again, bob, before=None, after=None, limit=9))[0])
+        == []
+    )
 
 
 def test_what_was_being_removed_goes_on_after_a_restart(house: House) -> None:
@@ -107,7 +110,7 @@ def test_what_was_being_removed_goes_on_after_a_restart(house: House) -> None:
     admin = house.log_in("an-ad")
     admin.role = Role.ADMIN
     room = den(house, admin)
-    now(house.chat.say(admin, room, "a-secret", address=HERE))
+    now(house.chat.messages.say(admin, room, "a-secret", address=HERE))
 
     def fail(*args: object) -> Any:
         raise RuntimeError("killed")
@@ -177,7 +180,7 @@ def test_a_new_topic_is_kept_and_told_on_all_nodes(nodes: tuple[Node, Node]) -> 
         as_told = [each.fields for each in ear.events]
         assert [each.get("changed") for each in as_told] == [["topic"], None, ["locked"]]
         assert (as_told[2]["topic"], as_told[2]["locked"]) == ("dens", True)
-        found, _ = now(node.chat.history(room, None, before=None, after=None, limit=9))
+        found, _ = now(node.chat.messages.history(room, None, before=None, after=None, limit=9))
         assert [(each.type, each.fields["topic"]) for each in found] == [("topic", "dens")]
         assert found[0].fields["from"] == "alice"
         assert node.feed.newest.get(room.context.path, 0) == 0

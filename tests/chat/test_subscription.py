@@ -35,7 +35,7 @@ class Bounded:
         self.paced = paced
         self.taken: list[Event] = []
         rooms = RoomSet([house.room().context])
-        self.subscription = Subscription(house.chat.shared, rooms, self, point)
+        self.subscription = Subscription(house.chat.readers.shared, rooms, self, point)
         house.engine.follow(self._told)
 
     def _told(self, told: Sequence[CometEvent]) -> None:

@@ -54,7 +54,7 @@ def test_a_room_goes_an_hour_after_it_was_made_for_nothing(house: House, alice: 
         house.rooms.find("attic", None)
     bob = house.log_in("bob")
     with pytest.raises(RoomNotFound, match="is gone"):
-        now(house.chat.say(bob, room, "hi", address=HERE))
+        now(house.chat.messages.say(bob, room, "hi", address=HERE))
     with pytest.raises(RoomNotFound, match="is gone"):
         house.rights.require(bob, Act.FOLLOW, [room])
     # And its name is free.
@@ -63,7 +63,7 @@ def test_a_room_goes_an_hour_after_it_was_made_for_nothing(house: House, alice: 
 
 
 def test_a_room_in_which_somebody_spoke_stays(house: House, alice: Session) -> None:
-    now(house.chat.say(alice, house.room("attic"), "hi", address=HERE))
+    now(house.chat.messages.say(alice, house.room("attic"), "hi", address=HERE))
     wait(house, 3 * EMPTY_FOR)
     assert "attic" in names(house)
     assert house.reaper.scheduled <= House().reaper.scheduled, "and is looked at no longer"
@@ -94,7 +94,7 @@ def test_rooms_that_nobody_made_stay(house: House) -> None:
 
 def test_after_a_restart_an_hour_is_theirs(house: House, alice: Session) -> None:
     make(house, alice, "cellar")
-    now(house.chat.say(alice, house.room("cellar"), "hi", address=HERE))
+    now(house.chat.messages.say(alice, house.room("cellar"), "hi", address=HERE))
     again = House(directory=house.directory, log=house.log)
     wait(again, EMPTY_FOR - 60)
     assert names(again) == ["lobby", "attic", "cellar", "dev"]

@@ -631,7 +631,7 @@ def test_who_is_sent_away_shakes_hands_anew_and_goes_on(site: MemorySite) -> Non
     alice = Client(site, name="alice", jar={})
     alice.joined("/chat/lobby")
     assert alice.held is not None
-    site.chat.send_away(3.0)
+    site.chat.readers.send_away(3.0)
     site.turn()
     (reply,) = alice.read(alice.held)
     assert reply["advice"]["reconnect"] == "handshake"
@@ -646,7 +646,7 @@ def test_who_is_sent_away_while_they_subscribe_shakes_hands_anew(site: MemorySit
     opened = site.chat.positions.open
 
     async def send_away_and_open(*args: Any, **named: Any) -> Any:
-        site.chat.send_away(3.0)
+        site.chat.readers.send_away(3.0)
         return await opened(*args, **named)
 
     site.chat.positions.open = send_away_and_open  # type: ignore[method-assign]

@@ -535,8 +535,8 @@ class TestItsEnd:
 
     def test_when_it_raises(self, single: Single) -> None:
         (subscription,) = single.handlers
-        single.site.chat.shared.standing_told = None  # type: ignore[assignment]
-        single.site.chat.shared.answer_standing = None  # type: ignore[assignment,method-assign]
+        single.site.chat.readers.shared.standing_told = None  # type: ignore[assignment]
+        single.site.chat.readers.shared.answer_standing = None  # type: ignore[assignment,method-assign]
         single.site.say("hi")
         assert single.site.take_failures()
         assert subscription.state is State.ENDED

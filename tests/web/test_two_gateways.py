@@ -21,7 +21,7 @@ class Gateway:
         chat = site.chat
         chat.sessions.freed.add(lambda session: self.freed.append(session.name))
         chat.sessions.forgotten.add(lambda session: self.forgotten.append(session.name))
-        chat.append_waited.add(self._wait)
+        chat.messages.append_waited.add(self._wait)
         chat.call_at_stop(lambda: self.parted)
 
     def _wait(self, seconds: float) -> None:

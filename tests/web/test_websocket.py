@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from cometd_chat.chat.chat import Chat
 from cometd_chat.errors import StorageUnavailable
 from tests.memory import MakeSite, MemorySite
 from tests.web.refusals import problem
@@ -441,14 +440,15 @@ class TestMessages:
 def test_the_deferreds_of_posts_do_not_pile_up(site: MemorySite, alice: str) -> None:
     """A post that fails for a reason of ours is in the log, and the next one works."""
     socket = Socket(site, token=alice)
-    real = Chat.post
+    messages = site.chat.messages
+    real = messages.post
 
     def broken(*args: object, **options: object) -> Deferred[Any]:
         raise ZeroDivisionError
 
-    site.chat.post = broken  # type: ignore[method-assign,assignment]
+    messages.post = broken  # type: ignore[method-assign,assignment]
     socket.say("lost", client_id="x")
-    site.chat.post = real.__get__(site.chat)  # type: ignore[method-assign]
+    messages.post = real  # type: ignore[method-assign]
     socket.say("hi")
     assert socket.texts() == ["hi"]
     (failure,) = site.take_failures()

@@ -23,7 +23,7 @@ def test_pages_of_the_tail(make_site: MakeSite) -> None:
     say(site, 100)
     for id in range(60):
         site.get(f"/api/v1/events/poll?wait=0&cursor={site.log.cursor(id)}")
-    pages = site.chat.shared._pages.values()
+    pages = site.chat.readers.shared._pages.values()
     kept = sum(size_of(event) for page, _ in pages if page is not None for event in page.events)
     assert 0 < kept <= _PAGES_BYTES + PAGE_BYTES
 

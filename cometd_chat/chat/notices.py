@@ -1,0 +1,152 @@
+"""What people are told that nobody said in a room: to one person, to moderators, to all who read.
+
+What it is: `Notices`, which tells what has happened, as the log or the parts of the chat tell it.
+
+What it may know: sessions, rooms, rights, and of what kinds such events are. Not what they lead to.
+
+Invariant: what is told here is not kept: whoever holds nothing finds it where it can be asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.moderation import Moderation
+from cometd_chat.chat.policies import Policies
+from cometd_chat.chat.presence import Presence
+from cometd_chat.chat.rights import Act, Rights
+from cometd_chat.chat.roles import Role
+from cometd_chat.chat.rooms import Room, Rooms
+from cometd_chat.chat.sanctions import SILENCE, Sanction, told_of
+from cometd_chat.chat.screened import notice
+from cometd_chat.chat.sessions import Session, Sessions
+from cometd_chat.chat.waiting import WaitingList
+from cometd_chat.comet import Delivery
+from cometd_chat.events import kinds
+from cometd_chat.events.event import Event
+from cometd_chat.log.changes import Changes
+from cometd_chat.log.control import Control, NoticeGiven, RoomMember
+
+
+class Notices:
+    """Tells what has happened to whom it concerns, on this node."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        feed: Feed,
+        rights: Rights,
+        sessions: Sessions,
+        rooms: Rooms,
+        presence: Presence,
+        changes: Changes,
+        policies: Policies,
+        waiting: WaitingList,
+        moderation: Moderation,
+    ) -> None:
+        self._feed = feed
+        self._rights = rights
+        self._sessions = sessions
+        self._rooms = rooms
+        self._presence = presence
+        self._changes = changes
+        self._policies = policies
+        self._moderation = moderation
+        feed.control.add(self._notice_given)
+        feed.control.add(self._room_member)
+        waiting.came.add(self._knocks)
+        policies.changed.add(self._policy_changed)
+        moderation.imposed.add(self._sanctioned)
+        moderation.ended.add(self._sanctions_ended)
+
+    def tell_person(self, identity: str, event: Event) -> None:
+        """Something for one person alone: by all that they hold on this node. It is not kept: who
+        holds nothing finds it where it can be asked for."""
+        for session in self._sessions.of_identity(identity):
+            _tell(session, event)
+
+    def tell_moderators(self, event: Event, room: Room | None = None) -> None:
+        """Something for those who moderate the house, or a room that they see, on this node;
+        likewise."""
+        for session in self._sessions.all_in_use():
+            if (
+                session.readers
+                and self._rights.rank(session, room) >= Role.MODERATOR
+                and (room is None or self._rights.may(session, Act.SEE, room) is None)
+            ):
+                _tell(session, event)
+
+    def _policy_changed(self, name: str) -> None:
+        if name == "calm":
+            self._tell_calm(self._policies.calm.word)
+
+    def _tell_calm(self, word: str) -> None:
+        """Tell all who read how calm it is, a slice at a time: once for each room."""
+        used = [each for each in self._rooms.all() if self._is_used(each)]
+        told = [Delivery(each.context.path, kinds.calm(each.name, word)) for each in used]
+        self._feed.engine.deliver(told)
+
+    def _is_used(self, room: Room) -> bool:
+        """Whether somebody reads it here, or is in it."""
+        return any(True for _ in room.context) or self._presence.count(room.name) > 0
+
+    def _knocks(self, session: Session) -> None:
+        """Somebody waits to be let in: moderators are told, on all nodes."""
+        told = notice(kinds.knock(session.name, int(self._moderation.now())))
+        telling = self._changes.make(lambda connection: None, lambda _: [told])
+        telling.addErrback(self._not_heard)
+
+    def _not_heard(self, failure: Failure) -> None:
+        self._log.warn("a knock is not heard: {reason}", reason=failure.value)
+
+    def _notice_given(self, control: Control) -> None:
+        if not isinstance(control, NoticeGiven):
+            return
+        event = Event(control.event)
+        if control.to:
+            for identity in control.to:
+                self.tell_person(identity, event)
+        else:
+            room = None if control.room is None else self._rooms.named(control.room)
+            if room is not None or control.room is None:
+                self.tell_moderators(event, room)
+
+    def _room_member(self, control: Control) -> None:
+        """Somebody whom somebody else has let into a room is told so."""
+        if not isinstance(control, RoomMember) or control.role is None:
+            return
+        if control.by_name and control.by != control.identity:
+            self.tell_person(control.identity, kinds.invited(control.room, control.by_name))
+
+    def _sanctioned(self, sanction: Sanction) -> None:
+        if not sanction.identity:
+            return
+        self.tell_person(sanction.identity, told_of(sanction))
+        if sanction.kind is not SILENCE:
+            # Nobody is sent away and seen for a while yet.
+            for session in self._sessions.of_identity(sanction.identity):
+                rooms = session.person.present if sanction.room is None else [sanction.room]
+                for name in rooms:
+                    self._presence.leave(name, session)
+
+    def _sanctions_ended(self, over: Sequence[Sanction]) -> None:
+        ended: dict[str, list[Sanction]] = {}
+        for sanction in over:
+            if sanction.identity:
+                ended.setdefault(sanction.identity, []).append(sanction)
+        # One look at all sessions, however many end at once.
+        for session in self._sessions.all_in_use() if ended else ():
+            if session.readers:
+                for sanction in ended.get(session.identity, ()):
+                    _tell(session, told_of(sanction, lifted=True))
+
+
+def _tell(session: Session, event: Event) -> None:
+    for reader in session.readers:
+        reader.tell(event)

@@ -1,0 +1,330 @@
+"""Who reads: all that sessions hold here, from its beginning to its end.
+
+What it is: `Readers`, which begins what is read by a held request, lets older ones make way for it,
+and ends what is read by a right, a room or a session that is gone.
+
+What it may know: sessions, rooms, presence, rights, the feed. Not what is said, nor by which
+transport it is read.
+
+Invariant: what somebody may not read any longer ends before anything more is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.held_subscription import HeldSubscription, SharedResponses
+from cometd_chat.chat.ignored import Ignored
+from cometd_chat.chat.limits import Limits
+from cometd_chat.chat.openings import Opening, Openings
+from cometd_chat.chat.poll_subscription import PollSubscription
+from cometd_chat.chat.presence import GRACE, Presence
+from cometd_chat.chat.resume import ResumePoint
+from cometd_chat.chat.rights import Act, Affected, Grant, Rights
+from cometd_chat.chat.rooms import Room, Rooms
+from cometd_chat.chat.sessions import HeldResource, Session, Sessions
+from cometd_chat.chat.shared_state import RoomSet
+from cometd_chat.chat.sink import HeldSink
+from cometd_chat.chat.standing import StandingSubscription
+from cometd_chat.comet.listeners import Listeners
+from cometd_chat.errors import TooMany
+from cometd_chat.events import kinds
+
+#: When the daemon stops, readers come back within so many seconds, not all at once.
+REOPEN_WITHIN = 3.0
+
+#: Seconds after which those come back whose token is a new one; their browser has it by then.
+RENEWED_AFTER = 1.0
+
+#: What is told to who may not read any longer what they read.
+LOST_RIGHT = "you may not read this any longer"
+
+
+class Readers:
+    """Who reads here.
+
+    :param heartbeat: seconds of silence after which a stream gets a heartbeat.
+    :param server: what this daemon calls itself in `hello`.
+    :param shown: what others may see of an address, or None.
+    :param random: a number between 0 and 1, another one each time.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        feed: Feed,
+        rights: Rights,
+        sessions: Sessions,
+        rooms: Rooms,
+        presence: Presence,
+        limits: Limits,
+        openings: Openings,
+        ignored: Ignored,
+        heartbeat: float,
+        server: str,
+        shown: Callable[[str], str | None],
+        random: Callable[[], float],
+    ) -> None:
+        self._rights = rights
+        self._sessions = sessions
+        self._rooms = rooms
+        self._presence = presence
+        self._limits = limits
+        self._openings = openings
+        self._ignored = ignored
+        self._shown = shown
+        self._random = random
+        #: What subscriptions have in common.
+        self.shared = SharedResponses(
+            feed,
+            heartbeat=heartbeat,
+            server=server,
+            delay=lambda: round(random() * REOPEN_WITHIN, 2),
+            ignored=ignored.lists,
+            ended=self._reads_no_longer,
+            begins_again=self._reads_again,
+        )
+        #: Told when all who read are to come back, within so many seconds.
+        self.sending_away: Listeners[[float]] = Listeners("who is sent away")
+        rooms.removing.add(self._end_readers_of)
+        rights.changed.add(self._end_what_is_not_allowed)
+        openings.elsewhere.add(self._opened_elsewhere)
+        ignored.changed.add(self._ignores)
+        sessions.ended.add(self._session_ended)
+        sessions.renewed.add(self.renew)
+
+    def read(
+        self,
+        session: Session | None,
+        rooms: Sequence[Room],
+        sink: HeldSink,
+        point: ResumePoint,
+        *,
+        on_end: Callable[[HeldSubscription, bool], None],
+        address: str = "",
+        grace: float = GRACE,
+        at_once: bool = False,
+        client: str | None = None,
+        most: int | None = None,
+        standing: Grant[Room] | None = None,
+    ) -> HeldSubscription:
+        """Somebody reads rooms by a held request; see `HeldSubscription`.
+
+        :param at_once: a poll is answered even when there is nothing to say.
+        :param client: names one of their windows: its poll takes the place of the one before.
+        :param most: so many such requests of theirs are held at a time; the oldest gives way.
+        :param standing: a poll may be asked anew, as long as this holds: its sink stands.
+        :raises ChatError: they may not, see `Rights.may`.
+        """
+        self._rights.require(session, Act.FOLLOW, rooms, address)
+        read = rooms[0].alone if len(rooms) == 1 else RoomSet([room.context for room in rooms])
+        make: Callable[..., HeldSubscription] = HeldSubscription
+        if sink.one_shot:
+            make = partial(PollSubscription, client=client)
+        if standing is not None:
+            make = partial(StandingSubscription, standing, at_once=at_once, client=client)
+        subscription = make(
+            self.shared,
+            read,
+            sink,
+            point,
+            on_end=on_end,
+            session=session,
+            address=address,
+            grace=grace,
+            most=most,
+        )
+        if session is not None:
+            self._reads(session, subscription)
+        subscription.hold(point, at_once=at_once)
+        return subscription
+
+    def _reads(self, session: Session, subscription: HeldSubscription) -> None:
+        session.readers += (subscription,)
+        session.seen_from = subscription.address
+        shown = self._shown(subscription.address)
+        for room in subscription.rooms:
+            self._presence.hold(room, session, shown)
+        self._make_way(session, subscription)
+
+    def _reads_again(self, subscription: HeldSubscription, grant: Grant[Room]) -> bool:
+        """A poll that stands is asked anew: what `read`, and who calls it, do for any other that
+        could be refused or be seen by others. On the hot path of polls.
+
+        :returns: False, and nothing was done, when it is to be looked at like any other.
+        """
+        session, names = grant.session, subscription.rooms
+        if self._rights.stopping or not self._rights.is_current(grant):
+            return False
+        if session is not None:
+            if self.shared.ignored and self._ignored.by(session):
+                # Since it stands, perhaps.
+                return False
+            if not self._sessions.use_again(session):
+                return False
+            present = (session.member or session).present
+            for name in names:
+                if name not in present:
+                    # Others are told that she comes.
+                    return False
+        try:
+            self._limits.hold(subscription.address)
+        except TooMany:
+            return False
+        if session is None:
+            return True
+        for name in names:
+            self._presence.hold(name, session)
+        alone = not session.readers
+        session.readers += (subscription,)
+        if not alone:
+            self._make_way(session, subscription)
+        return True
+
+    def _make_way(self, session: Session, newest: HeldSubscription) -> None:
+        """Let a session's older readers go where the newest one takes their place."""
+        if newest.client is not None:
+            for each in session.readers:
+                if each is not newest and each.client == newest.client:
+                    each.answer_now()
+        alike = [each for each in session.readers if each.most == newest.most]
+        if newest.most is not None and len(alike) > newest.most:
+            alike[0].close(kinds.bye("replaced"))
+        self._openings.opened(session, newest)
+
+    def _opened_elsewhere(self, opening: Opening) -> None:
+        """What `_make_way` does, for what was opened on another node."""
+        session = self._sessions.in_use(opening.session)
+        if session is None:
+            return
+        if opening.client is not None:
+            for each in session.readers:
+                if each.client == opening.client:
+                    each.answer_now()
+        if opening.most is not None:
+            alike = [each for each in session.readers if each.most == opening.most]
+            # The other node sees to what it holds itself.
+            for each in alike[: max(0, len(alike) + opening.count - opening.most)]:
+                each.close(kinds.bye("replaced"))
+
+    def hold(self, session: Session, held: HeldResource) -> None:
+        """A session holds something; see `Session.readers`."""
+        session.readers += (held,)
+
+    def let_go(self, session: Session, held: HeldResource) -> None:
+        """A session holds it no longer."""
+        # Mostly it was the only one.
+        if session.readers != (held,):
+            session.readers = tuple(each for each in session.readers if each is not held)
+        else:
+            session.readers = ()
+        if session.readers or session.ended:
+            return
+        if session.home is None:
+            self._end_ephemeral(session)
+        elif session.transient:
+            self._sessions.free_name(session)
+
+    def _reads_no_longer(self, subscription: HeldSubscription) -> None:
+        session = subscription.session
+        if session is None:
+            return
+        for room in subscription.rooms:
+            self._presence.release(room, session, subscription.grace)
+        self.let_go(session, subscription)
+
+    def _end_ephemeral(self, session: Session) -> None:
+        """End a session that lived as long as its request."""
+        ending = Deferred.fromCoroutine(self._sessions.end(session))
+        ending.addErrback(lambda failure: self._log.failure("a session stays", failure))
+
+    def _session_ended(self, session: Session) -> None:
+        """Close all that a session holds, with a ``bye``; it is gone from all rooms."""
+        for reader in session.readers:
+            reader.close(kinds.bye("logged out"))
+        self._presence.ended(session)
+
+    def renew(self, session: Session) -> None:
+        """What was opened by a token that is good no longer begins anew."""
+        for each in session.readers:
+            each.come_back(RENEWED_AFTER)
+
+    def _end_readers_of(self, room: Room) -> None:
+        """A room is being removed: who reads it alone is sent away, and who reads others goes on
+        with these."""
+        for handler in list(room.context.handlers):
+            if isinstance(handler, HeldSubscription) and not handler.leave(room.name):
+                handler.close(kinds.bye("removed"))
+
+    def _end_what_is_not_allowed(self, affected: Affected) -> None:
+        """The rights have changed: end what is held by one that is gone.
+
+        All at once, and not in slices: nobody is told anything more by a right that has ended.
+        """
+        if affected.identities is not None:
+            self._end_what_some_may_not(affected)
+            return
+        comes_from = affected.comes_from
+        for room in self._rooms_of(affected):
+            for handler in room.context.handlers:
+                if not isinstance(handler, HeldSubscription):
+                    continue
+                if comes_from is None or comes_from(handler.address):
+                    self._end_reading(handler, room)
+
+    def _end_what_some_may_not(self, affected: Affected) -> None:
+        """The same, where it concerns a few: what it costs is what these hold."""
+        for identity in affected.identities or ():
+            for session in self._sessions.of_identity(identity):
+                for reader in session.readers:
+                    if isinstance(reader, HeldSubscription):
+                        for name in reader.rooms:
+                            room = self._rooms.named(name)
+                            if room is not None and affected.concerns(identity, name):
+                                self._end_reading(reader, room)
+
+    def _end_reading(self, reader: HeldSubscription, room: Room) -> None:
+        """End what somebody reads by a right that is gone. Of several rooms the others go on."""
+        refusal = self._rights.may(reader.session, Act.FOLLOW, room, reader.address)
+        if refusal is None or room.name not in reader.rooms:
+            return
+        session = reader.session
+        if not reader.leave(room.name):
+            reader.close(kinds.bye(refusal.bye or LOST_RIGHT))
+        elif session is not None:
+            self._presence.release(room.name, session)
+
+    def may_not_follow(self, session: Session, name: str | None, address: str) -> bool:
+        """Whether somebody may not read on in a room; in any at all, where None is named."""
+        room = None if name is None else self._rooms.named(name)
+        if room is None and name is not None:
+            return True
+        return self._rights.may(session, Act.FOLLOW, room, address) is not None
+
+    def _rooms_of(self, affected: Affected) -> Iterable[Room]:
+        if affected.rooms is None:
+            return self._rooms.all()
+        found = (self._rooms.named(name) for name in affected.rooms)
+        return [room for room in found if room is not None]
+
+    def _ignores(self, identity: str) -> None:
+        for session in self._sessions.of_identity(identity):
+            for reader in session.readers:
+                if isinstance(reader, HeldSubscription):
+                    reader.choose()
+
+    def send_away(self, within: float) -> None:
+        """Let all who read come back from where they are, within so many seconds and not all at
+        once; at another process, perhaps."""
+        for room in self._rooms.all():
+            for handler in list(room.context.handlers):
+                if isinstance(handler, HeldSubscription):
+                    handler.come_back(round(self._random() * within, 2))
+        self.sending_away.tell(within)
