@@ -389,7 +389,10 @@ def described(sanction: Sanction, now: float) -> str:
     """A sanction in words, for whoever imposed it."""
     done = {SILENCE: "is silenced", KICK: "was sent away", BAN: "is banned"}
     what = done.get(sanction.kind, "is banned, with the network that they come from,")
-    return f"{sanction.who} {what}{place(sanction)}{duration(sanction, now)}{because(sanction)}"
+    # Who reads it may be in no room: "here" says nothing to them.
+    everywhere = sanction.room is None and sanction.kind is SILENCE
+    where = " everywhere" if everywhere else place(sanction)
+    return f"{sanction.who} {what}{where}{duration(sanction, now)}{because(sanction)}"
 
 
 def _impose(connection: Connection, sanction: Sanction) -> None:

@@ -253,7 +253,7 @@ class TestWhatWaits:
         marta = moderator(site)
         site.log_in("bob")
         made = sanctioned(site, marta, "silence", "bob", reason="loud")
-        assert re.search(r"marta</td><td>silence</td>.*loud", show(site, marta, "audit"))
+        assert re.search(r"marta</td> <td>silence</td>.*loud", show(site, marta, "audit"))
         press(site, marta, "sanctions", "lift", id=made["id"])
         assert "silence, undone" in show(site, marta, "audit")
 

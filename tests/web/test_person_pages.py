@@ -79,7 +79,7 @@ class TestModerating:
     def test_silence_everywhere(self, site: MemorySite) -> None:
         bob, marta = site.log_in("bob"), moderator(site)
         page = press(site, marta, "silence", where="everywhere")
-        assert "bob is silenced here, until a moderator lifts that." in page.text
+        assert "bob is silenced everywhere, until a moderator lifts that." in page.text
         refused = site.post("/api/v1/rooms/dev/messages", {"text": "hi"}, token=bob)
         problem(site, refused, 403, "silenced")
 
