@@ -1,6 +1,6 @@
-"""The back ends of what the chat keeps: those of one process, or those of one of many nodes.
+"""The chat, joined of its parts; its back ends are those of one process, or of one of many nodes.
 
-What it is: `ChatParts`, one of each, and the two ways to make them.
+What it is: `build_chat`; `ChatParts`, one back end of each, and the two ways to make them.
 
 What it may know: everything; it joins things, as `service.py` does.
 
@@ -9,14 +9,18 @@ Invariant: the chat cannot tell which it has.
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
 import attrs
 
+from cometd_chat import __version__
+from cometd_chat.addresses import shown_address
+from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.claims import LocalNames
 from cometd_chat.chat.cluster_limits import ClusterLimits
 from cometd_chat.chat.cluster_names import ClusterNames
@@ -25,6 +29,7 @@ from cometd_chat.chat.cluster_positions import ClusterPositions
 from cometd_chat.chat.cluster_presence import ClusterPresence
 from cometd_chat.chat.cluster_rooms import ClusterRooms
 from cometd_chat.chat.cluster_sessions import ClusterSessions
+from cometd_chat.chat.deletions import Deletions
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.limits import Limits
@@ -33,19 +38,35 @@ from cometd_chat.chat.local_positions import LocalPositions
 from cometd_chat.chat.local_presence import LocalPresence
 from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
+from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import NoOpenings, Openings
+from cometd_chat.chat.policies import POLICIES, Pin, Policies
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rights import Rights
 from cometd_chat.chat.rooms import Rooms
 from cometd_chat.chat.sessions import Sessions
+from cometd_chat.chat.waiting import WaitingList
+from cometd_chat.chat.whereabouts import ClusterWhereabouts, LocalWhereabouts
+from cometd_chat.comet import CometEngine
+from cometd_chat.comet.slices import call_before_slices
 from cometd_chat.daemon.settings import Settings
 from cometd_chat.log.bus import Bus
 from cometd_chat.log.changes import Changes, LocalChanges, SharedChanges
 from cometd_chat.log.directory import Directory
+from cometd_chat.log.gathering import Gathering
+from cometd_chat.log.log import EventLog, Tail
 from cometd_chat.log.nodes import Nodes
 from cometd_chat.log.shared_directory import SharedDirectory
 from cometd_chat.log.store import SharedStore, Store
+from cometd_chat.transports.budget import MemoryBudget
+from cometd_chat.web.peers import Peers
+
+#: What this daemon calls itself, to clients and in its answers.
+SERVER = f"comet-chat/{__version__}"
+
+#: The newest events in memory: so many, and so many bytes.
+TAIL = (10_000, 16 * 2**20)
 
 
 @attrs.frozen
@@ -175,3 +196,85 @@ def parts_of_node(
         openings=ClusterOpenings(bus, reaper, presence.is_elsewhere),
         changes=changes,
     )
+
+
+def build_chat(
+    settings: Settings,
+    engine: CometEngine,
+    log: EventLog,
+    store: Store,
+    directory: Directory,
+    memory: MemoryBudget,
+    reactor: Any,
+    neighbours: Neighbours | None = None,
+) -> Chat:
+    """Join the parts of the conversation, which know no HTTP.
+
+    :param store: where all else is than what was said.
+    :param memory: where posts count that wait to be durable.
+    :param neighbours: what this node has of the others; None for a process that is alone.
+    """
+    rights = Rights()
+    feed = Feed(log, engine, Tail(*TAIL))
+    if neighbours is None:
+        parts = parts_of_one(settings, feed, store, directory, rights)
+    else:
+        parts = parts_of_node(settings, feed, store, directory, rights, neighbours, reactor)
+    moderation = Moderation(
+        parts.changes,
+        rights,
+        engine.reaper,
+        now=lambda: parts.lasting.seconds() * 1000,
+        random_bytes=secrets.token_bytes,
+        room_named=parts.rooms.named,
+    )
+    here = LocalWhereabouts(
+        parts.sessions.of_identity, moderation.hashes, Peers(settings.trusted_proxy).is_trusted
+    )
+    if neighbours is None:
+        moderation.ask(here)
+    else:
+        bus, nodes = neighbours.bus, neighbours.nodes
+        moderation.ask(
+            ClusterWhereabouts(here, bus, engine.reaper, lambda: nodes.number, moderation.have_key)
+        )
+
+    def now() -> int:
+        return int(time.time() * 1000)
+
+    return Chat(
+        moderation=moderation,
+        feed=feed,
+        rights=rights,
+        sessions=parts.sessions,
+        rooms=parts.rooms,
+        presence=parts.presence,
+        positions=parts.positions,
+        limits=parts.limits,
+        openings=parts.openings,
+        changes=parts.changes,
+        deletions=Deletions(
+            feed,
+            rights,
+            parts.changes,
+            now=lambda: time.time() * 1000,
+            random_bytes=secrets.token_bytes,
+        ),
+        policies=Policies(parts.changes, rights, pins(settings), now),
+        waiting=WaitingList(parts.changes, rights, parts.sessions, now),
+        gathering=Gathering(log, partial(call_before_slices, reactor), memory),
+        heartbeat=settings.heartbeat,
+        server=SERVER,
+        shown=partial(shown_address, shown=settings.show_addresses),
+        random=random.random,
+    )
+
+
+def pins(settings: Settings) -> Mapping[str, Pin]:
+    """What options say of policies, which is all that is given of these."""
+    given = {name: getattr(settings, name) for name in POLICIES if hasattr(settings, name)}
+    return {
+        name: Pin(f"--{name.replace('_', '-')}", value)
+        for name, value in given.items()
+        if value is not None
+    }

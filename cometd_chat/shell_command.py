@@ -72,8 +72,9 @@ def _run(typed: Namespace, reactor: Any) -> Answer:
 def by_itself(settings: Settings, asked: Asked, reactor: Any = None) -> Answer:
     """Run a command on the database itself."""
     # Whoever asks a daemon needs none of it.
-    from cometd_chat import service
+    from cometd_chat.chat_parts import build_chat
     from cometd_chat.comet import CometEngine, Reaper
+    from cometd_chat.service import build_stats
     from cometd_chat.storage import build_storage
 
     if reactor is None:
@@ -82,13 +83,13 @@ def by_itself(settings: Settings, asked: Asked, reactor: Any = None) -> Answer:
     data = DataDirectory(settings.data)
     storage = build_storage(settings, data, engine.reaper, reactor)
     cluster = storage.cluster
-    chat = service.build_chat(
+    chat = build_chat(
         settings,
         engine,
         storage.log,
         storage.store,
         storage.directory,
-        service.build_stats(settings).memory,
+        build_stats(settings).memory,
         reactor,
         None if cluster is None else cluster.neighbours,
     )

@@ -16,13 +16,13 @@ from typing import Any
 import attrs
 import pytest
 
-from cometd_chat import service
+from cometd_chat import site_parts
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.log.bus import MemoryBus
 from cometd_chat.peering import Linked
-from cometd_chat.service import Shared
+from cometd_chat.site_parts import Shared
 from cometd_chat.transports.peer_links import DEAD_AFTER
 from cometd_chat.web.bayeux_forwarding import Forwarding
 from cometd_chat.web.bayeux_http import Bayeux
@@ -114,7 +114,7 @@ class _AllElsewhere(Forwarding):
 
 
 def behind_an_edge(shared: Shared, server: BayeuxServer) -> Bayeux:
-    """The Bayeux server of a site, reached by another node; for `service.build_bayeux`."""
+    """The Bayeux server of a site, reached by another node; for `site_parts.build_bayeux`."""
     owner = MemoryLinks(shared.reactor, OWNER)
     edge = MemoryLinks(shared.reactor, EDGE, owner)
     _build_bayeux(
@@ -124,7 +124,7 @@ def behind_an_edge(shared: Shared, server: BayeuxServer) -> Bayeux:
     # It is the other node that stops where a test stops the site.
     chat = shared.chat
     partings, chat._partings = chat._partings, []
-    bayeux = _build_bayeux(beyond, service.build_bayeux_server(beyond), _AllElsewhere)
+    bayeux = _build_bayeux(beyond, site_parts.build_bayeux_server(beyond), _AllElsewhere)
     chat._partings = partings
     edge.join(OWNER)
     return bayeux
@@ -134,8 +134,8 @@ def _build_bayeux(
     shared: Shared, server: BayeuxServer, kind: type[Forwarding] = Forwarding
 ) -> Bayeux:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service, "Forwarding", kind)
+        patch.setattr(site_parts, "Forwarding", kind)
         return BUILD_BAYEUX(shared, server)
 
 
-BUILD_BAYEUX = service.build_bayeux
+BUILD_BAYEUX = site_parts.build_bayeux

@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.testing import MemoryReactorClock
 
-from cometd_chat import service
+from cometd_chat import chat_parts, service, site_parts
 from cometd_chat.chat_parts import Neighbours
 from cometd_chat.comet import CometEngine
 from cometd_chat.daemon.settings import Settings
@@ -133,7 +133,7 @@ class MemorySite(MemoryNet):
         log: HeldLog | None = None,
         directory: MemoryDirectory | MemorySharedDirectory | None = None,
         clock: MemoryReactorClock | None = None,
-        embed: service.Embed | None = None,
+        embed: site_parts.Embed | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(clock=clock)
@@ -145,7 +145,7 @@ class MemorySite(MemoryNet):
         )
         self.engine = CometEngine(self.clock)
         self.stats = service.build_stats(self.settings)
-        self.chat = service.build_chat(
+        self.chat = chat_parts.build_chat(
             self.settings,
             self.engine,
             self.log,
@@ -161,7 +161,7 @@ class MemorySite(MemoryNet):
             self.chat.feed.max_behind = max_behind
         self.passwords, self.hashing, self.hasher = weak_passwords()
         #: The second is what `--metrics` serves.
-        self.factory, self.metrics_site = service.build_sites(
+        self.factory, self.metrics_site = site_parts.build_sites(
             self.settings,
             self.chat,
             self.passwords,
@@ -174,7 +174,7 @@ class MemorySite(MemoryNet):
         )
         if self.settings.fast_lane:
             self.transport_class = twisted_internals.SlottedServer
-        self.chat.start(self.log.recent(*service.TAIL))
+        self.chat.start(self.log.recent(*chat_parts.TAIL))
         self._tokens: dict[str, str] = {}
 
     def make_neighbours(self) -> Neighbours | None:

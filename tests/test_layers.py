@@ -45,6 +45,7 @@ ROOF = {
     "copy_command",
     "storage",
     "chat_parts",
+    "site_parts",
     "peering",
     "worker",
     "__main__",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cometd_chat import service
+from cometd_chat import site_parts
 from tests.edges import behind_an_edge
 from tests.memory import MakeSite, MemorySite
 
@@ -71,7 +71,7 @@ def way() -> str:
 def make_site(way: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeSite]:
     """Makes sites; see `MemorySite` for the settings."""
     if way == "forwarded":
-        monkeypatch.setattr(service, "build_bayeux", behind_an_edge)
+        monkeypatch.setattr(site_parts, "build_bayeux", behind_an_edge)
     with ExitStack() as open_sites:
 
         def make(**settings: Any) -> MemorySite:
