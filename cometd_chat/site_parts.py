@@ -61,7 +61,7 @@ from cometd_chat.web.metrics_port import MetricsPort
 from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.origins import Origins
 from cometd_chat.web.page_routes import PageRoutes
-from cometd_chat.web.pages import House
+from cometd_chat.web.pages.page import House
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.person_pages import PersonPages
 from cometd_chat.web.policies_api import PoliciesApi

@@ -23,14 +23,22 @@ from cometd_chat.errors import NoSession
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.log.invites import InviteRow
 from cometd_chat.transports.request import HttpRequest
-from cometd_chat.web import answers, pages, parameters
+from cometd_chat.web import answers, parameters
 from cometd_chat.web.accounts_api import messages_choice, role_of
 from cometd_chat.web.agents import agent_of
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.first_screen import FIRST, FirstScreen
 from cometd_chat.web.forms import Form, typed_room
-from cometd_chat.web.pages import DeviceView, InviteView
+from cometd_chat.web.pages.accounts import (
+    AccountPage,
+    ClaimPage,
+    DeviceLinkPage,
+    DeviceView,
+    InvitePage,
+    InviteView,
+    LinkPage,
+)
 from cometd_chat.web.parameters import Parameters
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.qr import qr_svg
@@ -105,9 +113,7 @@ class AccountPages:
         self, request: HttpRequest, code: str, session: Session | None, form: Form
     ) -> bytes:
         until = await self._accounts.claimable_until(code)
-        page = pages.ClaimPage(
-            code=code, until=_clock(until), form=form, form_token=self._token(session)
-        )
+        page = ClaimPage(code=code, until=_clock(until), form=form, form_token=self._token(session))
         return self._views.respond(request, page, form.status)
 
     # -- invitations
@@ -153,7 +159,7 @@ class AccountPages:
     ) -> bytes:
         row = await self._invites.find(code)
         address = f"{self._peers.base_url(request)}/invite/{code}"
-        page = pages.InvitePage(
+        page = InvitePage(
             code=code,
             room=row.room or "",
             role=row.role,
@@ -192,7 +198,7 @@ class AccountPages:
     async def _link_page(
         self, request: HttpRequest, code: str, session: Session | None, form: Form
     ) -> bytes:
-        page = pages.LinkPage(
+        page = LinkPage(
             code=code,
             name=await self._accounts.name_of_link(code),
             me=_name(session),
@@ -238,7 +244,7 @@ class AccountPages:
         _, session = await self._sender(request)
         code, _ = await self._accounts.make_link(session)
         address = f"{self._peers.base_url(request)}/link/{code}"
-        page = pages.DeviceLinkPage(address=address, qr=qr_svg(address))
+        page = DeviceLinkPage(address=address, qr=qr_svg(address))
         return self._views.respond(request, page)
 
     @shielded
@@ -330,7 +336,7 @@ class AccountPages:
         member = session.member is not None
         may_invite = member and self._chat.rights.may(session, Act.INVITE) is None
         rows = (await self._invites.page(session, None, _LISTED))[0] if may_invite else ()
-        page = pages.AccountPage(
+        page = AccountPage(
             me=session.name,
             role=session.role.word,
             member=member,

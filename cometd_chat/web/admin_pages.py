@@ -28,11 +28,26 @@ from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import ChatError, InvalidRequest, NoSession
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.transports.request import HttpRequest
-from cometd_chat.web import answers, pages, parameters
+from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.forms import Form, typed_room
 from cometd_chat.web.live import Live
+from cometd_chat.web.pages.admin import (
+    AdminAuditPage,
+    AdminFrame,
+    AdminNowPage,
+    AdminPage,
+    AdminPeoplePage,
+    AdminPoliciesPage,
+    AdminReportsPage,
+    AdminRoomsPage,
+    AdminRoomView,
+    AdminSanctionsPage,
+    AdminWaitingPage,
+    ReportView,
+)
+from cometd_chat.web.pages.people import SanctionView
 from cometd_chat.web.parameters import Parameters
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.submissions import Submissions
@@ -108,7 +123,7 @@ class AdminPages:
         self._views = views
         self._submissions = submissions
         self._live = live
-        self._shown: Mapping[str, Callable[..., Awaitable[pages.AdminPage]]] = {
+        self._shown: Mapping[str, Callable[..., Awaitable[AdminPage]]] = {
             "now": self._now,
             "waiting": self._waiting,
             "reports": self._reports,
@@ -154,7 +169,7 @@ class AdminPages:
         self, request: HttpRequest, section: Section, session: Session, form: Form
     ) -> bytes:
         self._chat.rights.require(session, section.act, (), self._peers.address(request))
-        frame = pages.AdminFrame(
+        frame = AdminFrame(
             sections=[(each.name, each.title) for each in self._may_see(session)],
             name=section.name,
             title=section.title,
@@ -211,17 +226,17 @@ class AdminPages:
     # -- now
 
     async def _now(
-        self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
-    ) -> pages.AdminPage:
-        return pages.AdminNowPage(frame=frame, form=form, now=self._live.numbers.look())
+        self, asked: Parameters, session: Session, frame: AdminFrame, form: Form
+    ) -> AdminPage:
+        return AdminNowPage(frame=frame, form=form, now=self._live.numbers.look())
 
     # -- who waits
 
     async def _waiting(
-        self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
-    ) -> pages.AdminPage:
+        self, asked: Parameters, session: Session, frame: AdminFrame, form: Form
+    ) -> AdminPage:
         rows = await self._chat.waiting.page(asked.optional("after"), LISTED + 1)
-        return pages.AdminWaitingPage(
+        return AdminWaitingPage(
             frame=frame,
             form=form,
             guests=str(self._chat.policies.values["guests"]),
@@ -238,12 +253,12 @@ class AdminPages:
     # -- what was reported, and what the word filter holds
 
     async def _reports(
-        self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
-    ) -> pages.AdminPage:
+        self, asked: Parameters, session: Session, frame: AdminFrame, form: Form
+    ) -> AdminPage:
         found = await self._chat.reports.listed(session, None, LISTED)
         shown = [await self._reported(each, session) for each in found]
         held = await self._chat.messages.screened.listed(session, None, LISTED)
-        return pages.AdminReportsPage(
+        return AdminReportsPage(
             frame=frame,
             form=form,
             reports=[each for each in shown if each is not None],
@@ -260,7 +275,7 @@ class AdminPages:
         except ChatError:
             return None
 
-    async def _reported(self, report: Report, session: Session) -> pages.ReportView | None:
+    async def _reported(self, report: Report, session: Session) -> ReportView | None:
         """A report with its message; None where it is of a room that they may not see."""
         try:
             room = await self._chat.room(report.room, session)
@@ -268,7 +283,7 @@ class AdminPages:
         except ChatError:
             return None
         fields = self._chat.feed.event(record).fields
-        return pages.ReportView(
+        return ReportView(
             id=report.id,
             room=report.room,
             message=report.message,
@@ -298,16 +313,16 @@ class AdminPages:
     # -- sanctions
 
     async def _sanctions(
-        self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
-    ) -> pages.AdminPage:
+        self, asked: Parameters, session: Session, frame: AdminFrame, form: Form
+    ) -> AdminPage:
         moderation = self._chat.moderation
         listed, begin = moderation.listed(session), asked.number("from", 0, 0, 10**6) or 0
         shown = [
-            pages.SanctionView(id=each.id, text=described(each, moderation.now()), by=each.by_name)
+            SanctionView(id=each.id, text=described(each, moderation.now()), by=each.by_name)
             for each in listed[begin : begin + LISTED]
         ]
         following = begin + LISTED if len(listed) > begin + LISTED else 0
-        return pages.AdminSanctionsPage(
+        return AdminSanctionsPage(
             frame=frame, form=form, sanctions=shown, total=len(listed), following=following
         )
 
@@ -318,14 +333,14 @@ class AdminPages:
     # -- rooms
 
     async def _rooms(
-        self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
-    ) -> pages.AdminPage:
+        self, asked: Parameters, session: Session, frame: AdminFrame, form: Form
+    ) -> AdminPage:
         rooms, more = self._chat.rooms.page(asked.optional("after"), LISTED, session)
-        return pages.AdminRoomsPage(
+        return AdminRoomsPage(
             frame=frame,
             form=form,
             rooms=[
-                pages.AdminRoomView(
+                AdminRoomView(
                     name=each.name,
                     topic=each.topic,
                     kind=each.kind.value,
@@ -363,13 +378,13 @@ class AdminPages:
     # -- people
 
     async def _people(
-        self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
-    ) -> pages.AdminPage:
+        self, asked: Parameters, session: Session, frame: AdminFrame, form: Form
+    ) -> AdminPage:
         wanted = asked.text("name").strip()
         users, more = await self._accounts.users(
             session, asked.optional("after"), LISTED, beginning=wanted
         )
-        return pages.AdminPeoplePage(
+        return AdminPeoplePage(
             frame=frame,
             form=form,
             wanted=wanted,
@@ -393,11 +408,11 @@ class AdminPages:
     # -- policies
 
     async def _policies(
-        self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
-    ) -> pages.AdminPage:
+        self, asked: Parameters, session: Session, frame: AdminFrame, form: Form
+    ) -> AdminPage:
         policies = self._chat.policies
         words = policies.words
-        return pages.AdminPoliciesPage(
+        return AdminPoliciesPage(
             frame=frame,
             form=form,
             values=policies.values,
@@ -425,11 +440,11 @@ class AdminPages:
     # -- who did what
 
     async def _audit(
-        self, asked: Parameters, session: Session, frame: pages.AdminFrame, form: Form
-    ) -> pages.AdminPage:
+        self, asked: Parameters, session: Session, frame: AdminFrame, form: Form
+    ) -> AdminPage:
         after = asked.number("after", None, 0, 2**62)
         found = await self._chat.audit.page(session.identity, after, LISTED + 1, None)
-        return pages.AdminAuditPage(
+        return AdminAuditPage(
             frame=frame,
             form=form,
             deeds=[each.json for each in found[:LISTED]],

@@ -25,7 +25,7 @@ from cometd_chat.errors import ChatError
 from cometd_chat.events.event import Event, events_json
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import compression
-from cometd_chat.web.pages import content_security_policy
+from cometd_chat.web.pages.page import content_security_policy
 from cometd_chat.web.static_files import StaticFile
 
 _log = Logger()

@@ -53,7 +53,7 @@ from cometd_chat.web.message_pages import MessagePages
 from cometd_chat.web.metrics import CONTENT_TYPE, Metrics
 from cometd_chat.web.moderation_api import ModerationApi
 from cometd_chat.web.page_routes import PageRoutes
-from cometd_chat.web.pages import ProblemKindPage
+from cometd_chat.web.pages.problems import ProblemKindPage
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.person_pages import PersonPages
 from cometd_chat.web.policies_api import PoliciesApi

@@ -21,7 +21,7 @@ from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
-from cometd_chat.web.pages import FirstStepsView
+from cometd_chat.web.pages.rooms import FirstStepsView
 from cometd_chat.web.parameters import Parameters
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.qr import qr_svg

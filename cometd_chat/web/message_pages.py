@@ -27,7 +27,7 @@ from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.deletions_api import message_id
 from cometd_chat.web.forms import Form
-from cometd_chat.web.pages import MessagePage
+from cometd_chat.web.pages.people import MessagePage
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.submissions import Submissions
 from cometd_chat.web.views import Views

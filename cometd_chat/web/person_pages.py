@@ -26,7 +26,8 @@ from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.forms import Form
-from cometd_chat.web.pages import PersonPage, PersonView, SanctionView
+from cometd_chat.web.pages.people import PersonPage, SanctionView
+from cometd_chat.web.pages.rooms import PersonView
 from cometd_chat.web.parameters import Parameters
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.submissions import Submissions

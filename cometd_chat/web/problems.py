@@ -30,7 +30,8 @@ from cometd_chat.errors import (
 from cometd_chat.transports.refusals import Form
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import compression, parameters
-from cometd_chat.web.pages import House, ProblemPage, content_security_policy
+from cometd_chat.web.pages.page import House, content_security_policy
+from cometd_chat.web.pages.problems import ProblemPage
 
 #: Fields of our forms that are worth handing back, as pages call them.
 TYPED = ("text", "message", "name", "username", "topic")

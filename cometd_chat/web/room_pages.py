@@ -26,7 +26,7 @@ from cometd_chat.web import answers
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.forms import Form
-from cometd_chat.web.pages import MembersPage, PersonView, RoomView
+from cometd_chat.web.pages.rooms import MembersPage, PersonView, RoomView
 from cometd_chat.web.parameters import Parameters
 from cometd_chat.web.peers import Peers
 from cometd_chat.web.submissions import Submissions

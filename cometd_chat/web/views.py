@@ -23,16 +23,29 @@ from cometd_chat.errors import CalmedDown, ChatError, RoomArchived, RoomLocked
 from cometd_chat.events.event import Event
 from cometd_chat.transports.framings import Classic
 from cometd_chat.transports.request import HttpRequest
-from cometd_chat.web import answers, pages
+from cometd_chat.web import answers
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.classic_lines import ClassicLines
 from cometd_chat.web.forms import Form
-from cometd_chat.web.pages import (
+from cometd_chat.web.pages.classic import (
+    CLASSIC_HEARTBEAT,
+    ClassicFormPage,
+    ClassicFramesetPage,
+    ClassicFramesPage,
+    ClassicLogInPage,
+    ClassicSidePage,
+    ClassicStreamHead,
+    ClassicStreamTail,
     ClassicView,
+)
+from cometd_chat.web.pages.page import House, Page, content_security_policy
+from cometd_chat.web.pages.rooms import (
     FirstStepsView,
-    House,
-    Page,
+    LogInPage,
     PersonView,
+    PlainPage,
+    RoomPage,
+    RoomsPage,
     RoomView,
     Scene,
 )
@@ -106,7 +119,7 @@ class Views:
             room, session, before=None, after=None, limit=NEWEST, size_of=html_size
         )
         silent = self._chat.rights.may(session, Act.SPEAK, room, self._peers.address(request))
-        page = pages.RoomPage(
+        page = RoomPage(
             scene=self._scene(session, room),
             silent=_told(silent) if session is not None else "",
             slow=0 if session is None else self._chat.messages.seconds_between(session, room),
@@ -141,7 +154,7 @@ class Views:
         """
         form = form or Form()
         token = self._form_token(session)
-        page = pages.LogInPage(room=room, form=form, form_token=token, plain=plain)
+        page = LogInPage(room=room, form=form, form_token=token, plain=plain)
         return self.respond(request, page, form.status)
 
     # -- the page for text browsers
@@ -163,7 +176,7 @@ class Views:
             room, session, before=before, after=after, limit=PLAIN_NEWEST, size_of=html_size
         )
         newest = self._chat.feed.newest.get(room.context.path, 0)
-        page = pages.PlainPage(
+        page = PlainPage(
             scene=self._scene(session, room),
             lines=transcript(messages, self._now()),
             me=_name(session),
@@ -181,7 +194,7 @@ class Views:
         :param after: the name of the last one of the page before; None for the first page.
         """
         rooms, more = self._chat.rooms.page(after, ROOMS_LISTED, session)
-        page = pages.RoomsPage(
+        page = RoomsPage(
             rooms=[self._room(each) for each in rooms],
             more=more,
             first=after is None,
@@ -205,7 +218,7 @@ class Views:
         :param room: where she wants to go; whether it is there is not looked at.
         :param session: hers, if she has one and needs a name for it.
         """
-        page = pages.ClassicLogInPage(
+        page = ClassicLogInPage(
             room=room, form=form, form_token=self._form_token(session), view=_classic_view(view)
         )
         return self.respond(request, page, form.status)
@@ -226,9 +239,9 @@ class Views:
             form_url = chat_url(action="form", room=room.name, view=view, n=new)
             return self.respond(
                 request,
-                pages.ClassicFramesetPage(room=room.name, stream_url=stream_url, form_url=form_url),
+                ClassicFramesetPage(room=room.name, stream_url=stream_url, form_url=form_url),
             )
-        page = pages.ClassicFramesPage(
+        page = ClassicFramesPage(
             me=session.name,
             form_token=self._form_token(session),
             room=room.name,
@@ -243,7 +256,7 @@ class Views:
         self, request: HttpRequest, session: Session, room: Room, form: Form, view: str = ""
     ) -> bytes:
         """Its form, alone in a frame."""
-        page = pages.ClassicFormPage(
+        page = ClassicFormPage(
             room=room.name,
             form_token=self._form_token(session),
             form=self._composer(form),
@@ -255,7 +268,7 @@ class Views:
     def classic_side(self, request: HttpRequest, session: Session, room: Room, view: str) -> bytes:
         """Rooms and people, beside the endless page."""
         self._seen(request, session, room)
-        page = pages.ClassicSidePage(scene=self._scene(session, room), framed=view == "frames")
+        page = ClassicSidePage(scene=self._scene(session, room), framed=view == "frames")
         return self.respond(request, page)
 
     def classic_stream(
@@ -266,22 +279,22 @@ class Views:
         :param resumed: it goes on from another one, so that nobody asks for what is older.
         """
         nonce = self._make_nonce()
-        request.setHeader("content-security-policy", pages.content_security_policy(nonce))
-        head = pages.ClassicStreamHead(
+        request.setHeader("content-security-policy", content_security_policy(nonce))
+        head = ClassicStreamHead(
             room=room.name, heartbeat=self._chat.heartbeat, comes_in=not resumed
         )
 
         def tail(cursor: str | None) -> str:
             if cursor is None:
                 # Were she taken back at once, five windows would send each other away for ever.
-                end = pages.ClassicStreamTail(next_url=chat_url(room=room.name), by_itself=False)
+                end = ClassicStreamTail(next_url=chat_url(room=room.name), by_itself=False)
             else:
                 next_url = chat_url(action="openchat", room=room.name, cursor=cursor)
-                end = pages.ClassicStreamTail(next_url=next_url)
+                end = ClassicStreamTail(next_url=next_url)
             return end.draw(nonce, self._house())
 
         lines = ClassicLines(room.name, now=self._now, older=not resumed)
-        beat = pages.CLASSIC_HEARTBEAT
+        beat = CLASSIC_HEARTBEAT
         return Classic(head.draw(nonce, self._house()) + beat, session.name, beat, tail, lines)
 
     # -- what pages show

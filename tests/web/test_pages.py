@@ -13,14 +13,52 @@ import pytest
 
 import cometd_chat.web
 from cometd_chat.events.event import Event
-from cometd_chat.web import pages
 from cometd_chat.web.forms import Form
-from cometd_chat.web.pages import (
+from cometd_chat.web.pages.accounts import (
+    AccountPage,
+    ClaimPage,
+    DeviceLinkPage,
+    DeviceView,
+    InvitePage,
+    InviteView,
+    LinkPage,
+)
+from cometd_chat.web.pages.admin import (
+    AdminAuditPage,
+    AdminFrame,
+    AdminNowPage,
+    AdminPage,
+    AdminPeoplePage,
+    AdminPoliciesPage,
+    AdminReportsPage,
+    AdminRoomsPage,
+    AdminRoomView,
+    AdminSanctionsPage,
+    AdminWaitingPage,
+    ReportView,
+)
+from cometd_chat.web.pages.classic import (
+    ClassicFormPage,
+    ClassicFramesetPage,
+    ClassicFramesPage,
+    ClassicLogInPage,
+    ClassicSidePage,
+    ClassicStreamHead,
+    ClassicStreamTail,
+)
+from cometd_chat.web.pages.page import Page, content_security_policy
+from cometd_chat.web.pages.people import MessagePage, PersonPage, SanctionView
+from cometd_chat.web.pages.problems import ProblemKindPage, ProblemPage
+from cometd_chat.web.pages.rooms import (
+    FirstStepsView,
+    LogInPage,
+    MembersPage,
     PersonView,
+    PlainPage,
+    RoomPage,
+    RoomsPage,
     RoomView,
-    SanctionView,
     Scene,
-    content_security_policy,
 )
 from cometd_chat.web.qr import qr_svg
 from cometd_chat.web.transcript import colour_of, initials_of, linkify, transcript
@@ -109,7 +147,7 @@ def room_page(*messages: Event, **changes: Any) -> str:
         "form_token": "T",
         "form": Form(client_id="C"),
     }
-    return pages.RoomPage(**(values | changes)).draw("N")
+    return RoomPage(**(values | changes)).draw("N")
 
 
 def plain_page(*messages: Event, **changes: Any) -> str:
@@ -122,7 +160,7 @@ def plain_page(*messages: Event, **changes: Any) -> str:
         "form_token": "T",
         "form": Form(client_id="C"),
     }
-    return pages.PlainPage(**(values | changes)).draw("N")
+    return PlainPage(**(values | changes)).draw("N")
 
 
 def all_pages(word: str) -> dict[str, str]:
@@ -136,9 +174,9 @@ def all_pages(word: str) -> dict[str, str]:
     }
     refused = {"new_room": form, "rename": form}
     shown = {
-        "log_in": pages.LogInPage(room=word, form=form),
-        "classic_log_in": pages.ClassicLogInPage(room=word, form=form),
-        "classic_frames": pages.ClassicFramesPage(
+        "log_in": LogInPage(room=word, form=form),
+        "classic_log_in": ClassicLogInPage(room=word, form=form),
+        "classic_frames": ClassicFramesPage(
             me=word,
             form_token="T",
             room=word,
@@ -147,11 +185,11 @@ def all_pages(word: str) -> dict[str, str]:
             side_url="/chat?action=side",
             frameset_url="/chat?view=frameset",
         ),
-        "classic_side": pages.ClassicSidePage(scene=around["scene"], framed=False),
-        "classic_frameset": pages.ClassicFramesetPage(room=word, stream_url="/a", form_url="/b"),
-        "classic_form": pages.ClassicFormPage(room=word, form_token="T", form=form),
-        "rooms": pages.RoomsPage(rooms=[RoomView(word, word)], more=True, first=False, total=9),
-        "members": pages.MembersPage(
+        "classic_side": ClassicSidePage(scene=around["scene"], framed=False),
+        "classic_frameset": ClassicFramesetPage(room=word, stream_url="/a", form_url="/b"),
+        "classic_form": ClassicFormPage(room=word, form_token="T", form=form),
+        "rooms": RoomsPage(rooms=[RoomView(word, word)], more=True, first=False, total=9),
+        "members": MembersPage(
             room=RoomView(word, word),
             me="alice",
             is_lobby=False,
@@ -161,7 +199,7 @@ def all_pages(word: str) -> dict[str, str]:
             form_token="T",
             form=form,
         ),
-        "person": pages.PersonPage(
+        "person": PersonPage(
             room=word,
             person=PersonView(word),
             is_me=False,
@@ -172,7 +210,7 @@ def all_pages(word: str) -> dict[str, str]:
             form_token="T",
             form=form,
         ),
-        "message": pages.MessagePage(
+        "message": MessagePage(
             room=word,
             line=transcript([spoken], NOW)[0],
             may_delete=True,
@@ -181,16 +219,16 @@ def all_pages(word: str) -> dict[str, str]:
             form_token="T",
             form=form,
         ),
-        "problem": pages.ProblemPage(
+        "problem": ProblemPage(
             status=409, title=word, detail=word, typed={"text": word}, back_url="/"
         ),
-        "problem_kind": pages.ProblemKindPage(slug="no-session", title="T", status=401),
+        "problem_kind": ProblemKindPage(slug="no-session", title="T", status=401),
         **account_pages(word, form),
         **admin_pages(word, form),
     }
     stream = (
-        pages.ClassicStreamHead(room=word, heartbeat=15),
-        pages.ClassicStreamTail(next_url="/chat?action=openchat&cursor=17.x"),
+        ClassicStreamHead(room=word, heartbeat=15),
+        ClassicStreamTail(next_url="/chat?action=openchat&cursor=17.x"),
     )
     return {
         **{name: page.draw("N") for name, page in shown.items()},
@@ -205,7 +243,7 @@ def all_pages(word: str) -> dict[str, str]:
     }
 
 
-FIRST_STEPS = pages.FirstStepsView(
+FIRST_STEPS = FirstStepsView(
     role="owner",
     guests="approve",
     pinned="",
@@ -215,11 +253,11 @@ FIRST_STEPS = pages.FirstStepsView(
 )
 
 
-def admin_pages(word: str, form: Form) -> dict[str, pages.Page]:
+def admin_pages(word: str, form: Form) -> dict[str, Page]:
     """Those of who runs the house."""
 
-    def frame(name: str) -> pages.AdminFrame:
-        return pages.AdminFrame(
+    def frame(name: str) -> AdminFrame:
+        return AdminFrame(
             sections=[("now", "Now"), (name, "This")],
             name=name,
             title="This",
@@ -244,10 +282,10 @@ def admin_pages(word: str, form: Form) -> dict[str, pages.Page]:
         "sessions": 4,
         "log": {"size": 2**20, "limit": 2**33},
     }
-    report = pages.ReportView(
+    report = ReportView(
         id="1", room=word, message=17, author=word, text=word, by=word, reason=word, at="now"
     )
-    room = pages.AdminRoomView(
+    room = AdminRoomView(
         name=word, topic=word, kind="public", people=1, slow=10, locked=True, archived=False
     )
     deed = {"at": "2026-11-28T10:00:00.000Z", "who": word, "what": "ban", "whom": word}
@@ -259,42 +297,40 @@ def admin_pages(word: str, form: Form) -> dict[str, pages.Page]:
         return {"frame": frame(name), "form": form}
 
     return {
-        "admin_now": pages.AdminNowPage(now=now, **shown("now")),
-        "admin_waiting": pages.AdminWaitingPage(
+        "admin_now": AdminNowPage(now=now, **shown("now")),
+        "admin_waiting": AdminWaitingPage(
             guests="approve", waiting=[(word, "now")], more=True, **shown("waiting")
         ),
-        "admin_reports": pages.AdminReportsPage(
+        "admin_reports": AdminReportsPage(
             reports=[report], held=[("1", word, word, word)], **shown("reports")
         ),
-        "admin_sanctions": pages.AdminSanctionsPage(
+        "admin_sanctions": AdminSanctionsPage(
             sanctions=[SanctionView(id="1", text=word, by=word)],
             total=300,
             following=100,
             **shown("sanctions"),
         ),
-        "admin_rooms": pages.AdminRoomsPage(
-            rooms=[room], may_remove=True, more=True, **shown("rooms")
-        ),
-        "admin_people": pages.AdminPeoplePage(
+        "admin_rooms": AdminRoomsPage(rooms=[room], may_remove=True, more=True, **shown("rooms")),
+        "admin_people": AdminPeoplePage(
             wanted=word,
             people=[(word, "member", "now")],
             roles=["member", "owner"],
             more=True,
             **shown("people"),
         ),
-        "admin_policies": pages.AdminPoliciesPage(
+        "admin_policies": AdminPoliciesPage(
             values=policies, pins={"title": "--title"}, refuse=word, hold=word, **shown("policies")
         ),
-        "admin_audit": pages.AdminAuditPage(deeds=[deed], following=1, **shown("audit")),
+        "admin_audit": AdminAuditPage(deeds=[deed], following=1, **shown("audit")),
     }
 
 
-def account_pages(word: str, form: Form) -> dict[str, pages.Page]:
+def account_pages(word: str, form: Form) -> dict[str, Page]:
     """Those about accounts; codes are ours."""
     qr = qr_svg("https://chat.example.org/")
     shown: dict[str, Any] = {"form": form, "form_token": "T"}
-    invite = pages.InviteView(code="C", room=word, role="member", good_for="Good for one more")
-    device = pages.DeviceView(id="a1", agent=word, began="now", seen="now", current=False)
+    invite = InviteView(code="C", room=word, role="member", good_for="Good for one more")
+    device = DeviceView(id="a1", agent=word, began="now", seen="now", current=False)
     invited: dict[str, Any] = {
         "code": "C",
         "room": word,
@@ -320,19 +356,19 @@ def account_pages(word: str, form: Form) -> dict[str, pages.Page]:
         **shown,
     }
     return {
-        "claim": pages.ClaimPage(code="C", until="now", **shown),
-        "invite": pages.InvitePage(member=False, **invited),
-        "invite to be shown": pages.InvitePage(member=True, **invited),
-        "link": pages.LinkPage(code="C", name=word, me=word, **shown),
-        "device_link": pages.DeviceLinkPage(address=f"https://x/{word}", qr=qr),
-        "account": pages.AccountPage(member=True, section="invites", **account),
-        "account of a guest": pages.AccountPage(member=False, section="member", **account),
+        "claim": ClaimPage(code="C", until="now", **shown),
+        "invite": InvitePage(member=False, **invited),
+        "invite to be shown": InvitePage(member=True, **invited),
+        "link": LinkPage(code="C", name=word, me=word, **shown),
+        "device_link": DeviceLinkPage(address=f"https://x/{word}", qr=qr),
+        "account": AccountPage(member=True, section="invites", **account),
+        "account of a guest": AccountPage(member=False, section="member", **account),
     }
 
 
 def test_every_template_is_a_page_that_is_tried_here() -> None:
     templates = {path.stem for path in TEMPLATES.glob("*.html")}
-    kinds = [*pages.Page.__subclasses__(), *pages.AdminPage.__subclasses__()]
+    kinds = [*Page.__subclasses__(), *AdminPage.__subclasses__()]
     drawn = [kind.template.removesuffix(".html") for kind in kinds if "template" in vars(kind)]
     around = ["layout", "parts", "admin", "admin_parts"]
     assert sorted([*drawn, *around]) == sorted(templates)
@@ -540,7 +576,7 @@ def test_plain_lets_a_reader_log_in_and_come_back() -> None:
 
 def test_log_in_keeps_what_was_typed() -> None:
     form = Form(name="al", text="a\nb", problem="That name is taken.")
-    page = pages.LogInPage(room="dev", form=form).draw("N")
+    page = LogInPage(room="dev", form=form).draw("N")
     # What is in `noscript` counts for who has none: it leads to the page that is live without.
     fields = {"room": "dev", "text": "a\nb", "name": "al", "view": "live", "password": ""}
     assert Document(page).forms == {"/log-in": fields}
@@ -549,7 +585,7 @@ def test_log_in_keeps_what_was_typed() -> None:
 
 
 def test_the_classic_forms() -> None:
-    log_in = pages.ClassicLogInPage(room="lobby", form=Form(name="al"))
+    log_in = ClassicLogInPage(room="lobby", form=Form(name="al"))
     assert Document(log_in.draw("N")).forms == {
         "/chat": {
             "action": "login",
@@ -560,7 +596,7 @@ def test_the_classic_forms() -> None:
         }
     }
     typed = Form(text="too long", client_id="C", problem="Shorten it.")
-    form = pages.ClassicFormPage(room="lobby", form_token="T", form=typed, view="frameset")
+    form = ClassicFormPage(room="lobby", form_token="T", form=typed, view="frameset")
     page = form.draw("N")
     assert Document(page).forms == {
         "/chat": {
@@ -586,7 +622,7 @@ def test_who_has_no_frames_finds_other_pages_first() -> None:
 
 
 def test_the_side_of_the_classic_page_leads_on() -> None:
-    page = pages.ClassicSidePage(scene=SCENE, framed=True).draw("N")
+    page = ClassicSidePage(scene=SCENE, framed=True).draw("N")
     links = Document(page).named("a")
     assert [each["href"] for each in links] == [
         "/chat?room=%E8%8C%B6%E6%B0%B4%E9%96%93",
@@ -628,7 +664,7 @@ def test_the_endless_page_is_one_wrapper_in_a_scroller_and_goes_on_by_itself() -
 
 
 def test_a_problem_hands_back_what_was_typed() -> None:
-    page = pages.ProblemPage(
+    page = ProblemPage(
         status=429,
         title="Too much at once",
         detail="Wait 3 seconds.",
