@@ -311,7 +311,12 @@ _ROWS = (
         classic=_nothing,
     ),
     Kind("bye", ("reason",), text=lambda fields: f"* the stream ends here: {fields['reason']}"),
-    Kind("error", ("status", "detail", "client_id"), text=lambda fields: f"! {fields['detail']}"),
+    Kind(
+        "error",
+        ("status", "detail", "client_id"),
+        text=lambda fields: f"! {fields['detail']}",
+        bayeux=("type", "status", "detail", "client_id"),
+    ),
 )
 
 #: What the log says of each record; all else is its data, which stands between these.

@@ -63,7 +63,9 @@ class Form:
         )
 
     def refused(self, error: ChatError) -> Form:
-        """What becomes of it by an error."""
+        """What becomes of it by an error; nothing is left of what was taken, and waits."""
+        if error.status < 400:
+            return Form(notice=error.detail, status=error.status)
         return attrs.evolve(
             self,
             problem=error.detail,

@@ -163,6 +163,31 @@ def test_an_owner_moderates_by_touch_on_a_phone(visits: Visits, room: Room, colo
         each.forgive()
 
 
+def test_what_waits_for_a_moderator_is_told_to_both(visits: Visits) -> None:
+    ada, bob = own(visits), visits.enter("Bob")
+    change = """fetch("/api/v1/policies", {
+      method: "PATCH",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ words: { hold: ["casino"] } }),
+    }).then((answer) => answer.status)"""
+    assert ada.page.evaluate(change) == 200
+    for text in ("one casino", "two casinos, a casino"):
+        bob.say(text)
+        waits = bob.page.locator(".message.pending", has_text=text)
+        expect(waits.locator(".state")).to_have_text("waits for a moderator")
+        expect(bob.page.locator("#answer")).to_contain_text("A moderator looks at this")
+        expect(bob.page.locator("#text")).to_have_value("")
+    told = ada.page.locator("#tidings li")
+    expect(told).to_contain_text("2 messages wait for a moderator.")
+    told.get_by_role("link", name="See what waits").click()
+    ada.page.get_by_role("button", name="Drop it").first.click()
+    dropped = bob.page.locator(".message.failed", has_text="one casino")
+    expect(dropped.get_by_role("alert")).to_contain_text("A moderator did not let through")
+    ada.page.get_by_role("button", name="Let it be said").click()
+    bob.hears("two casinos, a casino")
+    expect(bob.page.locator(".message.pending")).to_have_count(0)
+
+
 def test_slow_mode_counts_down_and_keeps_what_is_written(visits: Visits, room: Room) -> None:
     ada, bob = own(visits), visits.enter("Bob")
     ada.page.locator("#text").fill("/slow 20")

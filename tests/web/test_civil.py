@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -10,10 +12,13 @@ from cometd_chat.chat.roles import Role
 from cometd_chat.chat.screened import KEPT, LOOK_EVERY, MOST
 from tests.chat.parts import now
 from tests.memory import MakeSite, MemorySite
+from tests.web.bayeux import Client as BayeuxClient
 from tests.web.moderators import moderator, with_role
 from tests.web.refusals import problem
 from tests.web.talkers import Socket
 from tests.web.transports import Client
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
 
 
 def post(site: MemorySite, token: str, text: str = "hi", room: str = "lobby", **fields: Any) -> Any:
@@ -136,6 +141,44 @@ class TestWords:
         assert (told["status"], told["client_id"]) == (403, "m1")
         assert site.log.last_id == 0
         assert site.get("/api/v1/held", token=marta).json() == {"held": [], "more": False}
+
+    @pytest.mark.parametrize(
+        ("path", "field"), [("", "text"), ("/plain", "text"), ("/chat", "message")]
+    )
+    def test_that_wait_are_told_by_the_form(self, site: MemorySite, path: str, field: str) -> None:
+        bob, marta = site.log_in("bob"), moderator(site)
+        found = re.search(
+            r'name="form_token" value="(\w+)"', site.get("/rooms/lobby", token=bob).text
+        )
+        assert found is not None
+        fields = {"form_token": found[1], field: "well, maybe", "action": "post"}
+        there = path if path == "/chat" else f"/rooms/lobby{path}"
+        body = urlencode(fields).encode()
+        page = site.request("POST", there, token=bob, headers=FORM, body=body)
+        assert page.status == 202
+        assert "A moderator looks at this before it is said." in page.text
+        # It is no fault of theirs, and the box is empty: it is not to be sent again.
+        assert 'role="alert">A moderator' not in page.text
+        assert "well, maybe" not in page.text
+        (item,) = site.get("/api/v1/held", token=marta).json()["held"]
+        assert item["text"] == "well, maybe"
+
+    @pytest.mark.parametrize("say", [True, False])
+    def test_that_wait_are_told_in_bayeux(self, site: MemorySite, say: bool) -> None:
+        marta = moderator(site)
+        bob = BayeuxClient(site, name="bob").joined("/chat/lobby")
+        reply = bob.ask("/chat/lobby", data={"text": "well, maybe", "client_id": "m1"})
+        assert (reply["successful"], reply["error"][:4]) == (False, "202:")
+        (item,) = site.get("/api/v1/held", token=marta).json()["held"]
+        site.post(f"/api/v1/held/{item['id']}", {"say": say}, token=marta)
+        told = {each["channel"]: each["data"] for each in bob.delivered}
+        if say:
+            assert told["/chat/lobby"]["text"] == "well, maybe"
+            assert "/service/chat/notices" not in told
+        else:
+            notice = told["/service/chat/notices"]
+            assert (notice["type"], notice["status"]) == ("error", 403)
+            assert notice["client_id"] == "m1"
 
     def test_that_wait_have_a_bound_and_an_end(self, site: MemorySite) -> None:
         bob, marta = site.log_in("bob"), moderator(site)

@@ -254,6 +254,12 @@ export class Messages {
     this.#steadily(() => line.firstElementChild?.append(actions));
   }
 
+  /** It is where it should be, and waits for somebody. @param {string} clientId @param {string} words */
+  hold(clientId, words) {
+    const state = this.#onItsWay(clientId)?.querySelector(".state");
+    if (state) state.textContent = words;
+  }
+
   /** It goes back to where it was written. @param {string} clientId */
   takeBack(clientId) {
     this.#onItsWay(clientId)?.remove();

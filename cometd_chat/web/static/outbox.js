@@ -18,7 +18,13 @@ const PATIENCE = 5 * SECOND;
 /** No answer, too many at once, nobody behind the proxy, shutting down, no answer behind the proxy. */
 const PASSING = [0, 429, 502, 503, 504];
 
-/** A message was not accepted, or nobody knows whether it was; the same `clientId` may be used again. */
+/** Accepted, but not said: a moderator looks at it first. */
+const HELD = 202;
+
+/**
+ * A message was not accepted, or nobody knows whether it was; the same `clientId` may be used again.
+ * Or it waits for a moderator, where the status is 202: it comes as an event once it is said.
+ */
 export class PostError extends Error {
   /**
    * @param {Refusal} refusal status 0 when there was no answer
@@ -100,7 +106,8 @@ export class Outbox {
         body: JSON.stringify({ text, client_id: clientId }),
         signal: within(TIMEOUT),
       });
-      return answer.ok ? { event: await answer.json() } : { refusal: await refusalOf(answer) };
+      const said = answer.ok && answer.status !== HELD;
+      return said ? { event: await answer.json() } : { refusal: await refusalOf(answer) };
     } catch {
       return {
         refusal: { status: 0, detail: "The server can't be reached just now.", retryAfter: 0 },

@@ -73,6 +73,7 @@ function hear(event) {
   if (own && event.client_id) {
     unconfirmed.remove(event.client_id);
     again.drop(event.client_id);
+    held.delete(event.client_id);
   }
   if (document.hidden && !own && !messages.has(event)) unread++;
   messages.add(event, { own, unread: document.hidden });
@@ -149,6 +150,7 @@ async function post(text, clientId) {
   } catch (problem) {
     if (!(problem instanceof PostError)) throw problem;
     if (problem.status === 401) return logInAgain(() => post(text, clientId));
+    if (problem.status === 202) return hold(text, clientId, problem.message);
     if (standing.explains(problem.problem)) {
       giveBack(text, clientId);
       return standing.refused(problem.problem, problem.retryAfter);
@@ -165,6 +167,24 @@ const again = new Again((clientId, text) => {
   post(text, clientId);
 });
 comet.on("state", (/** @type {import("./comet.js").State} */ { phase }) => again.note(phase === "live"));
+
+/** What waits for a moderator, by its key. @type {Map<string, string>} */
+const held = new Map();
+
+/** The daemon has it, and does not say it yet. @param {string} text @param {string} clientId @param {string} why */
+function hold(text, clientId, why) {
+  held.set(clientId, text);
+  unconfirmed.remove(clientId);
+  messages.hold(clientId, "waits for a moderator");
+  composer?.answer(why);
+}
+
+comet.on("error", (/** @type {CometEvent} */ { client_id: clientId = "", detail = "" }) => {
+  const text = held.get(clientId);
+  if (text === undefined) return;
+  held.delete(clientId);
+  fail(text, clientId, detail);
+});
 
 /** It can't be said as it is, or not now: it goes back into the box. @param {string} text @param {string} clientId @param {string} [why] */
 function giveBack(text, clientId, why = "") {

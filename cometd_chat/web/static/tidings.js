@@ -20,6 +20,12 @@ const TIDINGS = {
     href: "/admin/reports",
     action: "See reports",
   }),
+  held: ({ from, room }) => ({
+    words: `What ${from} wants to say in #${room} waits for a moderator.`,
+    more: (count) => `${count} messages wait for a moderator.`,
+    href: "/admin/reports",
+    action: "See what waits",
+  }),
   invited: ({ from, room = "" }) => ({
     words: `${from} has let you into #${room}.`,
     more: (count) => `You have been let into ${count} rooms, the last #${room}.`,
