@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import attrs
 from sqlalchemy import (
+    BindParameter,
+    CompoundSelect,
     Connection,
     Delete,
     Table,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -219,8 +222,28 @@ def putting(connection: Connection, table: Table) -> Any:
     return _PUTTING[connection.dialect.name](table)
 
 
-# What each start asks, made once: SQLAlchemy knows a statement again by what it is, and makes twice
-# as much of one that is equal as of the same.
+def _taken() -> CompoundSelect[Any]:
+    """Who but an owner has one of some keys."""
+    keys: BindParameter[Any] = bindparam("keys", expanding=True)
+    owner: BindParameter[Any] = bindparam("owner")
+    return union_all(
+        select(sessions.c.id).where(
+            or_(sessions.c.name_key.in_(keys), sessions.c.name_looks.in_(keys)),
+            sessions.c.id != owner,
+        ),
+        select(claims.c.session).where(claims.c.key.in_(keys), claims.c.session != owner),
+        select(members.c.identity).where(
+            or_(members.c.name_key.in_(keys), members.c.name_looks.in_(keys)),
+            members.c.identity != owner,
+        ),
+    )
+
+
+# What each start and each log-in asks, made once: SQLAlchemy knows a statement again by what it is,
+# and makes twice as much of one that is equal as of the same. To make those of a log-in
+# anew took 550 of the 675 µs that its row did.
+_TAKEN = _taken()
+_ADD_SESSION = insert(sessions)
 _LAST_EXPIRY = select(func.max(sessions.c.expires_at))
 _NAMED = select(sessions).where(sessions.c.name_key.is_not(None)).order_by(sessions.c.id)
 _DROP_EXPIRED = delete(sessions).where(sessions.c.expires_at <= bindparam("now"))
@@ -241,7 +264,7 @@ class SqlDirectory:
 
         def add(connection: Connection) -> None:
             check_name(connection, row.id, row.name, (row.name_key, row.name_looks))
-            connection.execute(insert(sessions), attrs.asdict(row))
+            connection.execute(_ADD_SESSION, attrs.asdict(row, recurse=False))
 
         return self._database.write(add)
 
@@ -433,18 +456,7 @@ def check_name(connection: Connection, owner: str, name: str, keys: Iterable[str
     wanted = {key for key in keys if key is not None}
     if not wanted:
         return
-    others = (
-        select(sessions.c.id).where(
-            or_(sessions.c.name_key.in_(wanted), sessions.c.name_looks.in_(wanted)),
-            sessions.c.id != owner,
-        ),
-        select(claims.c.key).where(claims.c.key.in_(wanted), claims.c.session != owner),
-        select(members.c.identity).where(
-            or_(members.c.name_key.in_(wanted), members.c.name_looks.in_(wanted)),
-            members.c.identity != owner,
-        ),
-    )
-    if any(connection.execute(query).first() for query in others):
+    if connection.execute(_TAKEN, {"keys": list(wanted), "owner": owner}).first():
         raise name_taken(name)
 
 

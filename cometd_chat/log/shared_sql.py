@@ -72,7 +72,7 @@ class SqlSharedDirectory(SqlDirectory, ABC):
 
     def add_session(self, row: SessionRow, claim: Claim | None = None) -> Deferred[None]:
         """See `SharedDirectory.add_session`."""
-        add = insert(sessions).values({**attrs.asdict(row), "seen_at": self.now()})
+        add = insert(sessions).values({**attrs.asdict(row, recurse=False), "seen_at": self.now()})
 
         def change(connection: Connection) -> None:
             self.lock_names(connection)
