@@ -20,6 +20,7 @@ from cometd_chat.chat.audit import note
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.invites import find_good, use_good
 from cometd_chat.chat.log_in_delays import LogInDelays
+from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.names import MAX_NAME, new_person, person_name
 from cometd_chat.chat.passwords import Passwords, new_password
@@ -522,6 +523,7 @@ class Accounts:
         if row.identity != session.identity:
             rights.require_above(session, _user(row).role)
         at = self._now()
+        mandate = _mandate(self._chat, session).to(Act.SET_ROLE, row.identity)
 
         def end(connection: Connection) -> Sequence[Control]:
             ended = members.end_sessions(connection, row.identity)
@@ -535,7 +537,7 @@ class Accounts:
             )
             return ended
 
-        ended = await self._changes.make(end, _as_it_is)
+        ended = await self._changes.make(end, _as_it_is, provided=mandate)
         return len(ended)
 
     # -- what several do
@@ -607,15 +609,20 @@ async def change_role(chat: Chat, session: Session, name: str, role: Role, at: i
     user, identity = _user(row), row.identity
     if role == user.role:
         return user
-    for each in (role, user.role):
-        if each is Role.OWNER:
-            chat.rights.require(session, Act.HAND_OVER)
-        elif each is Role.ADMIN:
-            chat.rights.require(session, Act.SET_ADMIN)
+    for act in _acts_to_set(role, user.role):
+        chat.rights.require(session, act)
     if identity != session.identity and user.role is not Role.OWNER:
         chat.rights.require_above(session, user.role)
+    mandate = _mandate(chat, session)
 
     def write_down(connection: Connection) -> None:
+        kept = table.account_of(connection, identity)
+        if kept is not None and kept.role == role.word:
+            return  # It was in doubt, or somebody else has done the same.
+        before = user.role if kept is None else _user(kept).role
+        mandate.require(connection, Act.SET_ROLE, *_acts_to_set(role, before))
+        if before is not Role.OWNER:
+            mandate.require_above(connection, identity)
         note(
             connection,
             at=at,
@@ -628,6 +635,16 @@ async def change_role(chat: Chat, session: Session, name: str, role: Role, at: i
 
     await chat.sessions.set_role(identity, role, write_down)
     return attrs.evolve(user, role=role)
+
+
+def _acts_to_set(role: Role, before: Role) -> Sequence[Act]:
+    """What it takes to let somebody be something else than before, beside `Act.SET_ROLE`."""
+    acts = {Role.OWNER: Act.HAND_OVER, Role.ADMIN: Act.SET_ADMIN}
+    return [acts[each] for each in (role, before) if each in acts]
+
+
+def _mandate(chat: Chat, session: Session) -> Mandate:
+    return Mandate(chat.rights, session, None, chat.moderation.now)
 
 
 async def remove_account(chat: Chat, session: Session, name: str, at: int) -> None:
@@ -643,20 +660,23 @@ async def remove_account(chat: Chat, session: Session, name: str, at: int) -> No
     if row is None:
         raise NotFound("Nobody of that name has an account here.")
     chat.rights.require_above(session, _user(row).role)
-    removed = row.name
+    mandate = _mandate(chat, session).to(Act.REMOVE_ACCOUNT, row.identity)
 
     def write_down(connection: Connection) -> None:
+        kept = table.account_of(connection, row.identity)
+        if kept is None:
+            return  # It was in doubt, or somebody else has done the same.
+        mandate(connection)
         note(
             connection,
             at=at,
             who=session.identity,
             who_name=session.name,
             what="remove-account",
-            whom=removed,
+            whom=kept.name,
         )
 
-    await chat.changes.make(write_down, _nothing)
-    await chat.sessions.remove_member(row.identity)
+    await chat.sessions.remove_member(row.identity, write_down)
 
 
 async def _named(changes: Changes, keys: NameKeys) -> AccountRow | None:

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat import audit
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.people_lookup import Whom
 from cometd_chat.chat.rights import Act, Rights
 from cometd_chat.chat.roles import Role
@@ -194,8 +195,10 @@ class Deletions:
         if not own:
             role = await self._role_of(record.sender)
             self._rights.require_above(actor, role, identity=record.sender, room=room)
-            # What they may do may have changed meanwhile.
+            # What they may do may have changed meanwhile, here and by what this node has not heard.
             self._rights.require(actor, act, [room], address)
+            mandate = self._mandate(actor, room).to(act, record.sender)
+            await self._changes.make(lambda _: None, lambda _: (), provided=mandate)
         changed = await self._feed.log.redact(
             self._redaction(room.context.path, [id], "own" if own else "moderator", actor)
         )
@@ -291,7 +294,10 @@ class Deletions:
         self._rights.require(actor, Act.PURGE, [room], address)
         since = came if minutes is None else max(came, self._ago(minutes))
         purge = self._begun(actor, room, " ".join(identities), since)
-        await self._changes.make(lambda c: _begin(c, purge, _named(people), reason), lambda _: ())
+        mandate = self._mandate(actor, room).to(Act.PURGE, *identities)
+        await self._changes.make(
+            lambda c: _begin(c, purge, _named(people), reason), lambda _: (), provided=mandate
+        )
         await self._work(purge, at_first=True)
         return purge
 
@@ -306,9 +312,15 @@ class Deletions:
         self._rights.require(actor, Act.PURGE, [room], address)
         self._rights.require_above(actor, Role.GUEST, room=room)
         purge = self._begun(actor, room, _GUESTS, self._ago(minutes))
-        await self._changes.make(lambda c: _begin(c, purge, _GUESTS, reason), lambda _: ())
+        mandate = self._mandate(actor, room).to(Act.PURGE)
+        await self._changes.make(
+            lambda c: _begin(c, purge, _GUESTS, reason), lambda _: (), provided=mandate
+        )
         await self._work(purge, at_first=True)
         return purge
+
+    def _mandate(self, actor: Session, room: Room) -> Mandate:
+        return Mandate(self._rights, actor, room, self.now)
 
     def _begun(self, actor: Session, room: Room, identity: str, since: int) -> Purge:
         at = int(self.now())
@@ -396,7 +408,9 @@ class Deletions:
         self._rights.require(actor, Act.PURGE, [room], address)
         at = int(self.now())
         purge = await self._changes.make(
-            lambda connection: _undo(connection, room.name, id, at), lambda _: ()
+            lambda connection: _undo(connection, room.name, id, at),
+            lambda _: (),
+            provided=self._mandate(actor, room).to(Act.PURGE),
         )
         if State(purge.state) is State.UNDOING:
             purge = attrs.evolve(purge, by=actor.identity, by_name=actor.name)

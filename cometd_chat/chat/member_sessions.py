@@ -297,13 +297,11 @@ class MemberSessions(ABC):
         if id == session.id:
             self._end(session)
 
-    async def remove_member(self, identity: str) -> None:
+    async def remove_member(self, identity: str, beside: Beside = nothing_beside) -> None:
         """See `Sessions.remove_member`."""
-        said_until = await self._disown(identity, 0)
         at = int(self._wall_clock() * 1000)
-        await self._changes.make(lambda each: table.remove(each, identity, at), _as_it_is)
-        # What they said meanwhile, on another device.
-        await self._disown(identity, said_until)
+        await self._changes.make(lambda each: table.remove(each, identity, at, beside), _as_it_is)
+        await self._disown(identity, 0)
 
     async def _forget_removed(self) -> None:
         """Let others have the names of accounts that were deleted long ago."""

@@ -19,7 +19,6 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
-    Row,
     bindparam,
     delete,
     insert,
@@ -31,6 +30,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cometd_chat.chat import audit
+from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.networks import NetworkHashes
 from cometd_chat.chat.people_lookup import Whom
 from cometd_chat.chat.rights import Act, Affected, AnyRoom, Rights
@@ -43,6 +43,7 @@ from cometd_chat.chat.sanctions import (
     Sanction,
     SanctionIndex,
     SanctionKind,
+    kept_sanction,
     kind_named,
     require_other,
 )
@@ -51,7 +52,7 @@ from cometd_chat.chat.whereabouts import Whereabouts, not_known
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import AlreadySanctioned, NotAllowed, NotFound
-from cometd_chat.log.changes import Changes
+from cometd_chat.log.changes import Changes, Condition
 from cometd_chat.log.control import Control, NetworksForgotten, Sanctioned, SanctionLifted
 from cometd_chat.log.tables import sanctions, secrets
 
@@ -127,7 +128,7 @@ class Moderation:
 
     def _in_force(self, connection: Connection) -> tuple[bytes, list[Sanction]]:
         found = connection.execute(_IN_FORCE, {"now": int(self.now())})
-        return _kept_key(connection), [_sanction(row) for row in found]
+        return _kept_key(connection), [kept_sanction(dict(row._mapping)) for row in found]
 
     # -- what moderators do
 
@@ -170,7 +171,11 @@ class Moderation:
             reason=reach.reason,
             at=at,
         )
-        await self._changes.make(lambda c: _impose(c, sanction), lambda _: [_told(sanction)])
+        await self._changes.make(
+            lambda c: _impose(c, sanction),
+            lambda _: [_told(sanction)],
+            provided=self._mandate(actor, room).to(Act.SANCTION, whom.identity),
+        )
         return sanction
 
     async def _network_of(self, whom: Whom, room: AnyRoom | None, address: str) -> bytes:
@@ -204,10 +209,10 @@ class Moderation:
         if sanction is None or sanction.is_over(self.now()):
             raise _no_such_sanction()
         require_other(sanction.identity, actor.identity)
-        await self._lift(actor, sanction)
+        await self._lift(actor, sanction, self._mandate(actor, room).to(Act.SANCTION))
         return sanction
 
-    async def _lift(self, actor: Session, sanction: Sanction) -> None:
+    async def _lift(self, actor: Session, sanction: Sanction, mandate: Condition) -> None:
         at, id = int(self.now()), sanction.id
 
         def lift(connection: Connection) -> bool:
@@ -229,7 +234,12 @@ class Moderation:
             return True
 
         # Should another moderator have been faster: it is lifted, which is what was asked for.
-        await self._changes.make(lift, lambda lifted: [SanctionLifted(id)] if lifted else [])
+        await self._changes.make(
+            lift, lambda lifted: [SanctionLifted(id)] if lifted else [], provided=mandate
+        )
+
+    def _mandate(self, actor: Session, room: AnyRoom | None = None) -> Mandate:
+        return Mandate(self._rights, actor, room, self.now)
 
     async def forget_networks(self, actor: Session) -> int:
         """Let the key by which networks are hashed be another one: nothing that is kept of any of
@@ -260,7 +270,11 @@ class Moderation:
             )
             return int(lifted)
 
-        return await self._changes.make(forget, lambda _: [NetworksForgotten()])
+        return await self._changes.make(
+            forget,
+            lambda _: [NetworksForgotten()],
+            provided=self._mandate(actor).to(Act.SET_POLICY),
+        )
 
     async def _need_key(self) -> None:
         """Have a key, the same on all nodes."""
@@ -432,7 +446,7 @@ def _alike(connection: Connection, sanction: Sanction) -> Sanction | None:
     else:
         query = query.where(sanctions.c.identity == sanction.identity)
     row = connection.execute(query.limit(1)).first()
-    return None if row is None else _sanction(row)
+    return None if row is None else kept_sanction(dict(row._mapping))
 
 
 def _already(there: Sanction, now: float) -> AlreadySanctioned:
@@ -456,23 +470,6 @@ def _lasting(now: int | BindParameter[int]) -> ColumnElement[bool]:
 
 #: Those in force at the moment that is called ``now``.
 _IN_FORCE = select(sanctions).where(_lasting(bindparam("now"))).order_by(sanctions.c.at)
-
-
-def _sanction(row: Row[tuple[object, ...]]) -> Sanction:
-    fields = row._mapping
-    return Sanction(
-        id=fields["id"],
-        kind=kind_named(fields["kind"]),
-        identity=fields["identity"] or "",
-        network=bytes(fields["network"] or b""),
-        who=fields["who"],
-        room=fields["room"],
-        until=fields["until"],
-        by=fields["by"],
-        by_name=fields["by_name"],
-        reason=fields["reason"],
-        at=fields["at"],
-    )
 
 
 def _told(sanction: Sanction) -> Sanctioned:

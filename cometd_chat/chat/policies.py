@@ -19,6 +19,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from cometd_chat.chat.audit import note
+from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.matrix import Act, Calm, Guests, Terms
 from cometd_chat.chat.rights import Rights
 from cometd_chat.chat.roles import Role
@@ -27,7 +28,7 @@ from cometd_chat.chat.word_filter import Words
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import ChatError, InvalidRequest, Pinned
 from cometd_chat.events.texts import message_text, refused
-from cometd_chat.log.changes import Changes
+from cometd_chat.log.changes import Changes, Condition, always
 from cometd_chat.log.control import Control, LetIn, PolicyChanged
 from cometd_chat.log.policies import kept_policies, let_all_in, put_policies
 
@@ -194,12 +195,27 @@ class Policies:
         """
         for name in asked:
             self._rights.require(actor, POLICIES[name].act if name in POLICIES else Act.CALM)
-        await self.set(asked, who=actor.identity, who_name=actor.name)
+        acts = {POLICIES[name].act for name in asked if name in POLICIES}
+        mandate = Mandate(self._rights, actor, None, self._now)
+        await self.set(
+            asked,
+            who=actor.identity,
+            who_name=actor.name,
+            provided=lambda connection: mandate.require(connection, *acts),
+        )
 
-    async def set(self, asked: Mapping[str, object], *, who: str, who_name: str) -> None:
+    async def set(
+        self,
+        asked: Mapping[str, object],
+        *,
+        who: str,
+        who_name: str,
+        provided: Condition = always,
+    ) -> None:
         """The same for somebody of whom is known that they may, as from the shell.
 
         :param who: their identity, for the audit log; and what they are called.
+        :param provided: see `Changes.make`.
         """
         wanted = {name: self._wanted(name, value) for name, value in asked.items()}
         changed = {name: value for name, value in wanted.items() if self._values[name] != value}
@@ -230,7 +246,7 @@ class Policies:
             # Nobody waits where nobody has to.
             return [*told, LetIn()] if opened else told
 
-        await self._changes.make(change, tell)
+        await self._changes.make(change, tell, provided=provided)
 
     def _wanted(self, name: str, value: object) -> Any:
         policy = POLICIES.get(name)

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 
 from cometd_chat.chat import audit
 from cometd_chat.chat.deletions import Deletions
+from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.rights import Act, AnyRoom, Rights
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.screened import notice
@@ -122,7 +123,11 @@ class Reports:
         if row is None:
             raise NotFound("There is no such report.")
         report = Report(*row)
-        await self._changes.make(lambda c: self._settle(c, actor, report), lambda _: ())
+        await self._changes.make(
+            lambda c: self._settle(c, actor, report),
+            lambda _: (),
+            provided=Mandate(self._rights, actor, room, self._deletions.now).to(Act.SEE_REPORTS),
+        )
 
     def _settle(self, connection: Connection, actor: Session, report: Report) -> None:
         at = int(self._deletions.now())

@@ -418,14 +418,11 @@ class Rights:
             )
         if act is Act.SPEAK and SPEAKERS[self._terms.calm] == least and rank >= Role.GUEST:
             return calmed(self._terms.calm)
-        where = "" if room is None else f" in the room {room.name}"
-        if least >= NOBODY:
-            return NotAllowed(f"Nobody may {act.phrase}{where}.")
-        needed = Role(least)
-        return NotAllowed(
-            f"You may not {act.phrase}{where}: that takes {_ARTICLE[needed]}.",
-            extra={"needed": needed.word},
-        )
+        return role_needed(act, None if room is None else room.name, least)
+
+    def least(self, act: Act, room: AnyRoom | None = None) -> int:
+        """The least role that an act takes, by the policies of now."""
+        return self._levels[act.index][0 if room is None else room.kind.column]
 
     def rank(self, session: Session | None, room: AnyRoom | None = None) -> int:
         """What somebody is in a room, or in the house: a `Role`, or `ANYBODY`."""
@@ -476,10 +473,7 @@ class Rights:
         """
         rank = role if room is None else self.role_in(room, identity, role)
         if rank >= self.rank(actor, room):
-            raise NotBelow(
-                "Nobody touches who is not below them: that takes somebody with a higher role.",
-                extra={"role": Role(rank).word},
-            )
+            raise not_below(rank)
 
     def all_of(self, session: Session | None, room: AnyRoom | None = None) -> Sequence[Act]:
         """All that somebody may do, in a room or in the house."""
@@ -528,6 +522,32 @@ _ARTICLE = {
 def identity_of(session: Session) -> str:
     """Who somebody is, whatever their session."""
     return session.identity
+
+
+def role_needed(act: Act, room: str | None, least: int) -> NotAllowed:
+    """The refusal of who is less than an act takes.
+
+    :param room: the name of the room; None for what is in none.
+    """
+    where = "" if room is None else f" in the room {room}"
+    if least >= NOBODY:
+        return NotAllowed(f"Nobody may {act.phrase}{where}.")
+    needed = Role(least)
+    return NotAllowed(
+        f"You may not {act.phrase}{where}: that takes {_ARTICLE[needed]}.",
+        extra={"needed": needed.word},
+    )
+
+
+def not_below(rank: Role) -> NotBelow:
+    """The refusal to touch somebody.
+
+    :param rank: what they are.
+    """
+    return NotBelow(
+        "Nobody touches who is not below them: that takes somebody with a higher role.",
+        extra={"role": rank.word},
+    )
 
 
 def require_current_token(grant: Grant[AnyRoom]) -> None:

@@ -25,6 +25,7 @@ from cometd_chat.chat.audit import note
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import MESSAGES, TEXT, Limits
 from cometd_chat.chat.local_rooms import room_topic
+from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.people_lookup import Lookup, Person
 from cometd_chat.chat.rights import Act, Affected, Rights
@@ -47,6 +48,7 @@ from cometd_chat.events.texts import refused
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.control import RoomChanged, RoomMember, RoomRemoved
 from cometd_chat.log.directory import RoomRow
+from cometd_chat.log.ranks import lock_roles, rank_of
 from cometd_chat.log.room_rows import (
     NamedMember,
     begin_removal,
@@ -164,8 +166,8 @@ class RoomChanges:
             member = RoomMember(row.name, actor.identity, Role.MODERATOR.word, actor.identity)
             return [member, told]
 
-        topic = now.get("topic")
-        row = await self._changes.make(change, tell)
+        topic, mandate = now.get("topic"), self._mandate(actor, room)
+        row = await self._changes.make(change, tell, provided=mandate.to(Act.CHANGE_ROOM))
         if "topic" in values and row.topic != topic:
             await self._say_topic(actor, room, row.topic)
 
@@ -201,7 +203,8 @@ class RoomChanges:
         def tell(found: bool) -> Sequence[RoomRemoved]:
             return [RoomRemoved(room.name, for_good=True)] if found else []
 
-        await self._changes.make(remove, tell)
+        mandate = self._mandate(actor, room).to(Act.REMOVE_ROOM)
+        await self._changes.make(remove, tell, provided=mandate)
         await self._clear(room.name)
         self._feed.engine.reaper.schedule(_Removal(self, room.name), LATE)
 
@@ -262,9 +265,18 @@ class RoomChanges:
             self._rights.require(actor, Act.JOIN if own else Act.INVITE, [room], address)
         if len(room.members) >= MOST_MEMBERS and had is None:
             raise InvalidRequest(f"{MOST_MEMBERS} people belong to {room.name}, as many as can.")
-        word = wanted.word
+        word, mandate = wanted.word, self._mandate(actor, room)
+        joins = Act.JOIN if whom.identity == actor.identity else Act.INVITE
 
         def put(connection: Connection) -> None:
+            lock_roles(connection)
+            there = rank_of(connection, whom.identity, room.name).in_room
+            if there == word:
+                return  # It was in doubt, or somebody else has done the same.
+            if there is None and word == Role.MEMBER.word:
+                mandate.require(connection, joins)
+            else:
+                mandate.to(Act.CHANGE_MEMBERS, whom.identity)(connection)
             if not is_there(connection, room.name):
                 raise RoomNotFound(f"The room {room.name} is gone.")
             at = int(self._now())
@@ -290,7 +302,11 @@ class RoomChanges:
             self._rights.require(actor, Act.CHANGE_MEMBERS, [room], address)
             self._rights.require_above(actor, whom.role, identity=whom.identity, room=room)
 
+        mandate = self._mandate(actor, room)
+
         def drop(connection: Connection) -> bool:
+            if whom.identity != actor.identity:
+                mandate.to(Act.CHANGE_MEMBERS, whom.identity)(connection)
             found = drop_member(connection, room.name, whom.identity)
             if found and whom.identity != actor.identity:
                 self._note(connection, actor, "put-out", room.name, whom=whom.name)
@@ -301,6 +317,9 @@ class RoomChanges:
 
         if not await self._changes.make(drop, tell):
             raise NotFound(f"{whom.name} does not belong to {room.name}.")
+
+    def _mandate(self, actor: Session, room: Room) -> Mandate:
+        return Mandate(self._rights, actor, room, self._now)
 
     async def _whom(self, actor: Session, name: str) -> Person:
         if name == actor.name:

@@ -12,10 +12,10 @@ are; and nothing at all while there are none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from heapq import heapify, heappop, heappush
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
@@ -139,6 +139,26 @@ def reason_of(asked: object) -> str:
     if not reason.isprintable():
         raise refused("reason", "a line of printable characters is needed")
     return reason
+
+
+def kept_sanction(fields: Mapping[str, Any]) -> Sanction:
+    """A sanction as it is kept.
+
+    :param fields: the columns of its row.
+    """
+    return Sanction(
+        id=fields["id"],
+        kind=kind_named(fields["kind"]),
+        identity=fields["identity"] or "",
+        network=bytes(fields["network"] or b""),
+        who=fields["who"],
+        room=fields["room"],
+        until=fields["until"],
+        by=fields["by"],
+        by_name=fields["by_name"],
+        reason=fields["reason"],
+        at=fields["at"],
+    )
 
 
 #: Sanctions of one kind on the same in the same place: two, when two moderators come to it at once.

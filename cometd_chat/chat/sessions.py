@@ -347,10 +347,11 @@ class Sessions(Protocol):
         :raises NotFound: there is none.
         """
 
-    async def remove_member(self, identity: str) -> None:
+    async def remove_member(self, identity: str, beside: Beside = nothing_beside) -> None:
         """Delete an account, and end all its sessions. What they said is by nobody from now; it
         goes on being read.
 
+        :param beside: what else is changed by that, or refuses it.
         :raises LastOwner: there would be no owner.
         """
 

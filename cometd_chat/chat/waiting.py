@@ -15,13 +15,14 @@ from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 
 from cometd_chat.chat.audit import note
+from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.names import new_person
-from cometd_chat.chat.rights import Affected, Rights
+from cometd_chat.chat.rights import Act, Affected, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session, Sessions
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import InvalidRequest, NotFound
-from cometd_chat.log.changes import Changes
+from cometd_chat.log.changes import Changes, Condition, always
 from cometd_chat.log.control import Control, LetIn
 from cometd_chat.log.policies import WaitingRow, let_in, waiting_rows
 
@@ -54,10 +55,23 @@ class WaitingList:
         """
         return self._changes.read(lambda connection: waiting_rows(connection, after, limit))
 
-    async def let_in(self, name: str, *, who: str, who_name: str) -> None:
+    async def admit(self, actor: Session, name: str) -> None:
+        """Let somebody in; see `let_in`.
+
+        :param actor: who does.
+        :raises ChatError: they may not.
+        """
+        self._rights.require(actor, Act.LET_IN)
+        mandate = Mandate(self._rights, actor, None, self._now).to(Act.LET_IN)
+        await self.let_in(name, who=actor.identity, who_name=actor.name, provided=mandate)
+
+    async def let_in(
+        self, name: str, *, who: str, who_name: str, provided: Condition = always
+    ) -> None:
         """Let somebody in.
 
         :param who: the identity that does, for the audit log; and what they are called.
+        :param provided: see `Changes.make`.
         :raises NotFound: nobody of that name waits.
         """
         try:
@@ -75,7 +89,7 @@ class WaitingList:
         def tell(session: str | None) -> Sequence[Control]:
             return [] if session is None else [LetIn(session)]
 
-        if await self._changes.make(change, tell) is None:
+        if await self._changes.make(change, tell, provided=provided) is None:
             raise nobody(name)
 
     def told(self, control: Control) -> None:

@@ -29,6 +29,15 @@ from cometd_chat.log.tables import compatibility
 
 T = TypeVar("T")
 
+#: What has to hold in the transaction in which something is changed, before anything of it is: it
+#: raises what refuses it.
+Condition = Callable[[Connection], object]
+
+
+def always(connection: Connection) -> None:
+    """A `Condition` that holds."""
+
+
 #: The revision of the first release that knows what is changed here.
 PEOPLE = "0007"
 
@@ -41,7 +50,11 @@ class Changes(Protocol):
     """
 
     def make(
-        self, change: Callable[[Connection], T], tell: Callable[[T], Sequence[Control]]
+        self,
+        change: Callable[[Connection], T],
+        tell: Callable[[T], Sequence[Control]],
+        *,
+        provided: Condition = always,
     ) -> Deferred[T]:
         """Make a change in one transaction, and tell all nodes of it.
 
@@ -52,6 +65,8 @@ class Changes(Protocol):
         :param change: may raise a `ChatError`, which undoes it and is the result. It may be made
             again where it is in doubt whether it came through: that has to do no harm.
         :param tell: what is told of its result; nothing where nothing has changed.
+        :param provided: asked first, in the same transaction: whoever may do something by what this
+            node has heard may not, perhaps, by what has come about meanwhile.
         :raises StorageUnavailable: nothing can be stored just now.
         """
 
@@ -78,7 +93,11 @@ class LocalChanges:
         self.read_now = store.read_now
 
     def make(
-        self, change: Callable[[Connection], T], tell: Callable[[T], Sequence[Control]]
+        self,
+        change: Callable[[Connection], T],
+        tell: Callable[[T], Sequence[Control]],
+        *,
+        provided: Condition = always,
     ) -> Deferred[T]:
         """See `Changes.make`."""
 
@@ -87,7 +106,7 @@ class LocalChanges:
                 self._hear(control)
             return result
 
-        return self._store.write(lambda connection: _made(connection, change)).addCallback(told)
+        return self._store.write(lambda each: _made(each, change, provided)).addCallback(told)
 
 
 class SharedChanges:
@@ -104,12 +123,16 @@ class SharedChanges:
         self.read_now = store.read_now
 
     def make(
-        self, change: Callable[[Connection], T], tell: Callable[[T], Sequence[Control]]
+        self,
+        change: Callable[[Connection], T],
+        tell: Callable[[T], Sequence[Control]],
+        *,
+        provided: Condition = always,
     ) -> Deferred[T]:
         """See `Changes.make`."""
 
         def run(connection: Connection) -> T:
-            result = _made(connection, change)
+            result = _made(connection, change, provided)
             self._store.tell(connection, *tell(result))
             return result
 
@@ -122,7 +145,8 @@ class SharedChanges:
         return hearing.addCallback(lambda _: result)
 
 
-def _made(connection: Connection, change: Callable[[Connection], T]) -> T:
+def _made(connection: Connection, change: Callable[[Connection], T], provided: Condition) -> T:
+    provided(connection)
     result = change(connection)
     refuse_older(connection)
     return result

@@ -29,6 +29,7 @@ from cometd_chat.log.control import (
     TokenRenewed,
 )
 from cometd_chat.log.directory import SessionRow, check_name, name_taken
+from cometd_chat.log.ranks import lock_roles
 from cometd_chat.log.shared_directory import KNOWN_BY
 from cometd_chat.log.tables import (
     claims,
@@ -122,7 +123,7 @@ def enrol(
             return made  # It was in doubt.
         raise AlreadyMember(f"You are {row.name} already, with an account.")
     beside(connection)
-    _put_member(connection, session, new)
+    put_member(connection, session, new)
     its = update(sessions).where(sessions.c.id == session)
     connection.execute(
         its.values(
@@ -150,11 +151,15 @@ def add_member(
     if _is_there(connection, row.id):
         return
     beside(connection)
-    _put_member(connection, row.identity, new)
+    put_member(connection, row.identity, new)
     connection.execute(insert(sessions), attrs.asdict(row))
 
 
-def _put_member(connection: Connection, identity: str, new: NewMember) -> None:
+def put_member(connection: Connection, identity: str, new: NewMember) -> None:
+    """Keep an account.
+
+    :raises NameTaken: somebody else has that name.
+    """
     check_name(connection, identity, new.name, new.keys)
     values = {
         "identity": identity,
@@ -214,12 +219,14 @@ def set_role(
 ) -> Sequence[Control]:
     """A member has another role from now.
 
+    :param beside: what else is changed, after nobody else changes roles any more.
     :raises InvalidToken: there is no such account any more.
     :raises LastOwner: there would be no owner.
     """
+    lock_roles(connection)
     beside(connection)
     if role != "owner":
-        refuse_last_owner(connection, identity, changes=True)
+        refuse_last_owner(connection, identity)
     its = _THERE, members.c.identity == identity
     if not connection.execute(update(members).where(*its).values(role=role)).rowcount:
         raise InvalidToken("That account was deleted.")
@@ -227,16 +234,13 @@ def set_role(
     return [RoleChanged(identity, role)]
 
 
-def refuse_last_owner(connection: Connection, identity: str, *, changes: bool = False) -> None:
-    """Refuse what would leave the house without an owner.
+def refuse_last_owner(connection: Connection, identity: str) -> None:
+    """Refuse what would leave the house without an owner. Of two owners who leave at once one
+    stays, where roles are locked.
 
-    :param changes: whether that is changed in this transaction: then nobody else may meanwhile.
     :raises LastOwner: they are the only one.
     """
     owners = select(members.c.identity).where(_THERE, members.c.role == "owner")
-    if changes:
-        # Of two owners who leave at once, one stays.
-        owners = owners.with_for_update()
     found = connection.execute(owners).scalars().all()
     if found == [identity]:
         raise LastOwner("There must be an owner: hand over the house to somebody else first.")
@@ -332,14 +336,19 @@ def end_others(
 # -- what is left of them
 
 
-def remove(connection: Connection, identity: str, at: int) -> list[Control]:
+def remove(
+    connection: Connection, identity: str, at: int, beside: Beside = nothing_beside
+) -> list[Control]:
     """An account is deleted, with all its sessions, what it belongs to and what it gave out; its
     name stays taken.
 
     :param at: milliseconds since 1970-01-01T00:00Z.
+    :param beside: see `set_role`.
     :raises LastOwner: there would be no owner.
     """
-    refuse_last_owner(connection, identity, changes=True)
+    lock_roles(connection)
+    beside(connection)
+    refuse_last_owner(connection, identity)
     told = end_sessions(connection, identity)
     belonged = select(room_members.c.room).where(room_members.c.identity == identity)
     rooms = connection.execute(belonged.order_by(room_members.c.room)).scalars()

@@ -245,9 +245,8 @@ class AdminPages:
         )
 
     async def _let_in(self, asked: _Asked) -> str:
-        session, name = asked.session, asked.fields.text("name")
-        self._chat.rights.require(session, Act.LET_IN)
-        await self._chat.waiting.let_in(name, who=session.identity, who_name=session.name)
+        name = asked.fields.text("name")
+        await self._chat.waiting.admit(asked.session, name)
         return f"{name} is in."
 
     # -- what was reported, and what the word filter holds

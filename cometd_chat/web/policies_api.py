@@ -55,7 +55,7 @@ class PoliciesApi:
         actor = await self._auth.allowed(request, Act.LET_IN, changes=True)
         if parameters.json_object(request).get("let_in") is not True:
             raise refused("let_in", "true is needed; who is not to come in just waits")
-        await self._chat.waiting.let_in(name, who=actor.identity, who_name=actor.name)
+        await self._chat.waiting.admit(actor, name)
         return answers.nothing(request)
 
     def _policies(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from sqlalchemy import Connection, update
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -33,6 +34,7 @@ from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rights import Rights
+from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Session, Sessions
 from cometd_chat.chat.waiting import WaitingList
@@ -45,6 +47,7 @@ from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import Tail
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.memory_directory import MemoryDirectory
+from cometd_chat.log.tables import members, sessions
 from cometd_chat.transports.budget import MemoryBudget
 
 Result = TypeVar("Result")
@@ -68,6 +71,18 @@ def now(work: Coroutine[Any, Any, Result] | Deferred[Result]) -> Result:
         outcome[0].raiseException()
     result: Result = outcome[0]
     return result
+
+
+def appoint(changes: Changes, session: Session, role: Role) -> None:
+    """Let somebody be more, with or without an account: here, and by what is kept."""
+
+    def put(connection: Connection) -> None:
+        for table, its in ((sessions, sessions.c.id), (members, members.c.identity)):
+            change = update(table).where(its == session.identity).values(role=role.word)
+            connection.execute(change)
+
+    now(changes.make(put, lambda _: ()))
+    session.role = role
 
 
 class Ear:

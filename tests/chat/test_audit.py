@@ -18,9 +18,9 @@ class CountedChanges(LocalChanges):
 
     made = 0
 
-    def make(self, change: Any, tell: Any) -> Any:
+    def make(self, change: Any, tell: Any, **options: Any) -> Any:
         self.made += 1
-        return super().make(change, tell)
+        return super().make(change, tell, **options)
 
 
 class Noted:

@@ -11,7 +11,7 @@ from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session
 from cometd_chat.log.tables import purges
 from tests.chat.cluster import Cluster, Node
-from tests.chat.parts import now
+from tests.chat.parts import appoint, now
 
 HERE = "192.0.2.7"
 
@@ -30,7 +30,7 @@ def say(node: Node, session: Session, text: str) -> int:
 
 def moderator(node: Node) -> Session:
     session = node.log_in("maud")
-    session.role = Role.MODERATOR
+    appoint(node.changes, session, Role.MODERATOR)
     return session
 
 

@@ -112,8 +112,7 @@ def test_a_change_of_who_belongs_looks_at_what_one_person_holds(
     assert asked.calls == 1
     now(drop(zero, big, f"member{MANY - 1}", ""))
     assert asked.calls == 2
-    one.role = Role.GUEST
-    zero.role = Role.OWNER
+    now(crowded.sessions.set_role(identity(0), Role.OWNER))
     now(drop(zero, big, "member1", ""))
     # And what was held by who is out.
     assert asked.calls == 4

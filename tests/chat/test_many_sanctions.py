@@ -22,7 +22,7 @@ from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import AlreadySanctioned, Banned, Silenced
 from cometd_chat.log.changes import LocalChanges
 from cometd_chat.log.tables import sanctions
-from tests.chat.parts import House, now
+from tests.chat.parts import House, appoint, now
 
 MANY = 10_000
 
@@ -34,7 +34,7 @@ def whom(number: int) -> Person:
 @pytest.fixture
 def marta(house: House) -> Session:
     session = house.log_in("marta")
-    session.role = Role.MODERATOR
+    appoint(house.changes, session, Role.MODERATOR)
     return session
 
 
@@ -106,7 +106,7 @@ def test_a_restart_takes_up_all_that_are_in_force(crowded: House) -> None:
     again = House(directory=crowded.directory, log=crowded.log, clock=crowded.clock)
     assert len(again.moderation.index) == MANY // 2
     marta = again.log_in("marta")
-    marta.role = Role.MODERATOR
+    appoint(again.changes, marta, Role.MODERATOR)
     with pytest.raises(AlreadySanctioned):
         impose(again, marta, 0)
     impose(again, marta, 1)
@@ -165,8 +165,8 @@ class Sink:
 class Lost(LocalChanges):
     """Keeps what is changed, and dies before it tells anybody."""
 
-    def make(self, change: Any, tell: Any) -> Any:
-        return super().make(change, lambda result: [])
+    def make(self, change: Any, tell: Any, **options: Any) -> Any:
+        return super().make(change, lambda result: [], **options)
 
 
 def test_a_kill_between_a_ban_and_its_effect(house: House, marta: Session) -> None:

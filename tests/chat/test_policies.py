@@ -21,7 +21,7 @@ from cometd_chat.errors import (
 )
 from cometd_chat.log.control import PolicyChanged
 from tests.chat.cluster import Cluster
-from tests.chat.parts import House, now
+from tests.chat.parts import House, appoint, now
 
 HERE = "192.0.2.7"
 
@@ -29,7 +29,7 @@ HERE = "192.0.2.7"
 def admin(house: House, role: Role = Role.ADMIN) -> Session:
     """Somebody who may change policies."""
     session = house.log_in(f"who-{role.word}s")
-    session.role = role
+    appoint(house.changes, session, role)
     return session
 
 

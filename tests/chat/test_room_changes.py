@@ -16,7 +16,7 @@ from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import RoomExists, RoomNotFound, StorageUnavailable, TooMany
 from tests.chat.cluster import Cluster, Node
-from tests.chat.parts import House, begun, now
+from tests.chat.parts import House, appoint, begun, now
 
 HERE = "192.0.2.7"
 
@@ -60,7 +60,7 @@ def test_two_who_change_it_at_once_have_both_changed_it(nodes: tuple[Node, Node]
     alice = first.log_in("alice")
     room = den(first, alice, RoomKind.PUBLIC)
     moderator, there = second.log_in("mo"), second.room("den")
-    moderator.role = Role.MODERATOR
+    appoint(second.changes, moderator, Role.MODERATOR)
     second.log.delay()
     now(first.chat.room_changes.change(alice, room, {"topic": "dens"}, HERE))
     changing = begun(second.chat.room_changes.change(moderator, there, {"slow": 9}, HERE))
@@ -85,7 +85,7 @@ def test_a_node_that_comes_later_knows_who_belongs(nodes: tuple[Node, Node]) -> 
 def test_a_removed_room_is_gone_from_all_nodes(nodes: tuple[Node, Node]) -> None:
     first, second = nodes
     admin, bob = first.log_in("an-ad"), second.log_in("bob")
-    admin.role = Role.ADMIN
+    appoint(first.changes, admin, Role.ADMIN)
     room = den(first, admin, RoomKind.PUBLIC)
     now(second.chat.messages.say(bob, second.room("den"), "a-secret", address=HERE))
     now(first.chat.room_changes.remove(admin, room, HERE))
@@ -108,7 +108,7 @@ def test_a_removed_room_is_gone_from_all_nodes(nodes: tuple[Node, Node]) -> None
 def test_what_was_being_removed_goes_on_after_a_restart(house: House) -> None:
     """A kill between the two steps leaves the name to nobody, and nothing that was said."""
     admin = house.log_in("an-ad")
-    admin.role = Role.ADMIN
+    appoint(house.changes, admin, Role.ADMIN)
     room = den(house, admin)
     now(house.chat.messages.say(admin, room, "a-secret", address=HERE))
 
@@ -218,7 +218,7 @@ def test_all_who_read_are_told_on_all_nodes_how_calm_it_is(nodes: tuple[Node, No
     first = nodes[0]
     ears = [node.listen(room) for node in nodes for room in ("lobby", "dev")]
     moderator = first.log_in("mo")
-    moderator.role = Role.MODERATOR
+    appoint(first.changes, moderator, Role.MODERATOR)
     for word in ("members", "members", "off"):
         now(first.chat.policies.change(moderator, {"calm": word}))
     for ear, room in zip(ears, ("lobby", "dev") * 2, strict=True):

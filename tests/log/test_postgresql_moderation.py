@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
-from twisted.internet.defer import succeed
+from sqlalchemy import Connection, text
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.task import Clock
 
 from cometd_chat.chat.audit import Audit
 from cometd_chat.chat.ignored import Ignored
+from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.moderation import Moderation, Reach
 from cometd_chat.chat.people_lookup import Person
-from cometd_chat.chat.rights import Rights
+from cometd_chat.chat.rights import Act, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sanctions import BAN, BAN_NETWORK, SILENCE
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import AlreadySanctioned, NotFound
+from cometd_chat.errors import AlreadySanctioned, NotAllowed, NotFound
 from cometd_chat.log.changes import SharedChanges
-from cometd_chat.log.control import Ignoring, read_control
+from cometd_chat.log.control import Control, Ignoring, read_control
+from cometd_chat.log.members import NewMember, put_member, set_role
 from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.database import PostgresDatabase
+from cometd_chat.lookalikes.keys import name_keys
 from tests.log.postgresql_support import Cluster
 from tests.log.support import block, in_reactor, wait
+
+MARTA, ADA = "aa" * 12, "ad" * 12
 
 BOB = Person("b" * 24, "bob", Role.GUEST)
 
@@ -65,9 +72,16 @@ def databases(cluster: Cluster) -> Iterator[list[PostgresDatabase]]:
     made = [PostgresDatabase(Server(cluster.url, name), reactor, shown=name) for name in ("a", "b")]
     for each in made:
         each.open()
+    for identity, name in ((MARTA, "marta"), (ADA, "ada")):
+        keep_owner(made[0], identity, name)
     yield made
     for each in made:
         block(each.close())
+
+
+def keep_owner(database: PostgresDatabase, identity: str, name: str) -> None:
+    new = NewMember(name, name_keys(name), Role.OWNER.word, None, 1)
+    database.write_now(lambda each: put_member(each, identity, new))
 
 
 def marta(role: Role = Role.OWNER) -> Session:
@@ -100,6 +114,35 @@ async def test_sanctions_are_kept_once_and_lifted_once(databases: list[PostgresD
         ("ban-network", True),
         ("ban", False),
     ]
+
+
+@in_reactor
+async def test_of_two_owners_who_demote_each_other_at_once_one_stays(
+    databases: list[PostgresDatabase],
+) -> None:
+    """Each in a transaction of their own, as far along as the other's."""
+    rights, owners = Rights(), [(MARTA, ADA), (ADA, MARTA)]
+    changes = [SharedChanges(each, lambda: succeed(None)) for each in databases]
+
+    def demote(place: int) -> Deferred[Any]:
+        actor, whom = owners[place]
+        session = Session(bytes.fromhex(actor), b"", "", "", "", Role.OWNER, 0, 0, home=None)
+        mandate = Mandate(rights, session, None, lambda: 1_000_000)
+
+        def change(connection: Connection) -> Sequence[Control]:
+            def holds(connection: Connection) -> None:
+                mandate.require(connection, Act.SET_ROLE, Act.HAND_OVER)
+                # So long that the other one is at the same place, if it can be.
+                connection.execute(text("SELECT pg_sleep(0.3)"))
+
+            return set_role(connection, whom, "member", holds)
+
+        return changes[place].make(change, lambda told: told)
+
+    both = await wait(DeferredList([demote(0), demote(1)], consumeErrors=True))
+    assert sorted(succeeded for succeeded, _ in both) == [False, True]
+    (refused,) = [result for succeeded, result in both if not succeeded]
+    assert refused.check(NotAllowed)
 
 
 @in_reactor

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from cometd_chat.chat.roles import Role
-from tests.chat.parts import now
+from tests.chat.parts import appoint, now
 from tests.memory import MemorySite
 from tests.net import ADDRESS
 from tests.wire import Response
@@ -22,7 +22,7 @@ def with_role(site: MemorySite, name: str, role: Role, address: str = ADDRESS) -
     """The token of somebody new who has a role."""
     token = site.log_in(name, address=address)
     session = now(site.chat.sessions.by_token(token))
-    session.role = role
+    appoint(site.chat.changes, session, role)
     return token
 
 

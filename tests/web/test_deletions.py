@@ -13,6 +13,7 @@ from sqlalchemy import update
 from cometd_chat.chat import deletions
 from cometd_chat.chat.roles import Role
 from cometd_chat.log.tables import audit, members, purges, room_members, sessions
+from tests.chat.parts import appoint, now
 from tests.memory import MakeSite, MemorySite
 from tests.transport_paths import POLLS
 from tests.web.bayeux import Client as BayeuxClient
@@ -35,9 +36,7 @@ def site(make_site: MakeSite) -> MemorySite:
 def promote(site: MemorySite, name: str, role: Role = Role.MODERATOR) -> str:
     """The token of somebody who is more than a guest."""
     token = site.log_in(name)
-    site.get(f"{LOBBY}/people", token=token)
-    (somebody,) = [each for each in site.chat.presence.people("lobby") if each.name == name]
-    somebody.role = role  # type: ignore[misc]
+    appoint(site.chat.changes, now(site.chat.sessions.by_token(token)), role)
     return token
 
 

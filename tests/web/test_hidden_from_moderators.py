@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from cometd_chat.chat.roles import Role
 from cometd_chat.log.tables import audit, reports, screened
-from tests.chat.parts import now
+from tests.chat.parts import appoint, now
 from tests.memory import MemorySite
 from tests.web.moderators import sanctioned
 from tests.web.people import INVITES, invitation, member, owner
@@ -127,7 +127,7 @@ def test_others_are_listed_however_much_there_is_of_it(
 
 def test_nothing_is_left_when_it_is_removed(site: MemorySite, ada: str, bob: str) -> None:
     happen(site, bob)
-    now(site.chat.sessions.by_token(bob)).role = Role.ADMIN
+    appoint(site.chat.changes, now(site.chat.sessions.by_token(bob)), Role.ADMIN)
     headers = {"Authorization": f"Bearer {bob}"}
     assert site.request("DELETE", f"/api/v1/rooms/{ROOM}", headers=headers).status == 204
     site.advance(20)

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from cometd_chat.chat.roles import Role
+from cometd_chat.log.control import RoomMember
+from cometd_chat.log.room_rows import put_members
 from tests.memory import MemorySite
 from tests.web.moderators import moderator, sanctioned, with_role
 from tests.web.refusals import problem
@@ -95,10 +97,12 @@ class TestModerating:
     def test_of_a_room_that_somebody_moderates_is_for_that_room(self, site: MemorySite) -> None:
         site.log_in("bob")
         olga = site.log_in("olga")
-        room = site.chat.rooms.named("lobby")
-        assert room is not None
         (session,) = [each for each in site.chat.sessions.all_in_use() if each.name == "olga"]
-        room.members = {session.identity: Role.MODERATOR}
+        moderates = {session.identity: "moderator"}
+        site.chat.changes.make(
+            lambda each: put_members(each, "", 1, "lobby", moderates),
+            lambda _: [RoomMember("lobby", session.identity, "moderator")],
+        )
         page = show(site, olga)
         assert "everywhere" not in page.partition("<h2>Moderate")[2].partition("</select>")[0]
         assert press(site, olga, "kick", where="here").status == 200

@@ -9,7 +9,7 @@ import pytest
 from cometd_chat.chat.policies import POLICIES
 from cometd_chat.chat.roles import Role
 from cometd_chat.events.kinds import CALM
-from tests.chat.parts import now
+from tests.chat.parts import appoint, now
 from tests.memory import MakeSite, MemorySite
 from tests.web.bayeux import Client as BayeuxClient
 from tests.web.refusals import problem
@@ -22,7 +22,7 @@ POLICIES_PATH = "/api/v1/policies"
 def appointed(site: MemorySite, role: Role, name: str = "") -> str:
     """The token of somebody with a role."""
     token = site.log_in(name or f"one-{role.word}s")
-    now(site.chat.sessions.by_token(token)).role = role
+    appoint(site.chat.changes, now(site.chat.sessions.by_token(token)), role)
     return token
 
 

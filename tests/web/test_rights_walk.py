@@ -19,7 +19,7 @@ from cometd_chat.chat.matrix import ANYBODY, MATRIX, NOBODY, Act, RoomKind
 from cometd_chat.chat.roles import Role
 from cometd_chat.transports.table import TABLE
 from cometd_chat.web.app import ROUTES
-from tests.chat.parts import now
+from tests.chat.parts import appoint, now
 from tests.memory import MemorySite
 from tests.web.transports import OUR_SCRIPT
 
@@ -109,10 +109,10 @@ def may(step: Step) -> bool:
 def site(site: MemorySite) -> MemorySite:
     """Somebody of each role, and a room of each kind."""
     maker = site.log_in("maker")
-    now(site.chat.sessions.by_token(maker)).role = Role.MEMBER
+    appoint(site.chat.changes, now(site.chat.sessions.by_token(maker)), Role.MEMBER)
     for role in Role:
         token = site.log_in(f"one-{role.word}s")
-        now(site.chat.sessions.by_token(token)).role = role
+        appoint(site.chat.changes, now(site.chat.sessions.by_token(token)), role)
     return site
 
 
