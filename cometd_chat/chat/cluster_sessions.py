@@ -25,16 +25,14 @@ from cometd_chat.chat.cluster_names import ClusterNames, refused
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.member_sessions import MemberSessions
 from cometd_chat.chat.names import new_person
-from cometd_chat.chat.roles import Role
 from cometd_chat.chat.session_rows import (
     EXTEND_AFTER,
     KNOWN_BY,
     browser_hash,
     hash_of,
-    new_guest,
     session_of,
 )
-from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, SessionHome
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import ChatError, InvalidToken, NameTaken
 from cometd_chat.log.changes import Changes
@@ -52,7 +50,7 @@ from cometd_chat.log.control import (
 from cometd_chat.log.directory import SessionRow
 from cometd_chat.log.nodes import Nodes
 from cometd_chat.log.shared_directory import MOST_SWEPT, NodeIsGone, SharedDirectory, renamed
-from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
+from cometd_chat.lookalikes.keys import NameKeys
 
 #: When a session was seen is written down each time this part of the guest timeout has gone by.
 SEEN_PART = 4
@@ -110,15 +108,19 @@ class ClusterSessions(MemberSessions):
         guest_timeout: float,
     ) -> None:
         super().__init__(
-            changes, reaper, wall_clock=wall_clock, lasting=lasting, random_bytes=random_bytes
+            directory,
+            changes,
+            reaper,
+            wall_clock=wall_clock,
+            lasting=lasting,
+            random_bytes=random_bytes,
         )
-        self._directory = directory
+        self._directory: SharedDirectory = directory
         self._names = names
         self._nodes = nodes
         self._catch_up = catch_up
         self._is_current = is_current
         self._guest_timeout = guest_timeout
-        self._by_token: dict[bytes, Session] = {}
         self._by_id: dict[str, Session] = {}
         # Of which sessions the log told something lately, and as the how manieth thing that was.
         self._told: OrderedDict[str, int] = OrderedDict()
@@ -129,9 +131,6 @@ class ClusterSessions(MemberSessions):
         self._forget_at = 0.0
         self.due_bucket = 0
         names.lost.add(self._lose_name)
-
-    def __len__(self) -> int:
-        return len(self._by_token)
 
     def start(self) -> None:
         """See `Sessions.start`."""
@@ -206,37 +205,13 @@ class ClusterSessions(MemberSessions):
 
     # -- from a token to a session
 
-    async def start_guest(
-        self,
-        name: str,
-        *,
-        ephemeral: bool = False,
-        transient: bool = False,
-        browser: str | None = None,
-        agent: str = "",
-        role: Role = Role.GUEST,
-    ) -> tuple[Session, str]:
-        """See `Sessions.start_guest`."""
-        name, keys = new_person(name)
-        token = self.new_token()
-        session, row = new_guest(
-            name,
-            keys,
-            token,
-            self,
-            id=self._random_bytes(12).hex(),
-            created_at=self._wall_clock(),
-            now=self._lasting.seconds(),
-            seen_at=self._reaper.coarse_now(),
-            ephemeral=ephemeral,
-            transient=transient,
-            role=role,
-            agent=agent,
-        )
+    async def _keep_guest(
+        self, session: Session, row: SessionRow, keys: NameKeys, browser: str | None
+    ) -> None:
         if browser is not None:
             self._names.is_guest_of(session, browser_hash(browser))
         try:
-            if ephemeral:
+            if session.ephemeral:
                 await self._names.claim(session, keys)
             else:
                 await self._add(session, row, keys)
@@ -244,7 +219,6 @@ class ClusterSessions(MemberSessions):
             self._names.is_guest_of(session, None)
             raise
         self._remember(session)
-        return session, token
 
     async def _add(self, session: Session, row: SessionRow, keys: NameKeys) -> None:
         claim = self._names.to_claim(session, keys) if session.transient else None
@@ -303,18 +277,9 @@ class ClusterSessions(MemberSessions):
         session = self._by_id.get(identity)
         return [] if session is None or session.member is not None else [session]
 
-    def all_in_use(self) -> Sequence[Session]:
-        """See `Sessions.all_in_use`."""
-        return list(self._by_token.values())
-
     def in_use(self, id: str) -> Session | None:
         """See `Sessions.in_use`."""
         return self._by_id.get(id)
-
-    def known(self, token: str) -> Session | None:
-        """See `Sessions.known`."""
-        session = self._by_token.get(hash_of(token)[:KNOWN_BY])
-        return session if session is not None and self.use_again(session) else None
 
     def use_again(self, session: Session) -> bool:
         """See `Sessions.use_again`."""
@@ -361,16 +326,6 @@ class ClusterSessions(MemberSessions):
         if session.expires_at <= self._lasting.seconds():
             await self.end(session)
 
-    def extend(self, session: Session) -> bool:
-        """See `Sessions.extend`."""
-        expires_at = self._lasting.seconds() + TOKEN_LIFETIME
-        if session.ephemeral or expires_at - session.expires_at < EXTEND_AFTER:
-            return False
-        session.expires_at = expires_at
-        extending = self._directory.extend_session(session.id, int(expires_at * 1000))
-        extending.addErrback(lambda failure: self._log.failure("a session grows old", failure))
-        return True
-
     def doubt_all(self) -> None:
         """See `Sessions.doubt_all`."""
         for session in list(self._by_id.values()):
@@ -378,13 +333,6 @@ class ClusterSessions(MemberSessions):
                 self._forget(session)
 
     # -- changes
-
-    async def rename(self, session: Session, name: str, token: str | None = None) -> str:
-        """See `Sessions.rename`."""
-        name, keys = new_person(name)
-        if session.member is not None:
-            return await self._rename_member(session, session.member, name, keys, token)
-        return await self._give(session, name, keys, token)
 
     async def _give(
         self, session: Session, name: str, keys: NameKeys, token: str | None = None
@@ -409,20 +357,6 @@ class ClusterSessions(MemberSessions):
             self._names.note(session, claim.keys)
         await self._hear(session, renamed(session.id, name, *keys, token_hash))
         return old
-
-    async def _take_back(self, session: Session) -> None:
-        """Give a session the name back that it had, unless somebody else has it now."""
-        # Whoever asked may leave, and is not waited for; the change goes on.
-        taken: Deferred[str] = Deferred()
-        # What can't be a name any more may well be one that somebody has had since before.
-        keys = name_keys(session.name)
-        if is_reserved(keys):
-            return
-        Deferred.fromCoroutine(self._give(session, session.name, keys)).chainDeferred(taken)
-        try:
-            await taken
-        except NameTaken:
-            return
 
     async def end(self, session: Session) -> None:
         """See `Sessions.end`."""
@@ -490,12 +424,6 @@ class ClusterSessions(MemberSessions):
         else:
             self._free(session)
 
-    def _end(self, session: Session) -> None:
-        if not session.ended:
-            session.ended = True
-            self._forget(session)
-            self.ended.tell(session)
-
     def _call(self, session: Session, name: str, keys: NameKeys) -> None:
         """A session has a name."""
         old, session.name = session.name, name
@@ -534,9 +462,6 @@ class ClusterSessions(MemberSessions):
         return ()  # The directory knows of all.
 
     def _release_name(self, session: Session, keys: Collection[str]) -> None: ...
-
-    def _home(self) -> SessionHome:
-        return self
 
     # -- in use
 

@@ -18,23 +18,20 @@ from twisted.logger import Logger
 from cometd_chat.chat.claims import LocalNames, claimed_by
 from cometd_chat.chat.lasting import LastingClock
 from cometd_chat.chat.member_sessions import MemberSessions
-from cometd_chat.chat.names import new_person
-from cometd_chat.chat.roles import Role
 from cometd_chat.chat.session_rows import (
     EXTEND_AFTER,
     KNOWN_BY,
     hash_of,
-    new_guest,
     session_of,
 )
-from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, SessionHome
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import InvalidToken, NameTaken
+from cometd_chat.errors import InvalidToken
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.control import Control
-from cometd_chat.log.directory import Directory
+from cometd_chat.log.directory import Directory, SessionRow
 from cometd_chat.log.members import refuse_members_name
-from cometd_chat.lookalikes.keys import NameKeys, is_reserved, name_keys
+from cometd_chat.lookalikes.keys import NameKeys
 
 #: Seconds between two looks for sessions that have expired.
 _DROP_EVERY = 3600.0
@@ -69,18 +66,18 @@ class LocalSessions(MemberSessions):
         guest_timeout: float,
     ) -> None:
         super().__init__(
-            changes, reaper, wall_clock=wall_clock, lasting=lasting, random_bytes=random_bytes
+            directory,
+            changes,
+            reaper,
+            wall_clock=wall_clock,
+            lasting=lasting,
+            random_bytes=random_bytes,
         )
-        self._directory = directory
         self._names = names
         self._guest_timeout = guest_timeout
-        self._by_token: dict[bytes, Session] = {}
         #: How often something has become of sessions that are not in use, too.
         self._renewed = 0
         self.due_bucket = 0
-
-    def __len__(self) -> int:
-        return len(self._by_token)
 
     def start(self) -> None:
         """See `Sessions.start`."""
@@ -119,48 +116,23 @@ class LocalSessions(MemberSessions):
         """See `Sessions.guest`. There is no other process."""
         return None
 
-    async def start_guest(
-        self,
-        name: str,
-        *,
-        ephemeral: bool = False,
-        transient: bool = False,
-        browser: str | None = None,
-        agent: str = "",
-        role: Role = Role.GUEST,
-    ) -> tuple[Session, str]:
-        """See `Sessions.start_guest`."""
-        name, keys = new_person(name)
-        token = self.new_token()
-        session, row = new_guest(
-            name,
-            keys,
-            token,
-            self,
-            id=self._random_bytes(12).hex(),
-            created_at=self._wall_clock(),
-            now=self._lasting.seconds(),
-            seen_at=self._reaper.coarse_now(),
-            ephemeral=ephemeral,
-            transient=transient,
-            role=role,
-            agent=agent,
-        )
+    async def _keep_guest(
+        self, session: Session, row: SessionRow, keys: NameKeys, browser: str | None
+    ) -> None:
         # Claimed before it is kept, so that two who ask for a name at once don't both get it.
         held = await self._hold_name(session, keys)
         try:
-            await self._refuse_members(session, name, keys)
+            await self._refuse_members(session, session.name, keys)
         except BaseException:
             self._release_name(session, held)
             raise
         self._remember(session)
-        if not ephemeral:
+        if not session.ephemeral:
             try:
                 await self._directory.add_session(row)
             except BaseException:
                 self._forget(session)
                 raise
-        return session, token
 
     async def _refuse_members(self, session: Session, name: str, keys: NameKeys) -> None:
         """Refuse a member's name to who is in no row, and so not compared there."""
@@ -189,18 +161,9 @@ class LocalSessions(MemberSessions):
         key = bytes.fromhex(identity)
         return [each for each in self._by_token.values() if each.key == key]
 
-    def all_in_use(self) -> Sequence[Session]:
-        """See `Sessions.all_in_use`."""
-        return list(self._by_token.values())
-
     def in_use(self, id: str) -> Session | None:
         """See `Sessions.in_use`: there are no other processes."""
         return None
-
-    def known(self, token: str) -> Session | None:
-        """See `Sessions.known`."""
-        session = self._by_token.get(hash_of(token)[:KNOWN_BY])
-        return session if session is not None and self.use_again(session) else None
 
     def use_again(self, session: Session) -> bool:
         """See `Sessions.use_again`."""
@@ -233,40 +196,8 @@ class LocalSessions(MemberSessions):
             self._remember(session)
         return session
 
-    async def _take_back(self, session: Session) -> None:
-        """Give a session the name back that it had, unless somebody else has it now."""
-        # Whoever asked may leave, and is not waited for; the change goes on, and if nobody wrote
-        # down here that it came through, the name would be taken for ever by nobody.
-        taken: Deferred[str] = Deferred()
-        # What can't be a name any more may well be one that somebody has had since before.
-        keys = name_keys(session.name)
-        if is_reserved(keys):
-            return
-        Deferred.fromCoroutine(self._give(session, session.name, keys)).chainDeferred(taken)
-        try:
-            await taken
-        except NameTaken:
-            return
-
-    def extend(self, session: Session) -> bool:
-        """See `Sessions.extend`."""
-        expires_at = self._lasting.seconds() + TOKEN_LIFETIME
-        if session.ephemeral or expires_at - session.expires_at < EXTEND_AFTER:
-            return False
-        session.expires_at = expires_at
-        extending = self._directory.extend_session(session.id, int(expires_at * 1000))
-        extending.addErrback(lambda failure: self._log.failure("a session grows old", failure))
-        return True
-
     def doubt_all(self) -> None:
         """See `Sessions.doubt_all`. What one process has is not put back while it runs."""
-
-    async def rename(self, session: Session, name: str, token: str | None = None) -> str:
-        """See `Sessions.rename`."""
-        name, keys = new_person(name)
-        if session.member is not None:
-            return await self._rename_member(session, session.member, name, keys, token)
-        return await self._give(session, name, keys, token)
 
     async def _give(
         self, session: Session, name: str, keys: NameKeys, token: str | None = None
@@ -312,12 +243,6 @@ class LocalSessions(MemberSessions):
         self._renewed += 1
         super().told(control)
 
-    def _end(self, session: Session) -> None:
-        if not session.ended:
-            session.ended = True
-            self._forget(session)
-            self.ended.tell(session)
-
     def _know_by(self, session: Session, known_by: bytes) -> None:
         self._renewed += 1
         self._by_token.pop(session.known_by, None)
@@ -336,9 +261,6 @@ class LocalSessions(MemberSessions):
 
     def _release_name(self, session: Session, keys: Collection[str]) -> None:
         self._names.release(session, keys)
-
-    def _home(self) -> SessionHome:
-        return self
 
     # -- names of guests who are gone
 

@@ -11,18 +11,19 @@ of them is true of each of these. It changes by what is told, and by nothing els
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from cometd_chat.chat.lasting import LastingClock
+from cometd_chat.chat.names import new_person
 from cometd_chat.chat.roles import Role
-from cometd_chat.chat.session_rows import hash_of, new_token, session_of
-from cometd_chat.chat.sessions import TOKEN_LIFETIME, Device, Member, Session, SessionHome
+from cometd_chat.chat.session_rows import hash_of, session_of
+from cometd_chat.chat.sessions import TOKEN_LIFETIME, Device, Member, Session
+from cometd_chat.chat.sessions_in_use import SessionsInUse
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.errors import NotFound
@@ -36,23 +37,20 @@ from cometd_chat.log.control import (
     SessionEnded,
     TokenRenewed,
 )
-from cometd_chat.log.directory import SessionRow
+from cometd_chat.log.directory import Directory, SessionRow
 from cometd_chat.log.members import Beside, NewMember, nothing_beside
 from cometd_chat.lookalikes.keys import NameKeys
 
 
-class MemberSessions(ABC):
-    """What `LocalSessions` and `ClusterSessions` have in common.
+class MemberSessions(SessionsInUse):
+    """What `LocalSessions` and `ClusterSessions` have in common; see `SessionsInUse`, too.
 
     :param changes: by which members are changed.
-    :param reaper: by whose clock sessions are seen.
-    :param wall_clock: seconds since 1970, for when sessions began.
-    :param lasting: for when they end.
-    :param random_bytes: so many unguessable bytes.
     """
 
     def __init__(
         self,
+        directory: Directory,
         changes: Changes,
         reaper: Reaper,
         *,
@@ -60,19 +58,14 @@ class MemberSessions(ABC):
         lasting: LastingClock,
         random_bytes: Callable[[int], bytes],
     ) -> None:
+        super().__init__(
+            directory,
+            reaper,
+            wall_clock=wall_clock,
+            lasting=lasting,
+            random_bytes=random_bytes,
+        )
         self._changes = changes
-        self._reaper = reaper
-        self._wall_clock = wall_clock
-        self._lasting = lasting
-        self._random_bytes = random_bytes
-        #: Told of a guest whose name others may take from now.
-        self.freed: Listeners[[Session]] = Listeners("freed names")
-        #: Told of a session that is in use no longer.
-        self.forgotten: Listeners[[Session]] = Listeners("forgotten sessions")
-        #: Told of a session that has ended.
-        self.ended: Listeners[[Session]] = Listeners("sessions' ends")
-        #: Told of a session that has another name, and of the one it had.
-        self.renamed: Listeners[[Session, str]] = Listeners("new names")
         #: Told of a guest's session that is a member's from now.
         self.became_member: Listeners[[Session]] = Listeners("new members")
         #: Told of a session whose token is another one.
@@ -83,24 +76,7 @@ class MemberSessions(ABC):
         self._of_members: dict[str, Session] = {}
         self._has_members = False
 
-    _log = Logger()
-
     # -- what each back end does in its way
-
-    @abstractmethod
-    async def _load(self, token_hash: bytes) -> Session:
-        """The session of a token, in use from now as it is kept, whatever is told meanwhile.
-
-        :raises InvalidToken: there is none.
-        """
-
-    @abstractmethod
-    def _end(self, session: Session) -> None:
-        """A session in use here has ended."""
-
-    @abstractmethod
-    def _know_by(self, session: Session, known_by: bytes) -> None:
-        """A session in use here has another token."""
 
     @abstractmethod
     def _find(self, id: str, known_by: bytes) -> Session | None:
@@ -122,10 +98,6 @@ class MemberSessions(ABC):
     def _release_name(self, session: Session, keys: Collection[str]) -> None:
         """See `_hold_name`."""
 
-    @abstractmethod
-    def _home(self) -> SessionHome:
-        """Who looks after the names of sessions."""
-
     # -- members in use
 
     def member(self, identity: str) -> Member | None:
@@ -138,7 +110,7 @@ class MemberSessions(ABC):
 
     def _adopted(self, row: SessionRow) -> Session:
         """The session of a row, which is of its member if it has one."""
-        session = session_of(row, self._home(), self._reaper.coarse_now())
+        session = session_of(row, self, self._reaper.coarse_now())
         if row.identity:
             self._join(session, row.identity, row.name, table.keys_of_member(row.name))
         return session
@@ -167,10 +139,6 @@ class MemberSessions(ABC):
             del self._members[member.identity]
 
     # -- what somebody does
-
-    def new_token(self) -> str:
-        """See `Sessions.new_token`."""
-        return new_token(self._random_bytes)
 
     def _new_row(self, token: str, agent: str, identity: str = "") -> SessionRow:
         """What is kept of a new session, but for name and role.
@@ -207,7 +175,7 @@ class MemberSessions(ABC):
         """See `Sessions.make_member`."""
         token = self.new_token()
         row = attrs.evolve(self._new_row(token, agent), name=new.name, role=new.role)
-        holder = session_of(row, self._home(), self._reaper.coarse_now())
+        holder = session_of(row, self, self._reaper.coarse_now())
         held = await self._hold_name(holder, new.keys)
         try:
             await self._changes.make(
@@ -229,6 +197,13 @@ class MemberSessions(ABC):
         finally:
             self._release_name(session, held)
         return token
+
+    async def rename(self, session: Session, name: str, token: str | None = None) -> str:
+        """See `Sessions.rename`."""
+        name, keys = new_person(name)
+        if session.member is not None:
+            return await self._rename_member(session, session.member, name, keys, token)
+        return await self._give(session, name, keys, token)
 
     async def _rename_member(
         self, session: Session, member: Member, name: str, keys: NameKeys, token: str | None
