@@ -75,10 +75,11 @@ types:
 	$(BIN)/mypy
 
 # The page's scripts: their types as tests/tsconfig.json says, and what old browsers have as
-# tests/eslint.config.js says.
+# tests/eslint.config.js says. Each looks only at what has changed since the last time.
 scripts:
 	tests/node_modules/.bin/tsc --project tests --incremental --tsBuildInfoFile tests/node_modules/.tsc
-	tests/node_modules/.bin/eslint --config tests/eslint.config.js cometd_chat/web/static
+	tests/node_modules/.bin/eslint --cache --cache-strategy content --cache-location tests/node_modules/.eslint \
+		--config tests/eslint.config.js cometd_chat/web/static
 
 # Tests that start daemons, clients or browsers; all others are in memory (tests/test_layers.py).
 REAL := tests/browser tests/bayeux_clients tests/clients tests/cluster tests/daemon tests/faults tests/shown tests/test_packaging.py
