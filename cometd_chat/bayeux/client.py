@@ -22,7 +22,9 @@ from cometd_chat.bayeux.options import BayeuxOptions
 from cometd_chat.bayeux.published import PublishDeduplicator
 from cometd_chat.bayeux.queue import Batches, ClientQueue, EventMessage, Kept
 
-#: What the peer of a client that was ended is advised to do: to stay away.
+#: What the peer of a client is advised to do that has ended, by whatever: to shake hands anew,
+#: which others may answer where this process stops. One that left, or was sent away, stays away.
+_COME_BACK: Mapping[str, object] = {"reconnect": "handshake", "interval": 0}
 _STAY_AWAY: Mapping[str, object] = {"reconnect": "none", "interval": 0}
 
 #: What a client costs, about, and each pattern of its subscriptions beside its text, in bytes.
@@ -168,7 +170,7 @@ class BayeuxClient:
         self.replays = False
         self.ended = self.is_shed = False
         #: What its peer is advised to do when it has ended.
-        self.farewell = _STAY_AWAY
+        self.farewell = _COME_BACK
         #: When it last asked for something other than a connect, and was last sent something.
         self.active_at = self.delivered_at = now
         #: The transport that its last connect came by; set by `Connects`.
@@ -249,6 +251,10 @@ class BayeuxClient:
     def disconnect(self) -> None:
         """End it: its peer is told not to come back by itself."""
         self._host.disconnect(self)
+
+    def stay_away(self) -> None:
+        """Its peer is told not to come back by itself, once it has ended."""
+        self.farewell = _STAY_AWAY
 
     def renew(self, after: float) -> None:
         """End it: its peer is told to shake hands anew, in so many seconds."""

@@ -217,9 +217,7 @@ class Dispatcher:
     async def _connect(self, message: Message, request: Request, client: BayeuxClient) -> Answer:
         """(Bayeux 1.0, section 4.2) Its reply comes from `Connects`."""
         if client.ended:
-            return self._replies.success(
-                message, client, advice={"reconnect": "none", "interval": 0}
-            )
+            return self._replies.success(message, client, advice=dict(client.farewell))
         said = message.get("connectionType")
         if said is not None and said not in self._options.connection_types:
             raise faults.connection_types_unsupported([str(said)])

@@ -112,6 +112,7 @@ class ClientRegistry:
 
     def leave(self, client: BayeuxClient) -> None:
         """See `Clients.leave`."""
+        client.stay_away()
         self.remove(client, timed_out=False, tell_peer=True)
 
     def remove(self, client: BayeuxClient, *, timed_out: bool, tell_peer: bool) -> None:

@@ -9,6 +9,7 @@ subscriptions, server-side disconnect.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -229,7 +230,19 @@ def test_a_stop_lets_clients_come_back(kind: str) -> None:
     assert world.reaper.scheduled == 0
 
 
-def test_a_disconnect_and_a_connect_that_waits_for_others() -> None:
+@pytest.mark.parametrize(
+    ("end", "advice"),
+    [
+        (lambda world, client: world.server.clients[client.id].disconnect(), ("none", 0)),
+        (lambda world, client: world.server.clients[client.id].renew(2), ("handshake", 2000)),
+        # Other nodes go on: whoever stayed away would miss all that is said there.
+        (lambda world, client: world.server.stop(), ("handshake", 0)),
+    ],
+    ids=["sent away", "renewed", "the server stops"],
+)
+def test_an_end_while_a_connect_waits_for_others(
+    end: Callable[[World, Any], object], advice: tuple[str, int]
+) -> None:
     """The session ends while a connect's request waits for what came with it."""
     world = World()
     client = world.client()
@@ -238,9 +251,11 @@ def test_a_disconnect_and_a_connect_that_waits_for_others() -> None:
     exchange = client.ask(
         {"channel": "/service/slow", "data": 1}, {"channel": "/meta/connect", "data": 1}
     )
-    world.server.clients[client.id].disconnect()
+    end(world, client)
     done.callback(None)
-    assert exchange.messages[-1]["advice"]["reconnect"] == "none"
+    told = exchange.messages[-1]
+    assert told["successful"] is True
+    assert told["advice"] == dict(zip(("reconnect", "interval"), advice, strict=True))
 
 
 def test_a_listener_that_breaks_stops_nobody() -> None:
