@@ -19,7 +19,6 @@ from cometd_chat.chat.invites import InviteRequest, Invites, invite_code
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import NoSession
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.log.invites import InviteRow
 from cometd_chat.transports.request import HttpRequest
@@ -28,6 +27,7 @@ from cometd_chat.web.accounts_api import messages_choice, role_of
 from cometd_chat.web.agents import agent_of
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.browser_pages import BrowserPages
 from cometd_chat.web.first_screen import FIRST, FirstScreen
 from cometd_chat.web.forms import Form, typed_room
 from cometd_chat.web.pages.accounts import (
@@ -57,7 +57,7 @@ _DONE = {
 }
 
 
-class AccountPages:
+class AccountPages(BrowserPages):
     """Responds to browsers."""
 
     def __init__(
@@ -71,14 +71,10 @@ class AccountPages:
         submissions: Submissions,
         first: FirstScreen,
     ) -> None:
+        super().__init__(chat, auth, peers, views, submissions)
         self._first = first
-        self._chat = chat
         self._accounts = accounts
         self._invites = invites
-        self._auth = auth
-        self._peers = peers
-        self._views = views
-        self._submissions = submissions
 
     # -- the owner link
 
@@ -218,7 +214,7 @@ class AccountPages:
 
     @shielded
     async def become_member(self, request: HttpRequest) -> bytes:
-        fields, session = await self._sender(request)
+        fields, session = await self._submissions.read_of_session(request)
         form = Form(text=fields.text("invite"))
         work = self._accounts.become_member(
             session,
@@ -230,7 +226,7 @@ class AccountPages:
 
     @shielded
     async def change_password(self, request: HttpRequest) -> bytes:
-        fields, session = await self._sender(request)
+        fields, session = await self._submissions.read_of_session(request)
         work = self._accounts.change_password(
             session,
             fields.text("password"),
@@ -241,7 +237,7 @@ class AccountPages:
 
     @shielded
     async def make_link(self, request: HttpRequest) -> bytes:
-        _, session = await self._sender(request)
+        _, session = await self._submissions.read_of_session(request)
         code, _ = await self._accounts.make_link(session)
         address = f"{self._peers.base_url(request)}/link/{code}"
         page = DeviceLinkPage(address=address, qr=qr_svg(address))
@@ -249,7 +245,7 @@ class AccountPages:
 
     @shielded
     async def end_session(self, request: HttpRequest) -> bytes:
-        fields, session = await self._sender(request)
+        fields, session = await self._submissions.read_of_session(request)
         id = fields.text("id")
         if id == session.id:
             await self._chat.log_out(session)
@@ -260,7 +256,7 @@ class AccountPages:
 
     @shielded
     async def make_invite(self, request: HttpRequest) -> bytes:
-        fields, session = await self._sender(request)
+        fields, session = await self._submissions.read_of_session(request)
         form = Form(name=fields.text("room"))
         made = await self._submissions.attempt(
             request, form, self._invite(session, fields, typed_room(form.name))
@@ -280,13 +276,13 @@ class AccountPages:
 
     @shielded
     async def revoke_invite(self, request: HttpRequest) -> bytes:
-        fields, session = await self._sender(request)
+        fields, session = await self._submissions.read_of_session(request)
         await self._invites.revoke(session, fields.text("code"))
         return answers.see_other(request, "/account?done=revoked#invites")
 
     @shielded
     async def delete(self, request: HttpRequest) -> bytes:
-        fields, session = await self._sender(request)
+        fields, session = await self._submissions.read_of_session(request)
         done = await self._submissions.attempt(
             request,
             Form(),
@@ -306,13 +302,6 @@ class AccountPages:
         )
 
     # -- what several do
-
-    async def _sender(self, request: HttpRequest) -> tuple[Parameters, Session]:
-        """A form of somebody who is logged in."""
-        fields, session = await self._submissions.read(request)
-        if session is None:
-            raise NoSession("Your session is over: log in again.")
-        return fields, session
 
     async def _done(
         self, request: HttpRequest, session: Session, form: Form, work: Awaitable[Any], what: str

@@ -25,12 +25,13 @@ from cometd_chat.chat.rights import Act
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, InvalidRequest, NoSession
+from cometd_chat.errors import ChatError, InvalidRequest
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.browser_pages import BrowserPages
 from cometd_chat.web.forms import Form, typed_room
 from cometd_chat.web.live import Live
 from cometd_chat.web.pages.admin import (
@@ -103,7 +104,7 @@ class _Asked:
 _Deed = Callable[[_Asked], Awaitable[str]]
 
 
-class AdminPages:
+class AdminPages(BrowserPages):
     """Responds to browsers."""
 
     def __init__(
@@ -116,12 +117,8 @@ class AdminPages:
         submissions: Submissions,
         live: Live,
     ) -> None:
-        self._chat = chat
+        super().__init__(chat, auth, peers, views, submissions)
         self._accounts = accounts
-        self._auth = auth
-        self._peers = peers
-        self._views = views
-        self._submissions = submissions
         self._live = live
         self._shown: Mapping[str, Callable[..., Awaitable[AdminPage]]] = {
             "now": self._now,
@@ -194,21 +191,16 @@ class AdminPages:
 
     @shielded
     async def act(self, request: HttpRequest, section: str) -> bytes:
-        fields, session = await self._submissions.read(request)
-        if session is None:
-            raise NoSession("Your session is over: log in again.")
+        fields, session = await self._submissions.read_of_session(request)
         self._chat.rights.require(session, _NAMED[section].act)
         deed = self._deeds.get((section, fields.text("act")))
         asked = _Asked(session, fields, self._peers.address(request))
-        done = await self._submissions.attempt(request, Form(), _do(deed, asked))
-        form = done if isinstance(done, Form) else Form(notice=done)
+        form = await self._submissions.tell(request, Form(), _do(deed, asked))
         return await self._page(request, _NAMED[section], session, form)
 
     @shielded
     async def calm(self, request: HttpRequest) -> bytes:
-        fields, session = await self._submissions.read(request)
-        if session is None:
-            raise NoSession("Your session is over: log in again.")
+        fields, session = await self._submissions.read_of_session(request)
         await self._chat.policies.change(session, {"calm": fields.text("calm")})
         back = fields.text("section")
         return answers.see_other(request, f"/admin/{back}" if back in _NAMED else "/admin")

@@ -19,6 +19,7 @@ from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.browser_pages import BrowserPages
 from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.forms import MESSAGE_KEPT, Form
 from cometd_chat.web.parameters import Parameters, refused
@@ -28,7 +29,7 @@ from cometd_chat.web.transports import Transports
 from cometd_chat.web.views import Views, chat_url, fits_in_address
 
 
-class ClassicServlet:
+class ClassicServlet(BrowserPages):
     """Responds to every request for `/chat`."""
 
     def __init__(
@@ -41,13 +42,9 @@ class ClassicServlet:
         submissions: Submissions,
         commanding: Commanding,
     ) -> None:
+        super().__init__(chat, auth, peers, views, submissions)
         self._commanding = commanding
-        self._peers = peers
-        self._chat = chat
-        self._auth = auth
         self._transports = transports
-        self._views = views
-        self._submissions = submissions
 
     async def respond(self, request: HttpRequest) -> bytes | HeldSink:
         """Do what ``action=`` says; without one, show the chat."""

@@ -16,7 +16,6 @@ from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.invites import InviteRequest, Invites
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import NoSession
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers
 from cometd_chat.web.answers import shielded
@@ -97,8 +96,6 @@ class FirstScreen:
         return max(mine, key=lambda each: each.created_at).code if mine else ""
 
     async def _sender(self, request: HttpRequest) -> tuple[Parameters, Session]:
-        fields, session = await self._submissions.read(request)
-        if session is None:
-            raise NoSession("Your session is over: log in again.")
+        fields, session = await self._submissions.read_of_session(request)
         self._chat.rights.require(session, Act.SET_POLICY, (), self._peers.address(request))
         return fields, session

@@ -12,25 +12,21 @@ from __future__ import annotations
 
 import attrs
 
-from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.deletions import MOST_MINUTES
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sanctions import reason_of
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import InvalidRequest, NoSession
+from cometd_chat.errors import InvalidRequest
 from cometd_chat.events.record import Record
 from cometd_chat.events.texts import refused
 from cometd_chat.log.redaction import is_emptied
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web.answers import shielded
-from cometd_chat.web.auth import Auth
+from cometd_chat.web.browser_pages import BrowserPages
 from cometd_chat.web.deletions_api import message_id
 from cometd_chat.web.forms import Form
 from cometd_chat.web.pages.people import MessagePage
-from cometd_chat.web.peers import Peers
-from cometd_chat.web.submissions import Submissions
-from cometd_chat.web.views import Views
 
 
 @attrs.frozen
@@ -46,17 +42,8 @@ class _Asked:
     address: str
 
 
-class MessagePages:
+class MessagePages(BrowserPages):
     """Responds to browsers."""
-
-    def __init__(
-        self, chat: Chat, auth: Auth, peers: Peers, views: Views, submissions: Submissions
-    ) -> None:
-        self._chat = chat
-        self._auth = auth
-        self._peers = peers
-        self._views = views
-        self._submissions = submissions
 
     async def show(self, request: HttpRequest, name: str, id: str) -> bytes:
         session = await self._auth.visitor(request)
@@ -67,9 +54,7 @@ class MessagePages:
 
     @shielded
     async def act(self, request: HttpRequest, name: str, id: str) -> bytes:
-        fields, session = await self._submissions.read(request)
-        if session is None:
-            raise NoSession("Your session is over: log in again.")
+        fields, session = await self._submissions.read_of_session(request)
         room = await self._chat.room(name, session)
         typed = Form(text=fields.text("reason"))
         asked = _Asked(
@@ -81,8 +66,7 @@ class MessagePages:
             fields.text("minutes"),
             self._peers.address(request),
         )
-        done = await self._submissions.attempt(request, typed, self._do(asked))
-        form = done if isinstance(done, Form) else Form(notice=done)
+        form = await self._submissions.tell(request, typed, self._do(asked))
         return await self._page(request, session, room, asked.id, form)
 
     async def _do(self, asked: _Asked) -> str:

@@ -20,6 +20,7 @@ from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.browser_pages import BrowserPages
 from cometd_chat.web.commanding import Commanding
 from cometd_chat.web.first_screen import FirstScreen
 from cometd_chat.web.forms import MESSAGE_KEPT, SESSION_OVER, Form, typed_room
@@ -28,7 +29,7 @@ from cometd_chat.web.submissions import Submissions
 from cometd_chat.web.views import Views, chat_url, fits_in_address
 
 
-class PageRoutes:
+class PageRoutes(BrowserPages):
     """Responds to browsers."""
 
     def __init__(
@@ -41,13 +42,9 @@ class PageRoutes:
         commanding: Commanding,
         first: FirstScreen,
     ) -> None:
+        super().__init__(chat, auth, peers, views, submissions)
         self._first = first
         self._commanding = commanding
-        self._chat = chat
-        self._auth = auth
-        self._peers = peers
-        self._views = views
-        self._submissions = submissions
 
     # -- pages
 

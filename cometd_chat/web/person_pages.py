@@ -21,10 +21,11 @@ from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sanctions import kind_named, minutes_of, reason_of
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, InvalidRequest, NoSession
+from cometd_chat.errors import ChatError, InvalidRequest
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web.answers import shielded
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.browser_pages import BrowserPages
 from cometd_chat.web.forms import Form
 from cometd_chat.web.pages.people import PersonPage, SanctionView
 from cometd_chat.web.pages.rooms import PersonView
@@ -52,7 +53,7 @@ class _Asked:
 _Deed = Callable[[_Asked], Awaitable[str]]
 
 
-class PersonPages:
+class PersonPages(BrowserPages):
     """Responds to browsers."""
 
     def __init__(
@@ -64,11 +65,7 @@ class PersonPages:
         submissions: Submissions,
         lookup: Lookup,
     ) -> None:
-        self._chat = chat
-        self._auth = auth
-        self._peers = peers
-        self._views = views
-        self._submissions = submissions
+        super().__init__(chat, auth, peers, views, submissions)
         self._lookup = lookup
         #: What the buttons do, by their values.
         self._deeds: Mapping[str, _Deed] = {
@@ -91,9 +88,7 @@ class PersonPages:
 
     @shielded
     async def act(self, request: HttpRequest, name: str, who: str) -> bytes:
-        fields, session = await self._submissions.read(request)
-        if session is None:
-            raise NoSession("Your session is over: log in again.")
+        fields, session = await self._submissions.read_of_session(request)
         room = await self._chat.room(name, session)
         person = await self._lookup.by_name(who)
         deed = self._deeds.get(fields.text("act"))
@@ -101,8 +96,7 @@ class PersonPages:
             name=fields.text("minutes"), text=fields.text("reason"), topic=fields.text("where")
         )
         asked = _Asked(session, room, person, fields, self._peers.address(request))
-        done = await self._submissions.attempt(request, typed, self._do(deed, asked))
-        form = done if isinstance(done, Form) else Form(notice=done)
+        form = await self._submissions.tell(request, typed, self._do(deed, asked))
         return self._page(request, session, room, person, form)
 
     async def _do(self, deed: _Deed | None, asked: _Asked) -> str:

@@ -19,12 +19,13 @@ from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import LOBBY, Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import InvalidRequest, NoSession
+from cometd_chat.errors import InvalidRequest
 from cometd_chat.events.texts import refused
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import answers
 from cometd_chat.web.answers import room_path, shielded
 from cometd_chat.web.auth import Auth
+from cometd_chat.web.browser_pages import BrowserPages
 from cometd_chat.web.forms import Form
 from cometd_chat.web.pages.rooms import MembersPage, PersonView, RoomView
 from cometd_chat.web.parameters import Parameters
@@ -51,17 +52,13 @@ class _Asked:
 _Deed = Callable[[_Asked], Awaitable[str]]
 
 
-class RoomPages:
+class RoomPages(BrowserPages):
     """Responds to browsers."""
 
     def __init__(
         self, chat: Chat, auth: Auth, peers: Peers, views: Views, submissions: Submissions
     ) -> None:
-        self._chat = chat
-        self._auth = auth
-        self._peers = peers
-        self._views = views
-        self._submissions = submissions
+        super().__init__(chat, auth, peers, views, submissions)
         #: What the buttons do, by their values.
         self._deeds: Mapping[str, _Deed] = {
             "belong": self._join,
@@ -82,19 +79,16 @@ class RoomPages:
 
     @shielded
     async def act(self, request: HttpRequest, name: str) -> bytes:
-        fields, session = await self._submissions.read(request)
-        if session is None:
-            raise NoSession("Your session is over: log in again.")
+        fields, session = await self._submissions.read_of_session(request)
         room = await self._chat.room(name, session)
         typed = Form(name=fields.text("who"), topic=fields.text("topic", room.topic))
         address = self._peers.address(request)
         asked = _Asked(session, room, typed.name.strip(), fields, address)
-        done = await self._submissions.attempt(
+        form = await self._submissions.tell(
             request, typed, self._do(self._deeds.get(fields.text("act")), asked)
         )
         if room.gone or self._chat.rights.may(session, Act.SEE, room, address) is not None:
             return answers.see_other(request, room_path(LOBBY))
-        form = done if isinstance(done, Form) else Form(notice=done)
         return await self._page(request, session, room, form)
 
     async def _do(self, deed: _Deed | None, asked: _Asked) -> str:

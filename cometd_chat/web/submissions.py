@@ -16,7 +16,7 @@ from typing import TypeVar
 from cometd_chat.chat.accounts import Accounts
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError
+from cometd_chat.errors import ChatError, NoSession
 from cometd_chat.transports.request import HttpRequest
 from cometd_chat.web import parameters
 from cometd_chat.web.agents import agent_of
@@ -48,6 +48,17 @@ class Submissions:
         """
         fields = parameters.form(request)
         return fields, await self.sender(request, fields)
+
+    async def read_of_session(self, request: HttpRequest) -> tuple[Parameters, Session]:
+        """A form of somebody who is logged in, and their session.
+
+        :raises NoSession: they are not, any more.
+        :raises CrossSite: another site may have sent it.
+        """
+        fields, session = await self.read(request)
+        if session is None:
+            raise NoSession("Your session is over: log in again.")
+        return fields, session
 
     async def sender(self, request: HttpRequest, fields: Parameters) -> Session | None:
         """Who sent a form that was read already.
@@ -117,3 +128,9 @@ class Submissions:
         except ChatError as error:
             self._problems.begin(request, error)
             return form.refused(error)
+
+    async def tell(self, request: HttpRequest, form: Form, work: Awaitable[str]) -> Form:
+        """The form as a page shows it after some work: with the sentence that this gives as a
+        notice, or as it was typed where it is refused; see `attempt`."""
+        done = await self.attempt(request, form, work)
+        return done if isinstance(done, Form) else Form(notice=done)
