@@ -22,7 +22,7 @@ from cometd_chat.chat.sanction_rules import refusal
 from cometd_chat.chat.sanctions import kept_sanction
 from cometd_chat.chat.sessions import Session
 from cometd_chat.log.changes import Condition
-from cometd_chat.log.ranks import Rank, kept_out, kind_of, lock_roles, rank_of
+from cometd_chat.log.ranks import Rank, kind_of, lock_roles, rank_of, sanction_on
 from cometd_chat.log.room_rows import REMOVED
 
 
@@ -65,11 +65,11 @@ class Mandate:
         name = None if room is None else room.name
         if not actor:
             return
-        sanction = kept_out(connection, actor, name, int(self._now()))
+        sanction = sanction_on(connection, actor, name, int(self._now()))
         if sanction is not None:
             raise refusal(kept_sanction(sanction), self._now())
         rank = rank_of(connection, actor, name)
-        if name is not None and not _sees(kind_of(connection, name), rank):
+        if name is not None and not sees(kind_of(connection, name), rank):
             raise no_such_room()
         for act in acts:
             least = self._rights.least(act, room)
@@ -92,7 +92,11 @@ class Mandate:
             raise not_below(theirs)
 
 
-def _sees(kind: str | None, rank: Rank) -> bool:
+def sees(kind: str | None, rank: Rank) -> bool:
+    """Whether somebody sees a room.
+
+    :param kind: whom it is for, as it is kept; None for one that isn't there.
+    """
     return kind == RoomKind.PUBLIC.value or (
         kind not in (None, REMOVED) and rank.in_room is not None
     )

@@ -5,7 +5,9 @@ What it is: `Screened`, where it is kept until somebody decides.
 What it may know: its table, drafts, rights. Not what is on the list, nor how it is told.
 
 Invariant: of what waits nothing is in the log before it is let through, and then it is said once,
-by whoever wrote it and in the order in which it is let through. What is decided is decided once.
+by whoever wrote it and in the order in which it is let through. What is decided is decided once:
+that it is let through is kept before it is said, and forgotten afterwards, so that it is said after
+a kill in between, by this node or by another one.
 """
 
 from __future__ import annotations
@@ -14,22 +16,33 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.chat import audit
+from cometd_chat.chat.mandate import Mandate, sees
 from cometd_chat.chat.rights import Act, AnyRoom, Rights
+from cometd_chat.chat.sanction_rules import duration, place
+from cometd_chat.chat.sanctions import SILENCE, kept_sanction
 from cometd_chat.chat.sessions import Session
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.errors import HeldForModerator, NotFound, ShuttingDown, TooMany
+from cometd_chat.errors import (
+    AlreadySanctioned,
+    ClientIdReused,
+    HeldForModerator,
+    NotFound,
+    ShuttingDown,
+    TooMany,
+)
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.changes import Changes
 from cometd_chat.log.control import Control, NoticeGiven
+from cometd_chat.log.ranks import SAYS_NOTHING, kind_of, rank_of, sanction_on
 from cometd_chat.log.room_rows import seen_by
 from cometd_chat.log.tables import screened
 
@@ -37,8 +50,13 @@ from cometd_chat.log.tables import screened
 MOST = 20
 KEPT = 7 * 86400 * 1000
 
-#: Seconds between looks for what nobody has looked at for so long.
-LOOK_EVERY = 6 * 3600.0
+#: Seconds between looks for what nobody has looked at for so long, and for what was let through and
+#: is not said yet; and the first one after the start.
+LOOK_EVERY = 60.0
+LOOK_FIRST = 1.0
+
+#: So much of what was let through is said by one look.
+_AT_ONCE = 100
 
 
 @attrs.frozen
@@ -101,8 +119,8 @@ class Screened:
         self.due_bucket = 0
 
     def start(self) -> None:
-        """Begin to let go of what is old."""
-        self._reaper.schedule(self, LOOK_EVERY)
+        """Go on with what was let through, and begin to let go of what is old, in a moment."""
+        self._reaper.schedule(self, LOOK_FIRST)
 
     async def put(self, draft: Draft) -> HeldForModerator:
         """Keep something until a moderator has looked at it.
@@ -142,7 +160,7 @@ class Screened:
         :param asker: who asks.
         :param rooms: only there; None for everywhere.
         """
-        query = select(screened).where(seen_by(screened.c.room, asker.identity))
+        query = select(*_COLUMNS).where(_WAITS, seen_by(screened.c.room, asker.identity))
         query = query.order_by(screened.c.at, screened.c.id).limit(limit)
         if rooms is not None:
             query = query.where(screened.c.room.in_(rooms))
@@ -156,7 +174,7 @@ class Screened:
         :raises NotFound: nothing of that id waits, or not any longer.
         :raises ChatError: they may not decide that.
         """
-        find = select(screened).where(screened.c.id == id)
+        find = select(*_COLUMNS).where(screened.c.id == id, _WAITS)
         row = await self._changes.read(lambda connection: connection.execute(find).first())
         item = None if row is None else _item(row)
         room = None if item is None else self._room_named(item.room)
@@ -164,21 +182,32 @@ class Screened:
         if item is None or room is None:
             # Of a room that is removed nothing waits, and nothing is said there any more.
             raise _decided()
+        if say and room.archived:
+            # Nothing more is said there, by whomever.
+            self._rights.require(actor, Act.SPEAK, [room])
+        mandate = Mandate(self._rights, actor, room, self._now).to(Act.DELETE_OTHERS)
         await self._changes.make(
-            lambda connection: self._take(connection, actor, item, say=say),
+            lambda connection: self._decide(connection, actor, item, say=say),
             lambda _: [] if say else [_refused(item)],
+            provided=mandate,
         )
         if say:
-            key = item.client_id or None
-            path = kinds.path_of(item.room)
-            said = {"text": item.text}
-            await self._append(
-                Draft(path, kinds.MESSAGE.name, item.identity, item.name, said, None, key)
-            )
+            await self._say(item)
         return item
 
-    def _take(self, connection: Connection, actor: Session, item: Item, *, say: bool) -> None:
-        if not connection.execute(delete(screened).where(screened.c.id == item.id)).rowcount:
+    def _decide(self, connection: Connection, actor: Session, item: Item, *, say: bool) -> None:
+        its = screened.c.id == item.id, _WAITS
+        there = connection.execute(
+            select(screened.c.let_by).where(screened.c.id == item.id).with_for_update()
+        ).first()
+        if say and there is not None and there.let_by == actor.identity:
+            return  # It was in doubt.
+        if say:
+            self._require_author(connection, item)
+            decided = connection.execute(update(screened).where(*its).values(let_by=actor.identity))
+        else:
+            decided = connection.execute(delete(screened).where(*its))
+        if not decided.rowcount:
             raise _decided()
         audit.note(
             connection,
@@ -190,23 +219,75 @@ class Screened:
             room=item.room,
         )
 
+    def _require_author(self, connection: Connection, item: Item) -> None:
+        """Refuse to say what whoever wrote it may not say any longer.
+
+        :raises AlreadySanctioned: they are silenced or kept out.
+        :raises NotFound: they do not belong any more where it would be said.
+        """
+        now = self._now()
+        found = sanction_on(connection, item.identity, item.room, now, SAYS_NOTHING)
+        if found is not None:
+            sanction = kept_sanction(found)
+            what = "silenced" if sanction.kind is SILENCE else "kept out"
+            raise AlreadySanctioned(
+                f"{item.name} is {what}{place(sanction)}{duration(sanction, now)}: it can be held "
+                "back, or said once that is lifted."
+            )
+        rank = rank_of(connection, item.identity, item.room)
+        if not sees(kind_of(connection, item.room), rank):
+            raise NotFound(f"{item.name} does not belong to {item.room} any more: hold it back.")
+
+    async def _say(self, item: Item) -> None:
+        """Say what was let through. Twice is once: it has a key, by which it is found again."""
+        path, own, said = kinds.path_of(item.room), f"held-{item.id}", {"text": item.text}
+        draft = Draft(
+            path,
+            kinds.MESSAGE.name,
+            item.identity,
+            item.name,
+            said,
+            None,
+            item.client_id or own,
+        )
+        try:
+            await self._append(draft)
+        except ClientIdReused:
+            # They have said something else by it meanwhile.
+            await self._append(attrs.evolve(draft, client_id=own))
+        its = delete(screened).where(screened.c.id == item.id)
+        await self._changes.make(lambda connection: connection.execute(its).close(), _none)
+
+    async def _go_on(self) -> None:
+        """Say what was let through by whoever did not come to say it."""
+        query = select(*_COLUMNS).where(~_WAITS).order_by(screened.c.at, screened.c.id)
+        query = query.limit(_AT_ONCE)
+        for row in await self._changes.read(lambda connection: connection.execute(query).all()):
+            await self._say(_item(row))
+
     def on_due(self, now: float) -> float | None:
-        """Let go of what is old; see `Reaper.schedule`."""
-        dropping = Deferred.fromCoroutine(self._drop())
-        dropping.addErrback(self._not_dropped)
+        """Go on with what is let through, and let go of what is old; see `Reaper.schedule`."""
+        for work in (self._go_on, self._drop):
+            Deferred.fromCoroutine(work()).addErrback(self._not_done)
         return LOOK_EVERY
 
     async def _drop(self) -> None:
-        old = screened.c.at < self._now() - KEPT
+        old = _WAITS & (screened.c.at < self._now() - KEPT)
         query = select(screened.c.id).where(old).limit(1)
         if await self._changes.read(lambda c: c.execute(query).first() is not None):
             await self._changes.make(
                 lambda c: c.execute(delete(screened).where(old)).close(), _none
             )
 
-    def _not_dropped(self, failure: Failure) -> None:
+    def _not_done(self, failure: Failure) -> None:
         if not failure.check(ShuttingDown):
-            self._log.warn("what nobody looked at stays: {reason}", reason=failure.value)
+            self._log.warn("what the word filter holds stays: {reason}", reason=failure.value)
+
+
+#: What nobody has decided yet.
+_WAITS = screened.c.let_by.is_(None)
+
+_COLUMNS: Sequence[Any] = [getattr(screened.c, field.name) for field in attrs.fields(Item)]
 
 
 def _none(_: object) -> Sequence[Control]:

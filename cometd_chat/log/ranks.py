@@ -11,7 +11,7 @@ each other's role away at once, the second one has none any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -22,8 +22,9 @@ from cometd_chat.log.tables import members, room_members, rooms, sanctions, sess
 #: That of roles; SQLite has one writer at a time. See `cometd_chat.log.members` for that of names.
 _LOCK_ROLES = text("SELECT pg_advisory_xact_lock(1668246885, 4)")
 
-#: The kinds of sanctions by which somebody is nowhere, or not in a room.
-_KEPT_OUT = ("ban", "kick")
+#: The kinds of sanctions by which somebody is nowhere, or not in a room; and who says nothing.
+KEPT_OUT = ("ban", "kick")
+SAYS_NOTHING = (*KEPT_OUT, "silence")
 
 
 @attrs.frozen
@@ -62,12 +63,17 @@ def rank_of(connection: Connection, identity: str, room: str | None) -> Rank:
     return Rank(role or "guest", in_room)
 
 
-def kept_out(
-    connection: Connection, identity: str, room: str | None, now: int
+def sanction_on(
+    connection: Connection,
+    identity: str,
+    room: str | None,
+    now: int,
+    kinds: Collection[str] = KEPT_OUT,
 ) -> Mapping[str, Any] | None:
-    """The sanction by which somebody may be nowhere, or not in a room; None for none.
+    """The sanction that somebody is under, in a room or everywhere; None for none.
 
     :param now: milliseconds since 1970-01-01T00:00Z.
+    :param kinds: of which kinds.
     """
     lasting = (
         sanctions.c.lifted_at.is_(None),
@@ -75,7 +81,7 @@ def kept_out(
     )
     query = (
         select(sanctions)
-        .where(sanctions.c.identity == identity, sanctions.c.kind.in_(_KEPT_OUT), *lasting)
+        .where(sanctions.c.identity == identity, sanctions.c.kind.in_(kinds), *lasting)
         .where(or_(sanctions.c.room.is_(None), sanctions.c.room == room))
     )
     row = connection.execute(query.limit(1)).mappings().first()

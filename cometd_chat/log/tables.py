@@ -293,6 +293,7 @@ screened = Table(
     Column("text", Text, nullable=False),
     Column("client_id", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+    Column("let_by", Text),
 )
 Index("screened_by_identity", screened.c.identity)
 

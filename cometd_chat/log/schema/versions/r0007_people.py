@@ -129,6 +129,7 @@ def _create_moderation() -> None:
         _text("text"),
         _text("client_id"),
         _number("at"),
+        _text("let_by", nullable=True),
     )
     op.create_index("screened_by_identity", "screened", ["identity"])
     op.create_table(
