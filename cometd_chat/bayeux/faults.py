@@ -119,10 +119,6 @@ def connection_types_unsupported(types: Sequence[str]) -> Fault:
     return Fault(301, "Connection types not supported", types[:16])
 
 
-def handshake_denied(reason: str) -> Fault:
-    return Fault(403, "handshake_denied", [reason], reconnect="none")
-
-
 def connect_replaced() -> Fault:
     """Without advice: the client is on its newer connect, and must not act on the older one."""
     return Fault(409, "connect_replaced", ["A newer /meta/connect of this session has come"])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -282,13 +283,14 @@ class Readers:
     def _end_what_some_may_not(self, affected: Affected) -> None:
         """The same, where it concerns a few: what it costs is what these hold."""
         for identity in affected.identities or ():
-            for session in self._sessions.of_identity(identity):
-                for reader in session.readers:
-                    if isinstance(reader, HeldSubscription):
-                        for name in reader.rooms:
-                            room = self._rooms.named(name)
-                            if room is not None and affected.concerns(identity, name):
-                                self._end_reading(reader, room)
+            held = (each.readers for each in self._sessions.of_identity(identity))
+            for reader in chain.from_iterable(held):
+                if not isinstance(reader, HeldSubscription):
+                    continue
+                for name in reader.rooms:
+                    room = self._rooms.named(name)
+                    if room is not None and affected.concerns(identity, name):
+                        self._end_reading(reader, room)
 
     def _end_reading(self, reader: HeldSubscription, room: Room) -> None:
         """End what somebody reads by a right that is gone. Of several rooms the others go on."""

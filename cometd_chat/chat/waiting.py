@@ -26,9 +26,6 @@ from cometd_chat.log.changes import Changes, Condition, always
 from cometd_chat.log.control import Control, LetIn
 from cometd_chat.log.policies import WaitingRow, let_in, waiting_rows
 
-#: So many are listed; those after them when these are let in.
-MOST_LISTED = 1000
-
 
 class WaitingList:
     """Who waits.

@@ -27,7 +27,7 @@ from cometd_chat.bayeux.stopping import PART_WITHIN
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.transports.peer_links import FrameLinks
 from cometd_chat.web import bayeux_frames as frames
-from cometd_chat.web.bayeux_other_node import HANDLERS, EdgePush, ForwardingCounts, Line, OtherNode
+from cometd_chat.web.bayeux_other_node import HANDLERS, EdgePush, Line, OtherNode
 from cometd_chat.web.bayeux_owner import Owner
 
 
@@ -49,7 +49,6 @@ class Forwarding:
         self.server = server
         self.links = links
         self.reaper = reaper
-        self.counts = ForwardingCounts()
         #: Numbers for requests and lines.
         self.ids: Iterator[int] = itertools.count(1)
         #: By their push connections.

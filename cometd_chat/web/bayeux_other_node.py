@@ -157,25 +157,12 @@ class _Reply:
         return ACKNOWLEDGED_WITHIN if again else None
 
 
-@attrs.define(eq=False)
-class ForwardingCounts:
-    """What has happened since the start, for metrics.
-
-    :param forwarded: requests and frames of sockets that went to other nodes.
-    :param given_back: of these, those that were answered here, since the session was gone.
-    """
-
-    forwarded: int = 0
-    given_back: int = 0
-
-
 class Edge(Protocol):
     """What all other nodes have in common here; `bayeux_forwarding.Forwarding` keeps it."""
 
     server: BayeuxServer
     links: FrameLinks
     reaper: Reaper
-    counts: ForwardingCounts
     ids: Iterator[int]
     lines: dict[PushConnection, Line]
 
@@ -253,7 +240,6 @@ class OtherNode:
         )
         asked = self._asked[id] = _Asked(exchange, ask)
         self._ids[exchange] = id
-        self._edge.counts.forwarded += 1
         if self.is_up:
             self.send(ask)
         else:
@@ -279,7 +265,6 @@ class OtherNode:
 
     def _give_back(self, asked: _Asked) -> None:
         """Answer what the other node does not: its session is gone."""
-        self._edge.counts.given_back += 1
         messages = self._server.decode(*bodies_of(asked.frame))
         handling = self._server.process(messages, asked.exchange)
         handling.addCallback(lambda _: self._done(asked))
