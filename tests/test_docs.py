@@ -83,6 +83,7 @@ def test_the_table_of_rates() -> None:
         limits.NAMES,
         limits.IGNORES,
         limits.SESSIONS,
+        limits.CALMED_GUESTS,
         limits.HANDSHAKES,
     ]
     assert told == [[*told_rate(each.session), *told_rate(each.address)] for each in there]

@@ -23,6 +23,7 @@ from cometd_chat.chat.deletions import Deletions
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.ignored import Ignored
 from cometd_chat.chat.limits import (
+    CALMED_GUESTS,
     IGNORES,
     IN_USE,
     MADE,
@@ -32,7 +33,7 @@ from cometd_chat.chat.limits import (
     TYPING,
     Limits,
 )
-from cometd_chat.chat.matrix import RoomKind
+from cometd_chat.chat.matrix import Calm, RoomKind
 from cometd_chat.chat.messages import Messages
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.notices import Notices
@@ -219,6 +220,8 @@ class Chat:
         :raises TooMany: too many sessions from that address.
         """
         self.rights.require(None, Act.COME_AS_GUEST, address=address)
+        if self.rights.calm >= Calm.MEMBERS:
+            self.limits.take(CALMED_GUESTS, address=address)
         starting = partial(
             self.sessions.start_guest,
             name,

@@ -52,6 +52,10 @@ NAMES = Limit("many new names", Rate(10, 1 / 6), Rate(60, 1.0))
 IGNORES = Limit("many changes of whom you ignore", Rate(20, 0.2))
 SESSIONS = Limit("many new sessions", address=Rate(30, 1.0))
 
+#: New guests while the house is calmed so that no guest speaks. Who is refused tries again under
+#: another name: what let them in would be most of what the house does in a raid.
+CALMED_GUESTS = Limit("many new guests for a house that has been calmed", address=Rate(5, 0.1))
+
 #: Bayeux handshakes. Many, for all who share an address come back at once after a restart.
 HANDSHAKES = Limit("many handshakes", address=Rate(300, 10.0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from cometd_chat.errors import (
     InvalidRequest,
     NotAllowed,
     Pinned,
+    TooMany,
 )
 from cometd_chat.log.control import PolicyChanged
 from tests.chat.cluster import Cluster
@@ -181,3 +183,31 @@ def test_under_off_no_guest_comes(house: House) -> None:
     set_to(house, guests="off")
     with pytest.raises(GuestsOff):
         house.log_in("bob")
+
+
+@pytest.mark.parametrize("calm", ["members", "closed"])
+def test_while_no_guest_speaks_few_come_from_one_address(calm: str) -> None:
+    """Raiders who are refused come back under another name, as fast as they may."""
+    house, numbers = House(limits=True), itertools.count()
+    admin(house)
+    set_to(house, calm=calm)
+
+    def come(count: int, address: str = HERE) -> int:
+        """How many of so many are let in."""
+        names = (f"raider {next(numbers)}" for _ in range(count))
+        return sum(comes(house, name, address) for name in names)
+
+    assert come(20) == 5
+    assert come(5, "192.0.2.8") == 5
+    house.advance(10)
+    assert come(20) == 1
+    set_to(house, calm="slow")
+    assert come(10) == 10
+
+
+def comes(house: House, name: str, address: str) -> bool:
+    try:
+        now(house.chat.log_in(name, address))
+    except TooMany:
+        return False
+    return True
