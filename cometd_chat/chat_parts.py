@@ -259,6 +259,7 @@ def build_chat(
             parts.changes,
             now=lambda: time.time() * 1000,
             random_bytes=secrets.token_bytes,
+            nodes=None if neighbours is None else neighbours.nodes,
         ),
         policies=Policies(parts.changes, rights, pins(settings), now),
         waiting=WaitingList(parts.changes, rights, parts.sessions, now),

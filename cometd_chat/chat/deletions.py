@@ -11,42 +11,38 @@ by this node or by another one. No slice holds the log's writer or the reactor f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from enum import Enum
+from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy import Connection, insert, select, update
-from twisted.internet.defer import Deferred
+from sqlalchemy import Connection, select
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cometd_chat.chat import audit
+from cometd_chat.chat import audit, purge_rows
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.people_lookup import Whom
+from cometd_chat.chat.purge_rows import GUESTS, LEFT_ALONE, MARGIN, UNDO, Purge, State
 from cometd_chat.chat.rights import Act, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, NotFound, ShuttingDown, TooLate
+from cometd_chat.errors import ChatError, NotFound, ShuttingDown
 from cometd_chat.events import kinds
 from cometd_chat.events.record import Record
 from cometd_chat.log.changes import Changes
+from cometd_chat.log.log import EventLog
+from cometd_chat.log.nodes import Nodes
 from cometd_chat.log.redaction import MOST_AT_ONCE, Redaction, Restoration, is_emptied
-from cometd_chat.log.tables import members, purges, room_members, sessions
+from cometd_chat.log.tables import members, purges, sessions
 from cometd_chat.lookalikes.keys import name_keys
 
-#: For so long a purge can be undone, in milliseconds.
-UNDO = 30 * 60_000
-
-#: What can't be brought back any more is erased so much later: clocks of nodes differ a little.
-_MARGIN = 10_000
-
-#: Seconds between looks for purges that are over, or that nobody goes on with; and how long nobody
-#: has, in milliseconds.
+#: Seconds between looks for purges that are over, or that nobody goes on with.
 LOOK_EVERY = 30.0
-_LEFT_ALONE = 60_000
 
 #: A purge may reach back so many minutes, ten years; one of everything has no number.
 MOST_MINUTES = 10 * 366 * 24 * 60
@@ -74,20 +70,10 @@ MOST_PEOPLE = 200
 #: Of those, so many are named in the audit log.
 _NAMED = 10
 
-#: Stands for everybody who is no more than a guest, where else identities are: no identity is it.
-_GUESTS = "guests"
-
 _TOP = 2**62
 
-
-class State(Enum):
-    """What has become of a purge."""
-
-    HIDING = "hiding"
-    HIDDEN = "hidden"
-    UNDOING = "undoing"
-    UNDONE = "undone"
-    ERASED = "erased"
+One = TypeVar("One")
+Other = TypeVar("Other")
 
 
 @attrs.frozen
@@ -99,47 +85,12 @@ class Author:
     role: Role
 
 
-@attrs.frozen(kw_only=True)
-class Purge:
-    """That all is hidden what some people said in a room.
-
-    :param identity: whose; of several, with spaces in between.
-    :param by: who does it; themselves, for whoever takes their words with them.
-    :param since: only what was said from then on; milliseconds since 1970-01-01T00:00Z.
-    :param last: and up to this id.
-    :param until: until then it can be undone.
-    :param state: see `State`.
-    :param touched_at: when somebody last worked at it.
-    """
-
-    id: str
-    room: str
-    identity: str
-    by: str
-    by_name: str
-    since: int
-    last: int
-    at: int
-    until: int
-    state: str = State.HIDING.value
-    touched_at: int = 0
-
-    @property
-    def how(self) -> str:
-        """How a message is deleted by it."""
-        return "own" if self.by == self.identity else "moderator"
-
-    @property
-    def of_guests(self) -> bool:
-        """Whether it is of all who are no more than guests."""
-        return self.identity == _GUESTS
-
-
 class Deletions:
     """Deletes messages. An item of the reaper, which finishes what was begun.
 
     :param now: milliseconds since 1970-01-01T00:00Z, by a clock that outlives a restart.
     :param random_bytes: so many unguessable bytes.
+    :param nodes: this node and the others; None for a process that is alone.
     """
 
     _log = Logger()
@@ -152,6 +103,7 @@ class Deletions:
         *,
         now: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        nodes: Nodes | None = None,
     ) -> None:
         self._feed = feed
         self._rights = rights
@@ -160,14 +112,22 @@ class Deletions:
         #: Milliseconds since 1970-01-01T00:00Z.
         self.now = now
         self._random_bytes = random_bytes
+        self._nodes = nodes
         # Those that are worked at here.
         self._under_way: dict[str, Deferred[None]] = {}
         self._stopped = False
         self.due_bucket = 0
 
     def start(self) -> None:
-        """Go on with what was begun, in a moment."""
-        self._reaper.schedule(self, 1.0)
+        """Go on with what was begun. Where there is one process, nobody else can be at it; of
+        several nodes one goes on with what another has left when that is known to be gone."""
+        self._look_soon()
+        if self._nodes is not None:
+            self._nodes.gone.add(lambda _: self._look_soon())
+
+    def _look_soon(self) -> None:
+        if not self._stopped:
+            self._reaper.schedule(self, 0.0)
 
     def stop(self) -> None:
         """Begin nothing more; another process goes on."""
@@ -296,7 +256,9 @@ class Deletions:
         purge = self._begun(actor, room, " ".join(identities), since)
         mandate = self._mandate(actor, room).to(Act.PURGE, *identities)
         await self._changes.make(
-            lambda c: _begin(c, purge, _named(people), reason), lambda _: (), provided=mandate
+            lambda c: purge_rows.begin(c, purge, _named(people), reason),
+            lambda _: (),
+            provided=mandate,
         )
         await self._work(purge, at_first=True)
         return purge
@@ -311,10 +273,10 @@ class Deletions:
         """
         self._rights.require(actor, Act.PURGE, [room], address)
         self._rights.require_above(actor, Role.GUEST, room=room)
-        purge = self._begun(actor, room, _GUESTS, self._ago(minutes))
+        purge = self._begun(actor, room, GUESTS, self._ago(minutes))
         mandate = self._mandate(actor, room).to(Act.PURGE)
         await self._changes.make(
-            lambda c: _begin(c, purge, _GUESTS, reason), lambda _: (), provided=mandate
+            lambda c: purge_rows.begin(c, purge, GUESTS, reason), lambda _: (), provided=mandate
         )
         await self._work(purge, at_first=True)
         return purge
@@ -335,7 +297,12 @@ class Deletions:
             at=at,
             until=at + UNDO,
             touched_at=at,
+            node=self._number,
         )
+
+    @property
+    def _number(self) -> int:
+        return 0 if self._nodes is None else self._nodes.number
 
     def _ago(self, minutes: int) -> int:
         return int(self.now()) - minutes * 60_000
@@ -408,7 +375,7 @@ class Deletions:
         self._rights.require(actor, Act.PURGE, [room], address)
         at = int(self.now())
         purge = await self._changes.make(
-            lambda connection: _undo(connection, room.name, id, at),
+            lambda connection: purge_rows.undo(connection, room.name, id, at, self._number),
             lambda _: (),
             provided=self._mandate(actor, room).to(Act.PURGE),
         )
@@ -453,39 +420,49 @@ class Deletions:
                 purge = await self._hide(purge, begun)
             elif state is State.UNDOING:
                 purge = await self._bring_back(purge, begun)
-            elif state is State.HIDDEN and purge.until + _MARGIN <= self.now():
+            elif state is State.HIDDEN and purge.until + MARGIN <= self.now():
                 purge = await self._erase(purge)
             else:
                 return
 
     async def _hide(self, purge: Purge, begun: Deferred[None]) -> Purge:
-        """Hide the newest first; from the beginning again where somebody else had begun."""
-        path, before, looked = kinds.path_of(purge.room), purge.last + 1, 0
-        by, whose = _By(purge.by, purge.by_name), _Whose(self._changes, purge)
+        """Hide the newest first; from the beginning again where somebody else had begun.
+
+        While a page is taken out the next one is read: where the reactor is busy, as in a raid, it
+        is turns that take time, and so each page takes one.
+        """
+        pages = _Pages(self._feed.log, self._changes, purge)
+        page, looked, now = await pages.read(purge.last + 1), 0, purge
         while not self._stopped:
-            found = await self._feed.log.read(
-                [path],
-                before=before,
-                limit=_PAGE,
-                newest=True,
-                max_bytes=_PAGE_BYTES,
-                types=[kinds.MESSAGE.name],
-            )
-            ids = await whose.ids_of(found)
-            if ids:
-                await self._feed.log.redact(
-                    self._redaction(path, ids, purge.how, by, purge=purge.id)
-                )
-            if not found or all(each.at < purge.since for each in found):
+            looked += 1
+            changing: Deferred[Any] = self._take_out(purge, page.ids)
+            if page.is_last:
+                now = await changing
+            else:
+                reading = Deferred.fromCoroutine(pages.read(page.first))
+                now, page_ahead = await _both(changing, reading)
+            if State(now.state) is State.UNDONE:
+                # Another node has brought all back, but for what was just taken out.
+                return attrs.evolve(now, state=State.UNDOING.value)
+            if State(now.state) is not State.HIDING:
+                return now
+            if page.is_last:
                 return await self._become(purge, State.HIDDEN)
-            before, looked = found[0].id, looked + 1
-            if ids or not looked % _AT_FIRST:
-                now = await self._touch(purge)
-                if State(now.state) is not State.HIDING:
-                    return now
+            page = page_ahead
             if looked == _AT_FIRST and not begun.called:
                 begun.callback(None)
         return purge
+
+    def _take_out(self, purge: Purge, ids: Sequence[int]) -> Deferred[Purge]:
+        """Take some messages out; what has become of the purge by then."""
+        if not ids:
+            return self._touch(purge)
+        by = _By(purge.by, purge.by_name)
+        redacting = self._feed.log.redact(
+            self._redaction(kinds.path_of(purge.room), ids, purge.how, by, purge=purge.id)
+        )
+        # Asked for at once, and made after it: mostly both share a commit.
+        return _both(redacting, self._touch(purge)).addCallback(itemgetter(1))
 
     async def _bring_back(self, purge: Purge, begun: Deferred[None]) -> Purge:
         path, done = kinds.path_of(purge.room), 0
@@ -493,12 +470,13 @@ class Deletions:
             restoration = Restoration(
                 path, purge.id, MOST_AT_ONCE, kinds.RESTORE.name, purge.by, purge.by_name
             )
-            if not await self._feed.log.restore(restoration):
+            restoring = self._feed.log.restore(restoration)
+            restored, _ = await _both(restoring, self._touch(purge))
+            if not restored:
                 return await self._become(purge, State.UNDONE)
             done += 1
             if done == _AT_FIRST and not begun.called:
                 begun.callback(None)
-            await self._touch(purge)
         return purge
 
     async def _erase(self, purge: Purge) -> Purge:
@@ -507,25 +485,11 @@ class Deletions:
         return purge if self._stopped else await self._become(purge, State.ERASED)
 
     def _touch(self, purge: Purge) -> Deferred[Purge]:
-        """Say that somebody works at it; and see what has become of it meanwhile."""
         at = int(self.now())
-
-        def touch(connection: Connection) -> Purge:
-            one = purges.c.id == purge.id
-            connection.execute(update(purges).where(one).values(touched_at=at))
-            return _read(connection, purge)
-
-        return self._changes.make(touch, lambda _: ())
+        return self._changes.make(lambda c: purge_rows.touch(c, purge, at), lambda _: ())
 
     def _become(self, purge: Purge, state: State) -> Deferred[Purge]:
-        """A step is through; unless somebody wants something else meanwhile."""
-
-        def become(connection: Connection) -> Purge:
-            still = purges.c.id == purge.id, purges.c.state == purge.state
-            connection.execute(update(purges).where(*still).values(state=state.value))
-            return _read(connection, purge)
-
-        return self._changes.make(become, lambda _: ())
+        return self._changes.make(lambda c: purge_rows.become(c, purge, state), lambda _: ())
 
     # -- what was begun
 
@@ -537,14 +501,20 @@ class Deletions:
 
     async def _look(self) -> None:
         at = int(self.now())
-        here = tuple(self._under_way)
-        to_do = await self._changes.read(lambda connection: _to_do(connection, at))
-        for purge in to_do:
-            if purge.id in here or self._stopped:
-                continue
-            # Of several nodes one goes on.
-            if await self._changes.make(partial(_take, purge=purge, at=at), lambda _: ()):
-                await self._work(purge)
+        for purge in await self._changes.read(lambda c: purge_rows.to_do(c, at)):
+            if not self._stopped and self._is_left(purge, at):
+                # Of several nodes one goes on.
+                taking = partial(purge_rows.take, purge=purge, at=at, node=self._number)
+                if await self._changes.make(taking, lambda _: ()):
+                    await self._work(purge)
+
+    def _is_left(self, purge: Purge, at: int) -> bool:
+        """Whether nobody is at a purge that is not finished."""
+        if purge.id in self._under_way:
+            return False
+        others = () if self._nodes is None else self._nodes.others()
+        elsewhere = any(each.number == purge.node for each in others)
+        return not elsewhere or purge.touched_at <= at - LEFT_ALONE
 
     def _not_looked(self, failure: Failure) -> None:
         if not failure.check(ShuttingDown):
@@ -559,26 +529,75 @@ class _By:
     name: str
 
 
-class _Whose:
-    """What a purge is of, of what is read for it."""
+@attrs.frozen
+class _Page:
+    """Some of what a purge has to look through.
 
-    def __init__(self, changes: Changes, purge: Purge) -> None:
+    :param ids: what it is of, the newest first.
+    :param first: the lowest id that was looked at.
+    :param is_last: nothing older is of it.
+    """
+
+    ids: Sequence[int]
+    first: int
+    is_last: bool
+
+
+class _Pages:
+    """What a purge looks through, the newest first."""
+
+    def __init__(self, log: EventLog, changes: Changes, purge: Purge) -> None:
+        self._log = log
         self._changes = changes
         self._purge = purge
+        self._path = kinds.path_of(purge.room)
         # Who was looked at, and whether it is of theirs: everybody is looked at once.
         named = () if purge.of_guests else purge.identity.split()
         self._known = dict.fromkeys(named, True)
 
-    async def ids_of(self, found: Sequence[Record]) -> list[int]:
+    async def read(self, before: int) -> _Page:
+        """Some of what is before an id: what it is of, or, where that is in a row of nothing, so
+        many pages that whoever waits is not kept long."""
+        for _ in range(_AT_FIRST):
+            found = await self._log.read(
+                [self._path],
+                before=before,
+                limit=_PAGE,
+                newest=True,
+                max_bytes=_PAGE_BYTES,
+                types=[kinds.MESSAGE.name],
+            )
+            ids = await self._ids_of(found)
+            if not found or all(each.at < self._purge.since for each in found):
+                return _Page(ids, before, is_last=True)
+            before = found[0].id
+            if ids:
+                break
+        return _Page(ids, before, is_last=False)
+
+    async def _ids_of(self, found: Sequence[Record]) -> list[int]:
         """Which messages it is of, the newest first."""
         since = self._purge.since
         there = [each for each in found if each.at >= since and not is_emptied(each)]
         if self._purge.of_guests:
             new = {each.sender for each in there} - self._known.keys()
             if new:
-                more = await self._changes.read(partial(_more_than_guests, self._purge, new))
+                asking = partial(purge_rows.more_than_guests, self._purge, new)
+                more = await self._changes.read(asking)
                 self._known.update((each, each not in more) for each in new)
         return [each.id for each in reversed(there) if self._known.get(each.sender)]
+
+
+def _both(one: Deferred[One], other: Deferred[Other]) -> Deferred[tuple[One, Other]]:
+    """What both give; or what is wrong with the one that fails first."""
+    gathering: Deferred[Any] = gatherResults([one, other], consumeErrors=True)
+    return gathering.addCallbacks(tuple, _first_error)
+
+
+def _first_error(failure: Failure) -> Failure:
+    failure.trap(FirstError)
+    wrong: Failure = failure.value.subFailure  # type: ignore[union-attr]
+    return wrong
 
 
 def _named(people: Sequence[Whom]) -> str:
@@ -598,78 +617,3 @@ def _after(waited: Deferred[None]) -> Deferred[None]:
 
     waited.addBoth(fired)
     return after
-
-
-# -- in a transaction
-
-
-def _begin(connection: Connection, purge: Purge, whom: str, reason: str) -> None:
-    """Keep a purge; nothing where it is kept already, since a change may be made again."""
-    if connection.execute(select(purges.c.id).where(purges.c.id == purge.id)).first() is not None:
-        return
-    connection.execute(insert(purges), attrs.asdict(purge))
-    audit.note(
-        connection,
-        at=purge.at,
-        who=purge.by,
-        who_name=purge.by_name,
-        what="purge",
-        whom=whom,
-        room=purge.room,
-        reason=reason,
-        about=purge.id,
-    )
-
-
-def _more_than_guests(purge: Purge, some: Collection[str], connection: Connection) -> set[str]:
-    """Who of some is more than a guest, in the house or in the room of a purge; and who does it."""
-    moderates = room_members.c.room == purge.room, room_members.c.role == Role.MODERATOR.word
-    guests = [Role.GUEST.word, Role.WAITING.word]
-    queries = (
-        # Who had an account, and deleted it, was not a guest either.
-        select(members.c.identity).where(members.c.identity.in_(some)),
-        select(room_members.c.identity).where(room_members.c.identity.in_(some), *moderates),
-        select(sessions.c.id).where(sessions.c.id.in_(some), sessions.c.role.not_in(guests)),
-    )
-    more = {each for query in queries for each in connection.execute(query).scalars()}
-    return more | {purge.by}
-
-
-def _undo(connection: Connection, room: str, id: str, at: int) -> Purge:
-    where = purges.c.id == id, purges.c.room == room
-    row = connection.execute(select(purges).where(*where).with_for_update()).mappings().first()
-    if row is None:
-        raise NotFound("There was no such purge in this room.")
-    purge = Purge(**row)
-    state = State(purge.state)
-    if state in (State.UNDOING, State.UNDONE):
-        return purge
-    if state is State.ERASED or purge.until <= at:
-        raise TooLate(
-            "That was purged more than half an hour ago, and can't be brought back any more."
-        )
-    undoing = State.UNDOING.value
-    connection.execute(update(purges).where(*where).values(state=undoing, touched_at=at))
-    audit.undo(connection, id, at)
-    return attrs.evolve(purge, state=undoing, touched_at=at)
-
-
-def _read(connection: Connection, purge: Purge) -> Purge:
-    """A purge as it is now; who brings it back stays who they are."""
-    row = connection.execute(select(purges.c.state).where(purges.c.id == purge.id)).first()
-    return purge if row is None else attrs.evolve(purge, state=row[0])
-
-
-def _to_do(connection: Connection, at: int) -> list[Purge]:
-    """What nobody goes on with, and what is to be erased."""
-    unfinished = purges.c.state.in_([State.HIDING.value, State.UNDOING.value])
-    over = (purges.c.state == State.HIDDEN.value) & (purges.c.until <= at - _MARGIN)
-    left_alone = purges.c.touched_at <= at - _LEFT_ALONE
-    query = select(purges).where((unfinished | over) & left_alone).order_by(purges.c.at)
-    return [Purge(**row) for row in connection.execute(query).mappings()]
-
-
-def _take(connection: Connection, purge: Purge, at: int) -> bool:
-    """Go on with a purge; False where another node does."""
-    still = purges.c.id == purge.id, purges.c.touched_at == purge.touched_at
-    return connection.execute(update(purges).where(*still).values(touched_at=at)).rowcount > 0

@@ -346,6 +346,7 @@ purges = Table(
     Column("until", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("touched_at", BigInteger, nullable=False),
+    Column("node", BigInteger, nullable=False, server_default="0"),
 )
 
 #: The `data` that a record had before it was hidden, until it is erased.

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.deletions import MOST_MINUTES, MOST_PEOPLE, Purge
+from cometd_chat.chat.deletions import MOST_MINUTES, MOST_PEOPLE
 from cometd_chat.chat.limits import MESSAGES
 from cometd_chat.chat.people_lookup import Whom
+from cometd_chat.chat.purge_rows import Purge
 from cometd_chat.chat.reports import Report
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room

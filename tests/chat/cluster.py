@@ -152,6 +152,10 @@ class Node(House):
             expiration_delay=1e6,
         )
 
+    def make_nodes(self) -> LeasedNodes:
+        """See `House.make_nodes`."""
+        return self.nodes
+
     def join(self) -> None:
         """See `House.join`."""
         self.nodes.start()

@@ -47,6 +47,7 @@ from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.log import Tail
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.memory_directory import MemoryDirectory
+from cometd_chat.log.nodes import Nodes
 from cometd_chat.log.tables import members, sessions
 from cometd_chat.transports.budget import MemoryBudget
 
@@ -167,6 +168,7 @@ class House:
                 self.changes,
                 now=lambda: self.calendar() * 1000,
                 random_bytes=self._random_bytes,
+                nodes=self.make_nodes(),
             ),
             policies=Policies(self.changes, self.rights, {}, self.milliseconds),
             waiting=WaitingList(self.changes, self.rights, self.sessions, self.milliseconds),
@@ -178,6 +180,10 @@ class House:
         )
         self.join()
         self.chat.start([])
+
+    def make_nodes(self) -> Nodes | None:
+        """This node and the others; None for a process that is alone."""
+        return None
 
     def join(self) -> None:
         """What is done between making the parts and starting them."""

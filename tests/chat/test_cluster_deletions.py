@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from sqlalchemy import update
+from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent
 
-from cometd_chat.chat.deletions import State
+from cometd_chat.chat.purge_rows import State
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session
+from cometd_chat.log.leases import LEASE
+from cometd_chat.log.redaction import Redaction
 from cometd_chat.log.tables import purges
 from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import appoint, now
@@ -28,8 +33,8 @@ def say(node: Node, session: Session, text: str) -> int:
     return event.id
 
 
-def moderator(node: Node) -> Session:
-    session = node.log_in("maud")
+def moderator(node: Node, name: str = "maud") -> Session:
+    session = node.log_in(name)
     appoint(node.changes, session, Role.MODERATOR)
     return session
 
@@ -79,8 +84,35 @@ def test_what_a_node_began_that_died_another_one_ends(
     purge = now(first.chat.deletions.purge(maud, first.room(), [whom]))
     if state is State.HIDING:
         now(first.chat.deletions.undo(maud, first.room(), purge.id))
-    first.die()
-    change = update(purges).values(state=state.value, touched_at=0)
+    change = update(purges).values(state=state.value)
     second.directory.store.write_now(lambda connection: connection.execute(change))
-    second.advance(40)
+    before = texts(second)
+    first.die()
+    # The other one is as good as there until its lease is over, and goes on.
+    second.advance(LEASE - 5)
+    assert texts(second) == before
+    # Then it is known to be gone, however lately it worked at it.
+    second.advance(8)
     assert texts(second) == [wanted]
+
+
+def test_what_is_undone_elsewhere_while_it_is_taken_out_comes_back(
+    nodes: tuple[Node, Node],
+) -> None:
+    first, second = nodes
+    spammer, maud, mira = first.log_in("spammer"), moderator(first), moderator(second, "mira")
+    for number in range(3):
+        say(first, spammer, f"spam {number}")
+    whom = now(first.chat.deletions.author(first.room(), "spammer"))
+    redact = first.log.redact
+
+    def late(redaction: Redaction) -> Deferred[Sequence[int]]:
+        first.log.redact = redact  # type: ignore[method-assign]
+        # All of an undo, in between.
+        assert redaction.purge is not None
+        now(second.chat.deletions.undo(mira, second.room(), redaction.purge))
+        return redact(redaction)
+
+    first.log.redact = late  # type: ignore[method-assign]
+    now(first.chat.deletions.purge(maud, first.room(), [whom]))
+    assert texts(first) == texts(second) == ["spam 0", "spam 1", "spam 2"]

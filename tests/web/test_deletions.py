@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 import attrs
 import pytest
 from sqlalchemy import update
+from twisted.internet.defer import Deferred
 
-from cometd_chat.chat import deletions
+from cometd_chat.chat import purge_rows
 from cometd_chat.chat.roles import Role
 from cometd_chat.log.tables import audit, members, purges, room_members, sessions
 from tests.chat.parts import appoint, now
@@ -315,6 +316,52 @@ class TestAPurge:
         # One page with the spam in it, one of what is older, and the history.
         assert reads == 3
 
+    def test_reads_on_while_it_takes_out(
+        self, site: MemorySite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where the reactor is busy its turns take time: a page costs one, not one for each thing
+        that is asked of the log."""
+        site.fill(1200)
+        promote(site, "maud")
+        done: list[str] = []
+        read, redact, touch = site.log.read, site.log.redact, purge_rows.touch
+
+        def noted(what: str, work: Any) -> Any:
+            def run(*arguments: Any, **more: Any) -> Any:
+                done.append(what)
+                return work(*arguments, **more)
+
+            return run
+
+        held: list[Deferred[Any]] = []
+
+        def waits(redaction: Any) -> Any:
+            held.append(Deferred())
+            return held[-1].addCallback(lambda _: redact(redaction))
+
+        monkeypatch.setattr(site.log, "read", noted("read", read))
+        monkeypatch.setattr(site.log, "redact", noted("take out", waits))
+        monkeypatch.setattr(purge_rows, "touch", noted("touch", touch))
+        maud = next(each for each in site.chat.sessions.all_in_use() if each.name == "maud")
+        room = site.chat.rooms.named("lobby")
+        assert room is not None
+        whom = now(site.chat.deletions.author(room, "filler"))
+        done.clear()
+        purging = Deferred.fromCoroutine(site.chat.deletions.purge(maud, room, [whom]))
+        turns = []
+        while held:
+            turns.append(list(done))
+            done.clear()
+            held.pop().callback(None)
+        # The next page is here when the one before is gone.
+        assert turns == [
+            ["read", "take out", "touch", "read"],
+            ["take out", "touch", "read"],
+            ["take out", "touch", "read"],
+        ]
+        assert purging.called
+        assert set(history(site)) == {"moderator"}
+
     def test_can_not_be_undone_for_ever(self, site: MemorySite) -> None:
         site.fill(3)
         mod = promote(site, "maud")
@@ -336,11 +383,12 @@ class TestAPurge:
         for state, wanted in (("hiding", "moderator"), ("undoing", "said 4")):
             store.write_now(
                 lambda connection: connection.execute(
-                    update(purges).values(state=state, touched_at=0)  # noqa: B023
+                    update(purges).values(state=state)  # noqa: B023
                 )
             )
+            # At once: nobody else can be at it, though somebody was a moment ago.
             again = make_site(log=site.log, directory=site.directory)
-            again.clock.advance(2)
+            again.clock.advance(1)
             again.turn()
             assert history(again)[-1] == wanted
             again.stop()
@@ -500,7 +548,7 @@ class TestAPurgeOfMany:
             site.say("spam", name=f"raider{number}")
         site.fill(1000)
         mod, reads, asked = promote(site, "maud"), 0, 0
-        read, more = site.log.read, deletions._more_than_guests
+        read, more = site.log.read, purge_rows.more_than_guests
 
         def counted(*arguments: Any, **bounds: Any) -> Any:
             nonlocal reads
@@ -513,7 +561,7 @@ class TestAPurgeOfMany:
             return more(*arguments)
 
         monkeypatch.setattr(site.log, "read", counted)
-        monkeypatch.setattr(deletions, "_more_than_guests", counted_too)
+        monkeypatch.setattr(purge_rows, "more_than_guests", counted_too)
         assert purge(site, mod, guests=True, minutes=10).status == 201
         # Three pages, and one that is empty; who spoke on two of them was looked up before.
         assert (reads, asked) == (4, 2)
@@ -536,7 +584,7 @@ class TestAPurgeOfMany:
                 lambda connection: connection.execute(
                     update(purges)
                     .where(purges.c.id == id)  # noqa: B023
-                    .values(state="hiding", touched_at=0)
+                    .values(state="hiding")
                 )
             )
             again = make_site(log=site.log, directory=site.directory)

@@ -173,6 +173,7 @@ def _create_redaction() -> None:
         _number("until"),
         _text("state"),
         _number("touched_at"),
+        sa.Column("node", sa.BigInteger, nullable=False, server_default="0"),
     )
     op.create_table(
         "hidden",
