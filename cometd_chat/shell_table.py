@@ -19,7 +19,6 @@ from typing import Any
 import attrs
 import msgspec
 
-from cometd_chat.chat.accounts import change_role, remove_account, users_page
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.invites import DAYS, USES, InviteRequest, Invites, invite_code
 from cometd_chat.chat.moderation import Reach
@@ -27,6 +26,7 @@ from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sanctions import Sanction, kind_named, minutes_of, reason_of
 from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.users import Users
 from cometd_chat.daemon.shell_socket import Answer, Asked
 from cometd_chat.errors import NotFound
 from cometd_chat.events.kinds import timestamp
@@ -235,7 +235,7 @@ def _invites(chat: Chat) -> Invites:
 
 
 async def _list_users(chat: Chat, values: Values) -> str:
-    users, more = await users_page(chat, somebody(), values.get("after"), _MOST_LISTED)
+    users, more = await _users(chat).page(somebody(), values.get("after"), _MOST_LISTED)
     lines = [f"{user.name}  {user.role.word}, seen {timestamp(user.seen_at)}" for user in users]
     return (
         _listed(lines, more) or "Nobody has an account yet: comet-chat owner-link makes the first."
@@ -243,16 +243,18 @@ async def _list_users(chat: Chat, values: Values) -> str:
 
 
 async def _set_role(chat: Chat, values: Values) -> str:
-    user = await change_role(
-        chat, somebody(), str(values["name"]), _role(str(values["role"])), int(time.time() * 1000)
-    )
+    user = await _users(chat).set_role(somebody(), str(values["name"]), _role(str(values["role"])))
     return f"{user.name}  {user.role.word}"
 
 
 async def _remove_user(chat: Chat, values: Values) -> str:
     name = str(values["name"])
-    await remove_account(chat, somebody(), name, int(time.time() * 1000))
+    await _users(chat).remove(somebody(), name)
     return f"{name} has no account any more."
+
+
+def _users(chat: Chat) -> Users:
+    return Users(chat, lambda: int(time.time() * 1000))
 
 
 def _role(word: str) -> Role:

@@ -27,6 +27,7 @@ from cometd_chat.chat.invites import Invites
 from cometd_chat.chat.log_in_delays import LogInDelays
 from cometd_chat.chat.passwords import Passwords
 from cometd_chat.chat.people_lookup import Lookup
+from cometd_chat.chat.users import Users
 from cometd_chat.chat_parts import SERVER
 from cometd_chat.comet import Reaper
 from cometd_chat.daemon.settings import Settings
@@ -327,6 +328,7 @@ def build_app(
     views = Views(chat, auth, peers=peers, make_nonce=shared.make_nonce, wall_clock=time.time)
     lookup = Lookup(chat.changes, chat.sessions)
     accounts, invites = shared.accounts, shared.invites
+    users = Users(chat, lambda: int(time.time() * 1000))
     submissions = Submissions(chat, accounts, auth, peers, problems)
     transports = build_transports(shared)
     commanding = Commanding(chat, auth, peers)
@@ -344,11 +346,11 @@ def build_app(
         commanding=commanding,
         page_routes=PageRoutes(chat, auth, peers, views, submissions, commanding, first_screen),
         classic=ClassicServlet(chat, auth, peers, transports, views, submissions, commanding),
-        accounts_api=AccountsApi(chat, accounts, invites, auth, peers, submissions),
+        accounts_api=AccountsApi(chat, accounts, users, invites, auth, peers, submissions),
         account_pages=AccountPages(
             chat, accounts, invites, auth, peers, views, submissions, first_screen
         ),
-        admin_pages=AdminPages(chat, accounts, auth, peers, views, submissions, build_live(shared)),
+        admin_pages=AdminPages(chat, users, auth, peers, views, submissions, build_live(shared)),
         first_screen=first_screen,
         transports=transports,
         bayeux=build_bayeux(shared, server),

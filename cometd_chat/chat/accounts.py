@@ -1,6 +1,6 @@
 """Accounts: how somebody becomes a member, logs in, and leaves.
 
-What it is: `Accounts`, a method a thing that somebody can do with an account.
+What it is: `Accounts`, a method a thing that somebody can do with an account of their own.
 
 What it may know: sessions, passwords, codes, invitations, rights. Not cookies, not pages.
 
@@ -16,27 +16,23 @@ from functools import partial
 import attrs
 from sqlalchemy import Connection
 
-from cometd_chat.chat.audit import note
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.invites import find_good, use_good
 from cometd_chat.chat.log_in_delays import LogInDelays
-from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.matrix import RoomKind
-from cometd_chat.chat.names import MAX_NAME, new_person, person_name
+from cometd_chat.chat.names import new_person
 from cometd_chat.chat.passwords import Passwords, new_password
 from cometd_chat.chat.rights import Act, Grant, require_current_token
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.users import account_named, typed_keys
 from cometd_chat.errors import (
     AlreadyMember,
-    FieldError,
-    InvalidRequest,
     InvalidToken,
     InviteNeeded,
     NameTaken,
     NotAllowed,
-    NotFound,
     WrongPassword,
 )
 from cometd_chat.events import kinds
@@ -60,15 +56,6 @@ _PAGE_BYTES = 1024 * 1024
 
 #: Milliseconds for which a log-in link is good.
 LINK_GOOD_FOR = 600_000
-
-
-@attrs.frozen
-class User:
-    """An account, as admins see it."""
-
-    name: str
-    role: Role
-    seen_at: int
 
 
 class Accounts:
@@ -110,8 +97,10 @@ class Accounts:
         :raises TooMany: wrong ones too often.
         """
         self._chat.rights.require(None, Act.ENTER, address=address)
-        keys = _typed_keys(name)
-        row = await self._known(await self._named(keys), keys.folded, password, address)
+        keys = typed_keys(name)
+        row = await self._known(
+            await account_named(self._changes, keys), keys.folded, password, address
+        )
         return await self._begin(row.identity, address=address, agent=agent)
 
     async def _known(
@@ -233,7 +222,7 @@ class Accounts:
         def use(connection: Connection) -> None:
             code_table.use_code(connection, hash, CLAIM, now)
 
-        known = await self._named(keys)
+        known = await account_named(self._changes, keys)
         if known is None:
             new = self._new(chosen, keys, Role.OWNER, kept)
             return await self._enter(before, new, use, address=address, agent=agent)
@@ -370,14 +359,14 @@ class Accounts:
         """
         self._chat.rights.require(None, Act.ENTER, address=address)
         chosen, keys = new_person(name)
-        known = await self._named(keys)
+        known = await account_named(self._changes, keys)
         if known is None:
             new = self._new(chosen, keys, Role.MEMBER, None)
             try:
                 return await self._enter(None, new, nothing_beside, address=address, agent=agent)
             except NameTaken:
                 # By another request of theirs, at the same moment.
-                known = await self._named(keys)
+                known = await account_named(self._changes, keys)
                 if known is None:
                     raise
         return await self._begin(known.identity, address=address, agent=agent)
@@ -493,61 +482,11 @@ class Accounts:
                     )
                 )
 
-    # -- other people's accounts
-
-    async def users(
-        self, session: Session, after: str | None, limit: int, *, beginning: str = ""
-    ) -> tuple[Sequence[User], bool]:
-        """See `users_page`."""
-        return await users_page(self._chat, session, after, limit, beginning=beginning)
-
-    async def set_role(self, session: Session, name: str, role: Role) -> User:
-        """See `change_role`."""
-        return await change_role(self._chat, session, name, role, self._now())
-
-    async def remove(self, session: Session, name: str) -> None:
-        """See `remove_account`."""
-        await remove_account(self._chat, session, name, self._now())
-
-    async def end_sessions(self, session: Session, name: str) -> int:
-        """Log somebody out of all their devices; says of how many.
-
-        :raises NotFound: there is no account of that name.
-        :raises NotBelow: they are not below who asks.
-        """
-        rights = self._chat.rights
-        rights.require(session, Act.SET_ROLE)
-        row = await self._named(_typed_keys(name))
-        if row is None:
-            raise NotFound("Nobody of that name has an account here.")
-        if row.identity != session.identity:
-            rights.require_above(session, _user(row).role)
-        at = self._now()
-        mandate = _mandate(self._chat, session).to(Act.SET_ROLE, row.identity)
-
-        def end(connection: Connection) -> Sequence[Control]:
-            ended = members.end_sessions(connection, row.identity)
-            note(
-                connection,
-                at=at,
-                who=session.identity,
-                who_name=session.name,
-                what="log-out",
-                whom=row.name,
-            )
-            return ended
-
-        ended = await self._changes.make(end, _as_it_is, provided=mandate)
-        return len(ended)
-
     # -- what several do
 
     @property
     def _changes(self) -> Changes:
         return self._chat.changes
-
-    async def _named(self, keys: NameKeys) -> AccountRow | None:
-        return await _named(self._chat.changes, keys)
 
     async def _own(self, session: Session) -> AccountRow:
         """The account of a session."""
@@ -575,142 +514,11 @@ class Accounts:
         return int(self._wall_clock() * 1000)
 
 
-async def users_page(
-    chat: Chat, session: Session, after: str | None, limit: int, *, beginning: str = ""
-) -> tuple[Sequence[User], bool]:
-    """A page of all accounts, by their names; and whether there are more.
-
-    :param session: who asks.
-    :param after: the name of the last one of the page before.
-    :param beginning: what their names begin with.
-    """
-    chat.rights.require(session, Act.SEE_USERS)
-    key = None if after is None else _typed_keys(after).folded
-    begins = _typed_keys(beginning).folded if beginning else ""
-    rows = await chat.changes.read(lambda each: table.accounts_page(each, key, limit + 1, begins))
-    return [_user(row) for row in rows[:limit]], len(rows) > limit
-
-
-async def change_role(chat: Chat, session: Session, name: str, role: Role, at: int) -> User:
-    """Give somebody a role.
-
-    :param session: who does.
-    :param at: milliseconds since 1970.
-    :raises NotFound: there is no account of that name.
-    :raises NotBelow: they are not below who does.
-    :raises LastOwner: nobody would be the owner.
-    """
-    chat.rights.require(session, Act.SET_ROLE)
-    row = await _named(chat.changes, _typed_keys(name))
-    if row is None:
-        raise NotFound("Nobody of that name has an account here.")
-    if not Role.MEMBER <= role <= Role.OWNER:
-        raise _refused("role", "one of member, moderator, admin and owner is needed")
-    user, identity = _user(row), row.identity
-    if role == user.role:
-        return user
-    for act in _acts_to_set(role, user.role):
-        chat.rights.require(session, act)
-    if identity != session.identity and user.role is not Role.OWNER:
-        chat.rights.require_above(session, user.role)
-    mandate = _mandate(chat, session)
-
-    def write_down(connection: Connection) -> None:
-        kept = table.account_of(connection, identity)
-        if kept is not None and kept.role == role.word:
-            return  # It was in doubt, or somebody else has done the same.
-        before = user.role if kept is None else _user(kept).role
-        mandate.require(connection, Act.SET_ROLE, *_acts_to_set(role, before))
-        if before is not Role.OWNER:
-            mandate.require_above(connection, identity)
-        note(
-            connection,
-            at=at,
-            who=session.identity,
-            who_name=session.name,
-            what="role",
-            whom=user.name,
-            reason=role.word,
-        )
-
-    await chat.sessions.set_role(identity, role, write_down)
-    return attrs.evolve(user, role=role)
-
-
-def _acts_to_set(role: Role, before: Role) -> Sequence[Act]:
-    """What it takes to let somebody be something else than before, beside `Act.SET_ROLE`."""
-    acts = {Role.OWNER: Act.HAND_OVER, Role.ADMIN: Act.SET_ADMIN}
-    return [acts[each] for each in (role, before) if each in acts]
-
-
-def _mandate(chat: Chat, session: Session) -> Mandate:
-    return Mandate(chat.rights, session, None, chat.moderation.now)
-
-
-async def remove_account(chat: Chat, session: Session, name: str, at: int) -> None:
-    """Remove somebody's account, and end all their sessions. What they said stays, by nobody.
-
-    :param session: who does.
-    :param at: milliseconds since 1970.
-    :raises NotFound: there is no account of that name.
-    :raises NotBelow: they are not below who does.
-    """
-    chat.rights.require(session, Act.REMOVE_ACCOUNT)
-    row = await _named(chat.changes, _typed_keys(name))
-    if row is None:
-        raise NotFound("Nobody of that name has an account here.")
-    chat.rights.require_above(session, _user(row).role)
-    mandate = _mandate(chat, session).to(Act.REMOVE_ACCOUNT, row.identity)
-
-    def write_down(connection: Connection) -> None:
-        kept = table.account_of(connection, row.identity)
-        if kept is None:
-            return  # It was in doubt, or somebody else has done the same.
-        mandate(connection)
-        note(
-            connection,
-            at=at,
-            who=session.identity,
-            who_name=session.name,
-            what="remove-account",
-            whom=kept.name,
-        )
-
-    await chat.sessions.remove_member(row.identity, write_down)
-
-
-async def _named(changes: Changes, keys: NameKeys) -> AccountRow | None:
-    """The account of a name."""
-    return await changes.read(lambda each: table.account_named(each, keys.folded, keys.looks))
-
-
-def _as_it_is(controls: Sequence[Control]) -> Sequence[Control]:
-    return controls
-
-
-def _typed_keys(name: str) -> NameKeys:
-    """What a name is compared by as somebody typed it."""
-    try:
-        return name_keys(person_name(name))
-    except InvalidRequest:
-        # Nobody is called that; and what is very long is not compared as it is.
-        return name_keys(name.strip()[:MAX_NAME])
-
-
 def _role(row: InviteRow) -> Role:
     """What an invitation makes of who takes it."""
     # A role that only a later release knows is no more than a member's here.
     return Role.of(row.role) or Role.MEMBER
 
 
-def _user(row: AccountRow) -> User:
-    # A role that only a later release knows is no more than a member's here.
-    return User(row.name, Role.of(row.role) or Role.MEMBER, row.seen_at)
-
-
 def _nothing(result: object) -> Sequence[Control]:
     return ()
-
-
-def _refused(field: str, detail: str) -> InvalidRequest:
-    return InvalidRequest(f"{field}: {detail}.", fields=[FieldError(field, detail)])

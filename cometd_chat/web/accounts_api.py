@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from cometd_chat.chat.accounts import Accounts, User
+from cometd_chat.chat.accounts import Accounts
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.export import Export
 from cometd_chat.chat.invites import DAYS, USES, InviteRequest, Invites, invite_code
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.roles import Role
+from cometd_chat.chat.users import User, Users
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.log.invites import InviteRow
 from cometd_chat.transports.request import HttpRequest
@@ -41,6 +42,7 @@ class AccountsApi:
         self,
         chat: Chat,
         accounts: Accounts,
+        users: Users,
         invites: Invites,
         auth: Auth,
         peers: Peers,
@@ -48,6 +50,7 @@ class AccountsApi:
     ) -> None:
         self._chat = chat
         self._accounts = accounts
+        self._users = users
         self._invites = invites
         self._auth = auth
         self._peers = peers
@@ -165,7 +168,7 @@ class AccountsApi:
         session = await self._auth.speaker(request)
         asked = parameters.query(request)
         limit = asked.number("limit", PAGE, 1, MAX_PAGE) or PAGE
-        users, more = await self._accounts.users(session, asked.optional("after"), limit)
+        users, more = await self._users.page(session, asked.optional("after"), limit)
         return answers.json(request, {"users": [user_json(each) for each in users], "more": more})
 
     @shielded
@@ -174,13 +177,13 @@ class AccountsApi:
         self._chat.rights.require(session, Act.SET_ROLE)
         fields = parameters.json_object(request)
         role = role_of(parameters.string(fields, "role"))
-        user = await self._accounts.set_role(session, name, role)
+        user = await self._users.set_role(session, name, role)
         return answers.json(request, user_json(user))
 
     @shielded
     async def remove_user(self, request: HttpRequest, name: str) -> bytes:
         session = await self._submissions.actor(request)
-        await self._accounts.remove(session, name)
+        await self._users.remove(session, name)
         return answers.nothing(request)
 
 

@@ -16,7 +16,6 @@ from functools import partial
 
 import attrs
 
-from cometd_chat.chat.accounts import Accounts
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.matrix import Calm
 from cometd_chat.chat.moderation import described
@@ -25,6 +24,7 @@ from cometd_chat.chat.rights import Act
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.users import Users
 from cometd_chat.errors import ChatError, InvalidRequest
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.transports.request import HttpRequest
@@ -110,7 +110,7 @@ class AdminPages(BrowserPages):
     def __init__(
         self,
         chat: Chat,
-        accounts: Accounts,
+        users: Users,
         auth: Auth,
         peers: Peers,
         views: Views,
@@ -118,7 +118,7 @@ class AdminPages(BrowserPages):
         live: Live,
     ) -> None:
         super().__init__(chat, auth, peers, views, submissions)
-        self._accounts = accounts
+        self._users = users
         self._live = live
         self._shown: Mapping[str, Callable[..., Awaitable[AdminPage]]] = {
             "now": self._now,
@@ -372,7 +372,7 @@ class AdminPages(BrowserPages):
         self, asked: Parameters, session: Session, frame: AdminFrame, form: Form
     ) -> AdminPage:
         wanted = asked.text("name").strip()
-        users, more = await self._accounts.users(
+        users, more = await self._users.page(
             session, asked.optional("after"), LISTED, beginning=wanted
         )
         return AdminPeoplePage(
@@ -388,12 +388,12 @@ class AdminPages(BrowserPages):
         role = Role.of(asked.fields.text("role"))
         if role is None:
             raise InvalidRequest("There is no such role: load the page again.")
-        user = await self._accounts.set_role(asked.session, asked.fields.text("name"), role)
+        user = await self._users.set_role(asked.session, asked.fields.text("name"), role)
         return f"{user.name} is {user.role.word} from now."
 
     async def _end_sessions(self, asked: _Asked) -> str:
         name = asked.fields.text("name")
-        ended = await self._accounts.end_sessions(asked.session, name)
+        ended = await self._users.end_sessions(asked.session, name)
         return f"{name} was logged out of {ended} device{'' if ended == 1 else 's'}."
 
     # -- policies

@@ -5,20 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.sql.dml import UpdateBase
 
-from cometd_chat.chat.accounts import Accounts, change_role, remove_account
+from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.people_lookup import Person
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sanctions import BAN, SILENCE, Sanction
 from cometd_chat.chat.sessions import Session
+from cometd_chat.chat.users import Users
 from cometd_chat.errors import Banned, ChatError, NotAllowed, NotBelow, RoomNotFound
 from cometd_chat.log.members import NewMember
 from cometd_chat.log.tables import audit, members, room_members, sanctions
@@ -27,6 +28,10 @@ from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import House, begun, now
 
 HERE = "192.0.2.7"
+
+
+def users(chat: Chat) -> Users:
+    return Users(chat, lambda: 1)
 
 
 @attrs.frozen
@@ -89,25 +94,13 @@ def doors(how: str) -> tuple[House, House]:
     return first, second
 
 
-def _accounts(house: House) -> Accounts:
-    nothing = cast("Any", None)
-    return Accounts(
-        house.chat,
-        nothing,
-        nothing,
-        registration=lambda: "open",
-        wall_clock=house.calendar,
-        random_bytes=house._random_bytes,
-    )
-
-
 #: All that somebody does to somebody, or as who moderates.
 ACTS: dict[str, Callable[[Scene], Awaitable[object]]] = {
     "silence": lambda s: s.behind.moderation.impose(s.ada, SILENCE, s.whom),
     "ban in a room": lambda s: s.behind.moderation.impose(s.ada, BAN, s.whom, s.room),
-    "role": lambda s: change_role(s.behind.chat, s.ada, "bob", Role.MODERATOR, 1),
-    "log out": lambda s: _accounts(s.behind).end_sessions(s.ada, "bob"),
-    "remove the account": lambda s: remove_account(s.behind.chat, s.ada, "bob", 1),
+    "role": lambda s: users(s.behind.chat).set_role(s.ada, "bob", Role.MODERATOR),
+    "log out": lambda s: users(s.behind.chat).end_sessions(s.ada, "bob"),
+    "remove the account": lambda s: users(s.behind.chat).remove(s.ada, "bob"),
     "purge": lambda s: s.behind.chat.deletions.purge(s.ada, s.room, [s.whom]),
     "delete": lambda s: s.behind.chat.deletions.delete(s.ada, s.room, s.said),
     "put out": lambda s: s.behind.chat.room_changes.drop_member(s.ada, s.room, "bob", HERE),
@@ -201,8 +194,8 @@ def test_of_two_owners_who_demote_each_other_one_stays() -> None:
     first.slow_down()
     second.slow_down()
     demoting = [
-        begun(change_role(first.chat, ada, "eve", Role.MEMBER, 1)),
-        begun(change_role(second.chat, eve, "ada", Role.MEMBER, 1)),
+        begun(users(first.chat).set_role(ada, "eve", Role.MEMBER)),
+        begun(users(second.chat).set_role(eve, "ada", Role.MEMBER)),
     ]
     first.hurry()
     second.hurry()
@@ -221,7 +214,7 @@ def test_what_was_in_doubt_is_done_once_more(scene: Scene) -> None:
         return make(change, tell, **options).addCallback(lambda _: make(change, tell, **options))
 
     scene.house.changes.make = twice  # type: ignore[method-assign]
-    now(change_role(chat, eve, "bob", Role.OWNER, 1))
-    now(change_role(chat, eve, "eve", Role.ADMIN, 1))
-    now(remove_account(chat, scene.bob, "ada", 1))
+    now(users(chat).set_role(eve, "bob", Role.OWNER))
+    now(users(chat).set_role(eve, "eve", Role.ADMIN))
+    now(users(chat).remove(scene.bob, "ada"))
     assert [row[1] for row in scene.of(members) if row[4] == "owner"] == ["bob"]
