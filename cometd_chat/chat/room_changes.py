@@ -46,7 +46,7 @@ from cometd_chat.events.kinds import path_of
 from cometd_chat.events.record import Draft, data_size
 from cometd_chat.events.texts import refused
 from cometd_chat.log.changes import Changes
-from cometd_chat.log.control import RoomChanged, RoomMember, RoomRemoved
+from cometd_chat.log.control import NoticeGiven, RoomChanged, RoomMember, RoomRemoved
 from cometd_chat.log.directory import RoomRow
 from cometd_chat.log.ranks import lock_roles, rank_of
 from cometd_chat.log.room_rows import (
@@ -349,7 +349,7 @@ class RoomChanges:
         row = RoomRow(name, "", actor.identity, at, RoomKind.DIRECT.value)
         members = dict.fromkeys(sorted(identities), Role.MEMBER)
         try:
-            return await self._rooms.make(row, members), True
+            room = await self._rooms.make(row, members)
         except RoomExists:
             # The other one began it at the same moment.
             await self._feed.catch_up()
@@ -357,6 +357,18 @@ class RoomChanges:
             if room is None:
                 raise
             return room, False
+        self._tell_of_direct(actor, room, sorted(identities - {actor.identity}))
+        return room, True
+
+    def _tell_of_direct(self, actor: Session, room: Room, others: Sequence[str]) -> None:
+        """Those with whom a conversation was begun are told so, on whichever node they are."""
+        told = NoticeGiven(dict(kinds.invited(room.name, actor.name).fields), list(others))
+        telling = self._changes.make(lambda connection: None, lambda _: [told])
+        telling.addErrback(
+            lambda failure: self._log.warn(
+                "nobody is told of {room}: {reason}", room=room.name, reason=failure.value
+            )
+        )
 
     # -- what the log tells
 

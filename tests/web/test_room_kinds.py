@@ -280,6 +280,15 @@ class TestDirect:
         said = site.post(f"{ROOMS}/{name}/messages", {"text": "hi"}, token=bob)
         assert said.status == 201
 
+    def test_who_is_spoken_to_is_told_of_it_once(self, site: MemorySite) -> None:
+        alice, bob = appointed(site, Role.MEMBER, "alice"), appointed(site, Role.MEMBER, "bob")
+        held = {each: Client(site, "stream", token=each) for each in (alice, bob)}
+        for _ in range(2):
+            made = site.post("/api/v1/direct", {"with": ["bob"]}, token=alice)
+        (told,) = held[bob].of("invited")
+        assert (told["room"], told["from"]) == (made.json()["name"], "alice")
+        assert not held[alice].of("invited")
+
     def test_bad_input(self, site: MemorySite) -> None:
         alice = appointed(site, Role.MEMBER, "alice")
         for names in ([], ["alice"], "bob", [7], ["x"] * 21):

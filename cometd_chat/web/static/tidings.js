@@ -26,12 +26,16 @@ const TIDINGS = {
     href: "/admin/reports",
     action: "See what waits",
   }),
-  invited: ({ from, room = "" }) => ({
-    words: `${from} has let you into #${room}.`,
-    more: (count) => `You have been let into ${count} rooms, the last #${room}.`,
-    href: roomPath(room),
-    action: "Go there",
-  }),
+  invited: ({ from, room = "" }) => {
+    const direct = room.startsWith("direct-");
+    const last = direct ? `a conversation with ${from}` : `#${room}`;
+    return {
+      words: direct ? `${from} wants to talk with you alone.` : `${from} has let you into #${room}.`,
+      more: (count) => `You have been let into ${count} rooms, the last ${last}.`,
+      href: roomPath(room),
+      action: "Go there",
+    };
+  },
 };
 
 /** @type {Record<string, string>} */
