@@ -21,9 +21,6 @@ from cometd_chat.errors import SlowModeOn
 from cometd_chat.events.kinds import kind_of
 from cometd_chat.events.record import Record
 
-#: The most seconds that a room may be slow by: six hours.
-MOST_SECONDS = 6 * 3600
-
 #: Seconds between looks for who may speak again.
 FORGET_EVERY = 60.0
 
