@@ -146,7 +146,8 @@ class Feed:
             kind = kinds.kind_of(record.type)
             if kind.counted:
                 self.newest[record.context] = record.id
-            self.tail.append(record.id, record.context, event, _size_of(event))
+            size = _COPIES * kinds.recorded_size(record) + _OVERHEAD
+            self.tail.append(record.id, record.context, event, size)
             if kind.amends is not None and record.refers is not None:
                 self._amend(kind.amends, record.refers, record)
         return made

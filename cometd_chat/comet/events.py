@@ -11,7 +11,7 @@ Invariant: an event never changes, so that one object can be shown to every list
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -69,9 +69,9 @@ class CometEvent:
     id: int | None = None
 
 
-@attrs.frozen
-class Delivery:
-    """An event on its way to the handlers of a path.
+class Delivery(NamedTuple):
+    """An event on its way to the handlers of a path. A tuple, for there is one of each record, also
+    where nobody hears it: a frozen class of attrs sets each field by a call.
 
     :param path: path of a context; when nothing is registered there, nobody hears.
     :param attachment: what the event will carry.

@@ -26,7 +26,7 @@ from cometd_chat.comet.slices import CLOCK_EVERY, TimeSlice
 from cometd_chat.comet.waiting import Queues, Waiting
 
 #: Hears each batch that is delivered; it is never empty.
-EngineListener = Callable[[Sequence[CometEvent]], None]
+EngineListener = Callable[[Sequence[Delivery]], None]
 
 #: Groups of handlers, the first so many of a list, each with the events that they are to hear.
 _Plan = list[tuple[list[Registration], int, list[CometEvent]]]
@@ -100,16 +100,13 @@ class FanOut:
             return
         if self._followers:
             self._tell_followers(batch)
-        # On one of many nodes there is mostly nobody in the room.
-        there = [(delivery, self._contexts.get(delivery.path)) for delivery in batch]
+        # On one of many nodes there is mostly nobody in the room: that is asked once for a room,
+        # and not of each of the forty that one commit brings.
+        contexts = [*map(self._contexts.get, {delivery.path for delivery in batch})]
         for walk in self._walks:
-            heard = [
-                delivery
-                for delivery, context in there
-                if context is not None and walk.listed(context).items
-            ]
-            if heard:
-                walk.waiting.extend(heard)
+            paths = {each.path for each in contexts if each is not None and walk.listed(each).items}
+            if paths:
+                walk.waiting.extend([each for each in batch if each.path in paths])
         if not self._running and self._next_slice is None and self.delivering:
             self._run_slice()
 
@@ -127,11 +124,7 @@ class FanOut:
         self._next_slice = None
 
     def _tell_followers(self, batch: Sequence[Delivery]) -> None:
-        told = [
-            CometEvent(CometEventType.NOTIFY, context, delivery.attachment, delivery.id)
-            for delivery in batch
-            if (context := self._contexts.get(delivery.path)) is not None
-        ]
+        told = [delivery for delivery in batch if delivery.path in self._contexts]
         for listener in list(self._followers) if told else ():
             try:
                 listener(told)

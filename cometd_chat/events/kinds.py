@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import attrs
 
 from cometd_chat.events.event import Event
-from cometd_chat.events.record import Record
+from cometd_chat.events.record import Record, data_size
 from cometd_chat.events.texts import message_text, refused
 
 PATH_PREFIX = "/chat/"
@@ -402,7 +402,7 @@ class _Recorded(Event):
     @property
     def size(self) -> int:
         """See `Event.size`."""
-        return self._record.size + _FRAME
+        return recorded_size(self._record)
 
     @property
     def refers(self) -> object:
@@ -413,6 +413,11 @@ class _Recorded(Event):
     def type(self) -> str:
         """See `Event.type`."""
         return self._record.type
+
+
+def recorded_size(record: Record) -> int:
+    """Bytes of the JSON of its event, about; without that event, for a node asks it of each."""
+    return data_size(record.data) + _FRAME
 
 
 def recorded(record: Record) -> Event:

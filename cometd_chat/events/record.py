@@ -4,7 +4,9 @@ What it is: two values. `EventLog` makes the second of the first.
 
 What it may know: JSON. Not what a kind of event has in it.
 
-Invariant: a record never changes.
+Invariant: a record never changes. Both are made by msgspec, in C: a node makes one of each message
+of every other node, and a frozen class of attrs sets each field by a call, which took 2.4 µs of the
+6 that a record takes, where this takes 0.1.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
 import msgspec
 
 _encode = msgspec.json.Encoder().encode
@@ -32,8 +33,7 @@ def data_size(data: Mapping[str, Any]) -> int:
     return size
 
 
-@attrs.frozen
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """Something that is to be kept.
 
     :param context: the path it is told to, such as ``/chat/lobby``.
@@ -54,8 +54,7 @@ class Draft:
     client_id: str | None = None
 
 
-@attrs.frozen
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """Something that was kept: a draft with its place in the log.
 
     :param id: position in the one log.

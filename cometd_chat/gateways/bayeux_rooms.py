@@ -27,7 +27,7 @@ from cometd_chat.chat.resume import ResumePoint, resume_after
 from cometd_chat.chat.rights import Act, Affected, identity_of
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.subscription import Subscription
-from cometd_chat.comet import CometEvent
+from cometd_chat.comet import Delivery
 from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.errors import InvalidRequest
 from cometd_chat.events import kinds
@@ -81,7 +81,7 @@ class RoomSource:
         )
         # What was said and is on its way, whether somebody is being told, and who has become live
         # meanwhile.
-        self._said: list[CometEvent] = []
+        self._said: list[Delivery] = []
         self._telling = False
         self._joining: dict[RoomReader, None] = {}
         chat.feed.engine.follow(self._delivered)
@@ -235,7 +235,7 @@ class RoomSource:
 
     # -- what is said now
 
-    def _delivered(self, told: Sequence[CometEvent]) -> None:
+    def _delivered(self, told: Sequence[Delivery]) -> None:
         """Something was said, or somebody came or went: tell all who read it, a slice at a time."""
         for each in told:
             # What was made of something else is made anew for whoever is told of it from now on.
@@ -267,11 +267,9 @@ class RoomSource:
             kept: dict[str, list[Event]] = {}
             for each in told:
                 if each.attachment.id is None:
-                    yield from self._tell_members(each.context.path, each.attachment)
-                else:
-                    kept.setdefault(each.context.path, []).append(each.attachment)
-            if not self._by_path:
-                continue
+                    yield from self._tell_members(each.path, each.attachment)
+                elif self._by_path:
+                    kept.setdefault(each.path, []).append(each.attachment)
             if len(kept) == 1:
                 ((path, events),) = kept.items()
                 yield from self._tell_room(path, Batch(events))

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+from msgspec.structs import asdict, replace
 from twisted.internet.defer import Deferred, fail, succeed
 
 from cometd_chat.errors import ChatError, StorageUnavailable
@@ -162,7 +163,7 @@ class MemoryEventLog:
 
     def _say(self, id: int, data: Mapping[str, Any]) -> None:
         kept = self._kept
-        record = kept.records[id - 1] = attrs.evolve(kept.records[id - 1], data=data)
+        record = kept.records[id - 1] = replace(kept.records[id - 1], data=data)
         if record.client_id is not None:
             kept.by_client_id[record.sender, record.client_id] = record
 
@@ -185,7 +186,7 @@ class MemoryEventLog:
         for each in some:
             if each.client_id is not None:
                 kept.by_client_id.pop((each.sender, each.client_id), None)
-            kept.records[each.id - 1] = attrs.evolve(
+            kept.records[each.id - 1] = replace(
                 each,
                 context=CONTROL,
                 type="removed",
@@ -382,12 +383,12 @@ class MemoryEventLog:
         kept = self._kept
         key = None if draft.client_id is None else (draft.sender, draft.client_id)
         if key is not None and key in kept.by_client_id:
-            return attrs.evolve(kept.by_client_id[key], repeated=True)
+            return replace(kept.by_client_id[key], repeated=True)
         record = Record(
             id=len(kept.records) + 1,
             epoch=kept.epochs.names[-1],
             at=int(self._wall_clock() * 1000),
-            **attrs.asdict(draft, recurse=False),
+            **asdict(draft),
         )
         kept.records.append(record)
         if key is not None:

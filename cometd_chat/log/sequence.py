@@ -70,12 +70,14 @@ class Sequence(Generic[Item]):
             the log, nor will be: there was nothing between, as after a backup was restored.
         :returns: those that may be told now, in the order of their ids.
         """
-        early = self._early
+        early, told, known = self._early, self.told, self.known
         for item in items:
             id = item.id
-            if id > self.told:
-                self.known = max(self.known, id)
+            if id > told:
                 early[id] = item
+                if id > known:
+                    known = id
+        self.known = known
         ready = []
         following = self.told + 1
         if following < whole_below:

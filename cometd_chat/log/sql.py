@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-import attrs
+from msgspec.structs import replace
 from sqlalchemy import (
     ClauseElement,
     Connection,
@@ -325,7 +325,7 @@ class SqlEventLog:
         for draft in drafts:
             key = _key(draft)
             if key is not None and key in first:
-                outcomes.append(attrs.evolve(first[key], repeated=True))
+                outcomes.append(replace(first[key], repeated=True))
                 continue
             if full:
                 outcomes.append(_log_full())

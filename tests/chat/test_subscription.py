@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.shared_state import RoomSet
 from cometd_chat.chat.subscription import STORAGE_DELAY, TRANSITIONS, State, Subscription
-from cometd_chat.comet import CometEvent
+from cometd_chat.comet import Delivery
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Batch, Event
@@ -38,8 +38,8 @@ class Bounded:
         self.subscription = Subscription(house.chat.readers.shared, rooms, self, point)
         house.engine.follow(self._told)
 
-    def _told(self, told: Sequence[CometEvent]) -> None:
-        here = [each.attachment for each in told if each.context.path == "/chat/lobby"]
+    def _told(self, told: Sequence[Delivery]) -> None:
+        here = [each.attachment for each in told if each.path == "/chat/lobby"]
         if here:
             self.subscription.take(Batch(here))
 

@@ -269,9 +269,7 @@ def test_a_follower_hears_everything_before_all_others(engine: CometEngine, cloc
     stream = Stream(clock)
     stream.on_id = lambda heard: order.append(f"handler {heard}")
     engine.register(DEV).add_handler(stream)
-    stop = engine.follow(
-        lambda told: order.extend(f"{each.context.path} {each.id}" for each in told)
-    )
+    stop = engine.follow(lambda told: order.extend(f"{each.path} {each.id}" for each in told))
     engine.deliver([*batch(1), *batch(2, path=DEV), *batch(3, path="/nowhere")])
     assert order == [f"{LOBBY} 1", f"{DEV} 2", "handler 2"]
     engine.deliver(batch(4, path="/nowhere"))
@@ -281,7 +279,7 @@ def test_a_follower_hears_everything_before_all_others(engine: CometEngine, cloc
 
 
 def test_a_follower_that_fails_stops_nobody(engine: CometEngine, clock: Clock) -> None:
-    def fail(told: Sequence[CometEvent]) -> None:
+    def fail(told: Sequence[Delivery]) -> None:
         raise RuntimeError("this one fails")
 
     engine.follow(fail)

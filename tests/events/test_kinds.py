@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from msgspec.structs import replace
 
 import cometd_chat
 from cometd_chat.events import kinds
@@ -48,7 +49,7 @@ def test_a_message_is_the_event_of_the_interface() -> None:
 
 def test_nothing_is_made_of_what_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a node asks of each record that it is told of costs no event."""
-    event = kinds.recorded(attrs.evolve(RECORD, refers=12))
+    event = kinds.recorded(replace(RECORD, refers=12))
     with monkeypatch.context() as patched:
         patched.setattr(kinds, "_fields", None)
         assert (event.id, event.type, event.refers) == (17, "message", 12)
@@ -73,14 +74,14 @@ def test_nothing_is_made_of_what_nobody_reads(monkeypatch: pytest.MonkeyPatch) -
     [({}, 0), ({"text": "hi"}, 2), ({"text": "\u8336"}, 3), ({"a": "x", "b": [1, 2]}, 6)],
 )
 def test_what_is_said_is_counted_in_utf_8(data: dict[str, Any], size: int) -> None:
-    assert attrs.evolve(RECORD, data=data).size == size
+    assert replace(RECORD, data=data).size == size
 
 
 def test_the_sender_is_nobodys_business() -> None:
     assert b"s1" not in kinds.recorded(RECORD).json
 
 
-DELETED = attrs.evolve(RECORD, data={"deleted": "own"})
+DELETED = replace(RECORD, data={"deleted": "own"})
 TAKES_OUT = Record(
     18,
     "k3f9",
@@ -93,15 +94,15 @@ TAKES_OUT = Record(
     None,
     1_795_288_981_000,
 )
-NEW_TOPIC = attrs.evolve(RECORD, type="topic", data={"topic": "tea"}, client_id=None)
-BRINGS_BACK = attrs.evolve(TAKES_OUT, id=19, type="restore", data={"purge": "p1"})
+NEW_TOPIC = replace(RECORD, type="topic", data={"topic": "tea"}, client_id=None)
+BRINGS_BACK = replace(TAKES_OUT, id=19, type="restore", data={"purge": "p1"})
 
 
 @pytest.mark.parametrize("how", ["own", "moderator"])
 def test_what_was_taken_out_of_an_event_is_not_in_it(how: str) -> None:
-    took = attrs.evolve(TAKES_OUT, data={"deleted": how})
+    took = replace(TAKES_OUT, data={"deleted": how})
     event = kinds.with_data(kinds.recorded(RECORD), kinds.emptied(took))
-    assert event.json == kinds.recorded(attrs.evolve(RECORD, data={"deleted": how})).json
+    assert event.json == kinds.recorded(replace(RECORD, data={"deleted": how})).json
     assert json.loads(event.json) == {
         "id": 17,
         "cursor": "17.k3f9",
@@ -118,14 +119,14 @@ def test_what_was_taken_out_of_an_event_is_not_in_it(how: str) -> None:
 
 
 def test_what_is_deleted_by_one_act_is_one_line_at_most_for_people() -> None:
-    alone = kinds.recorded(attrs.evolve(TAKES_OUT, data={"deleted": "moderator"}))
+    alone = kinds.recorded(replace(TAKES_OUT, data={"deleted": "moderator"}))
     assert Text().frame([alone]) == b"* mod deleted a message\n"
     purged, back = kinds.recorded(TAKES_OUT), kinds.recorded(BRINGS_BACK)
     assert Text().frame([purged, back]) == b""
 
 
 def test_a_message_without_client_id_has_none() -> None:
-    without = attrs.evolve(RECORD, client_id=None)
+    without = replace(RECORD, client_id=None)
     assert "client_id" not in kinds.recorded(without).fields
 
 
@@ -155,7 +156,7 @@ AS_IT_IS = {"topic": "", "kind": "public", "slow": 9, "locked": False, "archived
     ("topic", "words"), [("tea", "changed the topic to: tea"), ("", "took the topic away")]
 )
 def test_a_new_topic_is_a_line_everywhere(topic: str, words: str) -> None:
-    event = kinds.recorded(attrs.evolve(NEW_TOPIC, data={"topic": topic}))
+    event = kinds.recorded(replace(NEW_TOPIC, data={"topic": topic}))
     assert Text().frame([event]) == f"* alice {words}\n".encode()
     assert classic_line(event) == f"alice {words}"
     assert KINDS["topic"].page is not None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import attrs
 import pytest
+from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -128,7 +128,7 @@ def test_a_client_id_that_comes_twice_in_a_turn_is_stored_once() -> None:
         turns.say(text, client_id=client_id)
     turns.end()
     first, _, again, _ = (record for _, record in turns.outcomes)
-    assert again == attrs.evolve(first, repeated=True)
+    assert again == replace(first, repeated=True)
     assert turns.ids == [("x", 1), ("y", 2), ("x", 1), ("z", 3)]
 
 

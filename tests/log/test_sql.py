@@ -8,8 +8,8 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-import attrs
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, Select, event, func, select
 from sqlalchemy.dialects import sqlite
 from twisted.internet.defer import Deferred, succeed
@@ -47,7 +47,7 @@ async def test_everything_is_there_after_a_restart(open_store: Opener) -> None:
     assert second.directory.named_sessions() == [session]
     assert [row.name for row in second.directory.rooms()] == ["lobby"]
     repeat = await wait(second.log.append(draft("3", client_id="3")))
-    assert repeat == attrs.evolve(said[3], repeated=True)
+    assert repeat == replace(said[3], repeated=True)
     new = await wait(second.log.append(draft("new")))
     assert (new.id, new.epoch) == (6, "e001")
     assert [second.log.position(f"{id}.e001") for id in (0, 5, 6)] == [0, 5, 6]

@@ -6,8 +6,8 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-import attrs
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import update
 from twisted.internet.defer import Deferred
 
@@ -289,7 +289,7 @@ class TestAPurge:
     def test_only_of_the_last_minutes(self, site: MemorySite) -> None:
         site.fill(2)
         records = site.log._kept.records
-        records[0] = attrs.evolve(records[0], at=records[0].at - 10 * 60_000)
+        records[0] = replace(records[0], at=records[0].at - 10 * 60_000)
         mod = promote(site, "maud")
         assert purge(site, mod, message=2, minutes=5).status == 201
         assert history(site) == ["said 1", "moderator"]
@@ -300,7 +300,7 @@ class TestAPurge:
         site.fill(1200)
         records = site.log._kept.records
         for at, record in enumerate(records):
-            records[at] = attrs.evolve(record, at=record.at - 2 * 3_600_000)
+            records[at] = replace(record, at=record.at - 2 * 3_600_000)
         site.say("spam", name="spammer")
         maud, reads = promote(site, "maud"), 0
         read = site.log.read
@@ -508,7 +508,7 @@ class TestAPurgeOfMany:
     def test_of_guests_takes_what_they_said_lately(self, site: MemorySite) -> None:
         site.say("long ago", name="old")
         records = site.log._kept.records
-        records[0] = attrs.evolve(records[0], at=records[0].at - 11 * 60_000)
+        records[0] = replace(records[0], at=records[0].at - 11 * 60_000)
         for name in ("member", "boss", "maud", "op"):
             token = promote(site, name, Role.GUEST)
             site.post(f"{LOBBY}/messages", {"text": f"by {name}"}, token=token)

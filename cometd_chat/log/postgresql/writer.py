@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import attrs
 import psycopg
+from msgspec.structs import replace
 from psycopg.errors import DataError, IntegrityError, ProgramLimitExceeded, UniqueViolation
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
@@ -468,7 +469,7 @@ def _append_known(
     for place, (id, _, _, is_known) in zip(places, results, strict=True):
         record = fresh.get(id) or before[id]
         repeated = is_known and id not in ours
-        outcomes[place] = attrs.evolve(record, repeated=True) if repeated else record
+        outcomes[place] = replace(record, repeated=True) if repeated else record
     return outcomes, [*ours.values(), *fresh.values()], book
 
 
@@ -482,7 +483,7 @@ def _look_up(connection: Connection, drafts: Sequence[Draft], book: Book) -> Sto
         if row is None:
             outcomes.append(log_full())
         else:
-            outcomes.append(attrs.evolve(read_row(row, book.epochs.of), repeated=True))
+            outcomes.append(replace(read_row(row, book.epochs.of), repeated=True))
     return outcomes, [], book
 
 

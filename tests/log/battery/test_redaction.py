@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from cometd_chat.events.record import Record
 from cometd_chat.log.log import EventLog
@@ -57,7 +57,7 @@ async def test_what_is_taken_out_is_nowhere(log: EventLog) -> None:
     assert await texts(log) == ["m1", "own", "m3", "m4", "m5"]
     (record,) = await wait(log.read([LOBBY], after=1, before=3, limit=9))
     # All but what was said stays.
-    assert record == attrs.evolve(record, id=2, type="message", author="alice", data=OWN)
+    assert record == replace(record, id=2, type="message", author="alice", data=OWN)
     assert log.recent(99, 2**20)[1] == record
 
 
