@@ -290,6 +290,8 @@ class Accounts:
         if password:
             self._require_registration(code)
             chosen, keys = new_person(name)
+            if before is not None and before.member is None and chosen != before.name:
+                self._chat.moderation.require_heard(before)
             kept = await self._passwords.hash(new_password(password), address)
             new, use = self._new(chosen, keys, _role(row), kept), self._use(row)
             session, token = await self._enter(before, new, use, address=address, agent=agent)

@@ -296,7 +296,10 @@ class Chat:
         :param address: where from, for the limits; empty where that isn't known.
         :returns: her new token; None when she is called as before, and keeps it.
         :raises TooMany: too many new names.
+        :raises Silenced: all would read it, and they may not speak somewhere.
         """
+        if session.name_key is not None and name.strip() != session.name:
+            self.moderation.require_heard(session)
         if session.name_key is None or name.strip() != session.name:
             self.limits.take(NAMES, session=session.identity, address=address)
         token = self.sessions.new_token()

@@ -362,6 +362,15 @@ class Moderation:
             if found is not None:
                 raise refusal(found, self.now())
 
+    def require_heard(self, session: Session) -> None:
+        """Refuse what is shown wherever somebody is, to who is silenced in any room: their name.
+
+        :raises Silenced: they are.
+        """
+        found = self.index.anywhere(session.identity, SILENCE, self.now())
+        if found is not None:
+            raise refusal(found, self.now())
+
     def _begin(self, sanction: Sanction) -> None:
         if sanction.is_over(self.now()):
             return

@@ -120,6 +120,10 @@ POLICIES: Mapping[str, Policy] = {
 }
 
 
+#: What all read.
+_SAID = frozenset({"title", "welcome"})
+
+
 class Policies:
     """The policies now.
 

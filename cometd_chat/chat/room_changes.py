@@ -140,7 +140,9 @@ class RoomChanges:
         if values == now:
             return
         if values.get("topic", now.get("topic")) != now.get("topic"):
-            # It is kept, as what is said is.
+            # It is kept, as what is said is, and read by all.
+            if not room.archived:
+                self._rights.require(actor, Act.SPEAK, [room], address)
             amounts = [(MESSAGES, 1), (TEXT, data_size({"topic": values["topic"]}))]
             self._limits.take_all(amounts, session=actor.identity, address=address)
         # Who makes it private belongs to it, whoever else does.

@@ -263,6 +263,14 @@ class SanctionIndex:
         found = self._in(rooms, None, kind, now)
         return found if found is not None or room is None else self._in(rooms, room, kind, now)
 
+    def anywhere(self, identity: str, kind: SanctionKind, now: float) -> Sanction | None:
+        """What somebody is under, be it in a room or everywhere."""
+        for room in self._of.get(identity, ()):
+            found = self.of(identity, kind, room, now)
+            if found is not None:
+                return found
+        return None
+
     def _in(
         self,
         rooms: dict[str | None, dict[SanctionKind, _Alike]],
