@@ -207,7 +207,8 @@ class Accounts:
         agent: str,
     ) -> tuple[Session, str]:
         """The session of the owner: a guest who is one from now, somebody new, or a member, who
-        shows by the session that it is theirs. An owner comes back with a new password.
+        shows by the session that it is theirs. An owner comes back with a new password, and all
+        their sessions but this one end: whoever has one of them need not be the owner.
 
         :param before: of who has a session already.
         :raises CodeGone: the link is good no longer.
@@ -235,7 +236,7 @@ class Accounts:
             use(connection)
             table.set_password(connection, identity, kept)
 
-        await self._chat.sessions.set_role(identity, Role.OWNER, take_over)
+        await self._chat.sessions.take_over(identity, Role.OWNER, take_over)
         return await self._begin(identity, address=address, agent=agent)
 
     async def become_member(

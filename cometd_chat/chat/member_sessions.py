@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import attrs
+from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 
 from cometd_chat.chat.lasting import LastingClock
@@ -229,6 +230,17 @@ class MemberSessions(SessionsInUse):
         return self._changes.make(
             lambda each: table.set_role(each, identity, role.word, beside), _as_it_is
         )
+
+    def take_over(
+        self, identity: str, role: Role, beside: Beside = nothing_beside
+    ) -> Deferred[Sequence[Control]]:
+        """See `Sessions.take_over`."""
+
+        def change(connection: Connection) -> Sequence[Control]:
+            told = table.set_role(connection, identity, role.word, beside)
+            return [*table.end_sessions(connection, identity), *told]
+
+        return self._changes.make(change, _as_it_is)
 
     async def end_others(self, session: Session, beside: Beside = nothing_beside) -> str:
         """See `Sessions.end_others`."""

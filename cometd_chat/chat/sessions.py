@@ -335,6 +335,11 @@ class Sessions(Protocol):
         :raises LastOwner: there would be no owner.
         """
 
+    def take_over(
+        self, identity: str, role: Role, beside: Beside = nothing_beside
+    ) -> Deferred[Sequence[Control]]:
+        """The same, and end all sessions of theirs."""
+
     async def end_others(self, session: Session, beside: Beside = nothing_beside) -> str:
         """End all sessions of a member but one, which has a new token: the result."""
 

@@ -300,11 +300,14 @@ def end_sessions(
     only: str | None = None,
     but: str | None = None,
 ) -> list[Control]:
-    """End sessions of somebody.
+    """End sessions of somebody. Where it is more than one device, no link that one of them has made
+    leads in any more.
 
     :param only: this one, if it is theirs.
     :param but: all but this one.
     """
+    if only is None:
+        connection.execute(delete(codes).where(codes.c.identity == identity))
     ids = [row.id for row in sessions_of(connection, identity)]
     gone = [id for id in ids if id != but and only in (None, id)]
     if gone:

@@ -24,6 +24,7 @@ from tests.web.people import (
     token_of,
 )
 from tests.web.refusals import fields, problem
+from tests.web.transports import Client
 
 MESSAGES = "/api/v1/rooms/lobby/messages"
 PEOPLE = "/api/v1/rooms/lobby/people"
@@ -96,6 +97,28 @@ def test_an_owner_who_lost_the_password_comes_back(site: MemorySite) -> None:
     assert me(site, token) == ("ada", "owner")
     problem(site, log_in(site, "ada"), 401, "wrong-password")
     token_of(log_in(site, "ada", "another four words"))
+
+
+def test_and_nobody_else_is_the_owner_any_more(site: MemorySite) -> None:
+    """Who comes back may do so since somebody else has a session of theirs."""
+    lost = owner(site, "ada")
+    link = site.post("/api/v1/session/link", token=lost).json()["url"]
+    stream = Client(site, "stream", token=lost)
+    asked = {"code": owner_code(site), "name": "ada", "password": "another four words"}
+    token = token_of(site.post(CLAIM, asked, token=token_of(log_in(site, "ada"))))
+    problem(site, site.get(SESSION, token=lost), 401, "invalid-token")
+    assert stream.response.complete
+    assert site.get("/" + link.partition("://")[2].partition("/")[2]).status == 410
+    (device,) = site.get("/api/v1/sessions", token=token).json()["sessions"]
+    assert device["current"] is True
+
+
+def test_a_new_password_ends_the_links_of_other_devices(site: MemorySite) -> None:
+    ada = owner(site, "ada")
+    link = site.post("/api/v1/session/link", token=ada).json()["url"]
+    changed = {"password": PASSWORD, "new_password": "another four words"}
+    assert site.request("PUT", ACCOUNT, json=changed, token=ada).status == 200
+    assert site.get("/" + link.partition("://")[2].partition("/")[2]).status == 410
 
 
 def test_nobody_takes_a_members_name_by_an_owner_link(site: MemorySite) -> None:
