@@ -33,6 +33,7 @@ from cometd_chat.errors import (
     InviteNeeded,
     NameTaken,
     NotAllowed,
+    Waiting,
     WrongPassword,
 )
 from cometd_chat.events import kinds
@@ -255,6 +256,12 @@ class Accounts:
         if session.member is not None:
             raise AlreadyMember(f"You are {session.name} already, with an account.")
         self._require_registration(invite)
+        if invite is None and session.role is Role.WAITING:
+            # An account is no way past who lets people in; who is invited needs nobody else.
+            raise Waiting(
+                "A moderator has to let you in first, or somebody to invite you: then you can "
+                "choose a password."
+            )
         chosen = new_password(password)
         row = None if invite is None else await self._invite(invite)
         kept = await self._passwords.hash(chosen, address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cometd_chat.chat.roles import Role
 from tests.memory import MemorySite
+from tests.web.people import PASSWORD, invitation, owner
 from tests.web.refusals import problem
 from tests.web.test_policies import appointed, patch
 
@@ -33,3 +34,18 @@ def test_who_waits_is_listed_and_let_in(site: MemorySite) -> None:
     said = site.post("/api/v1/rooms/lobby/messages", {"text": "hi"}, token=token)
     assert said.status == 201
     assert site.get("/api/v1/session", token=token).json()["role"] == "guest"
+
+
+def test_an_account_is_no_way_past_who_lets_people_in(site: MemorySite) -> None:
+    ada = owner(site)
+    patch(site, ada, guests="approve", registration="open")
+    bob = site.log_in("bob")
+    refused = site.post("/api/v1/account", {"password": PASSWORD}, token=bob)
+    assert "let you in first" in problem(site, refused, 403, "waiting")["detail"]
+    assert site.get("/api/v1/session", token=bob).json()["role"] == "waiting"
+    # Who is invited needs nobody else, and who is in is in.
+    invited = {"password": PASSWORD, "invite": invitation(site, ada)}
+    assert site.post("/api/v1/account", invited, token=bob).status == 201
+    carol = site.log_in("carol")
+    assert site.post("/api/v1/waiting/carol", {"let_in": True}, token=ada).status == 204
+    assert site.post("/api/v1/account", {"password": PASSWORD}, token=carol).status == 201
