@@ -197,8 +197,10 @@ class Policies:
         :raises Pinned: an option says what it is.
         :raises ChatError: they may not.
         """
-        for name in asked:
+        for name in asked or ("",):
             self._rights.require(actor, POLICIES[name].act if name in POLICIES else Act.CALM)
+        if asked.keys() & _SAID:
+            self._rights.require(actor, Act.SPEAK)
         acts = {POLICIES[name].act for name in asked if name in POLICIES}
         mandate = Mandate(self._rights, actor, None, self._now)
         await self.set(

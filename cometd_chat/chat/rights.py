@@ -369,10 +369,13 @@ class Rights:
         return None
 
     def _sees(self, session: Session | None, room: AnyRoom) -> bool:
-        if room.kind is not RoomKind.PUBLIC and (
-            session is None or identity_of(session) not in room.members
-        ):
-            return False
+        if room.kind is not RoomKind.PUBLIC:
+            if session is None:
+                return False
+            identity = identity_of(session)
+            # Who is at the shell, and no identity, has the database: nothing is hidden from them.
+            if identity and identity not in room.members:
+                return False
         return self._rule is None or self._rule(session, Act.SEE, room)
 
     def _stands_in_the_way(

@@ -132,11 +132,11 @@ def kept_invite(connection: Connection, code: str) -> InviteRow | None:
 
 
 def good_invites(
-    connection: Connection, asker: str, after: str | None, limit: int, now: int, *, all: bool
+    connection: Connection, asker: str | None, after: str | None, limit: int, now: int, *, all: bool
 ) -> Sequence[InviteRow]:
     """Those that are good, the newest first.
 
-    :param asker: who asks, by their identity.
+    :param asker: who asks, by their identity; None for who is at the shell, and may see all.
     :param all: not only theirs, but those to rooms that they may not see.
     :param after: the code of the last one that is known.
     """
@@ -146,7 +146,8 @@ def good_invites(
         invites.c.left.is_(None) | (invites.c.left > 0),
     ]
     mine = invites.c.by == asker
-    good.append(mine | seen_by(invites.c.room, asker) if all else mine)
+    if asker is not None:
+        good.append(mine | seen_by(invites.c.room, asker) if all else mine)
     known = None if after is None else _row(connection, after)
     if known is not None:
         same = (invites.c.created_at == known.created_at) & (invites.c.code > known.code)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cometd_chat.chat.invites import InviteRequest, Invites
-from cometd_chat.shell_table import somebody
+from cometd_chat.daemon.shell_socket import Asked
+from cometd_chat.shell_table import run, somebody
 from tests.chat.parts import now
 from tests.memory import MemorySite
 from tests.web.moderators import sanctioned
@@ -55,6 +56,27 @@ def test_an_admin_who_is_one_no_longer_makes_no_moderators(site: MemorySite, ada
     assert become(site, "dora", plain).status == 201, "a member invites members"
     role(site, ada, "bob", "admin")
     assert become(site, "eve", code).status == 201
+
+
+def test_the_shell_sees_what_leads_to_private_rooms_too(site: MemorySite, ada: str) -> None:
+    """It has the database: what it is not shown it could not take back."""
+    bob = member(site, "bob", invitation(site, ada))
+    made = site.post("/api/v1/rooms", {"name": "attic", "kind": "private"}, token=bob)
+    assert made.status == 201
+    code = invitation(site, bob, room="attic")
+    assert code not in site.get(INVITES, token=ada).text
+
+    def shell(command: str, **values: Any) -> str:
+        return now(run(site.chat, Asked(command, values))).text
+
+    assert f"{code}  member  to attic" in shell("invite list")
+    mine = shell("invite make", room="attic").rpartition("/")[2]
+    assert f"{mine}  member  to attic" in shell("invite list")
+    assert become(site, "carol", mine).status == 201
+    assert "carol is silenced" not in shell("ban list")
+    assert "carol in attic" in shell("ban add", name="carol", room="attic", kind="silence")
+    shell("invite revoke", code=code)
+    assert code not in shell("invite list")
 
 
 def test_who_was_put_out_of_a_room_does_not_come_back(site: MemorySite, ada: str) -> None:

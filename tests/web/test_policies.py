@@ -30,6 +30,20 @@ def patch(site: MemorySite, token: str, **values: object) -> Any:
     return site.request("PATCH", POLICIES_PATH, json=values, token=token)
 
 
+def test_who_may_not_is_told_which_role_it_takes(site: MemorySite) -> None:
+    bob, marta = site.log_in("bob"), appointed(site, Role.MODERATOR)
+    for token, values, needed in (
+        (bob, {"title": "mine"}, "admin"),
+        (bob, {"calm": "slow"}, "moderator"),
+        (bob, {}, "moderator"),
+        (bob, {"nothing": 1}, "moderator"),
+        (marta, {"calm": "slow", "guests": "off"}, "admin"),
+    ):
+        told = problem(site, patch(site, token, **values), 403, "not-allowed")
+        assert told["needed"] == needed, values
+        assert ("change policies" in told["detail"]) is (needed == "admin")
+
+
 def test_what_is_shown_and_changed(site: MemorySite) -> None:
     token = appointed(site, Role.ADMIN)
     shown = site.get(POLICIES_PATH, token=token).json()
