@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import attrs
+from msgspec.structs import replace
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -254,7 +255,7 @@ class Screened:
             await self._append(draft)
         except ClientIdReused:
             # They have said something else by it meanwhile.
-            await self._append(attrs.evolve(draft, client_id=own))
+            await self._append(replace(draft, client_id=own))
         its = delete(screened).where(screened.c.id == item.id)
         await self._changes.make(lambda connection: connection.execute(its).close(), _none)
 
