@@ -3,80 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import pytest
 
 from tests.daemon.talk import history, log_in, say, wait_until
-from tests.support import PATIENCE, Daemon, environment
-
-
-class Terminal:
-    """A program in a terminal of its own: ``with Terminal(tmp_path, "lynx", url) as lynx: ...``.
-
-    :param directory: its home, and where its terminal's socket is.
-    """
-
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self._tmux = ["tmux", "-S", str(directory / "terminal"), "-f", "/dev/null"]
-        self._environ = environment({"HOME": str(directory), "TERM": "screen", "LANG": "C.UTF-8"})
-        self._environ |= {"EDITOR": str(directory / "editor")}
-        # pytest-xdist says how large a terminal it has itself, and lynx believes it.
-        for size in ("COLUMNS", "LINES"):
-            self._environ.pop(size, None)
-        self._run("new-session", "-d", "-x", "100", "-y", "40", *arguments)
-
-    def _run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [*self._tmux, *arguments],
-            env=self._environ,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=True,
-        )
-        return done.stdout
-
-    def press(self, *keys: str) -> None:
-        """Press keys, as tmux calls them."""
-        self._run("send-keys", *keys)
-
-    def write(self, text: str) -> None:
-        """Type a text."""
-        self._run("send-keys", "-l", text)
-
-    @property
-    def screen(self) -> str:
-        """What can be seen."""
-        return self._run("capture-pane", "-p")
-
-    @property
-    def seen(self) -> tuple[str, str]:
-        """Where the cursor is, and what can be seen."""
-        where = self._run("display-message", "-p", "#{cursor_x},#{cursor_y}")
-        return where, self.screen
-
-    def shows(self, wanted: str) -> str:
-        """Wait until something can be seen, given as a regular expression; the screen."""
-        try:
-            wait_until(lambda: re.search(wanted, self.screen), wanted)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; what was seen:\n{self.screen}") from None
-        return self.screen
-
-    def __enter__(self) -> Terminal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._run("kill-server")
+from tests.daemon.terminals import Terminal
+from tests.support import Daemon
 
 
 @pytest.fixture(scope="module")
@@ -225,34 +159,3 @@ def test_frames_show_lines_as_they_come(
         for number in range(3):
             say(daemon.port, alice, f"live {number} for {program}")
             browser.shows(rf"\[ alice \] live {number} for {program}")
-
-
-def test_lynx_claims_and_invites(tmp_path: Path) -> None:
-    """The owner link, an invitation and a log-in by password, with the keys of lynx."""
-    with Daemon(tmp_path, "--limits=off") as own:
-        found = re.search(r"yours by (\S+)", own.output)
-        assert found is not None
-        home = tmp_path / "ada"
-        home.mkdir()
-        with Terminal(home, "lynx", "-nopause", "-accept_all_cookies", found[1]) as lynx:
-            lynx.shows("This chat is yours")
-            lynx.write("ada")
-            lynx.press("Down")
-            lynx.write("four words of mine")
-            lynx.press("Down", "Enter")
-            lynx.shows("#lobby")
-            lynx.press("g")
-            lynx.shows("URL to open")
-            lynx.write(f"{own.url}/account")
-            lynx.press("Enter")
-            lynx.shows("You are ada")
-            lynx.shows("Owner of this chat")
-        home = tmp_path / "again"
-        home.mkdir()
-        with Terminal(home, "lynx", "-nopause", "-accept_all_cookies", own.url) as lynx:
-            lynx.shows("Choose a name")
-            lynx.write("ada")
-            lynx.press("Down", "Down")
-            lynx.write("four words of mine")
-            lynx.press("Up", "Enter")
-            lynx.shows("You are ada")
