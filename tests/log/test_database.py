@@ -14,6 +14,7 @@ from threading import Event
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from twisted.internet.defer import CancelledError
 
@@ -21,7 +22,7 @@ import cometd_chat.log
 from cometd_chat.errors import NameTaken, ShuttingDown, StorageUnavailable
 from cometd_chat.events import kinds
 from cometd_chat.log.directory import PositionRow
-from cometd_chat.log.migrations import SchemaTooNew, migrate
+from cometd_chat.log.migrations import SchemaTooNew, migrate, newest_revision
 from cometd_chat.log.tables import metadata
 from cometd_chat.log.threads import UNDER_WAY
 from tests.log.support import (
@@ -109,6 +110,11 @@ async def test_the_settings_that_durability_needs(store: Store) -> None:
     full = 2
     assert await wait(store.database.write(settings)) == ["wal", full, 1, 200]
     assert await wait(store.database.read(settings)) == ["wal", full, 1, 200]
+
+
+def test_the_newest_revision_is_the_one_whose_file_is_named_so() -> None:
+    scripts = ScriptDirectory(str(SCHEMA))
+    assert newest_revision() == newest_revision(str(SCHEMA)) == scripts.get_current_head()
 
 
 @in_reactor
