@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import Enum
+from functools import cache
 from types import FunctionType
 
 import attrs
@@ -66,7 +67,8 @@ class Name:
         return hasattr(self.owner, self.name) or self.name in used_by(self.owner)
 
 
-def used_by(owner: type) -> set[str]:
+@cache
+def used_by(owner: type) -> frozenset[str]:
     """All names that methods of a class use; what they set on instances is among them."""
     names: set[str] = set()
     for each in owner.__mro__:
@@ -74,7 +76,7 @@ def used_by(owner: type) -> set[str]:
             function = member.fget if isinstance(member, property) else member
             if isinstance(function, FunctionType):
                 names.update(_names_in(function.__code__))
-    return names
+    return frozenset(names)
 
 
 def _names_in(code: object) -> Iterator[str]:
