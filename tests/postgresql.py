@@ -11,6 +11,8 @@ that runs as root refuses to start, so that of a test that runs as root is the u
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import pwd
 import secrets
@@ -29,7 +31,7 @@ import attrs
 import psycopg
 from psycopg import sql
 
-from tests.support import free_port
+from tests.support import ROOT, free_port
 
 #: Seconds that a server may take to start or to stop, on a busy machine.
 PATIENCE = 60.0
@@ -116,24 +118,7 @@ class PostgresServer:
     ) -> PostgresServer:
         """A new cluster in a new folder, with the user `USER`. It is not started yet."""
         server = cls(_new_folder(), dict(settings or {}), environ or {}, prefix, host)
-        _run(
-            programs() / "initdb",
-            "--no-sync",
-            "--auth=trust",
-            "--username=postgres",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--pgdata",
-            server.data,
-        )
-        # All may come from everywhere: it listens where the test says, and only there.
-        with (server.data / "pg_hba.conf").open("w") as access:
-            for kind in ("local all all", "local replication all"):
-                access.write(f"{kind} trust\n")
-            for kind in ("host all all", "host replication all"):
-                access.write(f"{kind} 0.0.0.0/0 trust\n{kind} ::/0 trust\n")
-        with server:
-            server.execute(f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD '{PASSWORD}'")
+        _copy_files(_kept_cluster(), server.data)
         return server
 
     @property
@@ -156,6 +141,27 @@ class PostgresServer:
         return f"postgresql://{USER}:{PASSWORD}@{where}/{database}"
 
     # -- its life
+
+    def make_cluster(self) -> None:
+        """Make the files, with `USER`. It does not run after this."""
+        _run(
+            programs() / "initdb",
+            "--no-sync",
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--pgdata",
+            self.data,
+        )
+        # All may come from everywhere: it listens where the test says, and only there.
+        with (self.data / "pg_hba.conf").open("w") as access:
+            for kind in ("local all all", "local replication all"):
+                access.write(f"{kind} trust\n")
+            for kind in ("host all all", "host replication all"):
+                access.write(f"{kind} 0.0.0.0/0 trust\n{kind} ::/0 trust\n")
+        with self:
+            self.execute(f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD '{PASSWORD}'")
 
     def __enter__(self) -> PostgresServer:
         self.start()
@@ -358,6 +364,37 @@ class PostgresServer:
     def promote(self) -> None:
         """Make a standby a server that is written to."""
         self.execute("SELECT pg_promote(true, 60)")
+
+
+def _kept_cluster() -> Path:
+    """A cluster that was made once for this version of PostgreSQL, by whoever came first: to make
+    one takes as long as ten copies."""
+    version = subprocess.run([programs() / "initdb", "--version"], capture_output=True, check=True)
+    made_by = hashlib.sha256(version.stdout + Path(__file__).read_bytes()).hexdigest()[:16]
+    folder = ROOT / ".pytest_cache" / "postgresql"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / made_by
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            partial = folder / "partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            server = PostgresServer(_new_folder())
+            try:
+                server.make_cluster()
+                _copy_files(server.data, partial)
+            finally:
+                server.remove()
+            # Under its own name only when it is whole.
+            partial.rename(kept)
+    return kept
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """With their owners."""
+    subprocess.run(
+        ["cp", "--archive", "--sparse=always", source, target], check=True, timeout=PATIENCE
+    )
 
 
 def _new_folder() -> Path:

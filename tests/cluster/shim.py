@@ -14,6 +14,7 @@ import struct
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -68,9 +69,19 @@ def shim() -> Iterator[Shim]:
         directory.chmod(0o755)
         made = Shim(directory)
         made.set()
-        library = str(directory / "shim.so")
-        status, _, error = run("cc", "-shared", "-fPIC", "-O2", "-o", library, str(SOURCE), "-ldl")
-        assert status == 0, error
+        (directory / "shim.so").write_bytes(_library())
         yield made
     finally:
         shutil.rmtree(directory)
+
+
+@cache
+def _library() -> bytes:
+    """The library, compiled once in a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "shim.so")
+        status, _, error = run(
+            "cc", "-shared", "-fPIC", "-O2", "-o", str(made), str(SOURCE), "-ldl"
+        )
+        assert status == 0, error
+        return made.read_bytes()
