@@ -12,6 +12,7 @@ Invariant: nothing of the daemon runs before the fork, and no reactor is there y
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -28,6 +29,14 @@ from twisted.scripts import twistd
 #: What takes the time.
 IMPORTED = (
     "cometd_chat.service",
+    "alembic.command",
+    "cometd_chat.log.postgresql.log",
+    "cometd_chat.log.postgresql.node_table",
+    "cometd_chat.log.postgresql.notify_bus",
+    "cometd_chat.log.postgresql.shared_directory",
+    "cometd_chat.peering",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
     "twisted.plugins.comet_chat_plugin",
 )
@@ -79,8 +88,20 @@ def import_all() -> None:
     del sys.modules[REACTOR]
 
 
+def read_all() -> None:
+    """Read what a daemon reads of its own files, and keeps as it is as long as it runs."""
+    import_module("cometd_chat.lookalikes.skeletons").skeleton("")
+    import_module("cometd_chat.lookalikes.scripts").is_highly_restrictive("a")
+    import_module("cometd_chat.transports.twisted_internals").missing()
+    import_module("cometd_chat.web.pages.page").templates()
+
+
 def main() -> None:
     import_all()
+    read_all()
+    # What is here stays: a look for garbage in a daemon would copy all of it.
+    gc.collect()
+    gc.freeze()
     signal.signal(signal.SIGCHLD, reap)
     for line in sys.stdin:
         # Its end is told of after its beginning.
