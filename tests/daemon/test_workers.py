@@ -29,6 +29,9 @@ from tests.support import PATIENCE, Daemon, free_port
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 
+#: What a forked supervisor does first, so that its workers are forked as well.
+FORKED = (STAND_INS / "forked_workers.py").read_text("utf-8")
+
 
 class Workers(Daemon):
     """A supervisor and its workers.
@@ -36,6 +39,7 @@ class Workers(Daemon):
     :param url: of the database.
     :param workers: how many.
     :param stand_ins: variables for ``stand_in_supervisor.py``; without, the real one starts.
+    :param fresh: it and its workers start as for a user; see `Daemon`.
     """
 
     def __init__(
@@ -49,7 +53,9 @@ class Workers(Daemon):
         environ: dict[str, str] | None = None,
         port: int | None = None,
         pass_fds: Sequence[int] = (),
+        fresh: bool = False,
     ) -> None:
+        fresh = fresh or bool(prefix or pass_fds or stand_ins is not None)
         environ = {**(environ or {}), "COMET_CHAT_DATABASE": url}
         if stand_ins is not None:
             environ |= {"PYTHONPATH": str(STAND_INS), **stand_ins}
@@ -62,6 +68,8 @@ class Workers(Daemon):
             prefix=prefix,
             environ=environ,
             pass_fds=pass_fds,
+            before="" if fresh else FORKED,
+            fresh=fresh,
         )
         self.count = workers
 
@@ -98,6 +106,10 @@ def children(pid: int) -> list[tuple[int, int]]:
                 words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
                 if words[1:2] == [b"-m"]:
                     found.append((int(child), int(words[3])))
+                # One that was forked is called so.
+                name, _, number = Path(f"/proc/{child}/comm").read_text().strip().partition("-")
+                if name == "worker":
+                    found.append((int(child), int(number)))
     return found
 
 
@@ -126,6 +138,7 @@ def test_they_share_the_ports_and_are_announced_once(tmp_path: Path, database_ur
         f"--metrics=tcp:{metrics}:interface=127.0.0.1",
         "--listen=tcp:0:interface=127.0.0.1",
         f"--listen=unix:{path}:mode=620",
+        fresh=True,
     ) as daemon:
         (port,) = map(int, re.findall(r"http://127\.0\.0\.1:(\d+)/ in two", daemon.output))
         assert daemon.output.count("Comet Chat ") == 1
