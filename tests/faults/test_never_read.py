@@ -74,7 +74,7 @@ class Highest(Thread):
         self.kernel = max(self.kernel, kernel_memory(self._port))
 
     def run(self) -> None:
-        while not self._over.wait(0.02):
+        while not self._over.wait(0.1):
             self._look()
 
     def __enter__(self) -> Highest:
