@@ -24,6 +24,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.accounts import Accounts
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.invites import Invites
+from cometd_chat.chat.limits import INVITATIONS
 from cometd_chat.chat.log_in_delays import LogInDelays
 from cometd_chat.chat.passwords import Passwords
 from cometd_chat.chat.people_lookup import Lookup
@@ -165,7 +166,11 @@ def build_shared(
     peers = Peers(settings.trusted_proxy, settings.trust_user_header)
     reaper = chat.feed.engine.reaper
     invites = Invites(
-        chat.changes, chat.rights, wall_clock=time.time, random_bytes=secrets.token_bytes
+        chat.changes,
+        chat.rights,
+        wall_clock=time.time,
+        random_bytes=secrets.token_bytes,
+        spend=partial(chat.spend, INVITATIONS),
     )
     accounts = Accounts(
         chat,

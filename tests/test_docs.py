@@ -82,11 +82,19 @@ def test_the_table_of_rates() -> None:
         limits.ROOMS,
         limits.NAMES,
         limits.IGNORES,
+        limits.MEMBERS,
+        limits.DIRECTS,
+        limits.INVITATIONS,
+        limits.REPORTS,
+        limits.EXPORTS,
+        limits.MODERATION,
         limits.SESSIONS,
         limits.CALMED_GUESTS,
+        limits.KNOCKS,
         limits.HANDSHAKES,
     ]
     assert told == [[*told_rate(each.session), *told_rate(each.address)] for each in there]
+    assert there == [each for each in vars(limits).values() if isinstance(each, limits.Limit)]
 
 
 def test_the_table_of_numbers() -> None:

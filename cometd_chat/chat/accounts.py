@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.invites import find_good, use_good
+from cometd_chat.chat.limits import INVITATIONS
 from cometd_chat.chat.log_in_delays import LogInDelays
 from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.names import new_person
@@ -148,6 +149,7 @@ class Accounts:
         :raises NotAllowed: it is a guest's, which is one device and no more.
         """
         self._require_member(session)
+        self._chat.spend(INVITATIONS, session)
         code, now = new_code(self._random_bytes), self._now()
         row = CodeRow(code_hash(code), LINK, session.identity, now + LINK_GOOD_FOR)
         await self._changes.make(lambda each: code_table.add_code(each, row, now), _nothing)

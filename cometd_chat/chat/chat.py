@@ -27,11 +27,15 @@ from cometd_chat.chat.limits import (
     IGNORES,
     IN_USE,
     MADE,
+    MODERATION,
     NAMES,
+    REPORTS,
     ROOMS,
     SESSIONS,
     TYPING,
+    Limit,
     Limits,
+    where_from,
 )
 from cometd_chat.chat.matrix import Calm, RoomKind
 from cometd_chat.chat.messages import Messages
@@ -106,7 +110,10 @@ class Chat:
         #: How messages are deleted.
         self.deletions = deletions
         #: Messages that somebody wants looked at.
-        self.reports = Reports(changes, rights, deletions, rooms.named)
+        self.reports = Reports(
+            changes, rights, deletions, rooms.named, partial(self.spend, REPORTS)
+        )
+        deletions.spend = moderation.spend = partial(self.spend, MODERATION)
         self._lookup = Lookup(changes, sessions)
         #: Who is silenced, or sent away.
         self.moderation = moderation
@@ -178,6 +185,7 @@ class Chat:
             policies=policies,
             waiting=waiting,
             moderation=moderation,
+            limits=limits,
         )
         sessions.forgotten.add(self._forgotten)
         sessions.renamed.add(self._renamed)
@@ -404,7 +412,16 @@ class Chat:
 
     def _spend_on_ignoring(self, session: Session) -> None:
         self.rights.require(session, Act.IGNORE)
-        self.limits.take(IGNORES, session=session.identity)
+        self.spend(IGNORES, session)
+
+    def spend(self, limit: Limit, session: Session, address: str = "") -> None:
+        """Take something that somebody does from their limits. Who is at the shell has none.
+
+        :param address: where from, where that is known.
+        :raises TooMany: they did too much of it.
+        """
+        if session.identity:
+            self.limits.take(limit, session=session.identity, address=where_from(session, address))
 
     def people(self, room: Room, asker: Session | None) -> Sequence[Person]:
         """Who is in a room, as somebody sees it; see `Presence.people`."""

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat import audit, purge_rows
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.limits import Spend, spends_nothing
 from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.people_lookup import Whom
 from cometd_chat.chat.purge_rows import GUESTS, LEFT_ALONE, MARGIN, UNDO, Purge, State
@@ -116,6 +117,8 @@ class Deletions:
         # Those that are worked at here.
         self._under_way: dict[str, Deferred[None]] = {}
         self._stopped = False
+        #: Takes each act from the limits of who does it.
+        self.spend: Spend = spends_nothing
         self.due_bucket = 0
 
     def start(self) -> None:
@@ -152,6 +155,7 @@ class Deletions:
         own = record.sender == actor.identity
         act = Act.DELETE_OWN if own else Act.DELETE_OTHERS
         self._rights.require(actor, act, [room], address)
+        self.spend(actor, address)
         if not own:
             role = await self._role_of(record.sender)
             self._rights.require_above(actor, role, identity=record.sender, room=room)
@@ -248,6 +252,7 @@ class Deletions:
         for whom in people:
             if whom.identity != actor.identity:
                 self._rights.require_above(actor, whom.role, identity=whom.identity, room=room)
+        self.spend(actor, address)
         identities = list(dict.fromkeys(each.identity for each in people))
         came = await self._came(identities)
         # What they may do may have changed meanwhile.
@@ -273,6 +278,7 @@ class Deletions:
         """
         self._rights.require(actor, Act.PURGE, [room], address)
         self._rights.require_above(actor, Role.GUEST, room=room)
+        self.spend(actor, address)
         purge = self._begun(actor, room, GUESTS, self._ago(minutes))
         mandate = self._mandate(actor, room).to(Act.PURGE)
         await self._changes.make(
@@ -373,6 +379,7 @@ class Deletions:
         :raises TooLate: it can't be undone any more.
         """
         self._rights.require(actor, Act.PURGE, [room], address)
+        self.spend(actor, address)
         at = int(self.now())
         purge = await self._changes.make(
             lambda connection: purge_rows.undo(connection, room.name, id, at, self._number),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import attrs
 from sqlalchemy import Connection
 
+from cometd_chat.chat.limits import Spend, spends_nothing
 from cometd_chat.chat.rights import Act, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
@@ -69,6 +70,7 @@ class Invites:
 
     :param wall_clock: seconds since 1970.
     :param random_bytes: so many unguessable bytes.
+    :param spend: takes each that is made from the limits of who makes it.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class Invites:
         *,
         wall_clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        spend: Spend = spends_nothing,
     ) -> None:
+        self._spend = spend
         self._changes = changes
         self._rights = rights
         self._wall_clock = wall_clock
@@ -97,6 +101,7 @@ class Invites:
         if asked.role > Role.MEMBER:
             self._rights.require(session, Act.INVITE_WITH_ROLE)
             self._rights.require_above(session, asked.role)
+        self._spend(session, "")
         now = self._now()
         row = InviteRow(
             # 12 characters, 72 random bits: short enough to be read aloud, and nothing to guess.

@@ -4,7 +4,7 @@ What it is: the table of the limits that the interface promises, and `Limits`, t
 is counted what was used of them, with the rules that every back end keeps; `local_limits.py` is the
 one of a single process.
 
-What it may know: addresses, ids of sessions. Not who is behind them.
+What it may know: addresses, sessions. Not who is behind them.
 
 Invariant: what is refused has used nothing.
 """
@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
+
+from cometd_chat.chat.sessions import Session
 
 
 @attrs.frozen(eq=False)
@@ -49,12 +51,24 @@ TEXT = Limit("much text", Rate(2**16, 2**16 / 60), Rate(2**18, 2**18 / 60))
 TYPING = Limit("many signs of typing", Rate(10, 1.0), Rate(100, 20.0))
 ROOMS = Limit("many new rooms", Rate(5, 1 / 60), Rate(20, 1 / 15))
 NAMES = Limit("many new names", Rate(10, 1 / 6), Rate(60, 1.0))
-IGNORES = Limit("many changes of whom you ignore", Rate(20, 0.2))
+IGNORES = Limit("many changes of whom you ignore", Rate(20, 0.2), Rate(100, 1.0))
+MEMBERS = Limit("many changes of who belongs to a room", Rate(20, 0.5), Rate(100, 2.0))
+DIRECTS = Limit("many new direct conversations", Rate(10, 1 / 6), Rate(60, 1.0))
+INVITATIONS = Limit("many invitations and log-in links", Rate(20, 1 / 6), Rate(60, 1.0))
+REPORTS = Limit("many reports", Rate(10, 1 / 6), Rate(60, 1.0))
+EXPORTS = Limit("many exports", Rate(3, 1 / 60), Rate(10, 1 / 6))
+
+#: Silence, kick, ban, purge, delete, and take that back. Whoever makes a room moderates it, so that
+#: anybody may do that; in a raid it is a few hundred at once.
+MODERATION = Limit("many acts of a moderator", Rate(300, 5.0), Rate(1000, 20.0))
 SESSIONS = Limit("many new sessions", address=Rate(30, 1.0))
 
 #: New guests while the house is calmed so that no guest speaks. Who is refused tries again under
 #: another name: what let them in would be most of what the house does in a raid.
 CALMED_GUESTS = Limit("many new guests for a house that has been calmed", address=Rate(5, 0.1))
+
+#: Who waits to be let in, as moderators are told of it; who is not told of is on the list.
+KNOCKS = Limit("many knocks", address=Rate(10, 1 / 6))
 
 #: Bayeux handshakes. Many, for all who share an address come back at once after a restart.
 HANDSHAKES = Limit("many handshakes", address=Rate(300, 10.0))
@@ -79,6 +93,23 @@ IN_USE = Quota(
     1000, "Your address has {most} sessions in use: log out of one, or come back later.", 60
 )
 MADE = Quota(100, "Your address has made {most} rooms: use one of those there are.", 3600)
+
+
+#: Takes what a session does from its limits, and those of the address that it comes from, which is
+#: empty where that isn't known; raises `TooMany`.
+Spend = Callable[[Session, str], None]
+
+
+def spends_nothing(session: Session, address: str) -> None:
+    """A `Spend` of what has no limit."""
+
+
+def where_from(session: Session, address: str = "") -> str:
+    """Where somebody comes from, as far as that is known here.
+
+    :param address: that of their request, where it is known.
+    """
+    return address or session.seen_from or session.address or ""
 
 
 class Limits(Protocol):

@@ -30,6 +30,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cometd_chat.chat import audit
+from cometd_chat.chat.limits import Spend, spends_nothing
 from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.networks import NetworkHashes
 from cometd_chat.chat.people_lookup import Whom
@@ -111,6 +112,8 @@ class Moderation:
         #: Told of each sanction that begins here, before it ends anything; and of those that end.
         self.imposed: Listeners[[Sanction]] = Listeners("sanctions")
         self.ended: Listeners[[Sequence[Sanction]]] = Listeners("ends of sanctions")
+        #: Takes each act from the limits of who does it.
+        self.spend: Spend = spends_nothing
         self.due_bucket = 0
 
     def ask(self, whereabouts: Whereabouts) -> None:
@@ -151,6 +154,7 @@ class Moderation:
         self._rights.require(actor, Act.SANCTION, [] if room is None else [room])
         require_other(whom.identity, actor.identity)
         self._rights.require_above(actor, whom.role, identity=whom.identity, room=room)
+        self.spend(actor, address)
         reach = reach or Reach()
         network = b""
         if kind is BAN_NETWORK:
@@ -209,6 +213,7 @@ class Moderation:
         if sanction is None or sanction.is_over(self.now()):
             raise _no_such_sanction()
         require_other(sanction.identity, actor.identity)
+        self.spend(actor, "")
         await self._lift(actor, sanction, self._mandate(actor, room).to(Act.SANCTION))
         return sanction
 

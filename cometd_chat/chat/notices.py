@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.limits import KNOCKS, Limits, where_from
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.presence import Presence
@@ -26,6 +27,7 @@ from cometd_chat.chat.screened import notice
 from cometd_chat.chat.sessions import Session, Sessions
 from cometd_chat.chat.waiting import WaitingList
 from cometd_chat.comet import Delivery
+from cometd_chat.errors import TooMany
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.log.changes import Changes
@@ -49,7 +51,9 @@ class Notices:
         policies: Policies,
         waiting: WaitingList,
         moderation: Moderation,
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._feed = feed
         self._rights = rights
         self._sessions = sessions
@@ -97,7 +101,12 @@ class Notices:
         return any(True for _ in room.context) or self._presence.count(room.name) > 0
 
     def _knocks(self, session: Session) -> None:
-        """Somebody waits to be let in: moderators are told, on all nodes."""
+        """Somebody waits to be let in: moderators are told, on all nodes, unless too many come from
+        there; the list has all of them."""
+        try:
+            self._limits.take(KNOCKS, address=where_from(session))
+        except TooMany:
+            return
         told = notice(kinds.knock(session.name, int(self._moderation.now())))
         telling = self._changes.make(lambda connection: None, lambda _: [told])
         telling.addErrback(self._not_heard)

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 
 from cometd_chat.chat import audit
 from cometd_chat.chat.deletions import Deletions
+from cometd_chat.chat.limits import Spend
 from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.rights import Act, AnyRoom, Rights
 from cometd_chat.chat.rooms import Room
@@ -61,7 +62,9 @@ class Reports:
         rights: Rights,
         deletions: Deletions,
         room_named: Callable[[str], AnyRoom | None],
+        spend: Spend,
     ) -> None:
+        self._spend = spend
         self._changes = changes
         self._rights = rights
         self._deletions = deletions
@@ -73,9 +76,11 @@ class Reports:
         """Put a message before those who moderate.
 
         :raises NotFound: there is none, or it is deleted.
+        :raises TooMany: they report too much.
         :raises ChatError: they may not.
         """
         self._rights.require(actor, Act.REPORT, [room], address)
+        self._spend(actor, address)
         record = await self._deletions.message(actor, room, id, address=address)
         if is_emptied(record):
             raise NotFound("That message is deleted already.")

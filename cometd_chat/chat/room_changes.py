@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat.audit import note
 from cometd_chat.chat.feed import Feed
-from cometd_chat.chat.limits import MESSAGES, TEXT, Limits
+from cometd_chat.chat.limits import DIRECTS, MEMBERS, MESSAGES, TEXT, Limits
 from cometd_chat.chat.local_rooms import room_topic
 from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.matrix import RoomKind
@@ -139,12 +139,13 @@ class RoomChanges:
         now = {name: getattr(room.row, name) for name in values}
         if values == now:
             return
+        amounts = [(MESSAGES, 1.0)]
         if values.get("topic", now.get("topic")) != now.get("topic"):
             # It is kept, as what is said is, and read by all.
             if not room.archived:
                 self._rights.require(actor, Act.SPEAK, [room], address)
-            amounts = [(MESSAGES, 1), (TEXT, data_size({"topic": values["topic"]}))]
-            self._limits.take_all(amounts, session=actor.identity, address=address)
+            amounts.append((TEXT, data_size({"topic": values["topic"]})))
+        self._limits.take_all(amounts, session=actor.identity, address=address)
         # Who makes it private belongs to it, whoever else does.
         joins = values.get("kind") == RoomKind.PRIVATE.value and (
             actor.identity not in room.members
@@ -267,6 +268,7 @@ class RoomChanges:
             self._rights.require(actor, Act.JOIN if own else Act.INVITE, [room], address)
         if len(room.members) >= MOST_MEMBERS and had is None:
             raise InvalidRequest(f"{MOST_MEMBERS} people belong to {room.name}, as many as can.")
+        self._limits.take(MEMBERS, session=actor.identity, address=address)
         word, mandate = wanted.word, self._mandate(actor, room)
         joins = Act.JOIN if whom.identity == actor.identity else Act.INVITE
 
@@ -304,6 +306,7 @@ class RoomChanges:
             self._rights.require(actor, Act.CHANGE_MEMBERS, [room], address)
             self._rights.require_above(actor, whom.role, identity=whom.identity, room=room)
 
+        self._limits.take(MEMBERS, session=actor.identity, address=address)
         mandate = self._mandate(actor, room)
 
         def drop(connection: Connection) -> bool:
@@ -347,6 +350,7 @@ class RoomChanges:
         room = self._rooms.named(name)
         if room is not None:
             return room, False
+        self._limits.take(DIRECTS, session=actor.identity, address=address)
         at = int(self._now())
         row = RoomRow(name, "", actor.identity, at, RoomKind.DIRECT.value)
         members = dict.fromkeys(sorted(identities), Role.MEMBER)

@@ -17,6 +17,7 @@ from cometd_chat.chat.accounts import Accounts
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.export import Export
 from cometd_chat.chat.invites import DAYS, USES, InviteRequest, Invites, invite_code
+from cometd_chat.chat.limits import EXPORTS
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.users import User, Users
@@ -127,6 +128,7 @@ class AccountsApi:
         """All that is somebody's, in pages; how it is sent, the caller says."""
         session = await self._auth.speaker(request)
         self._chat.rights.require(session, Act.OWN_ACCOUNT)
+        self._chat.spend(EXPORTS, session, self._peers.address(request))
         request.setHeader("content-disposition", 'attachment; filename="comet-chat.ndjson"')
         return Export(self._chat, session).pages()
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.deletions import MOST_MINUTES, MOST_PEOPLE
-from cometd_chat.chat.limits import MESSAGES
 from cometd_chat.chat.people_lookup import Whom
 from cometd_chat.chat.purge_rows import Purge
 from cometd_chat.chat.reports import Report
@@ -99,7 +98,6 @@ class DeletionsApi:
         address = self._peers.address(request)
         self._chat.rights.require(actor, Act.REPORT, [room], address)
         reason = reason_of(parameters.json_object(request).get("reason"))
-        self._chat.limits.take(MESSAGES, session=actor.identity, address=address)
         report = await self._chat.reports.report(
             actor, room, message_id(id), reason, address=address
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.limits import MESSAGES
 from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
@@ -116,6 +117,7 @@ class RoomsApi:
         names = parameters.json_object(request).get("with")
         if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
             raise refused("with", "a list of names is needed")
+        self._chat.spend(MESSAGES, session, self._peers.address(request))
         room, new = await self._chat.room_changes.direct(
             session, names, self._peers.address(request)
         )
