@@ -397,6 +397,10 @@ class HeldSubscription(Subscription, Member):
         """Its peer is gone."""
         self._end(expired=False)
 
+    def reads(self) -> tuple[str, Sequence[str]]:
+        """Who, and which rooms."""
+        return "" if self.session is None else self.session.name, self._rooms.names
+
     # -- HeldResource
 
     def answer_now(self) -> None:

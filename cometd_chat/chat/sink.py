@@ -70,6 +70,9 @@ class HeldListener(SinkListener, Protocol):
     def on_lost(self) -> None:
         """The peer is gone, or was cut; nothing more can be taken."""
 
+    def reads(self) -> tuple[str, Sequence[str]]:
+        """Who reads, and which rooms, for who runs the daemon; empty where that is not known."""
+
 
 class SinkGroup(Protocol):
     """Sinks that are alike, to which the same is written."""

@@ -12,6 +12,7 @@ peer that goes is told by `lost`. What is held for one reader stays within its b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import attrs
@@ -47,6 +48,9 @@ class HeldListener(Protocol):
 
     def on_lost(self) -> None:
         """The peer is gone, or was cut; nothing more can be written."""
+
+    def reads(self) -> tuple[str, Sequence[str]]:
+        """Who reads, and which rooms, for who runs the daemon; empty where that is not known."""
 
 
 @attrs.frozen

@@ -22,6 +22,7 @@ from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.framings import Framing
 from cometd_chat.transports.held import Held, HeldKind, HeldListener, HoldPolicy, RotationLimits
 from cometd_chat.transports.request import HoldableRequest
+from cometd_chat.transports.stats import SlowReader
 from cometd_chat.transports.twisted_internals import PeerConnection
 
 #: Seconds that a reader may be over its budget without its TCP acknowledging anything.
@@ -316,7 +317,9 @@ class HeldStream(Held):
 
     def shed(self, size: int) -> None:
         """Drop a reader that is so many bytes behind; see `budget.Holder`, too."""
-        self._hold_policy.stats.cut_slow(self._hold_policy.transport, size)
+        name, rooms = ("", ()) if self._listener is None else self._listener.reads()
+        reader = SlowReader(self._hold_policy.transport, size, name, tuple(rooms))
+        self._hold_policy.stats.cut_slow(reader)
         self.cut()
 
 

@@ -10,7 +10,9 @@ Invariant: counting costs an addition; whoever shows the numbers does the rest.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import attrs
@@ -36,6 +38,25 @@ class TransportCounts:
     expired: int = 0
 
 
+@attrs.frozen
+class SlowReader:
+    """Somebody whose stream was cut, since they took too little of it.
+
+    :param behind: by how many bytes they were.
+    :param name: who; empty for somebody who only reads, or where that is not known.
+    :param rooms: what they read.
+    """
+
+    transport: str
+    behind: int
+    name: str
+    rooms: Sequence[str]
+
+
+#: So many of them are remembered, the last ones.
+SLOW_READERS = 8
+
+
 @attrs.define
 class TransportStats:
     """What all transports have done since the start, and the bound that they share.
@@ -46,6 +67,7 @@ class TransportStats:
     _log: ClassVar[Logger] = Logger()
 
     slow_readers_cut: int = 0
+    slow_readers: deque[SlowReader] = attrs.field(factory=partial(deque, maxlen=SLOW_READERS))
     memory: MemoryBudget = attrs.field(factory=MemoryBudget)
     transports: dict[str, TransportCounts] = attrs.field(factory=dict)
     refusals: Counter[str] = attrs.field(factory=Counter)
@@ -63,9 +85,12 @@ class TransportStats:
         self.transport(name).expired += 1
         self._log.info("a held request expired: {transport}", transport=name)
 
-    def cut_slow(self, name: str, behind: int) -> None:
-        """A reader of a transport was cut, which was so many bytes behind."""
+    def cut_slow(self, reader: SlowReader) -> None:
+        """A reader was cut."""
         self.slow_readers_cut += 1
+        self.slow_readers.append(reader)
         self._log.info(
-            "cut a slow reader: {transport}, {behind} bytes behind", transport=name, behind=behind
+            "cut a slow reader: {transport}, {behind} bytes behind",
+            transport=reader.transport,
+            behind=reader.behind,
         )

@@ -286,6 +286,10 @@ class HeldPush:
         """The peer is gone."""
         self._set_over()
 
+    def reads(self) -> tuple[str, Sequence[str]]:
+        """It may be for several clients, of which each has channels of its own."""
+        return "", ()
+
     # -- CometHandler, which nothing is said to
 
     def on_initialize(self, event: CometEvent) -> None:

@@ -10,7 +10,7 @@ Invariant: nobody looks while nobody watches; and who may look no longer watches
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import nlargest
 from typing import Any
 
@@ -27,7 +27,7 @@ from cometd_chat.transports.framings import ServerSentEvents
 from cometd_chat.transports.held import HoldPolicy
 from cometd_chat.transports.held_stream import HeldStream
 from cometd_chat.transports.request import HttpRequest
-from cometd_chat.transports.stats import TransportStats
+from cometd_chat.transports.stats import SlowReader, TransportStats
 
 #: The context of those who watch; no room has this path.
 WATCHERS = "/live"
@@ -71,6 +71,7 @@ class LiveNumbers:
             "refused": sum(stats.refusals.values()),
             "expired": sum(each.expired for each in stats.transports.values()),
             "slow_readers_cut": stats.slow_readers_cut,
+            "slow_readers": [self._slow(each) for each in reversed(stats.slow_readers)],
             "memory": {kind: memory.of(kind) for kind in KINDS},
             "memory_ceiling": memory.limit,
             "shed": memory.shed,
@@ -85,6 +86,18 @@ class LiveNumbers:
                 for each in rooms
             ],
             "calm": chat.policies.calm.word,
+        }
+
+    def _slow(self, reader: SlowReader) -> dict[str, Any]:
+        """One that was cut. Of a private room nothing is told but that it is one."""
+        found = [(name, self._chat.rooms.named(name)) for name in reader.rooms]
+        public = {name for name, each in found if each and each.kind is RoomKind.PUBLIC}
+        shown = [name if name in public else None for name in reader.rooms[:ROOMS_SHOWN]]
+        return {
+            "name": reader.name,
+            "rooms": shown,
+            "transport": reader.transport,
+            "behind": reader.behind,
         }
 
 
@@ -233,6 +246,10 @@ class LiveStream:
     def on_lost(self) -> None:
         """Its peer is gone."""
         self._context.interrupt(self)
+
+    def reads(self) -> tuple[str, Sequence[str]]:
+        """Who watches; no room."""
+        return self.session.name, ()
 
     def on_expiring(self, event: CometEvent) -> None:
         """See whether its peer has taken anything."""

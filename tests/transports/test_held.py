@@ -66,6 +66,9 @@ class Listener:
     def on_lost(self) -> None:
         self.told.append("lost")
 
+    def reads(self) -> tuple[str, Sequence[str]]:
+        return "Ada", ("lobby",)
+
     def count(self, what: str) -> int:
         return self.told.count(what)
 

@@ -276,6 +276,9 @@ def admin_pages(word: str, form: Form) -> dict[str, Page]:
         "memory": {"streams": 2048},
         "memory_ceiling": 2**28,
         "slow_readers_cut": 0,
+        "slow_readers": [
+            {"name": word, "rooms": [word, None], "transport": word, "behind": 300_000}
+        ],
         "shed": 0,
         "expired": 0,
         "refused": 1,

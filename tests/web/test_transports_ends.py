@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from cometd_chat.chat.roles import Role
 from tests import decoders
 from tests.memory import MakeSite, MemorySite
 from tests.net import fake_kernel
+from tests.web.moderators import with_role
 from tests.web.test_transports_heads import held, people
 from tests.web.transports import ALL, JSON, POLLS, STREAMS, Client, headers_of, transport_path
 
@@ -160,6 +162,12 @@ class TestSlowReaders:
         again = Client(site, transport, token=token, cursor=before)
         assert again.texts() == quick.texts()
         assert "comet_chat_slow_readers_cut_total 1.0" in site.metrics
+        # Who runs the daemon sees who it was.
+        told = site.get("/api/v1/live", token=with_role(site, "Olga", Role.OWNER)).json()
+        (reader,) = told["slow_readers"]
+        assert (reader["name"], reader["rooms"]) == ("alice", ["lobby"])
+        assert reader["transport"] == transport
+        assert reader["behind"] > 16 * KIB
 
     @pytest.mark.parametrize("transport", STREAMS)
     def test_of_a_backlog_are_paced_and_never_cut(

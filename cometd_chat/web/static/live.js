@@ -6,9 +6,10 @@
 
 import { make } from "./page.js";
 
+/** @typedef {{name: string, rooms: (string | null)[], transport: string, behind: number}} SlowReader */
 /**
  * @typedef {{seconds: number, held: Record<string, number>, sessions: number, posts: number,
- *   deliveries: number, refused: number, expired: number, slow_readers_cut: number,
+ *   deliveries: number, refused: number, expired: number, slow_readers_cut: number, slow_readers: SlowReader[],
  *   memory: Record<string, number>, memory_ceiling: number, shed: number,
  *   log: {size: number, limit: number} | null, rooms: {name: string, people: number}[]}} Numbers
  */
@@ -24,8 +25,8 @@ const sum = (parts) => Object.values(parts).reduce((all, each) => all + each, 0)
 /** @param {number} bytes */
 function inBytes(bytes) {
   if (bytes < 1024) return `${bytes} B`;
-  const [size, unit] = bytes < 2 ** 20 ? [bytes / 1024, "KiB"] : [bytes / 2 ** 20, "MiB"];
-  return `${size < 100 ? size.toFixed(1) : Math.round(size)} ${unit}`;
+  const power = bytes < 2 ** 20 ? 1 : bytes < 2 ** 30 ? 2 : 3;
+  return `${(bytes / 1024 ** power).toFixed(1)} ${["B", "KiB", "MiB", "GiB"][power]}`;
 }
 
 /** A line that moves: the newest point is at its end. */
@@ -79,19 +80,29 @@ function show(name, value) {
   }
 }
 
-/** @param {string} name @param {[string, number][]} rows */
+/** @param {string} name @param {[string | Node, ...(string | number)[]][]} rows */
 function list(name, rows) {
   const place = document.querySelector(`[data-rows="${name}"]`);
   place?.replaceChildren(
-    ...rows.map(([label, value]) =>
+    ...rows.map(([label, ...values]) =>
       make(
         "tr",
         {},
         make("th", { scope: "row", dir: "auto" }, label),
-        make("td", { className: "number" }, String(value)),
+        ...values.map((each, at) => make("td", { className: at < values.length - 1 ? "" : "number" }, String(each))),
       ),
     ),
   );
+}
+
+/** @param {string} name */
+const roomLink = (name) => make("a", { href: `/rooms/${encodeURIComponent(name)}`, textContent: `#${name}` });
+
+/** @param {SlowReader} reader @returns {[Node, string, string]} */
+function slowRow({ name, rooms, transport, behind }) {
+  const where = rooms.map((each) => (each === null ? "a private room" : `#${each}`)).join(", ");
+  const who = make("span", {}, `${name || "somebody"} `, make("span", { className: "soft", textContent: where }));
+  return [who, transport, inBytes(behind)];
 }
 
 /** @type {Numbers | null} */
@@ -120,7 +131,8 @@ function tell(now) {
   show("memory", sum(now.memory));
   draw("memory", sum(now.memory));
   list("memory", Object.entries(now.memory));
-  list("rooms", now.rooms.map((each) => [`#${each.name}`, each.people]));
+  list("rooms", now.rooms.map((each) => [roomLink(each.name), each.people]));
+  if (now.slow_readers.length) list("slow_readers", now.slow_readers.map(slowRow));
   if (now.log) show("log_size", now.log.size);
   before = now;
 }
