@@ -323,6 +323,8 @@ class HeldSubscription(Subscription, Member):
             self.position = max(self.position, batch.last_id)
 
     def _replay(self, page: Batch) -> int:
+        if not self.still_reads():
+            return 0
         if self.chorus is self._shared.choosy:
             chosen = self._chosen(page)
             if chosen is None:
@@ -424,8 +426,13 @@ class HeldSubscription(Subscription, Member):
 
     def tell(self, event: Event) -> None:
         """Something for its client alone."""
-        if self.state is not State.ENDED:
+        if self.still_reads():
             self._sink.offer(Batch([event]))
+
+    def still_reads(self) -> bool:
+        """Whether it reads, and by rights that it has."""
+        still_hears = self._shared.feed.engine.still_hears
+        return self.state is not State.ENDED and (still_hears is None or still_hears(self))
 
     def replay_event(self, event: Event) -> None:
         """Something that its client may have been told before; nothing happens when it is yet to

@@ -55,6 +55,8 @@ class PollSubscription(HeldSubscription):
         super().hold(point, at_once=at_once)
 
     def _replay(self, page: Batch) -> int:
+        if not self.still_reads():
+            return 0
         chosen = self._chosen(page) if self.chorus is self._shared.choosy else page
         self._finish(chosen if chosen is not None and chosen.events else None)
         return 0
@@ -84,7 +86,7 @@ class PollSubscription(HeldSubscription):
 
     def tell(self, event: Event) -> None:
         """See `HeldSubscription.tell`: it is its answer."""
-        if self.state is _LIVE:
+        if self.state is _LIVE and self.still_reads():
             self._finish(Batch([event]))
 
     def _take(self, batch: Batch) -> None:

@@ -11,7 +11,7 @@ Invariant: what somebody may not read any longer ends before anything more is to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 
@@ -22,6 +22,7 @@ from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.held_subscription import HeldSubscription, SharedResponses
 from cometd_chat.chat.ignored import Ignored
 from cometd_chat.chat.limits import Limits
+from cometd_chat.chat.lost_rights import LOOK_EVERY, LostRights
 from cometd_chat.chat.openings import Opening, Openings
 from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.presence import GRACE, Presence
@@ -32,6 +33,7 @@ from cometd_chat.chat.sessions import HeldResource, Session, Sessions
 from cometd_chat.chat.shared_state import RoomSet
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.chat.standing import StandingSubscription
+from cometd_chat.comet import CometHandler
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import TooMany
 from cometd_chat.events import kinds
@@ -41,9 +43,6 @@ REOPEN_WITHIN = 3.0
 
 #: Seconds after which those come back whose token is a new one; their browser has it by then.
 RENEWED_AFTER = 1.0
-
-#: What is told to who may not read any longer what they read.
-LOST_RIGHT = "you may not read this any longer"
 
 
 class Readers:
@@ -82,6 +81,8 @@ class Readers:
         self._ignored = ignored
         self._shown = shown
         self._random = random
+        self._engine = feed.engine
+        self._lost = LostRights(feed.engine, rights, rooms, presence)
         #: What subscriptions have in common.
         self.shared = SharedResponses(
             feed,
@@ -258,27 +259,28 @@ class Readers:
             each.come_back(RENEWED_AFTER)
 
     def _end_readers_of(self, room: Room) -> None:
-        """A room is being removed: who reads it alone is sent away, and who reads others goes on
-        with these."""
-        for handler in list(room.context.handlers):
+        """A room is being removed: who reads it alone is sent away, a slice at a time, and who
+        reads others goes on with these."""
+        walk = self._leave(room.context.handlers, room)
+        self._engine.slices.walk(walk, partial(self._all_left, room), every=LOOK_EVERY)
+
+    def _leave(self, handlers: Sequence[CometHandler], room: Room) -> Iterator[None]:
+        for handler in handlers:
             if isinstance(handler, HeldSubscription) and not handler.leave(room.name):
                 handler.close(kinds.bye("removed"))
+            yield
+
+    def _all_left(self, room: Room) -> None:
+        # Where it took a while, the room is gone by now, and nobody else takes its context away.
+        if room.gone and self._rooms.named(room.name) is None and not any(room.context):
+            self._engine.unregister(room.context.path)
 
     def _end_what_is_not_allowed(self, affected: Affected) -> None:
-        """The rights have changed: end what is held by one that is gone.
-
-        All at once, and not in slices: nobody is told anything more by a right that has ended.
-        """
+        """The rights have changed: end what is held by one that is gone."""
         if affected.identities is not None:
             self._end_what_some_may_not(affected)
-            return
-        comes_from = affected.comes_from
-        for room in self._rooms_of(affected):
-            for handler in room.context.handlers:
-                if not isinstance(handler, HeldSubscription):
-                    continue
-                if comes_from is None or comes_from(handler.address):
-                    self._end_reading(handler, room)
+        else:
+            self._lost.look(affected)
 
     def _end_what_some_may_not(self, affected: Affected) -> None:
         """The same, where it concerns a few: what it costs is what these hold."""
@@ -290,18 +292,7 @@ class Readers:
                 for name in reader.rooms:
                     room = self._rooms.named(name)
                     if room is not None and affected.concerns(identity, name):
-                        self._end_reading(reader, room)
-
-    def _end_reading(self, reader: HeldSubscription, room: Room) -> None:
-        """End what somebody reads by a right that is gone. Of several rooms the others go on."""
-        refusal = self._rights.may(reader.session, Act.FOLLOW, room, reader.address)
-        if refusal is None or room.name not in reader.rooms:
-            return
-        session = reader.session
-        if not reader.leave(room.name):
-            reader.close(kinds.bye(refusal.bye or LOST_RIGHT))
-        elif session is not None:
-            self._presence.release(room.name, session)
+                        self._lost.end_reading(reader, room)
 
     def may_not_follow(self, session: Session, name: str | None, address: str) -> bool:
         """Whether somebody may not read on in a room; in any at all, where None is named."""
@@ -309,12 +300,6 @@ class Readers:
         if room is None and name is not None:
             return True
         return self._rights.may(session, Act.FOLLOW, room, address) is not None
-
-    def _rooms_of(self, affected: Affected) -> Iterable[Room]:
-        if affected.rooms is None:
-            return self._rooms.all()
-        found = (self._rooms.named(name) for name in affected.rooms)
-        return [room for room in found if room is not None]
 
     def _ignores(self, identity: str) -> None:
         for session in self._sessions.of_identity(identity):

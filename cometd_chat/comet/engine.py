@@ -15,6 +15,7 @@ One that raises is logged and dropped, and the others hear.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -24,7 +25,7 @@ from cometd_chat.comet.fan_out import EngineListener, FanOut
 from cometd_chat.comet.handler import CometHandler
 from cometd_chat.comet.holding import HeldHandlers
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.comet.slices import SLICE
+from cometd_chat.comet.slices import SLICE, Slices
 from cometd_chat.comet.waiting import Queues
 
 
@@ -44,6 +45,8 @@ class CometEngine:
         slice_seconds: float = SLICE,
     ) -> None:
         self.reaper = Reaper(clock) if reaper is None else reaper
+        #: For what looks at thousands: by the engine's clock.
+        self.slices = Slices(clock.seconds, partial(clock.callLater, 0))
         self._contexts: dict[str, CometContext] = {}
         queues = Queues()
         self._handlers = HeldHandlers(clock, self.reaper, queues)
@@ -118,6 +121,19 @@ class CometEngine:
         self._fan_out.clear()
 
     # Delivering.
+
+    def ask_before_telling(self, still_hears: Callable[[CometHandler], bool] | None) -> None:
+        """Ask this of each handler before it is told anything; for as long as handlers are being
+        looked at of whom some may have to end, which takes a while where they are thousands.
+
+        :param still_hears: may end the handler; then it gives False. None to ask no more.
+        """
+        self._handlers.still_hears = still_hears
+
+    @property
+    def still_hears(self) -> Callable[[CometHandler], bool] | None:
+        """What is asked, if anything is; see `ask_before_telling`."""
+        return self._handlers.still_hears
 
     def follow(self, listener: EngineListener) -> Callable[[], None]:
         """Tell ``listener`` each batch that is delivered, in whatever contexts, before it goes out

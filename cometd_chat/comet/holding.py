@@ -11,7 +11,7 @@ together; once it has ended it hears nothing more. One that raises is logged and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from twisted.internet.interfaces import IReactorTime
@@ -37,6 +37,8 @@ class HeldHandlers:
     def __init__(self, clock: IReactorTime, reaper: Reaper, queues: Queues) -> None:
         #: Whether the engine was shut down, and no more are taken.
         self.closed = False
+        #: See `CometEngine.ask_before_telling`.
+        self.still_hears: Callable[[CometHandler], bool] | None = None
         self._clock = clock
         self._reaper = reaper
         self._queues = queues
@@ -260,6 +262,8 @@ class HeldHandlers:
         self, chorus: Chorus, members: Sequence[Registration], events: Sequence[CometEvent]
     ) -> None:
         """The events of one batch for many who are told by one call."""
+        if self.still_hears is not None:
+            members = self._those_who_still_hear(chorus, members, events, self.still_hears)
 
         def failed(member: Registration, error: Exception) -> None:
             handler = member.handler
@@ -275,6 +279,24 @@ class HeldHandlers:
             # Nobody knows who was told.
             for member in members:
                 failed(member, error)
+
+    def _those_who_still_hear(
+        self,
+        chorus: Chorus,
+        members: Sequence[Registration],
+        events: Sequence[CometEvent],
+        still_hears: Callable[[CometHandler], bool],
+    ) -> Sequence[Registration]:
+        """Those of a chorus who are told by it; who is in another one now is told by that."""
+        told = []
+        for member in members:
+            handler = member.handler
+            if handler is not None and still_hears(handler):
+                if member.chorus is chorus:
+                    told.append(member)
+                else:
+                    self.tell(member, handler, events)
+        return told
 
     def drop(self, registration: Registration, handler: CometHandler, event: CometEvent) -> None:
         """One failing listener stops nobody. Called where its exception is being handled."""

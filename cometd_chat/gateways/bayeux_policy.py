@@ -21,7 +21,7 @@ from cometd_chat.bayeux.messages import Message, encode, extension_fields
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.limits import HANDSHAKES, MESSAGES, TEXT
-from cometd_chat.chat.readers import LOST_RIGHT
+from cometd_chat.chat.lost_rights import LOST_RIGHT
 from cometd_chat.chat.rights import Act, Affected
 from cometd_chat.chat.sessions import Session, require_active
 from cometd_chat.errors import InvalidToken, NameTaken
