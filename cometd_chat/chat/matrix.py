@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum, IntEnum
+from functools import cache
 from typing import Final
 
 import attrs
@@ -235,6 +236,7 @@ SPEAKERS: Mapping[Calm, Role] = {
 }
 
 
+@cache
 def levels(terms: Terms) -> Sequence[tuple[int, int, int, int]]:
     """The least roles under policies: by `Act.index`, then by `RoomKind.column`, 0 for no room."""
     changed = dict(MATRIX)
@@ -243,4 +245,4 @@ def levels(terms: Terms) -> Sequence[tuple[int, int, int, int]]:
         changed[act] = attrs.evolve(MATRIX[act], server=reader, public=reader)
     changed[Act.SPEAK] = _everywhere(SPEAKERS[terms.calm])
     changed[Act.MAKE_ROOM] = attrs.evolve(MATRIX[Act.MAKE_ROOM], server=terms.rooms)
-    return [changed[act].columns for act in Act]
+    return tuple(changed[act].columns for act in Act)

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from enum import Enum
 
 import attrs
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from cometd_chat.chat import audit
 from cometd_chat.chat.roles import Role
@@ -160,12 +160,16 @@ def _as_it_is(connection: Connection, purge: Purge) -> Purge:
     return purge if row is None else attrs.evolve(purge, state=row[0])
 
 
+# Asked again and again, so made once; see `cometd_chat.log.directory`.
+_UNFINISHED = purges.c.state.in_([State.HIDING.value, State.UNDOING.value])
+_OVER = (purges.c.state == State.HIDDEN.value) & (purges.c.until <= bindparam("until"))
+_TO_DO = select(purges).where(_UNFINISHED | _OVER).order_by(purges.c.at)
+
+
 def to_do(connection: Connection, at: int) -> list[Purge]:
     """What is not finished, and what is to be erased; whether anybody is at it or not."""
-    unfinished = purges.c.state.in_([State.HIDING.value, State.UNDOING.value])
-    over = (purges.c.state == State.HIDDEN.value) & (purges.c.until <= at - MARGIN)
-    query = select(purges).where(unfinished | over).order_by(purges.c.at)
-    return [Purge(**row) for row in connection.execute(query).mappings()]
+    found = connection.execute(_TO_DO, {"until": at - MARGIN}).mappings()
+    return [Purge(**row) for row in found]
 
 
 def take(connection: Connection, purge: Purge, at: int, node: int) -> bool:

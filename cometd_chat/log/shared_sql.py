@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.python.failure import Failure
 
@@ -44,6 +44,18 @@ from cometd_chat.log.tables import claims, records, rooms, sessions
 
 #: So many sessions are noted to be in use by one statement.
 _SEEN_TOGETHER = 1000
+
+# Made once; see `cometd_chat.log.directory`.
+_EXPIRED = select(sessions.c.id).where(sessions.c.expires_at <= bindparam("now")).limit(MOST_SWEPT)
+_DROP_EXPIRED = delete(sessions).where(sessions.c.id.in_(_EXPIRED)).returning(sessions.c.id)
+_UNSEEN = sessions.c.name_key.is_not(None), sessions.c.seen_at <= bindparam("before")
+_FREE_UNSEEN = (
+    update(sessions)
+    # Once more: somebody may have been seen while this waited for her row.
+    .where(sessions.c.id.in_(select(sessions.c.id).where(*_UNSEEN).limit(MOST_SWEPT)), *_UNSEEN)
+    .values(name_key=None, name_looks=None)
+    .returning(sessions.c.id)
+)
 
 
 class SqlSharedDirectory(SqlDirectory, ABC):
@@ -149,11 +161,9 @@ class SqlSharedDirectory(SqlDirectory, ABC):
 
     def drop_expired(self, now: int) -> Deferred[int]:
         """See `Directory.drop_expired`. At most `MOST_SWEPT` at once."""
-        some = select(sessions.c.id).where(sessions.c.expires_at <= now).limit(MOST_SWEPT)
-        drop = delete(sessions).where(sessions.c.id.in_(some)).returning(sessions.c.id)
 
         def change(connection: Connection) -> int:
-            ended = sorted(connection.execute(drop).scalars())
+            ended = sorted(connection.execute(_DROP_EXPIRED, {"now": now}).scalars())
             if ended:
                 _drop_claims(connection, ended)
             self._store.tell(connection, *map(SessionEnded, ended))
@@ -223,18 +233,9 @@ class SqlSharedDirectory(SqlDirectory, ABC):
     def free_unseen(self, seconds: float) -> Deferred[int]:
         """See `SharedDirectory.free_unseen`."""
         before = self.now() - int(seconds * 1000)
-        unseen = sessions.c.name_key.is_not(None), sessions.c.seen_at <= before
-        some = select(sessions.c.id).where(*unseen).limit(MOST_SWEPT)
-        free = (
-            update(sessions)
-            # Once more: somebody may have been seen while this waited for her row.
-            .where(sessions.c.id.in_(some), *unseen)
-            .values(name_key=None, name_looks=None)
-            .returning(sessions.c.id)
-        )
 
         def change(connection: Connection) -> int:
-            freed = sorted(connection.execute(free).scalars())
+            freed = sorted(connection.execute(_FREE_UNSEEN, {"before": before}).scalars())
             self._store.tell(connection, *map(NameFreed, freed))
             return len(freed)
 
