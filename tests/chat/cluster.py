@@ -32,7 +32,7 @@ from cometd_chat.log.leases import Lease
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.memory_directory import MemorySharedDirectory
 from cometd_chat.log.nodes import LeasedNodes, MemoryNodeTable
-from tests.chat.parts import START, House
+from tests.chat.parts import START, House, steps
 
 #: More than a node makes of tokens and ids in a test.
 _MANY = 100_000
@@ -234,8 +234,9 @@ class Cluster:
 
     def advance(self, seconds: float) -> None:
         """Let time go by."""
-        for _ in range(round(seconds)):
-            self.clock.advance(1)
+        clocks = [self.clock, *(node.clock for node in self.nodes if node.alive)]
+        for step in steps(round(seconds), *clocks):
+            self.clock.advance(step)
             for node in self.nodes:
                 if node.alive:
-                    node.clock.advance(1)
+                    node.clock.advance(step)
