@@ -10,6 +10,7 @@ Invariant: what was opened is closed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from itertools import count
 from typing import Any, TypeVar
 
@@ -55,6 +56,12 @@ def prepare(url: str) -> None:
     made.dispose()
 
 
+@cache
+def _plain_engine(url: str) -> Engine:
+    """It keeps no connections, but what statements are made of, and what it asked of the server."""
+    return engine(url, poolclass=NullPool)
+
+
 class PlainStore:
     """Runs queries and changes in the reactor's own threads.
 
@@ -68,16 +75,14 @@ class PlainStore:
         return deferToThread(self.read_now, query)
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
-        made = engine(self._url(), poolclass=NullPool)
-        with made.connect() as connection:
+        with _plain_engine(self._url()).connect() as connection:
             return query(connection)
 
     def write(self, change: Callable[[Connection], T]) -> Deferred[T]:
         return deferToThread(self.write_now, change)
 
     def write_now(self, change: Callable[[Connection], T]) -> T:
-        made = engine(self._url(), poolclass=NullPool)
-        with made.begin() as connection:
+        with _plain_engine(self._url()).begin() as connection:
             return change(connection)
 
 

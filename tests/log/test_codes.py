@@ -42,7 +42,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Blocking]:
     from cometd_chat.log.postgresql.connections import Server
     from cometd_chat.log.postgresql.database import PostgresDatabase
 
-    server = Server(request.getfixturevalue("database_url"), "test")
+    server = Server(request.getfixturevalue("cluster").url, "test")
     database = PostgresDatabase(server, reactor, shown="test")
     database.prepare()
     yield database
