@@ -35,6 +35,7 @@ from cometd_chat.log.postgresql.batches import (
     read_bell,
     read_text_row,
 )
+from cometd_chat.log.postgresql.catching_up import CatchingUp
 from cometd_chat.log.postgresql.connections import Connection, Server, reason, shut_down
 from cometd_chat.log.postgresql.high_water import HighWaterMark, Mark
 from cometd_chat.log.postgresql.joining import (
@@ -159,8 +160,7 @@ class Ears:
         self._answered_at = self._heard_at = self._level_at = 0.0
         self._asked_at: float | None = None
         self._rang_at: float | None = None
-        # Who waits until all is told that was committed by now; and how far that is, once known.
-        self._waiting: list[_CatchUp] = []
+        self._catching_up = CatchingUp()
         self._look_again = self._looking = False
         self._told_when_asked = 0
         self._failing = False
@@ -195,7 +195,7 @@ class Ears:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
-        self._refuse_waiting(ShuttingDown("The daemon is stopping. Try again in a moment."))
+        self._catching_up.refuse(ShuttingDown("The daemon is stopping. Try again in a moment."))
         done: Deferred[None] = Deferred()
 
         def stop(_: object) -> None:
@@ -281,7 +281,8 @@ class Ears:
             self._diverge(joined.book, joined.last)
         self.learn(joined.book)
         self.order.note(joined.last)
-        self._waiting_know(joined.last)
+        self._catching_up.look_ends(joined.last)
+        self._settle()
         self._fill()
         self._look(ring=True)
 
@@ -294,7 +295,7 @@ class Ears:
     def _tick(self) -> None:
         self._timer = self._reactor.callLater(LOOK_EVERY, self._tick)
         now = self._reactor.seconds()
-        self._expire(now)
+        self._catching_up.expire(now, _out_of_reach)
         self._note()
         wire = self._wire
         if wire is None:
@@ -335,8 +336,7 @@ class Ears:
         now = self._reactor.seconds()
         self._looking, self._look_again = True, False
         self._asked_at, self._told_when_asked = now, self.order.told
-        for each in self._waiting:
-            each.asked = True
+        self._catching_up.look_begins()
         if ring:
             self._looks += 1
             self._rang_at = now if self._rang_at is None else self._rang_at
@@ -362,7 +362,8 @@ class Ears:
             self.order.note(id)
         if int(number or 0) != self.book.number:
             self._ask_epochs()
-        self._waiting_know(id)
+        self._catching_up.look_ends(id)
+        self._settle()
         self._fill()
         if self._look_again:
             self._look()
@@ -505,35 +506,13 @@ class Ears:
         """See `EventLog.catch_up`."""
         if self._closed:
             return fail(ShuttingDown("The daemon is stopping. Try again in a moment."))
-        waiting = _CatchUp(self._reactor.seconds() + PATIENCE)
-        self._waiting.append(waiting)
+        caught_up = self._catching_up.wait(self._reactor.seconds() + PATIENCE)
         self._look()
-        return waiting.answer
-
-    def _waiting_know(self, last: int) -> None:
-        for each in self._waiting:
-            if each.asked and each.goal is None:
-                each.goal = last
-        self._settle()
+        return caught_up
 
     def _settle(self) -> None:
-        if not self._waiting or self._asking_epochs:
-            return
-        done = [each for each in self._waiting if each.goal is not None and each.is_told(self)]
-        for each in done:
-            self._waiting.remove(each)
-            each.answer.callback(None)
-
-    def _expire(self, now: float) -> None:
-        late = [each for each in self._waiting if each.until <= now]
-        for each in late:
-            self._waiting.remove(each)
-            each.answer.errback(_out_of_reach())
-
-    def _refuse_waiting(self, error: Exception) -> None:
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each.answer.errback(error)
+        if not self._asking_epochs:
+            self._catching_up.settle(self.order.told, self.book.floor)
 
     # -- how it does
 
@@ -552,26 +531,6 @@ class Ears:
     def _late(self, at: float) -> float:
         late = self._reactor.seconds() - at
         return float(late) if late >= 2 * LOOK_EVERY else 0.0
-
-
-@attrs.define(eq=False)
-class _CatchUp:
-    """One who waits.
-
-    :param until: when that ends, by the reactor's clock.
-    :param asked: a look began after it came.
-    :param goal: how far the log went then.
-    """
-
-    until: float
-    asked: bool = False
-    goal: int | None = None
-    answer: Deferred[None] = attrs.field(factory=Deferred)
-
-    def is_told(self, ears: Ears) -> bool:
-        assert self.goal is not None
-        # Below the floor nobody gets a cursor that other nodes would take for one of before.
-        return ears.order.told >= max(self.goal, ears.book.floor)
 
 
 def read_text_book(rows: Rows) -> Book:
