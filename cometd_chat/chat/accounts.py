@@ -472,7 +472,7 @@ class Accounts:
                 after=after,
                 limit=MOST_AT_ONCE,
                 max_bytes=_PAGE_BYTES,
-                types=[kinds.MESSAGE.name],
+                types=kinds.WRITTEN,
             )
             if not found:
                 return
@@ -485,7 +485,7 @@ class Accounts:
                 await log.redact(
                     Redaction(
                         context=context,
-                        type=kinds.MESSAGE.name,
+                        types=kinds.WRITTEN,
                         ids=ids,
                         how="own",
                         says=kinds.DELETE.name,

@@ -182,7 +182,7 @@ class Deletions:
         if 0 < id < _TOP:
             path = room.context.path
             found = await self._feed.log.read([path], after=id - 1, before=id + 1, limit=1)
-        if not found or found[0].type != kinds.MESSAGE.name:
+        if not found or found[0].type not in kinds.WRITTEN:
             raise NotFound("There is no such message in this room.")
         return found[0]
 
@@ -196,7 +196,7 @@ class Deletions:
     ) -> Redaction:
         return Redaction(
             context=path,
-            type=kinds.MESSAGE.name,
+            types=kinds.WRITTEN,
             ids=ids,
             how=how,
             says=kinds.DELETE.name,
@@ -333,7 +333,7 @@ class Deletions:
             limit=_LATELY,
             newest=True,
             max_bytes=_LATELY_BYTES,
-            types=[kinds.MESSAGE.name],
+            types=kinds.WRITTEN,
         )
         # Each of those who spoke is looked at once, however much they said: what a name looks like
         # takes a while to find out.
@@ -572,7 +572,7 @@ class _Pages:
                 limit=_PAGE,
                 newest=True,
                 max_bytes=_PAGE_BYTES,
-                types=[kinds.MESSAGE.name],
+                types=kinds.WRITTEN,
             )
             ids = await self._ids_of(found)
             if not found or all(each.at < self._purge.since for each in found):

@@ -163,6 +163,8 @@ def _sanctioned(fields: Fields) -> str:
 
 
 def _new_topic(fields: Fields) -> str:
+    if "topic" not in fields:
+        return _said(fields)
     topic = fields["topic"]
     return f"changed the topic to: {topic}" if topic else "took the topic away"
 
@@ -235,11 +237,11 @@ _ROWS = (
     ),
     Kind(
         "topic",
-        ("id", "cursor", "room", "from", "topic", "at"),
+        ("id", "cursor", "room", "from", "topic", "deleted", "at"),
         kept=True,
         text=lambda fields: f"* {fields['from']} {_new_topic(fields)}",
         page=_new_topic,
-        bayeux=("type", "id", "room", "from", "topic", "at"),
+        bayeux=("type", "id", "room", "from", "topic", "deleted", "at"),
     ),
     Kind(
         "room",
@@ -335,6 +337,9 @@ RESTORE = KINDS["restore"]
 
 #: What a room is about, by whoever said so.
 TOPIC = KINDS["topic"]
+
+#: What somebody has written, and can be taken out.
+WRITTEN = (MESSAGE.name, TOPIC.name)
 
 
 def kind_of(type: str) -> Kind:

@@ -147,7 +147,7 @@ class MemoryEventLog:
         if not 0 < id <= len(self._kept.records):
             return False
         record = self._kept.records[id - 1]
-        about = (record.context, record.type) == (redaction.context, redaction.type)
+        about = record.context == redaction.context and record.type in redaction.types
         return about and not is_emptied(record)
 
     def restore(self, restoration: Restoration) -> Deferred[Sequence[int]]:

@@ -12,7 +12,7 @@ says so. A text is kept, in `hidden`, only for what may yet be brought back, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -41,7 +41,7 @@ class Redaction:
     """Takes out what is said in some records.
 
     :param context: where they are.
-    :param type: what they are; others stay as they are.
+    :param types: what they are; others stay as they are.
     :param ids: which, at most `MOST_AT_ONCE`; those of others, and of none, are passed over.
     :param how: what is said of it from now on; see `DELETED`.
     :param says: the type of the record that tells of each.
@@ -51,7 +51,7 @@ class Redaction:
     """
 
     context: str
-    type: str
+    types: Collection[str]
     ids: Sequence[int]
     how: str
     says: str
@@ -121,7 +121,7 @@ def redact_in(connection: Connection, redaction: Redaction) -> list[int]:
         .where(
             records.c.id.in_(ids),
             records.c.context == redaction.context,
-            records.c.type == redaction.type,
+            records.c.type.in_(redaction.types),
             records.c.data.not_like(f"{_EMPTIED}%"),
         )
         .with_for_update()

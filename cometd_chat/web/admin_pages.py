@@ -279,7 +279,7 @@ class AdminPages(BrowserPages):
             room=report.room,
             message=report.message,
             author=str(fields["from"]),
-            text=str(fields.get("text", "")),
+            text=str(fields.get("text", fields.get("topic", ""))),
             by=report.by_name,
             reason=report.reason,
             at=timestamp(report.at),

@@ -677,3 +677,67 @@ class TestByAForm:
         assert set(history(site)) == {"moderator"}
         assert "is back." in self.send(site, maud, "unpurge").text
         assert history(site)[1] == SECRET
+
+
+# -- topics
+
+
+def with_topic(site: MemorySite) -> tuple[str, int]:
+    """Bob has made a room, and says the secret by its topic, and then another one; his token."""
+    bob = site.log_in("bob")
+    assert site.post("/api/v1/rooms", {"name": "attic"}, token=bob).status == 201
+    for topic in (SECRET, "calm"):
+        answer = site.request("PATCH", "/api/v1/rooms/attic", json={"topic": topic}, token=bob)
+        assert answer.status == 200
+    messages = site.get("/api/v1/rooms/attic/messages").json()["messages"]
+    return bob, messages[0]["id"]
+
+
+def topics(site: MemorySite) -> list[Any]:
+    answer = site.get("/api/v1/rooms/attic/messages").json()
+    return [each.get("topic", each.get("deleted")) for each in answer["messages"]]
+
+
+def shown(site: MemorySite, path: str) -> str:
+    page = site.get(path, headers={"Accept": "text/html"})
+    assert page.status == 200
+    return page.text
+
+
+def test_a_topic_is_deleted_like_a_message(site: MemorySite) -> None:
+    before = site.now
+    bob, id = with_topic(site)
+    maud = promote(site, "maud", Role.ADMIN)
+    other = Client(site, "stream", rooms="attic", cursor=site.now)
+    reported = site.post(
+        f"/api/v1/rooms/attic/messages/{id}/report", {"reason": "look"}, token=maud
+    )
+    assert reported.status == 201
+    assert SECRET in site.get("/admin/reports", token=maud, headers={"Accept": "text/html"}).text
+    assert delete(site, id, maud, room="attic") == 204
+    (told,) = other.of("delete")
+    assert (told["refers"], told["deleted"]) == (id, "moderator")
+    assert topics(site) == ["moderator", "calm"]
+    for path in ("/rooms/attic", "/rooms/attic/plain", "/rooms/attic.txt?limit=9"):
+        assert SECRET not in site.get(path).text
+    # And by who has read nothing yet.
+    late = Client(site, "stream", rooms="attic", cursor=before)
+    assert [each.get("deleted") for each in late.of("topic")] == ["moderator", None]
+    assert SECRET not in late.response.text
+    assert "deleted by a moderator" in shown(site, "/rooms/attic/plain")
+    # One's own, too.
+    own = site.get("/api/v1/rooms/attic/messages").json()["messages"][1]["id"]
+    assert delete(site, own, bob, room="attic") == 204
+    assert topics(site) == ["moderator", "own"]
+
+
+def test_and_purged_and_brought_back(site: MemorySite) -> None:
+    bob, _ = with_topic(site)
+    site.post("/api/v1/rooms/attic/messages", {"text": "said"}, token=bob)
+    maud = promote(site, "maud", Role.ADMIN)
+    made = site.post("/api/v1/rooms/attic/purge", {"who": "bob"}, token=maud)
+    assert made.status == 201
+    assert topics(site) == ["moderator", "moderator", "moderator"]
+    path = f"/api/v1/rooms/attic/purge/{made.json()['id']}"
+    assert site.request("DELETE", path, token=maud).status == 204
+    assert topics(site)[:2] == [SECRET, "calm"]

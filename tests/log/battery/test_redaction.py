@@ -18,7 +18,7 @@ OWN, MODERATOR = {"deleted": "own"}, {"deleted": "moderator"}
 def redaction(*ids: int, **fields: Any) -> Redaction:
     given = {
         "context": LOBBY,
-        "type": "message",
+        "types": ["message"],
         "ids": ids,
         "how": "own",
         "says": "delete",
@@ -93,7 +93,7 @@ async def test_two_at_once_take_it_out_once(log: EventLog) -> None:
 
 
 @pytest.mark.parametrize(
-    "of", [{"context": DEV}, {"type": "topic"}, {"ids": (0, 99, -1)}, {"ids": ()}]
+    "of", [{"context": DEV}, {"types": ["topic"]}, {"ids": (0, 99, -1)}, {"ids": ()}]
 )
 @in_reactor
 async def test_what_it_is_not_about_stays(log: EventLog, of: dict[str, Any]) -> None:
