@@ -1,6 +1,7 @@
 # make run    install into .venv and start the daemon in the foreground
-# make check  install with the test extra, then lint, check types, test everything in memory
-# make test   the same, and beside it tests with real daemons, clients and browsers
+# make check  install with the test extra, then lint, check types, test everything in memory, each
+#             property with a quarter of the examples
+# make test   the same with all examples, and beside it tests with real daemons, clients and browsers
 # make faults  500 faults at clusters of three nodes and what a history checker says of it, in half
 #             an hour; FAULTS=... how many, SEED=... which, KINDS='kill -9,no bells' only these,
 #             PARTS=hops a part of it, RESULTS=FILE to go on where a run was stopped;
@@ -38,6 +39,8 @@ CHECKS := memory types lint scripts
 STARTS := real postgresql
 BESIDE := $(MAKE) --no-print-directory --output-sync=target
 
+# See tests/examples.py.
+check: export EXAMPLES := few
 check: install-test
 	@$(BESIDE) --jobs $(shell nproc) $(CHECKS)
 

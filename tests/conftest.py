@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 import cometd_chat
+from tests.examples import examples
 
 #: Fixtures for more than one folder.
 pytest_plugins = ["tests.chromium", "tests.databases"]
@@ -47,7 +48,9 @@ LONGEST = (
 LATER = ("browser", "bayeux_clients", "shown", "daemon", "clients", "cluster", "faults")
 
 # How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("house", deadline=None, derandomize=IN_CI)
+hypothesis.settings.register_profile(
+    "house", deadline=None, derandomize=IN_CI, max_examples=examples(100)
+)
 hypothesis.settings.load_profile("house")
 
 Item = TypeVar("Item")

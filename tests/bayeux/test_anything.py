@@ -17,6 +17,7 @@ from cometd_chat.bayeux.extensions import AckExtension, TimestampExtension, Time
 from cometd_chat.bayeux.states import ConnectState, PathState
 from cometd_chat.errors import BodyTooLarge, InvalidRequest
 from tests.bayeux.parts import PUSH, FakeExchange, FakePush, Rooms, World
+from tests.examples import examples
 
 META = ["handshake", "connect", "subscribe", "unsubscribe", "disconnect", "foo"]
 CHANNELS = [f"/meta/{each}" for each in META] + [
@@ -69,7 +70,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(steps)
 def test_each_message_has_a_reply_and_nothing_fails(steps: list[Any]) -> None:
     rooms = Rooms(durable=False)

@@ -15,6 +15,7 @@ from cometd_chat.chat.presence_parts import MOST_BYTES, PULSE_EVERY
 from cometd_chat.chat.roles import Role
 from cometd_chat.log.nodes import LEASE, RENEW_AFTER
 from tests.chat.halls import ROOMS, Halls
+from tests.examples import examples
 
 #: Seconds in which news has come to all, and in which the dead are buried.
 SOON = 1.0
@@ -282,7 +283,7 @@ class Fate:
             self.halls.kill(hall)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(steps)
 def test_whatever_happens_each_join_has_its_leave_and_all_see_the_same_in_the_end(
     happened: list[tuple[str, int, str, str]],

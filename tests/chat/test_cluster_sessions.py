@@ -20,6 +20,7 @@ from tests.chat.parts import begun, now
 from tests.chat.test_passing_guests import Held
 from tests.chat.test_reading import read
 from tests.directories import kept_sessions
+from tests.examples import examples
 
 ADDRESS = "192.0.2.7"
 
@@ -592,7 +593,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(STEPS, max_size=30))
 def test_all_nodes_know_the_same_in_the_end(steps: list[tuple[str, int, str, int]]) -> None:
     walk = Walk()

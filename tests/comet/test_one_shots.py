@@ -19,6 +19,7 @@ from twisted.internet.task import Clock
 
 from cometd_chat.comet import CometContext, CometEngine, CometEvent, Delivery
 from cometd_chat.comet.slices import CLOCK_EVERY, SLICE
+from tests.examples import examples
 
 LOBBY, DEV = PATHS = ["/chat/lobby", "/chat/dev"]
 
@@ -260,5 +261,5 @@ class ComingAndGoing(RuleBasedStateMachine):
 def test_nobody_is_told_twice_or_forgotten_whatever_they_do() -> None:
     run_state_machine_as_test(
         ComingAndGoing,
-        settings=settings(max_examples=100, stateful_step_count=30, deadline=None),
+        settings=settings(max_examples=examples(100), stateful_step_count=30, deadline=None),
     )

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from cometd_chat.comet import CometEngine, CometEvent, Delivery
+from tests.examples import examples
 
 PATHS = ["/chat/lobby", "/chat/dev"]
 
@@ -41,7 +42,7 @@ class Listener:
 ACTIONS = ["add", "remove", "interrupt", "notify", "deliver", "unregister", "register", "raise"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 4), st.integers(0, 1)), max_size=40)
 )

@@ -22,6 +22,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.fastlane.connection import LaneConnection
 from cometd_chat.fastlane.heads import MAX_REMEMBERED
 from cometd_chat.web.bayeux_standing import StandingPoll
+from tests.examples import examples
 from tests.memory import MemorySite
 from tests.net import STEP
 from tests.web.bayeux import Line, cookie_header, take_cookies
@@ -736,7 +737,7 @@ class Played:
         self._stack.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(sorted(STYLES)), st.booleans(), st.lists(actions, max_size=25))
 @example("cometd", False, [*[("connect", 1)] * 3, ("two at once", 1)])
 @example("cometd", False, [("connect", 0), ("connect", 0), ("publish here", 0)])

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from cometd_chat.fastlane.connection import LaneConnection
 from cometd_chat.fastlane.stream import LaneStream
+from tests.examples import examples
 from tests.memory import MemorySite
 from tests.web.raw import DIFFERENT, HOT, POLL, POST, SMUGGLED, SMUGGLING, get, post
 from tests.wire import Connection
@@ -214,7 +215,7 @@ TARGET = st.one_of(
 )
 @example(b"GET", POLL, b"HTTP/1.1", [b"Host: localhost"], b"\r\n", b"")
 @example(b"GET", b"/", b"HTTP/1.1", [b"Authorization: Bearer TOKEN"], b"\r\n", b"")
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_head_is_read_alike(
     pair: Pair,
     method: bytes,

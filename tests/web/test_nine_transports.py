@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from cometd_chat.events.texts import bound_marks, is_visible
 from tests import decoders
 from tests.decoders import Seen, for_people
+from tests.examples import examples
 from tests.memory import MakeSite, MemorySite
 from tests.transport_paths import NAMES
 from tests.web.talkers import MORE, TEXT, Duplex, Socket, client_frame
@@ -247,7 +248,7 @@ def in_pieces(data: bytes, places: list[int]) -> list[bytes]:
 
 
 @example(["a\u202eb\u2028c\U000e0041d"], [])
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(texts, min_size=1, max_size=4), st.lists(st.integers(0, 10**4), max_size=6))
 def test_any_text_said_by_a_socket_is_read_through_every_transport(
     said: list[str], places: list[int]
@@ -270,7 +271,7 @@ def test_any_text_said_by_a_socket_is_read_through_every_transport(
 
 
 @example(["a\u202eb\u2028c\U000e0041d"], [], "\n", True)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.lists(lines, min_size=1, max_size=4),
     st.lists(st.integers(0, 10**4), max_size=6),

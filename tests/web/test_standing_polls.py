@@ -22,6 +22,7 @@ from cometd_chat.chat.subscription import State
 from cometd_chat.transports.standing import AnswerHead
 from cometd_chat.transports.standing_poll import KEPT, StandingPoll
 from tests.chat.parts import now
+from tests.examples import examples
 from tests.memory import MakeSite, MemorySite
 from tests.web.test_lanes import VOLATILE
 from tests.wire import Connection
@@ -246,7 +247,7 @@ BEGIN = [("everybody polls",), ("everybody polls",), ("say", "lobby"), ("everybo
 
 
 @given(steps=st.lists(STEP, max_size=14))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_nobody_sees_that_a_poll_stands(steps: list[Sequence[Any]]) -> None:
     same([*BEGIN, *steps])
 
