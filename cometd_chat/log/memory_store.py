@@ -11,11 +11,13 @@ Invariant: it is the SQL of the real ones, with the tables of the newest migrati
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred, execute, fail
 
 from cometd_chat.errors import ChatError
@@ -43,7 +45,8 @@ class MemoryStore:
         self._append = append
         self._trouble = trouble
         self._beside = beside
-        self._connection: Connection | None = None
+        self._taken: list[Connection] = []
+        self._giving_back: weakref.finalize[..., object] | None = None
         self._told: list[Control] = []
         #: While set, each change and each question is refused with it.
         self.failure: ChatError | None = None
@@ -64,14 +67,28 @@ class MemoryStore:
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
         """See `Store.read_now`."""
-        with self._database.begin():
-            return query(self._database)
+        database = self._database
+        try:
+            return query(database)
+        except SQLAlchemyError:
+            self._keep()
+            raise
 
     def write_now(self, change: Callable[[Connection], T]) -> T:
         """See `Store.write_now`."""
+        database = self._database
+        driver = _driver(database)
         self._told = []
-        with self._database.begin():
-            result = change(self._database)
+        driver.execute("SAVEPOINT change")
+        try:
+            result = change(database)
+        except BaseException as error:
+            if not isinstance(error, ChatError):
+                self._keep()
+            driver.execute("ROLLBACK TO change")
+            raise
+        finally:
+            driver.execute("RELEASE change")
         told, self._told = self._told, []
         if told:
             self._append([control_draft(each) for each in told])
@@ -81,29 +98,69 @@ class MemoryStore:
     def _database(self) -> Connection:
         if self._beside is not None:
             return self._beside._database
-        if self._connection is None:
-            self._connection = _engine().connect()
-        return self._connection
+        if not self._taken:
+            self._taken.append(_take())
+            self._giving_back = weakref.finalize(self, _give_back, self._taken)
+            self._giving_back.atexit = False
+        return self._taken[0]
+
+    def _keep(self) -> None:
+        """Let nobody have this database after this store: something failed in it."""
+        if self._beside is not None:
+            self._beside._keep()
+        elif self._giving_back is not None:
+            self._giving_back.detach()
+
+
+# A database is used again when its store is gone: to read the definitions of its tables takes a new
+# connection a quarter of a millisecond, and to prepare the statements of a start as long again. All
+# that is done in one is within a savepoint of a transaction that is never committed, and each
+# change in another one within that: to roll back to it empties the database, and fails where it is
+# no longer the one that was begun with.
+
+#: Those that nobody uses any more.
+_idle: list[Connection] = []
+
+
+def _take() -> Connection:
+    """A database with all tables and nothing in them."""
+    while _idle:
+        connection = _idle.pop()
+        try:
+            _driver(connection).execute("ROLLBACK TO empty")
+        except (SQLAlchemyError, sqlite3.Error):
+            connection.invalidate()
+        else:
+            return connection
+    connection = _engine().connect()
+    _driver(connection).execute("BEGIN")
+    _driver(connection).execute("SAVEPOINT empty")
+    return connection
+
+
+def _give_back(taken: list[Connection]) -> None:
+    # What a store took is taken from it: garbage may come back to life, and ask for its own again.
+    _idle.append(taken.pop())
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    # By the driver itself: SQLAlchemy makes as much of beginning as of a query, and tests in memory
+    # begin hundreds of thousands of times.
+    database = connection.connection.driver_connection
+    assert isinstance(database, sqlite3.Connection)
+    return database
 
 
 @cache
 def _engine() -> Engine:
     """One for all, so that a statement is compiled once; each of its connections is a database."""
-    engine = create_engine("sqlite://", creator=_new_database, poolclass=NullPool)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _begin(connection: Connection) -> None:
-    # By the driver itself: SQLAlchemy makes as much of these five letters as of a query, and tests
-    # in memory begin hundreds of thousands of times.
-    database = connection.connection.driver_connection
-    assert isinstance(database, sqlite3.Connection)
-    database.execute("BEGIN")
+    return create_engine("sqlite://", creator=_new_database, poolclass=NullPool)
 
 
 def _new_database() -> sqlite3.Connection:
-    database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(
+        ":memory:", isolation_level=None, check_same_thread=False, cached_statements=1024
+    )
     database.deserialize(_empty())
     database.execute("PRAGMA foreign_keys = ON")
     return database
