@@ -12,6 +12,7 @@ nobody's from then on; its name is free once what was said there is gone from th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -55,6 +56,7 @@ from cometd_chat.log.room_rows import (
     change_room,
     drop_member,
     end_removal,
+    is_removed,
     is_there,
     named_members,
     put_members,
@@ -120,9 +122,11 @@ class RoomChanges:
         rooms.removed.add(self._removed)
 
     def start(self) -> None:
-        """Go on with what was being removed when the daemon stopped. Blocks for a moment."""
+        """Go on with what was being removed when a daemon stopped. Blocks for a moment."""
         for name in self._changes.read_now(removed_rooms):
-            self.erase_later(name)
+            Deferred.fromCoroutine(self._clear(name)).addErrback(self._not_erased, name)
+            # Another node is at it, perhaps, and must be done before the name is free.
+            self._feed.engine.reaper.schedule(_Removal(self, name), LATE)
 
     # -- what a room is
 
@@ -212,9 +216,11 @@ class RoomChanges:
         self._feed.engine.reaper.schedule(_Removal(self, room.name), LATE)
 
     async def _clear(self, name: str) -> None:
-        """Take all that was said in a room out of the log."""
-        while await self._feed.log.clear(path_of(name), _AT_ONCE):
-            pass
+        """Take all that was said in a room out of the log, unless another node has, and there is a
+        new room of that name by now."""
+        while await self._changes.read(partial(is_removed, name)):
+            if not await self._feed.log.clear(path_of(name), _AT_ONCE):
+                return
 
     async def _erase(self, name: str) -> None:
         """The same once more, for what another node took at the last moment; then the room's name

@@ -176,6 +176,11 @@ def end_removal(connection: Connection, name: str) -> None:
 _REMOVED = select(rooms.c.name).where(rooms.c.kind == REMOVED)
 
 
+def is_removed(name: str, connection: Connection) -> bool:
+    """Whether a room is being removed, and its name not free yet."""
+    return connection.execute(_REMOVED.where(rooms.c.name == name)).first() is not None
+
+
 def removed_rooms(connection: Connection) -> list[str]:
     """The names of rooms whose removal has begun."""
     return list(connection.execute(_REMOVED).scalars())

@@ -122,7 +122,46 @@ def test_what_was_being_removed_goes_on_after_a_restart(house: House) -> None:
     later = House(directory=house.directory, log=house.log, clock=house.clock)
     assert later.rooms.named("den") is None
     assert "a-secret" not in str(house.log._kept.records)
-    assert den(later, later.sessions.all_in_use()[0]).name == "den"
+    somebody = later.sessions.all_in_use()[0]
+    with pytest.raises(RoomExists):
+        den(later, somebody)
+    later.advance(LATE + 1)
+    assert den(later, somebody).name == "den"
+
+
+def test_what_is_said_in_a_new_room_of_the_name_stays(nodes: tuple[Node, Node]) -> None:
+    """A node that begins meanwhile goes on with a removal that another one is at: neither takes
+    what is said once the name is free."""
+    first, second = nodes
+    admin, bob = first.log_in("an-ad"), second.log_in("bob")
+    appoint(first.changes, admin, Role.ADMIN)
+    room = den(first, admin, RoomKind.PUBLIC)
+    now(first.chat.room_changes.remove(admin, room, HERE))
+    first.advance(LATE / 2)
+    third = first.cluster.add()
+    with pytest.raises(RoomExists):
+        den(third, third.log_in("carol"))
+    first.advance(LATE / 2 + 1)
+    again = den(second, bob)
+    now(second.chat.messages.say(bob, again, "a-word", address=HERE))
+    first.advance(2 * LATE)
+    assert "a-word" in str(first.cluster.log._kept.records)
+
+
+def test_who_is_late_with_a_removal_takes_nothing_of_a_new_room(nodes: tuple[Node, Node]) -> None:
+    first, second = nodes
+    admin, bob = first.log_in("an-ad"), second.log_in("bob")
+    appoint(first.changes, admin, Role.ADMIN)
+    now(first.chat.room_changes.remove(admin, den(first, admin, RoomKind.PUBLIC), HERE))
+    first.alive = False
+    third = first.cluster.add()
+    third.advance(LATE + 1)
+    again = den(second, bob)
+    now(second.chat.messages.say(bob, again, "a-word", address=HERE))
+    # As one does that was frozen for a while.
+    first.alive = True
+    first.clock.advance(LATE + 1)
+    assert "a-word" in str(first.cluster.log._kept.records)
 
 
 def calls(work: Any) -> int:
