@@ -9,7 +9,7 @@
 import { comingsLine, note } from "./comings.js";
 import { Gap } from "./gap.js";
 import { dayLine, messageLine, relabelDay, say } from "./message.js";
-import { button, make, pageData } from "./page.js";
+import { button, copyText, make, pageData } from "./page.js";
 
 /** @typedef {import("./transports.js").CometEvent} CometEvent */
 
@@ -484,14 +484,4 @@ export class Messages {
 
   /** Older lines were taken away, so there are more to load. */
   trimmed = false;
-}
-
-/** `navigator.clipboard` is absent on plain http. @param {string} text */
-async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = make("textarea", { value: text, className: "unseen" });
-  document.body.append(area);
-  area.select();
-  document.execCommand("copy");
-  area.remove();
 }

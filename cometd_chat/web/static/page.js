@@ -46,6 +46,20 @@ export function button(label, action) {
   return make("button", { type: "button", textContent: label, onclick: action });
 }
 
+/** `navigator.clipboard` is absent on plain http, and may be forbidden. @param {string} text */
+export async function copyText(text) {
+  try {
+    return await navigator.clipboard.writeText(text);
+  } catch {
+    // As browsers did before there was one.
+  }
+  const area = make("textarea", { value: text, className: "unseen" });
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+
 /**
  * Write the text of what can be pressed anew. Its node stays the same one: to WebKit a press is no click when
  * the text under it was replaced before it was released.
