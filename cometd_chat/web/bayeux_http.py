@@ -34,17 +34,12 @@ from cometd_chat.transports.websocket import WebSocket, require_upgrade
 from cometd_chat.web import parameters
 from cometd_chat.web.auth import Auth, bearer, is_foreign
 from cometd_chat.web.bayeux_delivery import ResponseDelivery
+from cometd_chat.web.bayeux_event_source import EVENT_SOURCE, SESSION_UNKNOWN, EventSourcePush
 from cometd_chat.web.bayeux_forwarding import Forwarding
 from cometd_chat.web.bayeux_other_node import OtherNode
 from cometd_chat.web.bayeux_payload import MESSAGE, HeaderFacts, header_facts, payload
-from cometd_chat.web.bayeux_push import (
-    EVENT_SOURCE,
-    SESSION_UNKNOWN,
-    EventSourcePush,
-    HeldPush,
-    PushServer,
-    SocketPush,
-)
+from cometd_chat.web.bayeux_push import HeldPush, PushServer
+from cometd_chat.web.bayeux_socket import SocketPush
 from cometd_chat.web.bayeux_standing import StandingPoll, StandingPolls
 from cometd_chat.web.hosts import names_loopback
 from cometd_chat.web.origins import Origins
