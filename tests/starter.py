@@ -24,6 +24,9 @@ from threading import RLock
 
 PROGRAM = Path(__file__).with_name("warm.py")
 
+#: What a forked supervisor runs first, so that its workers are forked as well.
+FORKED_WORKERS = (PROGRAM.parent / "daemon/stand_ins/forked_workers.py").read_text("utf-8")
+
 
 class Starter:
     """Starts daemons.

@@ -25,12 +25,10 @@ from tests.daemon.talk import Held, ask, connect, history, log_in, metric, once,
 from tests.daemon.test_systemd_sockets import HAND_OVER
 from tests.daemon.tls import certificate
 from tests.postgresql import PASSWORD
+from tests.starter import FORKED_WORKERS
 from tests.support import PATIENCE, Daemon, free_port
 
 STAND_INS = Path(__file__).parent / "stand_ins"
-
-#: What a forked supervisor does first, so that its workers are forked as well.
-FORKED = (STAND_INS / "forked_workers.py").read_text("utf-8")
 
 
 class Workers(Daemon):
@@ -68,7 +66,7 @@ class Workers(Daemon):
             prefix=prefix,
             environ=environ,
             pass_fds=pass_fds,
-            before="" if fresh else FORKED,
+            before="" if fresh else FORKED_WORKERS,
             fresh=fresh,
         )
         self.count = workers

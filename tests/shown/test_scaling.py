@@ -20,6 +20,7 @@ from tests.daemon.proxies import Haproxy, Proxy, replaced
 from tests.daemon.talk import Held, log_in, once, say, wait_until
 from tests.documents import blocks
 from tests.postgresql import PostgresServer
+from tests.starter import FORKED_WORKERS
 from tests.support import PATIENCE, ROOT, Daemon, environment, free_port, run
 
 SCALING = ROOT / "docs" / "scaling.md"
@@ -147,6 +148,7 @@ class Machine(Daemon):
             f"--listen=tcp:{port}:interface={address}",
             port=port,
             environ={name: value for name, _, value in lines},
+            before=FORKED_WORKERS,
         )
 
 
