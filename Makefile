@@ -114,10 +114,10 @@ memory-rest:
 postgresql:
 	$(PYTEST) -m postgresql tests/log
 
-# They wait much, so that four times as many run as there are processors; who has nothing left to do
+# They wait much, so that three times as many run as there are processors; who has nothing left to do
 # takes of what is another's. The order is that of tests/conftest.py.
 real:
-	$(PYTEST) --numprocesses $(shell echo $$((4 * $$(nproc)))) --dist worksteal $(REAL)
+	$(PYTEST) --numprocesses $(shell echo $$((3 * $$(nproc)))) --dist worksteal $(REAL)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

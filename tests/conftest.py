@@ -25,7 +25,8 @@ ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "") == "true"
 
 #: Tests that take longest, alone or as the many of a file. Each worker of pytest-xdist begins with
-#: some of them, since no other can take a part of one.
+#: some of them, since no other can take a part of one. Those that share something dear, such as a
+#: daemon that has 20 MB to tell, are better left together.
 LONGEST = (
     "cluster/test_cluster.py",
     "faults/test_faults.py",
@@ -33,19 +34,21 @@ LONGEST = (
     "daemon/test_hostile.py",
     "bayeux_clients/test_together.py",
     "daemon/test_memory_bounds.py",
+    "shown/test_scaling.py",
+    "cluster/test_hops.py",
     "cluster/test_effects.py",
     "daemon/test_log_killed.py",
+    "daemon/test_shell.py",
     "daemon/test_vanished.py",
     "test_packaging.py",
     "browser/test_client_transports.py",
     "browser/test_news.py",
     "daemon/test_nodes_people.py",
-    "daemon/test_clock.py",
     "daemon/test_gone_unread.py",
 )
 
 #: Other tests that start something, in the order in which they run after those in memory.
-LATER = ("browser", "bayeux_clients", "shown", "daemon", "clients", "cluster", "faults")
+LATER = ("faults", "cluster", "shown", "daemon", "clients", "browser", "bayeux_clients")
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile(
