@@ -11,7 +11,7 @@ table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -26,9 +26,14 @@ CHANNEL = "comet_chat"
 #: How much of a bell the records may take, in bytes. PostgreSQL has room for 7,999 in all.
 MOST_IN_BELL = 7800
 
-_ARRAYS = ", ".join(f"%s::{each}[]" for each in ["text"] * 5 + ["bigint", "text"])
+_TYPES = [*["text[]"] * 5, "bigint[]", "text[]", "text"]
+_ARRAYS = ", ".join(f"%s::{each}" for each in _TYPES[:-1])
 APPEND = f"SELECT * FROM comet_append_1({_ARRAYS}, %s::text)"  # noqa: S608
 APPEND_KNOWN = f"SELECT * FROM comet_append_known_1({_ARRAYS})"  # noqa: S608
+
+#: `APPEND` as the server reads it, to be prepared.
+_NUMBERED = ", ".join(f"${n}::{each}" for n, each in enumerate(_TYPES, 1))
+PREPARED_APPEND = f"SELECT * FROM comet_append_1({_NUMBERED})"  # noqa: S608
 
 #: The columns that `read_row` takes.
 COLUMNS = "id, context, type, sender, author, data, refers, client_id, at"
@@ -40,19 +45,32 @@ _Said = tuple[str, str, str, str, dict[str, Any], int | None, str | None]
 _decode_bell = msgspec.json.Decoder(list[_Said]).decode
 
 
-def append_arguments(drafts: Sequence[Draft]) -> list[Any]:
+def append_arguments(drafts: Sequence[Draft]) -> list[str | None]:
     """What ``comet_append_1`` takes; all but the last is what ``comet_append_known_1`` takes."""
     data = [encode_json(draft.data) for draft in drafts]
     return [
-        [draft.context for draft in drafts],
-        [draft.type for draft in drafts],
-        [draft.sender for draft in drafts],
-        [draft.author for draft in drafts],
-        [each.decode() for each in data],
-        [draft.refers for draft in drafts],
-        [draft.client_id for draft in drafts],
+        _array(draft.context for draft in drafts),
+        _array(draft.type for draft in drafts),
+        _array(draft.sender for draft in drafts),
+        _array(draft.author for draft in drafts),
+        _array(each.decode() for each in data),
+        _array(None if draft.refers is None else str(draft.refers) for draft in drafts),
+        _array(draft.client_id for draft in drafts),
         _bell(drafts, data),
     ]
+
+
+def _array(texts: Iterable[str | None]) -> str:
+    """An array as PostgreSQL reads it (section 8.15.6 of its documentation): the driver takes
+    longer to make one of a list than the server takes to store what is in it."""
+    return "{" + ",".join(map(_element, texts)) + "}"
+
+
+def _element(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _bell(drafts: Sequence[Draft], data: Sequence[bytes]) -> str | None:

@@ -13,11 +13,12 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 import psycopg
 from psycopg import conninfo, pq
+from psycopg.errors import error_from_result
 
 #: Seconds that a connection may take to come about.
 CONNECT_TIMEOUT = 5
@@ -97,6 +98,35 @@ class Server:
             connection.close()
             raise
         return connection
+
+
+def prepare(connection: Connection, name: str, query: str) -> None:
+    """Let the server know a statement, for `execute_prepared`.
+
+    :param query: with ``$1`` and so on.
+    """
+    result = connection.pgconn.prepare(name.encode(), query.encode())
+    if result.status != pq.ExecStatus.COMMAND_OK:
+        raise error_from_result(result)
+
+
+def execute_prepared(
+    connection: Connection, name: str, arguments: Sequence[str | None]
+) -> list[bytes | None]:
+    """The only row that a prepared statement gives, as text. Blocks.
+
+    By libpq itself: what the driver does around one statement takes 0.3 ms, which is as long as the
+    server needs for a lone message but for its disk, and nobody is told before.
+
+    :param arguments: as the server reads them. None of them holds a NUL, where libpq would end it.
+    :raises psycopg.Error: as the driver does.
+    """
+    given = [None if each is None else each.encode() for each in arguments]
+    # None is NULL, as everywhere there; the types of this one method know nothing of it.
+    result = connection.pgconn.exec_prepared(name.encode(), given)  # type: ignore[arg-type]
+    if result.status != pq.ExecStatus.TUPLES_OK:
+        raise error_from_result(result)
+    return [result.get_value(0, column) for column in range(result.nfields)]
 
 
 def is_lost(connection: Connection) -> bool:

@@ -33,9 +33,9 @@ from cometd_chat.errors import ChatError, LogFull, ShuttingDown, StorageUnavaila
 from cometd_chat.events.record import Draft, Record
 from cometd_chat.log.log import Outcome
 from cometd_chat.log.postgresql.batches import (
-    APPEND,
     APPEND_KNOWN,
     COLUMNS,
+    PREPARED_APPEND,
     append_arguments,
     read_row,
     stored,
@@ -43,8 +43,10 @@ from cometd_chat.log.postgresql.batches import (
 from cometd_chat.log.postgresql.connections import (
     Connection,
     Server,
+    execute_prepared,
     is_alive,
     is_lost,
+    prepare,
     reason,
     shut_down,
 )
@@ -62,6 +64,9 @@ _RETRY_FULL = 60.0
 
 #: What is wrong with one draft alone.
 _WRONG_DRAFT = (DataError, IntegrityError, ProgramLimitExceeded)
+
+#: What its connections know `PREPARED_APPEND` as.
+_APPEND = "comet_append"
 
 _BY_ID = f"SELECT {COLUMNS} FROM records WHERE id = ANY(%s)"  # noqa: S608
 _BY_KEY = (
@@ -337,7 +342,13 @@ class AppendThread:
         if self._connection is not None and not is_alive(self._connection):
             self._drop()
         if self._connection is None:
-            self._connection = self._server.connect("append")
+            connection = self._server.connect("append")
+            try:
+                prepare(connection, _APPEND, PREPARED_APPEND)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
         return self._connection
 
     def _drop(self) -> None:
@@ -360,7 +371,7 @@ class AppendThread:
         try:
             if since is not None:
                 return _append_known(connection, drafts, book, since)
-            row = connection.execute(APPEND, append_arguments(drafts)).fetchone()
+            row = execute_prepared(connection, _APPEND, append_arguments(drafts))
         except UniqueViolation:
             return _append_known(connection, drafts, book)
         except _WRONG_DRAFT as error:
@@ -370,7 +381,7 @@ class AppendThread:
         finally:
             self.commits += 1
             self.commit_seconds += time.monotonic() - begun
-        base, at, number = cast(tuple[int, int, int], row)
+        base, at, number = (int(each or 0) for each in row)
         book = _book_of(connection, number, book)
         records = stored(drafts, base, at, book.name(number) or "")
         return records, records, book
