@@ -19,6 +19,7 @@ from cometd_chat.chat.purge_rows import Purge
 from cometd_chat.chat.reports import Report
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sanctions import reason_of
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import ChatError, NotFound
 from cometd_chat.events.kinds import timestamp
@@ -28,8 +29,6 @@ from cometd_chat.web import answers, parameters
 from cometd_chat.web.answers import api_path, shielded
 from cometd_chat.web.auth import Auth
 from cometd_chat.web.peers import Peers
-
-MOST_REASON = 300
 
 #: Each of them is read with its message.
 MAX_REPORTS = 50
@@ -194,23 +193,6 @@ def _minutes(asked: object) -> int | None:
             "minutes", f"a whole number from 1 to {MOST_MINUTES} is needed, or none for everything"
         )
     return asked
-
-
-def reason_of(asked: object) -> str:
-    """Why something is done, as it is kept.
-
-    :raises InvalidRequest: it can't be a reason.
-    """
-    if asked is None:
-        return ""
-    if not isinstance(asked, str):
-        raise refused("reason", "a text is needed")
-    reason = " ".join(asked.split())
-    if len(reason) > MOST_REASON:
-        raise refused("reason", f"at most {MOST_REASON} characters are possible")
-    if not reason.isprintable():
-        raise refused("reason", "there is a character in it that can't be seen")
-    return reason
 
 
 def _told(purge: Purge) -> dict[str, Any]:

@@ -427,7 +427,7 @@ class TestAPurge:
             ({"who": "bob", "minutes": 10**9}, 400),
             ({"who": "bob", "minutes": "5"}, 400),
             ({"who": "bob", "minutes": True}, 400),
-            ({"who": "bob", "reason": "x" * 301}, 400),
+            ({"who": "bob", "reason": "x" * 501}, 400),
             ({"who": "bob", "reason": 5}, 400),
             ({"message": "1"}, 400),
             ({"who": []}, 400),
