@@ -37,7 +37,6 @@ from cometd_chat.errors import (
     Waiting,
     WrongPassword,
 )
-from cometd_chat.events import kinds
 from cometd_chat.log import accounts as table
 from cometd_chat.log import codes as code_table
 from cometd_chat.log import members
@@ -49,12 +48,8 @@ from cometd_chat.log.directory import name_taken
 from cometd_chat.log.invites import InviteRow
 from cometd_chat.log.members import Beside, NewMember, nothing_beside
 from cometd_chat.log.owner_link import code_hash, new_code
-from cometd_chat.log.redaction import MOST_AT_ONCE, Redaction
 from cometd_chat.log.room_rows import put_members
 from cometd_chat.lookalikes.keys import NameKeys, name_keys
-
-#: The log is looked through by so many bytes at once.
-_PAGE_BYTES = 1024 * 1024
 
 #: Milliseconds for which a log-in link is good.
 LINK_GOOD_FOR = 600_000
@@ -457,42 +452,9 @@ class Accounts:
         if row.password is not None:
             row = await self._known(row, name_keys(row.name).folded, password, address)
         require_current_token(grant)
-        # Before anything is done that can't be undone.
-        await self._changes.read(lambda each: members.refuse_last_owner(each, row.identity))
-        if messages:
-            await self._take_out_all(row)
-        await self._chat.sessions.remove_member(row.identity)
-
-    async def _take_out_all(self, row: AccountRow) -> None:
-        """Delete all that somebody said, a page of the log at a time."""
-        log, after, last = self._chat.feed.log, 0, self._chat.feed.last_id
-        while after < last:
-            found = await log.read(
-                None,
-                after=after,
-                limit=MOST_AT_ONCE,
-                max_bytes=_PAGE_BYTES,
-                types=kinds.WRITTEN,
-            )
-            if not found:
-                return
-            after = found[-1].id
-            said: dict[str, list[int]] = {}
-            for record in found:
-                if record.sender == row.identity:
-                    said.setdefault(record.context, []).append(record.id)
-            for context, ids in said.items():
-                await log.redact(
-                    Redaction(
-                        context=context,
-                        types=kinds.WRITTEN,
-                        ids=ids,
-                        how="own",
-                        says=kinds.DELETE.name,
-                        sender=row.identity,
-                        author=row.name,
-                    )
-                )
+        leaving = members.GOES if messages else members.STAYS
+        await self._chat.sessions.remove_member(row.identity, leaving=leaving)
+        await self._chat.departures.begin(row.identity)
 
     # -- what several do
 

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat.audit import Audit
 from cometd_chat.chat.deletions import Deletions
+from cometd_chat.chat.departures import Departures
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.ignored import Ignored
 from cometd_chat.chat.limits import (
@@ -109,6 +110,8 @@ class Chat:
         self.changes = changes
         #: How messages are deleted.
         self.deletions = deletions
+        #: And how people are taken out of what they said.
+        self.departures = Departures(feed, changes, deletions.now)
         #: Messages that somebody wants looked at.
         self.reports = Reports(
             changes, rights, deletions, rooms.named, partial(self.spend, REPORTS)
@@ -205,6 +208,7 @@ class Chat:
         self._vacancies.start()
         self.sessions.start()
         self.deletions.start()
+        self.departures.start()
         self.moderation.start()
         self.messages.start()
         self.ignored.start()

@@ -284,24 +284,20 @@ class MemberSessions(SessionsInUse):
         if id == session.id:
             self._end(session)
 
-    async def remove_member(self, identity: str, beside: Beside = nothing_beside) -> None:
+    async def remove_member(
+        self, identity: str, beside: Beside = nothing_beside, *, leaving: str = table.STAYS
+    ) -> None:
         """See `Sessions.remove_member`."""
         at = int(self._wall_clock() * 1000)
-        await self._changes.make(lambda each: table.remove(each, identity, at, beside), _as_it_is)
-        await self._disown(identity, 0)
+        await self._changes.make(
+            lambda each: table.remove(each, identity, at, beside, leaving=leaving), _as_it_is
+        )
 
     async def _forget_removed(self) -> None:
         """Let others have the names of accounts that were deleted long ago."""
         if self._has_members:
             before = int(self._wall_clock() * 1000) - table.RESERVED_FOR
             await self._changes.make(partial(table.forget_removed, before), _nothing)
-
-    async def _disown(self, identity: str, after: int) -> int:
-        while True:
-            done = await self._changes.make(partial(table.disown, identity, after), _nothing)
-            if done is None:
-                return after
-            after = done
 
     # -- what is told
 

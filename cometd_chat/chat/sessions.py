@@ -22,7 +22,7 @@ from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import ChatError, InvalidToken, NameTaken
 from cometd_chat.events.event import Event
 from cometd_chat.log.control import Control
-from cometd_chat.log.members import Beside, NewMember, nothing_beside
+from cometd_chat.log.members import STAYS, Beside, NewMember, nothing_beside
 
 #: How long a token is good after it was last used, in seconds.
 TOKEN_LIFETIME = 30 * 86400.0
@@ -352,11 +352,14 @@ class Sessions(Protocol):
         :raises NotFound: there is none.
         """
 
-    async def remove_member(self, identity: str, beside: Beside = nothing_beside) -> None:
-        """Delete an account, and end all its sessions. What they said is by nobody from now; it
-        goes on being read.
+    async def remove_member(
+        self, identity: str, beside: Beside = nothing_beside, *, leaving: str = STAYS
+    ) -> None:
+        """Delete an account, and end all its sessions. What becomes of what they said, `Departures`
+        sees to.
 
         :param beside: what else is changed by that, or refuses it.
+        :param leaving: whether what they said stays, by nobody, or goes.
         :raises LastOwner: there would be no owner.
         """
 

@@ -168,6 +168,7 @@ class Users:
             )
 
         await self._chat.sessions.remove_member(row.identity, write_down)
+        await self._chat.departures.begin(row.identity)
 
     async def _named(self, name: str) -> AccountRow:
         row = await account_named(self._chat.changes, typed_keys(name))

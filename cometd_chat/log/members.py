@@ -53,6 +53,9 @@ MOST_SESSIONS = 100
 #: What is shown in the place of the name of somebody whose account was deleted.
 DELETED_USER = "deleted user"
 
+#: What is left to be done where an account was deleted: what they said stays, by nobody, or goes.
+STAYS, GOES = "keep", "delete"
+
 #: Records that are looked through by one statement.
 WINDOW = 5000
 
@@ -340,13 +343,19 @@ def end_others(
 
 
 def remove(
-    connection: Connection, identity: str, at: int, beside: Beside = nothing_beside
+    connection: Connection,
+    identity: str,
+    at: int,
+    beside: Beside = nothing_beside,
+    *,
+    leaving: str = STAYS,
 ) -> list[Control]:
     """An account is deleted, with all its sessions, what it belongs to and what it gave out; its
     name stays taken.
 
     :param at: milliseconds since 1970-01-01T00:00Z.
     :param beside: see `set_role`.
+    :param leaving: what becomes of what they said, by whoever finds that in their row.
     :raises LastOwner: there would be no owner.
     """
     lock_roles(connection)
@@ -359,7 +368,7 @@ def remove(
     its = members.c.identity == identity
     gone = update(members).where(its, _THERE)
     changed = connection.execute(
-        gone.values(name=DELETED_USER, role="guest", password=None, deleted_at=at)
+        gone.values(name=DELETED_USER, role="guest", password=None, deleted_at=at, leaving=leaving)
     ).rowcount
     for table, column in (
         (room_members, room_members.c.identity),
@@ -371,6 +380,26 @@ def remove(
     ):
         connection.execute(delete(table).where(column == identity))
     return [*told, MemberRemoved(identity)] if changed else told
+
+
+def left_of(connection: Connection, identity: str) -> str | None:
+    """What is left to be done about somebody whose account was deleted."""
+    query = select(members.c.leaving).where(members.c.identity == identity)
+    left: str | None = connection.execute(query).scalar()
+    return left
+
+
+def all_left(connection: Connection) -> list[tuple[str, str, int]]:
+    """The same of all: who, what, and since when, in milliseconds since 1970-01-01T00:00Z."""
+    query = select(members.c.identity, members.c.leaving, members.c.deleted_at)
+    rows = connection.execute(query.where(members.c.leaving.is_not(None)))
+    return [(row.identity, row.leaving, row.deleted_at) for row in rows]
+
+
+def nothing_left(connection: Connection, identity: str) -> None:
+    """All of it is done."""
+    its = members.c.identity == identity
+    connection.execute(update(members).where(its).values(leaving=None))
 
 
 def forget_removed(before: int, connection: Connection) -> int:

@@ -198,6 +198,7 @@ members = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
+    Column("leaving", Text),
     UniqueConstraint("name_key", name="members_by_name"),
     UniqueConstraint("name_looks", name="members_by_looks"),
 )

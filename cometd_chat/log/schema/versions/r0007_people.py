@@ -58,6 +58,7 @@ def _create_people() -> None:
         _number("created_at"),
         _number("seen_at"),
         _number("deleted_at", nullable=True),
+        _text("leaving", nullable=True),
         sa.UniqueConstraint("name_key", name="members_by_name"),
         sa.UniqueConstraint("name_looks", name="members_by_looks"),
     )
