@@ -11,7 +11,8 @@ together; once it has ended it hears nothing more. One that raises is logged and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import cast
 
 from twisted.internet.interfaces import IReactorTime
@@ -143,11 +144,11 @@ class HeldHandlers:
             event = CometEvent(CometEventType.TERMINATE, context, Reason.UNREGISTERED)
             self.end(registration, event)
             return
-        others = self._listed_in(registration) if len(registration.contexts) > 1 else ()
+        # This one, and whether there are one or more beside it; not all of a thousand each time.
+        first = list(islice(self._listed_in(registration), 3))
         context.listed(registration).items.append(registration)
-        if len(others) > 1:
-            # `_listed_in` has this one, too.
-            for each in others if len(others) == 2 else (context,):
+        if len(first) > 1:
+            for each in first if len(first) == 2 else (context,):
                 each.listed(registration).mixed += 1
         waiting = self._queues.of(registration)
         if waiting.batch:
@@ -177,9 +178,9 @@ class HeldHandlers:
             return False
         return not self._joining or (registration, context) not in self._joining
 
-    def _listed_in(self, registration: Registration) -> Sequence[CometContext]:
+    def _listed_in(self, registration: Registration) -> Iterator[CometContext]:
         """The contexts that a handler hears."""
-        return [each for each in registration.contexts if self.is_in(registration, each)]
+        return (each for each in registration.contexts if self.is_in(registration, each))
 
     def held_in(self, context: CometContext, handler: CometHandler) -> list[Registration]:
         """The one of a handler that hears a context, if it does."""
@@ -193,7 +194,7 @@ class HeldHandlers:
         handler = registration.handler
         if handler is None:
             return
-        contexts = self._listed_in(registration)
+        contexts = list(self._listed_in(registration))
         self._release(registration, handler)
         for context in contexts:
             listed = context.listed(registration)
