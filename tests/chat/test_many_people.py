@@ -7,6 +7,8 @@ what takes the time.
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from sqlalchemy import Connection, insert
 
@@ -33,9 +35,10 @@ def identity(number: int) -> str:
     return f"{number + 10**9:024x}"
 
 
-def fill(connection: Connection) -> None:
-    """Zero belongs to a thousand rooms, and with ten thousand others to a big one."""
-    people = [
+@cache
+def people() -> list[dict[str, object]]:
+    """Their rows."""
+    return [
         {
             "identity": identity(number),
             "name": f"member{number}",
@@ -47,7 +50,11 @@ def fill(connection: Connection) -> None:
         }
         for number in range(MANY)
     ]
-    connection.execute(insert(members), people)
+
+
+def fill(connection: Connection) -> None:
+    """Zero belongs to a thousand rooms, and with ten thousand others to a big one."""
+    connection.execute(insert(members), people())
     names = ["big", *(f"room{number}" for number in range(ROOMS))]
     row = {"topic": "", "created_by": "", "created_at": 0, "kind": "private"}
     connection.execute(insert(rooms), [{**row, "name": name} for name in names])

@@ -9,14 +9,9 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
+from cometd_chat.chat import local_positions
 from cometd_chat.chat.cluster_positions import NOBODYS, ClusterPositions
-from cometd_chat.chat.local_positions import (
-    LOOK_EVERY,
-    MAY_RETURN,
-    MOST_FORGOTTEN,
-    MOST_ROWS,
-    LocalPositions,
-)
+from cometd_chat.chat.local_positions import LOOK_EVERY, MAY_RETURN, LocalPositions
 from cometd_chat.chat.positions import ReadMarker
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.comet.reaper import Reaper
@@ -70,8 +65,8 @@ class Desk:
     #: By which rows are written.
     node = 0
 
-    #: How many that are over the first look forgets.
-    forgotten_first = MOST_FORGOTTEN
+    #: Whether the first look forgets who is over.
+    forgets_at_once = True
 
     def __init__(self, shelf: Shelf | None = None) -> None:
         self.clock = Clock()
@@ -122,7 +117,7 @@ class NodeDesk(Desk):
     """Those of one of several nodes; after a restart it is another one."""
 
     count = 0
-    forgotten_first = 0  # It has to be written first that they are over.
+    forgets_at_once = False  # It has to be written first that they are over.
 
     def make_positions(self) -> LocalPositions:
         NodeDesk.count += 1
@@ -189,12 +184,17 @@ def test_many_changes_are_one_row_a_second(desk: Desk) -> None:
     assert len(desk.shelf.written) == 1
 
 
-def test_many_rows_are_written_in_parts(desk: Desk) -> None:
-    for number in range(MOST_ROWS + 1):
+def test_the_numbers_that_are_promised() -> None:
+    assert (local_positions.MOST_ROWS, local_positions.MOST_FORGOTTEN) == (500, 1000)
+
+
+def test_many_rows_are_written_in_parts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_positions, "MOST_ROWS", 20)
+    for number in range(21):
         desk.open(f"r{number}")
     desk.shelf.written.clear()
     desk.pass_time(2)
-    assert [len(rows) for rows in desk.shelf.written] == [MOST_ROWS, 1]
+    assert [len(rows) for rows in desk.shelf.written] == [20, 1]
 
 
 def test_all_is_written_at_the_end(desk: Desk) -> None:
@@ -335,15 +335,18 @@ def test_a_look_costs_what_has_changed_and_not_how_many_there_are() -> None:
     assert growth(lambda: look(few), lambda: look(many)) < 4
 
 
-def test_many_who_leave_are_forgotten_a_few_at_a_time(desk: Desk) -> None:
-    for number in range(3 * MOST_FORGOTTEN):
+def test_many_who_leave_are_forgotten_a_few_at_a_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_positions, "MOST_FORGOTTEN", 50)
+    for number in range(150):
         mark = now(desk.positions.open(f"s{number}", "lobby", now=100, wanted=1))
         desk.positions.leave(mark, returns=True)
     desk.clock.pump([0.1] * 50)
     assert not desk.positions._changed
-    assert len(desk.positions._books) == 3 * MOST_FORGOTTEN
+    assert len(desk.positions._books) == 150
     desk.clock.advance(MAY_RETURN + LOOK_EVERY)
-    assert len(desk.positions._books) == 3 * MOST_FORGOTTEN - desk.forgotten_first
+    assert len(desk.positions._books) == (100 if desk.forgets_at_once else 150)
     desk.clock.pump([0.1] * 10)
     assert desk.positions._books == {}
 

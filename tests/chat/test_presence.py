@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent
 
+from cometd_chat.chat import local_presence
 from cometd_chat.chat.local_presence import COUNT_EVERY, TYPING_TOLD, LocalPresence
 from cometd_chat.chat.presence import (
     GRACE,
@@ -351,11 +352,15 @@ def test_typing_is_told_to_people_first(house: House, presence: LocalPresence) -
     assert (heard(theirs), heard(strangers)) == (len(people), 0)
 
 
-def test_of_very_many_people_so_many_are_named(house: House, presence: LocalPresence) -> None:
-    people = crowd(house, MOST_NAMED + 5)
+def test_of_very_many_people_so_many_are_named(
+    house: House, presence: LocalPresence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MOST_NAMED == 500
+    monkeypatch.setattr(local_presence, "MOST_NAMED", SMALL_ROOM + 10)
+    people = crowd(house, SMALL_ROOM + 15)
     presence.renamed(people[0], "p000")
-    assert presence.people("lobby") == people[:MOST_NAMED]
-    assert presence.count("lobby") == MOST_NAMED + 5
+    assert presence.people("lobby") == people[:-5]
+    assert presence.count("lobby") == SMALL_ROOM + 15
 
 
 def test_where_somebody_is(house: House, presence: LocalPresence, alice: Session) -> None:

@@ -131,12 +131,15 @@ sys.meta_path.insert(0, Finder)
 from cometd_chat.daemon import self_check
 from cometd_chat.daemon.settings import Settings
 from cometd_chat.transports.twisted_internals import missing
-from tests.memory import MemorySite
 
 gone = missing()
 assert gone, "nothing is missing"
 self_check.report(Settings(), gone)
 settings = self_check.reduce(Settings(), gone)
+
+# Not before: who is refused needs none of it.
+from tests.memory import MemorySite
+
 print("fast lane", settings.fast_lane, "direct write", settings.direct_write)
 with MemorySite(fast_lane=settings.fast_lane, direct_write=settings.direct_write) as site:
     stream = site.get("/api/v1/events/stream?rooms=lobby")
@@ -198,13 +201,18 @@ def modules() -> Iterator[ModuleType]:
 
 
 @cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
+
+
+@cache
 def own_names() -> set[str]:
     """Private names that classes and modules of ours define themselves."""
     found: set[str] = set()
     for path in PACKAGE.rglob("*.py"):
         if "twisted_internals" in path.parts:
             continue
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
                     found.add(node.attr)
@@ -226,7 +234,7 @@ def private_uses(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
             yield node.lineno, node.name, True
 
 
-def faults_in(source: str, twisted_names: set[str], ours: set[str], where: str) -> list[str]:
+def faults_in(tree: ast.AST, twisted_names: set[str], ours: set[str], where: str) -> list[str]:
     """Uses of Twisted's private names.
 
     :param twisted_names: those that the table has of the Twisted classes that are subclassed here.
@@ -234,7 +242,7 @@ def faults_in(source: str, twisted_names: set[str], ours: set[str], where: str) 
     table = {name.name for name in NAMES if name.name.startswith("_")}
     return [
         f"{where}:{line}: {name}"
-        for line, name, own in private_uses(ast.parse(source))
+        for line, name, own in private_uses(tree)
         if (name in twisted_names if own else name in table and name not in ours)
     ]
 
@@ -258,13 +266,14 @@ def test_no_private_name_of_twisteds_is_used_elsewhere() -> None:
     looked_at = 0
     for module in modules():
         path = Path(inspect.getfile(module))
-        faults += faults_in(path.read_text(), set(), ours, path.name)
+        faults += faults_in(tree_of(path), set(), ours, path.name)
         for kind in vars(module).values():
             if inspect.isclass(kind) and kind.__module__ == module.__name__:
                 names = inherited(kind)
                 if names:
                     looked_at += 1
-                    faults += faults_in(dedent(inspect.getsource(kind)), names, ours, kind.__name__)
+                    source = ast.parse(dedent(inspect.getsource(kind)))
+                    faults += faults_in(source, names, ours, kind.__name__)
     assert faults == []
     assert looked_at > 5
 
@@ -283,9 +292,9 @@ def test_no_private_name_of_twisteds_is_used_elsewhere() -> None:
     ],
 )
 def test_a_planted_use_is_found(source: str, fault: str) -> None:
-    assert fault in faults_in(source, inherited(HTTPChannel), own_names(), "x")
+    assert fault in faults_in(ast.parse(source), inherited(HTTPChannel), own_names(), "x")
 
 
 def test_what_a_class_of_ours_calls_its_own_is_no_fault() -> None:
     source = "class C:\n    def f(self):\n        self._dataBuffer = self._command"
-    assert faults_in(source, inherited(object), own_names(), "x") == []
+    assert faults_in(ast.parse(source), inherited(object), own_names(), "x") == []
