@@ -23,6 +23,9 @@ from benchmarks import results
 #: Where the table is.
 PAGE = Path(__file__).parent.parent / "docs/scaling.md"
 
+#: How the line below the table begins.
+_ENDS = "To follow one log takes each process"
+
 #: Nodes of which one follows what is posted at another.
 _NODES = 3
 
@@ -130,15 +133,18 @@ class Need:
         return posts * self.constants.record + self.commits * self.constants.bell
 
     @property
-    def processes(self) -> int:
-        """Over all cells."""
+    def processes(self) -> int | None:
+        """Over all cells; None where following alone takes all that a process may use."""
         each = self.constants
+        left = each.busy - self.following
+        if left <= 0:
+            return None
         work = (
             self.deliveries * each.delivery
             + self.posts * each.post
             + self.load.streams * each.heartbeat
         )
-        return ceil(work / (each.busy - self.following))
+        return ceil(work / left)
 
     @property
     def memory(self) -> float:
@@ -184,7 +190,7 @@ def row(need: Need) -> list[str]:
         f"{need.deliveries:,.0f}",
         f"{need.commits:,.0f} ({need.posts_a_commit:,.0f})",
         f"{need.following * 100:.0f} %",
-        f"{need.processes:,}",
+        "no number is enough" if need.processes is None else f"{need.processes:,}",
         f"{need.memory / 1e9:,.0f} GB",
     ]
 
@@ -195,17 +201,29 @@ def table(constants: Constants | None = None) -> str:
     :param constants: by default what was measured.
     """
     rows = [HEADS, ["---"] * len(HEADS)]
-    known = constants or following(results.load(results.RESULTS)["cases"])
+    known = constants or measured()
     rows += [row(Need(load, known)) for load in LOADS]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
+def measured() -> Constants:
+    """What was measured."""
+    return following(results.load(results.RESULTS)["cases"])
+
+
+def ends(constants: Constants | None = None) -> str:
+    """The line below the table: where one log ends."""
+    known = constants or measured()
+    few, many = (Need(Load(posts * 300.0, 300, 100), known).following for posts in (10_000, 33_000))
+    return f"{_ENDS} {few * 100:.0f} % of a core at 10,000 posts a second, {many * 100:.0f} % at 33,000."
+
+
 def write(page: Path = PAGE) -> None:
-    """Put the table into the page, in the place of the one that is there."""
+    """Put the table and the line below it into the page, in the place of those that are there."""
     lines = page.read_text().split("\n")
     begin = next(n for n, line in enumerate(lines) if line.startswith(f"| {HEADS[0]} |"))
-    end = next(n for n in range(begin, len(lines)) if not lines[n].startswith("|"))
-    lines[begin:end] = table().split("\n")
+    end = next(n for n in range(begin, len(lines)) if lines[n].startswith(_ENDS))
+    lines[begin : end + 1] = [*table().split("\n"), "", ends()]
     page.write_text("\n".join(lines))
 
 

@@ -13,13 +13,13 @@ from tests.support import ROOT
 # As in tests/test_benchmarks.py.
 sys.path.append(str(ROOT))
 try:
-    from benchmarks.model import Constants, Load, Need, following, table, write
+    from benchmarks.model import Constants, Load, Need, ends, following, table, write
 finally:
     sys.path.remove(str(ROOT))
 
 
 def test_the_docs_have_the_table_that_the_constants_give() -> None:
-    assert table() in (ROOT / "docs/scaling.md").read_text()
+    assert f"{table()}\n\n{ends()}\n" in (ROOT / "docs/scaling.md").read_text()
 
 
 def test_the_table_is_written_into_its_place(tmp_path: Path) -> None:
@@ -28,6 +28,16 @@ def test_the_table_is_written_into_its_place(tmp_path: Path) -> None:
     page.write_text(text.replace("| 1 M | 30 min", "| 2 M | 30 min"))
     write(page)
     assert page.read_text() == text
+
+
+def test_where_following_takes_all_no_number_is_enough() -> None:
+    dear = Constants(record=30e-6)
+    assert Need(Load(1e7, 300, 100), dear).processes is None
+    (line,) = (line for line in table(dear).splitlines() if "no number" in line)
+    assert line.startswith("| 10 M | 5 min | 100 | 1 | 33,333 ")
+    assert ends(Constants(record=10e-6, bell=0.0)).endswith(
+        "takes each process 10 % of a core at 10,000 posts a second, 33 % at 33,000."
+    )
 
 
 def sample(follow: float, batch: float, lone: float, nodes: int = 3) -> dict[str, float]:
@@ -67,4 +77,6 @@ def test_a_post_that_comes_alone_has_a_commit_of_its_own() -> None:
 def test_cells_halve_what_a_process_follows() -> None:
     one, two = (Need(Load(1e7, 300, 100, cells), Constants()) for cells in (1, 2))
     assert two.following < one.following / 1.5
+    assert two.processes is not None
+    assert one.processes is not None
     assert two.processes < one.processes
