@@ -215,7 +215,8 @@ def ends(constants: Constants | None = None) -> str:
     """The line below the table: where one log ends."""
     known = constants or measured()
     few, many = (Need(Load(posts * 300.0, 300, 100), known).following for posts in (10_000, 33_000))
-    return f"{_ENDS} {few * 100:.0f} % of a core at 10,000 posts a second, {many * 100:.0f} % at 33,000."
+    shares = f"{few * 100:.0f} % of a core at 10,000 posts a second, {many * 100:.0f} % at 33,000"
+    return f"{_ENDS} {shares}."
 
 
 def write(page: Path = PAGE) -> None:
