@@ -169,8 +169,8 @@ class TestWhoIsSilenced:
         site.say("aloud", name="dave")
         for each in held.values():
             assert "aloud" in whole(each)
-        # It is them, by whatever name.
-        assert site.post("/api/v1/session", {"name": "rob"}, token=bob).status == 200
+        # A name would be shown to all as well.
+        problem(site, site.post("/api/v1/session", {"name": "rob"}, token=bob), 403, "silenced")
 
     def test_speaks_elsewhere_where_it_is_for_one_room(self, site: MemorySite) -> None:
         mod, bob = moderator(site), site.log_in("bob")
