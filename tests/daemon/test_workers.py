@@ -30,13 +30,20 @@ from tests.support import PATIENCE, Daemon, free_port
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 
+#: What a supervisor runs first whose workers can be told to fail.
+STAND_IN = f"""
+import sys
+sys.path.insert(0, {str(STAND_INS)!r})
+import stand_in_supervisor
+"""
+
 
 class Workers(Daemon):
     """A supervisor and its workers.
 
     :param url: of the database.
     :param workers: how many.
-    :param stand_ins: variables for ``stand_in_supervisor.py``; without, the real one starts.
+    :param stand_ins: variables for ``stand_in_supervisor.py``; without, it is a real one.
     :param fresh: it and its workers start as for a user; see `Daemon`.
     """
 
@@ -53,11 +60,10 @@ class Workers(Daemon):
         pass_fds: Sequence[int] = (),
         fresh: bool = False,
     ) -> None:
-        fresh = fresh or bool(prefix or pass_fds or stand_ins is not None)
+        fresh = fresh or bool(prefix or pass_fds)
         environ = {**(environ or {}), "COMET_CHAT_DATABASE": url}
-        if stand_ins is not None:
-            environ |= {"PYTHONPATH": str(STAND_INS), **stand_ins}
-            prefix = [*prefix, sys.executable, str(STAND_INS / "stand_in_supervisor.py")]
+        first = "" if stand_ins is None else STAND_IN
+        environ |= stand_ins or {}
         super().__init__(
             directory,
             f"--workers={workers}",
@@ -66,7 +72,7 @@ class Workers(Daemon):
             prefix=prefix,
             environ=environ,
             pass_fds=pass_fds,
-            before="" if fresh else FORKED_WORKERS,
+            before="" if fresh else first + FORKED_WORKERS,
             fresh=fresh,
         )
         self.count = workers

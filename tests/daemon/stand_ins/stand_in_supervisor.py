@@ -1,7 +1,7 @@
-"""``twistd``, whose workers are real daemons that can be told to fail.
+"""A supervisor whose workers are real daemons that can be told to fail.
 
-What it is: a program, in front of the command that it stands for. Variables of the environment ask
-for limits that a test can wait for, and for workers that fail.
+What it is: what its process runs first. Variables of the environment ask for limits that a test can
+wait for, and for workers that fail.
 
 What it may know: the names that it replaces.
 
@@ -9,12 +9,9 @@ Invariant: all else is what a user starts.
 """
 
 import os
-import sys
 from functools import partial
 from importlib import import_module
 from typing import Any
-
-from twisted.scripts import twistd
 
 SILENCE = os.environ.get("STAND_IN_SILENCE")
 
@@ -23,5 +20,3 @@ supervisor: Any = import_module("cometd_chat.daemon.supervisor")
 if SILENCE is not None:
     supervisor._LIMITS[supervisor.State.SERVING] = float(SILENCE)
 service.Launcher = partial(service.Launcher, module="stand_in_worker")
-sys.argv = sys.argv[1:]
-twistd.run()
