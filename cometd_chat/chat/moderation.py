@@ -35,7 +35,7 @@ from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.networks import NetworkHashes
 from cometd_chat.chat.people_lookup import Whom
 from cometd_chat.chat.rights import Act, Affected, AnyRoom, Rights
-from cometd_chat.chat.sanction_rules import Bar, Limit, because, duration, place, refusal
+from cometd_chat.chat.sanction_rules import Bar, Restriction, because, duration, place, refusal
 from cometd_chat.chat.sanctions import (
     BAN,
     BAN_NETWORK,
@@ -108,7 +108,7 @@ class Moderation:
         self.hashes = NetworkHashes(lambda: self._key)
         self._bar = Bar(self.index, self.hashes, now)
         rights.bar_by(self._bar)
-        rights.limit_by(Limit(self._bar, self.index, now))
+        rights.restrict_by(Restriction(self._bar, self.index, now))
         #: Told of each sanction that begins here, before it ends anything; and of those that end.
         self.imposed: Listeners[[Sanction]] = Listeners("sanctions")
         self.ended: Listeners[[Sequence[Sanction]]] = Listeners("ends of sanctions")

@@ -182,9 +182,9 @@ class Rights:
         #: What stands in the way everywhere, of whoever asks and before any room is looked at; and
         #: what does afterwards, of who sees the room.
         self._bars: list[Rule] = []
-        self._limits: list[Rule] = []
+        self._restrictions: list[Rule] = []
         self._bars_in_force: Sequence[Rule] = ()
-        self._limits_in_force: Sequence[Rule] = ()
+        self._restrictions_in_force: Sequence[Rule] = ()
         self._rules_in_force: Sequence[Rule] = ()
         self._stopping = False
         #: How many rooms are not for all.
@@ -241,9 +241,9 @@ class Rights:
         self._bars.append(rule)
         self._look()
 
-    def limit_by(self, rule: Rule) -> None:
+    def restrict_by(self, rule: Rule) -> None:
         """Ask this, too, of who sees the room."""
-        self._limits.append(rule)
+        self._restrictions.append(rule)
         self._look()
 
     def change(self, rule: RoomRule | None) -> None:
@@ -269,8 +269,8 @@ class Rights:
 
     def _look(self) -> None:
         self._bars_in_force = [each for each in self._bars if each.in_force]
-        self._limits_in_force = [each for each in self._limits if each.in_force]
-        self._rules_in_force = [*self._bars_in_force, *self._limits_in_force]
+        self._restrictions_in_force = [each for each in self._restrictions if each.in_force]
+        self._rules_in_force = [*self._bars_in_force, *self._restrictions_in_force]
         #: Nothing but what a room and a session say stands in the way of who is no less than a
         #: guest.
         self._easy = not (
@@ -292,7 +292,7 @@ class Rights:
     def differ_by_room(self) -> bool:
         """Whether somebody who reads one room may not read another, for whatever reason. On the hot
         path of who reads all rooms."""
-        return bool(self.hides_rooms or self._limits_in_force or self._bars_in_force)
+        return bool(self.hides_rooms or self._restrictions_in_force or self._bars_in_force)
 
     # -- who may
 
@@ -362,8 +362,8 @@ class Rights:
             refusal = self._stands_in_the_way(session, act, room)
             if refusal is not None:
                 return refusal
-        for limit in self._limits_in_force:
-            refusal = limit.refusal(session, act, room, address)
+        for restriction in self._restrictions_in_force:
+            refusal = restriction.refusal(session, act, room, address)
             if refusal is not None:
                 return refusal
         return None

@@ -1,7 +1,7 @@
 """What sanctions forbid, as the rights ask for it.
 
-What it is: two rules of `Rights`, over one index: `Bar`, of those who may be nowhere, and `Limit`,
-of those who may not speak, or not be in one room.
+What it is: two rules of `Rights`, over one index: `Bar`, of those who may be nowhere, and
+`Restriction`, of those who may not speak, or not be in one room.
 
 What it may know: sanctions, acts, sessions, hashes of networks.
 
@@ -83,7 +83,7 @@ class Bar:
         return None
 
 
-class Limit:
+class Restriction:
     """Who may not speak, or may not be in a room."""
 
     def __init__(self, bar: Bar, index: SanctionIndex, now: Callable[[], float]) -> None:

@@ -292,7 +292,7 @@ def test_a_rule_is_asked_while_it_is_in_force() -> None:
     told: list[int] = []
     rights.changed.add(lambda affected: told.append(rights.generation))
     rights.bar_by(rule)
-    rights.limit_by(rule)
+    rights.restrict_by(rule)
     guest, room = session_with(Role.GUEST), room_of(RoomKind.PUBLIC)
     assert kind_of(rights.may(guest, Act.FOLLOW, room, "192.0.2.9")) is NotAllowed
     assert rule.asked == 1
