@@ -229,7 +229,10 @@ def build_chat(
         room_named=parts.rooms.named,
     )
     here = LocalWhereabouts(
-        parts.sessions.of_identity, moderation.hashes, Peers(settings.trusted_proxy).is_trusted
+        parts.sessions.of_identity,
+        parts.sessions.all_in_use,
+        moderation.hashes,
+        Peers(settings.trusted_proxy).is_trusted,
     )
     if neighbours is None:
         moderation.ask(here)

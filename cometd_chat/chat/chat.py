@@ -22,6 +22,7 @@ from cometd_chat.chat.audit import Audit
 from cometd_chat.chat.deletions import Deletions
 from cometd_chat.chat.departures import Departures
 from cometd_chat.chat.feed import Feed
+from cometd_chat.chat.guest_bans import GuestBans
 from cometd_chat.chat.ignored import Ignored
 from cometd_chat.chat.limits import (
     CALMED_GUESTS,
@@ -120,6 +121,8 @@ class Chat:
         self._lookup = Lookup(changes, sessions)
         #: Who is silenced, or sent away.
         self.moderation = moderation
+        #: How the networks of a raid are banned.
+        self.guest_bans = GuestBans(feed, rights, changes, moderation)
         #: Who did what.
         self.audit = Audit(changes, feed.engine.reaper, lambda: int(moderation.now()))
         #: What the house is like, and who waits to be let in.

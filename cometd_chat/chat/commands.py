@@ -70,8 +70,8 @@ _ROWS = (
     Command("kick", _WHAT, "sends somebody away for a while", Act.SANCTION, moderators.kick),
     Command(
         "ban",
-        "NAME [here] [network] [MINUTES] [REASON]",
-        "keeps somebody out, or all who come from their network",
+        "NAME|guests [here] [network] [MINUTES] [REASON]",
+        "keeps somebody out, or all from their network, or from those of the guests who spoke",
         Act.SANCTION,
         moderators.ban,
     ),

@@ -589,8 +589,8 @@ class _Pages:
         if self._purge.of_guests:
             new = {each.sender for each in there} - self._known.keys()
             if new:
-                asking = partial(purge_rows.more_than_guests, self._purge, new)
-                more = await self._changes.read(asking)
+                asking = partial(purge_rows.more_than_guests, self._purge.room, new)
+                more = {self._purge.by, *await self._changes.read(asking)}
                 self._known.update((each, each not in more) for each in new)
         return [each.id for each in reversed(there) if self._known.get(each.sender)]
 

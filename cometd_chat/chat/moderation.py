@@ -12,7 +12,9 @@ between. Who is sanctioned is below whoever does it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 
 import attrs
 from sqlalchemy import (
@@ -60,6 +62,9 @@ from cometd_chat.log.tables import sanctions, secrets
 #: The name of the key by which networks are hashed, and its size in bytes.
 _KEY = "networks"
 _KEY_BYTES = 32
+
+#: So many networks are banned in one transaction.
+_BAN_AT_ONCE = 50
 
 #: So many sanctions end before others have their turn.
 _END_AT_ONCE = 500
@@ -161,13 +166,32 @@ class Moderation:
             network = await self._network_of(whom, room, address)
             # What they may do may have changed meanwhile.
             self._rights.require(actor, Act.SANCTION, [] if room is None else [room])
+        identity = "" if network else whom.identity
+        sanction = self._made(actor, kind, whom.name, room, reach, network, identity)
+        await self._changes.make(
+            lambda c: _impose(c, sanction),
+            lambda _: [_told(sanction)],
+            provided=self._mandate(actor, room).to(Act.SANCTION, whom.identity),
+        )
+        return sanction
+
+    def _made(
+        self,
+        actor: Session,
+        kind: SanctionKind,
+        who: str,
+        room: AnyRoom | None,
+        reach: Reach,
+        network: bytes = b"",
+        identity: str = "",
+    ) -> Sanction:
         at = int(self.now())
-        sanction = Sanction(
+        return Sanction(
             id=self.random_bytes(12).hex(),
             kind=kind,
-            identity="" if network else whom.identity,
+            identity=identity,
             network=network,
-            who=whom.name,
+            who=who,
             room=None if room is None else room.name,
             until=None if reach.minutes is None else at + reach.minutes * 60_000,
             by=actor.identity,
@@ -175,12 +199,6 @@ class Moderation:
             reason=reach.reason,
             at=at,
         )
-        await self._changes.make(
-            lambda c: _impose(c, sanction),
-            lambda _: [_told(sanction)],
-            provided=self._mandate(actor, room).to(Act.SANCTION, whom.identity),
-        )
-        return sanction
 
     async def _network_of(self, whom: Whom, room: AnyRoom | None, address: str) -> bytes:
         """The first network of somebody's that is not banned."""
@@ -198,6 +216,51 @@ class Moderation:
             if self.index.of_network(network, name, self.now()) is None:
                 return network
         raise AlreadySanctioned(f"The network that {whom.name} comes from is banned already.")
+
+    async def ban_networks_of(
+        self,
+        actor: Session,
+        people: Mapping[str, str],
+        room: AnyRoom | None,
+        reach: Reach,
+        *,
+        address: str = "",
+    ) -> Sequence[Sanction]:
+        """Ban all networks that some people come from and that may be banned, but for the actor's
+        own; see `impose`.
+
+        :param people: their names, by their identities; all are below the actor.
+        :returns: what is banned by this.
+        :raises NotFound: it is known of none of them.
+        """
+        if self._whereabouts is None:
+            raise not_known()
+        await self._need_key()
+        found = await self._whereabouts.networks_of_all(people)
+        if not found:
+            raise NotFound("It is not known of any of them from which network they come.")
+        rooms = [] if room is None else [room]
+        # What they may do may have changed meanwhile.
+        self._rights.require(actor, Act.SANCTION, rooms)
+        name, own = None if room is None else room.name, self.hashes.of(address)
+        networks: dict[bytes, str] = {}
+        for identity, theirs in found.items():
+            for network in theirs:
+                if network != own and self.index.of_network(network, name, self.now()) is None:
+                    networks.setdefault(network, people[identity])
+        imposed: list[Sanction] = []
+        wanted = [
+            self._made(actor, BAN_NETWORK, who, room, reach, network=network)
+            for network, who in networks.items()
+        ]
+        for begin in range(0, len(wanted), _BAN_AT_ONCE):
+            some = wanted[begin : begin + _BAN_AT_ONCE]
+            imposed += await self._changes.make(
+                partial(_impose_new, some),
+                lambda made: [_told(each) for each in made],
+                provided=self._mandate(actor, room).to(Act.SANCTION),
+            )
+        return imposed
 
     async def lift(self, actor: Session, id: str) -> Sanction:
         """Let a sanction be in force no longer.
@@ -448,6 +511,16 @@ def _impose(connection: Connection, sanction: Sanction) -> None:
         reason=sanction.reason,
         about=sanction.id,
     )
+
+
+def _impose_new(some: Sequence[Sanction], connection: Connection) -> list[Sanction]:
+    """Keep those of some sanctions that say what none says yet."""
+    imposed = []
+    for each in some:
+        with suppress(AlreadySanctioned):
+            _impose(connection, each)
+            imposed.append(each)
+    return imposed
 
 
 def _alike(connection: Connection, sanction: Sanction) -> Sanction | None:

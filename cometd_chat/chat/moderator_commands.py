@@ -10,11 +10,12 @@ room, there.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.command_line import SLASH, Words
 from cometd_chat.chat.command_parts import Caller, Outcome, minutes_in
+from cometd_chat.chat.guest_bans import MINUTES
 from cometd_chat.chat.matrix import Calm
 from cometd_chat.chat.moderation import Reach
 from cometd_chat.chat.rights import Act
@@ -81,7 +82,30 @@ async def kick(chat: Chat, caller: Caller, words: Words) -> Outcome:
 
 
 async def ban(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    # Somebody who is called that is meant by @guests.
+    if words.takes("guests"):
+        return await _ban_guests(chat, caller, words)
     return await _sanction(chat, caller, words, BAN)
+
+
+async def _ban_guests(chat: Chat, caller: Caller, words: Words) -> Outcome:
+    room = _where(chat, caller, words)
+    if not words.takes("network"):
+        raise refused("line", f"{SLASH}ban guests network 240 bans the networks of all of them")
+    room = caller.room if words.takes("here") else room
+    reach = Reach(minutes_of(BAN_NETWORK, words.number()), reason_of(words.rest() or None))
+    imposed = await chat.guest_bans.ban(
+        caller.session, caller.room, MINUTES, room, reach, address=caller.address
+    )
+    return Outcome(banned_guests(imposed))
+
+
+def banned_guests(imposed: Sequence[Sanction]) -> str:
+    """What came of banning the networks of guests, in words."""
+    if not imposed:
+        return "No network is banned by that: they are banned already, or are your own."
+    count = "1 network is" if len(imposed) == 1 else f"{len(imposed)} networks are"
+    return f"{count} banned, of guests who spoke here in the last {MINUTES} minutes."
 
 
 async def _lift(

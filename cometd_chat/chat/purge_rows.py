@@ -102,9 +102,9 @@ def begin(connection: Connection, purge: Purge, whom: str, reason: str) -> None:
     )
 
 
-def more_than_guests(purge: Purge, some: Collection[str], connection: Connection) -> set[str]:
-    """Who of some is more than a guest, in the house or in the room of a purge; and who does it."""
-    moderates = room_members.c.room == purge.room, room_members.c.role == Role.MODERATOR.word
+def more_than_guests(room: str, some: Collection[str], connection: Connection) -> set[str]:
+    """Who of some is more than a guest, in the house or in a room."""
+    moderates = room_members.c.room == room, room_members.c.role == Role.MODERATOR.word
     guests = [Role.GUEST.word, Role.WAITING.word]
     queries = (
         # Who had an account, and deleted it, was not a guest either.
@@ -112,8 +112,7 @@ def more_than_guests(purge: Purge, some: Collection[str], connection: Connection
         select(room_members.c.identity).where(room_members.c.identity.in_(some), *moderates),
         select(sessions.c.id).where(sessions.c.id.in_(some), sessions.c.role.not_in(guests)),
     )
-    more = {each for query in queries for each in connection.execute(query).scalars()}
-    return more | {purge.by}
+    return {each for query in queries for each in connection.execute(query).scalars()}
 
 
 def undo(connection: Connection, room: str, id: str, at: int, node: int) -> Purge:

@@ -11,12 +11,13 @@ them have and nobody else.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import attrs
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -27,6 +28,9 @@ from cometd_chat.errors import ChatError, InvalidRequest, NotAllowed
 from cometd_chat.log.bus import Bus
 
 TOPIC = "whereabouts"
+
+#: Of so many at a time other nodes are asked.
+_MOST_ASKED = 500
 
 #: Seconds that other nodes have to answer. Mostly it takes a tenth.
 PATIENCE = 2.0
@@ -43,21 +47,27 @@ class Whereabouts(Protocol):
         :raises NotAllowed: none of them may be banned.
         """
 
+    async def networks_of_all(self, identities: Collection[str]) -> Mapping[str, Sequence[bytes]]:
+        """The same of many, without those of whom there is none."""
+
 
 class LocalWhereabouts:
     """The `Whereabouts` of one process.
 
     :param sessions_of: somebody's sessions that are in use here.
+    :param all_in_use: all that are.
     :param is_trusted: whether an address is that of a proxy that is trusted.
     """
 
     def __init__(
         self,
         sessions_of: Callable[[str], Sequence[Session]],
+        all_in_use: Callable[[], Sequence[Session]],
         hashes: NetworkHashes,
         is_trusted: Callable[[str], bool],
     ) -> None:
         self._sessions_of = sessions_of
+        self._all_in_use = all_in_use
         self._hashes = hashes
         self._is_trusted = is_trusted
 
@@ -67,9 +77,27 @@ class LocalWhereabouts:
 
     def networks_here(self, identity: str) -> Sequence[bytes]:
         """The same, of what is known here."""
+        return self._networks(self._sessions_of(identity))
+
+    async def networks_of_all(self, identities: Collection[str]) -> Mapping[str, Sequence[bytes]]:
+        """See `Whereabouts.networks_of_all`."""
+        return self.networks_of_all_here(identities)
+
+    def networks_of_all_here(self, identities: Collection[str]) -> Mapping[str, Sequence[bytes]]:
+        """The same, of what is known here."""
+        # Looked for once, however many they are.
+        wanted, found = set(identities), {}
+        for session in self._all_in_use():
+            identity = session.identity
+            if identity in wanted:
+                with suppress(ChatError):
+                    found[identity] = self._networks([session])
+        return found
+
+    def _networks(self, sessions: Sequence[Session]) -> Sequence[bytes]:
         refusal: ChatError | None = None
         found: list[bytes] = []
-        for address in self._addresses(identity):
+        for address in _addresses(sessions):
             try:
                 require_bannable(address, self._is_trusted)
             except ChatError as error:
@@ -82,12 +110,13 @@ class LocalWhereabouts:
             raise refusal or not_known()
         return found
 
-    def _addresses(self, identity: str) -> Sequence[str]:
-        sessions = self._sessions_of(identity)
-        held = [reader.address for session in sessions for reader in reversed(session.readers)]
-        seen = [session.seen_from for session in sessions]
-        began = [session.address for session in sessions]
-        return [address for address in dict.fromkeys([*held, *seen, *began]) if address]
+
+def _addresses(sessions: Sequence[Session]) -> Sequence[str]:
+    """Where somebody comes from, by whatever session, the last one first."""
+    held = [reader.address for session in sessions for reader in reversed(session.readers)]
+    seen = [session.seen_from for session in sessions]
+    began = [session.address for session in sessions]
+    return [address for address in dict.fromkeys([*held, *seen, *began]) if address]
 
 
 def not_known() -> InvalidRequest:
@@ -176,6 +205,17 @@ class ClusterWhereabouts:
         if answer.refused:
             raise NotAllowed(answer.refused)
         return answer.networks
+
+    async def networks_of_all(self, identities: Collection[str]) -> Mapping[str, Sequence[bytes]]:
+        """See `Whereabouts.networks_of_all`."""
+        found = dict(self._here.networks_of_all_here(identities))
+        others = [each for each in identities if each not in found][:_MOST_ASKED]
+        # All at once: whoever is known nowhere keeps nobody longer than one would.
+        asking = [Deferred.fromCoroutine(self._ask(each)) for each in others]
+        for identity, answer in zip(others, await gatherResults(asking), strict=True):
+            if answer is not None and answer.networks:
+                found[identity] = answer.networks
+        return found
 
     async def _ask(self, identity: str) -> _Answer | None:
         self._last += 1

@@ -13,9 +13,12 @@ from __future__ import annotations
 import attrs
 
 from cometd_chat.chat.deletions import MOST_MINUTES
+from cometd_chat.chat.guest_bans import MINUTES
+from cometd_chat.chat.moderation import Reach
+from cometd_chat.chat.moderator_commands import banned_guests
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
-from cometd_chat.chat.sanctions import reason_of
+from cometd_chat.chat.sanctions import BAN_NETWORK, minutes_of, reason_of
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import InvalidRequest
 from cometd_chat.events.record import Record
@@ -90,6 +93,13 @@ class MessagePages(BrowserPages):
             reason, minutes = reason_of(asked.reason), _minutes(asked.minutes)
             await deletions.purge_guests(session, room, minutes, reason, address=address)
             return "What guests said in this room lately is gone."
+        if asked.act == "ban-guests":
+            reach = Reach(minutes_of(BAN_NETWORK, _minutes(asked.minutes)), reason_of(asked.reason))
+            everywhere = self._chat.rights.may(session, Act.SANCTION, None, address) is None
+            imposed = await self._chat.guest_bans.ban(
+                session, room, MINUTES, None if everywhere else room, reach, address=address
+            )
+            return banned_guests(imposed)
         if asked.act == "unpurge":
             newest = await deletions.newest(session, room, address=address)
             await deletions.undo(session, room, newest.id, address=address)

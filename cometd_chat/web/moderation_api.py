@@ -15,11 +15,19 @@ from typing import Any
 
 from cometd_chat.chat.audit import Audit
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.guest_bans import MINUTES
 from cometd_chat.chat.moderation import Reach
 from cometd_chat.chat.people_lookup import Lookup
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
-from cometd_chat.chat.sanctions import Sanction, kind_named, minutes_of, reason_of
+from cometd_chat.chat.sanctions import (
+    BAN_NETWORK,
+    Sanction,
+    SanctionKind,
+    kind_named,
+    minutes_of,
+    reason_of,
+)
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import NotFound
 from cometd_chat.events.kinds import timestamp
@@ -53,11 +61,33 @@ class ModerationApi:
         self._require(request, actor, Act.SANCTION, room)
         kind = kind_named(fields.get("kind"))
         reach = Reach(minutes_of(kind, fields.get("minutes")), reason_of(fields.get("reason")))
+        if fields.get("guests_of") is not None:
+            return await self._ban_guests(request, actor, fields, kind, room, reach)
         whom = await self._lookup.by_name(parameters.string(fields, "who"))
         sanction = await self._chat.moderation.impose(
             actor, kind, whom, room, reach, address=self._peers.address(request)
         )
         return answers.created(request, _told(sanction), f"/api/v1/sanctions/{sanction.id}")
+
+    async def _ban_guests(
+        self,
+        request: HttpRequest,
+        actor: Session,
+        fields: dict[str, Any],
+        kind: SanctionKind,
+        room: Room | None,
+        reach: Reach,
+    ) -> bytes:
+        """Ban the networks of all guests who spoke in a room lately."""
+        if kind is not BAN_NETWORK or fields.get("who") is not None:
+            raise parameters.refused("guests_of", "it is for ban-network alone, and without who")
+        spoke_in = await self._chat.room(parameters.string(fields, "guests_of"), actor)
+        within = minutes_of(BAN_NETWORK, fields.get("within", MINUTES)) or MINUTES
+        imposed = await self._chat.guest_bans.ban(
+            actor, spoke_in, within, room, reach, address=self._peers.address(request)
+        )
+        told = {"sanctions": [_told(each) for each in imposed]}
+        return answers.created(request, told, "/api/v1/sanctions")
 
     async def list_sanctions(self, request: HttpRequest) -> bytes:
         actor = await self._auth.speaker(request)

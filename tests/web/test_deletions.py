@@ -632,6 +632,7 @@ class TestByAForm:
             "report",
             "purge",
             "purge-guests",
+            "ban-guests",
             "unpurge",
         }
         assert "/rooms/lobby/messages/2" in site.get("/rooms/lobby/plain").text

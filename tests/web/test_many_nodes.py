@@ -201,6 +201,27 @@ class TestSanctions:
             refused = node.post("/api/v1/session", {"name": "rob"}, address="8.8.8.77")
             problem(node, refused, 403, "banned")
 
+    def test_the_networks_of_guests_who_speak_on_either_node(self, pair: Pair) -> None:
+        marta = self.moderator(pair)
+        for node, name, address in (
+            (pair.first, "rob 1", "11.1.1.1"),
+            (pair.second, "rob 2", "11.2.2.2"),
+            (pair.second, "rob 3", "11.3.3.3"),
+        ):
+            token = node.log_in(name, address=address)
+            path = "/api/v1/rooms/lobby/messages"
+            assert node.post(path, {"text": "spam"}, token=token, address=address).status == 201
+        pair.advance(1)
+        asked = {"kind": "ban-network", "guests_of": "lobby"}
+        answer = pair.first.post("/api/v1/sanctions", asked, token=marta)
+        pair.advance(1)
+        assert len(answer.json()["sanctions"]) == 3
+        for node in (pair.first, pair.second):
+            for number in (1, 2, 3):
+                again = f"11.{number}.{number}.9"
+                refused = node.post("/api/v1/session", {"name": "rob"}, address=again)
+                problem(node, refused, 403, "banned")
+
     def test_a_network_of_nobody_is_not(self, pair: Pair) -> None:
         marta = self.moderator(pair)
         pair.second.log_in("bob", address="192.168.1.3")
