@@ -4,7 +4,7 @@ What it is: `build_sites`, and a function for each part.
 
 What it may know: everything; it joins things, as `service.py` does. It opens nothing.
 
-Invariant: what most parts are given is one `Shared`.
+Invariant: what most parts are given is one `SiteParts`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ Embed = Callable[[BayeuxServer], object]
 
 
 @attrs.frozen
-class Shared:
+class SiteParts:
     """What most parts of the site are given.
 
     :param make_nonce: an unguessable value for one response.
@@ -129,12 +129,12 @@ def build_sites(
 
     :param secret: gives the key of the forms' hidden tokens.
     """
-    shared = build_shared(settings, chat, passwords, stats, secret, reactor, linked)
-    server = build_bayeux_server(shared)
+    parts = build_parts(settings, chat, passwords, stats, secret, reactor, linked)
+    server = build_bayeux_server(parts)
     if embed is not None:
         embed(server)
     most = settings.connections_per_address if settings.limits else None
-    connections = Connections(most, shared.peers.is_trusted)
+    connections = Connections(most, parts.peers.is_trusted)
     metrics = Metrics(chat, stats)
     metrics.watch_bayeux(server)
     metrics.watch_connections(connections)
@@ -142,8 +142,8 @@ def build_sites(
         numbers = tuple if linked is None else linked.numbers
         metrics.watch_cluster(cluster.nodes, cluster.condition, numbers)
     trouble = partial(trouble_of, cluster)
-    site = build_site(shared, build_app(shared, server, metrics, trouble), connections)
-    return site, build_metrics_site(shared, metrics)
+    site = build_site(parts, build_app(parts, server, metrics, trouble), connections)
+    return site, build_metrics_site(parts, metrics)
 
 
 def trouble_of(cluster: Cluster | None) -> str:
@@ -151,7 +151,7 @@ def trouble_of(cluster: Cluster | None) -> str:
     return "" if cluster is None else cluster.condition().trouble
 
 
-def build_shared(
+def build_parts(
     settings: Settings,
     chat: Chat,
     passwords: Passwords,
@@ -159,7 +159,7 @@ def build_shared(
     secret: Callable[[], bytes],
     reactor: Any,
     linked: Linked | None = None,
-) -> Shared:
+) -> SiteParts:
     """Who asks, whether it was meant, and how refusals are told."""
     make_nonce = partial(secrets.token_urlsafe, 16)
     origins = Origins(settings.allow_origin)
@@ -197,7 +197,7 @@ def build_shared(
         reaper.seconds,
         lambda: House(chat.policies.title, chat.policies.welcome),
     )
-    return Shared(
+    return SiteParts(
         settings,
         chat,
         accounts,
@@ -213,16 +213,16 @@ def build_shared(
     )
 
 
-def build_bayeux_server(shared: Shared) -> BayeuxServer:
+def build_bayeux_server(parts: SiteParts) -> BayeuxServer:
     """Join the parts of the Bayeux server, with the chat behind it."""
-    settings, chat = shared.settings, shared.chat
-    call_soon = partial(shared.reactor.callLater, 0)
+    settings, chat = parts.settings, parts.chat
+    call_soon = partial(parts.reactor.callLater, 0)
     members = MemberSource(chat, call_soon)
     rooms = RoomSource(chat, call_soon, members.told)
     policy = ChatPolicy(chat, secrets.token_bytes, rooms.ended)
-    linked = shared.linked
+    linked = parts.linked
     server = BayeuxServer(
-        shared.reaper,
+        parts.reaper,
         call_soon,
         secrets.token_bytes,
         policy,
@@ -233,7 +233,7 @@ def build_bayeux_server(shared: Shared) -> BayeuxServer:
             timeout=settings.poll_timeout, max_interval=settings.expiration_delay
         ),
         log=chat.feed.log,
-        memory=shared.stats.memory,
+        memory=parts.stats.memory,
         node=(lambda: None) if linked is None else linked.number,
         bus=None if linked is None else linked.bus,
     )
@@ -243,59 +243,59 @@ def build_bayeux_server(shared: Shared) -> BayeuxServer:
     return server
 
 
-def build_bayeux(shared: Shared, server: BayeuxServer) -> Bayeux:
+def build_bayeux(parts: SiteParts, server: BayeuxServer) -> Bayeux:
     """The Bayeux server by HTTP and WebSocket."""
-    settings, chat = shared.settings, shared.chat
+    settings, chat = parts.settings, parts.chat
     hold_policy = HoldPolicy(
         transport="bayeux",
-        reaper=shared.reaper,
-        stats=shared.stats,
+        reaper=parts.reaper,
+        stats=parts.stats,
         heartbeat=settings.heartbeat,
         budget=settings.reader_budget,
     )
     bayeux = Bayeux(
         server,
-        shared.auth,
-        shared.peers,
-        shared.origins,
+        parts.auth,
+        parts.peers,
+        parts.origins,
         chat.limits,
-        shared.stats,
-        shared.reaper,
+        parts.stats,
+        parts.reaper,
         hold_policy,
         chat.feed.engine.register(LINES, settings.expiration_delay),
-        build_forwarding(shared, server),
+        build_forwarding(parts, server),
     )
     chat.call_at_stop(bayeux.stop)
     return bayeux
 
 
-def build_forwarding(shared: Shared, server: BayeuxServer) -> Forwarding | None:
+def build_forwarding(parts: SiteParts, server: BayeuxServer) -> Forwarding | None:
     """The way to the nodes whose Bayeux clients come to this one."""
-    linked = shared.linked
+    linked = parts.linked
     if linked is None:
         return None
-    return Forwarding(server, linked.links, shared.reaper, linked.number)
+    return Forwarding(server, linked.links, parts.reaper, linked.number)
 
 
-def build_transports(shared: Shared) -> Transports:
+def build_transports(parts: SiteParts) -> Transports:
     """What holds requests."""
-    settings = shared.settings
+    settings = parts.settings
     hold_settings = HoldSettings(
         heartbeat=settings.heartbeat,
         poll_timeout=settings.poll_timeout,
         reader_budget=settings.reader_budget,
     )
     return Transports(
-        shared.chat,
-        shared.auth,
-        shared.peers,
-        shared.problems,
-        shared.stats,
-        shared.reaper,
+        parts.chat,
+        parts.auth,
+        parts.peers,
+        parts.problems,
+        parts.stats,
+        parts.reaper,
         hold_settings,
-        nonce=shared.make_nonce(),
+        nonce=parts.make_nonce(),
         boundary=secrets.token_hex(16),
-        origins=shared.origins.allowed,
+        origins=parts.origins.allowed,
         random=random.random,
     )
 
@@ -307,38 +307,38 @@ def only_here(settings: Settings) -> bool:
     )
 
 
-def build_live(shared: Shared) -> Live:
+def build_live(parts: SiteParts) -> Live:
     """What shows how the daemon is to who runs it."""
-    settings, chat = shared.settings, shared.chat
+    settings, chat = parts.settings, parts.chat
     hold_policy = HoldPolicy(
         transport="live",
-        reaper=shared.reaper,
-        stats=shared.stats,
+        reaper=parts.reaper,
+        stats=parts.stats,
         heartbeat=settings.heartbeat,
         budget=settings.reader_budget,
     )
-    numbers = LiveNumbers(chat, shared.stats, shared.reaper.seconds)
+    numbers = LiveNumbers(chat, parts.stats, parts.reaper.seconds)
     watchers = chat.feed.engine.register(WATCHERS, settings.expiration_delay)
     return Live(numbers, chat, hold_policy, watchers)
 
 
 def build_app(
-    shared: Shared, server: BayeuxServer, metrics: Metrics, trouble: Callable[[], str]
+    parts: SiteParts, server: BayeuxServer, metrics: Metrics, trouble: Callable[[], str]
 ) -> ChatApp:
     """All routes.
 
     :param trouble: see `ChatApp`.
     """
-    chat, auth, peers, problems = shared.chat, shared.auth, shared.peers, shared.problems
-    views = Views(chat, auth, peers=peers, make_nonce=shared.make_nonce, wall_clock=time.time)
+    chat, auth, peers, problems = parts.chat, parts.auth, parts.peers, parts.problems
+    views = Views(chat, auth, peers=peers, make_nonce=parts.make_nonce, wall_clock=time.time)
     lookup = Lookup(chat.changes, chat.sessions)
-    accounts, invites = shared.accounts, shared.invites
+    accounts, invites = parts.accounts, parts.invites
     users = Users(chat, lambda: int(time.time() * 1000))
     submissions = Submissions(chat, accounts, auth, peers, problems)
-    transports = build_transports(shared)
+    transports = build_transports(parts)
     commanding = Commanding(chat, auth, peers)
     first_screen = FirstScreen(
-        chat, invites, auth, peers, submissions, lambda: only_here(shared.settings)
+        chat, invites, auth, peers, submissions, lambda: only_here(parts.settings)
     )
     return ChatApp(
         chat=chat,
@@ -355,33 +355,33 @@ def build_app(
         account_pages=AccountPages(
             chat, accounts, invites, auth, peers, views, submissions, first_screen
         ),
-        admin_pages=AdminPages(chat, users, auth, peers, views, submissions, build_live(shared)),
+        admin_pages=AdminPages(chat, users, auth, peers, views, submissions, build_live(parts)),
         first_screen=first_screen,
         transports=transports,
-        bayeux=build_bayeux(shared, server),
+        bayeux=build_bayeux(parts, server),
         policies=PoliciesApi(chat, auth, peers),
         rooms=RoomsApi(chat, auth, peers),
         room_pages=RoomPages(chat, auth, peers, views, submissions),
         views=views,
         problems=problems,
-        metrics=metrics if shared.settings.metrics is None else None,
+        metrics=metrics if parts.settings.metrics is None else None,
         peers=peers,
         trouble=trouble,
     )
 
 
-def build_site(shared: Shared, app: ChatApp, connections: Connections) -> ChatSite:
+def build_site(parts: SiteParts, app: ChatApp, connections: Connections) -> ChatSite:
     """The site that serves the routes, with the fast lane beside it."""
-    settings, memory = shared.settings, shared.stats.memory
+    settings, memory = parts.settings, parts.stats.memory
     hosts = Hosts(settings.hosts)
     behind = app.app.resource()
-    guard = RequestGuard(behind, hosts, shared.auth, shared.origins, shared.problems, SERVER)
+    guard = RequestGuard(behind, hosts, parts.auth, parts.origins, parts.problems, SERVER)
     lane = None
     if settings.fast_lane:
         lane = Lane(
             app.hot_routes(),
             guard,
-            shared.reaper,
+            parts.reaper,
             memory,
             direct_write=settings.direct_write,
             wall_clock=time.time,
@@ -389,9 +389,9 @@ def build_site(shared: Shared, app: ChatApp, connections: Connections) -> ChatSi
         )
     return ChatSite(
         guard,
-        shared.problems.refusal,
-        shared.reactor,
-        shared.reaper,
+        parts.problems.refusal,
+        parts.reactor,
+        parts.reaper,
         memory=memory,
         connections=connections,
         timeout=IDLE,
@@ -402,10 +402,10 @@ def build_site(shared: Shared, app: ChatApp, connections: Connections) -> ChatSi
     )
 
 
-def build_metrics_site(shared: Shared, metrics: Metrics) -> ChatSite:
+def build_metrics_site(parts: SiteParts, metrics: Metrics) -> ChatSite:
     """The site of `--metrics`."""
-    problems, memory = shared.problems, shared.stats.memory
-    port = MetricsPort(metrics, Hosts(shared.settings.hosts), problems, SERVER)
+    problems, memory = parts.problems, parts.stats.memory
+    port = MetricsPort(metrics, Hosts(parts.settings.hosts), problems, SERVER)
     return ChatSite(
-        port, problems.refusal, shared.reactor, shared.reaper, memory=memory, timeout=IDLE
+        port, problems.refusal, parts.reactor, parts.reaper, memory=memory, timeout=IDLE
     )

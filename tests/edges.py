@@ -22,7 +22,7 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.log.bus import MemoryBus
 from cometd_chat.peering import Linked
-from cometd_chat.site_parts import Shared
+from cometd_chat.site_parts import SiteParts
 from cometd_chat.transports.peer_links import DEAD_AFTER
 from cometd_chat.web.bayeux_forwarding import Forwarding
 from cometd_chat.web.bayeux_http import Bayeux
@@ -113,16 +113,16 @@ class _AllElsewhere(Forwarding):
         return self._nodes.get(OWNER)
 
 
-def behind_an_edge(shared: Shared, server: BayeuxServer) -> Bayeux:
+def behind_an_edge(parts: SiteParts, server: BayeuxServer) -> Bayeux:
     """The Bayeux server of a site, reached by another node; for `site_parts.build_bayeux`."""
-    owner = MemoryLinks(shared.reactor, OWNER)
-    edge = MemoryLinks(shared.reactor, EDGE, owner)
+    owner = MemoryLinks(parts.reactor, OWNER)
+    edge = MemoryLinks(parts.reactor, EDGE, owner)
     _build_bayeux(
-        attrs.evolve(shared, linked=Linked(owner, lambda: OWNER, MemoryBus(lambda: OWNER))), server
+        attrs.evolve(parts, linked=Linked(owner, lambda: OWNER, MemoryBus(lambda: OWNER))), server
     )
-    beyond = attrs.evolve(shared, linked=Linked(edge, lambda: EDGE, MemoryBus(lambda: EDGE)))
+    beyond = attrs.evolve(parts, linked=Linked(edge, lambda: EDGE, MemoryBus(lambda: EDGE)))
     # It is the other node that stops where a test stops the site.
-    chat = shared.chat
+    chat = parts.chat
     partings, chat._partings = chat._partings, []
     bayeux = _build_bayeux(beyond, site_parts.build_bayeux_server(beyond), _AllElsewhere)
     chat._partings = partings
@@ -131,11 +131,11 @@ def behind_an_edge(shared: Shared, server: BayeuxServer) -> Bayeux:
 
 
 def _build_bayeux(
-    shared: Shared, server: BayeuxServer, kind: type[Forwarding] = Forwarding
+    parts: SiteParts, server: BayeuxServer, kind: type[Forwarding] = Forwarding
 ) -> Bayeux:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(site_parts, "Forwarding", kind)
-        return BUILD_BAYEUX(shared, server)
+        return BUILD_BAYEUX(parts, server)
 
 
 BUILD_BAYEUX = site_parts.build_bayeux
