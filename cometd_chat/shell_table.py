@@ -203,11 +203,16 @@ async def _invite(chat: Chat, values: Values) -> str:
     named = values.get("room")
     asked = InviteRequest(
         room=await chat.room(str(named), somebody()) if named else None,
-        uses=values.get("uses") or USES,
-        days=values.get("days") or DAYS,
+        uses=_or(values.get("uses"), USES),
+        days=_or(values.get("days"), DAYS),
         role=_role(str(values.get("role") or Role.MEMBER.word)),
     )
     return f"/invite/{(await _invites(chat).make(somebody(), asked)).code}"
+
+
+def _or(given: int | None, default: int) -> int:
+    """What was given, were it 0; which is refused."""
+    return default if given is None else given
 
 
 async def _list_invites(chat: Chat, values: Values) -> str:

@@ -18,6 +18,9 @@ from cometd_chat.lookalikes.keys import name_keys
 
 SLASH = "/"
 
+#: No number here is larger than one of so many digits.
+_MOST_DIGITS = 9
+
 #: What looks like a number, of whichever script.
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
 
@@ -80,8 +83,10 @@ class Words:
         word, _, rest = _partition(self._rest)
         if not _NUMBER.fullmatch(word):
             return None
-        if not (word.isascii() and word.isdigit() and len(word) < 10):
+        if not (word.isascii() and word.isdigit()):
             raise refused("line", f"{word[:20]} can't be: a whole number is needed")
+        if len(word) > _MOST_DIGITS:
+            raise refused("line", f"{word[:20]} is too large: a smaller whole number is needed")
         self._rest = rest
         return int(word)
 

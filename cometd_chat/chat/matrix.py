@@ -77,7 +77,7 @@ class Act(Enum):
     SEE_USERS = "see-users", "see all accounts"
     #: Of somebody who is no admin, and isn't made one.
     SET_ROLE = "set-role", "change roles"
-    REMOVE_ROOM = "remove-room", "remove a room"
+    REMOVE_ROOM = "remove-room", "remove the room"
     REMOVE_ACCOUNT = "remove-account", "remove an account"
     #: See what the daemon does: what is held, what was shed.
     SEE_LIVE = "see-live", "see how the daemon is"

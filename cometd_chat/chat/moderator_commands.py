@@ -181,6 +181,6 @@ async def calm(chat: Chat, caller: Caller, words: Words) -> Outcome:
     if not word:
         return Outcome(f"Calm is {chat.policies.calm.word}. {_LEVELS}")
     if word not in [each.word for each in Calm]:
-        raise refused("line", f"there is no calm {word[:32]}. {_LEVELS}")
+        raise refused("line", f"there is no calm {word[:32]}. {_LEVELS}".removesuffix("."))
     await chat.policies.change(caller.session, {"calm": word})
     return Outcome(f"Calm is {word} now, in all rooms.")

@@ -382,7 +382,7 @@ class Rights:
         self, session: Session | None, act: Act, room: AnyRoom
     ) -> ChatError | None:
         if self._rule is not None and not self._rule(session, act, room):
-            return NotAllowed(f"You may not {act.phrase} in the room {room.name}.")
+            return NotAllowed(f"You may not {act.phrase}{_where(act, room.name)}.")
         if room.gone:
             return RoomNotFound(f"The room {room.name} is gone: nobody had spoken in it.")
         if room.plain:
@@ -532,7 +532,7 @@ def role_needed(act: Act, room: str | None, least: int) -> NotAllowed:
 
     :param room: the name of the room; None for what is in none.
     """
-    where = "" if room is None else f" in the room {room}"
+    where = _where(act, room)
     if least >= NOBODY:
         return NotAllowed(f"Nobody may {act.phrase}{where}.")
     needed = Role(least)
@@ -542,6 +542,13 @@ def role_needed(act: Act, room: str | None, least: int) -> NotAllowed:
     )
 
 
+def _where(act: Act, room: str | None) -> str:
+    """To go on after an act's phrase."""
+    if room is None:
+        return ""
+    return f" {room}" if act.phrase.endswith(" the room") else f" in the room {room}"
+
+
 def not_below(rank: Role) -> NotBelow:
     """The refusal to touch somebody.
 
@@ -549,7 +556,11 @@ def not_below(rank: Role) -> NotBelow:
     """
     return NotBelow(
         "Nobody touches who is not below them: that takes somebody with a higher role.",
-        extra={"role": rank.word},
+        # Nobody is above an owner.
+        extra={
+            "role": rank.word,
+            **({} if rank is Role.OWNER else {"needed": Role(rank + 1).word}),
+        },
     )
 
 

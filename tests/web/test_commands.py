@@ -11,6 +11,7 @@ import pytest
 from cometd_chat.chat.commands import COMMANDS
 from cometd_chat.chat.roles import Role
 from tests.memory import MakeSite, MemorySite, cookie_of
+from tests.web.moderators import moderator
 from tests.web.refusals import problem
 from tests.web.talkers import Duplex, Socket
 from tests.web.test_deletions import history, promote
@@ -349,3 +350,25 @@ class TestSanctions:
     def test_of_who_may_not(self, site: MemorySite, line: str) -> None:
         site.say("hi", name="dan")
         problem(site, run(site, line, site.log_in("carol")), 403, "not-allowed")
+
+
+@pytest.mark.parametrize("line", ["/silence bob 1000000000", "/kick bob 99999999999999999999"])
+def test_a_number_that_is_too_large_is_called_so(site: MemorySite, line: str) -> None:
+    site.log_in("bob")
+    answer = site.post(COMMAND, {"line": line}, token=moderator(site))
+    told = problem(site, answer, 400)
+    assert "is too large" in told["detail"]
+
+
+def test_a_refusal_reads_well(site: MemorySite) -> None:
+    marta = moderator(site)
+    told = problem(site, site.post(COMMAND, {"line": "/calm loud"}, token=marta), 400)
+    assert told["detail"].endswith("speak).")
+    bob = site.log_in("bob")
+    told = problem(site, site.post(COMMAND, {"line": "/lock"}, token=bob), 403)
+    assert told["detail"] == "You may not change the room lobby: that takes a moderator."
+    told = problem(site, site.request("DELETE", "/api/v1/rooms/lobby", token=bob), 403)
+    assert told["detail"] == "You may not remove the room lobby: that takes an admin."
+    moderator(site, "otto")
+    told = problem(site, site.post(COMMAND, {"line": "/ban otto"}, token=marta), 403, "not-below")
+    assert (told["role"], told["needed"]) == ("moderator", "admin")

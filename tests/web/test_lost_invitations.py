@@ -9,6 +9,7 @@ import pytest
 
 from cometd_chat.chat.invites import InviteRequest, Invites
 from cometd_chat.daemon.shell_socket import Asked
+from cometd_chat.errors import InvalidRequest
 from cometd_chat.shell_table import run, somebody
 from tests.chat.parts import now
 from tests.memory import MemorySite
@@ -73,6 +74,9 @@ def test_the_shell_sees_what_leads_to_private_rooms_too(site: MemorySite, ada: s
     mine = shell("invite make", room="attic").rpartition("/")[2]
     assert f"{mine}  member  to attic" in shell("invite list")
     assert become(site, "carol", mine).status == 201
+    for option in ("uses", "days"):
+        with pytest.raises(InvalidRequest, match=f"{option}: a whole number from 1"):
+            shell("invite make", **{option: 0})
     assert "carol is silenced" not in shell("ban list")
     assert "carol in attic" in shell("ban add", name="carol", room="attic", kind="silence")
     shell("invite revoke", code=code)
