@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -41,6 +41,9 @@ class Places:
 
     async def networks(self, identity: str) -> list[bytes]:
         return [b"n" * 16]
+
+    async def networks_of_all(self, identities: Collection[str]) -> dict[str, list[bytes]]:
+        return {each: [b"n" * 16] for each in identities}
 
 
 class Node:
