@@ -9,6 +9,7 @@ Invariant: each test leaves the page as it found it, live by its first transport
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 import pytest
@@ -38,6 +39,45 @@ class Driven(Protocol):
 
 class Battery:
     """Inherit it, and give a fixture ``browser``, once for all."""
+
+    def test_an_owner_runs_the_house(self, browser: Driven, own_daemon: Daemon, grace: str) -> None:
+        # The first test, for the link is told at the first start. By another name of the machine:
+        # with cookies of its own.
+        found = re.search(r"yours by \S+(/claim/\S+)", own_daemon.output)
+        assert found is not None
+        here = f"http://localhost:{own_daemon.port}"
+        page = browser.open(f"{here}{found[1]}")
+        page.click("input[name=name]")
+        page.write("Olga")
+        page.click("input[name=password]")
+        page.write("four words of mine" + ENTER)
+        # The first screen, in the live lobby.
+        page.wait("document.querySelector('.steps svg.qr') !== null")
+        page.wait_text("#chip-state", "live")
+        page.wait_text(".shown-address button", "Copy")
+        # What one may do about who said something.
+        say(own_daemon.port, grace, "a thing to look at")
+        hears(page, "a thing to look at")
+        page.click(".message:last-child a.name")
+        buttons = "[...document.querySelectorAll('#member button')].map((each) => each.textContent)"
+        page.wait(f"{buttons}.includes('Purge all…')")
+        assert {"Mention", "Ignore", "Report…", "Silence", "Ban"} <= set(page.evaluate(buttons))
+        page.evaluate(
+            "[...document.querySelectorAll('#member button')]"
+            ".find((each) => each.textContent === 'Silence').click()"
+        )
+        page.wait("document.querySelector('#member .force li') !== null")
+        page.click("#member .force button")
+        page.wait("document.querySelector('#member .force li') === null")
+        page.write(ESCAPE)
+        page.wait("!document.querySelector('#member').getClientRects().length")
+        # What the daemon does, as it does it.
+        page.go(f"{here}/admin/now")
+        page.wait_text("#live-state", "Live: a point a second, the last minute.")
+        page.wait(
+            "document.querySelector('[data-plot=held] path')?.getAttribute('d').includes('L')"
+        )
+        page.close()
 
     @pytest.mark.parametrize("transport", LABELS)
     def test_a_transport_hears(

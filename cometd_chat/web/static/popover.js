@@ -53,7 +53,8 @@ export function whenClosed(panel, action) {
 /** Do what the buttons say, where the browser does not. */
 export function startPopovers() {
   if (NATIVE) return;
-  addEventListener("click", ({ target }) => {
+  // Before anybody else: what a click opens is not to be closed by it.
+  const look = (/** @type {MouseEvent} */ { target }) => {
     if (!(target instanceof Element)) return;
     const button = target.closest("[popovertarget]");
     const panel = button && document.getElementById(button.getAttribute("popovertarget") ?? "");
@@ -62,7 +63,8 @@ export function startPopovers() {
     for (const each of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(`[popover].${OPEN}`))) {
       if (!each.contains(target)) close(each);
     }
-  });
+  };
+  addEventListener("click", look, { capture: true });
   addEventListener("keydown", ({ key }) => {
     if (key === "Escape") closeAll();
   });
