@@ -22,17 +22,25 @@ export class Diary {
   sent = [];
   keepsPlace = false;
   #cursors = new Map();
+  #came = new Map();
   #looking = new Set();
 
   add(list, entry) {
     list.push(entry);
+    if (list === this.heard) this.#take(entry);
     for (const look of [...this.#looking]) look();
   }
 
   /** To be called for each message that comes, the way of an extension. */
   incoming(message) {
-    if (message.ext?.cursor) this.#cursors.set(message.channel, message.ext.cursor);
+    if (message.ext?.cursor) this.#came.set(place(message), message.ext.cursor);
     return message;
+  }
+
+  /** What a library drops, as of a subscription whose reply was lost, has come and is not heard: it is asked for again. */
+  #take(entry) {
+    const cursor = this.#came.get(place(entry));
+    if (cursor) this.#cursors.set(entry.channel, cursor);
   }
 
   /** To be called for each message that goes out, after all extensions. */
@@ -59,6 +67,9 @@ export class Diary {
     });
   }
 }
+
+/** What tells a message from all others. */
+const place = ({ channel, data }) => `${channel} ${data?.id}`;
 
 /** Is it what is waited for? What was said has a `text`, bytes one in `meta`, who came and went a `type`. */
 const says = (data, wanted) => [data?.text, data?.type, data?.meta?.text].includes(wanted);
