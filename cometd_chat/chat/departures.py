@@ -33,7 +33,8 @@ from cometd_chat.log.redaction import MOST_AT_ONCE, Redaction
 _PAGE_BYTES = 1024 * 1024
 
 #: Seconds in which something may yet come that a node took before it heard of it; and after which
-#: another node goes on with what one has begun.
+#: another node goes on with what one has begun. One that starts does so after the first of them: it
+#: may be the one that was killed.
 LATE = 10.0
 LEFT_ALONE = 120.0
 
@@ -55,11 +56,12 @@ class Departures:
         self._now = now
         # Up to which id it is done, of those that were begun here.
         self._done: dict[str, int] = {}
+        self._has_looked = False
         self.due_bucket = 0
 
     def start(self) -> None:
         """Look for what is left to be done, in a while."""
-        self._feed.engine.reaper.schedule(self, LOOK_EVERY)
+        self._feed.engine.reaper.schedule(self, LATE)
 
     async def begin(self, identity: str) -> None:
         """Take somebody out of all that they said, whose account is deleted by now. What can't be
@@ -127,8 +129,9 @@ class Departures:
 
     async def _look(self) -> None:
         at = self._now()
+        begins, self._has_looked = not self._has_looked, True
         for identity, left, since in await self._changes.read(table.all_left):
-            wait = LATE if identity in self._done else LEFT_ALONE
+            wait = LATE if begins or identity in self._done else LEFT_ALONE
             if since + wait * 1000 <= at:
                 await self._take_out(identity, left)
                 await self._finish(identity)

@@ -113,6 +113,19 @@ def test_it_goes_on_after_a_kill(house: House, bob: Session) -> None:
     assert "early" not in str(on_disk(house))
 
 
+def test_who_starts_goes_on_soon(house: House, bob: Session) -> None:
+    """The one that was killed, perhaps: nobody waits until another node takes it for dead."""
+    now(house.sessions.remove_member(bob.identity, leaving=GOES))
+    house.reaper.cancel(house.chat.departures)
+    if isinstance(house, Node):
+        later: House = house.cluster.add()
+    else:
+        later = House(directory=house.directory, log=house.log, clock=house.clock)
+    assert LATE + 2 < LEFT_ALONE
+    later.advance(LATE + 2)
+    assert "early" not in str(on_disk(later))
+
+
 def test_a_database_that_is_away_is_no_end_of_it(
     house: House, bob: Session, failures: list[LogEvent]
 ) -> None:
