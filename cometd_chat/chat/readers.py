@@ -163,7 +163,7 @@ class Readers:
         :returns: False, and nothing was done, when it is to be looked at like any other.
         """
         session, names = grant.session, subscription.rooms
-        if self._rights.stopping or not self._rights.is_current(grant):
+        if not self._rights.is_current(grant):
             return False
         if session is not None:
             if self.shared.ignored and self._ignored.by(session):

@@ -205,6 +205,8 @@ class Rights:
     @stopping.setter
     def stopping(self, stopping: bool) -> None:
         self._stopping = stopping
+        # Nothing that was granted is current: so who is asked for each poll need not be asked this.
+        self.generation += 1
         self._look()
 
     @property

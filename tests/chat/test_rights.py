@@ -148,6 +148,13 @@ class TestRule:
             private.rooms.plan("DEV", "", bob)
         assert "There is a room" not in raised.value.detail
 
+    def test_once_it_stops_nothing_granted_is_current(self, house: House) -> None:
+        """So a poll that stands, of which nothing else is asked, is refused like any other."""
+        grant = house.rights.grant(None, [house.room()])
+        assert house.rights.is_current(grant)
+        house.rights.stopping = True
+        assert not house.rights.is_current(grant)
+
     def test_a_change_raises_the_generation_and_is_told(self, house: House) -> None:
         told: list[int] = []
         house.rights.changed.add(lambda affected: told.append(house.rights.generation))
