@@ -78,6 +78,10 @@ class LocalNames:
         self._holders.update(dict.fromkeys(keys, session))
         return True
 
+    def holder(self, key: str) -> Session | None:
+        """Whose a key is, or will be in a moment."""
+        return self._holders.get(key)
+
     def release(self, session: Session, keys: Collection[str]) -> None:
         """See `Names.release`."""
         for key in keys:

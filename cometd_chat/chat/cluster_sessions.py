@@ -277,6 +277,10 @@ class ClusterSessions(MemberSessions):
         session = self._by_id.get(identity)
         return [] if session is None or session.member is not None else [session]
 
+    def called(self, keys: Collection[str]) -> Session | None:
+        """See `Sessions.called`: where there are many nodes the directory is asked."""
+        return None
+
     def in_use(self, id: str) -> Session | None:
         """See `Sessions.in_use`."""
         return self._by_id.get(id)

@@ -161,6 +161,17 @@ class LocalSessions(MemberSessions):
         key = bytes.fromhex(identity)
         return [each for each in self._by_token.values() if each.key == key]
 
+    def called(self, keys: Collection[str]) -> Session | None:
+        """See `Sessions.called`."""
+        for key in keys:
+            session = self._names.holder(key)
+            if session is None or key not in claimed_by(session):
+                continue
+            # One that is about to begin is not in use yet.
+            if self._by_token.get(session.known_by) is session:
+                return session
+        return None
+
     def in_use(self, id: str) -> Session | None:
         """See `Sessions.in_use`: there are no other processes."""
         return None

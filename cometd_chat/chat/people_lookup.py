@@ -67,18 +67,22 @@ class Lookup:
         :raises NotFound: nobody has.
         """
         keys = name_keys(name)
-        for session in self._sessions.all_in_use():
-            if session.name_key == keys.folded or session.name_looks == keys.looks:
-                return self.of_session(session)
+        session = self._sessions.called(keys)
+        if session is not None:
+            return self.of_session(session)
         found = await self._changes.read(lambda connection: _find(connection, keys, name))
         if found is None:
             raise NotFound(f"There is nobody called {name[:64]}.")
-        return found
+        # What they are in use here is as it is now.
+        here = self._sessions.member(found.identity) or self._sessions.in_use(found.identity)
+        return found if here is None else self._of(here)
 
     def of_session(self, session: Session) -> Person:
         """Whose a session is."""
-        somebody = session.person
-        theirs = somebody.sessions if isinstance(somebody, Member) else (session,)
+        return self._of(session.person)
+
+    def _of(self, somebody: Session | Member) -> Person:
+        theirs = somebody.sessions if isinstance(somebody, Member) else (somebody,)
         return Person(somebody.identity, somebody.name, somebody.role, theirs)
 
 

@@ -11,7 +11,7 @@ Invariant: a name belongs to one session at a time, and only a hash of a token i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import attrs
@@ -246,6 +246,10 @@ class Sessions(Protocol):
 
     def all_in_use(self) -> Sequence[Session]:
         """All that are, likewise."""
+
+    def called(self, keys: Collection[str]) -> Session | None:
+        """The session of a guest that is in use here and has a name of some keys, where that is at
+        hand; whose name it is else, the directory knows."""
 
     def in_use(self, id: str) -> Session | None:
         """The session of an id, where it is in use in this process and may have been used in

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cometd_chat.chat import command_line
 from cometd_chat.chat.command_line import Words, command_of, said_by
 from cometd_chat.errors import InvalidRequest
+from cometd_chat.lookalikes.keys import NameKeys, name_keys
 
 KNOWN = ["alice", "Alice Liddell", "Zoë", "al"]
 
@@ -90,3 +92,22 @@ def test_anything(line: str, known: list[str]) -> None:
         return
     assert name
     words.rest()
+
+
+def test_a_name_among_thousands_is_found_by_few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To see what a name looks like takes a while, and a room may have thousands."""
+    looks = 0
+
+    def counted(name: str) -> NameKeys:
+        nonlocal looks
+        looks += 1
+        return name_keys(name)
+
+    monkeypatch.setattr(command_line, "name_keys", counted)
+    known = [f"somebody {number}" for number in range(5000)]
+    assert Words("@Somebody 4999, be calm", known).name() == "somebody 4999"
+    assert looks == 0
+    assert Words("@nobody 4999", known).name() == "nobody"
+    assert looks <= 210
+    # One that looks like another is found as ever, where they are not thousands.
+    assert Words("@s0mebody 7 10", known[:50]).name() == "somebody 7"

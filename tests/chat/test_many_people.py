@@ -14,12 +14,14 @@ from sqlalchemy import Connection, insert
 
 from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.matrix import Act, Calm, Guests, Terms
+from cometd_chat.chat.people_lookup import Lookup
 from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.rights import Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import CalmedDown
+from cometd_chat.errors import CalmedDown, NotFound
+from cometd_chat.log.members import NewMember
 from cometd_chat.log.tables import members, room_members, rooms
 from cometd_chat.lookalikes.keys import name_keys
 from tests.chat.parts import House, now
@@ -167,3 +169,23 @@ def test_what_is_held_ends_where_who_reads_is_another(
     bobs = read(house, house.log_in("bob"), room)
     house.rights.set_terms(Terms(guests=Guests.OFF))
     assert bobs.state.name == "ENDED"
+
+
+@pytest.mark.parametrize("name", ["guest 7", "Guest 7", "Ann"])
+def test_whoever_is_meant_by_a_name_is_found_without_a_look_at_all(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House()
+    sessions = [house.log_in(f"guest {number}") for number in range(20)]
+    ann = house.log_in("ann")
+    new = NewMember("ann", name_keys("ann"), Role.MEMBER.word, "hash", 0)
+    now(house.sessions.enrol(ann, new))
+    lookup = Lookup(house.changes, house.sessions)
+    monkeypatch.setattr(house.sessions, "all_in_use", None)
+    monkeypatch.setattr(house.sessions, "of_identity", None)
+    found = now(lookup.by_name(name))
+    assert found.sessions == ((ann,) if name == "Ann" else (sessions[7],))
+    house.sessions.free_name(sessions[7])
+    if name != "Ann":
+        with pytest.raises(NotFound):
+            now(lookup.by_name(name))
