@@ -349,6 +349,7 @@ def test_the_end_closes_what_is_held(site: MemorySite) -> None:
 API = ["/api/v1/rooms", MESSAGES, "/api/v1/rooms/lobby/people", "/api/v1/events/stream"]
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("path", API)
 def test_an_invalid_cookie_under_the_api(site: MemorySite, path: str) -> None:
     problem(site, site.get(path, headers=cookie("stale")), 401, "invalid-token")
@@ -617,6 +618,7 @@ def test_the_classic_chat_asks_for_another_name(site: MemorySite) -> None:
 # -- hosts
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     "host",
     ["localhost", "localhost:8080", "LocalHost", "localhost.", "127.0.0.1", "127.0.0.1:1",
@@ -626,6 +628,7 @@ def test_hosts_that_are_always_served(site: MemorySite, host: str) -> None:
     assert site.get("/healthz", headers={"Host": host}).status == 200
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example",
@@ -637,6 +640,7 @@ def test_hosts_that_are_not_served(site: MemorySite, host: str) -> None:
     assert f"--host {name}" in found["detail"], "the remedy"
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     "host",
     ["a b", "", "user@localhost", "localhost:x", "[::1", "a/b", "?", "localhost..",

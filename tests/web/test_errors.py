@@ -80,6 +80,7 @@ def send(site: MemorySite, data: bytes) -> Response:
 # -- methods
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("path", ROUTES)
 def test_methods(site: MemorySite, path: str) -> None:
     for method in METHODS:
@@ -94,12 +95,14 @@ def test_methods(site: MemorySite, path: str) -> None:
             problem(site, response, 405, "method-not-allowed")
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("method", ["get", "Post", "hEAD", "g\u00e9t", "\u0130"])
 @pytest.mark.parametrize("path", ["/chat", "/api/v1/session", "/api/v1/events/stream", "/nothing"])
 def test_methods_are_in_capital_letters(site: MemorySite, path: str, method: str) -> None:
     problem(site, send(site, f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()), 400)
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("path", [path for path, methods in ROUTES.items() if "HEAD" in methods])
 def test_head_is_get_without_its_body(site: MemorySite, path: str) -> None:
     head = site.request("HEAD", path)
@@ -113,6 +116,7 @@ def test_head_is_get_without_its_body(site: MemorySite, path: str) -> None:
     assert connection.request("GET", "/healthz").body == b"alive\n", "the connection goes on"
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("method", METHODS)
 def test_a_path_that_is_not_there(site: MemorySite, method: str) -> None:
     response = site.request(method, "/nothing/here", headers={"Content-Length": "0"})
@@ -124,6 +128,7 @@ def test_a_path_that_is_not_there(site: MemorySite, method: str) -> None:
 # -- targets
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     ("target", "host", "status"),
     [
@@ -190,6 +195,7 @@ def test_a_page_that_no_route_makes_has_its_policy(site: MemorySite) -> None:
 # -- paths
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     ("path", "location"),
     [
@@ -213,6 +219,7 @@ def test_a_slash_too_many_is_another_path(site: MemorySite, path: str, location:
     problem(site, sent, 404, "not-found")
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -278,6 +285,7 @@ def test_a_room_that_is_not_there_has_its_own_kind(site: MemorySite) -> None:
 # -- queries
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -308,6 +316,7 @@ def test_history_with_a_wrong_parameter(site: MemorySite, query: str, field: str
     assert fields(found) == [field]
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("query", ["a=%ff", "a=%ed%a0%80", "%ff=1", "limit=%ff"])
 def test_a_query_that_is_not_utf_8(site: MemorySite, query: str) -> None:
     problem(site, site.get(f"{MESSAGES}?{query}"), 400, "invalid-request")
@@ -323,6 +332,7 @@ def test_a_query_with_too_many_fields(site: MemorySite) -> None:
     problem(site, site.get(f"{MESSAGES}?{query}"), 400, "invalid-request")
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("limit", ["201", "1000000", "9" * 30, "9" * 31, "9" * 5000])
 def test_a_number_over_its_maximum_is_cut_down_to_it(site: MemorySite, limit: str) -> None:
     site.fill(250)
@@ -331,6 +341,7 @@ def test_a_number_over_its_maximum_is_cut_down_to_it(site: MemorySite, limit: st
     assert len(response.json()["messages"]) == 200
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("id", ["9" * 18, "9" * 19, "9" * 40])
 def test_an_id_that_is_far_away(site: MemorySite, id: str) -> None:
     site.fill(3)
@@ -512,6 +523,7 @@ def test_a_form_that_is_refused_hands_back_what_was_typed(site: MemorySite) -> N
 # -- heads
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     "name",
     ["Accept", "Authorization", "Content-Type", "Cookie", "Host", "Origin", "Sec-Fetch-Site",
@@ -536,6 +548,7 @@ def test_headers_that_are_not_utf_8(site: MemorySite, name: str, value: bytes) -
         assert response.status < 500, response.text
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     "origin", ["http://[", "http://[::1", "null", "http://", "://", "http://a:x", "\x7f", "é"]
 )
@@ -544,6 +557,7 @@ def test_origins_that_are_none(site: MemorySite, origin: str) -> None:
     assert response.status in (400, 403), response.text
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -657,6 +671,7 @@ def test_a_daemon_that_stops(site: MemorySite) -> None:
 # -- the form of errors
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("slug", sorted(errors.by_slug()))
 def test_each_kind_of_problem_has_its_page(site: MemorySite, slug: str) -> None:
     page = site.get(f"/problems/{slug}")
@@ -664,6 +679,7 @@ def test_each_kind_of_problem_has_its_page(site: MemorySite, slug: str) -> None:
     assert slug in page.text
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("accept", ["text/html", "text/html,application/xhtml+xml,*/*;q=0.8"])
 def test_people_get_a_page(site: MemorySite, accept: str) -> None:
     response = site.get("/nothing", headers={"Accept": accept})
@@ -698,6 +714,7 @@ def test_a_defect_of_ours_is_logged_and_tells_nothing(
     assert event["log_failure"].check(RuntimeError)
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     ("head", "line"),
     [

@@ -114,6 +114,7 @@ def test_the_joined_library_can_be_loaded(tmp_path: Path) -> None:
 # -- files
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("folder", ["", f"{FILES.version}/", "of-another-time/"])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", sorted(FILES.named))

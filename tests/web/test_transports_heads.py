@@ -110,6 +110,7 @@ class TestMethods:
         assert held(site) == {}
         assert people(site) == []
 
+    @pytest.mark.reads
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
     @pytest.mark.parametrize("transport", EVENTS)
     def test_another_is_405_and_says_which(
@@ -141,6 +142,7 @@ def people(site: MemorySite, room: str = "lobby") -> list[str]:
 
 
 class TestUnknown:
+    @pytest.mark.reads
     @pytest.mark.parametrize("transport", SEEING)
     @pytest.mark.parametrize("room", ["nowhere", "lobby,nowhere", "a b", "x" * 100, "\u202e"])
     def test_a_room_is_404(self, site: MemorySite, transport: str, room: str) -> None:
@@ -158,18 +160,21 @@ class TestUnknown:
         for transport in EVENTS:
             assert transport in response.json()["detail"]
 
+    @pytest.mark.reads
     @pytest.mark.parametrize("rooms", ["", ",", ",".join(["lobby"] * 60)])
     def test_none_or_too_many_rooms_are_400(self, site: MemorySite, rooms: str) -> None:
         response = site.get(transport_path("stream", rooms=rooms))
         assert response.status == 400
         assert response.json()["errors"][0]["field"] == "rooms"
 
+    @pytest.mark.reads
     @pytest.mark.parametrize("query", ["backlog=x", "backlog=-1", "backlog=1.5", "backlog="])
     def test_what_is_no_number_is_400(self, site: MemorySite, query: str) -> None:
         response = site.get(f"/api/v1/events/stream?{query}")
         assert response.status == 400
         assert response.json()["errors"][0]["field"] == "backlog"
 
+    @pytest.mark.reads
     @pytest.mark.parametrize("transport", ["stream", "frame", "sse"])
     def test_a_parameter_given_twice_is_400(self, site: MemorySite, transport: str) -> None:
         response = site.get(f"/api/v1/events/{transport}?cursor=1.abcd&cursor=2.abcd")
