@@ -332,7 +332,6 @@ def test_a_query_with_too_many_fields(site: MemorySite) -> None:
     problem(site, site.get(f"{MESSAGES}?{query}"), 400, "invalid-request")
 
 
-@pytest.mark.reads
 @pytest.mark.parametrize("limit", ["201", "1000000", "9" * 30, "9" * 31, "9" * 5000])
 def test_a_number_over_its_maximum_is_cut_down_to_it(site: MemorySite, limit: str) -> None:
     site.fill(250)
@@ -341,7 +340,6 @@ def test_a_number_over_its_maximum_is_cut_down_to_it(site: MemorySite, limit: st
     assert len(response.json()["messages"]) == 200
 
 
-@pytest.mark.reads
 @pytest.mark.parametrize("id", ["9" * 18, "9" * 19, "9" * 40])
 def test_an_id_that_is_far_away(site: MemorySite, id: str) -> None:
     site.fill(3)
