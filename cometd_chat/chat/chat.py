@@ -49,8 +49,9 @@ from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Person, Presence
 from cometd_chat.chat.readers import REOPEN_WITHIN, Readers
+from cometd_chat.chat.refusals import stopping
 from cometd_chat.chat.reports import Reports
-from cometd_chat.chat.rights import Act, Affected, Rights, stopping
+from cometd_chat.chat.rights import Act, Affected, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.room_changes import RoomChanges
 from cometd_chat.chat.rooms import Room, Rooms

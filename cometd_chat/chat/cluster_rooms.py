@@ -21,7 +21,8 @@ from twisted.python.failure import Failure
 
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.local_rooms import LocalRooms, by_room, words_of
-from cometd_chat.chat.rights import Rights, no_such_room
+from cometd_chat.chat.refusals import no_such_room
+from cometd_chat.chat.rights import Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import LOOK_EVERY, Room
 from cometd_chat.comet import CometEngine

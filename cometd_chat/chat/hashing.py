@@ -21,7 +21,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from cometd_chat.addresses import limit_key
-from cometd_chat.chat.rights import stopping
+from cometd_chat.chat.refusals import stopping
 from cometd_chat.errors import TooBusy, TooMany
 from cometd_chat.log.threads import DaemonThreadPool
 

@@ -20,7 +20,8 @@ import attrs
 
 from cometd_chat.chat import names
 from cometd_chat.chat.matrix import RoomKind
-from cometd_chat.chat.rights import Act, Rights, no_such_room
+from cometd_chat.chat.refusals import no_such_room
+from cometd_chat.chat.rights import Act, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import CHANGED, FULL_RETRY, LOBBY, MAX_TOPIC, MOST_ROOMS, Room
 from cometd_chat.chat.sessions import Session

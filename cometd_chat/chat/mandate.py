@@ -16,7 +16,8 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from cometd_chat.chat.matrix import RoomKind
-from cometd_chat.chat.rights import Act, AnyRoom, Rights, no_such_room, not_below, role_needed
+from cometd_chat.chat.refusals import no_such_room, not_below, role_needed
+from cometd_chat.chat.rights import Act, AnyRoom, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sanction_rules import refusal
 from cometd_chat.chat.sanctions import kept_sanction

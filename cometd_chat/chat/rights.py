@@ -30,21 +30,26 @@ from cometd_chat.chat.matrix import (
     Terms,
     levels,
 )
+from cometd_chat.chat.refusals import (
+    HOW_TO_LOG_IN,
+    calmed,
+    guests_off,
+    may_not,
+    no_such_room,
+    not_below,
+    role_needed,
+    stopping,
+)
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session, inactive
 from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
-    CalmedDown,
     ChatError,
-    GuestsOff,
     InvalidToken,
     NoSession,
-    NotAllowed,
-    NotBelow,
     RoomArchived,
     RoomLocked,
     RoomNotFound,
-    ShuttingDown,
     Waiting,
 )
 
@@ -57,12 +62,7 @@ __all__ = [
     "RoomRule",
     "Rule",
     "identity_of",
-    "no_such_room",
-    "stopping",
 ]
-
-#: For programs.
-HOW_TO_LOG_IN = 'POST /api/v1/session with {"name": "..."}.'
 
 # Looked up once: an enum's members are found by a call.
 _SEE, _FOLLOW, _SPEAK, _WAITING = Act.SEE, Act.FOLLOW, Act.SPEAK, Role.WAITING
@@ -384,7 +384,7 @@ class Rights:
         self, session: Session | None, act: Act, room: AnyRoom
     ) -> ChatError | None:
         if self._rule is not None and not self._rule(session, act, room):
-            return NotAllowed(f"You may not {act.phrase}{_where(act, room.name)}.")
+            return may_not(act, room.name)
         if room.gone:
             return RoomNotFound(f"The room {room.name} is gone: nobody had spoken in it.")
         if room.plain:
@@ -513,57 +513,9 @@ class Rights:
         require_current_token(grant)
 
 
-#: Who it takes, in a sentence.
-_ARTICLE = {
-    Role.WAITING: "a session",
-    Role.GUEST: "somebody who was let in",
-    Role.MEMBER: "a member",
-    Role.MODERATOR: "a moderator",
-    Role.ADMIN: "an admin",
-    Role.OWNER: "the owner",
-}
-
-
 def identity_of(session: Session) -> str:
     """Who somebody is, whatever their session."""
     return session.identity
-
-
-def role_needed(act: Act, room: str | None, least: int) -> NotAllowed:
-    """The refusal of who is less than an act takes.
-
-    :param room: the name of the room; None for what is in none.
-    """
-    where = _where(act, room)
-    if least >= NOBODY:
-        return NotAllowed(f"Nobody may {act.phrase}{where}.")
-    needed = Role(least)
-    return NotAllowed(
-        f"You may not {act.phrase}{where}: that takes {_ARTICLE[needed]}.",
-        extra={"needed": needed.word},
-    )
-
-
-def _where(act: Act, room: str | None) -> str:
-    """To go on after an act's phrase."""
-    if room is None:
-        return ""
-    return f" {room}" if act.phrase.endswith(" the room") else f" in the room {room}"
-
-
-def not_below(rank: Role) -> NotBelow:
-    """The refusal to touch somebody.
-
-    :param rank: what they are.
-    """
-    return NotBelow(
-        "Nobody touches who is not below them: that takes somebody with a higher role.",
-        # Nobody is above an owner.
-        extra={
-            "role": rank.word,
-            **({} if rank is Role.OWNER else {"needed": Role(rank + 1).word}),
-        },
-    )
 
 
 def require_current_token(grant: Grant[AnyRoom]) -> None:
@@ -573,30 +525,3 @@ def require_current_token(grant: Grant[AnyRoom]) -> None:
     """
     if grant.session is not None and grant.session.known_by != grant.token:
         raise InvalidToken("That token has been replaced since: use the new one.")
-
-
-def no_such_room() -> RoomNotFound:
-    """The refusal for a room that isn't there, or that somebody may not see."""
-    return RoomNotFound(
-        "There is no such room. The page of the lobby shows those that there are.",
-        hint="GET /api/v1/rooms lists them.",
-    )
-
-
-def stopping() -> ShuttingDown:
-    """The refusal of a daemon that stops."""
-    return ShuttingDown("The daemon is stopping: try again in a moment.", retry_after=1)
-
-
-def guests_off() -> GuestsOff:
-    """The refusal of guests where none may come."""
-    return GuestsOff("Only people with an account can come in just now: log in with yours.")
-
-
-def calmed(calm: Calm) -> CalmedDown:
-    """The refusal of who has to be silent while the house is calmed."""
-    who = "people with an account" if calm is Calm.MEMBERS else "moderators"
-    return CalmedDown(
-        f"The house has been calmed: only {who} speak until a moderator ends that.",
-        extra={"calm": calm.word, "needed": SPEAKERS[calm].word},
-    )

@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.names import are_one
-from cometd_chat.chat.rights import HOW_TO_LOG_IN, Act, AnyRoom, Rights
+from cometd_chat.chat.refusals import HOW_TO_LOG_IN
+from cometd_chat.chat.rights import Act, AnyRoom, Rights
 from cometd_chat.chat.sessions import TOKEN_LIFETIME, Session, Sessions, require_active
 from cometd_chat.errors import CrossSite, InvalidToken, NoSession
 from cometd_chat.transports.request import HttpRequest, remembered

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cometd_chat.chat.matrix import MATRIX
-from cometd_chat.chat.rights import Act, AnyRoom, Rights, no_such_room
+from cometd_chat.chat.refusals import no_such_room
+from cometd_chat.chat.rights import Act, AnyRoom, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import (
