@@ -67,7 +67,7 @@ class ClassicServlet(BrowserPages):
             return await self._open(request, session, room, fields)
         if posted:
             return await self._act(request, session, room, action, fields)
-        return self._show(request, session, room, action, fields)
+        return await self._show(request, session, room, action, fields)
 
     async def _outside(
         self, request: HttpRequest, room: str, action: str, fields: Parameters
@@ -111,7 +111,7 @@ class ClassicServlet(BrowserPages):
             return await self._post(request, session, room, fields)
         raise _unknown_action()
 
-    def _show(
+    async def _show(
         self,
         request: HttpRequest,
         session: Session | None,
@@ -128,7 +128,7 @@ class ClassicServlet(BrowserPages):
                 request, room.name, waiting, session=session, view=view
             )
         if action == "side":
-            return self._views.classic_side(request, session, room, view)
+            return await self._views.classic_side(request, session, room, view)
         if action == "form":
             return self._views.classic_form(request, session, room, waiting, view)
         return self._views.classic(request, session, room, view, waiting.text)

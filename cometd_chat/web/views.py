@@ -9,13 +9,14 @@ Invariant: a page says up to which cursor it is complete, so that a stream can g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from urllib.parse import urlencode
 
 import attrs
 
 from cometd_chat.chat.chat import Chat
+from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
@@ -120,7 +121,7 @@ class Views:
         )
         silent = self._chat.rights.may(session, Act.SPEAK, room, self._peers.address(request))
         page = RoomPage(
-            scene=self._scene(session, room),
+            scene=await self._scene(session, room),
             silent=_told(silent) if session is not None else "",
             slow=0 if session is None else self._chat.messages.seconds_between(session, room),
             lines=transcript(messages, self._now()),
@@ -177,7 +178,7 @@ class Views:
         )
         newest = self._chat.feed.newest.get(room.context.path, 0)
         page = PlainPage(
-            scene=self._scene(session, room),
+            scene=await self._scene(session, room),
             lines=transcript(messages, self._now()),
             me=_name(session),
             older=bool(after) or (more and after is None),
@@ -265,10 +266,12 @@ class Views:
         )
         return self.respond(request, page, form.status)
 
-    def classic_side(self, request: HttpRequest, session: Session, room: Room, view: str) -> bytes:
+    async def classic_side(
+        self, request: HttpRequest, session: Session, room: Room, view: str
+    ) -> bytes:
         """Rooms and people, beside the endless page."""
         self._seen(request, session, room)
-        page = ClassicSidePage(scene=self._scene(session, room), framed=view == "frames")
+        page = ClassicSidePage(scene=await self._scene(session, room), framed=view == "frames")
         return self.respond(request, page)
 
     def classic_stream(
@@ -309,24 +312,33 @@ class Views:
         form = form or Form()
         return form if form.client_id else attrs.evolve(form, client_id=self._make_nonce())
 
-    def _scene(self, session: Session | None, room: Room) -> Scene:
+    async def _scene(self, session: Session | None, room: Room) -> Scene:
         rooms, more = self._chat.rooms.page(None, ROOMS_LISTED, session)
         if room not in rooms:
             rooms.append(room)
+        others = {each.name: await self._others(session, each) for each in rooms}
         people, role_in = self._chat.people(room, session), self._chat.rights.role_in
         return Scene(
-            room=self._room(room),
+            room=self._room(room, others[room.name]),
             people=[
                 PersonView(name=each.name, role=role_in(room, each.identity, each.role).word)
                 for each in people
             ],
-            rooms=[self._room(each) for each in rooms],
+            rooms=[self._room(each, others[each.name]) for each in rooms],
             more_rooms=more,
             calm=self._chat.policies.calm.word,
         )
 
-    def _room(self, room: Room) -> RoomView:
+    async def _others(self, session: Session | None, room: Room) -> Sequence[str]:
+        """Whom somebody talks with in a direct conversation; nobody in any other room."""
+        if room.kind is not RoomKind.DIRECT or session is None:
+            return ()
+        members = await self._chat.room_changes.members(room)
+        return [each.name for each in members if each.identity != session.identity]
+
+    def _room(self, room: Room, others: Sequence[str] = ()) -> RoomView:
         return RoomView(
+            others=others,
             kind=room.kind.value,
             name=room.name,
             topic=room.topic,

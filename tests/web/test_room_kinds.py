@@ -255,6 +255,18 @@ class TestRemove:
 
 
 class TestDirect:
+    @pytest.mark.parametrize("page", ["", "/plain"])
+    def test_pages_call_it_by_whom_it_is_with(self, site: MemorySite, page: str) -> None:
+        alice = appointed(site, Role.MEMBER, "alice")
+        assert appointed(site, Role.MEMBER, "bob")
+        name = site.post("/api/v1/direct", {"with": ["bob"]}, token=alice).json()["name"]
+        there = site.get(f"/rooms/{name}{page}", token=alice).text
+        assert '<h1 dir="auto">bob</h1>' in there
+        assert f"#{name}" not in there
+        # And so does the list of rooms, elsewhere.
+        assert ">bob</a>" in site.get(f"/rooms/lobby{page}", token=alice).text
+        assert ">bob</a>" in site.get("/chat?action=side", token=alice).text
+
     def test_its_people_are_fixed(self, site: MemorySite) -> None:
         alice, bob = appointed(site, Role.MEMBER, "alice"), appointed(site, Role.MEMBER, "bob")
         made = site.post("/api/v1/direct", {"with": ["bob"]}, token=alice)

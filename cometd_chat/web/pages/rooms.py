@@ -27,6 +27,7 @@ class RoomView:
     :param people: how many are present.
     :param last_id: id of its newest message, 0 when it has none.
     :param kind: who it is for, as on the wire; so are all below.
+    :param others: with whom one talks there, if it is a direct conversation.
     """
 
     name: str
@@ -37,6 +38,12 @@ class RoomView:
     slow: int = 0
     locked: bool = False
     archived: bool = False
+    others: Sequence[str] = ()
+
+    @property
+    def label(self) -> str:
+        """What people call it: a direct conversation by whom it is with."""
+        return ", ".join(self.others) or f"#{self.name}"
 
     def quiet(self, calm: str) -> str:
         """Why one can't speak there as one likes, a sentence; empty where one can. In the browser

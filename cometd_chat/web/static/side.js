@@ -4,7 +4,10 @@
 import { ask, byId, kept, make, pageData, personPath, rewrite, roomPath } from "./page.js";
 import { close, isOpen, open, startPopovers } from "./popover.js";
 
-/** @typedef {{name: string, topic: string, people: number, last_id: number, slow?: number, locked?: boolean, archived?: boolean}} Room */
+/** @typedef {{name: string, topic: string, people: number, last_id: number, with?: string[], slow?: number, locked?: boolean, archived?: boolean}} Room */
+
+/** What people call it: a direct conversation by whom it is with. @param {Room} room */
+const labelOf = (room) => room.with?.join(", ") || `#\u00a0${room.name}`;
 
 const LOOKS_AFTER = ["owner", "admin", "moderator"];
 const SWIPE = 60;
@@ -193,11 +196,11 @@ export class Rooms {
       (one, other) => Number(other.name === "lobby") - Number(one.name === "lobby") || NUMBERED.compare(one.name, other.name),
     );
     const wanted = this.#filter.value.trim().replace(/^#/, "").toLocaleLowerCase();
-    const found = all.filter(({ name }) => name.toLocaleLowerCase().includes(wanted));
+    const found = all.filter((room) => `${room.name} ${labelOf(room)}`.toLocaleLowerCase().includes(wanted));
     const shown = found.filter((room, at) => at < MOST_SHOWN || room.name === this.#current || this.#isNews(room));
     const links = new Map([...this.#list.querySelectorAll("a")].map((link) => [link.dataset.room, link]));
     const lines = shown.map((room) => {
-      const link = links.get(room.name) ?? this.#make(room.name);
+      const link = links.get(room.name) ?? this.#make(room);
       const news = this.#isNews(room);
       link.classList.toggle("unread", news);
       link.title = news ? "Something new" : "";
@@ -218,9 +221,10 @@ export class Rooms {
     news.hidden = !count;
   }
 
-  /** @param {string} name */
-  #make(name) {
-    const link = make("a", { href: roomPath(name), dir: "auto", textContent: `#\u00a0${name}` });
+  /** @param {Room} room */
+  #make(room) {
+    const { name } = room;
+    const link = make("a", { href: roomPath(name), dir: "auto", textContent: labelOf(room) });
     link.dataset.room = name;
     if (name === this.#current) link.setAttribute("aria-current", "page");
     make("li", {}, link);
