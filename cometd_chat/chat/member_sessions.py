@@ -318,9 +318,13 @@ class MemberSessions(SessionsInUse):
                 self._know_by(session, bytes.fromhex(control.known_by))
                 self.renewed.tell(session)
         elif isinstance(control, SessionEnded):
-            session = self._of_members.get(control.session)
+            session = self._of_members.get(control.session) or self._guest(control.session)
             if session is not None:
                 self._end(session)
+
+    def _guest(self, id: str) -> Session | None:
+        """A guest's session in use here. It costs a look at all of them."""
+        return next((each for each in self.all_in_use() if each.id == id), None)
 
     def _become(self, session: Session, made: MemberMade) -> None:
         old = session.name

@@ -24,7 +24,9 @@ from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import InvalidRequest, NotFound
 from cometd_chat.log.changes import Changes, Condition, always
 from cometd_chat.log.control import Control, LetIn
-from cometd_chat.log.policies import WaitingRow, let_in, waiting_rows
+from cometd_chat.log.members import end_sessions
+from cometd_chat.log.policies import WaitingRow, let_in, waiting_rows, waiting_session
+from cometd_chat.lookalikes.keys import NameKeys
 
 
 class WaitingList:
@@ -62,6 +64,34 @@ class WaitingList:
         mandate = Mandate(self._rights, actor, None, self._now).to(Act.LET_IN)
         await self.let_in(name, who=actor.identity, who_name=actor.name, provided=mandate)
 
+    async def turn_away(self, actor: Session, name: str) -> None:
+        """End the session of somebody who waits. They may come again, and wait again: whoever is
+        not to is banned.
+
+        :param actor: who does.
+        :raises NotFound: nobody of that name waits.
+        :raises ChatError: they may not.
+        """
+        self._rights.require(actor, Act.LET_IN)
+        name, keys = _parsed(name)
+
+        def change(connection: Connection) -> Sequence[Control]:
+            session = waiting_session(connection, name, keys.folded)
+            if session is None:
+                raise nobody(name)
+            note(
+                connection,
+                at=self._now(),
+                who=actor.identity,
+                who_name=actor.name,
+                what="turn-away",
+                whom=name,
+            )
+            return end_sessions(connection, session)
+
+        mandate = Mandate(self._rights, actor, None, self._now).to(Act.LET_IN)
+        await self._changes.make(change, lambda told: told, provided=mandate)
+
     async def let_in(
         self, name: str, *, who: str, who_name: str, provided: Condition = always
     ) -> None:
@@ -71,10 +101,7 @@ class WaitingList:
         :param provided: see `Changes.make`.
         :raises NotFound: nobody of that name waits.
         """
-        try:
-            name, keys = new_person(name)
-        except InvalidRequest:
-            raise nobody(name) from None
+        name, keys = _parsed(name)
 
         def change(connection: Connection) -> str | None:
             session = let_in(connection, name, keys.folded)
@@ -104,6 +131,13 @@ class WaitingList:
             self._rights.changed_by_state(Affected(identities={each.id for each in waited}))
         for session in waited:
             self.let.tell(session)
+
+
+def _parsed(name: str) -> tuple[str, NameKeys]:
+    try:
+        return new_person(name)
+    except InvalidRequest:
+        raise nobody(name) from None
 
 
 def nobody(name: str) -> NotFound:

@@ -67,16 +67,21 @@ def waiting_rows(connection: Connection, after: str | None, limit: int) -> Seque
     return [WaitingRow(*row) for row in rows]
 
 
+def waiting_session(connection: Connection, name: str, name_key: str) -> str | None:
+    """The id of the session of somebody who waits; see `let_in`."""
+    # That of who holds nothing but a connection is in no row; see `claims`.
+    is_named = or_(sessions.c.name_key == name_key, sessions.c.name == name)
+    query = select(sessions.c.id).where(sessions.c.role == _WAITING, is_named).limit(1)
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
 def let_in(connection: Connection, name: str, name_key: str) -> str | None:
     """Make a guest of somebody who waits; the id of their session, None where there is none.
 
     :param name_key: what their name is compared by.
     """
-    # That of who holds nothing but a connection is in no row; see `claims`.
-    is_named = or_(sessions.c.name_key == name_key, sessions.c.name == name)
-    found = connection.execute(
-        select(sessions.c.id).where(sessions.c.role == _WAITING, is_named).limit(1)
-    ).scalar()
+    found = waiting_session(connection, name, name_key)
     if found is not None:
         connection.execute(update(sessions).where(sessions.c.id == found).values(role=_GUEST))
     return found

@@ -133,6 +133,7 @@ class AdminPages(BrowserPages):
         #: What the buttons do, by the page that they are on and their values.
         self._deeds: Mapping[tuple[str, str], _Deed] = {
             ("waiting", "let-in"): self._let_in,
+            ("waiting", "turn-away"): self._turn_away,
             ("reports", "settle"): self._settle,
             ("reports", "delete"): self._delete,
             ("reports", "say"): partial(self._decide, say=True),
@@ -240,6 +241,11 @@ class AdminPages(BrowserPages):
         name = asked.fields.text("name")
         await self._chat.waiting.admit(asked.session, name)
         return f"{name} is in."
+
+    async def _turn_away(self, asked: _Asked) -> str:
+        name = asked.fields.text("name")
+        await self._chat.waiting.turn_away(asked.session, name)
+        return f"{name} was turned away."
 
     # -- what was reported, and what the word filter holds
 

@@ -54,9 +54,13 @@ class PoliciesApi:
     @shielded
     async def let_in(self, request: HttpRequest, name: str) -> bytes:
         actor = await self._auth.allowed(request, Act.LET_IN, changes=True)
-        if parameters.json_object(request).get("let_in") is not True:
-            raise refused("let_in", "true is needed; who is not to come in just waits")
-        await self._chat.waiting.admit(actor, name)
+        asked = parameters.json_object(request).get("let_in")
+        if not isinstance(asked, bool):
+            raise refused("let_in", "true is needed to let them in, or false to turn them away")
+        if asked:
+            await self._chat.waiting.admit(actor, name)
+        else:
+            await self._chat.waiting.turn_away(actor, name)
         return answers.nothing(request)
 
     def _policies(self) -> dict[str, Any]:

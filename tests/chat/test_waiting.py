@@ -9,7 +9,7 @@ from cometd_chat.chat.matrix import Act
 from cometd_chat.chat.roles import Role
 from cometd_chat.errors import NotFound, Waiting
 from tests.chat.cluster import Cluster
-from tests.chat.parts import House, now
+from tests.chat.parts import House, appoint, now
 from tests.chat.test_policies import refused, set_to
 
 
@@ -62,3 +62,14 @@ def test_on_another_node(failures: list[LogEvent]) -> None:
     assert refused(second, late) is Waiting
     now(first.chat.waiting.let_in("late", who="", who_name="shell"))
     assert refused(second, late) is None
+
+
+def test_who_is_turned_away_at_another_node_is_gone(failures: list[LogEvent]) -> None:
+    first, second = Cluster(2).nodes
+    now(first.chat.policies.set({"guests": "approve"}, who="", who_name="shell"))
+    late, marta = first.log_in("late"), second.log_in("marta")
+    appoint(second.changes, marta, Role.MODERATOR)
+    now(second.chat.waiting.turn_away(marta, "late"))
+    assert late.ended
+    with pytest.raises(NotFound):
+        now(first.chat.waiting.turn_away(marta, "late"))

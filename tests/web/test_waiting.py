@@ -7,6 +7,7 @@ from tests.memory import MemorySite
 from tests.web.people import PASSWORD, invitation, owner
 from tests.web.refusals import problem
 from tests.web.test_policies import appointed, patch
+from tests.web.transports import Client
 
 
 def test_who_waits_is_listed_and_let_in(site: MemorySite) -> None:
@@ -24,7 +25,7 @@ def test_who_waits_is_listed_and_let_in(site: MemorySite) -> None:
     assert [each["name"] for each in waiting["waiting"]] == ["bob"]
     assert waiting["more"] is False
     assert waiting["waiting"][0]["since"].endswith("Z")
-    for value in (False, None, "true"):
+    for value in (0, None, "true"):
         refused = site.post("/api/v1/waiting/bob", {"let_in": value}, token=moderator)
         problem(site, refused, 400, "invalid-request")
     assert site.post("/api/v1/waiting/bob", {"let_in": True}, token=moderator).status == 204
@@ -34,6 +35,22 @@ def test_who_waits_is_listed_and_let_in(site: MemorySite) -> None:
     said = site.post("/api/v1/rooms/lobby/messages", {"text": "hi"}, token=token)
     assert said.status == 201
     assert site.get("/api/v1/session", token=token).json()["role"] == "guest"
+
+
+def test_who_is_turned_away_is_gone(site: MemorySite) -> None:
+    ada = owner(site)
+    patch(site, ada, guests="approve")
+    bob = site.log_in("bob")
+    stream = Client(site, "stream", token=bob, cursor=site.now)
+    problem(site, site.post("/api/v1/waiting/bob", {"let_in": False}, token=bob), 403)
+    assert site.post("/api/v1/waiting/bob", {"let_in": False}, token=ada).status == 204
+    assert [each["reason"] for each in stream.of("bye")] == ["logged out"]
+    problem(site, site.get("/api/v1/session", token=bob), 401, "invalid-token")
+    assert site.get("/api/v1/waiting", token=ada).json()["waiting"] == []
+    problem(site, site.post("/api/v1/waiting/bob", {"let_in": False}, token=ada), 404)
+    assert site.get("/api/v1/audit", token=ada).json()["audit"][0]["what"] == "turn-away"
+    # They may come again, and wait again.
+    assert site.post("/api/v1/session", {"name": "bob"}).json()["role"] == "waiting"
 
 
 def test_an_account_is_no_way_past_who_lets_people_in(site: MemorySite) -> None:

@@ -62,7 +62,7 @@ class AdminNowPage(AdminPage):
 
 @attrs.frozen(kw_only=True)
 class AdminWaitingPage(AdminPage):
-    """Who waits to be let in. Form: ``let-in`` (``name``).
+    """Who waits to be let in. Forms: ``let-in`` and ``turn-away`` (``name``).
 
     :param guests: the policy of that name.
     :param waiting: names, and since when.
