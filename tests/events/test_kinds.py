@@ -95,6 +95,7 @@ TAKES_OUT = Record(
     1_795_288_981_000,
 )
 NEW_TOPIC = replace(RECORD, type="topic", data={"topic": "tea"}, client_id=None)
+NO_TOPIC = replace(NEW_TOPIC, data={"deleted": "own"})
 BRINGS_BACK = replace(TAKES_OUT, id=19, type="restore", data={"purge": "p1"})
 
 
@@ -220,7 +221,8 @@ VARIANTS = [
     kinds.gap("lobby", 12, 90, at_least=True),
     kinds.sanction("ban", None, "1970-01-01T00:00:00.000Z", "", lifted=True),
 ]
-KEPT = [kinds.recorded(each) for each in (RECORD, DELETED, TAKES_OUT, BRINGS_BACK, NEW_TOPIC)]
+RECORDS = (RECORD, DELETED, TAKES_OUT, BRINGS_BACK, NEW_TOPIC, NO_TOPIC)
+KEPT = [kinds.recorded(each) for each in RECORDS]
 MADE = [*KEPT, *(event for event, _ in NOT_KEPT), *VARIANTS]
 
 
