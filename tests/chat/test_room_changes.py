@@ -3,7 +3,6 @@ many of them cost."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import RoomExists, RoomNotFound, StorageUnavailable, TooMany
 from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import House, appoint, begun, now
+from tests.growth import calls
 
 HERE = "192.0.2.7"
 
@@ -162,23 +162,6 @@ def test_who_is_late_with_a_removal_takes_nothing_of_a_new_room(nodes: tuple[Nod
     first.alive = True
     first.clock.advance(LATE + 1)
     assert "a-word" in str(first.cluster.log._kept.records)
-
-
-def calls(work: Any) -> int:
-    """How many calls something makes."""
-    count = 0
-
-    def profile(frame: Any, event: str, arg: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 def test_a_room_of_ten_thousand_costs_what_one_of_ten_does(house: House) -> None:
