@@ -149,7 +149,7 @@ class PageRoutes(BrowserPages):
         )
         if isinstance(made, Form):
             return await self._views.room(request, session, here, new_room=made)
-        return self._to_room(request, made.name)
+        return self._to_room(request, made.name, plain=fields.text("view") == "plain")
 
     @shielded
     async def post(self, request: HttpRequest, name: str) -> bytes:

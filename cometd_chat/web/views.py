@@ -132,7 +132,7 @@ class Views:
             base_url=self._peers.base_url(request),
             form_token=self._form_token(session),
             form=form,
-            runs=session is not None and self._chat.rights.may(session, Act.CALM) is None,
+            runs=self._runs(session),
             new_room=new_room,
             rename=rename,
             first=first,
@@ -186,6 +186,7 @@ class Views:
             after=after,
             form_token=self._form_token(session),
             form=form,
+            runs=self._runs(session),
         )
         return self.respond(request, page, form.status)
 
@@ -352,6 +353,10 @@ class Views:
     def _seen(self, request: HttpRequest, session: Session | None, room: Room) -> None:
         if session is not None and session.name_key is not None:
             self._chat.arrive(session, room, self._peers.address(request))
+
+    def _runs(self, session: Session | None) -> bool:
+        """Whether they have pages of the house."""
+        return session is not None and self._chat.rights.may(session, Act.CALM) is None
 
     def _form_token(self, session: Session | None) -> str:
         return "" if session is None else self._auth.form_token(session)

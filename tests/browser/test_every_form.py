@@ -68,6 +68,8 @@ WALK = [
     Sent("Ada", "/rooms/lobby?first=steps", "Another link", "3 · Invite"),
     Sent("Eve", "/rooms/lobby/plain", "Enter", "Eve", {"name": "Eve"}),
     Sent("Ada", "/admin/waiting", "Let in", "Eve is in.", {}, "Eve"),
+    Sent("Zed", "/rooms/lobby/plain", "Enter", "Zed", {"name": "Zed"}),
+    Sent("Ada", "/admin/waiting", "Turn away", "Zed was turned away.", {}, "Zed"),
     Sent(
         "Ada",
         "/admin/policies",
@@ -139,6 +141,7 @@ WALK = [
     Sent("Cora", "/rooms/den/members", "Join", "You belong to #den."),
     Sent("Ada", "/rooms/den/members", "Remove it", "#lobby", {"sure": "den"}),
     Sent("Ada", "/rooms/lobby", "Make the room", "#dev", {"name": "dev"}),
+    Sent("Cora", "/rooms/lobby/plain", "Make it", "#attic", {"name": "attic", "private": "yes"}),
     Sent("Ada", "/admin/rooms", "Change", "#dev is changed.", {"topic": "Builds"}, "dev"),
     Sent("Ada", "/admin/rooms", "Remove", "#dev is gone", {"sure": "yes"}, "dev"),
     Sent("Cora", person("Bobby"), "Ignore", "You ignore Bobby"),
@@ -176,6 +179,12 @@ WALK = [
         "Ada", "/rooms/lobby/messages/{said}", "Purge all of Eve in this room", "All that Eve said"
     ),
     Sent("Ada", "/rooms/lobby/messages/{said}", "Bring back what was purged last here", "is back."),
+    Sent(
+        "Ada",
+        "/rooms/lobby/messages/{said}",
+        "Ban the networks of guests",
+        "It is not known of any of them",
+    ),
     Sent(
         "Ada",
         "/rooms/lobby/messages/{said}",

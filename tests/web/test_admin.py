@@ -73,6 +73,9 @@ class TestWhoSeesWhich:
         for token, first in ((owner(site), "now"), (moderator(site), "waiting")):
             response = site.get("/admin", token=token, headers=PAGE)
             assert (response.status, response.header("location")) == (303, f"/admin/{first}")
+            # A text browser finds it as well.
+            plain = site.get("/rooms/lobby/plain", token=token, headers=PAGE).text
+            assert 'href="/admin"' in plain
 
     @pytest.mark.parametrize("role", [Role.GUEST, Role.MEMBER])
     def test_for_whom_they_are_not(self, site: MemorySite, role: Role) -> None:

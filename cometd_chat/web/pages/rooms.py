@@ -197,15 +197,16 @@ class MembersPage(Page):
 class PlainPage(Page):
     """A room for text browsers. Links: ``?before=ID``, ``?after=ID``, none for the newest.
 
-    Forms: ``POST /rooms/ROOM/plain`` (``form_token``, ``client_id``, ``text``), ``POST /log-out``
-    (``form_token``), and without a session ``POST /log-in`` (``name``, ``room``, ``text``,
-    ``view=plain``: come back here).
+    Forms: ``POST /rooms/ROOM/plain`` (``form_token``, ``client_id``, ``text``), ``POST /rooms``
+    (``name``, ``private``, ``view=plain``), ``POST /log-out`` (``form_token``), and without a
+    session ``POST /log-in`` (``name``, ``room``, ``text``, ``view=plain``: come back here).
 
     :param me: see `RoomPage`.
     :param lines: messages, oldest first.
     :param older: there are older messages than these.
     :param newer: there are newer messages than these.
     :param after: the ``after`` of the request.
+    :param runs: see `RoomPage`.
     """
 
     template = "plain.html"
@@ -217,6 +218,7 @@ class PlainPage(Page):
     after: int | None = None
     form_token: str
     form: Form
+    runs: bool = False
 
 
 @attrs.frozen(kw_only=True)
