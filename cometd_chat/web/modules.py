@@ -7,7 +7,8 @@ there still is no build step: the daemon joins them when it starts.
 What it may know: the forms of ``import`` and ``export`` that our scripts use, which are named
 imports, named exports and re-exports, each at the beginning of a line. Not HTTP.
 
-Invariant: joined or not, the scripts do the same. What can't be joined is refused, not guessed.
+Invariant: joined or not, the scripts do the same. What can't be joined is refused, not guessed:
+a text of several lines among it, whose indentation would be left out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _UNKNOWN = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 #: Comments that are lines of their own; what stands beside code stays.
 _BLOCK = re.compile(r"^[ \t]*/\*(?:(?!\*/).)*\*/[ \t]*\n", re.MULTILINE | re.DOTALL)
 _LINE = re.compile(r"^[ \t]*//.*\n", re.MULTILINE)
+
+#: How far a line is indented, which means something only within a text of several lines.
+_INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
 class CannotJoin(Exception):
@@ -72,6 +76,10 @@ def _wrapped(name: str, source: str) -> str:
     unknown = _UNKNOWN.search(text)
     if unknown is not None:
         raise CannotJoin(f"{name}.js: {unknown[0]}")
+    for line in text.splitlines():
+        if line.count("`") % 2:
+            raise CannotJoin(f"{name}.js: a text of several lines: {line}")
+    text = _INDENT.sub("", text)
     exports = ", ".join([*shown, *passed_on])
     return f"const ${name} = (() => {{\n{text.strip()}\nreturn {{ {exports} }};\n}})();\n"
 

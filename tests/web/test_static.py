@@ -59,6 +59,7 @@ export async function later() {}
     "about": 'import { round } from "./round.js";\nexport const about = 1;\n',
     "lost": 'import { x } from "./nowhere.js";\n',
     "defaults": "export default 1;\n",
+    "lines": "export const text = `one\n  two`;\n",
     "star": 'import * as all from "./parts.js";\n',
 }
 
@@ -97,6 +98,7 @@ def test_a_joined_module_has_its_exports(tmp_path: Path) -> None:
         ("lost", "lost.js imports nowhere.js, which is not there"),
         ("defaults", "defaults.js: export default 1;"),
         ("star", "star.js: import \\* as all"),
+        ("lines", "lines.js: a text of several lines"),
     ],
 )
 def test_what_cannot_be_joined_is_refused(entry: str, why: str) -> None:
@@ -107,6 +109,7 @@ def test_what_cannot_be_joined_is_refused(entry: str, why: str) -> None:
 def test_the_joined_library_can_be_loaded(tmp_path: Path) -> None:
     joined = FILES.joined["comet.js"].body.data.decode()
     assert 'from "./' not in joined
+    assert not re.search(r"^[ \t]", joined, re.M), "what is only for the eye is left out"
     assert re.search(r"^export const \{ connect, .*TRANSPORTS.* \} = \$comet;$", joined, re.M)
     run(joined, tmp_path)
 

@@ -6,7 +6,7 @@
 
 // Spelled out rather than \s and \w: Python and JavaScript do not mean the same by those.
 const LINK =
-  /(?:https?:\/\/|mailto:)[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff<>"`\u201c\u201d\u300c\u300d]+/gi;
+  /(?:https?:\/\/|mailto:)[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff<>"\u0060\u201c\u201d\u300c\u300d]+/gi;
 const TRAILING = ".,;:!?'*_~\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f";
 /** @type {Record<string, string>} */
 const BRACKETS = { ")": "(", "]": "[", "}": "{", "\uff09": "\uff08" };
