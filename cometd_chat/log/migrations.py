@@ -112,6 +112,8 @@ def _take_steps(
     assert newest is not None
     oldest = getattr(newest.module, "runs_with", newest.revision)
     if inspect(connection).has_table(compatibility.name):
+        # Later than a step asks for, where something is used already that only later ones know.
+        oldest = max(oldest, _oldest(connection) or oldest)
         connection.execute(delete(compatibility))
         connection.execute(insert(compatibility), {"oldest": oldest})
 

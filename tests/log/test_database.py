@@ -307,6 +307,26 @@ async def test_all_is_kept_by_the_fifth_revision(tmp_path: Path, open_store: Ope
 
 
 @in_reactor
+async def test_who_is_a_member_stays_one_by_the_eighth_revision(
+    tmp_path: Path, open_store: Opener
+) -> None:
+    """And a release that knows no private room does not come to run on one by it."""
+    first = open_store(schema=older_schema(tmp_path, "0007"))
+    await first.close()
+    assert query(first.database.path, "SELECT oldest FROM compatibility") == [("0006",)]
+    with closing(sqlite3.connect(first.database.path)) as old, old:
+        old.execute(
+            "INSERT INTO members (identity, name, role, created_at, seen_at)"
+            " VALUES ('i1', 'Ada', 'owner', 1, 2)"
+        )
+        old.execute("UPDATE compatibility SET oldest = '0007'")
+    store = open_store()
+    assert query(store.database.path, "SELECT identity, leaving FROM members") == [("i1", None)]
+    assert query(store.database.path, "SELECT oldest FROM compatibility") == [("0007",)]
+    assert backups(tmp_path) == ["chat.sqlite.backup-0007"]
+
+
+@in_reactor
 async def test_a_newer_schema_is_refused_in_a_sentence(tmp_path: Path, open_store: Opener) -> None:
     store = open_store(schema=newer_schema(tmp_path))
     await store.close()

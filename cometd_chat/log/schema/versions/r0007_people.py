@@ -58,7 +58,6 @@ def _create_people() -> None:
         _number("created_at"),
         _number("seen_at"),
         _number("deleted_at", nullable=True),
-        _text("leaving", nullable=True),
         sa.UniqueConstraint("name_key", name="members_by_name"),
         sa.UniqueConstraint("name_looks", name="members_by_looks"),
     )
@@ -130,7 +129,6 @@ def _create_moderation() -> None:
         _text("text"),
         _text("client_id"),
         _number("at"),
-        _text("let_by", nullable=True),
     )
     op.create_index("screened_by_identity", "screened", ["identity"])
     op.create_table(
@@ -174,7 +172,6 @@ def _create_redaction() -> None:
         _number("until"),
         _text("state"),
         _number("touched_at"),
-        sa.Column("node", sa.BigInteger, nullable=False, server_default="0"),
     )
     op.create_table(
         "hidden",
