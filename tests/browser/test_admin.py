@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 daemon = test_accounts.daemon
 contexts = test_accounts.contexts
 
-WIDTHS = (1200, 360)
+WIDTHS = (1200, 320)
 
 
 def look(page: Page) -> None:
