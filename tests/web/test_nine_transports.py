@@ -30,15 +30,17 @@ from tests.web.transports import Client
 #: Transports that show an event wholly, as JSON.
 WHOLE = ("frame", "poll", "stream", "sse", "jsonp", "multipart", "ws", "duplex as lines")
 
-#: What a message can hold: see `cometd_chat.events.texts`; it neither begins nor ends with blanks.
+#: What a message can hold: see `cometd_chat.events.texts`; it neither begins nor ends with blanks,
+#: and what begins with a slash is a command.
 texts = (
     st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t"), min_size=1)
     .map(str.strip)
     .map(bound_marks)
     .filter(is_visible)
+    .filter(lambda text: not text.startswith("/"))
 )
 
-#: The same as one line, as it is typed into a body; what begins with a slash is a command there.
+#: The same as one line, as it is typed into a body.
 lines = texts.map(lambda text: text.replace("\n", " ")).filter(
     lambda text: text.strip() and not text.strip().startswith("/")
 )
