@@ -48,14 +48,6 @@ _SEEN_TOGETHER = 1000
 # Made once; see `cometd_chat.log.directory`.
 _EXPIRED = select(sessions.c.id).where(sessions.c.expires_at <= bindparam("now")).limit(MOST_SWEPT)
 _DROP_EXPIRED = delete(sessions).where(sessions.c.id.in_(_EXPIRED)).returning(sessions.c.id)
-_UNSEEN = sessions.c.name_key.is_not(None), sessions.c.seen_at <= bindparam("before")
-_FREE_UNSEEN = (
-    update(sessions)
-    # Once more: somebody may have been seen while this waited for her row.
-    .where(sessions.c.id.in_(select(sessions.c.id).where(*_UNSEEN).limit(MOST_SWEPT)), *_UNSEEN)
-    .values(name_key=None, name_looks=None)
-    .returning(sessions.c.id)
-)
 
 
 class SqlSharedDirectory(SqlDirectory, ABC):
@@ -232,10 +224,20 @@ class SqlSharedDirectory(SqlDirectory, ABC):
 
     def free_unseen(self, seconds: float) -> Deferred[int]:
         """See `SharedDirectory.free_unseen`."""
+        # Not made once: where the database says what time it is, that is part of the statement.
         before = self.now() - int(seconds * 1000)
+        unseen = sessions.c.name_key.is_not(None), sessions.c.seen_at <= before
+        some = select(sessions.c.id).where(*unseen).limit(MOST_SWEPT)
+        free = (
+            update(sessions)
+            # Once more: somebody may have been seen while this waited for her row.
+            .where(sessions.c.id.in_(some), *unseen)
+            .values(name_key=None, name_looks=None)
+            .returning(sessions.c.id)
+        )
 
         def change(connection: Connection) -> int:
-            freed = sorted(connection.execute(_FREE_UNSEEN, {"before": before}).scalars())
+            freed = sorted(connection.execute(free).scalars())
             self._store.tell(connection, *map(NameFreed, freed))
             return len(freed)
 
