@@ -32,9 +32,13 @@ CLIENT_SIZE, PATTERN_SIZE = 4096, 500
 
 
 #: So many times in a row a client has to give its next connect another id than the last to be taken
-#: for one that does so always, and so many times it may send the same again, or want an answer at
-#: once, and be the same still.
-_CHANGES, _REPEATS = 2, 6
+#: for one that does so always. So many times it may send the same again, or want an answer at once,
+#: and be the same still: before that has shown, and since.
+_CHANGES, _REPEATS, _MOST_REPEATS = 2, 6, 64
+
+#: So many times in a row an id has to be higher than the last to be taken for a counter, which has
+#: so many digits at most, of whatever base.
+_RISES, _DIGITS = 3, 10
 
 
 class Extension(Protocol):
@@ -100,24 +104,68 @@ class ClientHost(Protocol):
 
 class Habits:
     """What a client's connects mean, as far as it has shown: whether it gives each an id of its
-    own, so that one with the id of the last is that, sent again; and whether it waits for answers,
-    so that it wants one at once only when it has lost the last."""
+    own, so that one with the id of the last is that, sent again; whether these are counted, so that
+    a lower one was overtaken; and whether it waits for answers, so that it wants one at once only
+    when it has lost the last.
+    """
+
+    __slots__ = (
+        "_changes",
+        "_first",
+        "_hurries",
+        "_last",
+        "_lates",
+        "_repeats",
+        "_rises",
+        "_same",
+        "_waits",
+        "again",
+    )
 
     def __init__(self) -> None:
+        #: Whether the newest may be the last, sent again.
+        self.again = False
         self._last: object = None
         self._changes = self._repeats = 0
+        # Whether all have one id, or none.
+        self._same = False
+        self._rises = self._lates = 0
+        # The first ids, until enough have risen.
+        self._first: tuple[object, ...] = ()
         self._waits = False
         self._hurries = 0
 
     @property
     def counts(self) -> bool:
-        """Whether it does."""
+        """Whether it gives each an id of its own."""
         return self._changes >= _CHANGES
 
     @property
     def failed(self) -> bool:
         """Whether the newest wants its answer at once since the last got none."""
         return self._waits and 0 < self._hurries <= _REPEATS
+
+    def is_late(self, id: object) -> bool:
+        """Whether a connect that has come was overtaken by the last, which its client sent only
+        when it had an answer to this, or had given it up. To be asked before it is noted, if at
+        all.
+
+        :param id: of it; None when it has none.
+        """
+        order, last = _order(id), _order(self._last)
+        if order is None or last is None:
+            self._rises, self._lates, self._first = 0, 0, ()
+        elif order > last:
+            self._rises, self._lates = self._rises + 1, 0
+            self._first = (*self._first, self._last) if self._rises <= _RISES else ()
+        elif order < last:
+            # So often in a row, it counts anew.
+            self._lates += 1
+            overtaken = self._rises >= _RISES or id in self._first
+            if overtaken and self._lates <= _REPEATS:
+                return True
+            self._rises, self._lates, self._first = 0, 0, ()
+        return False
 
     def note(self, id: object, *, hurried: bool) -> None:
         """The next connect has come.
@@ -129,12 +177,23 @@ class Habits:
         self._waits = self._waits or not hurried
         if id == self._last:
             self._repeats += 1
-            if self._repeats > _REPEATS:
-                self._changes = 0
+            most = _REPEATS if self._changes < _CHANGES else _MOST_REPEATS
+            if id is None or self._repeats > most:
+                self._same, self._changes = True, 0
+            self.again = not self._same
         else:
             self._changes += self._last is not None
             self._repeats = 0
+            self.again = False
+            if self._changes >= _CHANGES:
+                self._same = False
         self._last = id
+
+
+def _order(id: object) -> tuple[int, str] | None:
+    """By what an id of a counter is compared; None for one that can't be of any."""
+    text = str(id)
+    return None if id is None or len(text) > _DIGITS else (len(text), text)
 
 
 class BayeuxClient:

@@ -19,6 +19,7 @@ import attrs
 from twisted.logger import Logger
 
 from cometd_chat.bayeux import faults
+from cometd_chat.bayeux.answered import has_arrived, is_again, most_again
 from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.exchange import Arrival, Exchange, PushConnection, StandingExchange
 from cometd_chat.bayeux.extensions import Chain
@@ -33,9 +34,6 @@ from cometd_chat.bayeux.standing import StandingConnects
 from cometd_chat.bayeux.states import ConnectEvent, ConnectState, PathEvent, PathState
 from cometd_chat.comet.reaper import Reaper
 from cometd_chat.comet.slices import CallSoon
-
-#: What tells that a reply has not arrived, whatever the client does next.
-_NOT_ARRIVED = (Arrival.WAITING, Arrival.UNDER_WAY, Arrival.LOST)
 
 
 @attrs.define(eq=False)
@@ -169,17 +167,24 @@ class Connects:
         """
         path = self._paths[client]
         connect = MetaConnect(self._when_over, path, message, exchange, alone)
-        path.newest = connect
-        client.habits.note(message.get("id"), hurried=connect.hurried)
+        polls, id = exchange.push is None, message.get("id")
+        if polls and not client.acknowledged and client.habits.is_late(id):
+            # Its client waits for another one, or for nothing.
+            self._by_exchange[exchange] = connect
+            return connect
+        earlier, path.newest = path.newest, connect
+        client.habits.note(id, hurried=connect.hurried)
         if connect.hurried:
             client.published.begin_anew()
         if path.held is not None:
             self.counts.replaced += 1
             self.answer(path.held, faults.connect_replaced())
+        if polls and earlier is not None and is_again(earlier, connect):
+            connect.most = most_again(earlier)
         self._settle_last(path, connect)
         client.transport = _connection_type(message, exchange)
         self._choose_path(path, exchange)
-        if exchange.push is None:
+        if polls:
             self._by_exchange[exchange] = connect
         return connect
 
@@ -224,7 +229,7 @@ class Connects:
             # What was pushed before the reply is older than it on the same connection.
             if path.push is not None and last.exchange.push in (None, connect.exchange.push):
                 self._on_confirmed(client, last.sent)
-        elif _has_arrived(last, connect):
+        elif has_arrived(last, connect):
             self._on_confirmed(client, last.sent)
         else:
             self._rewind(client)
@@ -243,7 +248,7 @@ class Connects:
         if path.pushes:
             self._push(path)
         seconds = self._hold_seconds(connect.message)
-        urgent = client.queue.urgent and not path.pushes
+        urgent = (client.queue.urgent or connect.most is not None) and not path.pushes
         over = connect.state is ConnectState.LOST or client.ended or self._held.is_full(connect)
         if first or not connect.alone or seconds == 0 or urgent or over or path.streams:
             self.answer(connect)
@@ -301,7 +306,7 @@ class Connects:
     def _carry(self, connect: MetaConnect) -> list[bytes]:
         """The messages that go with the reply to a connect."""
         path, client = connect.path, connect.path.client
-        taken = [] if path.pushes else self._take(client)
+        taken = [] if path.pushes else self._take(client, connect.most)
         connect.carried = bool(taken) and connect.exchange.push is None
         connect.sent = client.queue.last_sent
         connect.saw(ConnectEvent.DISMISS if client.ended else ConnectEvent.ANSWER)
@@ -342,8 +347,11 @@ class Connects:
             "timeout": round(self._options.timeout * 1000),
         }
 
-    def _take(self, client: BayeuxClient) -> list[Queued]:
-        taken = client.queue.take(self._options.max_reply_messages, self._options.max_reply_bytes)
+    def _take(self, client: BayeuxClient, upto: int | None = None) -> list[Queued]:
+        most = self._options.max_reply_messages
+        if upto is not None:
+            most = min(most, client.queue.waiting_to(upto))
+        taken = client.queue.take(most, self._options.max_reply_bytes)
         if taken:
             self._count_delivered(len(taken))
             client.delivered_at = self._reaper.seconds()
@@ -481,19 +489,3 @@ class Connects:
 def _connection_type(message: Message, exchange: Exchange) -> str:
     said = message.get("connectionType")
     return EVENTSOURCE if said == EVENTSOURCE else exchange.peer.transport
-
-
-def _has_arrived(last: MetaConnect, connect: MetaConnect) -> bool:
-    """Whether a client has the reply to its last connect, now that it sends the next one.
-
-    It sends that when it has the reply, or has given it up. What becomes of a connection tells
-    mostly which; where a proxy has taken the reply, or a browser goes on by another connection, the
-    client may tell: Faye sends the same connect again, CometD asks for an answer at once. An id
-    that is the same for all connects tells nothing.
-    """
-    arrival = last.exchange.delivery.arrival()
-    if arrival is not Arrival.UNKNOWN:
-        return arrival not in _NOT_ARRIVED
-    habits = connect.path.client.habits
-    again = habits.counts and connect.message.get("id") == last.message.get("id")
-    return not again and not habits.failed

@@ -99,6 +99,9 @@ class MetaConnect:
     :param standing: how it comes again; None while it does not.
     :param sent: when answered, the number up to which the client has everything once it has this.
     :param carried: when answered, whether messages went with it.
+    :param most: the number up to which it may bring messages; None for all. One that is sent again
+        brings what its client may have been answered before, and no more: whichever of the answers
+        has arrived, the client has the same.
     """
 
     when_over: Callable[[MetaConnect], None]
@@ -110,6 +113,7 @@ class MetaConnect:
     others: Sequence[bytes] = ()
     sent: int = 0
     carried: bool = False
+    most: int | None = None
     due_bucket: int = 0
     until: float = 0.0
     standing: Standing | None = None

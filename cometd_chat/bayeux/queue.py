@@ -140,6 +140,10 @@ class ClientQueue:
         """How many have not been sent, or are to be sent again."""
         return len(self._waiting)
 
+    def waiting_to(self, number: int) -> int:
+        """How many of those are of the messages up to a number."""
+        return sum(each.number <= number for each in self._waiting)
+
     @property
     def unconfirmed(self) -> int:
         """How many were sent and may not have arrived."""

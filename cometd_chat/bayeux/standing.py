@@ -125,7 +125,7 @@ class StandingConnects:
         ):
             return False
         # From here on it is what `Dispatcher` and `Connects.admit` do, in their order.
-        path.answered = None
+        path.answered = connect.most = None
         connect.state = _ADMITTED
         connect.message["id"] = id
         client.habits.note(id, hurried=False)

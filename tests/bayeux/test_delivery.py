@@ -228,8 +228,12 @@ def test_the_publisher_can_be_left_out() -> None:
 # -- connections that break
 
 
-def listening(world: World, kind: str = POLL) -> Client:
-    client = world.client(kind)
+#: What comes by a proxy: how its connection ends tells nothing.
+PROXIED = Peer(POLL, forwarded=True)
+
+
+def listening(world: World, kind: str = POLL, peer: Peer | None = None) -> Client:
+    client = world.client(kind, peer=peer)
     client.subscribe("/app/x")
     client.connect()
     return client
@@ -286,30 +290,144 @@ def test_a_connect_that_comes_again_with_its_id_gets_the_same_again() -> None:
     client = listening(world)
     client.connect()
     client.connect(id="5")
-    for _ in range(3):
-        world.server.publish("/app/x", 1)
+    for number in range(3):
+        world.server.publish("/app/x", number)
         world.turn()
         client.held = None
         client.connect(id="5")
-    assert client.data() == [1, 1, 1]
+    assert client.held is not None
+    assert take(client) == [0]
     client.connect()
-    assert client.data() == []
+    assert client.data() == [1, 2]
 
 
-def test_connects_that_all_have_one_id_get_everything_once() -> None:
+@pytest.mark.parametrize("before", range(4))
+def test_a_connect_may_come_again_however_new_its_session_is(before: int) -> None:
+    """Faye after a handshake: the first connects of a session may be those whose replies are
+    lost."""
+    world = World()
+    client = Client(world, peer=PROXIED)
+    client.handshake()
+    client.subscribe("/app/x")
+    for number in range(before):
+        client.connect(id=str(number))
+    if before:
+        client.connect(id="9")
+    world.server.publish("/app/x", 1)
+    world.turn()
+    if not before:
+        # The first is answered at once.
+        client.connect(id="9")
+    assert client.answered
+    client.held = None
+    client.connect(id="9")
+    assert take(client) == [1]
+
+
+def test_a_connect_may_come_again_for_as_long_as_a_network_is_bad() -> None:
+    world = World()
+    client = listening(world, peer=PROXIED)
+    client.connect()
+    client.connect(id="5")
+    world.server.publish("/app/x", 1)
+    world.turn()
+    for _ in range(50):
+        client.held = None
+        client.connect(id="5")
+    assert client.data() == [1]
+
+
+@pytest.mark.parametrize("before", [2, 9])
+def test_a_connect_that_was_overtaken_takes_nothing(before: int) -> None:
+    """It was given up and came late, by a node that stood still."""
+    world = World()
+    client = listening(world, peer=PROXIED)
+    for _ in range(before):
+        client.connect()
+    held = client.held
+    assert held is not None
+    late = client.ask({"channel": "/meta/connect", "id": "3"})
+    assert [each["successful"] for each in late.messages] == [False]
+    assert not held.replies
+    world.server.publish("/app/x", 1)
+    world.turn()
+    assert client.data() == [1]
+
+
+@pytest.mark.parametrize("said_between", [True, False])
+def test_of_two_connects_with_one_id_either_may_be_the_one_that_is_listened_to(
+    said_between: bool,
+) -> None:
+    """What goes with both is confirmed by the next connect, and nothing else."""
+    world = World()
+    client = listening(world, peer=PROXIED)
+    client.connect()
+    live = client.connect(id="5")
+    if said_between:
+        world.server.publish("/app/x", 1)
+        world.turn()
+    late = client.ask({"channel": "/meta/connect", "id": "5"})
+    world.server.publish("/app/x", 2)
+    world.turn()
+    assert late.replies
+    assert client.held is live
+    assert client.data() == ([1, 2] if said_between else [2])
+
+
+@pytest.mark.parametrize(("ids", "most"), [([], 6), (["1"], 6), (["1", "2", "3"], 64)])
+def test_connects_that_all_have_one_id_get_everything(ids: list[str], most: int) -> None:
     """At first they may look like one that comes again, and then no more."""
     world = World()
-    client = listening(world)
-    for _ in range(3):
-        client.connect()
+    client = Client(world, peer=PROXIED)
+    client.handshake()
+    client.subscribe("/app/x")
+    for id in [*ids, "same"]:
+        client.connect(id=id)
+    heard = []
+    for number in range(100):
+        world.server.publish("/app/x", number)
+        world.turn()
+        heard += take(client)
+        client.connect(id="same")
+    assert sorted(set(heard)) == list(range(99))
+    assert len(heard) <= 99 + most
+    assert heard[-10:] == list(range(89, 99))
+
+
+def test_connects_without_an_id_get_everything_once() -> None:
+    world = World()
+    client = listening(world, peer=PROXIED)
     heard = []
     for number in range(20):
         world.server.publish("/app/x", number)
         world.turn()
         heard += take(client)
-        client.connect(id="same")
-    assert sorted(set(heard)) == list(range(19))
-    assert len(heard) <= 19 + sum(range(7))
+        client.connect(id=None)
+    assert heard == list(range(20))
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["7", "1", "8", "2"] * 30,
+        [str(number % 5) for number in range(120)],
+        [f"{number * 7919 % 1009:036}" for number in range(120)],
+        list(range(120, 0, -1)),
+    ],
+)
+def test_ids_of_any_kind_will_do(ids: list[object]) -> None:
+    """Who gives ids that fall, or a few over and over, is refused a few times, and loses
+    nothing."""
+    world = World()
+    client = listening(world, peer=PROXIED)
+    heard = []
+    for number, id in enumerate(ids):
+        world.server.publish("/app/x", number)
+        world.turn()
+        heard += take(client)
+        client.connect(id=id)
+    heard += client.data()
+    assert sorted(set(heard)) == list(range(len(ids)))
 
 
 @pytest.mark.parametrize("kind", [PUSH, STREAM])
@@ -606,6 +724,70 @@ def test_nothing_is_lost_or_reordered_over_a_bad_network(steps: list[str], ack: 
         if client.held is not None and client.answered:
             heard += take(client)
             client.connect()
+    assert sorted(set(heard)) == list(range(published))
+    assert_once_begun_goes_on(heard)
+
+
+faults = st.lists(
+    st.tuples(
+        st.sampled_from(["publish", "arrive", "arrive", "answer", "answer", "give up", "lose"]),
+        st.integers(0, 3),
+    ),
+    max_size=60,
+)
+
+
+@given(faults)
+def test_who_sends_a_connect_again_loses_nothing_whatever_nodes_and_proxies_do(
+    faults: list[tuple[str, int]],
+) -> None:
+    """Faye by a proxy without stickiness: each of its requests goes by another node, may wait there
+    for any time, and be answered when nobody listens any more; and no reply says whether it has
+    arrived."""
+    world = World()
+    client = Client(world, peer=PROXIED)
+    client.handshake()
+    client.subscribe("/app/x")
+    id, published, heard = 10, 0, list[int]()
+    # Copies that are on their way, and the one that is listened to, with what became of it.
+    sent: list[tuple[int, int]] = [(0, id)]
+    newest = 0
+    arrived: dict[int, FakeExchange] = {}
+
+    def again() -> None:
+        nonlocal newest
+        newest += 1
+        sent.append((newest, id))
+
+    def answer() -> None:
+        nonlocal id
+        exchange = arrived.get(newest)
+        if exchange is not None and exchange.replies:
+            heard.extend(each["data"] for each in exchange.messages if "data" in each)
+            id += 1
+            again()
+
+    def arrive(which: int) -> None:
+        copy, its_id = sent.pop(which)
+        arrived[copy] = client.ask({"channel": "/meta/connect", "id": str(its_id)})
+
+    for fault, which in faults:
+        if fault == "publish":
+            world.server.publish("/app/x", published)
+            published += 1
+            world.turn()
+        elif fault == "arrive" and which < len(sent):
+            arrive(which)
+        elif fault == "answer":
+            answer()
+        elif fault == "give up":
+            again()
+        elif fault == "lose" and which < len(sent) and sent[which][0] != newest:
+            sent.pop(which)
+    for _ in range(10):
+        if sent and sent[-1][0] == newest:
+            arrive(-1)
+        answer()
     assert sorted(set(heard)) == list(range(published))
     assert_once_begun_goes_on(heard)
 

@@ -98,7 +98,10 @@ def test_behind_a_proxy_a_page_that_is_loaded_again_begins_anew() -> None:
 def test_behind_a_proxy_one_id_for_all_tells_nothing() -> None:
     client = Client(World(), peer=Peer(POLL, forwarded=True))
     client.handshake()
-    client.connect(id="7")
+    for _ in range(7):
+        # They may be one that is sent again.
+        client.connect(id="7")
+        assert client.answered
     client.subscribe("/app/x")
     for _ in range(3):
         client.connect(id="7")

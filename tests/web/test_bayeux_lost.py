@@ -179,8 +179,10 @@ class TestBehindAProxy:
         assert not alice.held.complete
 
     def test_one_id_for_all_tells_nothing(self, site: MemorySite) -> None:
+        """After six, which may have been one that was sent again."""
         alice = Poller(site, headers=PROXIED)
-        alice.connect(id="1")
+        for _ in range(7):
+            alice.connect(id="1")
         for number in range(3):
             alice.connect(id="1")
             site.say(f"n{number}")
