@@ -22,17 +22,23 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as connect_socket
 
 from tests.cluster.bayeux import channel
-from tests.daemon.talk import Answer, ask, connect
+from tests.daemon.talk import Answer, ask, connect, held, wait_until
 from tests.support import PATIENCE
 
 #: All of them.
 WAYS = ("sse", "poll", "ws", "bayeux")
 
 
+def polls(port: int) -> int:
+    """How many polls a daemon holds."""
+    return held(port).get("poll", 0)
+
+
 class Following:
     """``with Following("sse", port, token) as bob: bob.until('"bye"')``.
 
-    It begins after what was said before, and its first request is answered or held by then.
+    It begins after what was said before: by then a stream is held, and a first poll or connect is
+    answered. For what is not kept a poll has to be held at that moment: see `until_held`.
 
     :param way: one of `WAYS`.
     :param headers: of each request.
@@ -61,14 +67,28 @@ class Following:
         self._changed = Condition()
         self._thread = Thread(target=self._run, name=f"following by {way}", daemon=True)
         self._thread.start()
+        if way in ("sse", "ws"):
+            self.until('"hello"')
 
     def until(self, *wanted: str) -> str:
         """Wait until all of some texts have come; what was read.
+
+        What is not kept, such as a ``sanction``, a ``join`` and a ``bye``, is told to a poll that
+        is held, and never again: wait `until_held` before the daemon is made to tell it.
 
         :raises AssertionError: they did not.
         """
         self._wait(lambda: all(each in self.read for each in wanted), repr(wanted))
         return self.read
+
+    def until_held(self) -> None:
+        """Wait until it is told what is not kept, too: a poll is between two after each answer.
+
+        It goes by the daemon's count: nobody else polls there, and all that answers this one has
+        come.
+        """
+        if self.way == "poll":
+            wait_until(lambda: self.over or polls(self.port) == 1, "the poll is held")
 
     def until_over(self) -> str:
         """Wait until no more will come; what was read."""

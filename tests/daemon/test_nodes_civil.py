@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.daemon.following import WAYS, Following
+from tests.daemon.following import WAYS, Following, polls
 from tests.daemon.talk import Answer, history, log_in, once, people, say, wait_until
 from tests.daemon.test_nodes import nodes
 from tests.daemon.test_workers import Workers
@@ -102,8 +102,19 @@ def house(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]
 
 @contextmanager
 def all_ways(port: int, token: str, room: str = "lobby", **more: Any) -> Iterator[list[Following]]:
+    """Somebody who reads by each way and holds each of them, so that what is not kept is told to
+    all, too; the room has to be one where nothing else answers the poll meanwhile."""
+    wait_until(lambda: not polls(port), "those of before are gone")
     with ExitStack() as stack:
-        yield [stack.enter_context(Following(way, port, token, room, **more)) for way in WAYS]
+        held = [stack.enter_context(Following(way, port, token, room, **more)) for way in WAYS]
+        until_held(held)
+        yield held
+
+
+def until_held(held: list[Following]) -> None:
+    """Wait until all are told what is not kept; see `Following.until_held`."""
+    for each in held:
+        each.until_held()
 
 
 @contextmanager
@@ -155,11 +166,14 @@ class TestAccounts:
         a, b, c = house.ports
         room = house.room(house.ada)
         pia = house.member("Pia")
-        said = done(say(a, pia, "mine", room=room))
         body = {"name": "Piet"}
         with all_ways(b, house.ada, room) as held, Following("sse", c, pia, room) as hers:
+            # She comes now: whoever says something is in the room from then.
             for each in held:
-                each.until("Pia") if each.way != "bayeux" else None
+                each.until('"join"', "Pia") if each.way != "bayeux" else None
+            said = done(say(a, pia, "mine", room=room))
+            for each in held:
+                each.until('"from":"Pia"', "mine")
             pia = done(once(a, "POST", "/api/v1/session", token=pia, body=body))["token"]
             hers.until("reopen")
             with Following("sse", c, pia, room):
@@ -222,6 +236,7 @@ class TestSanctions:
             for each in held:
                 each.until('"sanction"', "loud")
             assert "until" in refused(say(c, sue, "no", room=room), 403, "silenced")
+            until_held(held)
             done(once(b, "DELETE", f"/api/v1/sanctions/{made['id']}", token=house.ada))
             for each in held:
                 each.until('"lifted":true')
@@ -257,6 +272,7 @@ class TestPolicies:
         room, gil = house.room(house.ada), log_in(b, "gil")
         with all_ways(c, gil, room) as held, restored(a, house.ada):
             for calm, status in (("members", 403), ("off", 201)):
+                until_held(held)
                 done(once(a, "PATCH", POLICIES, token=house.ada, body={"calm": calm}))
                 # Bayeux clients are told by their next post.
                 for each in held:
@@ -311,7 +327,10 @@ class TestMessages:
         a, b, c = house.ports
         room, una = house.room(house.ada), log_in(a, "una")
         said = done(say(a, una, "rude", room=room))
-        with all_ways(c, house.ada, room) as held:
+        # Neither what she said nor that she comes or goes answers a poll meanwhile.
+        with Following("sse", a, una, room), ExitStack() as stack:
+            wait_until(lambda: history(c, room) and people(c, room), "she is seen there")
+            held = stack.enter_context(all_ways(c, house.ada, room))
             path = f"/api/v1/rooms/{room}/messages/{said['id']}/report"
             answer = once(b, "POST", path, token=una, body={"reason": "rude"})
             assert answer.status in (201, 202, 204), answer
@@ -336,7 +355,7 @@ class TestRooms:
             assert done(once(port, "GET", path, token=may))["kind"] == "private"
             for token in (joe, house.ada):
                 refused(once(port, "GET", path, token=token), 404, "room-not-found")
-        with all_ways(c, joe) as told:
+        with all_ways(c, joe, house.room(may)) as told:
             done(once(a, "PUT", f"{path}/members/Joe", token=may))
             for each in told:
                 each.until('"invited"', room)
@@ -364,7 +383,7 @@ class TestRooms:
     def test_a_direct_conversation_is_one(self, house: House) -> None:
         a, b, c = house.ports
         lea, lou = house.member("Lea"), house.member("Lou")
-        with all_ways(c, lou) as told:
+        with all_ways(c, lou, house.room(lea)) as told:
             direct = done(once(a, "POST", "/api/v1/direct", token=lea, body={"with": ["lou"]}))
             for each in told:
                 each.until('"invited"', direct["name"])
@@ -386,6 +405,10 @@ class TestRooms:
         room, ned = house.room(house.ada), log_in(b, "ned")
         with all_ways(c, ned, room) as held:
             done(say(b, ned, "last words", room=room))
+            for each in held:
+                each.until("last words")
+            # Whoever is between two polls finds that it is gone: 404.
+            until_held(held)
             done(once(a, "DELETE", f"/api/v1/rooms/{room}", token=house.ada))
             for each in held:
                 if each.way != "bayeux":
@@ -400,7 +423,7 @@ def test_the_shell_of_a_node(house: House, url: str) -> None:
     """By a socket of the node, which tells the others."""
     a, b, c = house.daemons
     zoe = log_in(c.port, "zoe")
-    silence_and_calm(b, c, url, zoe)
+    silence_and_calm(b, c, url, zoe, house.room(house.ada))
     assert typed(b, url, "room", "make", "attic", "--topic=work") == "attic  public: work\n"
     until_status(200, c.port, "/api/v1/rooms/attic")
     code = typed(b, url, "invite", "make", "--role=moderator").strip().removeprefix("/invite/")
@@ -419,26 +442,29 @@ def test_the_shell_of_a_node(house: House, url: str) -> None:
 def test_the_shell_of_a_node_that_has_stopped(house: House, url: str) -> None:
     """As a node for a moment, which tells the others."""
     _, b, c = house.daemons
+    room = house.room(house.ada)
     b.terminate()
     try:
-        silence_and_calm(b, c, url, log_in(c.port, "zora"))
+        silence_and_calm(b, c, url, log_in(c.port, "zora"), room)
     finally:
         b.start()
 
 
-def silence_and_calm(by: Daemon, at: Daemon, url: str, token: str) -> None:
+def silence_and_calm(by: Daemon, at: Daemon, url: str, token: str, room: str) -> None:
     """Do it from the shell of one node, to somebody who reads at another."""
     name = done(once(at.port, "GET", "/api/v1/session", token=token))["name"]
-    with all_ways(at.port, token) as held:
+    with all_ways(at.port, token, room) as held:
         typed(by, url, "ban", "add", name.upper(), "--kind=silence", "--reason=loud")
         for each in held:
             each.until('"sanction"', "loud")
-        refused(say(at.port, token, "no"), 403, "silenced")
+        refused(say(at.port, token, "no", room=room), 403, "silenced")
         assert f"silence  {name} everywhere, by the shell: loud" in typed(by, url, "ban", "list")
+        until_held(held)
         typed(by, url, "ban", "lift", name)
         for each in held:
             each.until('"lifted":true')
         for calm in ("closed", "off"):
+            until_held(held)
             typed(by, url, "policy", "set", "calm", calm)
             for each in held:
                 if each.way != "bayeux":
@@ -456,13 +482,15 @@ def test_the_shell_of_many_workers(tmp_path: Path, database_url: str) -> None:
         ada = done(once(port, "POST", "/api/v1/claim", body=asked))["token"]
         zoe = log_in(port, "zoe")
         held = [stack.enter_context(Following(way, port, zoe)) for way in WAYS * 2]
+        # Each worker counts its own polls, so that nobody can wait until one is held.
+        streams = [each for each in held if each.way != "poll"]
         typed(daemon, database_url, "ban", "add", "Zoe", "--kind=silence", "--reason=loud")
-        for each in held:
+        for each in streams:
             each.until('"sanction"', "loud")
         assert {say(port, zoe, "no").status for _ in range(8)} == {403}
         (made,) = done(once(port, "GET", "/api/v1/sanctions", token=ada))["sanctions"]
         done(once(port, "DELETE", f"/api/v1/sanctions/{made['id']}", token=ada))
-        for each in held:
+        for each in streams:
             each.until('"lifted":true')
         said = done(say(port, zoe, "rude"))["id"]
         path = "/api/v1/rooms/lobby/purge"
