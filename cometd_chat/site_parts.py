@@ -33,6 +33,7 @@ from cometd_chat.chat_parts import SERVER
 from cometd_chat.comet import Reaper
 from cometd_chat.daemon.settings import Settings
 from cometd_chat.fastlane.connection import Lane
+from cometd_chat.gateways.bayeux_lost_rights import LostBayeuxRights
 from cometd_chat.gateways.bayeux_members import MemberSource
 from cometd_chat.gateways.bayeux_policy import ChatPolicy
 from cometd_chat.gateways.bayeux_rooms import RoomSource
@@ -238,6 +239,7 @@ def build_bayeux_server(parts: SiteParts) -> BayeuxServer:
         bus=None if linked is None else linked.bus,
     )
     policy.watch(server)
+    LostBayeuxRights(chat, server, policy, rooms, members)
     if linked is not None:
         linked.renumbered.add(lambda number: server.renew_all())
     return server

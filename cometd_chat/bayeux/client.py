@@ -10,7 +10,7 @@ Invariant: whatever reaches it goes through its queue.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Protocol
 
 from twisted.internet.defer import DeferredLock
@@ -67,7 +67,12 @@ class Extension(Protocol):
 
 
 class ClientHost(Protocol):
-    """What a client needs of the server."""
+    """What a client needs of the server.
+
+    :ivar still_hears: see `BayeuxServer.ask_before_telling`.
+    """
+
+    still_hears: Callable[[BayeuxClient], bool] | None
 
     def event(
         self, channel: str, data: object, kept: Kept | None = None, /, **fields: object
@@ -274,7 +279,9 @@ class BayeuxClient:
         :param position: of the event in its channel; grows.
         :returns: False when there is no room: `ChannelSource.resume` will say when there is.
         """
-        if self.ended or self.is_shed:
+        # `_is_deaf`, spelt out: this is run for each client of each message.
+        asked = self._host.still_hears
+        if self.ended or self.is_shed or (asked is not None and not asked(self)):
             return True
         if source in self.paused_sources:
             return False
@@ -295,8 +302,18 @@ class BayeuxClient:
         :param lazy: seconds that it may wait for others; None for no waiting.
         :returns: False when it was dropped.
         """
-        if self.ended or self.is_shed:
-            return False
+        return not self._is_deaf() and self._put(event, lazy)
+
+    def _is_deaf(self) -> bool:
+        asked = self._host.still_hears
+        return self.ended or self.is_shed or (asked is not None and not asked(self))
+
+    def put_last(self, event: EventMessage) -> None:
+        """Queue what it is told at its end, whatever it may hear."""
+        if not self.ended and not self.is_shed:
+            self._put(event, None)
+
+    def _put(self, event: EventMessage, lazy: float | None) -> bool:
         json = self._host.refine(self, event) if self.extensions else event.json
         if json is None or not self.queue.append(event, json, lazy=lazy is not None):
             return False

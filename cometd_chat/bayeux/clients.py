@@ -10,7 +10,7 @@ Invariant: a client that has ended is found no more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from cometd_chat.bayeux.client import BayeuxClient
@@ -41,6 +41,9 @@ class Clients(Protocol):
 
     #: Whether the server stops, and takes no more.
     closed: bool
+
+    #: See `BayeuxServer.ask_before_telling`.
+    still_hears: Callable[[BayeuxClient], bool] | None
 
     @property
     def by_id(self) -> Mapping[str, BayeuxClient]:

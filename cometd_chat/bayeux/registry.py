@@ -59,6 +59,7 @@ class ClientRegistry:
     ) -> None:
         self.by_id: dict[str, BayeuxClient] = {}
         self.closed = False
+        self.still_hears: Callable[[BayeuxClient], bool] | None = None
         self._reaper = reaper
         self._call_soon = call_soon
         self._new_id = new_id
@@ -161,7 +162,7 @@ class ClientRegistry:
         if client.ended:
             return
         told = EventMessage("/meta/disconnect", {"channel": "/meta/disconnect", "successful": True})
-        client.put(told)
+        client.put_last(told)
         self.leave(client)
 
     def renew(self, client: BayeuxClient) -> None:

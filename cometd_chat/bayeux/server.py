@@ -11,7 +11,7 @@ goes wrong takes no other with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -36,9 +36,9 @@ from cometd_chat.bayeux.relay import ChannelRelay
 from cometd_chat.bayeux.replies import Replies
 from cometd_chat.bayeux.served_channels import ServedChannels, Service
 from cometd_chat.bayeux.sources import ChannelSource, Places
-from cometd_chat.bayeux.stopping import Stopping
+from cometd_chat.bayeux.stopping import END_EVERY, Stopping
 from cometd_chat.comet.reaper import Reaper
-from cometd_chat.comet.slices import CallSoon
+from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.errors import NotFound
 from cometd_chat.log.bus import Bus
 from cometd_chat.transports.budget import MemoryBudget
@@ -96,7 +96,9 @@ class BayeuxServer:
         self.channels = ServedChannels(self.broadcast, free, sources, self.listeners, self._account)
         self.connects = Connects(reaper, call_soon, self.options, self.chain, self.channels.confirm)
         self.registry: Clients = self._make_registry(call_soon)
-        self._stopping = Stopping(reaper, self.registry, self.connects, self.chain)
+        #: By which many clients are looked at.
+        self.slices = Slices(reaper.seconds, call_soon)
+        self._stopping = Stopping(reaper, self.slices, self.registry, self.connects, self.chain)
         self._replies = Replies(self.chain)
         self._publishing = Publishing(
             self.channels, policy, self._replies, self.relayed_ext, reaper.seconds
@@ -265,11 +267,23 @@ class BayeuxServer:
         """
         return self.broadcast.event(channel, data, kept, **fields)
 
+    def ask_before_telling(self, still_hears: Callable[[BayeuxClient], bool] | None) -> None:
+        """Ask this of each client before it is told anything; for as long as clients are being
+        looked at of whom some may have to end, which takes a while where they are thousands.
+
+        :param still_hears: may end the client; then it gives False. None to ask no more.
+        """
+        self.registry.still_hears = still_hears
+
     def renew_all(self) -> None:
-        """End all clients; their peers are told to shake hands anew, at once. As when this node is
-        another one from now, and nobody would find them by their ids."""
-        for client in list(self.clients.values()):
+        """End all clients, a slice at a time; their peers are told to shake hands anew, at once. As
+        when this node is another one from now, and nobody would find them by their ids."""
+        self.slices.walk(self._renewals(list(self.clients.values())), every=END_EVERY)
+
+    def _renewals(self, clients: Sequence[BayeuxClient]) -> Iterator[None]:
+        for client in clients:
             client.renew(0)
+            yield
 
     def add_service(self, channel: str, service: Service) -> None:
         """Let a function answer what is published to a channel below ``/service``, or to all that

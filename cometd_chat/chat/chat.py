@@ -58,7 +58,6 @@ from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.sessions import Device, Member, Session, Sessions
 from cometd_chat.chat.vacancies import Vacancies
 from cometd_chat.chat.waiting import WaitingList
-from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import (
     NotFound,
     RoomNotFound,
@@ -138,9 +137,6 @@ class Chat:
         self.rights = rights
         self.heartbeat = heartbeat
         self.shown = shown
-        #: Told when the log was put back, and within how many seconds readers come back: for those
-        #: who hold clients of another protocol.
-        self.history_left: Listeners[[float]] = Listeners("a history that is over")
         #: Who wants to hear nothing of whom.
         self.ignored = Ignored(changes, feed.engine.reaper, self._spend_on_ignoring)
         feed.control.add(self.ignored.told)
@@ -442,8 +438,7 @@ class Chat:
         """The log was put back to an earlier state, by a backup or by the loss of what was written
         last, but cursors are still of the history that is over: whoever reads comes back with one,
         and is told `reset` if it is gone."""
-        self.readers.send_away(REOPEN_WITHIN)
-        self.history_left.tell(REOPEN_WITHIN)
+        self.readers.send_away_at_once(REOPEN_WITHIN)
 
     def put_back(self) -> None:
         """And now they are of the other history."""

@@ -1,7 +1,7 @@
 """What becomes of readers whose right to read is gone.
 
-What it is: `LostRights`, which looks at all whom a change of the rights may concern, and ends what
-they may not read any longer, a slice at a time.
+What it is: `Looking`, which looks at all whom a change of the rights may concern, a slice at a
+time; and `LostRights`, which so ends what is read by held requests. Bayeux' clients have their own.
 
 What it may know: subscriptions that are held, rights, rooms. Not why a right is gone.
 
@@ -11,7 +11,7 @@ looked at yet is looked at before anything is told to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from cometd_chat.chat.held_subscription import HeldSubscription
 from cometd_chat.chat.presence import Presence
@@ -19,6 +19,7 @@ from cometd_chat.chat.rights import EVERYBODY, Act, Affected, Rights
 from cometd_chat.chat.rooms import Room, Rooms
 from cometd_chat.chat.subscription import State
 from cometd_chat.comet import CometEngine, CometHandler
+from cometd_chat.comet.slices import Slices
 from cometd_chat.events import kinds
 
 #: What is told to who may not read any longer what they read.
@@ -26,6 +27,46 @@ LOST_RIGHT = "you may not read this any longer"
 
 #: To end what one reads is about as much as to tell thirty, and so often the clock is looked at.
 LOOK_EVERY = 4
+
+
+class Looking:
+    """Looks at all whom changes of the rights may concern.
+
+    :param steps: looks at those whom one change concerns, one a step.
+    :param ask_before_telling: told whether to ask before anybody is told anything, which is so as
+        long as somebody waits for a look.
+    """
+
+    def __init__(
+        self,
+        slices: Slices,
+        steps: Callable[[Affected], Iterator[None]],
+        ask_before_telling: Callable[[bool], None],
+    ) -> None:
+        self._slices = slices
+        self._steps = steps
+        self._ask_before_telling = ask_before_telling
+        self._waiting: list[Affected] = []
+        self._under_way = False
+
+    def look(self, affected: Affected) -> None:
+        """Look at all whom a change may concern: the first of them at once, the others soon."""
+        self._waiting.append(affected)
+        if not self._under_way:
+            self._under_way = True
+            self._ask_before_telling(True)
+            self._slices.walk(self._all_steps(), self._done, every=LOOK_EVERY)
+
+    def _done(self) -> None:
+        self._under_way = False
+        self._ask_before_telling(False)
+
+    def _all_steps(self) -> Iterator[None]:
+        while self._waiting:
+            # What has changed meanwhile is looked for by one more walk, however often it has.
+            affected = self._waiting[0] if len(self._waiting) == 1 else EVERYBODY
+            self._waiting.clear()
+            yield from self._steps(affected)
 
 
 class LostRights:
@@ -38,34 +79,24 @@ class LostRights:
         self._rights = rights
         self._rooms = rooms
         self._presence = presence
-        self._waiting: list[Affected] = []
-        self._under_way = False
+        self._looking = Looking(engine.slices, self._steps, self._ask)
 
     def look(self, affected: Affected) -> None:
-        """Look at all whom a change may concern: the first of them at once, the others soon."""
-        self._waiting.append(affected)
-        if not self._under_way:
-            self._under_way = True
-            self._engine.ask_before_telling(self._still_reads)
-            self._engine.slices.walk(self._steps(), self._done, every=LOOK_EVERY)
+        """See `Looking.look`."""
+        self._looking.look(affected)
 
-    def _done(self) -> None:
-        self._under_way = False
-        self._engine.ask_before_telling(None)
+    def _ask(self, asks: bool) -> None:
+        self._engine.ask_before_telling(self._still_reads if asks else None)
 
-    def _steps(self) -> Iterator[None]:
-        while self._waiting:
-            # What has changed meanwhile is looked for by one more walk, however often it has.
-            affected = self._waiting[0] if len(self._waiting) == 1 else EVERYBODY
-            self._waiting.clear()
-            comes_from = affected.comes_from
-            for room in self._rooms_of(affected):
-                for handler in room.context.handlers:
-                    if isinstance(handler, HeldSubscription) and (
-                        comes_from is None or comes_from(handler.address)
-                    ):
-                        self.end_reading(handler, room)
-                    yield
+    def _steps(self, affected: Affected) -> Iterator[None]:
+        comes_from = affected.comes_from
+        for room in self._rooms_of(affected):
+            for handler in room.context.handlers:
+                if isinstance(handler, HeldSubscription) and (
+                    comes_from is None or comes_from(handler.address)
+                ):
+                    self.end_reading(handler, room)
+                yield
 
     def _rooms_of(self, affected: Affected) -> Iterable[Room]:
         if affected.rooms is None:

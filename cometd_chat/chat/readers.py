@@ -34,7 +34,6 @@ from cometd_chat.chat.shared_state import RoomSet
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.chat.standing import StandingSubscription
 from cometd_chat.comet import CometHandler
-from cometd_chat.comet.listeners import Listeners
 from cometd_chat.errors import TooMany
 from cometd_chat.events import kinds
 
@@ -93,8 +92,8 @@ class Readers:
             ended=self._reads_no_longer,
             begins_again=self._reads_again,
         )
-        #: Told when all who read are to come back, within so many seconds.
-        self.sending_away: Listeners[[float]] = Listeners("who is sent away")
+        #: What lets all come back who hold something else, within so many seconds, one a step.
+        self.sent_away: list[Callable[[float], Iterator[None]]] = []
         rooms.removing.add(self._end_readers_of)
         rights.changed.add(self._end_what_is_not_allowed)
         openings.elsewhere.add(self._opened_elsewhere)
@@ -309,9 +308,20 @@ class Readers:
 
     def send_away(self, within: float) -> None:
         """Let all who read come back from where they are, within so many seconds and not all at
-        once; at another process, perhaps."""
-        for room in self._rooms.all():
-            for handler in list(room.context.handlers):
-                if isinstance(handler, HeldSubscription):
-                    handler.come_back(round(self._random() * within, 2))
-        self.sending_away.tell(within)
+        once; at another process, perhaps. A slice at a time."""
+        self._engine.slices.walk(self._going(within), every=LOOK_EVERY)
+
+    def send_away_at_once(self, within: float) -> None:
+        """The same before anything else happens: what comes next is not for who reads now."""
+        for _ in self._going(within):
+            pass
+
+    def _going(self, within: float) -> Iterator[None]:
+        # Who has come back by then does not go again.
+        held = [handler for room in self._rooms.all() for handler in room.context.handlers]
+        for handler in held:
+            if isinstance(handler, HeldSubscription):
+                handler.come_back(round(self._random() * within, 2))
+            yield
+        for others in self.sent_away:
+            yield from others(within)

@@ -18,7 +18,7 @@ from cometd_chat.bayeux.client import BayeuxClient
 from cometd_chat.bayeux.messages import Message
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.presence import SMALL_ROOM
-from cometd_chat.chat.rights import Act, Affected, identity_of
+from cometd_chat.chat.rights import Act
 from cometd_chat.comet.slices import CallSoon, Slices
 from cometd_chat.errors import InvalidRequest
 from cometd_chat.events import kinds
@@ -54,7 +54,6 @@ class MemberSource:
         self._by_room: dict[str | None, dict[BayeuxClient, set[str]]] = {}
         # The same by client and pattern. Who subscribes anew is another one, see `_tell_there`.
         self._subscribed: dict[tuple[BayeuxClient, str], _Subscribed] = {}
-        chat.rights.changed.add(self._end_what_is_not_allowed)
 
     async def open(
         self, client: BayeuxClient, pattern: str, ext: Mapping[str, object]
@@ -111,18 +110,23 @@ class MemberSource:
         """Whether somebody may not know who is in a room."""
         if not self._chat.rights.differ_by_room:
             return False
-        there, person = self._chat.rooms.named(room), visitor_of(client).person
-        return there is None or self._chat.rights.may(person, Act.FOLLOW, there) is not None
+        visitor = visitor_of(client)
+        return self._chat.readers.may_not_follow(visitor.person, room, visitor.address)
 
-    def _end_what_is_not_allowed(self, affected: Affected) -> None:
-        """The rights have changed: whoever may not know who is in a room has not subscribed to it,
-        and who may not read on at all, to no room. What else somebody hears by a wildcard is looked
-        at when they are told."""
-        for (client, pattern), subscribed in list(self._subscribed.items()):
-            visitor, name = visitor_of(client), subscribed.room
-            if not affected.concerns(identity_of(visitor.person), name):
-                continue
-            if self._chat.readers.may_not_follow(visitor.person, name, visitor.address):
+    def readers_of(self, room: str) -> list[BayeuxClient]:
+        """Which clients hear who is in a room, by its name."""
+        return list(self._by_room.get(room, ()))
+
+    def end_what_is_not_allowed(self, client: BayeuxClient) -> None:
+        """Somebody's rights have changed: whoever may not know who is in a room has not subscribed
+        to it, and who may not read on at all, to no room. What else they hear by a wildcard is
+        looked at when they are told."""
+        visitor = visitor_of(client)
+        for pattern in list(client.subscriptions):
+            subscribed = self._subscribed.get((client, pattern))
+            if subscribed is not None and self._chat.readers.may_not_follow(
+                visitor.person, subscribed.room, visitor.address
+            ):
                 client.unsubscribe(pattern)
 
     def _begin(self, client: BayeuxClient, pattern: str, room: str | None) -> None:

@@ -10,7 +10,8 @@ Invariant: behind every Bayeux client is one of the chat's, and it ends no later
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 import attrs
 
@@ -21,11 +22,9 @@ from cometd_chat.bayeux.messages import Message, encode, extension_fields
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.limits import HANDSHAKES, MESSAGES, TEXT
-from cometd_chat.chat.lost_rights import LOST_RIGHT
-from cometd_chat.chat.rights import Act, Affected
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.sessions import Session, require_active
 from cometd_chat.errors import InvalidToken, NameTaken
-from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import kind_of
 
@@ -121,23 +120,14 @@ class ChatPolicy:
         self._clients: dict[BayeuxClient, _HeldByClient] = {}
         # Guests by browser and name: a page that is loaded again is the same guest.
         self._guests: dict[tuple[str, str], Session] = {}
-        chat.readers.sending_away.add(self._send_away)
-        chat.rights.changed.add(self._end_who_may_not_be_here)
+        chat.readers.sent_away.append(self._going)
 
     def watch(self, server: BayeuxServer) -> None:
         """Hold the chat's sessions for those of a server."""
-        self._chat.history_left.add(self._renew_all)
         server.listeners.client_added.add(self._added)
         server.listeners.client_removed.add(
             lambda client, timed_out: self._removed(client, timed_out or server.stopping)
         )
-
-    def _renew_all(self, within: float) -> None:
-        """What clients were told last is gone from the log: they shake hands anew, where they find
-        that their place in it is foreign."""
-        for held in list(self._clients.values()):
-            # Each at another moment.
-            held.come_back(round(within * self._random_bytes(1)[0] / 255, 2))
 
     def _added(self, client: BayeuxClient) -> None:
         visitor = visitor_of(client)
@@ -154,21 +144,32 @@ class ChatPolicy:
         if held.key is not None and not visitor.person.readers:
             self._guests.pop(held.key, None)
 
-    def _send_away(self, within: float) -> None:
-        """All shake hands anew, not all at once."""
+    def _going(self, within: float) -> Iterator[None]:
+        """All shake hands anew, not all at once; where the log was put back, they find by that that
+        their place in it is foreign."""
         clients = list(self._clients)
         for place, client in enumerate(clients):
             client.renew(round(within * place / len(clients), 2))
+            yield
 
-    def _end_who_may_not_be_here(self, affected: Affected) -> None:
-        """The rights have changed: end the clients of those who may hold nothing any more."""
-        for client, held in list(self._clients.items()):
-            visitor = visitor_of(client)
-            if affected.concerns(visitor.person.identity, None):
-                rights, address = self._chat.rights, visitor.address
-                refusal = rights.may(visitor.person, Act.ENTER, address=address)
-                if refusal is not None and not rights.stopping:
-                    held.close(kinds.bye(refusal.bye or LOST_RIGHT))
+    @property
+    def clients(self) -> list[BayeuxClient]:
+        """All clients that are there."""
+        return list(self._clients)
+
+    def clients_of(self, identity: str) -> list[BayeuxClient]:
+        """By which clients somebody speaks."""
+        held = (each.readers for each in self._chat.sessions.of_identity(identity))
+        found = chain.from_iterable(held)
+        return [each.bayeux for each in found if isinstance(each, _HeldByClient)]
+
+    def end_if_refused(self, client: BayeuxClient) -> bool:
+        """End a client of somebody who may hold nothing any more; whether it was."""
+        visitor = visitor_of(client)
+        refusal = self._chat.rights.may(visitor.person, Act.ENTER, address=visitor.address)
+        if refusal is not None:
+            client.disconnect()
+        return refusal is not None
 
     # -- Policy
 
@@ -247,16 +248,21 @@ class ChatPolicy:
         """See `Policy.may_create`: whoever may subscribe or publish, which is asked next."""
 
     async def may_subscribe(self, client: BayeuxClient, pattern: str) -> None:
-        """See `Policy.may_subscribe`: whoever has a name."""
-        require_active(visitor_of(client).person)
+        """See `Policy.may_subscribe`: whoever has a name, and may be here still."""
+        self._require_here(visitor_of(client))
 
     async def may_publish(self, client: BayeuxClient, message: Message) -> None:
         """See `Policy.may_publish`: as much as one may say in rooms, where the chat counts it."""
         visitor = visitor_of(client)
-        require_active(visitor.person)
+        self._require_here(visitor)
         if not message["channel"].startswith("/chat/"):
             amounts = [(MESSAGES, 1), (TEXT, _size(message))]
             self._chat.limits.take_all(amounts, session=visitor.person.id, address=visitor.address)
+
+    def _require_here(self, visitor: Visitor) -> None:
+        require_active(visitor.person)
+        # Perhaps nobody has looked at them yet since they lost the right.
+        self._chat.rights.require(visitor.person, Act.ENTER, address=visitor.address)
 
 
 def _size(message: Message) -> int:

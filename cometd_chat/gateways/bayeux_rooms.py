@@ -24,7 +24,7 @@ from cometd_chat.bayeux.messages import Message
 from cometd_chat.bayeux.queue import EventMessage, Kept
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.resume import ResumePoint, resume_after
-from cometd_chat.chat.rights import Act, Affected, identity_of
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.subscription import Subscription
 from cometd_chat.comet import Delivery
@@ -85,7 +85,6 @@ class RoomSource:
         self._telling = False
         self._joining: dict[RoomReader, None] = {}
         chat.feed.engine.follow(self._delivered)
-        chat.rights.changed.add(self._end_what_is_not_allowed)
 
     # -- ChannelSource
 
@@ -213,25 +212,28 @@ class RoomSource:
         if key != ALL:
             self._chat.presence.release(kinds.room_of(key), reader.visitor.person)
 
-    def _end_what_is_not_allowed(self, affected: Affected) -> None:
-        """The rights have changed: whoever may not read a room any longer has not subscribed to it,
-        and who may not read on at all, to none. What else somebody reads by a wildcard is looked at
-        when they are told."""
-        for reader in list(self._readers.values()):
-            visitor = reader.visitor
-            identity = identity_of(visitor.person)
-            for key, channel in list(reader.channels.items()):
-                name = None if key == ALL else kinds.room_of(key)
-                if not affected.concerns(identity, name):
-                    continue
-                if self._chat.readers.may_not_follow(visitor.person, name, visitor.address):
-                    for pattern in channel.patterns:
-                        reader.client.unsubscribe(pattern)
+    def readers_of(self, name: str) -> list[BayeuxClient]:
+        """Which clients read a room by its name."""
+        return [each.client for each in self._by_path.get(kinds.path_of(name), ())]
+
+    def end_what_is_not_allowed(self, client: BayeuxClient) -> None:
+        """Somebody's rights have changed: whoever may not read a room any longer has not subscribed
+        to it, and who may not read on at all, to none. What else they read by a wildcard is looked
+        at when they are told."""
+        reader = self._readers.get(client)
+        if reader is None:
+            return
+        visitor = reader.visitor
+        for key, channel in list(reader.channels.items()):
+            name = None if key == ALL else kinds.room_of(key)
+            if self._chat.readers.may_not_follow(visitor.person, name, visitor.address):
+                for pattern in channel.patterns:
+                    client.unsubscribe(pattern)
 
     def _is_hidden(self, reader: RoomReader, name: str) -> bool:
         """Whether somebody may not read a room."""
-        room, person = self._chat.rooms.named(name), reader.visitor.person
-        return room is None or self._chat.rights.may(person, Act.FOLLOW, room) is not None
+        visitor = reader.visitor
+        return self._chat.readers.may_not_follow(visitor.person, name, visitor.address)
 
     # -- what is said now
 

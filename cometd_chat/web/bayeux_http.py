@@ -12,7 +12,7 @@ core hears of each whose peer has gone.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 import attrs
@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from cometd_chat.bayeux.exchange import Peer
 from cometd_chat.bayeux.messages import Message, array, weight
 from cometd_chat.bayeux.server import BayeuxServer
+from cometd_chat.bayeux.stopping import END_EVERY
 from cometd_chat.chat.limits import Limits
 from cometd_chat.comet import CometContext, Reaper
 from cometd_chat.errors import CrossSite, InvalidRequest, NotFound
@@ -264,11 +265,18 @@ class Bayeux:
     def stop(self) -> Deferred[None]:
         """Answer what is held, and close all push connections; see `BayeuxServer.stop`."""
         stopped = self.server.stop()
-        for push in list(self._push_connections):
-            push.end()
+        self.server.slices.walk(self._end_pushes(list(self._push_connections)), every=END_EVERY)
         if self._forwarding is None:
             return stopped
         return gatherResults([stopped, self._forwarding.stop()]).addCallback(lambda _: None)
+
+    def _end_pushes(self, pushes: Sequence[HeldPush]) -> Iterator[None]:
+        """Close the push connections that are of no client of this server's, which closes those of
+        its own when nothing more goes by them."""
+        for push in pushes:
+            if self.server.connects.client_of(push) is None:
+                push.end()
+            yield
 
     # -- requests with messages
 

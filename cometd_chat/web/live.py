@@ -10,7 +10,7 @@ Invariant: nobody looks while nobody watches; and who may look no longer watches
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import nlargest
 from typing import Any
 
@@ -123,7 +123,7 @@ class Live:
         self._reaper = engine.reaper
         self.due_bucket = 0
         chat.rights.changed.add(self._rights_changed)
-        chat.readers.sending_away.add(self._send_away)
+        chat.readers.sent_away.append(self._going)
 
     @property
     def watched(self) -> int:
@@ -173,11 +173,12 @@ class Live:
                 if refusal is not None:
                     each.close(kinds.bye(refusal.bye or "you may not watch this any longer"))
 
-    def _send_away(self, within: float) -> None:
+    def _going(self, within: float) -> Iterator[None]:
         for each in self._context.handlers:
             if isinstance(each, LiveStream):
                 # Its browser comes back by itself.
                 each.end(None)
+            yield
 
 
 class LiveStream:
