@@ -35,6 +35,8 @@ export class MemberMenu {
   #does;
   /** What it was opened from. @type {HTMLElement | null} */
   #opener = null;
+  /** The one link of all lines that the keyboard comes to. @type {HTMLElement | null} */
+  #stopped = null;
   #acts;
   /** So that a late answer fills no other menu. */
   #turn = 0;
@@ -52,20 +54,22 @@ export class MemberMenu {
     addEventListener("resize", () => this.#place());
   }
 
-  /** The newest line is where the keyboard comes to. */
+  /** The newest line is where the keyboard comes to. Called for each: it looks through no others. */
   stop() {
-    const stopped = byId("log").querySelector('time a[tabindex="0"]');
-    if (stopped === document.activeElement && stopped) return;
-    const links = byId("log").querySelectorAll(".message[data-id] time a");
-    this.#stopAt(links[links.length - 1]);
+    if (this.#stopped && this.#stopped === document.activeElement) return;
+    let line = byId("log").lastElementChild;
+    while (line) {
+      const link = line.matches(".message[data-id]") && line.querySelector("time a");
+      if (link) return this.#stopAt(link);
+      line = line.previousElementSibling;
+    }
   }
 
-  /** @param {Element | undefined} link */
+  /** @param {Element} link */
   #stopAt(link) {
     if (!(link instanceof HTMLElement) || !link.matches("time a")) return;
-    for (const other of byId("log").querySelectorAll('time a[tabindex="0"]')) {
-      if (other !== link) /** @type {HTMLElement} */ (other).tabIndex = -1;
-    }
+    if (this.#stopped) this.#stopped.tabIndex = -1;
+    this.#stopped = link;
     link.tabIndex = 0;
   }
 

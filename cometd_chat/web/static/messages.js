@@ -40,7 +40,11 @@ export class Messages {
   newIs = "";
   /** Lines since there is a first new one. */
   news = 0;
+  /** The last one that was put in. @type {Element | null} */
+  #newLine = null;
   #looking = 0;
+  /** How high all was before lines came at the end that are not made up for yet, px; 0 if none are. */
+  #heightBefore = 0;
   /** Called when `unseen` or the place changes. */
   onmove = () => {};
 
@@ -94,22 +98,26 @@ export class Messages {
 
   /** px that are left above */
   get above() {
+    this.#steady();
     const { scrollHeight, clientHeight, scrollTop } = this.#scroller;
     return scrollHeight - clientHeight + scrollTop;
   }
 
   toEnd() {
+    this.#steady();
     this.#scroller.scrollTop = 0;
     this.#moved();
   }
 
   /** Go to the first new line. */
   toNew() {
+    this.#steady();
     this.#new?.scrollIntoView({ block: "start" });
     this.#moved();
   }
 
   #moved() {
+    this.#steady();
     this.atEnd = Math.abs(this.#scroller.scrollTop) < NEAR;
     if (this.atEnd) {
       this.unseen = 0;
@@ -119,9 +127,9 @@ export class Messages {
     this.onmove();
   }
 
-  /** @returns {Element | null} */
+  /** The line "New", where there is one. @returns {Element | null} */
   get #new() {
-    return this.#log.querySelector(".new");
+    return this.#newLine?.isConnected ? this.#newLine : null;
   }
 
   /** See where the first new line is; at most once a frame, since it costs a layout. */
@@ -130,6 +138,7 @@ export class Messages {
     this.#looking = requestAnimationFrame(() => {
       this.#looking = 0;
       if (document.hidden || !this.newIs) return;
+      this.#steady();
       const line = this.#new?.getBoundingClientRect();
       const view = this.#scroller.getBoundingClientRect();
       if (!line || (line.bottom > view.top && line.top < view.bottom)) this.newIs = "";
@@ -140,6 +149,7 @@ export class Messages {
 
   /** Take all lines away, but not those on their way. */
   clear() {
+    this.#steady();
     const away = ".message[data-id], .day, .new, .gap, .status";
     for (const each of this.#log.querySelectorAll(away)) each.remove();
     this.#region.querySelector(".older")?.remove();
@@ -162,10 +172,9 @@ export class Messages {
     if (this.has(event)) return;
     const away = !this.atEnd && !own;
     if (own) this.forgetNew();
-    this.#steadily(() => {
-      const line = this.#place(event);
-      if ((unread || away) && !own && !this.#new) this.#markNew(line);
-    });
+    this.#growSteadily();
+    const line = this.#place(event);
+    if ((unread || away) && !own && !this.#new) this.#markNew(line);
     this.#trim();
     if (away) this.unseen++;
     if (this.newIs) this.news++;
@@ -184,6 +193,7 @@ export class Messages {
    * @param {CometEvent[]} events
    */
   addOlder(events) {
+    this.#steady();
     // They are not news: a screen reader need not read them out.
     this.#region.setAttribute("aria-live", "off");
     // A kind that this page does not know has no line here.
@@ -208,7 +218,8 @@ export class Messages {
 
   /** @param {HTMLElement} line */
   #markNew(line) {
-    line.before(make("li", { className: "new" }, make("span", { textContent: "New" })));
+    this.#newLine = make("li", { className: "new" }, make("span", { textContent: "New" }));
+    line.before(this.#newLine);
     this.#settle(line);
     this.newIs = this.atEnd ? "above" : "below";
     this.news = 0;
@@ -340,8 +351,16 @@ export class Messages {
     for (const day of /** @type {NodeListOf<HTMLElement>} */ (this.#log.querySelectorAll(".day"))) relabelDay(day);
   }
 
+  /** From the end, where they are: all that is above is not looked through for each line that comes. */
   #firstOnItsWay() {
-    return this.#log.querySelector("[data-client-id]");
+    /** @type {Element | null} */
+    let first = null;
+    let line = this.#log.lastElementChild;
+    while (line && !line.matches(".message[data-id]")) {
+      if (line.matches("[data-client-id]")) first = line;
+      line = line.previousElementSibling;
+    }
+    return first;
   }
 
   #lastConfirmed() {
@@ -357,6 +376,7 @@ export class Messages {
    * @param {() => void} change
    */
   #steadily(change) {
+    this.#steady();
     if (this.atEnd) return change();
     const scroller = this.#scroller;
     const { scrollHeight, scrollTop } = scroller;
@@ -364,9 +384,23 @@ export class Messages {
     scroller.scrollTop = scrollTop - (scroller.scrollHeight - scrollHeight);
   }
 
+  /** The same for what only grows and comes by the hundred: a frame is soon enough, and each costs a layout. */
+  #growSteadily() {
+    if (this.atEnd || this.#heightBefore) return;
+    this.#heightBefore = this.#scroller.scrollHeight;
+    requestAnimationFrame(() => this.#steady());
+  }
+
+  /** Whoever looks where something is, moves it, or makes room elsewhere, begins with this. */
+  #steady() {
+    if (!this.#heightBefore) return;
+    this.#scroller.scrollTop -= this.#scroller.scrollHeight - this.#heightBefore;
+    this.#heightBefore = 0;
+  }
+
   /** Put a line where its id belongs. @param {CometEvent} event */
   #place(event) {
-    this.#region.querySelector(".empty")?.remove();
+    this.#sayThereAreSome();
     const id = event.id ?? 0;
     const line = messageLine(event);
     line.dataset.id = String(id);
@@ -382,6 +416,11 @@ export class Messages {
     this.#settle(line);
     this.#settle(this.#next(line));
     return line;
+  }
+
+  /** What was said to who found nothing is no longer so. */
+  #sayThereAreSome() {
+    Array.from(this.#region.children).find((each) => each.matches(".empty"))?.remove();
   }
 
   /** The message after something. @param {Element} line @returns {HTMLElement | null} */
@@ -429,6 +468,7 @@ export class Messages {
    */
   #trim() {
     if (this.#log.childElementCount < this.#trimAt) return;
+    this.#steady();
     const lines = this.#lines();
     const { first, last } = this.#read(lines);
     const from = last + AROUND;

@@ -386,26 +386,43 @@ toNew.addEventListener("click", () => {
   messages.loadNewAfter(behind, me);
   behind = 0;
 });
+let looking = 0;
 messages.onmove = () => {
   const { unseen, news, newIs } = messages;
   jump.hidden = messages.atEnd;
   rewrite(jump, unseen ? `${counted(unseen)} ↓` : "To the newest ↓");
   toNew.hidden = newIs !== "above" && !behind;
   rewrite(toNew, behind ? "To the first new message ↑" : `${counted(news)} ↑`);
-  loadOlder();
   noteRead();
+  looking ||= requestAnimationFrame(look);
 };
+
+/** What costs a layout or is written down: once a frame, however many lines have come. */
+function look() {
+  looking = 0;
+  keepRead();
+  loadOlder();
+}
 
 /** @param {number} count */
 function counted(count) {
   return `${count} new ${count === 1 ? "message" : "messages"}`;
 }
 
+/** What has been in view is to be kept, and the title says what has not. */
 function noteRead() {
-  document.title = unread ? `(${unread}) ${title}` : title;
-  const last = messages.lastId;
-  if (!document.hidden && messages.atEnd && last > Number(kept.get(readKey))) kept.set(readKey, String(last));
+  const words = unread ? `(${unread}) ${title}` : title;
+  if (document.title !== words) document.title = words;
+  if (!document.hidden && messages.atEnd) readTo = messages.lastId;
 }
+
+/** Id of the newest message that has been in view. */
+let readTo = 0;
+
+function keepRead() {
+  if (readTo > Number(kept.get(readKey))) kept.set(readKey, String(readTo));
+}
+addEventListener("pagehide", keepRead);
 
 document.addEventListener("visibilitychange", () => {
   // What was new has been seen: the next line that comes is what is new then.
@@ -415,6 +432,7 @@ document.addEventListener("visibilitychange", () => {
     messages.lookForNew();
   }
   noteRead();
+  keepRead();
 });
 
 // --- now and then
