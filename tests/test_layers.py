@@ -221,12 +221,62 @@ def test_files() -> list[Path]:
     return sorted([*tests.glob("test_*.py"), *below])
 
 
-def test_tests_in_memory_start_no_daemon_and_no_browser() -> None:
-    """``make check`` runs all but those that the Makefile calls real."""
+def real_tests() -> list[Path]:
+    """The files and folders that the Makefile calls real."""
     makefile = (ROOT / "Makefile").read_text()
     (line,) = re.findall(r"^REAL := (.*)$", makefile, re.M)
-    real = [ROOT / name for name in line.split()]
-    assert all(path.exists() for path in real)
+    found = [ROOT / name for name in line.split()]
+    assert all(path.exists() for path in found)
+    return found
+
+
+def test_real_tests_are_collected_without_a_site() -> None:
+    """Each of the workers collects all of them: with what a site imports, in twice the time. Who
+    needs that imports it where it is needed."""
+    real = real_tests()
+    tests = [path for path in test_files() if any(path.is_relative_to(each) for each in real)]
+    assert [f"{path.relative_to(ROOT)}: {each}" for path in tests for each in dear(path)] == []
+
+
+#: What takes long to import, of what only a site, or its log, needs.
+DEAR = {"alembic", "jinja2", "klein", "sqlalchemy"}
+
+
+@cache
+def dear(path: Path) -> frozenset[str]:
+    """Which of `DEAR` are imported when a file is."""
+    found: set[str] = set()
+    seen: set[Path] = set()
+    ahead = [path]
+    while ahead:
+        path = ahead.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        root = PACKAGE.parent if path.is_relative_to(PACKAGE) else ROOT
+        for each in imports(path, ".".join(path.relative_to(root).parent.parts)):
+            if each.at_module_level:
+                found |= DEAR.intersection(each.name.split(".")[:1])
+                ahead += files_of(each.name)
+    return frozenset(found)
+
+
+def files_of(name: str) -> Iterator[Path]:
+    """The files of ours that are run when something is imported."""
+    parts = name.split(".")
+    root = {NAME: PACKAGE.parent, "tests": ROOT}.get(parts[0])
+    if root is None:
+        return
+    for count in range(1, len(parts) + 1):
+        path = root.joinpath(*parts[:count])
+        yield from (
+            each for each in (path / "__init__.py", path.with_suffix(".py")) if each.exists()
+        )
+
+
+def test_tests_in_memory_start_no_daemon_and_no_browser() -> None:
+    """``make check`` runs all but those that the Makefile calls real."""
+    real = real_tests()
     starts = [
         f"{path.relative_to(ROOT)}: {each.name}"
         for path in test_files()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from cometd_chat.web.admin_pages import SECTIONS
 from tests.browser import test_accounts
 from tests.browser.test_accessible import findings_in_all_colours
 from tests.browser.test_accounts import come, enter, owner_link
@@ -43,6 +42,8 @@ def test_axe_finds_nothing(
     look(ada)
     bob = log_in(daemon.port, "Bob")
     said = say(daemon.port, bob, "something").json
+    from cometd_chat.web.admin_pages import SECTIONS
+
     paths = [f"/admin/{each.name}" for each in SECTIONS]
     assert len(paths) > 5
     about = ["/rooms/lobby/people/Bob", f"/rooms/lobby/messages/{said['id']}"]

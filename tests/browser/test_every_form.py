@@ -12,7 +12,6 @@ import attrs
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from cometd_chat.web.app import ROUTES
 from tests.browser.lynx import Lynx
 from tests.browser.page_forms import form_with
 from tests.browser.test_accounts import owner_link
@@ -328,6 +327,8 @@ def test_every_form_is_sent_without_script(daemon: Daemon, browsers: dict[str, W
 
 
 def test_the_table_has_every_form() -> None:
+    from cometd_chat.web.app import ROUTES
+
     buttons = {each.button for each in WALK}
     there: set[str] = set()
     for template in TEMPLATES.glob("*.html"):

@@ -8,7 +8,6 @@ import subprocess
 
 import pytest
 
-from tests.memory import MemorySite, cookie_of
 from tests.support import NODE_MODULES, PATIENCE, ROOT
 
 pytestmark = pytest.mark.slow
@@ -31,6 +30,8 @@ PAGES = (
 
 
 def test_every_page_is_valid() -> None:
+    from tests.memory import MemorySite, cookie_of
+
     pages: dict[str, str] = {}
     with MemorySite() as site:
         alice = cookie_of(site.post("/api/v1/session", {"name": "alice"}))

@@ -7,13 +7,15 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_twisted
 
 import cometd_chat
-from tests.log.support import LOBBY, PATIENCE, Opener, in_reactor, opener, wait
+from tests.support import PATIENCE
 
 KILLS = 6
 
@@ -37,14 +39,20 @@ def append_and_die(path: Path, acknowledged: int) -> list[tuple[int, str]]:
 
 
 @pytest.fixture
-def open_store(tmp_path: Path) -> Iterator[Opener]:
+def open_store(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
+    from tests.log.support import opener
+
     with opener(tmp_path) as open:
         yield open
 
 
 @pytest.mark.slow
-@in_reactor
-async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, open_store: Opener) -> None:
+@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+async def test_what_was_acknowledged_survives_a_kill(
+    tmp_path: Path, open_store: Callable[[str], Any]
+) -> None:
+    from tests.log.support import wait
+
     chance = random.Random(26)
     path = tmp_path / "chat.sqlite"
     known: dict[int, str] = {}
@@ -54,7 +62,7 @@ async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, open_store:
         assert known.keys().isdisjoint(id for id, _ in acknowledged)
         known.update(acknowledged)
     log = open_store(path.name).log
-    stored = await wait(log.read([LOBBY], limit=10**6))
+    stored = await wait(log.read(["/chat/lobby"], limit=10**6))
     assert [record.id for record in stored] == list(range(1, log.last_id + 1))
     texts = {record.id: record.data["text"] for record in stored}
     assert {id: texts.get(id) for id in known} == known

@@ -13,7 +13,6 @@ import pytest
 from tests.cluster.shim import Shim, shim
 from tests.daemon.talk import wait_until
 from tests.daemon.test_nodes import nodes
-from tests.log.postgresql_support import prepare
 from tests.postgresql import PostgresServer
 
 pytestmark = pytest.mark.postgresql
@@ -37,6 +36,8 @@ def set_clock() -> Iterator[tuple[PostgresServer, Shim]]:
 def test_no_node_is_dead_since_a_clock_was_set(
     tmp_path: Path, set_clock: tuple[PostgresServer, Shim]
 ) -> None:
+    from tests.log.postgresql_support import prepare
+
     server, clock = set_clock
     database = server.fresh_database(server.template("log", prepare))
 

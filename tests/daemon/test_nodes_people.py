@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.log.nodes import LEASE, RENEW_AFTER
 from tests.daemon.talk import Held, log_in, once, people, wait_until
 from tests.daemon.test_nodes import nodes
 from tests.support import PATIENCE, Daemon
@@ -39,6 +38,8 @@ def comings(told: bytes) -> list[tuple[str, str]]:
 
 
 def test_a_node_that_is_killed_leaves_nobody_behind(three: list[Daemon]) -> None:
+    from cometd_chat.log.nodes import LEASE, RENEW_AFTER
+
     a, b, c = three
     alice, bob = log_in(a.port, "alice"), log_in(b.port, "bob")
     with Held(c.port, STREAM) as watching:

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.__main__ import SHELL_GROUPS
 from cometd_chat.daemon import shell_socket
 from cometd_chat.daemon.shell_socket import Asked, ask
-from cometd_chat.shell_table import SHELL
 from tests.daemon.talk import log_in, once, say
 from tests.support import Daemon, command, run
 
@@ -123,4 +121,7 @@ def test_nobody_else_is_listened_to(daemon: Daemon) -> None:
 
 
 def test_each_command_is_found_by_its_first_word() -> None:
+    from cometd_chat.__main__ import SHELL_GROUPS
+    from cometd_chat.shell_table import SHELL
+
     assert {words.partition(" ")[0] for words in SHELL} <= set(SHELL_GROUPS)
