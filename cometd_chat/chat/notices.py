@@ -21,7 +21,7 @@ from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.presence import Presence
 from cometd_chat.chat.rights import Act, Rights
 from cometd_chat.chat.roles import Role
-from cometd_chat.chat.rooms import Room, Rooms
+from cometd_chat.chat.rooms import LOBBY, Room, Rooms
 from cometd_chat.chat.sanctions import SILENCE, Sanction, told_of
 from cometd_chat.chat.screened import notice
 from cometd_chat.chat.sessions import Session, Sessions
@@ -91,8 +91,9 @@ class Notices:
             self._tell_calm(self._policies.calm.word)
 
     def _tell_calm(self, word: str) -> None:
-        """Tell all who read how calm it is, a slice at a time: once for each room."""
-        used = [each for each in self._rooms.all() if self._is_used(each)]
+        """Tell all who read how calm it is, a slice at a time: once for each room that somebody
+        reads by its name, and for the lobby, which who reads all rooms reads, too."""
+        used = [each for each in self._rooms.all() if each.name == LOBBY or self._is_used(each)]
         told = [Delivery(each.context.path, kinds.calm(each.name, word)) for each in used]
         self._feed.engine.deliver(told)
 

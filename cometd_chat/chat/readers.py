@@ -22,7 +22,7 @@ from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.held_subscription import HeldSubscription, SharedResponses
 from cometd_chat.chat.ignored import Ignored
 from cometd_chat.chat.limits import Limits
-from cometd_chat.chat.lost_rights import LOOK_EVERY, LostRights
+from cometd_chat.chat.lost_rights import LOOK_EVERY, LOST_RIGHT, LostRights
 from cometd_chat.chat.openings import Opening, Openings
 from cometd_chat.chat.poll_subscription import PollSubscription
 from cometd_chat.chat.presence import GRACE, Presence
@@ -42,6 +42,9 @@ REOPEN_WITHIN = 3.0
 
 #: Seconds after which those come back whose token is a new one; their browser has it by then.
 RENEWED_AFTER = 1.0
+
+#: What is told to who reads a room that goes.
+_REMOVED = "removed"
 
 
 class Readers:
@@ -266,7 +269,7 @@ class Readers:
     def _leave(self, handlers: Sequence[CometHandler], room: Room) -> Iterator[None]:
         for handler in handlers:
             if isinstance(handler, HeldSubscription) and not handler.leave(room.name):
-                handler.close(kinds.bye("removed"))
+                handler.close(kinds.bye(_REMOVED))
             yield
 
     def _all_left(self, room: Room) -> None:
@@ -295,10 +298,15 @@ class Readers:
 
     def may_not_follow(self, session: Session, name: str | None, address: str) -> bool:
         """Whether somebody may not read on in a room; in any at all, where None is named."""
+        return self.why_not_follow(session, name, address) is not None
+
+    def why_not_follow(self, session: Session, name: str | None, address: str) -> str | None:
+        """Why not, as who reads is told it; None when they may."""
         room = None if name is None else self._rooms.named(name)
-        if room is None and name is not None:
-            return True
-        return self._rights.may(session, Act.FOLLOW, room, address) is not None
+        if name is not None and (room is None or room.gone):
+            return _REMOVED
+        refusal = self._rights.may(session, Act.FOLLOW, room, address)
+        return None if refusal is None else refusal.bye or LOST_RIGHT
 
     def _ignores(self, identity: str) -> None:
         for session in self._sessions.of_identity(identity):

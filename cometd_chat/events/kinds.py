@@ -67,6 +67,7 @@ class Kind:
         is missing.
     :param refers: the kind that its ``refers`` is the id of; empty when it has none.
     :param amends: what becomes of what it refers to; None for nothing.
+    :param people: it says who is in a room: Bayeux has a channel beside the room's for that.
     :param position: it says nothing but how far the stream is complete.
     :param text: its line for terminals. What is ours begins with ``*``.
     :param classic: its line on the classic page; None for that for terminals without the ``*``.
@@ -85,6 +86,7 @@ class Kind:
     counted: bool = False
     refers: str = ""
     amends: Amends | None = None
+    people: bool = False
     position: bool = False
     text: Line = _nothing
     classic: Line | None = None
@@ -207,6 +209,7 @@ _ROWS = (
     Kind(
         "join",
         ("room", "from", "at", "was", "address"),
+        people=True,
         text=_joined,
         classic=_joined_classic,
         bayeux=("type", "room", "from", "at", "was", "address"),
@@ -214,6 +217,7 @@ _ROWS = (
     Kind(
         "leave",
         ("room", "from", "at", "now"),
+        people=True,
         text=_left,
         classic=_left_classic,
         bayeux=("type", "room", "from", "at", "now"),
@@ -259,6 +263,7 @@ _ROWS = (
     Kind(
         "people",
         ("room", "count"),
+        people=True,
         text=lambda fields: f"* {fields['count']} people are here",
         bayeux=("type", "room", "count"),
     ),
@@ -312,7 +317,12 @@ _ROWS = (
         # The end of the page says so by a link.
         classic=_nothing,
     ),
-    Kind("bye", ("reason",), text=lambda fields: f"* the stream ends here: {fields['reason']}"),
+    Kind(
+        "bye",
+        ("reason", "room"),
+        text=lambda fields: f"* the stream ends here: {fields['reason']}",
+        bayeux=("type", "reason", "room"),
+    ),
     Kind(
         "error",
         ("status", "detail", "client_id"),
@@ -559,9 +569,13 @@ def reopen(cursor: str, after: float) -> Event:
     return Event({"type": "reopen", "cursor": cursor, "after": after})
 
 
-def bye(reason: str) -> Event:
-    """The stream ends, and the client stays away until its user acts."""
-    return Event({"type": "bye", "reason": reason})
+def bye(reason: str, room: str | None = None) -> Event:
+    """The stream ends, and the client stays away until its user acts.
+
+    :param room: only what is read of this one ends, by a client that reads each by itself.
+    """
+    fields = {"type": "bye", "reason": reason}
+    return Event(fields if room is None else fields | {"room": room})
 
 
 def sanction(

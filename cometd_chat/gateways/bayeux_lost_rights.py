@@ -18,8 +18,9 @@ from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.lost_rights import Looking
 from cometd_chat.chat.rights import Affected
+from cometd_chat.events import kinds
 from cometd_chat.gateways.bayeux_members import MemberSource
-from cometd_chat.gateways.bayeux_policy import ChatPolicy, visitor_of
+from cometd_chat.gateways.bayeux_policy import ChatPolicy, tell, visitor_of
 from cometd_chat.gateways.bayeux_rooms import RoomSource
 
 
@@ -81,6 +82,9 @@ class LostBayeuxRights:
         # Who is there when the daemon stops is told where to go on.
         if client.ended or self._rights.stopping:
             return
-        if not self._policy.end_if_refused(client):
-            self._rooms.end_what_is_not_allowed(client)
-            self._members.end_what_is_not_allowed(client)
+        if self._policy.end_if_refused(client):
+            return
+        lost = self._rooms.end_what_is_not_allowed(client)
+        lost.update(self._members.end_what_is_not_allowed(client))
+        for name, why in lost.items():
+            tell(client, kinds.bye(why, name))

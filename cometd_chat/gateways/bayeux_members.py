@@ -117,17 +117,25 @@ class MemberSource:
         """Which clients hear who is in a room, by its name."""
         return list(self._by_room.get(room, ()))
 
-    def end_what_is_not_allowed(self, client: BayeuxClient) -> None:
+    def end_what_is_not_allowed(self, client: BayeuxClient) -> dict[str | None, str]:
         """Somebody's rights have changed: whoever may not know who is in a room has not subscribed
         to it, and who may not read on at all, to no room. What else they hear by a wildcard is
-        looked at when they are told."""
+        looked at when they are told.
+
+        :returns: why, by room; None for all rooms of a wildcard.
+        """
+        lost: dict[str | None, str] = {}
         visitor = visitor_of(client)
         for pattern in list(client.subscriptions):
             subscribed = self._subscribed.get((client, pattern))
-            if subscribed is not None and self._chat.readers.may_not_follow(
-                visitor.person, subscribed.room, visitor.address
-            ):
+            if subscribed is None:
+                continue
+            name = subscribed.room
+            why = self._chat.readers.why_not_follow(visitor.person, name, visitor.address)
+            if why is not None:
+                lost[name] = why
                 client.unsubscribe(pattern)
+        return lost
 
     def _begin(self, client: BayeuxClient, pattern: str, room: str | None) -> None:
         subscribed = self._subscribed[client, pattern] = _Subscribed(room)

@@ -66,6 +66,13 @@ def visitor_of(client: BayeuxClient) -> Visitor:
     return visitor
 
 
+def tell(client: BayeuxClient, event: Event) -> None:
+    """Tell a client something for it alone, by a channel that nobody subscribes to."""
+    data = kind_of(event.type).in_bayeux(event)
+    if data is not None:
+        client.deliver(NOTICES, data)
+
+
 @attrs.define(eq=False)
 class _HeldByClient:
     """What a person holds while a Bayeux client speaks for them; see `HeldResource`.
@@ -84,10 +91,8 @@ class _HeldByClient:
         return visitor_of(self.bayeux).address
 
     def tell(self, event: Event) -> None:
-        """Something for them alone, by a channel that nobody subscribes to."""
-        data = kind_of(event.type).in_bayeux(event)
-        if data is not None:
-            self.bayeux.deliver(NOTICES, data)
+        """Something for them alone."""
+        tell(self.bayeux, event)
 
     def close(self, event: Event) -> None:
         """They were sent away."""

@@ -216,19 +216,26 @@ class RoomSource:
         """Which clients read a room by its name."""
         return [each.client for each in self._by_path.get(kinds.path_of(name), ())]
 
-    def end_what_is_not_allowed(self, client: BayeuxClient) -> None:
+    def end_what_is_not_allowed(self, client: BayeuxClient) -> dict[str | None, str]:
         """Somebody's rights have changed: whoever may not read a room any longer has not subscribed
         to it, and who may not read on at all, to none. What else they read by a wildcard is looked
-        at when they are told."""
+        at when they are told.
+
+        :returns: why, by room; None for all that they read by a wildcard.
+        """
+        lost: dict[str | None, str] = {}
         reader = self._readers.get(client)
         if reader is None:
-            return
+            return lost
         visitor = reader.visitor
         for key, channel in list(reader.channels.items()):
             name = None if key == ALL else kinds.room_of(key)
-            if self._chat.readers.may_not_follow(visitor.person, name, visitor.address):
+            why = self._chat.readers.why_not_follow(visitor.person, name, visitor.address)
+            if why is not None:
+                lost[name] = why
                 for pattern in channel.patterns:
                     client.unsubscribe(pattern)
+        return lost
 
     def _is_hidden(self, reader: RoomReader, name: str) -> bool:
         """Whether somebody may not read a room."""
@@ -268,15 +275,35 @@ class RoomSource:
             told, self._said = self._said, []
             kept: dict[str, list[Event]] = {}
             for each in told:
-                if each.attachment.id is None:
-                    yield from self._tell_members(each.path, each.attachment)
-                elif self._by_path:
+                if each.attachment.id is not None:
                     kept.setdefault(each.path, []).append(each.attachment)
+                elif kinds.kind_of(each.attachment.type).people:
+                    yield from self._tell_members(each.path, each.attachment)
+                else:
+                    yield from self._tell_of_room(each.path, each.attachment)
+            if not self._by_path:
+                continue
             if len(kept) == 1:
                 ((path, events),) = kept.items()
                 yield from self._tell_room(path, Batch(events))
             elif kept:
                 yield from self._tell_rooms(kept)
+
+    def _tell_of_room(self, path: str, event: Event) -> Iterator[object]:
+        """Tell what is not kept and nobody said, such as that a room is locked: once to each who
+        reads it, however they do."""
+        data = kinds.kind_of(event.type).in_bayeux(event)
+        if data is None:
+            return
+        name, message = kinds.room_of(path), None
+        for reader in self._readers_of((path,)):
+            # The same for all of them.
+            message = message or reader.client.event(CHAT + segment_of(name), data)
+            if message is None:
+                return
+            if not (self._chat.rights.differ_by_room and self._is_hidden(reader, name)):
+                reader.client.put(message)
+            yield None
 
     def _tell_room(self, path: str, batch: Batch) -> Iterator[object]:
         """Tell what was said in one room, as it mostly is. Over copies of those who read it: who

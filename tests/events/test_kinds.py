@@ -193,6 +193,7 @@ NOT_KEPT = [
     (kinds.gap("lobby", 12, 90), {"room": "lobby", "missing": 12, "before": 90}),
     (kinds.reopen("1.e", 2.5), {"cursor": "1.e", "after": 2.5}),
     (kinds.bye("logged out"), {"reason": "logged out"}),
+    (kinds.bye("removed", "den"), {"reason": "removed", "room": "den"}),
     (kinds.sanction("silence", "dev", None, "spam"), {"kind": "silence", "until": None}),
     (kinds.knock("bob", 0), {"from": "bob"}),
     (kinds.invited("dev", "ann"), {"room": "dev", "from": "ann"}),

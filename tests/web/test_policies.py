@@ -122,6 +122,22 @@ def test_without_public_reading_who_only_reads_does_not(site: MemorySite) -> Non
     assert anybody.response.complete
 
 
+@pytest.mark.parametrize(
+    "patterns", [["/chat/lobby"], ["/chat/**"], ["/chat/lobby", "/chat/*", "/members/lobby"]]
+)
+def test_bayeux_hears_how_calm_it_is_once_for_each_room(
+    site: MemorySite, patterns: list[str]
+) -> None:
+    guest = BayeuxClient(site, name="bob").joined(*patterns)
+    moderator = appointed(site, Role.MODERATOR)
+    patch(site, moderator, calm="members")
+    site.request("PATCH", "/api/v1/rooms/lobby", json={"topic": "hush"}, token=moderator)
+    told = [each for each in guest.delivered if each["data"].get("type") in ("calm", "room")]
+    assert [each["channel"] for each in told] == ["/chat/lobby"] * 2
+    assert told[0]["data"] == {"type": "calm", "room": "lobby", "calm": "members"}
+    assert told[1]["data"]["changed"] == ["topic"]
+
+
 @pytest.mark.parametrize("channel", ["/chat/lobby", "/chat/**", "/members/lobby", "/members/*"])
 def test_nor_do_they_read_on_in_bayeux(site: MemorySite, channel: str) -> None:
     guest = BayeuxClient(site, name="bob").joined(channel)

@@ -415,9 +415,13 @@ class TestTakenAway:
         client.joined("/chat/lobby", f"/chat/{HIDDEN}", f"/members/{HIDDEN}")
         before = len(client.delivered)
         self.take(site)
+        gone, *rest = client.delivered[before:]
+        assert gone["channel"] == "/service/chat/notices"
+        assert (gone["data"]["type"], gone["data"]["room"]) == ("bye", HIDDEN)
+        assert rest == []
         site.say(WHISPER, HIDDEN, INSIDER)
         site.say("aloud")
-        told = json.dumps(client.delivered[before:])
+        told = json.dumps(client.delivered[before + 1 :])
         assert "aloud" in told
         assert not [trace for trace in (WHISPER, INSIDER, HIDDEN) if trace in told]
         assert client.subscribe(f"/chat/{HIDDEN}")["error"].startswith("404:")

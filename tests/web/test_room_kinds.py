@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from cometd_chat.chat.lost_rights import LOST_RIGHT
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.room_changes import LATE
+from cometd_chat.gateways.bayeux_policy import NOTICES
 from tests.memory import MemorySite
 from tests.web.bayeux import Client as BayeuxClient
 from tests.web.refusals import problem
@@ -116,6 +118,33 @@ class TestPrivate:
         assert bob.texts == ["two", "aloud"]
         assert mallory.texts == ["aloud"]
         assert mallory.subscribe("/chat/den")["error"].startswith("404:")
+
+    @pytest.mark.parametrize("how", ["put out", "private", "removed"])
+    def test_who_is_sent_away_is_told_so_in_bayeux(self, site: MemorySite, how: str) -> None:
+        """Once, whatever they subscribed to, and what else they read goes on."""
+        alice, mod = site.log_in("alice"), appointed(site, Role.ADMIN)
+        site.post(ROOMS, {"name": "den"}, token=alice)
+        if how == "put out":
+            patch(site, alice, "den", kind="private")
+            bob = BayeuxClient(site, name="bob")
+            put(site, alice, "bob")
+        else:
+            bob = BayeuxClient(site, name="bob")
+        bob.joined("/chat/den", "/members/den", "/chat/lobby")
+        before = len(bob.delivered)
+        if how == "put out":
+            drop(site, alice, "bob")
+        elif how == "private":
+            patch(site, alice, "den", kind="private")
+        else:
+            assert site.request("DELETE", f"{ROOMS}/den", token=mod).status == 204
+        site.turn()
+        told = [each for each in bob.delivered[before:] if each["channel"] == NOTICES]
+        why = "removed" if how == "removed" else LOST_RIGHT
+        assert [each["data"] for each in told] == [{"type": "bye", "reason": why, "room": "den"}]
+        assert not any(each["channel"] == "/members/den" for each in bob.delivered[before:])
+        site.say("aloud", name="dave")
+        assert bob.texts == ["aloud"]
 
     def test_what_becomes_private_sends_strangers_away(self, site: MemorySite) -> None:
         alice = site.log_in("alice")
