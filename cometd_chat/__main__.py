@@ -13,11 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]
-
-#: The first words of commands that are no daemon, see `shell_command`: what those need is imported
-#: for them alone.
-SHELL_GROUPS = ("ban", "invite", "owner-link", "policy", "room", "user")
+from cometd_chat.shell_words import GROUPS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,10 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from cometd_chat.copy_command import run
 
         sys.exit(run(arguments[1:]))
-    if arguments and arguments[0] in SHELL_GROUPS:
+    if arguments and arguments[0] in GROUPS:
         from cometd_chat.shell_command import run as run_command
 
         sys.exit(run_command(arguments))
+    # Twisted, which who asks a daemon does not need.
+    from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]
+
     config = ServerOptions()
     config.parseOptions(["--nodaemon", "--pidfile=", "comet-chat", *arguments])
     runApp(config)

@@ -24,7 +24,7 @@ from twisted.python.usage import Options, UsageError
 from cometd_chat.daemon.data_directory import SECRET_BYTES, DataDirectory, SecretFile
 from cometd_chat.daemon.lifecycle import CannotStart
 from cometd_chat.daemon.option_values import parse_database
-from cometd_chat.daemon.settings import print_error
+from cometd_chat.daemon.stderr import print_error
 from cometd_chat.errors import ChatError
 from cometd_chat.log.copying import PAGE, CannotCopy, Copy, Progress
 from cometd_chat.log.database import Database

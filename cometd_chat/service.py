@@ -44,8 +44,7 @@ from cometd_chat.daemon.lifecycle import (
     stop_by_signals,
 )
 from cometd_chat.daemon.log_output import LogOutput
-from cometd_chat.daemon.machine import memory_limit
-from cometd_chat.daemon.option_values import Percent
+from cometd_chat.daemon.machine import memory_ceiling
 from cometd_chat.daemon.ports import (
     BoundPorts,
     ListeningPorts,
@@ -69,9 +68,6 @@ from cometd_chat.transports.stats import TransportStats
 from cometd_chat.web.site import ChatSite
 
 __all__ = ["Options", "Settings", "build", "makeService"]
-
-#: A share of the memory is never less, in bytes.
-LEAST_MEMORY = 16 * 2**20
 
 #: Seconds for the last answers to leave, once nothing new is written.
 FLUSH = 0.1
@@ -279,14 +275,6 @@ def resolution(settings: Settings) -> float:
     """Seconds that the sweep may be late: as few as a backlog can wait for between two of its
     pages, or less where the settings ask for less."""
     return min(0.1, settings.heartbeat / 5, settings.poll_timeout / 5)
-
-
-def memory_ceiling(settings: Settings) -> int:
-    """Bytes that may be held for all connections together."""
-    ceiling = settings.memory_ceiling
-    if isinstance(ceiling, Percent):
-        return max(LEAST_MEMORY, int(memory_limit() * ceiling.value / 100))
-    return ceiling
 
 
 def build_stats(settings: Settings) -> TransportStats:

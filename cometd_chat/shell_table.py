@@ -1,7 +1,7 @@
-"""Commands from the shell: the table of them, and what each does.
+"""Commands from the shell: what each does.
 
-What it is: `SHELL`, a row for each, and `run`, which runs one as somebody above all others, through
-the same methods as the API.
+What it is: `run`, which runs one of `shell_words` as somebody above all others, through the same
+methods as the API.
 
 What it may know: the chat. Not whether a daemon serves beside it.
 
@@ -16,7 +16,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import attrs
 import msgspec
 
 from cometd_chat.chat.chat import Chat
@@ -27,7 +26,7 @@ from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sanctions import Sanction, kind_named, minutes_of, reason_of
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.users import Users
-from cometd_chat.daemon.shell_socket import Answer, Asked
+from cometd_chat.daemon.shell_asking import Answer, Asked
 from cometd_chat.errors import NotFound
 from cometd_chat.events.kinds import timestamp
 from cometd_chat.events.texts import refused
@@ -41,22 +40,6 @@ NAME = "the shell"
 _MOST_LISTED = 200
 
 Values = Mapping[str, Any]
-
-
-@attrs.frozen
-class Row:
-    """A command.
-
-    :param words: such as ``ban add``.
-    :param takes: the names of what it needs, in order.
-    :param options: and of what may be given, with what that is.
-    """
-
-    words: str
-    help: str
-    run: Callable[[Chat, Values], Awaitable[str]]
-    takes: tuple[str, ...] = ()
-    options: Mapping[str, type] = attrs.field(factory=dict)
 
 
 def somebody() -> Session:
@@ -79,10 +62,10 @@ async def run(chat: Chat, asked: Asked) -> Answer:
 
     :raises ChatError: it could not be done.
     """
-    row = SHELL.get(asked.command)
-    if row is None:
+    does = DOES.get(asked.command)
+    if does is None:
         return Answer(f"There is no {asked.command[:64]} in this release.", failed=True)
-    return Answer(await row.run(chat, asked.values))
+    return Answer(await does(chat, asked.values))
 
 
 # -- policies
@@ -273,34 +256,21 @@ def _listed(lines: Sequence[str], more: bool) -> str:
     return "\n".join([*lines, *(["There are more: give --after."] if more else [])])
 
 
-_ROWS = (
-    Row("owner-link", "makes a link for whoever is to be the owner", _owner_link),
-    Row(
-        "invite make",
-        "makes an invitation",
-        _invite,
-        options={"room": str, "uses": int, "days": int, "role": str},
-    ),
-    Row("invite list", "shows the invitations that are good", _list_invites),
-    Row("invite revoke", "takes an invitation back", _revoke, ("code",)),
-    Row("user list", "shows who has an account", _list_users, options={"after": str}),
-    Row("user role", "gives somebody a role", _set_role, ("name", "role")),
-    Row("user remove", "removes an account", _remove_user, ("name",)),
-    Row("policy list", "shows the policies", _list_policies),
-    Row("policy set", "changes a policy", _set_policy, ("name", "value")),
-    Row("ban list", "shows who is silenced or kept out", _list_bans),
-    Row(
-        "ban add",
-        "keeps somebody out, or silences them",
-        _ban,
-        ("name",),
-        {"kind": str, "room": str, "minutes": int, "reason": str},
-    ),
-    Row("ban lift", "ends what keeps somebody out", _lift, ("who",)),
-    Row("room list", "shows all rooms", _list_rooms),
-    Row("room remove", "removes a room, with all that was said there", _remove_room, ("name",)),
-    Row("room make", "makes a room", _make_room, ("name",), {"topic": str}),
-)
-
-#: The commands by their words.
-SHELL: Mapping[str, Row] = {row.words: row for row in _ROWS}
+#: What each command of `shell_words.SHELL` does.
+DOES: Mapping[str, Callable[[Chat, Values], Awaitable[str]]] = {
+    "owner-link": _owner_link,
+    "invite make": _invite,
+    "invite list": _list_invites,
+    "invite revoke": _revoke,
+    "user list": _list_users,
+    "user role": _set_role,
+    "user remove": _remove_user,
+    "policy list": _list_policies,
+    "policy set": _set_policy,
+    "ban list": _list_bans,
+    "ban add": _ban,
+    "ban lift": _lift,
+    "room list": _list_rooms,
+    "room remove": _remove_room,
+    "room make": _make_room,
+}

@@ -18,7 +18,8 @@ from importlib import import_module
 from twisted.logger import globalLogBeginner
 
 from cometd_chat.daemon.lifecycle import CannotStart
-from cometd_chat.daemon.settings import Options, print_error
+from cometd_chat.daemon.settings import Options
+from cometd_chat.daemon.stderr import print_error
 from cometd_chat.daemon.worker import VARIABLE, Orders, PipeLog
 
 

@@ -19,6 +19,7 @@ from twisted.internet.testing import MemoryReactorClock
 from cometd_chat import chat_parts, service, site_parts
 from cometd_chat.chat_parts import Neighbours
 from cometd_chat.comet import CometEngine
+from cometd_chat.daemon.machine import memory_ceiling
 from cometd_chat.daemon.settings import Settings
 from cometd_chat.errors import ChatError
 from cometd_chat.events.record import Draft, Record
@@ -108,7 +109,7 @@ class HeldLog(MemoryEventLog):
 _AS_MANY_AS_IT_TAKES = {"limits": False, "connections_per_address": 1_000_000}
 
 #: Of this machine; to ask it takes a quarter of the time in which a site is built.
-_CEILING = service.memory_ceiling(Settings())
+_CEILING = memory_ceiling(Settings())
 
 
 class MemorySite(MemoryNet):

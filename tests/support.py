@@ -198,11 +198,15 @@ class Daemon:
             )
 
     def _fork(self) -> Forked:
-        if Daemon._starter is None:
-            Daemon._starter = Starter(environment())
-        return Daemon._starter.start(
+        return self._shared_starter().start(
             self._command, self.directory, self._environ, self._log, self._before
         )
+
+    @classmethod
+    def _shared_starter(cls) -> Starter:
+        if Daemon._starter is None:
+            Daemon._starter = Starter(environment())
+        return Daemon._starter
 
     def wait_until_ready(self) -> None:
         """Wait for the last of the first lines."""
@@ -245,6 +249,30 @@ class Daemon:
             process.kill()
             process.wait(PATIENCE)
             raise AssertionError(f"The daemon did not stop:\n{self.log}") from None
+
+    @classmethod
+    def shell(
+        cls, directory: Path, *words: str, environ: Mapping[str, str] | None = None
+    ) -> tuple[int, str, str]:
+        """What comes of a command from the shell, whose process is forked as daemons are; see
+        `run`.
+
+        :param directory: a directory of the test, for what it prints.
+        """
+        printed = [directory / f"shell-{number}" for number in (1, 2)]
+        before = (
+            "import os\n"
+            f"for number, path in enumerate({list(map(str, printed))}, 1):\n"
+            "    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)\n"
+            f"from cometd_chat.__main__ import main\nmain({words})\n"
+        )
+        arguments = [command("comet-chat"), *words]
+        starter = cls._shared_starter()
+        log = directory / "shell.log"
+        status = starter.start(arguments, directory, environment(environ), log, before).wait(
+            PATIENCE
+        )
+        return status, printed[0].read_text(), printed[1].read_text()
 
     def __enter__(self) -> Daemon:
         self.start()

@@ -40,6 +40,8 @@ ROOMS = {
 #: The modules beside the rooms that join things; they may import everything, and each other.
 ROOF = {
     "service",
+    "plugin",
+    "shell_alone",
     "shell_command",
     "shell_table",
     "copy_command",

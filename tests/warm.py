@@ -28,7 +28,9 @@ from twisted.scripts import twistd
 
 #: What takes the time.
 IMPORTED = (
+    "cometd_chat.plugin",
     "cometd_chat.service",
+    "cometd_chat.shell_alone",
     "alembic.command",
     "cometd_chat.log.postgresql.log",
     "cometd_chat.log.postgresql.node_table",

@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cometd_chat.daemon.settings import print_error
+from cometd_chat.daemon.stderr import print_error
 from cometd_chat.errors import ChatError
 
 #: Seconds that a part may take to stop before the next one has its turn.

@@ -1,8 +1,9 @@
 """What the machine gives this process.
 
-What it is: how much memory there is for it, by the machine and by its control groups.
+What it is: how much memory there is for it, by the machine and by its control groups, and how much
+of that may be held for connections.
 
-What it may know: Linux's /proc and /sys.
+What it may know: Linux's /proc and /sys; what the options say.
 
 Invariant: what can't be read is as if it were not there; there is always an answer.
 """
@@ -13,10 +14,24 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from cometd_chat.daemon.option_values import Percent
+from cometd_chat.daemon.settings import Settings
+
+#: A share of the memory is never less, in bytes.
+LEAST_MEMORY = 16 * 2**20
+
 #: Where a hierarchy of control groups is mounted, and the limits in each of its directories: of
 #: version 2 (and what is below it in a mixed system), and of version 1.
 _V2 = (("", "unified"), ("memory.max", "memory.high"))
 _V1 = (("memory",), ("memory.limit_in_bytes",))
+
+
+def memory_ceiling(settings: Settings) -> int:
+    """Bytes that may be held for all connections together."""
+    ceiling = settings.memory_ceiling
+    if isinstance(ceiling, Percent):
+        return max(LEAST_MEMORY, int(memory_limit() * ceiling.value / 100))
+    return ceiling
 
 
 def memory_limit(root: Path = Path("/")) -> int:

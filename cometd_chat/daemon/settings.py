@@ -14,7 +14,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -52,6 +51,7 @@ from cometd_chat.daemon.option_values import (
     size_parser,
     unless_given,
 )
+from cometd_chat.daemon.stderr import print_error
 
 ShowAddresses = Literal["full", "network", "none"]
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
@@ -468,9 +468,3 @@ def _mend_getopt(message: str) -> str:
     if message.startswith("option "):
         return f"{message}; --help lists all options"
     return message
-
-
-def print_error(sentence: str) -> None:
-    """One line on the real stderr: under twistd ``sys.stderr`` may be the log."""
-    if sys.__stderr__ is not None:
-        print(f"comet-chat: {' '.join(sentence.split())}", file=sys.__stderr__, flush=True)

@@ -1,7 +1,7 @@
 """The daemon's own socket, for commands from the shell.
 
 What it is: `ShellSocket`, a unix socket in the data directory; a command is a line of JSON, and so
-is its answer. `ask` is the other side of it.
+is its answer. `shell_asking` is the other side of it.
 
 What it may know: sockets. Not what a command does.
 
@@ -19,7 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import attrs
 import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -29,42 +28,13 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
+from cometd_chat.daemon.shell_asking import SOCKET, Answer, Asked
 from cometd_chat.errors import ChatError
-
-#: What it is called in the data directory.
-SOCKET = "shell"
 
 #: Bytes of a command at most.
 MOST = 64 * 1024
 
-#: Seconds that the other side waits for the answer.
-PATIENCE = 60.0
-
 _CREDENTIALS = struct.Struct("3i")
-
-
-@attrs.frozen
-class Asked:
-    """A command from the shell.
-
-    :param command: its words, such as ``ban add``.
-    :param values: what was given with it, by name.
-    """
-
-    command: str
-    values: dict[str, Any]
-
-
-@attrs.frozen
-class Answer:
-    """What came of it.
-
-    :param text: for whoever typed it; several lines, perhaps.
-    :param failed: it was not done, and the text says why.
-    """
-
-    text: str
-    failed: bool = False
 
 
 #: Runs a command.
@@ -166,30 +136,3 @@ def may_command(connection: socket.socket) -> bool:
         return False
     _, user, _ = _CREDENTIALS.unpack(found)
     return user in (0, os.geteuid())
-
-
-def ask(directory: Path, asked: Asked) -> Answer | None:
-    """Have a daemon run a command. Blocks.
-
-    :param directory: of its data.
-    :returns: None where no daemon listens there.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(PATIENCE)
-        try:
-            connection.connect(str(directory / SOCKET))
-        except OSError:
-            return None
-        try:
-            connection.sendall(msgspec.json.encode(asked) + b"\n")
-            with connection.makefile("rb") as lines:
-                line = lines.readline()
-        except OSError:
-            line = b""
-    if not line:
-        return Answer(
-            "The daemon closed the connection: it listens to its own user alone, and may be "
-            "stopping.",
-            failed=True,
-        )
-    return msgspec.json.decode(line, type=Answer)

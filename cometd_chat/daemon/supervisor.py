@@ -54,7 +54,7 @@ LOOK = 1.0
 READY, PULSES = "ready", "pulse"
 STOP, LEAVE = "stop", "leave"
 
-#: How a sentence for the operator begins; see `settings.print_error`.
+#: How a sentence for the operator begins; see `stderr.print_error`.
 _SENTENCE = "comet-chat: "
 
 _LEVELS = {

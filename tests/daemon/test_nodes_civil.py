@@ -18,7 +18,7 @@ from tests.daemon.talk import Answer, history, log_in, once, people, say, wait_u
 from tests.daemon.test_nodes import nodes
 from tests.daemon.test_workers import Workers
 from tests.postgresql import PostgresServer
-from tests.support import Daemon, command, run
+from tests.support import Daemon
 
 PASSWORD = "four words of mine"
 POLICIES = "/api/v1/policies"
@@ -74,8 +74,9 @@ def until_status(status: int, port: int, path: str, **request: Any) -> None:
 
 def typed(daemon: Daemon, url: str, *words: str) -> str:
     """What a command from the shell says, which succeeds."""
-    status, said, wrong = run(
-        command("comet-chat"), *words, "--data", str(daemon.data), COMET_CHAT_DATABASE=url
+    told = {"COMET_CHAT_DATABASE": url}
+    status, said, wrong = Daemon.shell(
+        daemon.directory, *words, "--data", str(daemon.data), environ=told
     )
     assert status == 0, wrong
     return said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cometd_chat.daemon import shell_socket
-from cometd_chat.daemon.shell_socket import Asked, ask
+from cometd_chat.daemon.shell_asking import SOCKET, Asked, ask
+from cometd_chat.shell_words import SHELL
 from tests.daemon.talk import log_in, once, say
 from tests.support import Daemon, command, run
 
@@ -31,6 +32,11 @@ def typed(data: Path, *words: str) -> tuple[int, str, str]:
     return run(command("comet-chat"), *words, "--data", str(data))
 
 
+def forked(data: Path, *words: str) -> tuple[int, str, str]:
+    """The same where no daemon runs, without the imports."""
+    return Daemon.shell(data.parent, *words, "--data", str(data))
+
+
 def test_it_is_one_conversation_with_and_without_a_daemon(daemon: Daemon) -> None:
     token = log_in(daemon.port, "dan")
     assert say(daemon.port, token, "hi").status == 201
@@ -42,12 +48,12 @@ def test_it_is_one_conversation_with_and_without_a_daemon(daemon: Daemon) -> Non
     assert (status, "silence  dan everywhere, by the shell: loud" in told) == (0, True)
     # It holds at once, and after a restart.
     assert say(daemon.port, token, "hi again").status == 403
-    path = daemon.data / shell_socket.SOCKET
+    path = daemon.data / SOCKET
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     daemon.terminate()
     assert typed(daemon.data, "ban", "list")[1] == told
-    assert typed(daemon.data, "ban", "lift", "dan")[0] == 0
-    assert typed(daemon.data, "room", "make", "dev", "--topic=work")[:2] == (
+    assert forked(daemon.data, "ban", "lift", "dan")[0] == 0
+    assert forked(daemon.data, "room", "make", "dev", "--topic=work")[:2] == (
         0,
         "dev  public: work\n",
     )
@@ -72,9 +78,9 @@ def test_people_come_by_what_the_shell_gives(daemon: Daemon) -> None:
     assert typed(daemon.data, "user", "role", "Dan", "member")[:2] == (0, "dan  member\n")
     assert typed(daemon.data, "invite", "revoke", "none")[0] == 1
     daemon.terminate()
-    status, said, _ = typed(daemon.data, "user", "list")
+    status, said, _ = forked(daemon.data, "user", "list")
     assert [line.partition(",")[0] for line in said.splitlines()] == ["ada  owner", "dan  member"]
-    assert typed(daemon.data, "user", "role", "ada", "member")[0] == 1, "the last owner"
+    assert forked(daemon.data, "user", "role", "ada", "member")[0] == 1, "the last owner"
 
 
 def test_what_is_wrong_is_said_in_a_line(daemon: Daemon, tmp_path: Path) -> None:
@@ -89,11 +95,11 @@ def test_what_is_wrong_is_said_in_a_line(daemon: Daemon, tmp_path: Path) -> None
 
 def test_what_is_no_command_harms_nobody(daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(daemon.data / shell_socket.SOCKET))
+        connection.connect(str(daemon.data / SOCKET))
         connection.sendall(b"\xff{]\n")
         assert b"no command of this release" in connection.makefile("rb").readline()
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(daemon.data / shell_socket.SOCKET))
+        connection.connect(str(daemon.data / SOCKET))
         with suppress(OSError):
             connection.sendall(b"x" * 2**22)
         assert connection.recv(1) == b""
@@ -105,7 +111,7 @@ def test_what_is_no_command_harms_nobody(daemon: Daemon) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_nobody_else_is_listened_to(daemon: Daemon) -> None:
     """Though the modes of directory and socket were changed."""
-    path = daemon.data / shell_socket.SOCKET
+    path = daemon.data / SOCKET
     above = [each for each in path.parents if each.is_relative_to(tempfile.gettempdir())]
     for each in (*above, path):
         each.chmod(each.stat().st_mode | 0o777)
@@ -120,8 +126,15 @@ def test_nobody_else_is_listened_to(daemon: Daemon) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_each_command_is_found_by_its_first_word() -> None:
-    from cometd_chat.__main__ import SHELL_GROUPS
-    from cometd_chat.shell_table import SHELL
+def test_who_asks_a_daemon_waits_for_no_more_than_that() -> None:
+    shown = "import sys, cometd_chat.__main__, cometd_chat.shell_command; print(*sys.modules)"
+    status, loaded, _ = run(sys.executable, "-c", shown)
+    assert status == 0
+    dear = {"twisted", "sqlalchemy", "klein", "cometd_chat.chat", "cometd_chat.daemon.settings"}
+    assert dear.isdisjoint(loaded.split())
 
-    assert {words.partition(" ")[0] for words in SHELL} <= set(SHELL_GROUPS)
+
+def test_there_is_something_to_do_for_each_command() -> None:
+    from cometd_chat.shell_table import DOES
+
+    assert set(DOES) == set(SHELL)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cometd_chat.chat.invites import InviteRequest, Invites
-from cometd_chat.daemon.shell_socket import Asked
+from cometd_chat.daemon.shell_asking import Asked
 from cometd_chat.errors import InvalidRequest
 from cometd_chat.shell_table import run, somebody
 from tests.chat.parts import now

@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 comet_chat = ServiceMaker(
     "Comet Chat",
-    "cometd_chat.service",
+    "cometd_chat.plugin",
     "A chat whose messages are pushed to any browser over plain HTTP.",
     "comet-chat",
 )
