@@ -18,3 +18,12 @@ from cometd_chat.chat.feed import MAX_BEHIND, Feed
 assert Feed.__init__.__kwdefaults__["max_behind"] == MAX_BEHIND > {events}
 Feed.__init__.__kwdefaults__["max_behind"] = {events}
 """
+
+
+def frame_of(events: int) -> str:
+    """A hidden iframe ends after so many events, and another one begins; by itself 1,000."""
+    return f"""
+from cometd_chat.web import holding
+assert holding.FRAME_EVENTS > {events}
+holding.FRAME_EVENTS = {events}
+"""

@@ -42,7 +42,6 @@ LONGEST = (
     "daemon/test_vanished.py",
     "test_packaging.py",
     "browser/test_client_transports.py",
-    "browser/test_news.py",
     "daemon/test_nodes_people.py",
     "daemon/test_gone_unread.py",
 )

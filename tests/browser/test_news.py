@@ -5,79 +5,89 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.small_page import AROUND, KEEP, LOAD, LUMP, keep_few
 from tests.browser.test_reading import hide, numbers, place, scroll_up
-from tests.browser.visits import Room, Visits
+from tests.browser.visits import Room, Visitor, Visits
 from tests.daemon.talk import wait_until
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_thousand_new_lines_begin_at_the_first(visits: Visits, room: Room) -> None:
+def enter(visits: Visits) -> Visitor:
+    """Ada comes, with a page that keeps few lines."""
+    ada = visits.come("Ada")
+    keep_few(ada.page)
+    ada.go(visits.room.url)
+    ada.is_live()
+    return ada
+
+
+def test_many_new_lines_begin_at_the_first(visits: Visits, room: Room) -> None:
     room.say_all("Grace", [f"line {n}" for n in range(40)])
-    ada = visits.enter("Ada")
+    ada = enter(visits)
     ada.page.keyboard.press("Tab")
     scroll_up(ada, 600)
     read = ada.page.get_by_text("line 20", exact=True)
     before = place(read)
-    for start in range(40, 1040, 500):
-        room.say_all("Grace", [f"line {n}" for n in range(start, start + 500)])
-        ada.hears(f"line {start + 499}")
+    for start in range(40, 240, 100):
+        room.say_all("Grace", [f"line {n}" for n in range(start, start + 100)])
+        ada.hears(f"line {start + 99}")
     # What is read is not trimmed away, nor moved.
     assert place(read) == pytest.approx(before, abs=2)
     jump, new = ada.page.locator("#jump"), ada.page.locator(".new")
-    expect(jump).to_have_text("1000 new messages ↓")
+    expect(jump).to_have_text("200 new messages ↓")
     jump.click()
     expect(new).to_be_in_viewport()
     expect(ada.page.locator(".new + .message .text")).to_have_text("line 40")
     expect(ada.page.get_by_text("line 41", exact=True)).to_be_in_viewport()
     # The page has not grown by all of them: what was left out is said, and comes when asked for.
     shown = numbers(ada.lines())
-    assert len(shown) < 700
+    assert len(shown) < 40 + AROUND + KEEP + 3 * LUMP
     assert shown == sorted(set(shown))
-    assert shown[-1] == 1039
+    assert shown[-1] == 239
     gap = ada.page.locator(".gap")
-    missing = 1040 - len(shown)
+    missing = 240 - len(shown)
     expect(gap).to_contain_text(f"{missing} messages left out.")
     gap.get_by_role("button", name="Load").click()
-    expect(gap).to_contain_text(f"{missing - 200} messages left out.")
+    expect(gap).to_contain_text(f"{missing - LOAD} messages left out.")
     more = numbers(ada.lines())
     assert more == sorted(set(more))
-    assert len(more) == len(shown) + 200
+    assert len(more) == len(shown) + LOAD
     # They follow upon those above the gap.
     first = next(at for at, n in enumerate(more) if n != at)
-    assert first == next(at for at, n in enumerate(shown) if n != at) + 200
+    assert first == next(at for at, n in enumerate(shown) if n != at) + LOAD
     # The second time it leads to the newest.
     expect(jump).to_contain_text("↓")
     jump.click()
-    expect(ada.page.get_by_text("line 1039", exact=True)).to_be_in_viewport()
+    expect(ada.page.get_by_text("line 239", exact=True)).to_be_in_viewport()
     expect(jump).to_be_hidden()
 
 
 def test_who_was_away_at_the_end_is_led_back_to_the_first(visits: Visits, room: Room) -> None:
     room.say("Grace", "line 0")
-    ada = visits.enter("Ada")
+    ada = enter(visits)
     ada.hears("line 0")
     hide(ada, True)
-    for start in range(1, 501, 250):
-        room.say_all("Grace", [f"line {n}" for n in range(start, start + 250)])
-        ada.hears(f"line {start + 249}")
+    for start in range(1, 101, 50):
+        room.say_all("Grace", [f"line {n}" for n in range(start, start + 50)])
+        ada.hears(f"line {start + 49}")
     hide(ada, False)
     to_new = ada.page.locator("#to-new")
-    expect(to_new).to_have_text("500 new messages ↑")
+    expect(to_new).to_have_text("100 new messages ↑")
     to_new.click()
     expect(ada.page.locator(".new + .message .text")).to_have_text("line 1")
     expect(ada.page.locator(".new")).to_be_in_viewport()
     expect(to_new).to_be_hidden()
     ada.page.locator("#jump").click()
-    expect(ada.page.get_by_text("line 500", exact=True)).to_be_in_viewport()
+    expect(ada.page.get_by_text("line 100", exact=True)).to_be_in_viewport()
 
 
 def test_what_is_new_may_begin_before_the_page(visits: Visits, room: Room) -> None:
     room.say("Grace", "line 0")
-    ada = visits.enter("Ada")
+    ada = enter(visits)
     ada.hears("line 0")
     ada.go("about:blank")
-    room.say_all("Grace", [f"line {n}" for n in range(1, 401)])
+    room.say_all("Grace", [f"line {n}" for n in range(1, 181)])
     ada.go(room.url)
     ada.is_live()
     assert 0 < len(ada.lines()) < 100
@@ -92,7 +102,7 @@ def test_what_is_new_may_begin_before_the_page(visits: Visits, room: Room) -> No
         if gap.count():
             gap.get_by_role("button", name="Load").click()
             ada.page.wait_for_timeout(200)
-        return numbers(ada.lines())[-400:] == list(range(1, 401))
+        return numbers(ada.lines())[-180:] == list(range(1, 181))
 
     wait_until(all_come, "all lines")
 

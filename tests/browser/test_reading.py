@@ -6,18 +6,20 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from cometd_chat.web.transcript import colour_of, initials_of
-from tests.browser.conftest import MakeWindow
+from tests.bounds import frame_of, most_behind
+from tests.browser.conftest import MakeWindow, room_numbers
+from tests.browser.small_page import KEEP, LUMP, keep_few
 from tests.browser.tabs import held
-from tests.browser.visits import Room, Visitor, Visits
+from tests.browser.visits import Room, Visitor, Visits, make_room
 from tests.daemon.talk import wait_until
 from tests.support import Daemon
 
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.slow
 LINKS: list[tuple[str, list[tuple[str, str]]]] = json.loads(
     (Path(__file__).parent.parent / "web/links.json").read_text("utf-8")
 )
+#: Events after which a frame of the small daemon ends, and how far a reader may fall behind there.
+FRAME, MOST_BEHIND = 200, 300
 MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
 
@@ -382,9 +386,29 @@ def test_days_and_authors_are_grouped(lobby_visits: Visits, daemon: Daemon) -> N
     assert f"{there.day} {there:%B %Y} at {there:%H:%M:%S}" in (time.get_attribute("title") or "")
 
 
-def test_a_thousand_lines_come_once(lobby_visits: Visits, daemon: Daemon) -> None:
-    room = lobby_visits.room
-    ada = lobby_visits.enter("Ada")
+@pytest.fixture(scope="module")
+def small_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon whose frames grow no longer, and whose readers fall no further behind than this."""
+    bounds = frame_of(FRAME) + most_behind(MOST_BEHIND)
+    directory = tmp_path_factory.mktemp("daemon")
+    with Daemon(directory, "--heartbeat=2", "--limits=off", before=bounds) as running:
+        yield running
+
+
+@pytest.fixture
+def small_visits(chromium: Browser, small_daemon: Daemon) -> Iterator[Visits]:
+    """Who visits a room of the test's own there."""
+    those = Visits(chromium, make_room(small_daemon, f"room-{next(room_numbers)}"))
+    yield those
+    those.close()
+
+
+def test_many_lines_come_once(small_visits: Visits, small_daemon: Daemon) -> None:
+    room = small_visits.room
+    ada = small_visits.come("Ada")
+    keep_few(ada.page)
+    ada.go(room.url)
+    ada.is_live()
     frames: list[str] = []
     ada.page.on("request", lambda each: frames.append(each.url) if "/frame?" in each.url else None)
     ada.page.evaluate(
@@ -399,39 +423,42 @@ def test_a_thousand_lines_come_once(lobby_visits: Visits, daemon: Daemon) -> Non
                 .observe(document.getElementById("log"), { childList: true });
         }"""
     )
-    for start in range(0, 1200, 300):
-        room.say_all("Grace", [f"line {n}" for n in range(start, start + 300)])
-        ada.hears(f"line {start + 299}")
+    many = FRAME + 40
+    for start in range(0, many, many // 4):
+        room.say_all("Grace", [f"line {n}" for n in range(start, start + many // 4)])
+        ada.hears(f"line {start + many // 4 - 1}")
     placed = ada.page.evaluate("window.placed")
-    assert len(placed) == 1200
+    assert len(placed) == many
     assert placed == sorted(set(placed))
     wait_until(lambda: len(frames) >= 1, "another frame, since the first has grown large")
-    wait_until(lambda: held(daemon, "frame") == 1, "one frame")
+    wait_until(lambda: held(small_daemon, "frame") == 1, "one frame")
     ada.is_live("frame")
-    room.say("Grace", "line 1200")
-    ada.hears("line 1200")
+    room.say("Grace", f"line {many}")
+    ada.hears(f"line {many}")
     shown = numbers(ada.lines())
     # The page does not grow for ever.
-    assert len(shown) < 500
-    assert shown == list(range(1201 - len(shown), 1201))
+    assert KEEP <= len(shown) < KEEP + 3 * LUMP
+    assert shown == list(range(many + 1 - len(shown), many + 1))
 
 
-def test_a_gap_is_shown_and_loads(visits: Visits, room: Room) -> None:
+def test_a_gap_is_shown_and_loads(small_visits: Visits) -> None:
+    room = small_visits.room
     room.say("Grace", "line 0")
-    ada = visits.come("Ada")
+    ada = small_visits.come("Ada")
     ada.page.route("**/api/v1/events/**", lambda route: route.abort())
     ada.go(room.url)
-    for start in range(1, 5401, 900):
-        room.say_all("Grace", [f"line {n}" for n in range(start, start + 900)])
+    newest = 540
+    assert newest > MOST_BEHIND
+    room.say_all("Grace", [f"line {n}" for n in range(1, newest + 1)])
     ada.page.unroute("**/api/v1/events/**")
     ada.is_live()
-    ada.hears("line 5400")
+    ada.hears(f"line {newest}")
     gap = ada.page.locator(".gap")
-    expect(gap).to_contain_text("5200 messages left out.")
-    assert numbers(ada.lines()) == [0, *range(5201, 5401)]
+    expect(gap).to_contain_text("340 messages left out.")
+    assert numbers(ada.lines()) == [0, *range(341, 541)]
     gap.get_by_role("button", name="Load").click()
-    expect(gap).to_contain_text("5000 messages left out.")
-    assert numbers(ada.lines()) == [0, *range(5001, 5401)]
+    expect(gap).to_contain_text("140 messages left out.")
+    assert numbers(ada.lines()) == [0, *range(141, 541)]
     ada.forgive()
 
 
