@@ -77,8 +77,10 @@ class TransportStats:
         return self.transports.setdefault(name, TransportCounts())
 
     def refused(self, error: ChatError) -> None:
-        """A client was told of an error."""
-        self.refusals[error.slug] += 1
+        """A client was told of an error; or of what is none, as that a moderator looks at what they
+        said before others do."""
+        if error.status >= 400:
+            self.refusals[error.slug] += 1
 
     def expire(self, name: str) -> None:
         """A request that a transport held has expired."""

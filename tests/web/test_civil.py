@@ -130,6 +130,17 @@ class TestWords:
         whats = [each["what"] for each in site.get("/api/v1/audit", token=marta).json()["audit"]]
         assert "let-through" in whats
 
+    def test_what_waits_is_not_refused(self, site: MemorySite) -> None:
+        bob = site.log_in("bob")
+        assert post(site, bob, "maybe").status == 202
+        socket = Socket(site, token=bob)
+        socket.say("maybe not")
+        assert socket.of("error")[0]["status"] == 202
+        assert 'comet_chat_refused_total{error="' not in site.metrics
+        assert post(site, bob, "badword").status == 400
+        assert 'comet_chat_refused_total{error="held"' not in site.metrics
+        assert 'comet_chat_refused_total{error="invalid-request"} 1.0' in site.metrics
+
     def test_that_wait_and_are_held_back(self, site: MemorySite) -> None:
         bob, marta = site.log_in("bob"), moderator(site)
         stream = Client(site, "stream", token=bob, cursor=site.now)
