@@ -38,6 +38,13 @@ MAX_WELCOME = 1000
 Value = TypeVar("Value")
 
 
+def _read(before: Any, after: Any) -> str:
+    """A value as people read it."""
+    if isinstance(after, bool):
+        return "yes" if after else "no"
+    return str(after)
+
+
 @attrs.frozen
 class Policy:
     """A row of the table of policies.
@@ -46,12 +53,14 @@ class Policy:
     :param default: what holds where nobody has changed it, as JSON.
     :param parsed: from what somebody asks for to the same as JSON; raises InvalidRequest.
     :param act: the right to change it.
+    :param noted: what the audit log says of a change from one value to another.
     """
 
     name: str
     default: Any
     parsed: Callable[[object], Any]
     act: Act = Act.SET_POLICY
+    noted: Callable[[Any, Any], str] = _read
 
 
 @attrs.frozen
@@ -103,6 +112,10 @@ def _words(asked: object) -> Any:
     return Words.parsed(asked).json
 
 
+def _words_noted(before: Any, after: Any) -> str:
+    return Words.parsed(after).since(Words.parsed(before))
+
+
 #: The table of policies. Whoever starts the daemon on one machine has all of them at their
 #: defaults, by which nothing is different from a house without them.
 POLICIES: Mapping[str, Policy] = {
@@ -114,7 +127,7 @@ POLICIES: Mapping[str, Policy] = {
         Policy("registration", "invite", _one_of("registration", "open", "invite", "off")),
         Policy("rooms", "guest", _one_of("rooms", "guest", "member", "moderator")),
         Policy("public_reading", True, _public_reading),
-        Policy("words", Words().json, _words),
+        Policy("words", Words().json, _words, noted=_words_noted),
         Policy("calm", "off", _one_of("calm", *(each.word for each in Calm)), Act.CALM),
     )
 }
@@ -228,11 +241,14 @@ class Policies:
         texts = {name: msgspec.json.encode(value).decode() for name, value in changed.items()}
         if not texts:
             return
+        noted = {
+            name: POLICIES[name].noted(self._values[name], value) for name, value in changed.items()
+        }
         opened = changed.get("guests") == Guests.OPEN.value
 
         def change(connection: Connection) -> None:
             put_policies(connection, texts)
-            for name, text in texts.items():
+            for name, why in noted.items():
                 what = "calm" if name == "calm" else "policy"
                 note(
                     connection,
@@ -241,7 +257,7 @@ class Policies:
                     who_name=who_name,
                     what=what,
                     whom=name,
-                    reason=text,
+                    reason=why,
                 )
 
             if opened:

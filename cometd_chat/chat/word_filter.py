@@ -75,6 +75,20 @@ class Words:
         """The same as JSON."""
         return {"refuse": list(self.refuse), "hold": list(self.hold)}
 
+    def since(self, before: Words) -> str:
+        """What is another than it was, as people read it."""
+        lists = ("refused", before.refuse, self.refuse), ("held", before.hold, self.hold)
+        changes = []
+        for what, old, new in lists:
+            # A word that is held now and was refused is in both.
+            for when, words in (
+                ("from now", [each for each in new if each not in old]),
+                ("no longer", [each for each in old if each not in new]),
+            ):
+                if words:
+                    changes.append(f"{what} {when}: {', '.join(words)}")
+        return "; ".join(changes) or "in another order"
+
 
 def _words(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):

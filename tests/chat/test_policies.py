@@ -148,8 +148,8 @@ def test_who_changed_what_is_in_the_audit_log(house: House) -> None:
         return [tuple(row) for row in rows]
 
     assert house.changes.read_now(read) == [
-        ("calm", "calm", '"slow"'),
-        ("policy", "title", '"T"'),
+        ("calm", "calm", "slow"),
+        ("policy", "title", "T"),
     ]
 
 

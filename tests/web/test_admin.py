@@ -193,6 +193,26 @@ class TestPolicies:
             "pinned": {},
         }
 
+    def test_the_audit_log_says_what_changed_as_people_read_it(self, site: MemorySite) -> None:
+        ada = owner(site)
+        for change in (
+            {"words": {"refuse": ["spam", "eggs"], "hold": ["ham"]}},
+            {"words": {"refuse": ["eggs", "<b>"], "hold": ["ham", "spam"]}},
+            {"guests": "off", "public_reading": False},
+        ):
+            changed = site.request("PATCH", "/api/v1/policies", json=change, token=ada)
+            assert changed.status == 200
+        audit = site.get("/api/v1/audit", token=ada).json()["audit"]
+        assert [(each["whom"], each["reason"]) for each in reversed(audit)][-4:] == [
+            ("words", "refused from now: spam, eggs; held from now: ham"),
+            ("words", "refused from now: <b>; refused no longer: spam; held from now: spam"),
+            ("guests", "off"),
+            ("public_reading", "no"),
+        ]
+        page = show(site, ada, "audit")
+        assert "refused from now: &lt;b&gt;; refused no longer: spam; held from now: spam" in page
+        assert "[&#34;" not in page
+
     def test_what_can_not_be_is_refused_and_nothing_changes(self, site: MemorySite) -> None:
         ada = owner(site)
         before = site.get("/api/v1/policies", token=ada).json()
