@@ -11,7 +11,7 @@ nobody's from then on; its name is free once what was said there is gone from th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -241,7 +241,22 @@ class RoomChanges:
 
     def members(self, room: Room) -> Deferred[Sequence[NamedMember]]:
         """Who belongs to a room, those first who have for the longest."""
-        return self._changes.read(lambda connection: named_members(connection, room.name))
+        names = [room.name]
+        return self._changes.read(lambda connection: named_members(connection, names)[room.name])
+
+    async def companions(
+        self, session: Session | None, rooms: Iterable[Room]
+    ) -> Mapping[str, Sequence[str]]:
+        """With whom somebody talks in those of some rooms that are direct conversations, by room;
+        in all others with nobody. One query, however many they are."""
+        direct = [each.name for each in rooms if each.kind is RoomKind.DIRECT]
+        if not direct or session is None:
+            return {}
+        found = await self._changes.read(lambda connection: named_members(connection, direct))
+        return {
+            room: [each.name for each in members if each.identity != session.identity]
+            for room, members in found.items()
+        }
 
     async def put_member(
         self,

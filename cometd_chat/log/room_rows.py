@@ -11,7 +11,7 @@ next one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -98,21 +98,26 @@ def drop_members(connection: Connection, room: str) -> None:
     connection.execute(delete(room_members).where(room_members.c.room == room))
 
 
-def named_members(connection: Connection, room: str) -> list[NamedMember]:
-    """Who belongs to a room, those first who have for the longest."""
+def named_members(connection: Connection, rooms: Collection[str]) -> dict[str, list[NamedMember]]:
+    """Who belongs to some rooms, those first who have for the longest; by room."""
     query = (
-        select(room_members.c.identity, members.c.name, sessions.c.name, room_members.c.role)
+        select(
+            room_members.c.room,
+            room_members.c.identity,
+            members.c.name,
+            sessions.c.name,
+            room_members.c.role,
+        )
         .outerjoin(members, members.c.identity == room_members.c.identity)
         .outerjoin(sessions, sessions.c.id == room_members.c.identity)
-        .where(room_members.c.room == room)
+        .where(room_members.c.room.in_(rooms))
         .order_by(room_members.c.at, room_members.c.identity)
     )
-    rows = connection.execute(query).all()
-    return [
-        NamedMember(identity, member or guest, role)
-        for identity, member, guest, role in rows
-        if member or guest
-    ]
+    found: dict[str, list[NamedMember]] = {name: [] for name in rooms}
+    for room, identity, member, guest, role in connection.execute(query):
+        if member or guest:
+            found[room].append(NamedMember(identity, member or guest, role))
+    return found
 
 
 def seen_by(room: Column[Any], identity: str) -> ColumnElement[bool]:

@@ -80,7 +80,9 @@ class PageRoutes(BrowserPages):
         session = await self._auth.visitor(request)
         if not self._auth.may_read(session):
             return self._views.log_in(request, "lobby")
-        return self._views.rooms(request, session, parameters.query(request).optional("after"))
+        return await self._views.rooms(
+            request, session, parameters.query(request).optional("after")
+        )
 
     # -- forms
 

@@ -9,6 +9,7 @@ Invariant: see `api.py`. A room that somebody may not see is answered as one tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cometd_chat.chat.chat import Chat
@@ -39,7 +40,8 @@ class RoomsApi:
         most = 200
         limit = asked.number("limit", most, 1, most) or most
         rooms, more = self._chat.rooms.page(asked.optional("after"), limit, session)
-        shown = [await self._room(each, session) for each in rooms]
+        others = await self._chat.room_changes.companions(session, rooms)
+        shown = [self._shown(each, others.get(each.name)) for each in rooms]
         calm = self._chat.policies.calm.word
         return answers.json(request, {"rooms": shown, "more": more, "calm": calm})
 
@@ -135,6 +137,14 @@ class RoomsApi:
         return session
 
     async def _room(self, room: Room, asker: Session | None) -> dict[str, Any]:
+        others = await self._chat.room_changes.companions(asker, [room])
+        return self._shown(room, others.get(room.name))
+
+    def _shown(self, room: Room, others: Sequence[str] | None) -> dict[str, Any]:
+        """A room as JSON.
+
+        :param others: with whom one talks there; None where it is no direct conversation.
+        """
         told = {
             "name": room.name,
             "topic": room.topic,
@@ -145,9 +155,8 @@ class RoomsApi:
             "locked": room.locked,
             "archived": room.archived,
         }
-        if room.kind is RoomKind.DIRECT and asker is not None:
-            members = await self._chat.room_changes.members(room)
-            told["with"] = [each.name for each in members if each.identity != asker.identity]
+        if others is not None:
+            told["with"] = others
         return told
 
 

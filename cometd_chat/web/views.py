@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 import attrs
 
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.matrix import RoomKind
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
@@ -190,14 +189,17 @@ class Views:
         )
         return self.respond(request, page, form.status)
 
-    def rooms(self, request: HttpRequest, session: Session | None, after: str | None) -> bytes:
+    async def rooms(
+        self, request: HttpRequest, session: Session | None, after: str | None
+    ) -> bytes:
         """A page of the list of all rooms.
 
         :param after: the name of the last one of the page before; None for the first page.
         """
         rooms, more = self._chat.rooms.page(after, ROOMS_LISTED, session)
+        others = await self._chat.room_changes.companions(session, rooms)
         page = RoomsPage(
-            rooms=[self._room(each) for each in rooms],
+            rooms=[self._room(each, others.get(each.name, ())) for each in rooms],
             more=more,
             first=after is None,
             total=self._chat.rooms.count(session),
@@ -317,25 +319,18 @@ class Views:
         rooms, more = self._chat.rooms.page(None, ROOMS_LISTED, session)
         if room not in rooms:
             rooms.append(room)
-        others = {each.name: await self._others(session, each) for each in rooms}
+        others = await self._chat.room_changes.companions(session, rooms)
         people, role_in = self._chat.people(room, session), self._chat.rights.role_in
         return Scene(
-            room=self._room(room, others[room.name]),
+            room=self._room(room, others.get(room.name, ())),
             people=[
                 PersonView(name=each.name, role=role_in(room, each.identity, each.role).word)
                 for each in people
             ],
-            rooms=[self._room(each, others[each.name]) for each in rooms],
+            rooms=[self._room(each, others.get(each.name, ())) for each in rooms],
             more_rooms=more,
             calm=self._chat.policies.calm.word,
         )
-
-    async def _others(self, session: Session | None, room: Room) -> Sequence[str]:
-        """Whom somebody talks with in a direct conversation; nobody in any other room."""
-        if room.kind is not RoomKind.DIRECT or session is None:
-            return ()
-        members = await self._chat.room_changes.members(room)
-        return [each.name for each in members if each.identity != session.identity]
 
     def _room(self, room: Room, others: Sequence[str] = ()) -> RoomView:
         return RoomView(

@@ -10,6 +10,7 @@ from cometd_chat.chat.lost_rights import LOST_RIGHT
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.room_changes import LATE
 from cometd_chat.gateways.bayeux_policy import NOTICES
+from cometd_chat.log.room_rows import named_members
 from tests.memory import MemorySite
 from tests.web.bayeux import Client as BayeuxClient
 from tests.web.refusals import problem
@@ -295,6 +296,30 @@ class TestDirect:
         # And so does the list of rooms, elsewhere.
         assert ">bob</a>" in site.get(f"/rooms/lobby{page}", token=alice).text
         assert ">bob</a>" in site.get("/chat?action=side", token=alice).text
+
+    @pytest.mark.parametrize("path", ["/rooms/lobby", "/rooms", "/chat?action=side", ROOMS])
+    def test_lists_read_all_their_people_at_once(
+        self, site: MemorySite, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alice, names = appointed(site, Role.MEMBER, "alice"), ["bob", "carol", "dave"]
+        for name in names:
+            appointed(site, Role.MEMBER, name)
+            site.post("/api/v1/direct", {"with": [name]}, token=alice)
+        asked = 0
+
+        def counted(*args: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return named_members(*args)
+
+        monkeypatch.setattr("cometd_chat.chat.room_changes.named_members", counted)
+        found = site.get(path, token=alice)
+        assert asked == 1
+        if path == ROOMS:
+            shown = {",".join(each.get("with", ())) for each in found.json()["rooms"]}
+            assert shown == {"", *names}
+        else:
+            assert all(f">{name}</a>" in found.text for name in names)
 
     def test_its_people_are_fixed(self, site: MemorySite) -> None:
         alice, bob = appointed(site, Role.MEMBER, "alice"), appointed(site, Role.MEMBER, "bob")
