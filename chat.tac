@@ -2,7 +2,7 @@
 
 from twisted.application.service import Application
 
-from cometd_chat.service import Options, makeService
+from cometd_chat.plugin import Options, makeService
 
 options = Options()
 options.parseOptions([])

@@ -94,6 +94,21 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(extra or {})}
 
 
+#: What a forked command runs first, so that what it prints is told apart.
+_PRINTING = """
+import os
+for number, path in enumerate(({out!r}, {err!r}), 1):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+"""
+
+#: And instead of twistd.
+_COMET_CHAT = """
+from cometd_chat.__main__ import main
+main()
+raise SystemExit
+"""
+
+
 class Daemon:
     """A real daemon: ``with Daemon(tmp_path) as daemon: ... daemon.url ...``.
 
@@ -251,28 +266,30 @@ class Daemon:
             raise AssertionError(f"The daemon did not stop:\n{self.log}") from None
 
     @classmethod
-    def shell(
+    def forked(
         cls, directory: Path, *words: str, environ: Mapping[str, str] | None = None
     ) -> tuple[int, str, str]:
-        """What comes of a command from the shell, whose process is forked as daemons are; see
-        `run`.
+        """What comes of ``twistd`` or ``comet-chat``, forked as daemons are; see `run`.
 
-        :param directory: a directory of the test, for what it prints.
+        :param directory: of the test; it runs there, and what it prints is kept beside its data.
+        :param words: the command, and what is given to it.
         """
-        printed = [directory / f"shell-{number}" for number in (1, 2)]
-        before = (
-            "import os\n"
-            f"for number, path in enumerate({list(map(str, printed))}, 1):\n"
-            "    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)\n"
-            f"from cometd_chat.__main__ import main\nmain({words})\n"
+        out, err = directory / "forked-out", directory / "forked-err"
+        before = _PRINTING.format(out=str(out), err=str(err))
+        if words[0] == "comet-chat":
+            before += _COMET_CHAT
+        forked = cls._shared_starter().start(
+            [command(words[0]), *words[1:]],
+            directory,
+            environment(environ),
+            directory / "forked-log",
+            before,
         )
-        arguments = [command("comet-chat"), *words]
-        starter = cls._shared_starter()
-        log = directory / "shell.log"
-        status = starter.start(arguments, directory, environment(environ), log, before).wait(
-            PATIENCE
-        )
-        return status, printed[0].read_text(), printed[1].read_text()
+        try:
+            return forked.wait(PATIENCE), out.read_text(), err.read_text()
+        finally:
+            for path in (out, err, directory / "forked-log"):
+                path.unlink()
 
     def __enter__(self) -> Daemon:
         self.start()

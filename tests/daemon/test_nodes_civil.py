@@ -75,8 +75,8 @@ def until_status(status: int, port: int, path: str, **request: Any) -> None:
 def typed(daemon: Daemon, url: str, *words: str) -> str:
     """What a command from the shell says, which succeeds."""
     told = {"COMET_CHAT_DATABASE": url}
-    status, said, wrong = Daemon.shell(
-        daemon.directory, *words, "--data", str(daemon.data), environ=told
+    status, said, wrong = Daemon.forked(
+        daemon.directory, "comet-chat", *words, "--data", str(daemon.data), environ=told
     )
     assert status == 0, wrong
     return said

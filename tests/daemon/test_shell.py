@@ -34,7 +34,7 @@ def typed(data: Path, *words: str) -> tuple[int, str, str]:
 
 def forked(data: Path, *words: str) -> tuple[int, str, str]:
     """The same where no daemon runs, without the imports."""
-    return Daemon.shell(data.parent, *words, "--data", str(data))
+    return Daemon.forked(data.parent, "comet-chat", *words, "--data", str(data))
 
 
 def test_it_is_one_conversation_with_and_without_a_daemon(daemon: Daemon) -> None:

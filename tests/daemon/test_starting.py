@@ -32,22 +32,30 @@ def refusal(
     directory: Path,
     *options: str,
     twistd: Sequence[str] = ("-n", "--pidfile=", "comet-chat"),
+    fresh: bool = False,
     **environ: str,
 ) -> str:
-    """Start what can't start; the one line on stderr."""
-    done = subprocess.run(
-        [command("twistd"), *twistd, *options],
-        cwd=directory,
-        env=environment(environ),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("comet-chat: ")
-    return done.stderr
+    """Start what can't start; the one line on stderr.
+
+    :param fresh: as a user does; see `Daemon`.
+    """
+    if fresh:
+        done = subprocess.run(
+            [command("twistd"), *twistd, *options],
+            cwd=directory,
+            env=environment(environ),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        status, out, err = done.returncode, done.stdout, done.stderr
+    else:
+        status, out, err = Daemon.forked(directory, "twistd", *twistd, *options, environ=environ)
+    assert status == 1, out + err
+    assert "Traceback" not in out + err
+    assert err.count("\n") == 1, err
+    assert err.startswith("comet-chat: ")
+    return err
 
 
 def test_the_first_lines_say_where_and_how(tmp_path: Path) -> None:
@@ -81,8 +89,8 @@ def test_the_owner_link_is_shown_at_the_first_start_alone(tmp_path: Path) -> Non
 
 
 def test_the_limit_on_open_files_is_raised(tmp_path: Path) -> None:
-    prefix = ["sh", "-c", 'ulimit -Sn 300; ulimit -Hn 900; exec "$@"', "sh"]
-    with Daemon(tmp_path, prefix=prefix) as daemon:
+    lower = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 900))"
+    with Daemon(tmp_path, before=lower) as daemon:
         assert "open files: 900, enough for 836 connections" in daemon.output
         limits = Path(f"/proc/{daemon.pid}/limits").read_text()
         assert "Max open files            900                  900" in limits
@@ -98,8 +106,8 @@ def test_a_signal_stops_it_cleanly(tmp_path: Path, how: signal.Signals) -> None:
     assert status == -how
     assert "Traceback" not in daemon.log
     assert "Server Shut Down" in daemon.log
-    daemon.start()
-    daemon.terminate()
+    with Daemon(tmp_path, port=daemon.port) as again:
+        assert healthy(again.url)
 
 
 def test_all_kinds_of_endpoints_at_once(tmp_path: Path) -> None:
@@ -159,7 +167,7 @@ def says_ok(stream: socket.socket) -> bool:
     ],
 )
 def test_nothing_is_made_while_an_option_is_wrong(tmp_path: Path, option: str, remedy: str) -> None:
-    assert remedy in refusal(tmp_path, option)
+    assert remedy in refusal(tmp_path, option, fresh=True)
     assert remedy in refusal(tmp_path, option, twistd=("comet-chat",))
     assert list(tmp_path.iterdir()) == []
 
@@ -169,7 +177,9 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
-        assert f"--listen {endpoint}: it is taken" in refusal(tmp_path, f"--listen={endpoint}")
+        assert f"--listen {endpoint}: it is taken" in refusal(
+            tmp_path, f"--listen={endpoint}", fresh=True
+        )
         # With a pid file, as twistd makes it when it isn't told otherwise: none is left behind.
         refusal(tmp_path, f"--listen={endpoint}", twistd=("-n", "comet-chat"))
         assert not (tmp_path / "twistd.pid").exists()
@@ -187,7 +197,7 @@ def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
 
 
 def test_a_second_daemon_on_the_same_data(tmp_path: Path) -> None:
-    with Daemon(tmp_path, fresh=True) as daemon:
+    with Daemon(tmp_path) as daemon:
         port = f"--listen=tcp:{free_port()}:interface=127.0.0.1"
         said = refusal(tmp_path, port, f"--data={daemon.data}")
         assert f"another daemon (process {daemon.pid}) uses this directory" in said
@@ -206,12 +216,10 @@ def test_daemonized_it_tells_the_one_who_waits(tmp_path: Path) -> None:
     pid = int((tmp_path / "twistd.pid").read_text())
     try:
         assert healthy(f"http://127.0.0.1:{port}")
-        other = [command("twistd"), "--pidfile=b.pid", "--logfile=b.log", "comet-chat", *options]
-        again = subprocess.run(
-            other, cwd=tmp_path, env=environment(), timeout=PATIENCE, capture_output=True
-        )
-        assert again.returncode == 1
-        assert b"--data" in again.stderr
+        other = ("--pidfile=b.pid", "--logfile=b.log", "comet-chat", *options)
+        status, _, said = Daemon.forked(tmp_path, "twistd", *other)
+        assert status == 1
+        assert "--data" in said
         # Twisted tells who waits before it removes that.
         until_gone(tmp_path / "b.pid")
         assert "uses this directory" in (tmp_path / "b.log").read_text()
@@ -245,7 +253,9 @@ def test_the_application_file(tmp_path: Path) -> None:
         process.terminate()
         assert process.wait(PATIENCE) == -signal.SIGTERM
     wrong = ("-ny", str(ROOT / "chat.tac"), "--pidfile=")
-    assert "COMET_CHAT_LIMITS 'x'" in refusal(tmp_path, twistd=wrong, COMET_CHAT_LIMITS="x")
+    assert "COMET_CHAT_LIMITS 'x'" in refusal(
+        tmp_path, twistd=wrong, fresh=True, COMET_CHAT_LIMITS="x"
+    )
 
 
 def wait_for_port(port: int) -> None:
@@ -266,7 +276,7 @@ def test_help_is_twistds_own(tmp_path: Path) -> None:
 
 
 def test_the_data_directory_is_private(tmp_path: Path) -> None:
-    with Daemon(tmp_path, fresh=True) as daemon:
+    with Daemon(tmp_path) as daemon:
         assert stat.S_IMODE(daemon.data.stat().st_mode) == 0o700
         for path in daemon.data.rglob("*"):
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
