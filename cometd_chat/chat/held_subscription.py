@@ -24,7 +24,7 @@ from cometd_chat.chat.resume import ResumePoint
 from cometd_chat.chat.shared_state import RoomSet, SharedState, cut
 from cometd_chat.chat.sink import HeldSink, SinkGroup
 from cometd_chat.chat.subscription import STORAGE_DELAY, State, Subscription
-from cometd_chat.comet import Chorus, CometEvent, Member, Reason
+from cometd_chat.comet import Chorus, ChorusMember, CometEvent, Reason
 from cometd_chat.errors import StorageUnavailable
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Batch, Event
@@ -181,7 +181,7 @@ class SharedResponses(SharedState):
         self.standing_answer = self.poll_answer(said, said.last_id) if said.kept else None
 
 
-class HeldSubscription(Subscription, Member):
+class HeldSubscription(Subscription, ChorusMember):
     """The subscription of a stream.
 
     :param rooms: what is read; it is held in all their contexts.

@@ -3,16 +3,17 @@
 What it may know: no HTTP, no SQL, no JSON, no chat and no reactor; time comes in.
 """
 
-from cometd_chat.comet.context import MEMBER_SLOTS, Chorus, CometContext, Member
+from cometd_chat.comet.context import CHORUS_MEMBER_SLOTS, Chorus, ChorusMember, CometContext
 from cometd_chat.comet.engine import CometEngine
 from cometd_chat.comet.events import CometEvent, CometEventType, Delivery, Reason
 from cometd_chat.comet.handler import BatchHandler, CometHandler, LookingHandler, ReadHandler
 from cometd_chat.comet.reaper import Due, Reaper
 
 __all__ = [
-    "MEMBER_SLOTS",
+    "CHORUS_MEMBER_SLOTS",
     "BatchHandler",
     "Chorus",
+    "ChorusMember",
     "CometContext",
     "CometEngine",
     "CometEvent",
@@ -21,7 +22,6 @@ __all__ = [
     "Delivery",
     "Due",
     "LookingHandler",
-    "Member",
     "ReadHandler",
     "Reaper",
     "Reason",

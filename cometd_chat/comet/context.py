@@ -26,7 +26,7 @@ _LEFT_TO_HEIRS: tuple[str, ...] = ()
 class Registration:
     """A handler that is held: the engine's own notes on it, and an item of the reaper.
 
-    What is noted is in slots of those that inherit; see `Noted`, and `Member`.
+    What is noted is in slots of those that inherit; see `Noted`, and `ChorusMember`.
     """
 
     __slots__ = _LEFT_TO_HEIRS
@@ -115,12 +115,12 @@ class Noted(Registration):
         self.held = self.reader = self.batcher = None
 
 
-class Member(Registration):
+class ChorusMember(Registration):
     """A handler that has a place for the engine's notes on it, and is told with others like it.
 
     There may be thousands: each takes 170 bytes less than one that is `Noted`, and a fan-out costs
     no call for each. Who inherits it is a `CometHandler` that can be held once in its life, has
-    slots for `MEMBER_SLOTS`, and calls `to_be_held` when it is made.
+    slots for `CHORUS_MEMBER_SLOTS`, and calls `to_be_held` when it is made.
     """
 
     __slots__ = _LEFT_TO_HEIRS
@@ -145,8 +145,8 @@ class Member(Registration):
         self.contexts, self.chorus = (), None
 
 
-#: What a `Member` has slots for.
-MEMBER_SLOTS = ("chorus", "contexts", "due_bucket", "last_progress")
+#: What a `ChorusMember` has slots for.
+CHORUS_MEMBER_SLOTS = ("chorus", "contexts", "due_bucket", "last_progress")
 
 
 class Chorus(Protocol):

@@ -18,7 +18,7 @@ from typing import cast
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cometd_chat.comet.context import Chorus, CometContext, Member, Noted, Registration
+from cometd_chat.comet.context import Chorus, ChorusMember, CometContext, Noted, Registration
 from cometd_chat.comet.events import CometEvent, CometEventType, Reason
 from cometd_chat.comet.handler import BatchHandler, CometHandler, ReadHandler
 from cometd_chat.comet.reaper import Reaper
@@ -105,13 +105,13 @@ class HeldHandlers:
 
     def _find(self, handler: CometHandler) -> Registration | None:
         """What is noted of a handler; None when it is not held."""
-        if isinstance(handler, Member):
+        if isinstance(handler, ChorusMember):
             return handler if handler.contexts else None
         return self._noted.get(id(handler))
 
     def _note(self, context: CometContext, handler: CometHandler) -> Registration:
         """Hold a handler that was not held."""
-        if isinstance(handler, Member):
+        if isinstance(handler, ChorusMember):
             if handler.chorus is None:
                 raise RuntimeError("a member is held once in its life")
             handler.contexts = context.alone
@@ -233,7 +233,7 @@ class HeldHandlers:
         self, registration: Registration, handler: CometHandler, events: Sequence[CometEvent]
     ) -> None:
         """A handler's events of one batch."""
-        if isinstance(registration, Member):
+        if isinstance(registration, ChorusMember):
             if registration.chorus is not None:
                 self.tell_together(registration.chorus, [registration], events)
             return
