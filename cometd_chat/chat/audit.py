@@ -12,7 +12,7 @@ the other. Nothing is taken out before its time; what was undone says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from sqlalchemy import Connection, delete, insert, select, update
@@ -101,6 +101,39 @@ def note(
             "reason": reason,
             "about": about,
         },
+    )
+
+
+class Actor(Protocol):
+    """Whoever does something: a session."""
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+def note_by(
+    connection: Connection,
+    actor: Actor,
+    what: str,
+    *,
+    at: int,
+    whom: str = "",
+    room: str | None = None,
+    reason: str = "",
+) -> None:
+    """Keep that somebody does something, as `note`."""
+    note(
+        connection,
+        at=at,
+        who=actor.identity,
+        who_name=actor.name,
+        what=what,
+        whom=whom,
+        room=room,
+        reason=reason,
     )
 
 

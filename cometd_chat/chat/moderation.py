@@ -290,12 +290,11 @@ class Moderation:
             if not connection.execute(change).rowcount:
                 return False
             audit.undo(connection, id, at)
-            audit.note(
+            audit.note_by(
                 connection,
+                actor,
+                f"lift-{sanction.kind.value}",
                 at=at,
-                who=actor.identity,
-                who_name=actor.name,
-                what=f"lift-{sanction.kind.value}",
                 whom=sanction.who,
                 room=sanction.room,
             )
@@ -329,12 +328,11 @@ class Moderation:
                 .values(lifted_at=at, lifted_by=actor.identity)
             ).rowcount
             connection.execute(update(sanctions).where(of_networks).values(network=b"-"))
-            audit.note(
+            audit.note_by(
                 connection,
+                actor,
+                "forget-networks",
                 at=at,
-                who=actor.identity,
-                who_name=actor.name,
-                what="forget-networks",
             )
             return int(lifted)
 

@@ -142,12 +142,11 @@ class Reports:
             reports.c.settled_at.is_(None),
         )
         if connection.execute(update(reports).where(*alike).values(settled_at=at)).rowcount:
-            audit.note(
+            audit.note_by(
                 connection,
+                actor,
+                "settle-report",
                 at=at,
-                who=actor.identity,
-                who_name=actor.name,
-                what="settle-report",
                 whom=report.by_name,
                 room=report.room,
             )

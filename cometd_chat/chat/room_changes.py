@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cometd_chat.chat.audit import note
+from cometd_chat.chat.audit import note_by
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import DIRECTS, MEMBERS, MESSAGES, TEXT, Limits
 from cometd_chat.chat.local_rooms import room_topic
@@ -423,12 +423,11 @@ class RoomChanges:
         reason: str = "",
         whom: str = "",
     ) -> None:
-        note(
+        note_by(
             connection,
+            actor,
+            what,
             at=int(self._now()),
-            who=actor.identity,
-            who_name=actor.name,
-            what=what,
             whom=whom,
             room=room,
             reason=reason,

@@ -210,12 +210,11 @@ class Screened:
             decided = connection.execute(delete(screened).where(*its))
         if not decided.rowcount:
             raise _decided()
-        audit.note(
+        audit.note_by(
             connection,
+            actor,
+            "let-through" if say else "hold-back",
             at=self._now(),
-            who=actor.identity,
-            who_name=actor.name,
-            what="let-through" if say else "hold-back",
             whom=item.name,
             room=item.room,
         )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import attrs
 from sqlalchemy import Connection
 
-from cometd_chat.chat.audit import note
+from cometd_chat.chat.audit import note_by
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.names import MAX_NAME, person_name
@@ -98,12 +98,11 @@ class Users:
             mandate.require(connection, Act.SET_ROLE, *_acts_to_set(role, before))
             if before is not Role.OWNER:
                 mandate.require_above(connection, identity)
-            note(
+            note_by(
                 connection,
+                session,
+                "role",
                 at=at,
-                who=session.identity,
-                who_name=session.name,
-                what="role",
                 whom=user.name,
                 reason=role.word,
             )
@@ -127,12 +126,11 @@ class Users:
 
         def end(connection: Connection) -> Sequence[Control]:
             ended = members.end_sessions(connection, row.identity)
-            note(
+            note_by(
                 connection,
+                session,
+                "log-out",
                 at=at,
-                who=session.identity,
-                who_name=session.name,
-                what="log-out",
                 whom=row.name,
             )
             return ended
@@ -158,12 +156,11 @@ class Users:
             if kept is None:
                 return  # It was in doubt, or somebody else has done the same.
             mandate(connection)
-            note(
+            note_by(
                 connection,
+                session,
+                "remove-account",
                 at=at,
-                who=session.identity,
-                who_name=session.name,
-                what="remove-account",
                 whom=kept.name,
             )
 

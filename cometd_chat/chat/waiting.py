@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 
-from cometd_chat.chat.audit import note
+from cometd_chat.chat.audit import note, note_by
 from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.names import new_person
 from cometd_chat.chat.rights import Act, Affected, Rights
@@ -79,12 +79,11 @@ class WaitingList:
             session = waiting_session(connection, name, keys.folded)
             if session is None:
                 raise nobody(name)
-            note(
+            note_by(
                 connection,
+                actor,
+                "turn-away",
                 at=self._now(),
-                who=actor.identity,
-                who_name=actor.name,
-                what="turn-away",
                 whom=name,
             )
             return end_sessions(connection, session)
