@@ -20,7 +20,7 @@ from tests.daemon.talk import say, wait_until
 from tests.support import Daemon
 
 #: More than the connections that a browser opens to a host.
-TABS = 8
+TABS = 7
 
 #: Documents that never end, and what is in them at once.
 ENDLESS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from itertools import count
 
 import attrs
 import pytest
@@ -12,41 +13,73 @@ from playwright.sync_api import Browser, Error, expect
 
 from tests.browser.tabs import Tab, Window, held
 from tests.chromium import ARGUMENTS, PROGRAM
-from tests.daemon.talk import Held, log_in, once, say, wait_until
+from tests.daemon.talk import Held, log_in, log_in_by_cookie, once, say, wait_until
 from tests.support import Daemon
 
 pytestmark = pytest.mark.slow
 
+#: A name of the daemon's machine.
+NAMED = "chat.test"
+
 THIS_TAB, OTHER_TAB = "this tab", "another tab, for this one too"
+
+
+#: More than the connections that a browser opens to a host.
+SEVEN = 7
+
+room_numbers = count(1)
 
 
 @attrs.frozen
 class Site:
-    """A daemon at an address, and Ada's browser."""
+    """A room of the test's own at an address of the daemon, and Ada's browser."""
 
     daemon: Daemon
-    url: str
+    address: str
+    room: str
     ada: Window
     grace: str
 
+    @property
+    def url(self) -> str:
+        return self.place(self.room)
+
+    def place(self, room: str) -> str:
+        """The page of a room."""
+        return f"{self.address}/rooms/{room}"
+
     def tabs(self, count: int) -> list[Tab]:
         """Tabs of Ada's, the leader first."""
-        tabs = [self.ada.log_in(self.url, "ada")]
+        tabs: list[Tab] = []
         while len(tabs) < count:
             tabs.append(self.ada.tab(self.url))
             tabs[-1].is_live("frame")
         return tabs
 
-    def say(self, text: str, room: str = "lobby") -> None:
+    def say(self, text: str, room: str = "") -> None:
         """Grace says something."""
-        assert say(self.daemon.port, self.grace, text, room=room).status == 201
+        assert say(self.daemon.port, self.grace, text, room=room or self.room).status == 201
 
     @property
     def held(self) -> int:
         return held(self.daemon, "frame")
 
 
-@pytest.fixture(scope="module", params=["127.0.0.1", "chat.test"])
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that is found by its number and by a name."""
+    directory = tmp_path_factory.mktemp("daemon")
+    with Daemon(directory, "--heartbeat=2", "--limits=off", f"--host={NAMED}") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def grace(daemon: Daemon) -> str:
+    """The token of somebody there."""
+    return log_in(daemon.port, "Grace")
+
+
+@pytest.fixture(scope="module", params=["127.0.0.1", NAMED])
 def browser(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[tuple[str, Browser]]:
     """A host, and a Chromium that finds it here. Plain http with a name has no Web Locks."""
     if request.param == "127.0.0.1":
@@ -59,27 +92,39 @@ def browser(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[tuple
 
 
 @pytest.fixture
-def site(browser: tuple[str, Browser], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(browser: tuple[str, Browser], daemon: Daemon, grace: str) -> Iterator[Site]:
     host, chromium = browser
-    options = [] if host == "127.0.0.1" else [f"--host={host}"]
-    with Daemon(tmp_path_factory.mktemp("daemon"), "--heartbeat=2", *options) as daemon:
-        ada = Window(chromium.new_context())
-        grace = log_in(daemon.port, "Grace")
-        yield Site(daemon, f"http://{host}:{daemon.port}", ada, grace)
-        ada.close()
-        assert ada.errors == []
+    address = f"http://{host}:{daemon.port}"
+    room = f"room-{next(room_numbers)}"
+    make_room(daemon.port, grace, room)
+    cookie, token = log_in_by_cookie(daemon.port, "ada")
+    ada = Window(chromium.new_context())
+    ada.context.add_cookies([{"name": cookie, "value": token, "url": address}])
+    here = Site(daemon, address, room, ada, grace)
+    yield here
+    ada.close()
+    once(daemon.port, "DELETE", "/api/v1/session", token=token)
+    # The next test counts anew.
+    wait_until(lambda: here.held == 0, "no request")
+    assert ada.errors == []
 
 
-def test_eight_tabs_hold_one_request(site: Site) -> None:
-    tabs = site.tabs(8)
+def make_room(port: int, token: str, name: str) -> None:
+    """A room of somebody's."""
+    answer = once(port, "POST", "/api/v1/rooms", token=token, body={"name": name})
+    assert answer.status == 201
+
+
+def test_seven_tabs_hold_one_request(site: Site) -> None:
+    tabs = site.tabs(SEVEN)
     locks = tabs[0].page.evaluate("'locks' in navigator")
-    assert locks == site.url.startswith("http://127.0.0.1")
+    assert locks == site.address.startswith("http://127.0.0.1")
     wait_until(lambda: site.held == 1, "one request")
-    tabs[7].say("from the eighth")
+    tabs[-1].say("from the seventh")
     for tab in tabs:
-        tab.hears("from the eighth")
+        tab.hears("from the seventh")
     assert tabs[0].fact("Held by") == THIS_TAB
-    assert {tab.fact("Held by") for tab in tabs[1:]} == {OTHER_TAB}
+    assert {holder(tab) for tab in tabs[1:]} == {OTHER_TAB}
     # The transport is that of all, and each can change it.
     tabs[3].choose("sse")
     for tab in tabs:
@@ -87,43 +132,64 @@ def test_eight_tabs_hold_one_request(site: Site) -> None:
     assert (site.held, held(site.daemon, "sse")) == (0, 1)
 
 
-@pytest.mark.parametrize("how", ["close", "reload", "crash"])
-def test_another_tab_takes_over(site: Site, how: str) -> None:
-    leader, *others = site.tabs(3)
+def holder(tab: Tab) -> str:
+    """What the panel behind the chip says of who holds the request. As `Tab.fact`, but without
+    bringing each tab to the front and drawing it."""
+    found: str = tab.page.evaluate(
+        """() => {
+            const panel = document.getElementById("connection");
+            panel.showPopover();
+            const terms = [...panel.querySelectorAll("#connection-facts dt")];
+            const { nextElementSibling } = terms.find((each) => each.textContent === "Held by");
+            panel.hidePopover();
+            return nextElementSibling.textContent;
+        }"""
+    )
+    return found
+
+
+def goes_on(site: Site, tabs: list[Tab], said: list[str], how: str) -> None:
+    """One of the tabs that are left leads, and nobody misses anything.
+
+    :param said: until now; what is said here is put to it.
+    :param how: the leader went.
+    """
+    site.say(f"while one {how}")
+    for tab in tabs:
+        tab.hears(f"while one {how}")
+        tab.is_live("frame")
+    wait_until(lambda: site.held == 1, "one request")
+    site.say(f"after one {how}")
+    said += [f"while one {how}", f"after one {how}"]
+    for tab in tabs:
+        tab.hears(f"after one {how}")
+        assert tab.lines() == said
+    assert sorted(map(holder, tabs)) == [OTHER_TAB] * (len(tabs) - 1) + [THIS_TAB]
+
+
+def test_another_tab_takes_over(site: Site) -> None:
+    first, *others = site.tabs(3)
+    said = ["before"]
     site.say("before")
     for tab in others:
         tab.hears("before")
-    if how == "close":
-        leader.page.close(run_before_unload=False)
-    elif how == "reload":
-        leader.page.reload()
-        others.append(leader)
-    else:
-        with suppress(Error), leader.page.expect_event("crash"):
-            leader.page.goto("chrome://crash")
-    site.say("meanwhile")
-    for tab in others:
-        tab.hears("meanwhile")
-        tab.is_live("frame")
-    wait_until(lambda: site.held == 1, "one request")
-    site.say("after")
-    for tab in others:
-        tab.hears("after")
-        assert tab.lines() == ["before", "meanwhile", "after"]
-    assert sorted(tab.fact("Held by") for tab in others)[-1] == THIS_TAB
-    assert [tab.fact("Held by") for tab in others].count(THIS_TAB) == 1
+    first.page.close(run_before_unload=False)
+    goes_on(site, others, said, "closes")
+    (leader,) = (tab for tab in others if holder(tab) == THIS_TAB)
+    leader.page.reload()
+    goes_on(site, others, said, "reloads")
 
 
 def test_the_stream_carries_the_rooms_of_all_tabs(site: Site) -> None:
-    for room in ("dev", "ops"):
-        body = {"name": room}
-        assert once(site.daemon.port, "POST", "/api/v1/rooms", token=site.grace, body=body)
+    rooms = [f"{site.room}-dev", f"{site.room}-ops"]
+    for room in rooms:
+        make_room(site.daemon.port, site.grace, room)
     (lobby,) = site.tabs(1)
-    dev, ops = (site.ada.tab(f"{site.url}/rooms/{room}") for room in ("dev", "ops"))
+    dev, ops = (site.ada.tab(site.place(room)) for room in rooms)
     for tab in (dev, ops):
         tab.is_live("frame")
     wait_until(lambda: site.held == 1, "one request")
-    site.say("in dev", "dev")
+    site.say("in dev", rooms[0])
     site.say("in lobby")
     ops.say("in ops")
     for tab, text in ((lobby, "in lobby"), (dev, "in dev"), (ops, "in ops")):
@@ -131,7 +197,7 @@ def test_the_stream_carries_the_rooms_of_all_tabs(site: Site) -> None:
         assert tab.lines() == [text]
     # The leader goes; the next one carries what is still read, and what is not is left.
     lobby.page.close(run_before_unload=False)
-    site.say("again in dev", "dev")
+    site.say("again in dev", rooms[0])
     dev.hears("again in dev")
     ops.page.close(run_before_unload=False)
 
@@ -139,21 +205,27 @@ def test_the_stream_carries_the_rooms_of_all_tabs(site: Site) -> None:
         answer = once(site.daemon.port, "GET", f"/api/v1/rooms/{room}/people")
         return [each["name"] for each in answer.json["people"]]
 
-    wait_until(lambda: "ada" not in people("ops"), "Ada has left ops")
-    assert "ada" in people("dev")
+    wait_until(lambda: "ada" not in people(rooms[1]), "Ada has left ops")
+    assert "ada" in people(rooms[0])
     assert dev.lines() == ["in dev", "again in dev"]
 
 
-def test_nothing_is_missed_while_tabs_are_opened(site: Site) -> None:
+def test_nothing_is_missed_while_tabs_are_opened_nor_when_one_crashes(site: Site) -> None:
     (first,) = site.tabs(1)
     pages = [site.ada.page() for _ in range(3)]
-    for number, page in enumerate(pages):
+    said = [f"line {number}" for number in range(3)]
+    for page, text in zip(pages, said, strict=True):
         page.goto(site.url, wait_until="commit")
-        site.say(f"line {number}")
-    for tab in [first, *map(Tab, pages)]:
+        site.say(text)
+    others = [*map(Tab, pages)]
+    for tab in [first, *others]:
         tab.hears("line 2")
         tab.is_live("frame")
-        assert tab.lines() == ["line 0", "line 1", "line 2"]
+        assert tab.lines() == said
+    assert holder(first) == THIS_TAB
+    with suppress(Error), first.page.expect_event("crash"):
+        first.page.goto("chrome://crash")
+    goes_on(site, others, said, "crashes")
 
 
 def test_who_was_replaced_stays_away_until_a_click(site: Site) -> None:
@@ -183,7 +255,7 @@ def test_who_was_replaced_stays_away_until_a_click(site: Site) -> None:
         # Who takes over stays away, too.
         third.page.close(run_before_unload=False)
         leader.page.close(run_before_unload=False)
-        wait_until(lambda: follower.fact("Held by") == THIS_TAB, "another leader")
+        wait_until(lambda: holder(follower) == THIS_TAB, "another leader")
         follower.page.clock.fast_forward(60_000)
         expect(follower.page.locator("#chip-state")).to_have_text("away")
         assert site.held == 0
@@ -209,7 +281,7 @@ def test_a_tab_that_missed_a_word_of_the_leader_catches_up(site: Site) -> None:
     )
     follower.page.goto(site.url)
     follower.is_live("frame")
-    assert follower.fact("Held by") == OTHER_TAB
+    assert holder(follower) == OTHER_TAB
     for text in ("before", "not for you", "after"):
         site.say(text)
     for tab in (leader, follower):
