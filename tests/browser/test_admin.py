@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.browser import test_accounts
-from tests.browser.test_accessible import findings_in_all_colours
+from tests.browser.test_accessible import look
 from tests.browser.test_accounts import come, enter, owner_link
 from tests.daemon.talk import log_in, say
 from tests.support import Daemon
@@ -19,16 +19,6 @@ contexts = test_accounts.contexts
 WIDTHS = (1200, 320)
 
 
-def look(page: Page) -> None:
-    """It is as it should be, for who sees it and who hears it, on a small screen as well."""
-    expect(page.locator("main")).to_be_visible()
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 800})
-        assert findings_in_all_colours(page) == [], f"{page.url} {width} wide"
-        wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert page.evaluate(wide) == 0, f"{page.url} scrolls sideways, {width} wide"
-
-
 def test_axe_finds_nothing(
     daemon: Daemon, chromium: Browser, contexts: list[BrowserContext]
 ) -> None:
@@ -39,7 +29,7 @@ def test_axe_finds_nothing(
     ada.goto(owner_link(daemon))
     enter(ada, "Ada")
     ada.wait_for_url("**/rooms/lobby**")
-    look(ada)
+    look(ada, WIDTHS)
     bob = log_in(daemon.port, "Bob")
     said = say(daemon.port, bob, "something").json
     from cometd_chat.web.admin_pages import SECTIONS
@@ -49,7 +39,7 @@ def test_axe_finds_nothing(
     about = ["/rooms/lobby/people/Bob", f"/rooms/lobby/messages/{said['id']}"]
     for path in ["/admin", *paths, *about, "/rooms/lobby/members"]:
         ada.goto(daemon.url + path, wait_until="domcontentloaded")
-        look(ada)
+        look(ada, WIDTHS)
 
 
 def test_a_house_is_calmed_and_somebody_silenced_without_a_script(
