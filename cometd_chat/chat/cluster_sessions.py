@@ -289,7 +289,9 @@ class ClusterSessions(MemberSessions):
         """See `Sessions.use_again`."""
         seen_at = self._reaper.coarse_now()
         now = self._lasting.at(seen_at)
-        if session.ended or session.name_key is None or session.expires_at <= now:
+        if session.ended or session.forgotten or session.name_key is None:
+            return False
+        if session.expires_at <= now:
             return False
         if now + TOKEN_LIFETIME - session.expires_at >= EXTEND_AFTER and not session.ephemeral:
             return False
@@ -492,6 +494,7 @@ class ClusterSessions(MemberSessions):
         del self._by_id[session.id]
         self._by_token.pop(session.known_by, None)
         self._part(session)
+        session.forgotten = True
         self.forgotten.tell(session)
         self._names.release(session, self._names.of(session))
         self._names.is_guest_of(session, None)

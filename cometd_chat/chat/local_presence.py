@@ -134,7 +134,7 @@ class LocalPresence:
         person = session.member or session
         if in_room is not None and person in in_room.holds:
             in_room.holds[person] += 1
-        else:
+        elif not session.forgotten:
             self._enter(room, person, address, 1)
 
     def release(self, room: str, session: Session, grace: float = GRACE) -> None:
@@ -162,6 +162,9 @@ class LocalPresence:
         self, room: str, session: Session, grace: float = GRACE, address: str | None = None
     ) -> None:
         """See `Presence.seen`."""
+        if session.forgotten:
+            # Where they have come again, that is another object, and they would be here as two.
+            return
         person = session.member or session
         in_room = self._enter(room, person, address, 0)
         now = self._reaper.seconds()

@@ -180,7 +180,9 @@ class LocalSessions(MemberSessions):
         """See `Sessions.use_again`."""
         seen_at = self._reaper.coarse_now()
         now = self._lasting.at(seen_at)
-        if session.ended or session.name_key is None or session.expires_at <= now:
+        if session.ended or session.forgotten or session.name_key is None:
+            return False
+        if session.expires_at <= now:
             return False
         if now + TOKEN_LIFETIME - session.expires_at >= EXTEND_AFTER and not session.ephemeral:
             return False
@@ -283,6 +285,7 @@ class LocalSessions(MemberSessions):
     def _forget(self, session: Session) -> None:
         self._by_token.pop(session.known_by, None)
         self._part(session)
+        session.forgotten = True
         self.forgotten.tell(session)
         self._names.release(session, claimed_by(session))
 

@@ -83,7 +83,7 @@ class Presence(Protocol):
         """How many are in a room."""
 
     def hold(self, room: str, session: Session, address: str | None = None) -> None:
-        """A session holds a request on a room.
+        """A session holds a request on a room; one that is in use no longer holds none.
 
         :param address: what others may see of where it comes from.
         """
@@ -94,7 +94,7 @@ class Presence(Protocol):
     def seen(
         self, room: str, session: Session, grace: float = GRACE, address: str | None = None
     ) -> None:
-        """A session asked something about a room."""
+        """A session asked something about a room; one that is in use no longer is not seen."""
 
     def leave(self, room: str, session: Session) -> None:
         """A session says that it leaves a room; what it still holds there keeps it."""

@@ -330,6 +330,7 @@ class Rights:
             elif (
                 (act is _FOLLOW or (act is _SPEAK and self._all_speak))
                 and not session.ended
+                and not session.forgotten
                 and session.name_key is not None
                 and session.role > _WAITING
             ):
@@ -347,7 +348,7 @@ class Rights:
         if (
             session is not None
             and act is not Act.SEE
-            and (session.ended or session.name_key is None)
+            and (session.ended or session.forgotten or session.name_key is None)
         ):
             return inactive(session)
         for bar in self._bars_in_force:

@@ -19,13 +19,16 @@ from twisted.internet.defer import Deferred
 
 from cometd_chat.chat.roles import Role
 from cometd_chat.comet.listeners import Listeners
-from cometd_chat.errors import ChatError, InvalidToken, NameTaken
+from cometd_chat.errors import ChatError, InvalidToken, NameTaken, StorageUnavailable
 from cometd_chat.events.event import Event
 from cometd_chat.log.control import Control
 from cometd_chat.log.members import STAYS, Beside, NewMember, nothing_beside
 
 #: How long a token is good after it was last used, in seconds.
 TOKEN_LIFETIME = 30 * 86400.0
+
+#: Seconds after which whoever asked by a session that went out of use meanwhile asks again.
+FORGOTTEN_AFTER = 1.0
 
 
 class HeldResource(Protocol):
@@ -97,6 +100,9 @@ class Session:
     #: Where they last asked from, as far as this process knows.
     seen_from: str = ""
     ended: bool = False
+    #: It is in use here no longer: what is done by it from now is heard of by nobody. If it comes
+    #: to be used again, that is another object.
+    forgotten: bool = False
     readers: tuple[HeldResource, ...] = ()
     due_bucket: int = 0
 
@@ -383,7 +389,7 @@ class Sessions(Protocol):
 def require_active(session: Session) -> None:
     """Refuse somebody who can't speak, though she could when her request came in.
 
-    :raises InvalidToken, NameTaken: see `inactive`.
+    :raises InvalidToken, StorageUnavailable, NameTaken: see `inactive`.
     """
     refusal = inactive(session)
     if refusal is not None:
@@ -391,10 +397,15 @@ def require_active(session: Session) -> None:
 
 
 def inactive(session: Session) -> ChatError | None:
-    """Why somebody can't speak: her session has ended, or she was away, and somebody else has her
-    name now, or nobody can; None when she can."""
+    """Why somebody can't speak: her session has ended, or went out of use while her request was
+    answered, or she was away, and somebody else has her name now; None when she can."""
     if session.ended:
         return InvalidToken("That session is over: log in again.")
+    if session.forgotten:
+        return StorageUnavailable(
+            "What is known of your session has to be read again. Try again in a moment.",
+            retry_after=FORGOTTEN_AFTER,
+        )
     if session.name_key is None:
         return NameTaken(
             f"You were away, and the name {session.name} is taken now: choose another one for "

@@ -267,6 +267,13 @@ class House:
         """A new session."""
         return now(self.chat.log_in(name, "192.0.2.7"))[0]
 
+    def lose_name(self, name: str) -> Session:
+        """Somebody who comes again after another has taken their name."""
+        session, token = now(self.chat.log_in(name, ""))
+        self.sessions.free_name(session)
+        self.log_in(name)
+        return now(self.sessions.by_token(token))
+
     def room(self, name: str = "lobby") -> Room:
         """A room."""
         return self.rooms.find(name, None)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cometd_chat.errors import NameTaken
+from cometd_chat.chat.rights import Act
+from cometd_chat.errors import NameTaken, StorageUnavailable
 from cometd_chat.events.event import Event
+from tests.chat.cluster import Cluster
 from tests.chat.parts import House, now
 
 
@@ -60,3 +62,41 @@ def test_what_is_held_ends_with_the_session(house: House) -> None:
     house.chat.readers.hold(session, held)
     now(house.chat.log_out(session))
     assert held.closed == ["bye"]
+
+
+@pytest.mark.parametrize("nodes", [0, 1])
+def test_who_went_out_of_use_while_a_request_was_answered_is_here_once(nodes: int) -> None:
+    house = Cluster(nodes).nodes[0] if nodes else House()
+    ear, room = house.listen(), house.room()
+    before, token = now(house.chat.log_in("alice", "", transient=True))
+    held = Held()
+    house.chat.readers.hold(before, held)
+    house.presence.hold("lobby", before)
+    # What they hold ends, and comes again, while a post of theirs is being stored.
+    house.presence.release("lobby", before)
+    house.chat.readers.let_go(before, held)
+    after = now(house.sessions.by_token(token))
+    assert after is not before
+    assert after.name_key == "alice"
+    house.presence.hold("lobby", after)
+    house.chat.arrive(before, room, "")
+    house.presence.hold("lobby", before)
+    house.presence.release("lobby", before)
+    house.advance(60)
+    assert [each.identity for each in house.presence.people("lobby")] == [after.identity]
+    house.presence.release("lobby", after)
+    house.advance(60)
+    assert house.presence.people("lobby") == []
+    assert ear.take() == ["join alice", "leave alice", "join alice", "leave alice"]
+
+
+def test_who_went_out_of_use_is_asked_to_come_again() -> None:
+    house = Cluster(1).nodes[0]
+    session, token = now(house.chat.log_in("alice", ""))
+    house.sessions.doubt_all()
+    assert not house.sessions.use_again(session)
+    with pytest.raises(StorageUnavailable) as caught:
+        house.chat.rights.require(session, Act.SPEAK, [house.room()], "")
+    assert caught.value.retry_after
+    again = now(house.sessions.by_token(token))
+    house.chat.rights.require(again, Act.SPEAK, [house.room()], "")

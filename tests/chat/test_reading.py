@@ -465,10 +465,8 @@ def test_who_reads_is_there_and_gone_after_her_grace(house: House) -> None:
 
 def test_nobody_reads_who_may_not(house: House) -> None:
     """Whoever embeds the chat asks it alone."""
-    alice = house.log_in("alice")
-    house.sessions.free_name(alice)
     with pytest.raises(NameTaken):
-        read(house, session=alice)
+        read(house, session=house.lose_name("alice"))
     house.rights.change(lambda session, act, room: room.name != "dev" or act is not Act.FOLLOW)
     with pytest.raises(NotAllowed):
         read(house, rooms=["lobby", "dev"])

@@ -54,10 +54,8 @@ class TestToday:
             act: None if MATRIX[act].server <= Role.GUEST else NotAllowed for act in ACTS
         }
 
-    def test_whose_name_is_free_may_look(self, house: House) -> None:
-        alice = house.log_in("alice")
-        house.sessions.free_name(alice)
-        assert answers(house.rights, alice) == {
+    def test_whose_name_is_taken_may_look(self, house: House) -> None:
+        assert answers(house.rights, house.lose_name("alice")) == {
             **dict.fromkeys(ACTS, NameTaken),
             Act.SEE: None,
         }
