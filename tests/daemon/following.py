@@ -145,7 +145,10 @@ class Following:
 
     def _by_ws(self) -> Callable[[], str | None]:
         url = f"ws://127.0.0.1:{self.port}/api/v1/events/ws?rooms={self.room}"
-        opening = connect_socket(url, additional_headers=self._headers, open_timeout=PATIENCE)
+        # Without pings of its own: a test reads when it wants to, and their answers come in between.
+        opening = connect_socket(
+            url, additional_headers=self._headers, open_timeout=PATIENCE, ping_interval=None
+        )
         opened = self._opened.enter_context(opening)
         self._end = self._opened.close
         return lambda: str(opened.recv(timeout=PATIENCE))
