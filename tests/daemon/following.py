@@ -145,7 +145,7 @@ class Following:
 
     def _by_ws(self) -> Callable[[], str | None]:
         url = f"ws://127.0.0.1:{self.port}/api/v1/events/ws?rooms={self.room}"
-        # Without pings of its own: a test reads when it wants to, and their answers come in between.
+        # Without pings of its own: their answers would come in between, and a test may read late.
         opening = connect_socket(
             url, additional_headers=self._headers, open_timeout=PATIENCE, ping_interval=None
         )
