@@ -6,12 +6,11 @@ import contextlib
 import signal
 import socket
 import sqlite3
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support import PATIENCE, Daemon, command, environment, free_port, read_until
+from tests.support import PATIENCE, Daemon, free_port, read_until
 
 
 def hold(daemon: Daemon, target: str) -> socket.socket:
@@ -26,7 +25,7 @@ def hold(daemon: Daemon, target: str) -> socket.socket:
 def test_every_held_request_is_told_where_to_go_on_and_is_finished(
     tmp_path: Path, how: signal.Signals
 ) -> None:
-    daemon = Daemon(tmp_path, fresh=True)
+    daemon = Daemon(tmp_path)
     daemon.start()
     try:
         with contextlib.ExitStack() as streams:
@@ -46,7 +45,7 @@ def test_every_held_request_is_told_where_to_go_on_and_is_finished(
 
 
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path, fresh=True)
+    daemon = Daemon(tmp_path)
     with daemon:
         pass
     (database,) = daemon.data.glob("*.sqlite")
@@ -57,17 +56,12 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
         connection.commit()
     before = database.read_bytes()
     listen = f"--listen=tcp:{free_port()}:interface=127.0.0.1"
-    done = subprocess.run(
-        [command("twistd"), "-n", "--pidfile=", "comet-chat", listen, f"--data={daemon.data}"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
+    status, out, err = Daemon.forked(
+        tmp_path, "twistd", "-n", "--pidfile=", "comet-chat", listen, f"--data={daemon.data}"
     )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stdout + done.stderr
-    assert done.stderr.startswith("comet-chat: ")
-    assert done.stderr.count("\n") == 1
-    assert "newer" in done.stderr
+    assert status == 1
+    assert "Traceback" not in out + err
+    assert err.startswith("comet-chat: ")
+    assert err.count("\n") == 1
+    assert "newer" in err
     assert database.read_bytes() == before

@@ -7,8 +7,10 @@ import socket
 import stat
 import sys
 import urllib.request
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 from tests.support import PATIENCE, Daemon
 
@@ -19,6 +21,45 @@ os.dup2(int(sys.argv[1]), 3)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="chat")
 os.execv(sys.argv[2], sys.argv[2:])
 """
+
+
+#: The same in a process that was forked, which fetches the socket.
+FETCH = """
+import os, socket
+with socket.socket(socket.AF_UNIX) as asking:
+    asking.connect({path!r})
+    _, (handed,), _, _ = socket.recv_fds(asking, 1, 1)
+os.dup2(handed, 3)
+if handed != 3:
+    os.close(handed)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="chat")
+# Twisted has looked at them when it was imported.
+from twisted.internet import endpoints
+endpoints._SystemdParser._sddaemon = endpoints.ListenFDs.fromEnvironment()
+"""
+
+
+@contextmanager
+def handing_over(listener: socket.socket, directory: Path) -> Iterator[str]:
+    """What a forked daemon runs before it starts, to have a socket from systemd."""
+    path = str(directory / "systemd")
+    with socket.socket(socket.AF_UNIX) as giving:
+        giving.bind(path)
+        giving.listen()
+        thread = Thread(target=_hand_over, args=(giving, listener.fileno()), daemon=True)
+        thread.start()
+        yield FETCH.format(path=path)
+        giving.shutdown(socket.SHUT_RDWR)
+        thread.join(PATIENCE)
+
+
+def _hand_over(giving: socket.socket, handed: int) -> None:
+    # Until it is shut.
+    with suppress(OSError):
+        while True:
+            taker, _ = giving.accept()
+            with taker:
+                socket.send_fds(taker, [b"."], [handed])
 
 
 def daemon_on(listener: socket.socket, directory: Path, endpoint: str, **environ: str) -> Daemon:
@@ -41,8 +82,16 @@ def get(port: int) -> int:
 
 
 def test_a_restart_refuses_no_connection(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        daemon = daemon_on(listener, tmp_path, "systemd:domain=INET:index=0")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        handing_over(listener, tmp_path) as before,
+    ):
+        daemon = Daemon(
+            tmp_path,
+            "--listen=systemd:domain=INET:index=0",
+            port=listener.getsockname()[1],
+            before=before,
+        )
         daemon.start()
         assert get(daemon.port) == 200
         assert f"http://127.0.0.1:{daemon.port}/" in daemon.output
@@ -78,17 +127,11 @@ def test_by_name_and_with_notifications(tmp_path: Path) -> None:
 def test_a_unix_socket_stays_as_it_was_made(tmp_path: Path) -> None:
     """Its path, its mode, and the length of its queue are systemd's."""
     path = tmp_path / "socket"
-    with socket.socket(socket.AF_UNIX) as listener:
+    with socket.socket(socket.AF_UNIX) as listener, handing_over(listener, tmp_path) as before:
         listener.bind(str(path))
         path.chmod(0o620)
         listener.listen(128)
-        daemon = Daemon(
-            tmp_path,
-            "--listen=systemd:domain=UNIX:index=0",
-            port=0,
-            prefix=[sys.executable, "-c", HAND_OVER, str(listener.fileno())],
-            pass_fds=[listener.fileno()],
-        )
+        daemon = Daemon(tmp_path, "--listen=systemd:domain=UNIX:index=0", port=0, before=before)
         for _ in range(2):
             with daemon, socket.socket(socket.AF_UNIX) as client:
                 assert stat.S_IMODE(path.stat().st_mode) == 0o620
