@@ -1,6 +1,7 @@
 """The chat, joined of its parts; its back ends are those of one process, or of one of many nodes.
 
-What it is: `build_chat`; `ChatParts`, one back end of each, and the two ways to make them.
+What it is: `build_chat`; `BackEnds`, one of each part that has several, and the two ways to make
+them.
 
 What it may know: everything; it joins things, as `service.py` does.
 
@@ -40,6 +41,7 @@ from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import NoOpenings, Openings
+from cometd_chat.chat.parts import Parts
 from cometd_chat.chat.policies import POLICIES, Pin, Policies
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
@@ -82,8 +84,8 @@ class Neighbours:
 
 
 @attrs.frozen
-class ChatParts:
-    """What `Chat` is given of what is kept."""
+class BackEnds:
+    """Those of its parts that one process has in another way than one of many nodes."""
 
     sessions: Sessions
     rooms: Rooms
@@ -98,7 +100,7 @@ class ChatParts:
 
 def parts_of_one(
     settings: Settings, feed: Feed, store: Store, directory: Directory, rights: Rights
-) -> ChatParts:
+) -> BackEnds:
     """The parts of a process that is alone.
 
     :param store: where the directory and all else is.
@@ -117,7 +119,7 @@ def parts_of_one(
         guest_timeout=settings.guest_timeout,
     )
     feed.control.add(sessions.told)
-    return ChatParts(
+    return BackEnds(
         lasting=lasting,
         sessions=sessions,
         rooms=LocalRooms(
@@ -143,7 +145,7 @@ def parts_of_node(
     rights: Rights,
     neighbours: Neighbours,
     reactor: Any,
-) -> ChatParts:
+) -> BackEnds:
     """The parts of one of many nodes.
 
     :param store: one that is shared, as the directory is.
@@ -186,7 +188,7 @@ def parts_of_node(
     # A node that is gone is so before anything is made of what the log tells with it.
     for told in (nodes.told, sessions.told, presence.told):
         feed.control.add(told)
-    return ChatParts(
+    return BackEnds(
         lasting=lasting,
         sessions=sessions,
         rooms=rooms,
@@ -217,20 +219,64 @@ def build_chat(
     rights = Rights()
     feed = Feed(log, engine, Tail(*TAIL))
     if neighbours is None:
-        parts = parts_of_one(settings, feed, store, directory, rights)
+        ends = parts_of_one(settings, feed, store, directory, rights)
     else:
-        parts = parts_of_node(settings, feed, store, directory, rights, neighbours, reactor)
+        ends = parts_of_node(settings, feed, store, directory, rights, neighbours, reactor)
+
+    def now() -> int:
+        return int(time.time() * 1000)
+
+    deletions = Deletions(
+        feed,
+        rights,
+        ends.changes,
+        now=lambda: time.time() * 1000,
+        random_bytes=secrets.token_bytes,
+        nodes=None if neighbours is None else neighbours.nodes,
+    )
+    return Chat(
+        Parts(
+            feed=feed,
+            rights=rights,
+            sessions=ends.sessions,
+            rooms=ends.rooms,
+            presence=ends.presence,
+            positions=ends.positions,
+            limits=ends.limits,
+            openings=ends.openings,
+            changes=ends.changes,
+            deletions=deletions,
+            moderation=build_moderation(settings, engine, rights, ends, neighbours),
+            policies=Policies(ends.changes, rights, pins(settings), now),
+            waiting=WaitingList(ends.changes, rights, ends.sessions, now),
+            gathering=Gathering(log, partial(call_before_slices, reactor), memory),
+            heartbeat=settings.heartbeat,
+            server=SERVER,
+            shown=partial(shown_address, shown=settings.show_addresses),
+            random=random.random,
+        )
+    )
+
+
+def build_moderation(
+    settings: Settings,
+    engine: CometEngine,
+    rights: Rights,
+    ends: BackEnds,
+    neighbours: Neighbours | None,
+) -> Moderation:
+    """Who is silenced or sent away, and where people come from, on whichever node they are."""
     moderation = Moderation(
-        parts.changes,
+        ends.changes,
         rights,
         engine.reaper,
-        now=lambda: parts.lasting.seconds() * 1000,
+        now=lambda: ends.lasting.seconds() * 1000,
         random_bytes=secrets.token_bytes,
-        room_named=parts.rooms.named,
+        room_named=ends.rooms.named,
     )
     here = LocalWhereabouts(
-        parts.sessions.of_identity,
-        parts.sessions.all_in_use,
+        ends.sessions.of_identity,
+        ends.sessions.all_in_use,
         moderation.hashes,
         Peers(settings.trusted_proxy).is_trusted,
     )
@@ -241,37 +287,7 @@ def build_chat(
         moderation.ask(
             ClusterWhereabouts(here, bus, engine.reaper, lambda: nodes.number, moderation.have_key)
         )
-
-    def now() -> int:
-        return int(time.time() * 1000)
-
-    return Chat(
-        moderation=moderation,
-        feed=feed,
-        rights=rights,
-        sessions=parts.sessions,
-        rooms=parts.rooms,
-        presence=parts.presence,
-        positions=parts.positions,
-        limits=parts.limits,
-        openings=parts.openings,
-        changes=parts.changes,
-        deletions=Deletions(
-            feed,
-            rights,
-            parts.changes,
-            now=lambda: time.time() * 1000,
-            random_bytes=secrets.token_bytes,
-            nodes=None if neighbours is None else neighbours.nodes,
-        ),
-        policies=Policies(parts.changes, rights, pins(settings), now),
-        waiting=WaitingList(parts.changes, rights, parts.sessions, now),
-        gathering=Gathering(log, partial(call_before_slices, reactor), memory),
-        heartbeat=settings.heartbeat,
-        server=SERVER,
-        shown=partial(shown_address, shown=settings.show_addresses),
-        random=random.random,
-    )
+    return moderation
 
 
 def pins(settings: Settings) -> Mapping[str, Pin]:

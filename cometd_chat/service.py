@@ -60,7 +60,7 @@ from cometd_chat.daemon.worker import Departure, Link, Orders, share_of
 from cometd_chat.log.owner_link import first_owner_code
 from cometd_chat.log.store import Blocking
 from cometd_chat.peering import Peering
-from cometd_chat.site_parts import Embed, build_sites
+from cometd_chat.site_parts import Embed, build_parts, build_sites
 from cometd_chat.storage import Cluster, Storage, build_storage, prepare_for_others
 from cometd_chat.transports import twisted_internals
 from cometd_chat.transports.budget import MemoryBudget
@@ -107,17 +107,8 @@ def build(
     peering = None if cluster is None else build_peering(settings, cluster, chat, stats, reactor)
     linked = None if peering is None else peering.linked
     hashing = HashingThreads(reactor)
-    site, metrics_site = build_sites(
-        settings,
-        chat,
-        Passwords(hashing),
-        stats,
-        storage.secret,
-        reactor,
-        embed,
-        linked,
-        cluster,
-    )
+    parts = build_parts(settings, chat, Passwords(hashing), stats, storage.secret, reactor, linked)
+    site, metrics_site = build_sites(parts, embed, cluster)
     place = (
         Alone(data, partial(owner_code_in, storage.store))
         if orders is None

@@ -88,7 +88,7 @@ LINES = "/bayeux/lines"
 Embed = Callable[[BayeuxServer], object]
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class SiteParts:
     """What most parts of the site are given.
 
@@ -116,27 +116,19 @@ class SiteParts:
 
 
 def build_sites(
-    settings: Settings,
-    chat: Chat,
-    passwords: Passwords,
-    stats: TransportStats,
-    secret: Callable[[], bytes],
-    reactor: Any,
-    embed: Embed | None = None,
-    linked: Linked | None = None,
-    cluster: Cluster | None = None,
+    parts: SiteParts, embed: Embed | None = None, cluster: Cluster | None = None
 ) -> tuple[ChatSite, ChatSite]:
     """Join the parts that make the chat a web site, and those of `--metrics`.
 
-    :param secret: gives the key of the forms' hidden tokens.
+    :param parts: see `build_parts`.
     """
-    parts = build_parts(settings, chat, passwords, stats, secret, reactor, linked)
+    settings, linked = parts.settings, parts.linked
     server = build_bayeux_server(parts)
     if embed is not None:
         embed(server)
     most = settings.connections_per_address if settings.limits else None
     connections = Connections(most, parts.peers.is_trusted)
-    metrics = Metrics(chat, stats)
+    metrics = Metrics(parts.chat, parts.stats)
     metrics.watch_bayeux(server)
     metrics.watch_connections(connections)
     if cluster is not None:
@@ -161,7 +153,10 @@ def build_parts(
     reactor: Any,
     linked: Linked | None = None,
 ) -> SiteParts:
-    """Who asks, whether it was meant, and how refusals are told."""
+    """Who asks, whether it was meant, and how refusals are told.
+
+    :param secret: gives the key of the forms' hidden tokens.
+    """
     make_nonce = partial(secrets.token_urlsafe, 16)
     origins = Origins(settings.allow_origin)
     peers = Peers(settings.trusted_proxy, settings.trust_user_header)
@@ -199,18 +194,18 @@ def build_parts(
         lambda: House(chat.policies.title, chat.policies.welcome),
     )
     return SiteParts(
-        settings,
-        chat,
-        accounts,
-        invites,
-        stats,
-        reactor,
-        auth,
-        origins,
-        peers,
-        problems,
-        make_nonce,
-        linked,
+        settings=settings,
+        chat=chat,
+        accounts=accounts,
+        invites=invites,
+        stats=stats,
+        reactor=reactor,
+        auth=auth,
+        origins=origins,
+        peers=peers,
+        problems=problems,
+        make_nonce=make_nonce,
+        linked=linked,
     )
 
 

@@ -161,18 +161,17 @@ class MemorySite(MemoryNet):
         if max_behind is not None:
             self.chat.feed.max_behind = max_behind
         self.passwords, self.hashing, self.hasher = weak_passwords()
-        #: The second is what `--metrics` serves.
-        self.factory, self.metrics_site = site_parts.build_sites(
+        parts = site_parts.build_parts(
             self.settings,
             self.chat,
             self.passwords,
             self.stats,
             lambda: b"k" * 32,
             self.clock,
-            embed,
             self.make_linked(),
-            self.make_cluster(),
         )
+        #: The second is what `--metrics` serves.
+        self.factory, self.metrics_site = site_parts.build_sites(parts, embed, self.make_cluster())
         if self.settings.fast_lane:
             self.transport_class = twisted_internals.SlottedServer
         self.chat.start(self.log.recent(*chat_parts.TAIL))

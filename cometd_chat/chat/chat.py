@@ -19,9 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cometd_chat.chat.audit import Audit
-from cometd_chat.chat.deletions import Deletions
 from cometd_chat.chat.departures import Departures
-from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.guest_bans import GuestBans
 from cometd_chat.chat.ignored import Ignored
 from cometd_chat.chat.limits import (
@@ -36,164 +34,100 @@ from cometd_chat.chat.limits import (
     SESSIONS,
     TYPING,
     Limit,
-    Limits,
     where_from,
 )
 from cometd_chat.chat.matrix import Calm, RoomKind
 from cometd_chat.chat.messages import Messages
-from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.notices import Notices
-from cometd_chat.chat.openings import Openings
+from cometd_chat.chat.parts import Parts
 from cometd_chat.chat.people_lookup import Lookup, Whom
-from cometd_chat.chat.policies import Policies
-from cometd_chat.chat.positions import Positions
-from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Person, Presence
+from cometd_chat.chat.presence import GRACE, SLOW_GRACE, Person
 from cometd_chat.chat.readers import REOPEN_WITHIN, Readers
 from cometd_chat.chat.refusals import stopping
 from cometd_chat.chat.reports import Reports
-from cometd_chat.chat.rights import Act, Affected, Rights
+from cometd_chat.chat.rights import Act, Affected
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.room_changes import RoomChanges
-from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import Device, Member, Session, Sessions
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import Device, Member, Session
 from cometd_chat.chat.vacancies import Vacancies
-from cometd_chat.chat.waiting import WaitingList
 from cometd_chat.errors import (
     NotFound,
     RoomNotFound,
 )
 from cometd_chat.events.record import Record
-from cometd_chat.log.changes import Changes
-from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.members import Beside, NewMember, nothing_beside
 
 
 class Chat:
     """The conversation.
 
-    :param heartbeat: seconds of silence after which a stream gets a heartbeat.
-    :param server: what this daemon calls itself in `hello`.
-    :param shown: what others may see of an address, or None.
-    :param random: a number between 0 and 1, another one each time.
+    :param parts: what it is joined of.
     """
 
     _log = Logger()
 
-    def __init__(
-        self,
-        *,
-        feed: Feed,
-        rights: Rights,
-        sessions: Sessions,
-        rooms: Rooms,
-        presence: Presence,
-        positions: Positions,
-        limits: Limits,
-        openings: Openings,
-        changes: Changes,
-        deletions: Deletions,
-        moderation: Moderation,
-        policies: Policies,
-        waiting: WaitingList,
-        gathering: Gathering,
-        heartbeat: float,
-        server: str,
-        shown: Callable[[str], str | None],
-        random: Callable[[], float],
-    ) -> None:
+    def __init__(self, parts: Parts) -> None:
+        feed, changes = parts.feed, parts.changes
+        rights, moderation = parts.rights, parts.moderation
         self.feed = feed
-        self.sessions = sessions
-        self.rooms = rooms
-        self.presence = presence
-        self.positions = positions
-        self.limits = limits
-        #: How all is changed that is kept beside the log.
+        self.rights = rights
+        self.sessions = parts.sessions
+        self.rooms = parts.rooms
+        self.presence = parts.presence
+        self.positions = parts.positions
+        self.limits = parts.limits
         self.changes = changes
+        self.policies = parts.policies
+        self.waiting = parts.waiting
+        self.gathering = parts.gathering
+        self.heartbeat = parts.heartbeat
+        self.shown = parts.shown
         #: How messages are deleted.
-        self.deletions = deletions
+        self.deletions = parts.deletions
         #: And how people are taken out of what they said.
-        self.departures = Departures(feed, changes, deletions.now)
-        #: Messages that somebody wants looked at.
-        self.reports = Reports(
-            changes, rights, deletions, rooms.named, partial(self.spend, REPORTS)
-        )
-        deletions.spend = moderation.spend = partial(self.spend, MODERATION)
-        self._lookup = Lookup(changes, sessions)
+        self.departures = Departures(feed, changes, parts.deletions.now)
         #: Who is silenced, or sent away.
         self.moderation = moderation
         #: How the networks of a raid are banned.
         self.guest_bans = GuestBans(feed, rights, changes, moderation)
+        #: Messages that somebody wants looked at.
+        self.reports = Reports(
+            changes, rights, parts.deletions, parts.rooms.named, partial(self.spend, REPORTS)
+        )
         #: Who did what.
         self.audit = Audit(changes, feed.engine.reaper, lambda: int(moderation.now()))
-        #: What the house is like, and who waits to be let in.
-        self.policies = policies
-        self.waiting = waiting
+        self._lookup = Lookup(changes, parts.sessions)
         #: What becomes of rooms, and who belongs to them.
         self.room_changes = RoomChanges(
-            feed, rights, rooms, changes, Lookup(changes, sessions), limits, moderation.now
+            feed, rights, parts.rooms, changes, self._lookup, parts.limits, moderation.now
         )
-        #: By which all that is said goes to the log.
-        self.gathering = gathering
-        self.rights = rights
-        self.heartbeat = heartbeat
-        self.shown = shown
         #: Who wants to hear nothing of whom.
         self.ignored = Ignored(changes, feed.engine.reaper, self._spend_on_ignoring)
         feed.control.add(self.ignored.told)
         #: Who reads here.
-        self.readers = Readers(
-            feed=feed,
-            rights=rights,
-            sessions=sessions,
-            rooms=rooms,
-            presence=presence,
-            limits=limits,
-            openings=openings,
-            ignored=self.ignored,
-            heartbeat=heartbeat,
-            server=server,
-            shown=shown,
-            random=random,
-        )
-        reaper = feed.engine.reaper
-        self._vacancies = Vacancies(rooms, presence, feed.newest, reaper)
+        self.readers = Readers(parts, self.ignored)
+        self._vacancies = Vacancies(parts.rooms, parts.presence, feed.newest, feed.engine.reaper)
         self._partings: list[Callable[[], Deferred[None]]] = []
-        rooms.removed.add(self._room_gone)
-        feed.control.add(rooms.told)
-        feed.control.add(policies.told)
-        feed.control.add(waiting.told)
-        feed.control.add(moderation.told)
+        self._listen(parts)
         #: What is said.
-        self.messages = Messages(
-            feed=feed,
-            rights=rights,
-            rooms=rooms,
-            limits=limits,
-            ignored=self.ignored,
-            policies=policies,
-            changes=changes,
-            gathering=gathering,
-            arrive=self.arrive,
-            now=lambda: int(moderation.now()),
-            random_bytes=moderation.random_bytes,
-        )
+        self.messages = Messages(parts, self.ignored, self.arrive)
         #: What is told that nobody said.
-        self.notices = Notices(
-            feed=feed,
-            rights=rights,
-            sessions=sessions,
-            rooms=rooms,
-            presence=presence,
-            changes=changes,
-            policies=policies,
-            waiting=waiting,
-            moderation=moderation,
-            limits=limits,
-        )
-        sessions.forgotten.add(self._forgotten)
-        sessions.renamed.add(self._renamed)
-        sessions.became_member.add(self._became_member)
-        sessions.role_changed.add(self._role_changed)
+        self.notices = Notices(parts)
+        self._listen_to_sessions()
+
+    def _listen(self, parts: Parts) -> None:
+        """Hear what the log tells the house, before anybody is told of it."""
+        parts.deletions.spend = parts.moderation.spend = partial(self.spend, MODERATION)
+        parts.rooms.removed.add(self._room_gone)
+        for part in (parts.rooms, parts.policies, parts.waiting, parts.moderation):
+            parts.feed.control.add(part.told)
+
+    def _listen_to_sessions(self) -> None:
+        self.sessions.forgotten.add(self._forgotten)
+        self.sessions.renamed.add(self._renamed)
+        self.sessions.became_member.add(self._became_member)
+        self.sessions.role_changed.add(self._role_changed)
 
     def start(self, recent: Sequence[Record]) -> None:
         """Take up what is kept, and follow the log.

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.ignored import Ignored
-from cometd_chat.chat.limits import MESSAGES, TEXT, Limits
+from cometd_chat.chat.limits import MESSAGES, TEXT
 from cometd_chat.chat.matrix import Calm
-from cometd_chat.chat.policies import Policies
+from cometd_chat.chat.parts import Parts
 from cometd_chat.chat.presence import GRACE
-from cometd_chat.chat.rights import Act, Rights
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.roles import Role
-from cometd_chat.chat.rooms import Room, Rooms
+from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.screened import Screened
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.shared_state import PAGE_BYTES, cut, size_of
@@ -33,8 +32,6 @@ from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import Kind
 from cometd_chat.events.record import Draft, Record, data_size
 from cometd_chat.events.texts import refused
-from cometd_chat.log.changes import Changes
-from cometd_chat.log.gathering import Gathering
 from cometd_chat.log.redaction import is_emptied
 
 MAX_CLIENT_ID = 64
@@ -53,31 +50,22 @@ class Messages:
     """What is said.
 
     :param arrive: somebody is in a room from now, from an address, for so many seconds.
-    :param now: milliseconds since 1970.
     """
 
     def __init__(
         self,
-        *,
-        feed: Feed,
-        rights: Rights,
-        rooms: Rooms,
-        limits: Limits,
+        parts: Parts,
         ignored: Ignored,
-        policies: Policies,
-        changes: Changes,
-        gathering: Gathering,
         arrive: Callable[[Session, Room, str, float], None],
-        now: Callable[[], int],
-        random_bytes: Callable[[int], bytes],
     ) -> None:
+        feed, policies, moderation = parts.feed, parts.policies, parts.moderation
         self._feed = feed
-        self._rights = rights
-        self._rooms = rooms
-        self._limits = limits
+        self._rights = parts.rights
+        self._rooms = parts.rooms
+        self._limits = parts.limits
         self._ignored = ignored
         self._policies = policies
-        self._gathering = gathering
+        self._gathering = parts.gathering
         self._arrive = arrive
         reaper = feed.engine.reaper
         #: Told of each append that was waited for, in seconds.
@@ -86,13 +74,13 @@ class Messages:
         self._words: WordFilter | None = None
         #: What waits for a moderator.
         self.screened = Screened(
-            changes,
-            rights,
+            parts.changes,
+            parts.rights,
             reaper,
-            now=now,
-            random_bytes=random_bytes,
+            now=lambda: int(moderation.now()),
+            random_bytes=moderation.random_bytes,
             append=lambda draft: self._append(draft, data_size(draft.data)),
-            room_named=rooms.named,
+            room_named=parts.rooms.named,
         )
         # Who spoke last in rooms that are slow.
         self._slow_mode = SlowMode(reaper, self._slow_by_path)

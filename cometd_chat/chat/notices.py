@@ -14,23 +14,18 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cometd_chat.chat.feed import Feed
-from cometd_chat.chat.limits import KNOCKS, Limits, where_from
-from cometd_chat.chat.moderation import Moderation
-from cometd_chat.chat.policies import Policies
-from cometd_chat.chat.presence import Presence
-from cometd_chat.chat.rights import Act, Rights
+from cometd_chat.chat.limits import KNOCKS, where_from
+from cometd_chat.chat.parts import Parts
+from cometd_chat.chat.rights import Act
 from cometd_chat.chat.roles import Role
-from cometd_chat.chat.rooms import LOBBY, Room, Rooms
+from cometd_chat.chat.rooms import LOBBY, Room
 from cometd_chat.chat.sanctions import SILENCE, Sanction, told_of
 from cometd_chat.chat.screened import notice
-from cometd_chat.chat.sessions import Session, Sessions
-from cometd_chat.chat.waiting import WaitingList
+from cometd_chat.chat.sessions import Session
 from cometd_chat.comet import Delivery
 from cometd_chat.errors import TooMany
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
-from cometd_chat.log.changes import Changes
 from cometd_chat.log.control import Control, NoticeGiven, RoomMember
 
 
@@ -39,35 +34,22 @@ class Notices:
 
     _log = Logger()
 
-    def __init__(
-        self,
-        *,
-        feed: Feed,
-        rights: Rights,
-        sessions: Sessions,
-        rooms: Rooms,
-        presence: Presence,
-        changes: Changes,
-        policies: Policies,
-        waiting: WaitingList,
-        moderation: Moderation,
-        limits: Limits,
-    ) -> None:
-        self._limits = limits
-        self._feed = feed
-        self._rights = rights
-        self._sessions = sessions
-        self._rooms = rooms
-        self._presence = presence
-        self._changes = changes
-        self._policies = policies
-        self._moderation = moderation
-        feed.control.add(self._notice_given)
-        feed.control.add(self._room_member)
-        waiting.came.add(self._knocks)
-        policies.changed.add(self._policy_changed)
-        moderation.imposed.add(self._sanctioned)
-        moderation.ended.add(self._sanctions_ended)
+    def __init__(self, parts: Parts) -> None:
+        self._limits = parts.limits
+        self._feed = parts.feed
+        self._rights = parts.rights
+        self._sessions = parts.sessions
+        self._rooms = parts.rooms
+        self._presence = parts.presence
+        self._changes = parts.changes
+        self._policies = parts.policies
+        self._moderation = parts.moderation
+        parts.feed.control.add(self._notice_given)
+        parts.feed.control.add(self._room_member)
+        parts.waiting.came.add(self._knocks)
+        parts.policies.changed.add(self._policy_changed)
+        parts.moderation.imposed.add(self._sanctioned)
+        parts.moderation.ended.add(self._sanctions_ended)
 
     def tell_person(self, identity: str, event: Event) -> None:
         """Something for one person alone: by all that they hold on this node. It is not kept: who

@@ -18,18 +18,17 @@ from itertools import chain
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.held_subscription import HeldSubscription, SharedResponses
 from cometd_chat.chat.ignored import Ignored
-from cometd_chat.chat.limits import Limits
 from cometd_chat.chat.lost_rights import LOOK_EVERY, LOST_RIGHT, LostRights
-from cometd_chat.chat.openings import Opening, Openings
+from cometd_chat.chat.openings import Opening
+from cometd_chat.chat.parts import Parts
 from cometd_chat.chat.poll_subscription import PollSubscription
-from cometd_chat.chat.presence import GRACE, Presence
+from cometd_chat.chat.presence import GRACE
 from cometd_chat.chat.resume import ResumePoint
-from cometd_chat.chat.rights import Act, Affected, Grant, Rights
-from cometd_chat.chat.rooms import Room, Rooms
-from cometd_chat.chat.sessions import HeldResource, Session, Sessions
+from cometd_chat.chat.rights import Act, Affected, Grant
+from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sessions import HeldResource, Session
 from cometd_chat.chat.shared_state import RoomSet
 from cometd_chat.chat.sink import HeldSink
 from cometd_chat.chat.standing import StandingSubscription
@@ -48,61 +47,41 @@ _REMOVED = "removed"
 
 
 class Readers:
-    """Who reads here.
-
-    :param heartbeat: seconds of silence after which a stream gets a heartbeat.
-    :param server: what this daemon calls itself in `hello`.
-    :param shown: what others may see of an address, or None.
-    :param random: a number between 0 and 1, another one each time.
-    """
+    """Who reads here."""
 
     _log = Logger()
 
-    def __init__(
-        self,
-        *,
-        feed: Feed,
-        rights: Rights,
-        sessions: Sessions,
-        rooms: Rooms,
-        presence: Presence,
-        limits: Limits,
-        openings: Openings,
-        ignored: Ignored,
-        heartbeat: float,
-        server: str,
-        shown: Callable[[str], str | None],
-        random: Callable[[], float],
-    ) -> None:
-        self._rights = rights
-        self._sessions = sessions
-        self._rooms = rooms
-        self._presence = presence
-        self._limits = limits
-        self._openings = openings
+    def __init__(self, parts: Parts, ignored: Ignored) -> None:
+        feed = parts.feed
+        self._rights = parts.rights
+        self._sessions = parts.sessions
+        self._rooms = parts.rooms
+        self._presence = parts.presence
+        self._limits = parts.limits
+        self._openings = parts.openings
         self._ignored = ignored
-        self._shown = shown
-        self._random = random
+        self._shown = parts.shown
+        self._random = parts.random
         self._engine = feed.engine
-        self._lost = LostRights(feed.engine, rights, rooms, presence)
+        self._lost = LostRights(feed.engine, parts.rights, parts.rooms, parts.presence)
         #: What subscriptions have in common.
         self.shared = SharedResponses(
             feed,
-            heartbeat=heartbeat,
-            server=server,
-            delay=lambda: round(random() * REOPEN_WITHIN, 2),
+            heartbeat=parts.heartbeat,
+            server=parts.server,
+            delay=lambda: round(parts.random() * REOPEN_WITHIN, 2),
             ignored=ignored.lists,
             ended=self._reads_no_longer,
             begins_again=self._reads_again,
         )
         #: What lets all come back who hold something else, within so many seconds, one a step.
         self.sent_away: list[Callable[[float], Iterator[None]]] = []
-        rooms.removing.add(self._end_readers_of)
-        rights.changed.add(self._end_what_is_not_allowed)
-        openings.elsewhere.add(self._opened_elsewhere)
+        parts.rooms.removing.add(self._end_readers_of)
+        parts.rights.changed.add(self._end_what_is_not_allowed)
+        parts.openings.elsewhere.add(self._opened_elsewhere)
         ignored.changed.add(self._ignores)
-        sessions.ended.add(self._session_ended)
-        sessions.renewed.add(self.renew)
+        parts.sessions.ended.add(self._session_ended)
+        parts.sessions.renewed.add(self.renew)
 
     def read(
         self,

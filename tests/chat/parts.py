@@ -31,6 +31,7 @@ from cometd_chat.chat.local_rooms import LocalRooms
 from cometd_chat.chat.local_sessions import LocalSessions
 from cometd_chat.chat.moderation import Moderation
 from cometd_chat.chat.openings import NoOpenings, Openings
+from cometd_chat.chat.parts import Parts
 from cometd_chat.chat.policies import Policies
 from cometd_chat.chat.positions import Positions
 from cometd_chat.chat.presence import Presence
@@ -166,31 +167,33 @@ class House:
             room_named=self.rooms.named,
         )
         self.chat = Chat(
-            moderation=self.moderation,
-            feed=self.feed,
-            rights=self.rights,
-            sessions=self.sessions,
-            rooms=self.rooms,
-            presence=self.presence,
-            positions=self.make_positions(),
-            limits=self.limits,
-            openings=self.make_openings(),
-            changes=self.changes,
-            deletions=Deletions(
-                self.feed,
-                self.rights,
-                self.changes,
-                now=lambda: self.calendar() * 1000,
-                random_bytes=self._random_bytes,
-                nodes=self.make_nodes(),
-            ),
-            policies=Policies(self.changes, self.rights, {}, self.milliseconds),
-            waiting=WaitingList(self.changes, self.rights, self.sessions, self.milliseconds),
-            gathering=Gathering(self.log, lambda hand_over: hand_over(), MemoryBudget()),
-            heartbeat=15,
-            server="test",
-            shown=shown,
-            random=lambda: 0.5,
+            Parts(
+                moderation=self.moderation,
+                feed=self.feed,
+                rights=self.rights,
+                sessions=self.sessions,
+                rooms=self.rooms,
+                presence=self.presence,
+                positions=self.make_positions(),
+                limits=self.limits,
+                openings=self.make_openings(),
+                changes=self.changes,
+                deletions=Deletions(
+                    self.feed,
+                    self.rights,
+                    self.changes,
+                    now=lambda: self.calendar() * 1000,
+                    random_bytes=self._random_bytes,
+                    nodes=self.make_nodes(),
+                ),
+                policies=Policies(self.changes, self.rights, {}, self.milliseconds),
+                waiting=WaitingList(self.changes, self.rights, self.sessions, self.milliseconds),
+                gathering=Gathering(self.log, lambda hand_over: hand_over(), MemoryBudget()),
+                heartbeat=15,
+                server="test",
+                shown=shown,
+                random=lambda: 0.5,
+            )
         )
         self.join()
         self.chat.start([])
