@@ -1,59 +1,41 @@
 """What people take out of what was said: one message, or all that some people said in a room.
 
 What it is: `Deletions`, by which authors and moderators act. What takes long, a purge that hides,
-brings back or erases, goes on by itself, in slices, and after a restart.
+brings back or erases, is the work of `purging.py`.
 
 What it may know: the log, the rights, its table. No HTTP, and no words of commands.
 
-Invariant: a purge is on the disk before anything of it is done, and whatever was begun is finished,
-by this node or by another one. No slice holds the log's writer or the reactor for long.
+Invariant: nothing is taken out but by who may, and by a moderator not without a note of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from operator import itemgetter
-from typing import Any, TypeVar
 
 import attrs
 from sqlalchemy import Connection, select
-from twisted.internet.defer import Deferred, FirstError, gatherResults
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from cometd_chat.chat import audit, purge_rows
 from cometd_chat.chat.feed import Feed
 from cometd_chat.chat.limits import Spend, spends_nothing
 from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.people_lookup import Whom
-from cometd_chat.chat.purge_rows import GUESTS, LEFT_ALONE, MARGIN, UNDO, Purge, State
+from cometd_chat.chat.purge_rows import GUESTS, UNDO, Purge, State
+from cometd_chat.chat.purging import Purging, redaction
 from cometd_chat.chat.rights import Act, Rights
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
 from cometd_chat.chat.sessions import Session
-from cometd_chat.errors import ChatError, NotFound, ShuttingDown
+from cometd_chat.errors import NotFound
 from cometd_chat.events import kinds
 from cometd_chat.events.record import Record
 from cometd_chat.log.changes import Changes
-from cometd_chat.log.log import EventLog
 from cometd_chat.log.nodes import Nodes
-from cometd_chat.log.redaction import MOST_AT_ONCE, Redaction, Restoration, is_emptied
 from cometd_chat.log.tables import members, purges, sessions
 from cometd_chat.lookalikes.keys import name_keys
 
-#: Seconds between looks for purges that are over, or that nobody goes on with.
-LOOK_EVERY = 30.0
-
 #: A purge may reach back so many minutes, ten years; one of everything has no number.
 MOST_MINUTES = 10 * 366 * 24 * 60
-
-#: So many messages are looked through at once, as long as they are no more than so many bytes.
-_PAGE = MOST_AT_ONCE
-_PAGE_BYTES = 1024 * 1024
-
-#: As much is looked through before whoever purges is answered; the rest follows.
-_AT_FIRST = 5
 
 #: Clocks of nodes differ, and may be set back; in milliseconds.
 _EARLIER = 3_600_000
@@ -73,9 +55,6 @@ _NAMED = 10
 
 _TOP = 2**62
 
-One = TypeVar("One")
-Other = TypeVar("Other")
-
 
 @attrs.frozen
 class Author:
@@ -87,14 +66,12 @@ class Author:
 
 
 class Deletions:
-    """Deletes messages. An item of the reaper, which finishes what was begun.
+    """Deletes messages.
 
     :param now: milliseconds since 1970-01-01T00:00Z, by a clock that outlives a restart.
     :param random_bytes: so many unguessable bytes.
     :param nodes: this node and the others; None for a process that is alone.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -109,33 +86,21 @@ class Deletions:
         self._feed = feed
         self._rights = rights
         self._changes = changes
-        self._reaper = feed.engine.reaper
         #: Milliseconds since 1970-01-01T00:00Z.
         self.now = now
         self._random_bytes = random_bytes
-        self._nodes = nodes
-        # Those that are worked at here.
-        self._under_way: dict[str, Deferred[None]] = {}
-        self._stopped = False
+        # By the clock as it is when it is asked.
+        self._purging = Purging(feed, changes, lambda: self.now(), nodes)
         #: Takes each act from the limits of who does it.
         self.spend: Spend = spends_nothing
-        self.due_bucket = 0
 
     def start(self) -> None:
-        """Go on with what was begun. Where there is one process, nobody else can be at it; of
-        several nodes one goes on with what another has left when that is known to be gone."""
-        self._look_soon()
-        if self._nodes is not None:
-            self._nodes.gone.add(lambda _: self._look_soon())
-
-    def _look_soon(self) -> None:
-        if not self._stopped:
-            self._reaper.schedule(self, 0.0)
+        """Go on with what was begun; see `Purging.start`."""
+        self._purging.start()
 
     def stop(self) -> None:
         """Begin nothing more; another process goes on."""
-        self._stopped = True
-        self._reaper.cancel(self)
+        self._purging.stop()
 
     def new_id(self) -> str:
         """An id that nothing has."""
@@ -164,7 +129,7 @@ class Deletions:
             mandate = self._mandate(actor, room).to(act, record.sender)
             await self._changes.make(lambda _: None, lambda _: (), provided=mandate)
         changed = await self._feed.log.redact(
-            self._redaction(room.context.path, [id], "own" if own else "moderator", actor)
+            redaction(room.context.path, [id], "own" if own else "moderator", actor)
         )
         if changed and not own:
             await self._note(actor, "delete", record.author, room.name, about=f"message {id}")
@@ -185,25 +150,6 @@ class Deletions:
         if not found or found[0].type not in kinds.WRITTEN:
             raise NotFound("There is no such message in this room.")
         return found[0]
-
-    def _redaction(
-        self,
-        path: str,
-        ids: Sequence[int],
-        how: str,
-        by: Session | _By,
-        purge: str | None = None,
-    ) -> Redaction:
-        return Redaction(
-            context=path,
-            types=kinds.WRITTEN,
-            ids=ids,
-            how=how,
-            says=kinds.DELETE.name,
-            sender=by.identity,
-            author=by.name,
-            purge=purge,
-        )
 
     async def _role_of(self, identity: str) -> Role:
         query = select(members.c.role).where(members.c.identity == identity)
@@ -265,7 +211,7 @@ class Deletions:
             lambda _: (),
             provided=mandate,
         )
-        await self._work(purge, at_first=True)
+        await self._purging.work(purge, at_first=True)
         return purge
 
     async def purge_guests(
@@ -284,7 +230,7 @@ class Deletions:
         await self._changes.make(
             lambda c: purge_rows.begin(c, purge, GUESTS, reason), lambda _: (), provided=mandate
         )
-        await self._work(purge, at_first=True)
+        await self._purging.work(purge, at_first=True)
         return purge
 
     def _mandate(self, actor: Session, room: Room) -> Mandate:
@@ -303,12 +249,8 @@ class Deletions:
             at=at,
             until=at + UNDO,
             touched_at=at,
-            node=self._number,
+            node=self._purging.number,
         )
-
-    @property
-    def _number(self) -> int:
-        return 0 if self._nodes is None else self._nodes.number
 
     def _ago(self, minutes: int) -> int:
         return int(self.now()) - minutes * 60_000
@@ -382,229 +324,13 @@ class Deletions:
         self.spend(actor, address)
         at = int(self.now())
         purge = await self._changes.make(
-            lambda connection: purge_rows.undo(connection, room.name, id, at, self._number),
+            lambda connection: purge_rows.undo(connection, room.name, id, at, self._purging.number),
             lambda _: (),
             provided=self._mandate(actor, room).to(Act.PURGE),
         )
         if State(purge.state) is State.UNDOING:
             purge = attrs.evolve(purge, by=actor.identity, by_name=actor.name)
-            if id in self._under_way:
-                # It is hiding: it will see for itself that it is to bring all back.
-                await _after(self._under_way[id])
-            await self._work(purge, at_first=True)
-
-    # -- the work
-
-    async def _work(self, purge: Purge, *, at_first: bool = False) -> None:
-        """Do what is to be done of a purge.
-
-        :param at_first: wait for the first part of it alone.
-        """
-        begun: Deferred[None] = Deferred()
-        done = Deferred.fromCoroutine(self._do_all(purge, begun))
-        self._under_way[purge.id] = done
-        done.addBoth(self._ended, purge.id, begun)
-        await (begun if at_first else _after(done))
-
-    def _ended(self, result: object, id: str, begun: Deferred[None]) -> object:
-        self._under_way.pop(id, None)
-        if not begun.called:
-            # Whoever waits for the first part is told what is wrong with it.
-            begun.callback(None) if not isinstance(result, Failure) else begun.errback(result)
-            return None
-        if isinstance(result, Failure) and not result.check(ShuttingDown):
-            if result.check(ChatError):
-                self._log.warn("a purge waits: {reason}", reason=result.value)
-            else:
-                self._log.failure("a purge waits", result)
-        return None
-
-    async def _do_all(self, purge: Purge, begun: Deferred[None]) -> None:
-        """Take one step after the other, until there is none."""
-        while not self._stopped:
-            state = State(purge.state)
-            if state is State.HIDING:
-                purge = await self._hide(purge, begun)
-            elif state is State.UNDOING:
-                purge = await self._bring_back(purge, begun)
-            elif state is State.HIDDEN and purge.until + MARGIN <= self.now():
-                purge = await self._erase(purge)
-            else:
-                return
-
-    async def _hide(self, purge: Purge, begun: Deferred[None]) -> Purge:
-        """Hide the newest first; from the beginning again where somebody else had begun.
-
-        While a page is taken out the next one is read: where the reactor is busy, as in a raid, it
-        is turns that take time, and so each page takes one.
-        """
-        pages = _Pages(self._feed.log, self._changes, purge)
-        page, looked, now = await pages.read(purge.last + 1), 0, purge
-        while not self._stopped:
-            looked += 1
-            changing: Deferred[Any] = self._take_out(purge, page.ids)
-            if page.is_last:
-                now = await changing
-            else:
-                reading = Deferred.fromCoroutine(pages.read(page.first))
-                now, page_ahead = await _both(changing, reading)
-            if State(now.state) is State.UNDONE:
-                # Another node has brought all back, but for what was just taken out.
-                return attrs.evolve(now, state=State.UNDOING.value)
-            if State(now.state) is not State.HIDING:
-                return now
-            if page.is_last:
-                return await self._become(purge, State.HIDDEN)
-            page = page_ahead
-            if looked == _AT_FIRST and not begun.called:
-                begun.callback(None)
-        return purge
-
-    def _take_out(self, purge: Purge, ids: Sequence[int]) -> Deferred[Purge]:
-        """Take some messages out; what has become of the purge by then."""
-        if not ids:
-            return self._touch(purge)
-        by = _By(purge.by, purge.by_name)
-        redacting = self._feed.log.redact(
-            self._redaction(kinds.path_of(purge.room), ids, purge.how, by, purge=purge.id)
-        )
-        # Asked for at once, and made after it: mostly both share a commit.
-        return _both(redacting, self._touch(purge)).addCallback(itemgetter(1))
-
-    async def _bring_back(self, purge: Purge, begun: Deferred[None]) -> Purge:
-        path, done = kinds.path_of(purge.room), 0
-        while not self._stopped:
-            restoration = Restoration(
-                path, purge.id, MOST_AT_ONCE, kinds.RESTORE.name, purge.by, purge.by_name
-            )
-            restoring = self._feed.log.restore(restoration)
-            restored, _ = await _both(restoring, self._touch(purge))
-            if not restored:
-                return await self._become(purge, State.UNDONE)
-            done += 1
-            if done == _AT_FIRST and not begun.called:
-                begun.callback(None)
-        return purge
-
-    async def _erase(self, purge: Purge) -> Purge:
-        while not self._stopped and await self._feed.log.erase(purge.id, MOST_AT_ONCE):
-            await self._touch(purge)
-        return purge if self._stopped else await self._become(purge, State.ERASED)
-
-    def _touch(self, purge: Purge) -> Deferred[Purge]:
-        at = int(self.now())
-        return self._changes.make(lambda c: purge_rows.touch(c, purge, at), lambda _: ())
-
-    def _become(self, purge: Purge, state: State) -> Deferred[Purge]:
-        return self._changes.make(lambda c: purge_rows.become(c, purge, state), lambda _: ())
-
-    # -- what was begun
-
-    def on_due(self, now: float) -> float | None:
-        """Look for what is to be done; see `Reaper.schedule`."""
-        looking = Deferred.fromCoroutine(self._look())
-        looking.addErrback(self._not_looked)
-        return LOOK_EVERY
-
-    async def _look(self) -> None:
-        at = int(self.now())
-        for purge in await self._changes.read(lambda c: purge_rows.to_do(c, at)):
-            if not self._stopped and self._is_left(purge, at):
-                # Of several nodes one goes on.
-                taking = partial(purge_rows.take, purge=purge, at=at, node=self._number)
-                if await self._changes.make(taking, lambda _: ()):
-                    await self._work(purge)
-
-    def _is_left(self, purge: Purge, at: int) -> bool:
-        """Whether nobody is at a purge that is not finished."""
-        if purge.id in self._under_way:
-            return False
-        others = () if self._nodes is None else self._nodes.others()
-        elsewhere = any(each.number == purge.node for each in others)
-        return not elsewhere or purge.touched_at <= at - LEFT_ALONE
-
-    def _not_looked(self, failure: Failure) -> None:
-        if not failure.check(ShuttingDown):
-            self._log.warn("purges wait: {reason}", reason=failure.value)
-
-
-@attrs.frozen
-class _By:
-    """Who does something, as the log says it."""
-
-    identity: str
-    name: str
-
-
-@attrs.frozen
-class _Page:
-    """Some of what a purge has to look through.
-
-    :param ids: what it is of, the newest first.
-    :param first: the lowest id that was looked at.
-    :param is_last: nothing older is of it.
-    """
-
-    ids: Sequence[int]
-    first: int
-    is_last: bool
-
-
-class _Pages:
-    """What a purge looks through, the newest first."""
-
-    def __init__(self, log: EventLog, changes: Changes, purge: Purge) -> None:
-        self._log = log
-        self._changes = changes
-        self._purge = purge
-        self._path = kinds.path_of(purge.room)
-        # Who was looked at, and whether it is of theirs: everybody is looked at once.
-        named = () if purge.of_guests else purge.identity.split()
-        self._known = dict.fromkeys(named, True)
-
-    async def read(self, before: int) -> _Page:
-        """Some of what is before an id: what it is of, or, where that is in a row of nothing, so
-        many pages that whoever waits is not kept long."""
-        for _ in range(_AT_FIRST):
-            found = await self._log.read(
-                [self._path],
-                before=before,
-                limit=_PAGE,
-                newest=True,
-                max_bytes=_PAGE_BYTES,
-                types=kinds.WRITTEN,
-            )
-            ids = await self._ids_of(found)
-            if not found or all(each.at < self._purge.since for each in found):
-                return _Page(ids, before, is_last=True)
-            before = found[0].id
-            if ids:
-                break
-        return _Page(ids, before, is_last=False)
-
-    async def _ids_of(self, found: Sequence[Record]) -> list[int]:
-        """Which messages it is of, the newest first."""
-        since = self._purge.since
-        there = [each for each in found if each.at >= since and not is_emptied(each)]
-        if self._purge.of_guests:
-            new = {each.sender for each in there} - self._known.keys()
-            if new:
-                asking = partial(purge_rows.more_than_guests, self._purge.room, new)
-                more = {self._purge.by, *await self._changes.read(asking)}
-                self._known.update((each, each not in more) for each in new)
-        return [each.id for each in reversed(there) if self._known.get(each.sender)]
-
-
-def _both(one: Deferred[One], other: Deferred[Other]) -> Deferred[tuple[One, Other]]:
-    """What both give; or what is wrong with the one that fails first."""
-    gathering: Deferred[Any] = gatherResults([one, other], consumeErrors=True)
-    return gathering.addCallbacks(tuple, _first_error)
-
-
-def _first_error(failure: Failure) -> Failure:
-    failure.trap(FirstError)
-    wrong: Failure = failure.value.subFailure  # type: ignore[union-attr]
-    return wrong
+            await self._purging.undone(purge)
 
 
 def _named(people: Sequence[Whom]) -> str:
@@ -612,15 +338,3 @@ def _named(people: Sequence[Whom]) -> str:
     names = ", ".join(each.name for each in people[:_NAMED])
     more = len(people) - _NAMED
     return f"{names} and {more} more" if more > 0 else names
-
-
-def _after(waited: Deferred[None]) -> Deferred[None]:
-    """Fires when another one has, which goes on as if nobody waited."""
-    after: Deferred[None] = Deferred()
-
-    def fired(result: object) -> object:
-        after.callback(None)
-        return result
-
-    waited.addBoth(fired)
-    return after
