@@ -18,8 +18,9 @@ from sqlalchemy import Connection, select
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.sessions import Session
-from cometd_chat.events.kinds import recorded, timestamp
+from cometd_chat.events.kinds import timestamp
 from cometd_chat.events.record import Record
+from cometd_chat.events.recorded import recorded
 from cometd_chat.log.tables import ignored, invites, members, reports, room_members, sessions
 
 #: The log is looked through by so many records at once, as long as they are no more than so many

@@ -28,6 +28,13 @@ from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import Amends
 from cometd_chat.events.record import Record
+from cometd_chat.events.recorded import (
+    emptied,
+    recorded,
+    recorded_size,
+    with_author,
+    with_data,
+)
 from cometd_chat.log.control import CONTROL, Control, MemberRemoved, read_control
 from cometd_chat.log.log import EventLog, Tail
 from cometd_chat.log.members import DELETED_USER
@@ -141,12 +148,12 @@ class Feed:
             if record.context == CONTROL:
                 self.tail.pass_over(record.id)
                 continue
-            event = kinds.recorded(record)
+            event = recorded(record)
             made.append(event)
             kind = kinds.kind_of(record.type)
             if kind.counted:
                 self.newest[record.context] = record.id
-            size = _COPIES * kinds.recorded_size(record) + _OVERHEAD
+            size = _COPIES * recorded_size(record) + _OVERHEAD
             self.tail.append(record.id, record.context, event, size)
             if kind.amends is not None and record.refers is not None:
                 self._amend(kind.amends, record.refers, record)
@@ -159,20 +166,20 @@ class Feed:
             if id > self.tail.floor:
                 self._brought_back.setdefault(record.context, []).append(id)
             return
-        data = kinds.emptied(record)
+        data = emptied(record)
         self._emptied[id] = data
         while len(self._emptied) > MOST_EMPTIED:
             self._emptied.popitem(last=False)
         before = self.tail.at(id)
         if before is not None:
-            self._replace(id, kinds.with_data(before, data))
+            self._replace(id, with_data(before, data))
 
     def _disown(self, control: Control) -> None:
         """An account was deleted: what they said is by nobody from now. In the log it is so."""
         if isinstance(control, MemberRemoved):
             for event in self.tail.items():
                 if event.sender == control.identity and event.id is not None:
-                    self._replace(event.id, kinds.with_author(event, DELETED_USER))
+                    self._replace(event.id, with_author(event, DELETED_USER))
 
     def _replace(self, id: int, event: Event) -> None:
         self.tail.replace(id, event, _size_of(event))
@@ -279,9 +286,9 @@ class Feed:
 
     def made(self, record: Record) -> Event:
         """The event of a record that was read; without what was taken out of it since."""
-        event = kinds.recorded(record)
+        event = recorded(record)
         data = self._emptied.get(record.id)
-        return event if data is None else kinds.with_data(event, data)
+        return event if data is None else with_data(event, data)
 
     def after(self, position: int, paths: Collection[str] | None, limit: int) -> list[Event] | None:
         """Events of some contexts after ``position``, or None when the tail doesn't reach back.

@@ -4,7 +4,7 @@ What it is: `KINDS`, a row for each kind of event that clients can be told (inte
 with all that others ask about a kind; and a function that makes an event of it.
 
 What it may know: the shape of events, what may be in them. Not who hears them, nor how bytes are
-written: a line is words and fields, and whoever shows it knows what to escape.
+written.
 
 Invariant: nowhere else is a list of kinds; and the same thing is the same JSON, whichever transport
 and process it comes from.
@@ -16,31 +16,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
+from cometd_chat.events import lines
 from cometd_chat.events.event import Event
-from cometd_chat.events.record import Record, data_size
 from cometd_chat.events.texts import message_text, refused
 
 PATH_PREFIX = "/chat/"
-
-
-class Fields(Protocol):
-    """The fields of an event as a line is made of them: where it must be, they are escaped."""
-
-    def __getitem__(self, name: str, /) -> Any: ...
-
-    def __contains__(self, name: object, /) -> bool: ...
-
-
-#: Makes a line of the fields of an event; empty for an event that is not shown.
-Line = Callable[[Fields], str]
-
-
-def _nothing(fields: Fields) -> str:
-    return ""
 
 
 class Amends(Enum):
@@ -50,10 +34,6 @@ class Amends(Enum):
     TAKES_OUT = "takes out"
     #: What was gone is back.
     BRINGS_BACK = "brings back"
-
-
-#: Who has taken out what was said, and how that is told.
-DELETED = {"own": "deleted by its author", "moderator": "deleted by a moderator"}
 
 
 @attrs.frozen(eq=False)
@@ -88,9 +68,9 @@ class Kind:
     amends: Amends | None = None
     people: bool = False
     position: bool = False
-    text: Line = _nothing
-    classic: Line | None = None
-    page: Line | None = None
+    text: lines.Line = lines.nothing
+    classic: lines.Line | None = None
+    page: lines.Line | None = None
     bayeux: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
     parse: Callable[[Mapping[str, object]], Mapping[str, Any]] | None = None
@@ -117,91 +97,15 @@ class Kind:
 UNKNOWN = Kind("", (), kept=True)
 
 
-def _joined(fields: Fields) -> str:
-    if "was" in fields:
-        return f"* {fields['was']} is now {fields['from']}"
-    return f"* {fields['from']} joined"
-
-
-def _joined_classic(fields: Fields) -> str:
-    if "was" in fields:
-        return f"User {fields['was']} is now called {fields['from']}."
-    address = f" from {fields['address']}" if "address" in fields else ""
-    return f"User {fields['from']}{address} is joining the chat."
-
-
-def _left(fields: Fields) -> str:
-    return "" if "now" in fields else f"* {fields['from']} left"
-
-
-def _left_classic(fields: Fields) -> str:
-    return "" if "now" in fields else f"User {fields['from']} is leaving the chat."
-
-
-def _left_out(fields: Fields) -> str:
-    least = "at least " if "at_least" in fields else ""
-    return f"* {least}{fields['missing']} messages left out"
-
-
-def _said(fields: Fields) -> str:
-    if "text" in fields:
-        return f"{fields['text']}"
-    return f"({DELETED.get(fields['deleted'], DELETED['moderator'])})"
-
-
-def _taken_out(fields: Fields) -> str:
-    # A purge has hundreds of them, and they are all one.
-    return "" if "purge" in fields else f"* {fields['from']} deleted a message"
-
-
-def _sanctioned(fields: Fields) -> str:
-    what = {"silence": "silenced", "kick": "sent away"}.get(fields["kind"], "banned")
-    where = f" in the room {fields['room']}" if fields["room"] else ""
-    if "lifted" in fields:
-        return f"* you are no longer {what}{where}"
-    until = f" until {fields['until']}" if fields["until"] else ""
-    why = f": {fields['reason']}" if fields["reason"] else ""
-    return f"* you are {what}{where}{until}{why}"
-
-
-def _new_topic(fields: Fields) -> str:
-    if "topic" not in fields:
-        return _said(fields)
-    topic = fields["topic"]
-    return f"changed the topic to: {topic}" if topic else "took the topic away"
-
-
-#: What is told of how calm it is.
-CALM = {
-    "off": "everybody may speak again",
-    "slow": "for now everybody waits 10 s between two messages",
-    "members": "for now only members speak",
-    "closed": "for now only moderators speak",
-}
-
-
-def _changed_room(fields: Fields) -> str:
-    # Its topic has a line of its own.
-    slow = fields["slow"]
-    said = {
-        "kind": f"is {fields['kind']} now",
-        "slow": f"waits {slow} s between two messages" if slow else "is slow no longer",
-        "locked": "is locked: moderators speak" if fields["locked"] else "is locked no longer",
-        "archived": "is archived: nobody speaks" if fields["archived"] else "is archived no longer",
-    }
-    words = [said[name] for name in fields["changed"] if name in said]
-    return f"* the room {fields['room']} {', '.join(words)}" if words else ""
-
-
 _ROWS = (
     Kind(
         "message",
         ("id", "cursor", "room", "from", "text", "deleted", "at", "client_id"),
         kept=True,
         counted=True,
-        text=lambda fields: f"[{fields['from']}] {_said(fields)}",
-        classic=lambda fields: f"[ {fields['from']} ] {_said(fields)}",
-        page=_said,
+        text=lambda fields: f"[{fields['from']}] {lines.said(fields)}",
+        classic=lambda fields: f"[ {fields['from']} ] {lines.said(fields)}",
+        page=lines.said,
         bayeux=("id", "room", "from", "text", "deleted", "at"),
         asks=("text",),
         parse=lambda asked: {"text": message_text(asked.get("text"))},
@@ -210,16 +114,16 @@ _ROWS = (
         "join",
         ("room", "from", "at", "was", "address"),
         people=True,
-        text=_joined,
-        classic=_joined_classic,
+        text=lines.joined,
+        classic=lines.joined_classic,
         bayeux=("type", "room", "from", "at", "was", "address"),
     ),
     Kind(
         "leave",
         ("room", "from", "at", "now"),
         people=True,
-        text=_left,
-        classic=_left_classic,
+        text=lines.left,
+        classic=lines.left_classic,
         bayeux=("type", "room", "from", "at", "now"),
     ),
     Kind(
@@ -228,7 +132,7 @@ _ROWS = (
         kept=True,
         refers="message",
         amends=Amends.TAKES_OUT,
-        text=_taken_out,
+        text=lines.taken_out,
         bayeux=("type", "id", "room", "from", "refers", "deleted", "at"),
     ),
     Kind(
@@ -243,20 +147,20 @@ _ROWS = (
         "topic",
         ("id", "cursor", "room", "from", "topic", "deleted", "at"),
         kept=True,
-        text=lambda fields: f"* {fields['from']} {_new_topic(fields)}",
-        page=_new_topic,
+        text=lambda fields: f"* {fields['from']} {lines.new_topic(fields)}",
+        page=lines.new_topic,
         bayeux=("type", "id", "room", "from", "topic", "deleted", "at"),
     ),
     Kind(
         "room",
         ("room", "topic", "kind", "slow", "locked", "archived", "changed"),
-        text=_changed_room,
+        text=lines.changed_room,
         bayeux=("type", "room", "topic", "kind", "slow", "locked", "archived", "changed"),
     ),
     Kind(
         "calm",
         ("room", "calm"),
-        text=lambda fields: f"* {CALM[fields['calm']]}",
+        text=lambda fields: f"* {lines.CALM[fields['calm']]}",
         bayeux=("type", "room", "calm"),
     ),
     Kind("typing", ("room", "from", "at")),
@@ -270,7 +174,7 @@ _ROWS = (
     Kind(
         "sanction",
         ("kind", "room", "until", "reason", "lifted"),
-        text=_sanctioned,
+        text=lines.sanctioned,
         bayeux=("type", "kind", "room", "until", "reason", "lifted"),
     ),
     Kind(
@@ -309,13 +213,13 @@ _ROWS = (
         ("reason", "cursor"),
         text=lambda fields: f"* {fields['reason']}; from here on with cursor={fields['cursor']}",
     ),
-    Kind("gap", ("room", "missing", "before", "at_least"), text=_left_out),
+    Kind("gap", ("room", "missing", "before", "at_least"), text=lines.left_out),
     Kind(
         "reopen",
         ("cursor", "after"),
         text=lambda fields: f"* the stream ends here, go on with cursor={fields['cursor']}",
         # The end of the page says so by a link.
-        classic=_nothing,
+        classic=lines.nothing,
     ),
     Kind(
         "bye",
@@ -330,10 +234,6 @@ _ROWS = (
         bayeux=("type", "status", "detail", "client_id"),
     ),
 )
-
-#: What the log says of each record; all else is its data, which stands between these.
-_BEFORE_DATA = ("id", "cursor", "room", "type", "from", "refers")
-_AFTER_DATA = ("at", "client_id")
 
 #: What most is said as.
 MESSAGE = _ROWS[0]
@@ -387,97 +287,6 @@ def timestamp(milliseconds: int) -> str:
 def _second(seconds: int) -> str:
     # Most of what is said in a second is said in the same one as what was said before.
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}"
-
-
-#: Bytes of an event's JSON beside what is said in it, about.
-_FRAME = 220
-
-
-class _Recorded(Event):
-    """The event of a record, whose fields are made when they are first asked for: on a node where
-    nobody is in its room, they mostly never are, and they cost as much as all else that is done
-    with a record of another node."""
-
-    __slots__ = ("_record",)
-
-    def __init__(self, record: Record) -> None:
-        # All that `Event` has, but for `fields`: while that is not there `__getattr__` is asked.
-        self._record = record
-        self.id = record.id
-        self.sender = record.sender
-        self._json = None
-        self.framed = {}
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "fields":
-            raise AttributeError(name)
-        self.fields = fields = _fields(self._record)
-        return fields
-
-    @property
-    def size(self) -> int:
-        """See `Event.size`."""
-        return recorded_size(self._record)
-
-    @property
-    def refers(self) -> object:
-        """See `Event.refers`."""
-        return self._record.refers
-
-    @property
-    def type(self) -> str:
-        """See `Event.type`."""
-        return self._record.type
-
-
-def recorded_size(record: Record) -> int:
-    """Bytes of the JSON of its event, about; without that event, for a node asks it of each."""
-    return data_size(record.data) + _FRAME
-
-
-def recorded(record: Record) -> Event:
-    """The event of something in the log."""
-    return _Recorded(record)
-
-
-def _fields(record: Record) -> dict[str, Any]:
-    """What clients see of a record."""
-    fields: dict[str, Any] = {
-        "id": record.id,
-        "cursor": f"{record.id}.{record.epoch}",
-        "room": room_of(record.context),
-        "type": record.type,
-        "from": record.author,
-    }
-    if record.refers is not None:
-        fields["refers"] = record.refers
-    data = record.data
-    for name in data:
-        # What it says of itself is not what the log says of it.
-        if name not in fields:
-            fields[name] = data[name]
-    fields["at"] = timestamp(record.at)
-    if record.client_id is not None:
-        fields["client_id"] = record.client_id
-    return fields
-
-
-def emptied(record: Record) -> Mapping[str, Any]:
-    """The data of what a record has taken everything out of."""
-    return {"deleted": record.data.get("deleted", "moderator")}
-
-
-def with_data(event: Event, data: Mapping[str, Any]) -> Event:
-    """An event of something in the log with other data: what only its record knows stays."""
-    fields = event.fields
-    before = {name: fields[name] for name in _BEFORE_DATA if name in fields}
-    after = {name: fields[name] for name in _AFTER_DATA if name in fields}
-    return Event({**before, **data, **after}, event.id, event.sender)
-
-
-def with_author(event: Event, author: str) -> Event:
-    """An event of something in the log that is shown as somebody else's."""
-    return Event({**event.fields, "from": author}, event.id, event.sender)
 
 
 def join(

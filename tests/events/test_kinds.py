@@ -16,6 +16,7 @@ from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import KINDS, kind_of
 from cometd_chat.events.record import Record
+from cometd_chat.events.recorded import emptied, recorded, with_data
 from cometd_chat.transports.framings import JsonLines, Poll, Text, classic_line
 
 RECORD = Record(
@@ -33,7 +34,7 @@ RECORD = Record(
 
 
 def test_a_message_is_the_event_of_the_interface() -> None:
-    event = kinds.recorded(RECORD)
+    event = recorded(RECORD)
     assert json.loads(event.json) == {
         "id": 17,
         "cursor": "17.k3f9",
@@ -49,9 +50,9 @@ def test_a_message_is_the_event_of_the_interface() -> None:
 
 def test_nothing_is_made_of_what_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a node asks of each record that it is told of costs no event."""
-    event = kinds.recorded(replace(RECORD, refers=12))
+    event = recorded(replace(RECORD, refers=12))
     with monkeypatch.context() as patched:
-        patched.setattr(kinds, "_fields", None)
+        patched.setattr("cometd_chat.events.recorded._fields", None)
         assert (event.id, event.type, event.refers) == (17, "message", 12)
         assert len(event.framed) == 0
         about = event.size
@@ -78,7 +79,7 @@ def test_what_is_said_is_counted_in_utf_8(data: dict[str, Any], size: int) -> No
 
 
 def test_the_sender_is_nobodys_business() -> None:
-    assert b"s1" not in kinds.recorded(RECORD).json
+    assert b"s1" not in recorded(RECORD).json
 
 
 DELETED = replace(RECORD, data={"deleted": "own"})
@@ -102,8 +103,8 @@ BRINGS_BACK = replace(TAKES_OUT, id=19, type="restore", data={"purge": "p1"})
 @pytest.mark.parametrize("how", ["own", "moderator"])
 def test_what_was_taken_out_of_an_event_is_not_in_it(how: str) -> None:
     took = replace(TAKES_OUT, data={"deleted": how})
-    event = kinds.with_data(kinds.recorded(RECORD), kinds.emptied(took))
-    assert event.json == kinds.recorded(replace(RECORD, data={"deleted": how})).json
+    event = with_data(recorded(RECORD), emptied(took))
+    assert event.json == recorded(replace(RECORD, data={"deleted": how})).json
     assert json.loads(event.json) == {
         "id": 17,
         "cursor": "17.k3f9",
@@ -120,15 +121,15 @@ def test_what_was_taken_out_of_an_event_is_not_in_it(how: str) -> None:
 
 
 def test_what_is_deleted_by_one_act_is_one_line_at_most_for_people() -> None:
-    alone = kinds.recorded(replace(TAKES_OUT, data={"deleted": "moderator"}))
+    alone = recorded(replace(TAKES_OUT, data={"deleted": "moderator"}))
     assert Text().frame([alone]) == b"* mod deleted a message\n"
-    purged, back = kinds.recorded(TAKES_OUT), kinds.recorded(BRINGS_BACK)
+    purged, back = recorded(TAKES_OUT), recorded(BRINGS_BACK)
     assert Text().frame([purged, back]) == b""
 
 
 def test_a_message_without_client_id_has_none() -> None:
     without = replace(RECORD, client_id=None)
-    assert "client_id" not in kinds.recorded(without).fields
+    assert "client_id" not in recorded(without).fields
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ AS_IT_IS = {"topic": "", "kind": "public", "slow": 9, "locked": False, "archived
     ("topic", "words"), [("tea", "changed the topic to: tea"), ("", "took the topic away")]
 )
 def test_a_new_topic_is_a_line_everywhere(topic: str, words: str) -> None:
-    event = kinds.recorded(replace(NEW_TOPIC, data={"topic": topic}))
+    event = recorded(replace(NEW_TOPIC, data={"topic": topic}))
     assert Text().frame([event]) == f"* alice {words}\n".encode()
     assert classic_line(event) == f"alice {words}"
     assert KINDS["topic"].page is not None
@@ -223,7 +224,7 @@ VARIANTS = [
     kinds.sanction("ban", None, "1970-01-01T00:00:00.000Z", "", lifted=True),
 ]
 RECORDS = (RECORD, DELETED, TAKES_OUT, BRINGS_BACK, NEW_TOPIC, NO_TOPIC)
-KEPT = [kinds.recorded(each) for each in RECORDS]
+KEPT = [recorded(each) for each in RECORDS]
 MADE = [*KEPT, *(event for event, _ in NOT_KEPT), *VARIANTS]
 
 

@@ -21,6 +21,7 @@ from twisted.internet.defer import CancelledError
 import cometd_chat.log
 from cometd_chat.errors import NameTaken, ShuttingDown, StorageUnavailable
 from cometd_chat.events import kinds
+from cometd_chat.events.recorded import recorded
 from cometd_chat.log.directory import PositionRow
 from cometd_chat.log.migrations import SchemaTooNew, migrate, newest_revision
 from cometd_chat.log.tables import metadata
@@ -251,7 +252,7 @@ async def test_what_was_said_is_the_same_event_from_the_fourth_revision_on(
         old.executemany(f"INSERT INTO records {columns} VALUES (?,?,'message',?,?,?,?,?)", rows)
     store = open_store(new_epoch=lambda: "e9")
     records = await wait(store.log.read(None, limit=len(rows)))
-    assert [json.loads(kinds.recorded(each).json) for each in records] == [
+    assert [json.loads(recorded(each).json) for each in records] == [
         {
             "id": id,
             "cursor": f"{id}.{store.log.cursor(id).partition('.')[2]}",
@@ -266,7 +267,7 @@ async def test_what_was_said_is_the_same_event_from_the_fourth_revision_on(
     ]
     id, cursor, room, *others = kinds.MESSAGE.fields
     others.remove("deleted")
-    assert list(kinds.recorded(records[0]).fields) == [id, cursor, room, "type", *others]
+    assert list(recorded(records[0]).fields) == [id, cursor, room, "type", *others]
     assert store.log.position(first.log.cursor(0)) == 0
     # What was said before is known by its key, and nothing is given out twice.
     again = draft(HARD[1], "/chat/room1", sender="s1", client_id="c1")

@@ -8,7 +8,7 @@ import pytest
 
 from cometd_chat.chat.policies import POLICIES
 from cometd_chat.chat.roles import Role
-from cometd_chat.events.kinds import CALM
+from cometd_chat.events.lines import CALM
 from tests.chat.parts import appoint, now
 from tests.memory import MakeSite, MemorySite
 from tests.web.bayeux import Client as BayeuxClient
