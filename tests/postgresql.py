@@ -21,7 +21,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -42,6 +42,10 @@ USER, PASSWORD = "comet", "a-password-to-be-kept"
 #: What stops a server, by the names that ``pg_ctl`` has for it: `fast` ends all connections,
 #: `immediate` is as when the power fails.
 MODES = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+#: Linux's file system in memory, and how many bytes must be free there for all servers of a run.
+MEMORY = Path("/dev/shm")
+ROOM = 2 * 2**30
 
 #: Small, and without waiting for the disk: what was written outlives the server, if not the
 #: machine. Who tests the disk says ``fsync="on"``.
@@ -104,7 +108,6 @@ class PostgresServer:
     host: str = "127.0.0.1"
     port: int = attrs.field(factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
-    _templates: set[str] = attrs.field(factory=set)
     _frozen: list[int] = attrs.field(factory=list)
 
     @classmethod
@@ -117,7 +120,8 @@ class PostgresServer:
         host: str = "127.0.0.1",
     ) -> PostgresServer:
         """A new cluster in a new folder, with the user `USER`. It is not started yet."""
-        server = cls(_new_folder(), dict(settings or {}), environ or {}, prefix, host)
+        folder = _new_folder(settings or {})
+        server = cls(folder, dict(settings or {}), environ or {}, prefix, host)
         _copy_files(_kept_cluster(), server.data)
         return server
 
@@ -289,33 +293,13 @@ class PostgresServer:
         with self.connect(database) as connection:
             return connection.execute(statement).fetchall()
 
-    def fresh_database(self, template: str = "template1") -> str:
-        """A new database of `USER`'s; what it is called.
-
-        :param template: of which it is a copy, see `template`.
-        """
+    def fresh_database(self) -> str:
+        """A new database of `USER`'s; what it is called."""
         name = f"test_{secrets.token_hex(6)}"
-        self._copy(name, template)
-        return name
-
-    def template(self, name: str, prepare: Callable[[str], object]) -> str:
-        """A database to make copies of, made when it is asked for first.
-
-        :param prepare: is given its URL, fills it, and leaves no connection behind.
-        """
-        if name not in self._templates:
-            self._copy(name, "template1")
-            prepare(self.url(name))
-            self._templates.add(name)
-        return name
-
-    def _copy(self, name: str, template: str) -> None:
         with self.connect() as connection:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
-                    *map(sql.Identifier, (name, USER, template))
-                )
-            )
+            statement = sql.SQL("CREATE DATABASE {} OWNER {}")
+            connection.execute(statement.format(*map(sql.Identifier, (name, USER))))
+        return name
 
     def drop_database(self, name: str) -> None:
         """Leave nothing of a database, whoever is connected to it."""
@@ -345,7 +329,7 @@ class PostgresServer:
         :param standby: it follows this server once it is started. It says who it is by the
             ``application_name`` "standby", which ``synchronous_standby_names`` may name.
         """
-        directory = _new_folder()
+        directory = _new_folder(self.settings)
         _run(
             programs() / "pg_basebackup",
             "--no-sync",
@@ -357,9 +341,7 @@ class PostgresServer:
             "--pgdata",
             directory / "data",
         )
-        copy = PostgresServer(directory, dict(self.settings), self.environ, self.prefix, self.host)
-        copy._templates = set(self._templates)
-        return copy
+        return PostgresServer(directory, dict(self.settings), self.environ, self.prefix, self.host)
 
     def promote(self) -> None:
         """Make a standby a server that is written to."""
@@ -379,7 +361,7 @@ def _kept_cluster() -> Path:
         if not kept.exists():
             partial = folder / "partial"
             shutil.rmtree(partial, ignore_errors=True)
-            server = PostgresServer(_new_folder())
+            server = PostgresServer(_new_folder({}))
             try:
                 server.make_cluster()
                 _copy_files(server.data, partial)
@@ -397,10 +379,18 @@ def _copy_files(source: Path, target: Path) -> None:
     )
 
 
-def _new_folder() -> Path:
+def _new_folder(settings: Mapping[str, str]) -> Path:
+    """Where nothing waits for a disk, unless that is what is wanted: a cluster has a thousand
+    files, and each takes a journaling file system up to a millisecond of the processor's time."""
+    waits = {**SETTINGS, **settings}["fsync"] == "on"
+    above = None if waits or not _is_roomy(MEMORY) else MEMORY
     # pytest's folders are closed to all other users.
-    folder = Path(tempfile.mkdtemp(prefix="comet-chat-postgresql-"))
+    folder = Path(tempfile.mkdtemp(prefix="comet-chat-postgresql-", dir=above))
     if os.getuid() == 0:
         owner = pwd.getpwnam("postgres")
         os.chown(folder, owner.pw_uid, owner.pw_gid)
     return folder
+
+
+def _is_roomy(folder: Path) -> bool:
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM

@@ -39,7 +39,8 @@ def test_no_node_is_dead_since_a_clock_was_set(
     from tests.log.postgresql_support import prepare
 
     server, clock = set_clock
-    database = server.fresh_database(server.template("log", prepare))
+    database = server.fresh_database()
+    prepare(server.url(database))
 
     def leases() -> dict[str, object]:
         rows = server.query("SELECT number, lease_until FROM nodes", database)

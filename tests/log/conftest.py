@@ -16,7 +16,7 @@ from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.database import PostgresDatabase
 from cometd_chat.log.postgresql.shared_directory import PostgresSharedDirectory
 from tests.databases import on_server
-from tests.log.postgresql_support import Cluster
+from tests.log.postgresql_support import Cluster, close_readers
 from tests.log.support import Opener, Store, block, opener, plant_empty
 from tests.postgresql import PostgresServer
 
@@ -44,6 +44,13 @@ def open_store(tmp_path: Path) -> Iterator[Opener]:
 def store(tmp_path: Path, open_store: Opener) -> Store:
     plant_empty(tmp_path / "chat.sqlite")
     return open_store()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def closed_readers() -> Iterator[None]:
+    """Nothing that read a database is open after the last test."""
+    yield
+    close_readers()
 
 
 @pytest.fixture

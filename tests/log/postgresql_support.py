@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import attrs
 import psycopg
-from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThread
 
@@ -58,8 +58,20 @@ def prepare(url: str) -> None:
 
 @cache
 def _plain_engine(url: str) -> Engine:
-    """It keeps no connections, but what statements are made of, and what it asked of the server."""
-    return engine(url, poolclass=NullPool)
+    """It keeps its connections, each of which takes the server as long as a hundred reads. It looks
+    first whether one is still there: a test may have ended it."""
+    made = engine(url, pool_pre_ping=True, max_overflow=20)
+    _engines.append(made)
+    return made
+
+
+_engines: list[Engine] = []
+
+
+def close_readers() -> None:
+    """Close what all that read databases have kept."""
+    for each in _engines:
+        each.dispose()
 
 
 class PlainStore:
@@ -124,8 +136,10 @@ class Cluster:
         the machine than to make one.
         """
         idle = _idle.setdefault(server, [])
-        database = idle.pop() if idle else server.fresh_database(server.template("log", prepare))
-        return cls(server, database)
+        if not idle:
+            idle.append(server.fresh_database())
+            prepare(server.url(idle[0]))
+        return cls(server, idle.pop())
 
     @property
     def url(self) -> str:
@@ -163,8 +177,8 @@ class Cluster:
     def close(self) -> None:
         """Close all nodes, and leave nothing in the database."""
         self.close_nodes()
-        with self.connect() as connection:
-            connection.execute(_EMPTY)
+        with _plain_engine(self.url).begin() as connection:
+            connection.exec_driver_sql(_EMPTY)
         _idle[self.server].append(self.database)
 
     def close_nodes(self) -> None:

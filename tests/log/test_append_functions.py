@@ -12,7 +12,6 @@ from psycopg.errors import RaiseException, UniqueViolation
 from sqlalchemy import create_engine
 
 from cometd_chat.events.record import Draft
-from cometd_chat.log.migrations import migrate
 from cometd_chat.log.postgresql.batches import (
     APPEND,
     APPEND_KNOWN,
@@ -23,6 +22,7 @@ from cometd_chat.log.postgresql.batches import (
     stored,
 )
 from cometd_chat.log.postgresql.changes import append_in
+from tests.log.postgresql_support import Cluster
 from tests.log.support import draft
 
 Row = tuple[Any, ...]
@@ -33,14 +33,11 @@ def engine_url(url: str) -> str:
 
 
 @pytest.fixture
-def url(database_url: str) -> str:
+def url(cluster: Cluster) -> str:
     """A database with a log that has just begun."""
-    engine = create_engine(engine_url(database_url))
-    with engine.begin() as connection:
-        migrate(connection, "unused")
-        connection.exec_driver_sql("INSERT INTO epochs (epoch, first_id) VALUES ('e001', 1)")
-    engine.dispose()
-    return database_url
+    with cluster.connect() as connection:
+        connection.execute("INSERT INTO epochs (epoch, first_id) VALUES ('e001', 1)")
+    return cluster.url
 
 
 @pytest.fixture

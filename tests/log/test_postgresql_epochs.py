@@ -57,6 +57,8 @@ async def test_a_copy_that_took_its_place_begins_an_epoch(cluster: Cluster) -> N
     first = cluster.open()
     await say(first, "a", "b")
     await first.close()
+    # Of one that somebody is connected to no copy is made.
+    server.terminate_connections(name)
     server.execute(f"CREATE DATABASE {name}_copy OWNER {USER} TEMPLATE {name}")
     second = cluster.open()
     await say(second, "c")
