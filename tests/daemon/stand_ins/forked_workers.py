@@ -79,7 +79,12 @@ def fork_workers(asked: socket.socket) -> None:
                 os.close(telling)
                 # Once who is between them has ended, it is the supervisor's.
                 os.read(told, 1)
-                be_the_worker(json.loads(data), rights)
+                try:
+                    be_the_worker(json.loads(data), rights)
+                except SystemExit as ended:
+                    # At once, as ``warm.py`` does.
+                    sys.stdout.flush()
+                    os._exit(ended.code if isinstance(ended.code, int) else bool(ended.code))
             asked.send(str(worker).encode())
             os._exit(0)
         os.close(told)
@@ -106,7 +111,7 @@ def be_the_worker(asked: dict[str, Any], files: Sequence[int]) -> None:
     _prctl(PR_SET_NAME, f"worker-{sys.argv[0]}".encode(), 0, 0, 0)
     sys.argv.insert(0, module)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
-    sys.exit(0)
+    raise SystemExit
 
 
 _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
