@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,10 @@ from tests.examples import examples
 
 #: Fixtures for more than one folder.
 pytest_plugins = ["tests.chromium", "tests.databases"]
+
+# All that is imported and collected stays: to look for garbage among it again and again is a
+# quarter of what it takes.
+gc.disable()
 
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI", "") == "true"
@@ -70,19 +75,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def rank(item: pytest.Item, names: Sequence[str]) -> int:
-        path = item.path.relative_to(ROOT / "tests").as_posix()
-        return next((n for n, name in enumerate(names, 1) if path.startswith(name)), 0)
-
     longest = sorted(
-        (item for item in items if rank(item, LONGEST)), key=lambda item: rank(item, LONGEST)
+        (item for item in items if rank(item.path, LONGEST)),
+        key=lambda item: rank(item.path, LONGEST),
     )
     others = sorted(
-        (item for item in items if not rank(item, LONGEST)), key=lambda item: rank(item, LATER)
+        (item for item in items if not rank(item.path, LONGEST)),
+        key=lambda item: rank(item.path, LATER),
     )
-    quick = sum(not rank(item, LATER) for item in others)
+    quick = sum(not rank(item.path, LATER) for item in others)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     items[:] = [*others[:quick], *dealt(longest, others[quick:], workers)]
+
+
+@cache
+def rank(file: Path, names: Sequence[str]) -> int:
+    """Which of some names a file has, counted from one; zero for none of them."""
+    path = file.relative_to(ROOT / "tests").as_posix()
+    return next((n for n, name in enumerate(names, 1) if path.startswith(name)), 0)
 
 
 def dealt(longest: Sequence[Item], others: Sequence[Item], workers: int) -> list[Item]:
@@ -99,8 +109,9 @@ def dealt(longest: Sequence[Item], others: Sequence[Item], workers: int) -> list
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # Thousands of tests stay to the end: to look for garbage among them takes a second each time.
+    # Thousands of tests stay to the end.
     gc.freeze()
+    gc.enable()
     # A test leaves the whole of a site behind, which goes in circles: to look for a tenth of one is
     # in vain, and was a tenth of what tests in memory take.
     gc.set_threshold(20_000)
