@@ -128,26 +128,31 @@ def test_a_page_of_an_allowed_origin_changes_nothing_without_a_token(
     assert response.status in (200, 201, 204, 303), response.text
 
 
+def anew(body: bytes, number: int) -> bytes:
+    """The same change, of what nobody has made before."""
+    return body.replace(b"carol", b"carol%d" % number).replace(b"attic", b"attic%d" % number)
+
+
 @pytest.mark.parametrize("change", CHANGES, ids=CHANGE_NAMES)
-@pytest.mark.parametrize("headers", OURS, ids=str)
 def test_our_own_pages_change_things(
-    site: MemorySite, change: tuple[str, str, bytes, dict[str, str]], headers: dict[str, str]
+    site: MemorySite, change: tuple[str, str, bytes, dict[str, str]]
 ) -> None:
     method, path, body, kind = change
-    sent = {**kind, **headers, **cookie(site.log_in("alice"))}
-    response = site.request(method, path, body=body, headers=sent)
-    assert response.status in (200, 201, 204, 303), response.text
+    for number, headers in enumerate(OURS):
+        sent = {**kind, **headers, **cookie(site.log_in(f"alice{number}"))}
+        response = site.request(method, path, body=anew(body, number), headers=sent)
+        assert response.status in (200, 201, 204, 303), (headers, response.text)
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=CHANGE_NAMES)
-@pytest.mark.parametrize("headers", FOREIGN, ids=str)
 def test_a_program_with_a_bearer_token_may_come_from_anywhere(
-    site: MemorySite, change: tuple[str, str, bytes, dict[str, str]], headers: dict[str, str]
+    site: MemorySite, change: tuple[str, str, bytes, dict[str, str]]
 ) -> None:
     method, path, body, kind = change
-    token = site.log_in("alice")
-    response = site.request(method, path, body=body, headers={**kind, **headers}, token=token)
-    assert response.status in (200, 201, 204, 303), response.text
+    for number, headers in enumerate(FOREIGN):
+        token, sent = site.log_in(f"alice{number}"), {**kind, **headers}
+        response = site.request(method, path, body=anew(body, number), headers=sent, token=token)
+        assert response.status in (200, 201, 204, 303), (headers, response.text)
 
 
 @pytest.mark.parametrize(
@@ -369,12 +374,13 @@ def test_an_invalid_cookie_where_a_room_is_text(make_site: MakeSite) -> None:
 @pytest.mark.parametrize(
     "path", [*API, "/", "/rooms/lobby", "/rooms/lobby/plain", "/rooms/lobby.txt", "/chat"]
 )
-@pytest.mark.parametrize("value", ["Bearer stale", "bearer stale", "Bearer", "Bearer ", "BEARER é"])
-def test_an_invalid_bearer_token(site: MemorySite, path: str, value: str) -> None:
-    problem(site, site.get(path, headers={"Authorization": value}), 401, "invalid-token")
-    # A good cookie beside it does not help.
-    both = {"Authorization": value, **cookie(site.log_in("alice"))}
-    problem(site, site.get(path, headers=both), 401, "invalid-token")
+def test_an_invalid_bearer_token(site: MemorySite, path: str) -> None:
+    token = site.log_in("alice")
+    for value in ("Bearer stale", "bearer stale", "Bearer", "Bearer ", "BEARER é"):
+        problem(site, site.get(path, headers={"Authorization": value}), 401, "invalid-token")
+        # A good cookie beside it does not help.
+        both = {"Authorization": value, **cookie(token)}
+        problem(site, site.get(path, headers=both), 401, "invalid-token")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class Visit:
     """A request for a route.
 
     :param path: with ``{room}`` where a room's name stands.
-    :param body: as a form; sent as JSON, too.
+    :param body: as a form; sent as JSON, too, where it names no view.
     """
 
     method: str
@@ -147,10 +147,9 @@ class Stranger:
         bodies: list[dict[str, Any]] = [{}]
         if body:
             form = "application/x-www-form-urlencoded"
-            bodies = [
-                {"body": urlencode(body).encode(), "headers": {"Content-Type": form}},
-                {"json": body},
-            ]
+            bodies = [{"body": urlencode(body).encode(), "headers": {"Content-Type": form}}]
+            # Only forms tell a view.
+            bodies += [] if body["view"] else [{"json": body}]
         found = []
         for each in bodies:
             headers = {**visit.headers, **each.pop("headers", {})}
