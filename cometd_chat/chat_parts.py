@@ -57,10 +57,11 @@ from cometd_chat.log.bus import Bus
 from cometd_chat.log.changes import Changes, LocalChanges, SharedChanges
 from cometd_chat.log.directory import Directory
 from cometd_chat.log.gathering import Gathering
-from cometd_chat.log.log import EventLog, Tail
+from cometd_chat.log.log import EventLog
 from cometd_chat.log.nodes import Nodes
 from cometd_chat.log.shared_directory import SharedDirectory
 from cometd_chat.log.store import SharedStore, Store
+from cometd_chat.log.tail import Tail
 from cometd_chat.transports.budget import MemoryBudget
 from cometd_chat.web.peers import Peers
 

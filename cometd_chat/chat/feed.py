@@ -36,8 +36,9 @@ from cometd_chat.events.recorded import (
     with_data,
 )
 from cometd_chat.log.control import CONTROL, Control, MemberRemoved, read_control
-from cometd_chat.log.log import EventLog, Tail
+from cometd_chat.log.log import EventLog
 from cometd_chat.log.members import DELETED_USER
+from cometd_chat.log.tail import Tail
 
 #: What an event costs in memory, about: so many bytes, and so many times its JSON, for it is kept
 #: as JSON, as fields, and as each framing wrote it.

@@ -46,11 +46,11 @@ from cometd_chat.events.kinds import path_of
 from cometd_chat.log.changes import Changes, LocalChanges
 from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.log.gathering import Gathering
-from cometd_chat.log.log import Tail
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.memory_directory import MemoryDirectory
 from cometd_chat.log.nodes import Nodes
 from cometd_chat.log.tables import members, sessions
+from cometd_chat.log.tail import Tail
 from cometd_chat.transports.budget import MemoryBudget
 
 Result = TypeVar("Result")

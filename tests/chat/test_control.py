@@ -8,8 +8,8 @@ from cometd_chat.chat.feed import Feed
 from cometd_chat.comet import CometEngine
 from cometd_chat.events.record import Draft
 from cometd_chat.log.control import Control, NodeGone, control_draft
-from cometd_chat.log.log import Tail
 from cometd_chat.log.memory import MemoryEventLog
+from cometd_chat.log.tail import Tail
 from tests.chat.parts import House, now
 from tests.chat.test_reading import fill, read
 

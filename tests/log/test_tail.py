@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometd_chat.log.log import Tail
+from cometd_chat.log.tail import Tail
 from tests.growth import growth
 
 #: Of each item how far its id is from the one before, its context and its size.
