@@ -13,19 +13,13 @@ between. Who is sanctioned is below whoever does it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 
 import attrs
 from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
     Connection,
-    bindparam,
     delete,
     insert,
-    or_,
-    select,
     update,
 )
 from twisted.internet.defer import Deferred
@@ -37,7 +31,17 @@ from cometd_chat.chat.mandate import Mandate
 from cometd_chat.chat.networks import NetworkHashes
 from cometd_chat.chat.people_lookup import Whom
 from cometd_chat.chat.rights import Act, Affected, AnyRoom, Rights
-from cometd_chat.chat.sanction_rules import Bar, Restriction, because, duration, place, refusal
+from cometd_chat.chat.sanction_rows import (
+    IN_FORCE,
+    KEY,
+    impose,
+    impose_new,
+    kept_key,
+    lasting,
+    sanction_told,
+    told_on,
+)
+from cometd_chat.chat.sanction_rules import Bar, Restriction, refusal
 from cometd_chat.chat.sanctions import (
     BAN,
     BAN_NETWORK,
@@ -47,7 +51,6 @@ from cometd_chat.chat.sanctions import (
     SanctionIndex,
     SanctionKind,
     kept_sanction,
-    kind_named,
     require_other,
 )
 from cometd_chat.chat.sessions import Session
@@ -59,8 +62,7 @@ from cometd_chat.log.changes import Changes, Condition
 from cometd_chat.log.control import Control, NetworksForgotten, Sanctioned, SanctionLifted
 from cometd_chat.log.tables import sanctions, secrets
 
-#: The name of the key by which networks are hashed, and its size in bytes.
-_KEY = "networks"
+#: So large is the key by which networks are hashed, in bytes.
 _KEY_BYTES = 32
 
 #: So many networks are banned in one transaction.
@@ -135,8 +137,8 @@ class Moderation:
         self._wait()
 
     def _in_force(self, connection: Connection) -> tuple[bytes, list[Sanction]]:
-        found = connection.execute(_IN_FORCE, {"now": int(self.now())})
-        return _kept_key(connection), [kept_sanction(dict(row._mapping)) for row in found]
+        found = connection.execute(IN_FORCE, {"now": int(self.now())})
+        return kept_key(connection), [kept_sanction(dict(row._mapping)) for row in found]
 
     # -- what moderators do
 
@@ -169,8 +171,8 @@ class Moderation:
         identity = "" if network else whom.identity
         sanction = self._made(actor, kind, whom.name, room, reach, network, identity)
         await self._changes.make(
-            lambda c: _impose(c, sanction),
-            lambda _: [_told(sanction)],
+            lambda c: impose(c, sanction),
+            lambda _: [told_on(sanction)],
             provided=self._mandate(actor, room).to(Act.SANCTION, whom.identity),
         )
         return sanction
@@ -256,8 +258,8 @@ class Moderation:
         for begin in range(0, len(wanted), _BAN_AT_ONCE):
             some = wanted[begin : begin + _BAN_AT_ONCE]
             imposed += await self._changes.make(
-                partial(_impose_new, some),
-                lambda made: [_told(each) for each in made],
+                partial(impose_new, some),
+                lambda made: [told_on(each) for each in made],
                 provided=self._mandate(actor, room).to(Act.SANCTION),
             )
         return imposed
@@ -319,12 +321,12 @@ class Moderation:
         key, at = self.random_bytes(_KEY_BYTES), int(self.now())
 
         def forget(connection: Connection) -> int:
-            connection.execute(delete(secrets).where(secrets.c.name == _KEY))
-            connection.execute(insert(secrets), {"name": _KEY, "value": key})
+            connection.execute(delete(secrets).where(secrets.c.name == KEY))
+            connection.execute(insert(secrets), {"name": KEY, "value": key})
             of_networks = sanctions.c.network.is_not(None)
             lifted = connection.execute(
                 update(sanctions)
-                .where(of_networks, _lasting(at))
+                .where(of_networks, lasting(at))
                 .values(lifted_at=at, lifted_by=actor.identity)
             ).rowcount
             connection.execute(update(sanctions).where(of_networks).values(network=b"-"))
@@ -349,9 +351,9 @@ class Moderation:
         made = self.random_bytes(_KEY_BYTES)
 
         def keep(connection: Connection) -> bytes:
-            found = _kept_key(connection)
+            found = kept_key(connection)
             if not found:
-                connection.execute(insert(secrets), {"name": _KEY, "value": made})
+                connection.execute(insert(secrets), {"name": KEY, "value": made})
             return found or made
 
         self._take_key(await self._changes.make(keep, lambda _: ()))
@@ -360,7 +362,7 @@ class Moderation:
         """Have the key that another node has made."""
         if self._key:
             return
-        self._take_key(await self._changes.read(_kept_key))
+        self._take_key(await self._changes.read(kept_key))
         if self.index.networks:
             # Until now nobody was known to come from one that is banned.
             self._rights.changed_by_state()
@@ -406,7 +408,7 @@ class Moderation:
     def told(self, control: Control) -> None:
         """The log tells the house; see `Feed.control`."""
         if isinstance(control, Sanctioned):
-            self._begin(_sanction_told(control))
+            self._begin(sanction_told(control))
         elif isinstance(control, SanctionLifted):
             lifted = self.index.remove(control.id)
             if lifted is not None:
@@ -472,101 +474,6 @@ class Moderation:
             self._ended(over)
         end = self.index.next_end
         return None if end is None else max(0.0, (end - self.now()) / 1000)
-
-
-def described(sanction: Sanction, now: float) -> str:
-    """A sanction in words, for whoever imposed it."""
-    done = {SILENCE: "is silenced", KICK: "was sent away", BAN: "is banned"}
-    what = done.get(sanction.kind, "is banned, with the network that they come from,")
-    # Who reads it may be in no room: "here" says nothing to them.
-    everywhere = sanction.room is None and sanction.kind is SILENCE
-    where = " everywhere" if everywhere else place(sanction)
-    return f"{sanction.who} {what}{where}{duration(sanction, now)}{because(sanction)}"
-
-
-def _impose(connection: Connection, sanction: Sanction) -> None:
-    """Keep a sanction; nothing where it is kept already, since a change may be made again."""
-    there = select(sanctions.c.id).where(sanctions.c.id == sanction.id)
-    if connection.execute(there).first() is not None:
-        return
-    alike = _alike(connection, sanction)
-    if alike is not None:
-        raise _already(alike, sanction.at)
-    row = attrs.asdict(sanction) | {
-        "kind": sanction.kind.value,
-        "identity": sanction.identity or None,
-        "network": sanction.network or None,
-    }
-    connection.execute(insert(sanctions), row)
-    audit.note(
-        connection,
-        at=sanction.at,
-        who=sanction.by,
-        who_name=sanction.by_name,
-        what=sanction.kind.value,
-        whom=sanction.who,
-        room=sanction.room,
-        reason=sanction.reason,
-        about=sanction.id,
-    )
-
-
-def _impose_new(some: Sequence[Sanction], connection: Connection) -> list[Sanction]:
-    """Keep those of some sanctions that say what none says yet."""
-    imposed = []
-    for each in some:
-        with suppress(AlreadySanctioned):
-            _impose(connection, each)
-            imposed.append(each)
-    return imposed
-
-
-def _alike(connection: Connection, sanction: Sanction) -> Sanction | None:
-    """What is in force already, of the same kind for the same in the same place."""
-    kind, room = sanctions.c.kind == sanction.kind.value, sanctions.c.room
-    query = select(sanctions).where(kind, _lasting(sanction.at))
-    query = query.where(room.is_(None) if sanction.room is None else room == sanction.room)
-    if sanction.network:
-        query = query.where(sanctions.c.network == sanction.network)
-    else:
-        query = query.where(sanctions.c.identity == sanction.identity)
-    row = connection.execute(query.limit(1)).first()
-    return None if row is None else kept_sanction(dict(row._mapping))
-
-
-def _already(there: Sanction, now: float) -> AlreadySanctioned:
-    return AlreadySanctioned(
-        f"{described(there, now).removesuffix('.')}, by {there.by_name} already: lift that first."
-    )
-
-
-_KEPT_KEY = select(secrets.c.value).where(secrets.c.name == _KEY)
-
-
-def _kept_key(connection: Connection) -> bytes:
-    """The key by which networks are hashed; empty where there is none yet."""
-    return bytes(connection.execute(_KEPT_KEY).scalar() or b"")
-
-
-def _lasting(now: int | BindParameter[int]) -> ColumnElement[bool]:
-    ends = or_(sanctions.c.until.is_(None), sanctions.c.until > now)
-    return sanctions.c.lifted_at.is_(None) & ends
-
-
-#: Those in force at the moment that is called ``now``.
-_IN_FORCE = select(sanctions).where(_lasting(bindparam("now"))).order_by(sanctions.c.at)
-
-
-def _told(sanction: Sanction) -> Sanctioned:
-    return Sanctioned(
-        **attrs.asdict(sanction) | {"kind": sanction.kind.value, "network": sanction.network.hex()}
-    )
-
-
-def _sanction_told(control: Sanctioned) -> Sanction:
-    fields = attrs.asdict(control)
-    fields |= {"kind": kind_named(control.kind), "network": bytes.fromhex(control.network)}
-    return Sanction(**fields)
 
 
 def _no_such_sanction() -> NotFound:

@@ -159,3 +159,13 @@ def duration(sanction: Sanction, now: float) -> str:
 def because(sanction: Sanction) -> str:
     """Why, to end a sentence."""
     return f": {sanction.reason}" if sanction.reason else "."
+
+
+def described(sanction: Sanction, now: float) -> str:
+    """A sanction in words, for whoever imposed it."""
+    done = {SILENCE: "is silenced", KICK: "was sent away", BAN: "is banned"}
+    what = done.get(sanction.kind, "is banned, with the network that they come from,")
+    # Who reads it may be in no room: "here" says nothing to them.
+    everywhere = sanction.room is None and sanction.kind is SILENCE
+    where = " everywhere" if everywhere else place(sanction)
+    return f"{sanction.who} {what}{where}{duration(sanction, now)}{because(sanction)}"

@@ -18,11 +18,11 @@ import attrs
 
 from cometd_chat.chat.chat import Chat
 from cometd_chat.chat.matrix import Calm
-from cometd_chat.chat.moderation import described
 from cometd_chat.chat.reports import Report
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.roles import Role
 from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sanction_rules import described
 from cometd_chat.chat.sessions import Session
 from cometd_chat.chat.users import Users
 from cometd_chat.errors import ChatError, InvalidRequest

@@ -15,10 +15,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import attrs
 
 from cometd_chat.chat.chat import Chat
-from cometd_chat.chat.moderation import Reach, described
+from cometd_chat.chat.moderation import Reach
 from cometd_chat.chat.people_lookup import Lookup, Person
 from cometd_chat.chat.rights import Act
 from cometd_chat.chat.rooms import Room
+from cometd_chat.chat.sanction_rules import described
 from cometd_chat.chat.sanctions import kind_named, minutes_of, reason_of
 from cometd_chat.chat.sessions import Session
 from cometd_chat.errors import ChatError, InvalidRequest
