@@ -14,7 +14,7 @@ from time import monotonic
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, expect
 
-from tests.daemon.talk import metric
+from tests.daemon.talk import log_in_by_cookie, metric
 from tests.support import Daemon
 
 #: Milliseconds that something on a page may take, on a busy machine.
@@ -70,6 +70,14 @@ class Window:
         tab = self.tab(url)
         tab.page.fill("input[name=name]", name)
         tab.page.press("input[name=name]", "Enter")
+        tab.is_live()
+        return tab
+
+    def enter(self, daemon: Daemon, name: str) -> Tab:
+        """A tab in which somebody is live who had logged in elsewhere."""
+        cookie, token = log_in_by_cookie(daemon.port, name)
+        self.context.add_cookies([{"name": cookie, "value": token, "url": daemon.url}])
+        tab = self.tab(f"{daemon.url}/rooms/lobby")
         tab.is_live()
         return tab
 
