@@ -271,16 +271,14 @@ class Daemon:
         directory: Path,
         *words: str,
         environ: Mapping[str, str] | None = None,
-        before: str = "",
     ) -> tuple[int, str, str]:
         """What comes of ``twistd`` or ``comet-chat``, forked as daemons are; see `run`.
 
         :param directory: of the test; it runs there, and what it prints is kept beside its data.
         :param words: the command, and what is given to it.
-        :param before: Python that its process runs before.
         """
         out, err = directory / "forked-out", directory / "forked-err"
-        before = _PRINTING.format(out=str(out), err=str(err)) + before
+        before = _PRINTING.format(out=str(out), err=str(err))
         if words[0] == "comet-chat":
             before += _COMET_CHAT
         forked = cls._shared_starter().start(

@@ -410,7 +410,7 @@ def test_what_waits_in_the_queue_of_a_port_is_not_lost(daemon: Workers) -> None:
     daemon.wait_for_others(list(before.values()))
 
 
-def test_systemd_hears_of_the_supervisor_alone(tmp_path: Path, empty_database_url: str) -> None:
+def test_systemd_hears_of_the_supervisor_alone(tmp_path: Path, database_url: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
@@ -434,7 +434,7 @@ def test_systemd_hears_of_the_supervisor_alone(tmp_path: Path, empty_database_ur
         # All of them as for a user.
         with Workers(
             tmp_path,
-            empty_database_url,
+            database_url,
             *options,
             port=port,
             environ=environ,
@@ -457,7 +457,7 @@ def test_systemd_hears_of_the_supervisor_alone(tmp_path: Path, empty_database_ur
             handing_over(listener, tmp_path) as first,
             socket.create_connection(("127.0.0.1", port), PATIENCE) as early,
             Workers(
-                tmp_path, empty_database_url, *options, port=port, environ=environ, before=first
+                tmp_path, database_url, *options, port=port, environ=environ, before=first
             ) as daemon,
         ):
             early.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
