@@ -6,12 +6,9 @@ import ast
 import re
 import sys
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
-import cometd_chat
+from tests.sources import PACKAGE, nodes_of
 from tests.support import ROOT
-
-PACKAGE = Path(cometd_chat.__file__).parent
 
 
 def normal(name: str) -> str:
@@ -42,7 +39,7 @@ def imported() -> set[str]:
     """The distributions whose modules the package imports, anywhere in it."""
     modules: set[str] = set()
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in nodes_of(path.read_bytes()):
             if isinstance(node, ast.Import):
                 modules |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:

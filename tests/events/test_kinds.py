@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
-from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from msgspec.structs import replace
 
-import cometd_chat
 from cometd_chat.events import kinds
 from cometd_chat.events.event import Event
 from cometd_chat.events.kinds import KINDS, kind_of
 from cometd_chat.events.record import Record
 from cometd_chat.events.recorded import emptied, recorded, with_data
 from cometd_chat.transports.framings import JsonLines, Poll, Text, classic_line
+from tests.sources import PACKAGE, nodes_of
 
 RECORD = Record(
     17,
@@ -288,10 +287,10 @@ class TestAKindWithoutARow:
 _KINDS_ALONE = KINDS.keys() - {field for kind in KINDS.values() for field in kind.fields}
 
 
-def lists_of_kinds(source: str) -> list[int]:
+def lists_of_kinds(source: bytes) -> list[int]:
     """The lines on which a list, a set or a table names several kinds."""
     found = []
-    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.expr)]
+    nodes = [node for node in nodes_of(source) if isinstance(node, ast.expr)]
     for node in nodes:
         parts: list[ast.expr | None] = []
         if isinstance(node, ast.Tuple | ast.List | ast.Set):
@@ -305,8 +304,7 @@ def lists_of_kinds(source: str) -> list[int]:
 
 
 def test_nowhere_else_is_a_list_of_kinds() -> None:
-    package = Path(cometd_chat.__file__).parent
-    sources = {path.relative_to(package): path.read_text() for path in package.rglob("*.py")}
+    sources = {path.relative_to(PACKAGE): path.read_bytes() for path in PACKAGE.rglob("*.py")}
     assert {str(path) for path, source in sources.items() if lists_of_kinds(source)} == set()
 
 
@@ -314,4 +312,4 @@ def test_nowhere_else_is_a_list_of_kinds() -> None:
     "source", ['a in ("join", "leave")', 'T = {"message": 1, "join": 2}', 'f(["bye", "reopen"])']
 )
 def test_a_planted_list_is_found(source: str) -> None:
-    assert lists_of_kinds(source) == [1]
+    assert lists_of_kinds(source.encode()) == [1]
