@@ -42,10 +42,14 @@ def bound_marks(text: str, most: int = MAX_MARKS) -> str:
     of others (UTS #39, section 5.4, forbids more than 4 in names)."""
     if text.isascii():
         return text
+    # A long text has few characters that differ, and most have no marks.
+    there = {each for each in set(text) if unicodedata.category(each) in _MARKS}
+    if not there:
+        return text
     kept: list[str] = []
     marks = 0
     for each in text:
-        marks = marks + 1 if unicodedata.category(each) in _MARKS else 0
+        marks = marks + 1 if each in there else 0
         if marks <= most:
             kept.append(each)
     return text if len(kept) == len(text) else "".join(kept)
