@@ -27,3 +27,12 @@ from cometd_chat.web import holding
 assert holding.FRAME_EVENTS > {events}
 holding.FRAME_EVENTS = {events}
 """
+
+
+def tail(size: int) -> str:
+    """So many bytes of the newest events are kept in memory; by themselves 16 MiB."""
+    return f"""
+from cometd_chat import chat_parts, service
+assert chat_parts.TAIL[1] == service.TAIL[1] > {size}
+chat_parts.TAIL = service.TAIL = (chat_parts.TAIL[0], {size})
+"""
