@@ -36,3 +36,18 @@ from cometd_chat import chat_parts, service
 assert chat_parts.TAIL[1] == service.TAIL[1] > {size}
 chat_parts.TAIL = service.TAIL = (chat_parts.TAIL[0], {size})
 """
+
+
+def changed_at_once(records: int) -> str:
+    """So many records are changed by one commit, where many are; by themselves 500."""
+    return f"""
+from cometd_chat.chat import deletions, departures, room_changes
+for module, name in (
+    (deletions, "MOST_AT_ONCE"),
+    (deletions, "_PAGE"),
+    (departures, "MOST_AT_ONCE"),
+    (room_changes, "_AT_ONCE"),
+):
+    assert getattr(module, name) > {records}
+    setattr(module, name, {records})
+"""

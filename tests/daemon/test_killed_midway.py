@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from websockets.sync.client import connect as connect_socket
 
+from tests.bounds import changed_at_once
 from tests.daemon.talk import Held, history, log_in, once, say, wait_until
 from tests.daemon.test_nodes import nodes
 from tests.daemon.test_nodes_civil import PASSWORD, done, refused, typed, until_status
@@ -23,18 +24,19 @@ from tests.support import PATIENCE, Daemon
 
 pytestmark = pytest.mark.slow
 
-#: So much is said that what is done about all of it takes several commits.
-MUCH = 2000
+#: So much is said, and so much of it is changed by one commit: what is done about all of it takes
+#: many of them.
+MUCH, AT_ONCE = 400, 20
 
 
 @attrs.frozen
 class Pair:
     """Two nodes of one database, of which the first is killed."""
 
-    url: str
     first: Daemon
     second: Daemon
     ada: str
+    database: psycopg.Connection[tuple[object, ...]]
 
     def member(self, name: str) -> str:
         """The token of somebody who has an account from now."""
@@ -55,17 +57,16 @@ class Pair:
         with connect_socket(url, open_timeout=PATIENCE, ping_interval=None) as socket:
             for number in range(MUCH):
                 socket.send(json.dumps({"type": "message", "text": f"{number} of {name}"}))
-            while self.count(name) < MUCH:
-                socket.recv(timeout=PATIENCE)
+            wait_until(lambda: self.count(name) == MUCH, "all is kept")
         return name
 
     def count(self, room: str, which: str = "true") -> int:
         """How many messages of a room the database has."""
         query = f"SELECT count(*) FROM records WHERE context = %s AND type = 'message' AND {which}"
-        with psycopg.connect(self.url) as connection:
-            row = connection.execute(query.encode(), [f"/chat/{room}"]).fetchone()
+        row = self.database.execute(query.encode(), [f"/chat/{room}"]).fetchone()
         assert row is not None
-        found: int = row[0]
+        found = row[0]
+        assert isinstance(found, int)
         return found
 
     def killed_at(self, begun: Callable[[], object], ask: Callable[[], object]) -> None:
@@ -92,11 +93,13 @@ def pair(postgresql: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -
     name = postgresql.fresh_database()
     url = postgresql.url(name)
     folder = tmp_path_factory.mktemp("killed")
-    with nodes(folder, url, "a", "b", options=("--limits=off",)) as (first, second):
+    before = changed_at_once(AT_ONCE)
+    with nodes(folder, url, "a", "b", options=["--limits=off"], before=before) as (first, second):
         code = typed(first, url, "owner-link").splitlines()[0].removeprefix("/claim/")
         asked = {"code": code, "name": "ada", "password": PASSWORD}
         ada = done(once(second.port, "POST", "/api/v1/claim", body=asked))["token"]
-        yield Pair(url, first, second, ada)
+        with psycopg.connect(url, autocommit=True) as database:
+            yield Pair(first, second, ada, database)
     postgresql.drop_database(name)
 
 

@@ -24,15 +24,19 @@ from tests.support import Daemon
 
 @contextmanager
 def nodes(
-    folder: Path, url: str, *names: str, options: Sequence[str] = ()
+    folder: Path, url: str, *names: str, options: Sequence[str] = (), before: str = ""
 ) -> Iterator[list[Daemon]]:
-    """Daemons on one database; nothing that they say has the password."""
+    """Daemons on one database; nothing that they say has the password.
+
+    :param before: see `Daemon`.
+    """
     with ExitStack() as stack:
         daemons = []
         for name in names:
             (folder / name).mkdir()
             environ = {"COMET_CHAT_DATABASE": url}
-            daemon = Daemon(folder / name, f"--node={name}", *options, environ=environ)
+            more = (f"--node={name}", *options)
+            daemon = Daemon(folder / name, *more, environ=environ, before=before)
             daemons.append(stack.enter_context(daemon))
         yield daemons
     for daemon in daemons:
