@@ -24,6 +24,7 @@ import attrs
 from tests.cluster.crowd import Crowd
 from tests.daemon.talk import log_in, once, say, wait_until
 from tests.postgresql import PostgresServer
+from tests.starter import FORKED_WORKERS
 from tests.support import PATIENCE, Daemon
 
 #: Seconds after the last stream has moved in which nothing more may happen.
@@ -126,15 +127,19 @@ async def _say(crowd: Crowd, token: str, number: int) -> int:
 
 
 @contextmanager
-def workers(directory: Path, count: int) -> Iterator[Daemon]:
-    """A daemon of so many workers, on a PostgreSQL of its own."""
+def workers(directory: Path, count: int, *, fresh: bool) -> Iterator[Daemon]:
+    """A daemon of so many workers, on a PostgreSQL of its own.
+
+    :param fresh: each starts as for a user; otherwise all are forked, in a tenth of the time.
+    """
     server = PostgresServer.new()
     try:
         server.start()
         url = server.url(server.fresh_database())
         options = (f"--workers={count}", "--limits=off", "--heartbeat=5")
         environ = {"COMET_CHAT_DATABASE": url}
-        with Daemon(directory, *options, environ=environ, fresh=True) as daemon:
+        before = "" if fresh else FORKED_WORKERS
+        with Daemon(directory, *options, environ=environ, before=before, fresh=fresh) as daemon:
             wait_until(lambda: _is_ready(daemon.port), "the workers are ready")
             yield daemon
         assert "Traceback" not in daemon.log, daemon.log
@@ -149,7 +154,7 @@ def _is_ready(port: int) -> bool:
         return False
 
 
-def roll_workers(directory: Path, count: int, streams: int) -> Rolled:
-    """SIGHUP to so many workers, under so many streams."""
-    with workers(directory, count) as daemon:
+def roll_workers(directory: Path, count: int, streams: int, *, fresh: bool = True) -> Rolled:
+    """SIGHUP to so many workers, under so many streams; see `workers`."""
+    with workers(directory, count, fresh=fresh) as daemon:
         return roll(daemon.port, streams, lambda: os.kill(daemon.pid, signal.SIGHUP))

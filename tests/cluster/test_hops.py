@@ -34,7 +34,7 @@ def test_readers_hop_from_node_to_node(tmp_path: Path) -> None:
 
 
 def test_workers_are_replaced_and_nobody_is_refused(tmp_path: Path) -> None:
-    rolled = roll_workers(tmp_path, 2, 100)
+    rolled = roll_workers(tmp_path, 2, 100, fresh=False)
     assert (rolled.wrong, rolled.incomplete) == ((), 0), str(rolled)
     assert rolled.moved >= 100
     assert rolled.served > 0
