@@ -12,7 +12,7 @@ import json
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
@@ -57,7 +57,6 @@ class Way:
 
     name: str
     options: tuple[str, ...] = ()
-    tls_port: int = attrs.field(factory=free_port)
 
     def connect(self, daemon: Daemon) -> socket.socket:
         if self.name == "unix":
@@ -67,18 +66,21 @@ class Way:
             return client
         if self.name != "tls":
             return socket.create_connection(("127.0.0.1", daemon.port))
-        client = socket.create_connection(("127.0.0.1", self.tls_port))
+        client = socket.create_connection(("127.0.0.1", TLS_PORT))
         context = ssl.create_default_context(cafile=str(daemon.directory / "both.pem"))
         return context.wrap_socket(client, server_hostname="localhost")
 
 
+# Those of the same daemon stand together.
 WAYS = (
     Way("lane"),
-    Way("general", ("--fast-lane=off",)),
-    Way("ordinary", ("--fast-lane=off", "--direct-write=off")),
     Way("tls"),
     Way("unix"),
+    Way("general", ("--fast-lane=off",)),
+    Way("ordinary", ("--fast-lane=off", "--direct-write=off")),
 )
+
+TLS_PORT = free_port()
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: str(way.name))
@@ -88,14 +90,35 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 
 @pytest.fixture(scope="module")
-def daemon(way: Way, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    directory = tmp_path_factory.mktemp(way.name)
+def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Way], Daemon]]:
+    """The one of a way's options, which is started when it is first asked for; one runs at a
+    time."""
+    with ExitStack() as stack:
+        running: dict[tuple[str, ...], Daemon] = {}
+
+        def of(way: Way) -> Daemon:
+            if way.options not in running:
+                running.clear()
+                stack.close()
+                directory = tmp_path_factory.mktemp(way.name)
+                running[way.options] = stack.enter_context(started(way, directory))
+            return running[way.options]
+
+        yield of
+
+
+@pytest.fixture(scope="module")
+def daemon(daemons: Callable[[Way], Daemon], way: Way) -> Daemon:
+    return daemons(way)
+
+
+def started(way: Way, directory: Path) -> Daemon:
     certificate(directory)
     port = free_port()
-    with Daemon(
+    return Daemon(
         directory,
         f"--listen=tcp:{port}:interface=127.0.0.1",
-        f"--listen=ssl:{way.tls_port}:interface=127.0.0.1:privateKey=both.pem:certKey=both.pem",
+        f"--listen=ssl:{TLS_PORT}:interface=127.0.0.1:privateKey=both.pem:certKey=both.pem",
         "--listen=unix:chat.sock",
         f"--heartbeat={HEARTBEAT:g}",
         "--poll-timeout=2",
@@ -103,8 +126,7 @@ def daemon(way: Way, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemo
         "--limits=off",
         *way.options,
         port=port,
-    ) as running:
-        yield running
+    )
 
 
 def bayeux_client(port: int) -> tuple[str, str]:
@@ -155,7 +177,7 @@ def test_they_are_let_go(daemon: Daemon, way: Way) -> None:
     once(daemon.port, "GET", "/metrics")
     before = open_files(daemon)
     peers = [
-        (how, held_by(way, daemon, transport, f"{transport}{number}"))
+        (how, held_by(way, daemon, transport, f"{way.name}-{transport}-{number}"))
         for number, how in enumerate((CLOSE, RESET, HALF))
         for transport in REQUESTS
     ]
@@ -170,7 +192,7 @@ def test_they_are_let_go(daemon: Daemon, way: Way) -> None:
 
 def test_a_duplex_body_is_read_to_its_end(daemon: Daemon, way: Way) -> None:
     """Its sender closes her half behind what waits to be posted: all of that is said."""
-    token = log_in(daemon.port, "typist")
+    token = log_in(daemon.port, f"typist-{way.name}")
     lines = "".join(f"line {number}\n" for number in range(300))
     with way.connect(daemon) as peer:
         peer.sendall(
@@ -180,11 +202,11 @@ def test_a_duplex_body_is_read_to_its_end(daemon: Daemon, way: Way) -> None:
         if way.name != "tls":  # It has no halves.
             peer.shutdown(socket.SHUT_WR)
         said = read_until(peer, b"line 299\n")
-    assert said.count(b"[typist] line") == 300
+    assert said.count(f"[typist-{way.name}] line".encode()) == 300
 
 
 def test_a_socket_is_read_to_its_end(daemon: Daemon, way: Way) -> None:
-    token = log_in(daemon.port, "alice")
+    token = log_in(daemon.port, f"alice-{way.name}")
     peer = way.connect(daemon)
     peer.sendall(
         f"GET {EVENTS}ws?token={token} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
@@ -199,7 +221,7 @@ def test_a_socket_is_read_to_its_end(daemon: Daemon, way: Way) -> None:
     socket.socket.shutdown(peer, socket.SHUT_WR)
     wait_until(lambda: held(daemon.port) == {}, "it is not held")
     peer.close()
-    wait_until(lambda: said_by("alice", daemon.port) == 200, "all is said")
+    wait_until(lambda: said_by(f"alice-{way.name}", daemon.port) == 200, "all is said")
 
 
 def said_by(name: str, port: int) -> int:

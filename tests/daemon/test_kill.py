@@ -16,7 +16,7 @@ from typing import Any
 from tests.daemon.talk import Held, ask, connect, history, log_in, once, wait_until
 from tests.support import PATIENCE, Daemon
 
-KILLS = 30
+KILLS = 20
 POSTERS = 8
 
 #: One kill in so many comes while the daemon is starting.

@@ -17,7 +17,7 @@ import pytest_twisted
 import cometd_chat
 from tests.support import PATIENCE
 
-KILLS = 6
+KILLS = 4
 
 APPENDER = Path(__file__).with_name("appender.py")
 

@@ -85,7 +85,7 @@ def lost_after(port: int, transports: Collection[str], began: float) -> Mapping[
         assert now < PATIENCE, f"still held: {set(transports) - set(lost)}"
         for transport in set(transports) - set(lost) - set(held(port)):
             lost[transport] = now
-        time.sleep(0.02)
+        time.sleep(0.1)
     return lost
 
 
