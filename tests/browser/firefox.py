@@ -27,8 +27,8 @@ from tests.support import PATIENCE
 
 _LISTENING = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 
-#: Nothing on its own account: no updates, no first pages, no telling home, no lists of bad sites, no
-#: suggestions, no process that waits for a tab to come. It takes a fifth of what a start costs.
+#: Nothing on its own account: no updates, no first pages, no telling home, no lists of bad sites,
+#: no suggestions, no process that waits for a tab to come. It takes a fifth of what a start costs.
 _PREFERENCES = {
     "app.normandy.enabled": False,
     "app.update.enabled": False,
