@@ -33,6 +33,10 @@ MESSAGES = 32
 #: Said in front of the readers that do not read: twice the ceiling, for a hundred of them.
 SAID = 24
 
+#: Chunks, or fragments, of a byte or of none: if each took fifty bytes, those of all would be more
+#: than is allowed beside what else is held.
+SMALL = 10_000
+
 JSON = "Content-Type: application/json\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n"
 UPGRADE = (
@@ -75,7 +79,7 @@ def kinds(room: str) -> Mapping[str, bytes]:
             "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 262000\r\n",
         )
         + b"a=b&" * 50000,
-        "small chunks": head("POST", "/cometd", JSON + CHUNKED) + b"1\r\n[\r\n" * 30000,
+        "small chunks": head("POST", "/cometd", JSON + CHUNKED) + b"1\r\n[\r\n" * SMALL,
         "a chunk's extension": head("POST", "/cometd", JSON + CHUNKED) + b"1;" + b"a" * 200000,
         "trailers": head("POST", "/cometd", JSON + CHUNKED) + b"0\r\n" + b"X: a\r\n" * 40000,
         "websocket": head("GET", f"/api/v1/events/ws?{events}", UPGRADE),
@@ -85,7 +89,7 @@ def kinds(room: str) -> Mapping[str, bytes]:
         + frame(0, b" " * 60000, last=False) * 3,
         "empty fragments": head("GET", "/api/v1/events/ws", UPGRADE)
         + frame(1, b"{", last=False)
-        + frame(0, b"", last=False) * 30000,
+        + frame(0, b"", last=False) * SMALL,
         "duplex": head("POST", f"/api/v1/events/duplex?{events}", CHUNKED)
         + b"10000\r\n"
         + b"a" * 65536
