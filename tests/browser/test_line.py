@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import MakeWindow
+from tests.browser.tabs import Window
 from tests.support import Daemon
 
 #: Seconds of silence before it, and what comes then; a message is the seconds after which it was
@@ -71,42 +73,50 @@ HELD_BACK: dict[str, Signs] = {
 }
 
 
-def judge(
-    make_window: MakeWindow, daemon: Daemon, signs: Signs, silence: float, transport: str = "frame"
-) -> tuple[dict[str, Any] | None, float]:
-    page = make_window().page()
-    # A page of the same origin without a policy, so that the test may load modules in it.
-    blank = f"{daemon.url}/blank"
+@pytest.fixture(scope="module")
+def page(chromium: Browser, shared_daemon: Daemon) -> Iterator[Page]:
+    """A page of the daemon's origin without a policy, so that the test may load modules in it."""
+    window = Window(chromium.new_context())
+    page = window.page()
+    blank = f"{shared_daemon.url}/blank"
     page.route(blank, lambda route: route.fulfill(content_type="text/html", body=""))
     page.goto(blank)
+    yield page
+    window.close()
+    assert window.errors == []
+
+
+def judge(
+    page: Page, signs: Signs, silence: float, transport: str = "frame"
+) -> tuple[dict[str, Any] | None, float]:
+    # Its clock and its modules are new.
+    page.reload()
     verdict, seconds = page.evaluate(JUDGE, [transport, signs, silence])
     return verdict, seconds
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signs", WELL.values(), ids=WELL)
-def test_a_line_that_is_well(make_window: MakeWindow, shared_daemon: Daemon, signs: Signs) -> None:
-    assert judge(make_window, shared_daemon, signs, 30)[0] is None
+def test_a_line_that_is_well(page: Page, signs: Signs) -> None:
+    assert judge(page, signs, 30)[0] is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signs", HELD_BACK.values(), ids=HELD_BACK)
-def test_a_line_that_is_held_back(
-    make_window: MakeWindow, shared_daemon: Daemon, signs: Signs
-) -> None:
-    verdict, _ = judge(make_window, shared_daemon, signs, 60)
+def test_a_line_that_is_held_back(page: Page, signs: Signs) -> None:
+    verdict, _ = judge(page, signs, 60)
     assert verdict is not None
     assert verdict["heldBack"]
 
 
 @pytest.mark.slow
-def test_a_dead_line_is_found_in_time(make_window: MakeWindow, shared_daemon: Daemon) -> None:
-    verdict, seconds = judge(make_window, shared_daemon, BEATS, 60)
+def test_a_dead_line_is_found_in_time(page: Page) -> None:
+    verdict, seconds = judge(page, BEATS, 60)
     assert verdict == {"why": "it fell silent", "heldBack": False}
     # 2.5 heartbeats, and 2 s for what waits when the machine wakes up.
     assert 37.5 + 2 <= seconds - 30.1 <= 37.5 + 4
 
 
 @pytest.mark.slow
-def test_silence_of_a_poll_is_no_sign(make_window: MakeWindow, shared_daemon: Daemon) -> None:
-    assert judge(make_window, shared_daemon, [(0.1, "hello")], 300, transport="poll")[0] is None
+def test_silence_of_a_poll_is_no_sign(page: Page) -> None:
+    assert judge(page, [(0.1, "hello")], 300, transport="poll")[0] is None

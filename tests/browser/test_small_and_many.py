@@ -93,21 +93,24 @@ def test_no_field_is_so_small_that_a_phone_enlarges_the_page(visits: Visits) -> 
         assert min(ada.page.evaluate(sizes)) >= 16
 
 
-@pytest.mark.parametrize("width", [720, 768, 999])
-def test_people_fold_away_before_there_is_no_place(visits: Visits, room: Room, width: int) -> None:
+def test_people_fold_away_before_there_is_no_place(visits: Visits, room: Room) -> None:
     room.say("Grace", "word " * 100)
-    ada = visits.enter("Ada", viewport={"width": width, "height": 700})
+    ada = visits.enter("Ada", viewport={"width": 1000, "height": 700})
     people = ada.page.locator("#people")
-    expect(people).to_be_hidden()
-    expect(ada.page.locator("#rooms")).to_be_visible()
-    text = ada.page.locator(".message .text").bounding_box()
-    assert text
-    assert text["width"] > 400
-    ada.page.locator(".people-button").click()
-    expect(people).to_contain_text("Ada")
-    ada.page.set_viewport_size({"width": 1000, "height": 700})
-    expect(people).to_be_visible()
-    expect(people.get_by_role("button", name="Close")).to_be_hidden()
+    for width in (720, 768, 999):
+        ada.page.set_viewport_size({"width": width, "height": 700})
+        ada.page.reload()
+        ada.is_live()
+        expect(people).to_be_hidden()
+        expect(ada.page.locator("#rooms")).to_be_visible()
+        text = ada.page.locator(".message .text").bounding_box()
+        assert text
+        assert text["width"] > 400
+        ada.page.locator(".people-button").click()
+        expect(people).to_contain_text("Ada")
+        ada.page.set_viewport_size({"width": 1000, "height": 700})
+        expect(people).to_be_visible()
+        expect(people.get_by_role("button", name="Close")).to_be_hidden()
 
 
 def test_one_of_many_rooms_is_found(lobby_visits: Visits, many_rooms: list[str]) -> None:

@@ -76,12 +76,10 @@ def test_heaped_marks_stay_in_their_own_lines(visits: Visits, room: Room) -> Non
 
 
 @pytest.mark.parametrize("script", [True, False])
-@pytest.mark.parametrize("override", ["\u202e", "\u202d"])
-def test_no_letters_are_turned_round(
-    visits: Visits, room: Room, override: str, script: bool
-) -> None:
-    room.say("Grace", f"{override}gnp.exe")
-    room.say("Linus", "gnp.exe")
+def test_no_letters_are_turned_round(visits: Visits, room: Room, script: bool) -> None:
+    said = ["\u202egnp.exe", "\u202dgnp.exe", "gnp.exe"]
+    for text in said:
+        room.say("Grace", text)
     options = {} if script else {"java_script_enabled": False}
     ada = visits.come("Ada", **options)
     for path in (room.url, f"{room.url}/plain"):
@@ -89,8 +87,8 @@ def test_no_letters_are_turned_round(
         if script and path == room.url:
             ada.is_live()
         texts = ada.page.locator(".text")
-        expect(texts).to_have_count(2)
-        for text in texts.all():
-            places = text.evaluate(LETTERS)
+        expect(texts).to_have_count(len(said))
+        for each in texts.all():
+            places = each.evaluate(LETTERS)
             assert len(places) == len("gnp.exe")
             assert places == sorted(places)
