@@ -1,13 +1,13 @@
-"""The pages by which a house is run: what axe says of each, and their forms without a script."""
+"""The pages by which a house is run: what axe says of each. Their forms: `test_every_form`."""
 
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext
 
 from tests.browser import test_accounts
 from tests.browser.test_accessible import look
-from tests.browser.test_accounts import come, enter, owner_link
+from tests.browser.test_accounts import enter, owner_link
 from tests.daemon.talk import log_in, say
 from tests.support import Daemon
 
@@ -40,32 +40,3 @@ def test_axe_finds_nothing(
     for path in ["/admin", *paths, *about, "/rooms/lobby/members"]:
         ada.goto(daemon.url + path, wait_until="domcontentloaded")
         look(ada, WIDTHS)
-
-
-def test_a_house_is_calmed_and_somebody_silenced_without_a_script(
-    daemon: Daemon, chromium: Browser, contexts: list[BrowserContext]
-) -> None:
-    ada, bob = come(chromium, contexts), come(chromium, contexts, 360)
-    ada.goto(owner_link(daemon))
-    enter(ada, "Ada")
-    ada.wait_for_url("**/rooms/lobby**")
-    bob.goto(daemon.url)
-    bob.get_by_label("Your name").fill("Bob")
-    bob.get_by_role("button", name="Enter").click()
-    # From the list of who is there to what may be done about them.
-    ada.goto(f"{daemon.url}/rooms/lobby")
-    ada.locator("#people-list").get_by_role("link", name="Bob").click()
-    ada.get_by_label("Minutes").fill("10")
-    ada.get_by_label("Why").fill("noise")
-    ada.get_by_role("button", name="Silence").click()
-    bob.goto(f"{daemon.url}/rooms/lobby")
-    expect(bob.locator("#standing")).to_contain_text("noise")
-    ada.get_by_role("button", name="Lift").click()
-    bob.reload()
-    expect(bob.locator("#standing")).to_be_hidden()
-    # And from the page of the house: it is calm, and everybody reads why.
-    ada.goto(f"{daemon.url}/admin")
-    form = ada.locator("form[action='/admin/calm']").first
-    form.locator("button[value=members], input[value=members]").first.click()
-    bob.reload()
-    expect(bob.locator("#quiet")).to_contain_text("only members speak")

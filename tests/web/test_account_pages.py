@@ -101,8 +101,7 @@ def test_an_invitation_makes_a_member(site: MemorySite) -> None:
     path = f"/invite/{invitation(site, owner(site, 'Ada'), room='dev')}"
     bob = Browser(site)
     shown = bob.get(path)
-    assert "Ada" in shown
-    assert "#dev" in shown
+    assert 'Ada</b> invites you to <b dir="auto">#dev' in shown
     went(bob.send(path, name="bob", password=PASSWORD), "/rooms/dev")
     assert bob.me == ("bob", "member")
     assert "<svg" in bob.get(path), "who has come can show it to others"
@@ -161,11 +160,12 @@ def test_another_device(site: MemorySite) -> None:
         assert "ada" in phone.get(path)
     went(phone.send(path), "/rooms/lobby")
     assert phone.me == ("ada", "owner")
-    phone.get(path, 410)
+    assert "good no longer" in phone.get(path, 410)
     assert site.post(SESSION, {"name": "on the phone"}).status == 201, "nobody has that name"
     assert ada.get("/account").count("End it") == 1
     went(ada.send("/account/sessions", id=_id_of_other(ada)), "/account?done=ended#devices")
     assert site.get(SESSION, headers=phone.cookie).status == 401
+    assert "Choose a name" in phone.get("/account")
     assert ada.me == ("ada", "owner")
 
 
@@ -202,7 +202,7 @@ def test_invitations_on_the_page(site: MemorySite) -> None:
     assert "Good for 5 more" in shown
     assert "#dev" in ada.get("/account")
     went(ada.send("/account/invites/revoke"), "/account?done=revoked#invites")
-    Browser(site).get(path, 410)
+    assert "taken back" in Browser(site).get(path, 410)
 
 
 def test_another_password_on_the_page(site: MemorySite) -> None:

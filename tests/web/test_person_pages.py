@@ -12,6 +12,7 @@ from cometd_chat.log.room_rows import put_members
 from tests.memory import MemorySite
 from tests.web.moderators import moderator, sanctioned, with_role
 from tests.web.refusals import problem
+from tests.web.transports import Client
 
 PATH = "/rooms/lobby/people/bob"
 PAGE = {"Accept": "text/html"}
@@ -134,6 +135,12 @@ def test_who_is_not_logged_in_is_asked_to(site: MemorySite) -> None:
 def test_the_plain_page_leads_there(site: MemorySite) -> None:
     site.say("hi", name="bob")
     assert f'href="{PATH}"' in show(site, site.log_in("carol"), "/rooms/lobby/plain")
+
+
+def test_the_list_of_people_leads_there(site: MemorySite) -> None:
+    Client(site, "stream", token=site.log_in("bob"))
+    link = f'<a href="{PATH}" data-name="bob"'
+    assert link in show(site, site.log_in("carol"), "/rooms/lobby")
 
 
 def test_whoever_is_banned_sees_no_page_of_anybody(site: MemorySite) -> None:

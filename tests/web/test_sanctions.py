@@ -484,7 +484,9 @@ def test_one_can_ask_why_one_may_not_speak(site: MemorySite) -> None:
     assert (me["role"], me["silent"], me["slow"]) == ("guest", None, 0)
     assert "speak" in me["rights"]
     assert "sanction" not in me["rights"]
-    sanctioned(site, marta, "silence", "bob", room="lobby", minutes=10, reason="noise")
+    hidden = 'id="standing" role="status" dir="auto" hidden></p>'
+    assert hidden in site.get("/rooms/lobby", token=bob).text
+    made = sanctioned(site, marta, "silence", "bob", room="lobby", minutes=10, reason="noise")
     me = site.get(asked, token=bob).json()
     assert me["silent"]["type"] == "/problems/silenced"
     assert me["silent"]["reason"] == "noise"
@@ -493,5 +495,9 @@ def test_one_can_ask_why_one_may_not_speak(site: MemorySite) -> None:
     # It is so in that room, and nobody else is told.
     assert site.get("/api/v1/session", token=bob).json()["rights"].count("speak") == 1
     assert site.get(asked, token=marta).json()["silent"] is None
-    assert "noise" in site.get("/rooms/lobby", token=bob).text
+    shown = site.get("/rooms/lobby", token=bob).text
+    assert "noise" in shown
+    assert hidden not in shown
+    site.request("DELETE", f"/api/v1/sanctions/{made['id']}", token=marta)
+    assert hidden in site.get("/rooms/lobby", token=bob).text
     problem(site, site.get("/api/v1/session?room=nowhere", token=bob), 404, "room-not-found")
