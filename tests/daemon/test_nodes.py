@@ -7,11 +7,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.daemon.talk import (
     Held,
     history,
     log_in,
     log_in_by_cookie,
+    make_room,
     metric,
     once,
     people,
@@ -42,6 +45,18 @@ def nodes(
     for daemon in daemons:
         assert PASSWORD not in daemon.log
         assert "Traceback" not in daemon.log
+
+
+@pytest.fixture(scope="module")
+def three(
+    postgresql: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Daemon]]:
+    """Three of them, for tests that have people of their own; who kills one starts it again."""
+    name = postgresql.fresh_database()
+    folder = tmp_path_factory.mktemp("three")
+    with nodes(folder, postgresql.url(name), "a", "b", "c") as daemons:
+        yield daemons
+    postgresql.drop_database(name)
 
 
 def test_two_daemons_are_one_conversation(tmp_path: Path, database_url: str) -> None:
@@ -79,31 +94,30 @@ def test_two_daemons_are_one_conversation(tmp_path: Path, database_url: str) -> 
         assert not (a.data / "secret").exists(), "it is the database's"
 
 
-def test_a_session_is_one_at_three_nodes(tmp_path: Path, database_url: str) -> None:
+def test_a_session_is_one_at_three_nodes(three: list[Daemon]) -> None:
     """Log in at one, rename and post at the next, log out at the third."""
-    with nodes(tmp_path, database_url, "a", "b", "c") as daemons:
-        first, second, third = (daemon.port for daemon in daemons)
-        token = log_in_by_cookie(first, "alice")[1]
-        path = "/api/v1/events/stream?rooms=lobby"
-        with Held(second, f"{path}&token={token}") as old, Held(third, path) as other:
-            old.until(b"hello")
-            other.until(b"hello")
-            asked = {"name": "Carol"}
-            renamed = once(third, "POST", "/api/v1/session", token=token, body=asked)
-            assert renamed.status == 200, renamed
-            old.until(b"reopen")
-            token = renamed.json["token"]
-            said = say(second, token, "hi from Carol")
-            assert (said.status, said.json["from"]) == (201, "Carol")
-            other.until(b"hi from Carol")
-            with Held(second, f"{path}&token={token}") as stream:
-                stream.until(b"hello")
-                assert once(third, "DELETE", "/api/v1/session", token=token).status == 204
-                stream.until(b"bye")
-        for port in (first, second, third):
-            assert say(port, token, "no more").status == 401
-        log_in_by_cookie(first, "carol")
-        log_in_by_cookie(second, "alice")
+    first, second, third = (daemon.port for daemon in three)
+    token = log_in_by_cookie(first, "alice")[1]
+    path = "/api/v1/events/stream?rooms=lobby"
+    with Held(second, f"{path}&token={token}") as old, Held(third, path) as other:
+        old.until(b"hello")
+        other.until(b"hello")
+        asked = {"name": "Carol"}
+        renamed = once(third, "POST", "/api/v1/session", token=token, body=asked)
+        assert renamed.status == 200, renamed
+        old.until(b"reopen")
+        token = renamed.json["token"]
+        said = say(second, token, "hi from Carol")
+        assert (said.status, said.json["from"]) == (201, "Carol")
+        other.until(b"hi from Carol")
+        with Held(second, f"{path}&token={token}") as stream:
+            stream.until(b"hello")
+            assert once(third, "DELETE", "/api/v1/session", token=token).status == 204
+            stream.until(b"bye")
+    for port in (first, second, third):
+        assert say(port, token, "no more").status == 401
+    log_in_by_cookie(first, "carol")
+    log_in_by_cookie(second, "alice")
 
 
 def test_a_log_out_is_brought_by_its_bell(tmp_path: Path, database_url: str) -> None:
@@ -125,9 +139,10 @@ def test_a_log_out_is_brought_by_its_bell(tmp_path: Path, database_url: str) -> 
         assert metric(b.port, read) == before[1]
 
 
-def test_what_a_node_had_is_free_after_a_kill(tmp_path: Path, database_url: str) -> None:
+def test_what_a_node_had_is_free_after_a_kill(three: list[Daemon]) -> None:
     """A name that lasts as long as a request goes with the lease of its node."""
-    with nodes(tmp_path, database_url, "a", "b") as (a, b):
+    a, b, _ = three
+    try:
         with Held(a.port, "/rooms/lobby.txt?name=dave"):
             wait_until(lambda: "dave" in people(b.port), "he is there")
             body = {"name": "dave"}
@@ -140,22 +155,27 @@ def test_what_a_node_had_is_free_after_a_kill(tmp_path: Path, database_url: str)
             return once(b.port, "POST", "/api/v1/session", body=body).status == 201
 
         wait_until(free, "the name is free")
+    finally:
+        a.kill()
+        a.start()
 
 
-def test_a_form_of_one_node_is_good_at_another(tmp_path: Path, database_url: str) -> None:
+def test_a_form_of_one_node_is_good_at_another(three: list[Daemon]) -> None:
     """The key of hidden tokens is that of all nodes."""
-    with nodes(tmp_path, database_url, "a", "b") as (a, b):
-        cookie, token = log_in_by_cookie(a.port, "alice")
-        mine = {"Cookie": f"{cookie}={token}"}
-        page = once(a.port, "GET", "/rooms/lobby", headers=mine).text
-        hidden = page.partition('name="form_token" value="')[2].partition('"')[0]
-        assert hidden
-        form = {"form_token": hidden, "text": "by a form"}
-        path = "/rooms/lobby"
-        origin = {"Origin": a.url, **mine}
-        answer = once(b.port, "POST", path, form=form, headers={**origin, "Host": a.url[7:]})
-        assert answer.status in (302, 303), answer
-        assert [each["text"] for each in history(a.port)] == ["by a form"]
+    a, b, _ = three
+    room = make_room(a.port)
+    path = f"/rooms/{room}"
+    wait_until(lambda: once(b.port, "GET", f"/api/v1{path}").status == 200, "a room at both")
+    cookie, token = log_in_by_cookie(a.port, "fay")
+    mine = {"Cookie": f"{cookie}={token}"}
+    page = once(a.port, "GET", path, headers=mine).text
+    hidden = page.partition('name="form_token" value="')[2].partition('"')[0]
+    assert hidden
+    form = {"form_token": hidden, "text": "by a form"}
+    origin = {"Origin": a.url, **mine}
+    answer = once(b.port, "POST", path, form=form, headers={**origin, "Host": a.url[7:]})
+    assert answer.status in (302, 303), answer
+    assert [each["text"] for each in history(a.port, room)] == ["by a form"]
 
 
 def test_a_database_that_is_not_there_is_a_sentence(tmp_path: Path, database_url: str) -> None:
@@ -183,31 +203,29 @@ def test_streams_stay_while_the_database_restarts(
             assert b"reset" not in held.until(b'"after"')
 
 
-def test_a_bayeux_client_of_one_node_is_served_by_another(
-    tmp_path: Path, database_url: str
-) -> None:
+def test_a_bayeux_client_of_one_node_is_served_by_another(three: list[Daemon]) -> None:
     def bayeux(port: int, **message: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = once(port, "POST", "/cometd", body=[message]).json
         return found
 
-    with nodes(tmp_path, database_url, "a", "b") as (a, b):
-        offer = {"version": "1.0", "supportedConnectionTypes": ["long-polling"]}
-        (hello,) = bayeux(a.port, channel="/meta/handshake", **offer)
-        client = hello["clientId"]
-        (joined,) = bayeux(
-            b.port, channel="/meta/subscribe", clientId=client, subscription="/chat/lobby"
-        )
-        assert joined["successful"], joined
-        _, token = log_in_by_cookie(a.port, "alice")
-        say(b.port, token, "to a client of the first")
-        connect = {"channel": "/meta/connect", "clientId": client, "connectionType": "long-polling"}
-        heard: list[dict[str, Any]] = []
+    a, b, _ = three
+    offer = {"version": "1.0", "supportedConnectionTypes": ["long-polling"]}
+    (hello,) = bayeux(a.port, channel="/meta/handshake", **offer)
+    client = hello["clientId"]
+    (joined,) = bayeux(
+        b.port, channel="/meta/subscribe", clientId=client, subscription="/chat/lobby"
+    )
+    assert joined["successful"], joined
+    _, token = log_in_by_cookie(a.port, "bea")
+    say(b.port, token, "to a client of the first")
+    connect = {"channel": "/meta/connect", "clientId": client, "connectionType": "long-polling"}
+    heard: list[dict[str, Any]] = []
 
-        def is_heard() -> bool:
-            heard.extend(bayeux(b.port, **connect))
-            return any(each["channel"] == "/chat/lobby" for each in heard)
+    def is_heard() -> bool:
+        heard.extend(bayeux(b.port, **connect))
+        return any(each["channel"] == "/chat/lobby" for each in heard)
 
-        wait_until(is_heard, "what was said comes by the other node")
+    wait_until(is_heard, "what was said comes by the other node")
 
 
 def test_with_a_database_that_stands_still_nobody_waits_for_long(
