@@ -50,15 +50,20 @@ def test_nor_in_bayeux(site: MemorySite) -> None:
 
 
 def test_a_bayeux_client_whose_session_has_lost_its_name(make_site: MakeSite) -> None:
-    """It keeps it for as long as it is there; should it not, nothing is done without one."""
+    """It keeps it for as long as it is there; should it not, nothing is done by a session that is
+    out of use."""
     site = make_site(bayeux_channels=("/app/**",))
-    alice = Client(site, name="alice").joined("/app/x")
-    session = now(site.chat.sessions.by_token(alice.token))
-    site.chat.sessions.free_name(session)
+
+    def nameless(name: str) -> Client:
+        client = Client(site, name=name).joined("/app/x")
+        site.chat.sessions.free_name(now(site.chat.sessions.by_token(client.token)))
+        return client
+
+    alice = nameless("alice")
     for channel in ("/app/x", "/app/new", "/chat/lobby"):
-        assert alice.ask(channel, data={"text": "hi"})["error"].startswith("409:")
-    for channel in ("/app/new", "/chat/lobby", "/members/lobby"):
-        assert alice.subscribe(channel)["error"].startswith("409:")
+        assert alice.ask(channel, data={"text": "hi"})["error"].startswith("503:")
+    for number, channel in enumerate(("/app/new", "/chat/lobby", "/members/lobby")):
+        assert nameless(f"bob{number}").subscribe(channel)["error"].startswith("503:")
 
 
 def test_a_daemon_that_stops_says_so_before_it_looks_who_asks(site: MemorySite) -> None:
