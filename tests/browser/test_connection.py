@@ -124,38 +124,39 @@ def test_a_room_page_without_script_reads_and_writes(lobby_visits: Visits) -> No
     expect(stream.locator("body")).to_contain_text("Welcome Bob")
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_an_open_page_outlives_the_daemon(
-    lobby_visits: Visits, daemon: Daemon, how: signal.Signals
-) -> None:
+def test_an_open_page_outlives_the_daemon(lobby_visits: Visits, daemon: Daemon) -> None:
     ada, grace = lobby_visits.enter("Ada"), lobby_visits.enter("Grace")
-    grace.say("before")
-    ada.hears("before")
-    daemon.stop(how)
-    ada.say("during the outage")
-    expect(ada.page.locator(".pending .text, .failed .text")).to_have_text("during the outage")
-    # What she does shows her, too, that nobody is there.
-    grace.page.type("#text", "is it only me?")
-    for visitor in (ada, grace):
-        expect(visitor.page.locator("#chip-state")).to_have_text("reconnecting")
-    expect(ada.page.locator("#notice")).to_contain_text("econnecting")
-    # The box goes on working.
-    ada.page.fill("#text", "a draft")
-    daemon.start()
-    for visitor in (ada, grace):
-        # "now", for whoever would wait longer.
-        visitor.page.evaluate("document.querySelector('#notice button:not([hidden])')?.click()")
-    for visitor in (ada, grace):
-        visitor.hears("during the outage")
-        visitor.is_live("frame")
-    expect(ada.page.locator("#notice")).to_be_hidden()
-    grace.say("after")
-    ada.hears("after")
-    for visitor in (ada, grace):
-        assert visitor.lines() == ["before", "during the outage", "after"]
-        expect(visitor.page.locator(".failed, .pending")).to_have_count(0)
-        visitor.forgive()
-    expect(ada.page.locator("#text")).to_have_value("a draft")
+    said = []
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        grace.say(f"before {how.name}")
+        ada.hears(f"before {how.name}")
+        daemon.stop(how)
+        ada.say(f"during {how.name}")
+        waiting = ada.page.locator(".pending .text, .failed .text")
+        expect(waiting).to_have_text(f"during {how.name}")
+        # What she does shows her, too, that nobody is there.
+        grace.page.type("#text", "is it only me?")
+        for visitor in (ada, grace):
+            expect(visitor.page.locator("#chip-state")).to_have_text("reconnecting")
+        expect(ada.page.locator("#notice")).to_contain_text("econnecting")
+        # The box goes on working.
+        ada.page.fill("#text", f"a draft at {how.name}")
+        daemon.start()
+        for visitor in (ada, grace):
+            # "now", for whoever would wait longer.
+            visitor.page.evaluate("document.querySelector('#notice button:not([hidden])')?.click()")
+        for visitor in (ada, grace):
+            visitor.hears(f"during {how.name}")
+            visitor.is_live("frame")
+        expect(ada.page.locator("#notice")).to_be_hidden()
+        grace.say(f"after {how.name}")
+        ada.hears(f"after {how.name}")
+        said += [f"{when} {how.name}" for when in ("before", "during", "after")]
+        for visitor in (ada, grace):
+            assert visitor.lines() == said
+            expect(visitor.page.locator(".failed, .pending")).to_have_count(0)
+            visitor.forgive()
+        expect(ada.page.locator("#text")).to_have_value(f"a draft at {how.name}")
 
 
 def test_a_transport_that_is_blocked_gives_way_and_comes_back(visits: Visits) -> None:
