@@ -118,7 +118,7 @@ def test_a_room_that_somebody_reads_on_another_node_stays(nodes: tuple[Node, Nod
     first, second = nodes
     make(first, "attic")
     second.listen("attic")
-    first.advance(3 * EMPTY_FOR)
+    first.advance(EMPTY_FOR + 2 * LOOK_EVERY)
     assert names(first) == names(second) == ["lobby", "attic", "dev"]
 
 
@@ -126,7 +126,7 @@ def test_a_room_that_somebody_is_in_on_another_node_stays(nodes: tuple[Node, Nod
     first, second = nodes
     make(first, "attic")
     second.presence.hold("attic", second.log_in("bob"))
-    first.advance(3 * EMPTY_FOR)
+    first.advance(EMPTY_FOR + 2 * LOOK_EVERY)
     assert names(first) == names(second) == ["lobby", "attic", "dev"]
 
 

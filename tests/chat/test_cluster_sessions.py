@@ -268,7 +268,7 @@ def test_who_holds_something_at_another_node_keeps_her_name(cluster: Cluster) ->
     _, token = log_in(a, "alice")
     session = find(b, token)
     stream = read(b, session=session)
-    cluster.advance(4000)
+    cluster.advance(2400)
     with pytest.raises(NameTaken):
         log_in(a, "alice")
     # And she is in use no longer where she was only seen.

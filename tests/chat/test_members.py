@@ -29,6 +29,10 @@ from tests.chat.cluster import Cluster, Node
 from tests.chat.parts import House, begun, now
 from tests.directories import kept_sessions
 
+#: Seconds after which the name of a guest whom nobody sees is free, at the latest; after twice as
+#: long no node has them in mind.
+UNSEEN = 1200
+
 
 class Held:
     """Something that a session holds."""
@@ -161,7 +165,7 @@ def test_a_name_that_a_guest_has_is_nobodys_elses(house: House, other: House) ->
 def test_a_members_name_is_theirs_for_ever(house: House, other: House, how: dict[str, Any]) -> None:
     session, token = made(house)
     now(house.chat.log_out(session))
-    house.advance(3000)
+    house.advance(UNSEEN)
     for name in ("alice", "ALICE", "a1ice".replace("1", "l")):
         with pytest.raises(NameTaken):
             now(other.sessions.start_guest(name, **how))
@@ -176,7 +180,7 @@ def test_a_members_name_is_theirs_for_ever(house: House, other: House, how: dict
 
 def test_a_member_whom_nobody_sees_keeps_name_and_token(house: House, other: House) -> None:
     session, token = made(house)
-    house.advance(4000)
+    house.advance(2 * UNSEEN)
     again = now(other.sessions.by_token(token))
     assert (again.name, again.name_key, again.role) == ("alice", "alice", Role.MEMBER)
     assert again.identity == session.identity
@@ -286,7 +290,7 @@ def test_what_becomes_of_a_device_while_it_comes(
     """Its row is read, and is older than what is told before it is used."""
     session, _ = made(house)
     phone, token = now(other.chat.start_member(session.identity, ""))
-    other.advance(4000)
+    other.advance(2 * UNSEEN)
     assert other.sessions.member(session.identity) is None
     read = other.directory.session_by_token
     reading: list[Deferred[Any]] = []
@@ -470,7 +474,7 @@ def test_when_a_member_was_seen_is_known(house: House, other: House) -> None:
     house.advance(600)
     phone.seen_at = other.reaper.coarse_now()
     seen = int(house.calendar() * 1000)
-    house.advance(4000)
+    house.advance(2 * UNSEEN)
     row = house.changes.read_now(lambda each: account_of(each, session.identity))
     assert row is not None
     # By as much as nodes note that late.

@@ -64,7 +64,7 @@ def test_a_room_goes_an_hour_after_it_was_made_for_nothing(house: House, alice: 
 
 def test_a_room_in_which_somebody_spoke_stays(house: House, alice: Session) -> None:
     now(house.chat.messages.say(alice, house.room("attic"), "hi", address=HERE))
-    wait(house, 3 * EMPTY_FOR)
+    wait(house, EMPTY_FOR + 2 * LOOK_EVERY)
     assert "attic" in names(house)
     assert house.reaper.scheduled <= House().reaper.scheduled, "and is looked at no longer"
 
@@ -75,7 +75,7 @@ def test_a_room_in_which_somebody_is_stays(house: House, alice: Session, who: st
         house.presence.hold("attic", alice)
     else:
         ear = house.listen("attic")
-    wait(house, 2 * EMPTY_FOR)
+    wait(house, EMPTY_FOR + 2 * LOOK_EVERY)
     assert "attic" in names(house)
     if who == "with a session":
         house.presence.release("attic", alice)
@@ -88,7 +88,7 @@ def test_a_room_in_which_somebody_is_stays(house: House, alice: Session, who: st
 
 
 def test_rooms_that_nobody_made_stay(house: House) -> None:
-    wait(house, 3 * EMPTY_FOR)
+    wait(house, EMPTY_FOR + 2 * LOOK_EVERY)
     assert names(house) == ["lobby", "dev"]
 
 

@@ -36,13 +36,14 @@ class ReadElsewhere:
 
 @pytest.fixture
 def open_store(tmp_path: Path) -> Iterator[Opener]:
+    """Opens stores, the first of which finds all tables and nothing in them."""
+    plant_empty(tmp_path / "chat.sqlite")
     with opener(tmp_path) as open:
         yield open
 
 
 @pytest.fixture
-def store(tmp_path: Path, open_store: Opener) -> Store:
-    plant_empty(tmp_path / "chat.sqlite")
+def store(open_store: Opener) -> Store:
     return open_store()
 
 

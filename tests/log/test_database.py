@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import stat
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from threading import Event
@@ -33,6 +34,7 @@ from tests.log.support import (
     Store,
     draft,
     in_reactor,
+    opener,
     refused,
     wait,
     wait_all,
@@ -84,6 +86,13 @@ def backups(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if "backup" in path.name)
 
 
+@pytest.fixture
+def open_new(tmp_path: Path) -> Iterator[Opener]:
+    """Opens stores, the first of which finds nothing."""
+    with opener(tmp_path) as open:
+        yield open
+
+
 @in_reactor
 async def test_all_files_are_ours_alone(store: Store) -> None:
     await wait(store.log.append(draft()))
@@ -94,11 +103,11 @@ async def test_all_files_are_ours_alone(store: Store) -> None:
 
 @in_reactor
 async def test_a_file_that_others_can_read_is_closed_to_them(
-    tmp_path: Path, open_store: Opener
+    tmp_path: Path, open_new: Opener
 ) -> None:
-    await open_store().close()
+    await open_new().close()
     (tmp_path / "chat.sqlite").chmod(0o644)
-    store = open_store()
+    store = open_new()
     assert stat.S_IMODE(store.database.path.stat().st_mode) == 0o600
 
 
@@ -137,14 +146,14 @@ def test_the_migrations_leave_the_same_in_postgresql(database_url: str) -> None:
 
 @in_reactor
 async def test_an_older_file_is_copied_before_it_is_migrated(
-    tmp_path: Path, open_store: Opener
+    tmp_path: Path, open_new: Opener
 ) -> None:
-    first = open_store()
+    first = open_new()
     await wait(first.log.append(draft("kept")))
     await first.close()
     schema = newer_schema(tmp_path)
     for _ in range(2):
-        second = open_store(schema=schema)
+        second = open_new(schema=schema)
         assert [
             record.data["text"] for record in await wait(second.log.read([LOBBY], limit=5))
         ] == ["kept"]
@@ -158,31 +167,31 @@ async def test_an_older_file_is_copied_before_it_is_migrated(
 
 
 @in_reactor
-async def test_copies_are_kept(tmp_path: Path, open_store: Opener) -> None:
-    await open_store().close()
+async def test_copies_are_kept(tmp_path: Path, open_new: Opener) -> None:
+    await open_new().close()
     (tmp_path / f"chat.sqlite.backup-{HEAD}").write_text("an earlier one")
-    await open_store(schema=newer_schema(tmp_path)).close()
+    await open_new(schema=newer_schema(tmp_path)).close()
     assert backups(tmp_path) == [f"chat.sqlite.backup-{HEAD}", f"chat.sqlite.backup-{HEAD}-2"]
     assert (tmp_path / f"chat.sqlite.backup-{HEAD}").read_text() == "an earlier one"
 
 
 @in_reactor
 async def test_a_migration_that_fails_leaves_the_file_as_it_was(
-    tmp_path: Path, open_store: Opener
+    tmp_path: Path, open_new: Opener
 ) -> None:
-    first = open_store()
+    first = open_new()
     await first.close()
     schema = newer_schema(tmp_path, then="op.execute('SELECT * FROM missing')")
     with pytest.raises(StorageUnavailable, match="no such table"):
-        open_store(schema=schema)
+        open_new(schema=schema)
     assert query(first.database.path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
     assert "closed" not in str(query(first.database.path, "SELECT sql FROM sqlite_schema"))
-    await wait(open_store().log.append(draft()))
+    await wait(open_new().log.append(draft()))
 
 
 @in_reactor
 async def test_names_that_look_the_same_are_one_from_the_third_revision_on(
-    tmp_path: Path, open_store: Opener
+    tmp_path: Path, open_new: Opener
 ) -> None:
     """The one who came first keeps it; nothing is lost but the name of the other."""
     names = [
@@ -199,7 +208,7 @@ async def test_names_that_look_the_same_are_one_from_the_third_revision_on(
         ("away", None),
         ("bob", "bob"),
     ]
-    first = open_store(schema=older_schema(tmp_path, "0002"))
+    first = open_new(schema=older_schema(tmp_path, "0002"))
     await first.close()
     rows = [
         (f"s{at:02}", f"t{at}".encode(), name, key, "guest", 1000 + at, 10**15)
@@ -209,7 +218,7 @@ async def test_names_that_look_the_same_are_one_from_the_third_revision_on(
         old.executemany("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         # Who came first is not who comes first in the file.
         old.execute("UPDATE sessions SET created_at = 1 WHERE id IN ('s03', 's11')")
-    store = open_store()
+    store = open_new()
     kept = {row.name: (row.name_key, row.name_looks) for row in store.directory.named_sessions()}
     assert kept == {
         "alice": ("alice", "alice"),
@@ -237,10 +246,10 @@ HARD = ["hi", 'a "quote" and a \\\\', "</script>", "\u2028", "a\nb\tc", "\U0001f
 
 @in_reactor
 async def test_what_was_said_is_the_same_event_from_the_fourth_revision_on(
-    tmp_path: Path, open_store: Opener
+    tmp_path: Path, open_new: Opener
 ) -> None:
     """A text became data: every event is the same JSON, and cursors that clients hold go on."""
-    first = open_store(schema=older_schema(tmp_path, "0003"))
+    first = open_new(schema=older_schema(tmp_path, "0003"))
     await first.close()
     rows = [
         (at, f"/chat/room{at % 3}", f"s{at % 5}", f"name{at % 5}", HARD[at % len(HARD)], key, at)
@@ -250,7 +259,7 @@ async def test_what_was_said_is_the_same_event_from_the_fourth_revision_on(
     columns = "(id, context, type, sender, author, text, client_id, at)"
     with closing(sqlite3.connect(first.database.path)) as old, old:
         old.executemany(f"INSERT INTO records {columns} VALUES (?,?,'message',?,?,?,?,?)", rows)
-    store = open_store(new_epoch=lambda: "e9")
+    store = open_new(new_epoch=lambda: "e9")
     records = await wait(store.log.read(None, limit=len(rows)))
     assert [json.loads(recorded(each).json) for each in records] == [
         {
@@ -284,9 +293,9 @@ async def test_what_was_said_is_the_same_event_from_the_fourth_revision_on(
 
 
 @in_reactor
-async def test_all_is_kept_by_the_fifth_revision(tmp_path: Path, open_store: Opener) -> None:
+async def test_all_is_kept_by_the_fifth_revision(tmp_path: Path, open_new: Opener) -> None:
     """Tables came for many nodes; a process that is alone is node 0."""
-    first = open_store(schema=older_schema(tmp_path, "0004"))
+    first = open_new(schema=older_schema(tmp_path, "0004"))
     await first.close()
     with closing(sqlite3.connect(first.database.path)) as old, old:
         sessions = [(f"s{at}", f"t{at}".encode(), f"n{at}", f"n{at}", 1, 10**15) for at in (1, 2)]
@@ -294,7 +303,7 @@ async def test_all_is_kept_by_the_fifth_revision(tmp_path: Path, open_store: Ope
         rows = [("s1", "lobby", 7), ("s1", "dev", 3), ("s2", "*", 1)]
         old.executemany("INSERT INTO positions VALUES (?, ?, ?)", rows)
         old.execute("INSERT INTO rooms VALUES ('dev', 'a topic', 's1', 5)")
-    store = open_store(new_epoch=lambda: "e9")
+    store = open_new(new_epoch=lambda: "e9")
     assert await wait(store.directory.positions("s1")) == {"lobby": 7, "dev": 3}
     assert await wait(store.directory.positions("s2")) == {"*": 1}
     assert [row.seen_at for row in store.directory.named_sessions()] == [0, 0]
@@ -309,10 +318,10 @@ async def test_all_is_kept_by_the_fifth_revision(tmp_path: Path, open_store: Ope
 
 @in_reactor
 async def test_who_is_a_member_stays_one_by_the_eighth_revision(
-    tmp_path: Path, open_store: Opener
+    tmp_path: Path, open_new: Opener
 ) -> None:
     """And a release that knows no private room does not come to run on one by it."""
-    first = open_store(schema=older_schema(tmp_path, "0007"))
+    first = open_new(schema=older_schema(tmp_path, "0007"))
     await first.close()
     assert query(first.database.path, "SELECT oldest FROM compatibility") == [("0006",)]
     with closing(sqlite3.connect(first.database.path)) as old, old:
@@ -321,19 +330,19 @@ async def test_who_is_a_member_stays_one_by_the_eighth_revision(
             " VALUES ('i1', 'Ada', 'owner', 1, 2)"
         )
         old.execute("UPDATE compatibility SET oldest = '0007'")
-    store = open_store()
+    store = open_new()
     assert query(store.database.path, "SELECT identity, leaving FROM members") == [("i1", None)]
     assert query(store.database.path, "SELECT oldest FROM compatibility") == [("0007",)]
     assert backups(tmp_path) == ["chat.sqlite.backup-0007"]
 
 
 @in_reactor
-async def test_a_newer_schema_is_refused_in_a_sentence(tmp_path: Path, open_store: Opener) -> None:
-    store = open_store(schema=newer_schema(tmp_path))
+async def test_a_newer_schema_is_refused_in_a_sentence(tmp_path: Path, open_new: Opener) -> None:
+    store = open_new(schema=newer_schema(tmp_path))
     await store.close()
     before = store.database.path.read_bytes()
     with pytest.raises(SchemaTooNew) as refusal:
-        open_store()
+        open_new()
     assert "newer release" in refusal.value.detail
     assert NEXT in refusal.value.detail
     assert "\n" not in refusal.value.detail
@@ -342,21 +351,21 @@ async def test_a_newer_schema_is_refused_in_a_sentence(tmp_path: Path, open_stor
 
 @in_reactor
 async def test_what_can_not_be_opened_is_refused_in_a_sentence(
-    tmp_path: Path, open_store: Opener
+    tmp_path: Path, open_new: Opener
 ) -> None:
     (tmp_path / "chat.sqlite").write_bytes(b"this is no database, it is a text" * 100)
     with pytest.raises(StorageUnavailable, match="not a database") as refusal:
-        open_store()
+        open_new()
     assert str(tmp_path / "chat.sqlite") in refusal.value.detail
     with pytest.raises(StorageUnavailable, match="No such file or directory"):
-        open_store("missing/chat.sqlite")
+        open_new("missing/chat.sqlite")
 
 
 @in_reactor
 async def test_what_is_left_of_a_database_is_not_taken_for_a_new_one(
-    tmp_path: Path, open_store: Opener
+    tmp_path: Path, open_new: Opener
 ) -> None:
-    store = open_store()
+    store = open_new()
     for number in range(50):
         await wait(store.log.append(draft(f"{number} " * 1000)))
     await store.close()
@@ -365,7 +374,7 @@ async def test_what_is_left_of_a_database_is_not_taken_for_a_new_one(
     for left in (b"", whole[:50], whole[: len(whole) // 2]):
         path.write_bytes(left)
         with pytest.raises(StorageUnavailable, match="put your newest backup") as refusal:
-            open_store()
+            open_new()
         assert "\n" not in refusal.value.detail
         assert path.read_bytes() == left, "nothing was changed"
     for revision, made in (("0001", 200), ("0002", 300), ("0000", 100)):
@@ -375,38 +384,38 @@ async def test_what_is_left_of_a_database_is_not_taken_for_a_new_one(
     (tmp_path / "chat.sqlite.backup-0003.partial").write_bytes(b"half of one")
     path.write_bytes(b"")
     with pytest.raises(StorageUnavailable, match="backup-0002;"):
-        open_store()
+        open_new()
     path.unlink()
     wal = tmp_path / "chat.sqlite-wal"
     wal.write_bytes(b"something")
     with pytest.raises(StorageUnavailable, match="is gone"):
-        open_store()
+        open_new()
     wal.unlink()
     path.write_bytes(whole)
-    records = await wait(open_store().log.read([LOBBY], limit=100))
+    records = await wait(open_new().log.read([LOBBY], limit=100))
     assert len(records) == 50
 
 
 @in_reactor
 async def test_a_start_that_was_killed_half_way_is_gone_over(
-    tmp_path: Path, open_store: Opener
+    tmp_path: Path, open_new: Opener
 ) -> None:
     (tmp_path / "chat.sqlite.new").write_bytes(b"half of a head")
-    store = open_store()
+    store = open_new()
     assert (await wait(store.log.append(draft()))).id == 1
     assert not (tmp_path / "chat.sqlite.new").exists()
 
 
 @in_reactor
 async def test_a_file_that_another_program_holds_is_refused(
-    tmp_path: Path, open_store: Opener
+    tmp_path: Path, open_new: Opener
 ) -> None:
-    store = open_store()
+    store = open_new()
     await store.close()
     with closing(sqlite3.connect(store.database.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageUnavailable, match="locked"):
-            open_store()
+            open_new()
 
 
 @in_reactor
