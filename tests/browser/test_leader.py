@@ -27,6 +27,9 @@ THIS_TAB, OTHER_TAB = "this tab", "another tab, for this one too"
 #: More than the connections that a browser opens to a host.
 SEVEN = 7
 
+#: How a tab comes to lead has no part in these.
+BY_LOCKS = pytest.mark.parametrize("browser", ["127.0.0.1"], indirect=True)
+
 room_numbers = count(1)
 
 
@@ -180,6 +183,7 @@ def test_another_tab_takes_over(site: Site) -> None:
     goes_on(site, others, said, "reloads")
 
 
+@BY_LOCKS
 def test_the_stream_carries_the_rooms_of_all_tabs(site: Site) -> None:
     rooms = [f"{site.room}-dev", f"{site.room}-ops"]
     for room in rooms:
@@ -266,6 +270,7 @@ def test_who_was_replaced_stays_away_until_a_click(site: Site) -> None:
     follower.hears("welcome back")
 
 
+@BY_LOCKS
 def test_a_tab_that_missed_a_word_of_the_leader_catches_up(site: Site) -> None:
     (leader,) = site.tabs(1)
     follower = Tab(site.ada.page())

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Playwright
 
 from tests.browser.battery import Battery
 from tests.browser.old_chromium import OldChromium, unpack
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: Browser) -> Iterator[OldChromium]:
-    old = chromium.browser_type.launch(executable_path=unpack(), args=ARGUMENTS)
+def browser(playwright: Playwright) -> Iterator[OldChromium]:
+    old = playwright.chromium.launch(executable_path=unpack(), args=ARGUMENTS)
     running = OldChromium(old)
     yield running
     # It tells each page with a popover that there will be such a thing.

@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.browser.conftest import MakeWindow, room_numbers
 from tests.browser.small_page import KEEP, LUMP, keep_few
 from tests.browser.tabs import held
 from tests.browser.visits import Room, Visitor, Visits, make_room
-from tests.daemon.talk import wait_until
+from tests.daemon.talk import Held, once, wait_until
 from tests.support import Daemon
 
 pytestmark = pytest.mark.slow
@@ -340,20 +341,24 @@ def test_a_room_with_something_new_is_marked(visits: Visits, room: Room) -> None
 
 def test_who_comes_and_goes_is_folded_into_one_line(visits: Visits, room: Room) -> None:
     ada = visits.enter("Ada")
-    others = [visits.enter(name) for name in ("Grace", "Linus", "Margaret")]
-    status = ada.page.locator(".status")
-    expect(status).to_have_text("Grace and 2 others came")
-    expect(ada.page.locator("#people-total")).to_have_text("4")
-    expect(ada.page.locator("#people-list li")).to_have_text(["Ada", "Grace", "Linus", "Margaret"])
-    others[2].log_out_elsewhere()
-    expect(status).to_have_text("Grace and Linus came")
-    others[0].say("hello")
-    ada.hears("hello")
-    others[1].log_out_elsewhere()
-    expect(status).to_have_text(["Grace and Linus came", "Linus left"])
-    expect(ada.page.locator("#people-list li")).to_have_text(["Ada", "Grace"])
-    for each in others[1:]:
-        each.forgive()
+    port = room.daemon.port
+    with ExitStack() as present:
+        for name in ("Grace", "Linus", "Margaret"):
+            head = {"Authorization": f"Bearer {room.token(name)}"}
+            held = Held(port, f"/api/v1/events/stream?rooms={room.name}", headers=head)
+            present.enter_context(held).until(b"hello")
+        status = ada.page.locator(".status")
+        expect(status).to_have_text("Grace and 2 others came")
+        expect(ada.page.locator("#people-total")).to_have_text("4")
+        people = ada.page.locator("#people-list li")
+        expect(people).to_have_text(["Ada", "Grace", "Linus", "Margaret"])
+        once(port, "DELETE", "/api/v1/session", token=room.tokens.pop("Margaret"))
+        expect(status).to_have_text("Grace and Linus came")
+        room.say("Grace", "hello")
+        ada.hears("hello")
+        once(port, "DELETE", "/api/v1/session", token=room.tokens.pop("Linus"))
+        expect(status).to_have_text(["Grace and Linus came", "Linus left"])
+        expect(people).to_have_text(["Ada", "Grace"])
 
 
 def test_days_and_authors_are_grouped(lobby_visits: Visits, daemon: Daemon) -> None:
