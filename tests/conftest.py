@@ -43,7 +43,7 @@ LONGEST = (
     "cluster/test_hops.py",
     "cluster/test_effects.py",
     "daemon/test_log_killed.py",
-    "daemon/test_shell.py",
+    "daemon/test_nodes_clock.py",
     "daemon/test_vanished.py",
     "test_packaging.py",
     "browser/test_client_transports.py",

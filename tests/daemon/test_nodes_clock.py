@@ -43,7 +43,7 @@ def test_no_node_is_dead_since_a_clock_was_set(
     prepare(server.url(database))
 
     def leases() -> dict[str, object]:
-        rows = server.query("SELECT number, lease_until FROM nodes", database)
+        rows = connection.execute("SELECT number, lease_until FROM nodes").fetchall()
         return {str(number): until for number, until in rows}
 
     def renewed(before: dict[str, object]) -> bool:
@@ -51,9 +51,13 @@ def test_no_node_is_dead_since_a_clock_was_set(
 
     def gone() -> list[tuple[object, ...]]:
         query = "SELECT data FROM records WHERE context = '/control' AND type = 'node-gone'"
-        return server.query(query, database)
+        return connection.execute(query).fetchall()
 
-    with nodes(tmp_path, server.url(database), "a", "b"):
+    with (
+        # One connection for all the looks: to make one takes more than a look.
+        server.connect(database) as connection,
+        nodes(tmp_path, server.url(database), "a", "b"),
+    ):
         wait_until(lambda: len(leases()) == 2, "both are there")
         for ahead in (HOUR, -HOUR, 0.0):
             clock.set(ahead=ahead)

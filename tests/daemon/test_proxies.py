@@ -339,11 +339,11 @@ class Reading(threading.Thread):
 
 def test_a_restart_of_the_proxy_loses_nothing(proxy: Proxy, daemon: Daemon, room: str) -> None:
     token = log_in(daemon.port, f"gil-{room}")
-    texts = [f"kept {number}" for number in range(30)]
+    texts = [f"kept {number}" for number in range(15)]
     reader = Reading(proxy, room, last_cursor(daemon), texts[-1])
     reader.start()
     for number, text in enumerate(texts):
-        if number in (5, 15):
+        if number in (5, 10):
             # She has read something by this connection when it is lost.
             wait_until(lambda: reader.texts == texts[:number], "all is read")  # noqa: B023
             proxy.stop()

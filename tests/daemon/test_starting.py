@@ -59,7 +59,7 @@ def refusal(
 
 
 def test_the_first_lines_say_where_and_how(tmp_path: Path) -> None:
-    with Daemon(tmp_path, "--listen=tcp:0:interface=127.0.0.1", fresh=True) as daemon:
+    with Daemon(tmp_path, "--listen=tcp:0:interface=127.0.0.1") as daemon:
         lines = daemon.output.splitlines()
         start = next(n for n, line in enumerate(lines) if line.startswith("Comet Chat "))
         version, browser, others, curl, yours, files = lines[start : start + 6]
@@ -98,7 +98,8 @@ def test_the_limit_on_open_files_is_raised(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_cleanly(tmp_path: Path, how: signal.Signals) -> None:
-    daemon = Daemon(tmp_path, fresh=True)
+    # SIGTERM ends another that started as for a user, see `test_the_application_file`.
+    daemon = Daemon(tmp_path, fresh=how == signal.SIGINT)
     daemon.start()
     assert healthy(daemon.url)
     status = daemon.stop(how)
