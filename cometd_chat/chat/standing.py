@@ -126,6 +126,11 @@ class StandingSubscription(PollSubscription):
 
     # -- the end
 
+    def leave(self, room: str) -> bool:
+        """See `HeldSubscription.leave`. At rest it holds nothing in any room that could be let go
+        of: all of it ends, and it is asked anew like any other."""
+        return self.state is not _RESTING and super().leave(room)
+
     def let_go(self) -> None:
         """See `StandingListener.let_go`."""
         self._end(expired=False)

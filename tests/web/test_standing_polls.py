@@ -280,6 +280,12 @@ def test_nobody_sees_that_a_poll_stands(steps: list[Sequence[Any]]) -> None:
             ("everybody polls",),
         ],
         "her name is freed": [("say", "lobby"), ("wait", 700.0), ("everybody polls",)],
+        "her right to one of its rooms is gone between two polls": [
+            ("write", "alice", "lobby"),
+            ("forbid", "alice", "lobby"),
+            ("wait", 10.0),
+            ("everybody polls",),
+        ],
         "more than an answer holds": [
             ("fill", 250, "lobby"),
             ("everybody polls",),
