@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +14,7 @@ import attrs
 import pytest
 
 from tests.bounds import most_behind
-from tests.daemon.talk import history, log_in, once, say
+from tests.daemon.talk import ask, connect, history, log_in, once
 from tests.decoders import Seen
 from tests.faults.decoding import FOR_PEOPLE
 from tests.faults.poster import HOSTILE
@@ -30,6 +32,9 @@ SAID = 500
 #: Further behind than this, the newest are shown and a gap: fewer than by itself, since each worker
 #: of pytest-xdist that gets some of these tests says all of that anew.
 MOST_BEHIND, AFTER_GAP = 600, 200
+
+#: So many say more, until who slept is further behind.
+CROWD = 4
 
 
 @attrs.frozen
@@ -59,20 +64,38 @@ def hold_one(daemon: Daemon) -> Conversation:
     tokens = [log_in(port, name) for name in ("alice", "b\N{LATIN SMALL LETTER O WITH DIAERESIS}b")]
     once(port, "POST", "/api/v1/rooms", token=tokens[0], body={"name": "dev"})
     chance = random.Random(3)
-    said = [
-        say(
-            port,
-            chance.choice(tokens),
-            f"{number} {chance.choice(HOSTILE)}|",
-            client_id=chance.choice((None, f"c-{number}")),
-            room=chance.choice(ROOMS),
-        ).json
-        for number in range(SAID)
-    ]
+    with closing(connect(port)) as connection:
+        said = [
+            say_by(
+                connection,
+                chance.choice(tokens),
+                f"{number} {chance.choice(HOSTILE)}|",
+                client_id=chance.choice((None, f"c-{number}")),
+                room=chance.choice(ROOMS),
+            )
+            for number in range(SAID)
+        ]
     world = World(
         seed="same", port=port, proxy_port=0, troubles=Troubles(), elsewhere=None, there=""
     )
     return Conversation(world, start, said)
+
+
+def say_by(
+    connection: HTTPConnection,
+    token: str,
+    text: str,
+    *,
+    client_id: str | None = None,
+    room: str,
+) -> Seen:
+    """Post a message by a connection that stays open; the event."""
+    body = {"text": text} if client_id is None else {"text": text, "client_id": client_id}
+    path = f"/api/v1/rooms/{room}/messages"
+    answer = ask(connection, "POST", path, token=token, body=body)
+    assert answer.status == 201, answer
+    event: Seen = answer.json
+    return event
 
 
 def read(conversation: Conversation, transport: str) -> list[Seen]:
@@ -108,14 +131,18 @@ def slept_through(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversa
 def hold_a_long_one(daemon: Daemon) -> Conversation:
     """People talk, and then a crowd does."""
     conversation, port = hold_one(daemon), daemon.port
-    tokens = [log_in(port, f"crowd{n}") for n in range(16)]
-    with ThreadPoolExecutor(16) as threads:
-        said = list(
-            threads.map(
-                lambda n: say(port, tokens[n % 16], f"crowd {n}|", room=ROOMS[n % 3 == 0]).json,
-                range(MOST_BEHIND),
-            )
-        )
+    more = range(MOST_BEHIND - SAID + 50)
+
+    def talk(number: int) -> list[Seen]:
+        token = log_in(port, f"crowd{number}")
+        with closing(connect(port)) as connection:
+            return [
+                say_by(connection, token, f"crowd {n}|", room=ROOMS[n % 3 == 0])
+                for n in more[number::CROWD]
+            ]
+
+    with ThreadPoolExecutor(CROWD) as threads:
+        said = [event for events in threads.map(talk, range(CROWD)) for event in events]
     said.sort(key=lambda event: int(event["id"]))
     return attrs.evolve(conversation, kept=[*conversation.kept, *said])
 
