@@ -46,6 +46,7 @@ LONGEST = (
     "daemon/test_nodes_clock.py",
     "daemon/test_vanished.py",
     "test_packaging.py",
+    "browser/test_every_form.py",
     "browser/test_client_transports.py",
     "daemon/test_nodes_people.py",
     "daemon/test_gone_unread.py",
