@@ -87,10 +87,14 @@ class Driven:
         return await replied(self.client.publish(channel, data))
 
     async def hear(self, until: str, after: int) -> list[Json]:
+        looked = 0
+
         def has_come() -> bool:
-            return any(
-                until in (each["data"].get("text"), each["data"].get("type")) for each in self.heard
-            )
+            """Each is looked at once, however many come."""
+            nonlocal looked
+            new = [each["data"] for each in self.heard[looked:]]
+            looked = len(self.heard)
+            return any(until in (data.get("text"), data.get("type")) for data in new)
 
         async with self.news:
             await asyncio.wait_for(self.news.wait_for(has_come), PATIENCE)

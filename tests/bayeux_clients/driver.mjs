@@ -126,7 +126,13 @@ export class Driver {
   async _hear(client, { until, after, seconds }) {
     const { heard } = client.diary;
     const last = () => `${until}; heard: ${JSON.stringify(heard.slice(-5))}`;
-    await client.diary.until(() => heard.some(({ data }) => says(data, until)), last, seconds);
+    // Each is looked at once, however many come.
+    let looked = 0;
+    const hasCome = () => {
+      while (looked < heard.length) if (says(heard[looked++].data, until)) return true;
+      return false;
+    };
+    await client.diary.until(hasCome, last, seconds);
     return heard.slice(after);
   }
 

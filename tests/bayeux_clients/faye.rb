@@ -96,10 +96,12 @@ class Driven
   end
 
   def hear(call, &answer)
+    # Each is looked at once, however many come.
+    looked = 0
     has_come = lambda do
-      @diary.heard.any? do |each|
-        [each['data']['text'], each['data']['type']].include?(call['until'])
-      end
+      new = @diary.heard.drop(looked)
+      looked = @diary.heard.size
+      new.any? { |each| [each['data']['text'], each['data']['type']].include?(call['until']) }
     end
     @diary.wait_until(has_come) { answer.call(@diary.heard.drop(call['after'])) }
   end
