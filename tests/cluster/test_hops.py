@@ -22,7 +22,7 @@ def test_readers_hop_from_node_to_node(tmp_path: Path) -> None:
     with cluster(tmp_path, 3, cables=0, slow=2) as made:
         ports = list(made.listening.values())
         make_rooms(ports[0])
-        assert hop(history, ports, hoppers=6, hops=300) >= 300
+        assert hop(history, ports, hoppers=6, hops=180) >= 180
         verdict = check(history)
         assert not verdict.violations, str(verdict)
         print(verdict.summary)
