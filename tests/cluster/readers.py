@@ -95,6 +95,7 @@ class ClusterReader(Reader):
         self.history = history
         self._cuts = PLANNED
         self._upto = ""
+        self._reset_to = "0."
         history.note(Reads(who=name, rooms=rooms, after=after))
 
     def visit(self, plan: Plan, done: Callable[[], bool] = lambda: False) -> str:
@@ -134,8 +135,15 @@ class ClusterReader(Reader):
             after = int(event["cursor"].partition(".")[0])
             reason = str(event.get("reason"))
             self.history.note(WasReset(who=self.name, reason=reason, after=after))
+            self._reset_to = event["cursor"]
         else:
             self._refused(0, str(event))
+
+    def _is_at(self, last: Seen) -> bool:
+        # Who is told to begin anew after all that there is, is told nothing more.
+        id, _, epoch = self._reset_to.partition(".")
+        anew = epoch == last["cursor"].partition(".")[2] and int(id) >= last["id"]
+        return anew or super()._is_at(last)
 
     def _accept(self, event: Seen) -> None:
         self.accepted.append(event)

@@ -201,11 +201,9 @@ class Reader(Thread):
 
     def read_to(self, last: Seen, transport: str) -> None:
         """Read by one transport, undisturbed, until a message is there that nothing follows."""
-        wanted = for_people(last["text"])
 
         def done() -> bool:
-            # Lines for people show less of it.
-            return bool(self.accepted) and for_people(self.accepted[-1].get("text", "")) == wanted
+            return self._is_at(last)
 
         self._number += 1
         self._heard_at = time.monotonic()
@@ -223,6 +221,12 @@ class Reader(Thread):
         while not done():
             assert time.monotonic() < deadline, f"{last} did not come: {self.accepted[-1:]}"
             self.visit(plan, done)
+
+    def _is_at(self, last: Seen) -> bool:
+        """Whether she has been told a message, and nothing after it."""
+        # Lines for people show less of it.
+        shown = for_people(self.accepted[-1].get("text", "")) if self.accepted else None
+        return shown == for_people(last["text"])
 
     def visit(self, plan: Plan, done: Callable[[], bool] = lambda: False) -> str:
         """Go through one transport, and out of it by what is planned or by what happens; by
