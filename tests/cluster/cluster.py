@@ -22,7 +22,7 @@ import attrs
 from tests.cluster.balancer import Balancer
 from tests.cluster.late_ears import LateEars
 from tests.cluster.shim import Shim, shim
-from tests.daemon.test_clock import SET
+from tests.daemon.test_clock import SETTABLE_CLOCKS
 from tests.faults.test_faults import Proxy
 from tests.networks import Star, may_make_networks, star
 from tests.postgresql import PASSWORD, USER, PostgresServer
@@ -116,7 +116,8 @@ def cluster(
     """So many nodes on a PostgreSQL of their own, behind a balancer.
 
     :param cables: by how many that can be cut they reach it, in a network of the caller's own, if
-        this user may make one; as many as there are nodes, if it isn't said.
+        this user may make one; as many as there are nodes, if it isn't said. Without any, no clock
+        can be set either.
     :param slow: the number of a node that hears of everything half a second late.
     """
     with ExitStack() as stack:
@@ -157,6 +158,8 @@ def cluster(
         urls = [_url(made, number) for number in range(size)]
         if late is not None and slow is not None:
             urls[slow] = server.url(made.database, port=late.port)
+        if cables and size:
+            stack.enter_context(Daemon.own_starter(SETTABLE_CLOCKS))
         made.nodes = [_node(made, number, url) for number, url in enumerate(urls)]
         for node in made.nodes:
             stack.enter_context(node.daemon)
@@ -170,15 +173,12 @@ def cluster(
 
 
 def _node(made: Cluster, number: int, url: str) -> Node:
-    """A node that isn't started yet; the clock of the first one can be set."""
+    """A node that isn't started yet; of the first one the clock can be set, if any can."""
     directory = made.directory / f"node{number}"
     directory.mkdir()
     environ = {"COMET_CHAT_DATABASE": url}
     if number == 0:
-        site = made.directory / "site"
-        site.mkdir()
-        (site / "sitecustomize.py").write_text(SET)
-        environ |= {"PYTHONPATH": str(site), "AHEAD": str(made.ahead)}
+        environ["AHEAD"] = str(made.ahead)
     daemon = Daemon(directory, *OPTIONS, f"--node=node{number}", environ=environ)
     return Node(f"node{number}", daemon)
 

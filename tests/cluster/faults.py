@@ -74,12 +74,14 @@ class Troublemaker:
 
     :param brevity: by how much less than the table says they last at most.
     :param names: those that it makes; by default all.
+    :param surely: of those, which it makes at least once; as the others come by chance.
     """
 
     cluster: Cluster
     history: History
     names: tuple[str, ...] = ()
     brevity: float = 1.0
+    surely: tuple[str, ...] = ()
     chance: random.Random = attrs.field(init=False)
     count: int = 0
     _began: float = 0.0
@@ -90,6 +92,7 @@ class Troublemaker:
         self.names = self.names or tuple(FAULTS)
         if self.cluster.star is None:
             self.names = tuple(name for name in self.names if name != "cut network")
+        self.surely = tuple(name for name in self.surely if name in self.names)
 
     # -- one after the other
 
@@ -99,10 +102,17 @@ class Troublemaker:
         :param pause: seconds between two at most.
         """
         weights = [FAULTS[name].weight for name in self.names]
+        due = list(self.surely)
+        assert len(due) <= count
         while self.count < count:
-            name = self.chance.choices(self.names, weights)[0]
+            # Of what is left to make, any may be one of those that are due.
+            if self.chance.randrange(count - self.count) < len(due):
+                name = self.chance.choice(due)
+            else:
+                name = self.chance.choices(self.names, weights)[0]
             if self._begin(name):
                 self.count += 1
+                due = [each for each in due if each != name]
                 yield self.count
             self.pass_time(self.chance.uniform(0, pause))
 

@@ -36,6 +36,7 @@ class Size:
     :param pause: seconds between two of them, at most.
     :param brevity: by how much less than the longest they last.
     :param names: which ones; all, if none is named.
+    :param surely: of those, which ones there are at least once.
     :param stock: whether stock CometD and Faye read, too. No library of theirs knows what to do
         when the log was put back, so that must not happen then.
     """
@@ -45,6 +46,7 @@ class Size:
     pause: float = 2.0
     brevity: float = 1.0
     names: tuple[str, ...] = ()
+    surely: tuple[str, ...] = ()
     stock: bool = False
     numbers: Numbers = attrs.field(factory=Numbers)
 
@@ -92,7 +94,7 @@ def stock(history: History, made: Cluster, size: Size) -> Iterator[list[StockRea
 
 def make_faults(made: Cluster, history: History, size: Size, say: Say) -> None:
     """So many, and then everything is put right."""
-    troubles = Troublemaker(made, history, size.names, size.brevity)
+    troubles = Troublemaker(made, history, size.names, size.brevity, size.surely)
     began = time.monotonic()
     for count in troubles.make(size.faults, size.pause):
         if count % 10 == 0:

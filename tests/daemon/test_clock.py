@@ -20,16 +20,9 @@ from tests.support import PATIENCE, Daemon
 
 HEARTBEAT, POLL_TIMEOUT, EXPIRATION_DELAY = 0.5, 1.0, 3.0
 
-#: Its place in the path is before anything of the daemon's: Twisted keeps `time.time` itself. The
-#: file is that of the process which asks for the time.
-SET = """
-import os, time
-from pathlib import Path
-real = time.time
-ahead = lambda: float(Path(os.environ["AHEAD"]).read_text()) if "AHEAD" in os.environ else 0.0
-time.time = lambda: real() + ahead()
-time.time_ns = lambda: int(time.time() * 1e9)
-"""
+#: Variables of a process whose daemons have clocks that can be set. That is done before anything of
+#: the daemon's is imported: Twisted keeps `time.time` itself.
+SETTABLE_CLOCKS = {"PYTHONPATH": str(Path(__file__).parent / "stand_ins" / "clock")}
 
 YEAR = 400 * 86400.0
 JUMPS = (-7200.0, -YEAR, YEAR)
@@ -60,11 +53,9 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def settable_clocks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def settable_clocks() -> Iterator[None]:
     """Daemons that start meanwhile have clocks that can be set."""
-    site = tmp_path_factory.mktemp("site")
-    (site / "sitecustomize.py").write_text(SET)
-    with Daemon.own_starter({"PYTHONPATH": str(site)}):
+    with Daemon.own_starter(SETTABLE_CLOCKS):
         yield
 
 
