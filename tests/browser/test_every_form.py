@@ -273,9 +273,8 @@ class Still:
         x, y = page.evaluate(FILL, [found.index, dict(fields), button])
         with page.expect_navigation(wait_until="domcontentloaded"):
             page.mouse.click(x, y)
-        shown = page.evaluate("document.body.textContent")
+        shown, self.page = page.evaluate("[document.body.textContent, document.body.outerHTML]")
         assert then in " ".join(shown.split()), shown
-        self.page = page.content()
 
 
 @attrs.define
