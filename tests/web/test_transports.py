@@ -221,16 +221,20 @@ class TestHeartbeats:
 class TestResuming:
     @pytest.mark.parametrize("transport", ALL)
     @pytest.mark.parametrize("tail", [None, SHORT])
-    @pytest.mark.parametrize("behind", [1, SHORT, SHORT + 1, 450])
     def test_everything_after_the_cursor_comes_once(
-        self, make_site: MakeSite, transport: str, tail: int | None, behind: int
+        self, make_site: MakeSite, transport: str, tail: int | None
     ) -> None:
         site = make_site(tail=tail)
         site.fill(500)
-        client = Client(site, transport, cursor=site.log.cursor(500 - behind))
-        assert client.texts() == said(501 - behind, 500)
+        clients = {
+            behind: Client(site, transport, cursor=site.log.cursor(500 - behind))
+            for behind in (1, SHORT, SHORT + 1, 450)
+        }
+        for behind, client in clients.items():
+            assert client.texts() == said(501 - behind, 500), behind
         site.fill(3)
-        assert client.texts() == said(501 - behind, 503)
+        for behind, client in clients.items():
+            assert client.texts() == said(501 - behind, 503), behind
 
     @pytest.mark.parametrize("transport", ALL)
     def test_while_messages_keep_coming(self, make_site: MakeSite, transport: str) -> None:
@@ -389,11 +393,11 @@ class TestForeignCursors:
     @pytest.mark.parametrize(
         "transport", ["stream", "multipart", "text", "sse", "poll", "openchat"]
     )
-    @pytest.mark.parametrize("cursor", ["", "1 .abcd", "+1.abcd", "١.abcd", "1,2", "x" * 513])
-    def test_what_cannot_be_one_is_400(self, site: MemorySite, transport: str, cursor: str) -> None:
-        client = Client(site, transport, cursor=cursor)
-        assert client.response.status == 400
-        assert client.response.json()["type"] == "/problems/invalid-cursor"
+    def test_what_cannot_be_one_is_400(self, site: MemorySite, transport: str) -> None:
+        for cursor in ("", "1 .abcd", "+1.abcd", "١.abcd", "1,2", "x" * 513):
+            client = Client(site, transport, cursor=cursor)
+            assert client.response.status == 400, cursor
+            assert client.response.json()["type"] == "/problems/invalid-cursor"
 
 
 class TestCursorsAheadOfThisProcess:
