@@ -51,6 +51,8 @@ ROOM = 2 * 2**30
 #: machine. Who tests the disk says ``fsync="on"``.
 SETTINGS = {
     "fsync": "off",
+    # In its folder, and gone with that: what a server has elsewhere is left by one that is killed.
+    "dynamic_shared_memory_type": "mmap",
     "full_page_writes": "off",
     "shared_buffers": "16MB",
     "max_connections": "80",
