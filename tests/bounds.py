@@ -41,10 +41,10 @@ chat_parts.TAIL = service.TAIL = (chat_parts.TAIL[0], {size})
 def changed_at_once(records: int) -> str:
     """So many records are changed by one commit, where many are; by themselves 500."""
     return f"""
-from cometd_chat.chat import deletions, departures, room_changes
+from cometd_chat.chat import departures, purging, room_changes
 for module, name in (
-    (deletions, "MOST_AT_ONCE"),
-    (deletions, "_PAGE"),
+    (purging, "MOST_AT_ONCE"),
+    (purging, "_PAGE"),
     (departures, "MOST_AT_ONCE"),
     (room_changes, "_AT_ONCE"),
 ):
