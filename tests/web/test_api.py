@@ -119,6 +119,7 @@ def test_a_name_in_use(site: MemorySite, alice: str, name: str) -> None:
     problem(site, site.post(SESSION, {"name": name}, token=bob), 409, "name-taken")
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("name", ["", "..", "x" * 33, "😀", "a\0b", "a/b"])
 def test_a_name_that_is_none(site: MemorySite, name: str) -> None:
     found = problem(site, site.post(SESSION, {"name": name}), 400, "invalid-request")

@@ -208,6 +208,7 @@ def test_without_cookie_and_origin_there_is_nobody_to_be_fooled(site: MemorySite
     assert site.post(SESSION, {"name": "bob"}).status == 201
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 def test_a_session_by_name_is_a_log_in(site: MemorySite, headers: dict[str, str]) -> None:
     for path in ("/rooms/lobby.txt?name=mallory", "/api/v1/events/text?name=mallory"):
@@ -419,6 +420,7 @@ def test_pages_clear_an_invalid_cookie(make_site: MakeSite, path: str) -> None:
     assert "Your name" in page.text
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     ("path", "body", "typed"),
     [
@@ -470,6 +472,7 @@ def test_log_in_by_the_api_with_an_invalid_cookie(site: MemorySite) -> None:
     assert response.json()["token"] in set_cookie
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("value", ["", "x", "\x7f", "a" * 5000, '"quoted"', "é"])
 def test_cookies_that_can_not_be_ours(site: MemorySite, value: str) -> None:
     page = site.get("/rooms/lobby", headers=cookie(value))
@@ -488,6 +491,7 @@ def test_other_cookies_do_not_matter(site: MemorySite) -> None:
 # -- who may read, who may write
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize(
     ("method", "path", "json"),
     [

@@ -457,6 +457,7 @@ def test_a_key_that_stands_there_twice_is_no_defect(site: MemorySite) -> None:
     assert response.status in (201, 400)
 
 
+@pytest.mark.reads
 @pytest.mark.parametrize("path", ["/api/v1/session", MESSAGES, "/log-in", "/chat", "/rooms/lobby"])
 def test_a_body_that_is_too_large(site: MemorySite, path: str) -> None:
     connection = site.connect()

@@ -27,6 +27,7 @@ OF_PROXIES = (
 
 
 class TestOnTheMainPort:
+    @pytest.mark.reads
     @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
     @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "LOCALHOST:80", "[::1]:8080"])
     def test_this_machine_sees_them(self, site: MemorySite, address: str, host: str) -> None:

@@ -337,6 +337,7 @@ class TestWhoMayRead:
             connection.close()
             site.advance(70)
 
+    @pytest.mark.reads
     @pytest.mark.parametrize("transport", SEEING)
     @pytest.mark.parametrize("token", ["invalid", "x" * 500, "é", ""])
     def test_an_invalid_one_is_401(self, site: MemorySite, transport: str, token: str) -> None:

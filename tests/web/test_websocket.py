@@ -81,6 +81,7 @@ class TestHandshake:
     ) -> None:
         assert Socket(site, headers=headers).events()[0]["type"] == "hello"
 
+    @pytest.mark.reads
     @pytest.mark.parametrize(
         "headers",
         [
@@ -104,6 +105,7 @@ class TestHandshake:
         assert "Upgrade" in response.headers["connection"]
         assert response.header("sec-websocket-version") == "13"
 
+    @pytest.mark.reads
     @pytest.mark.parametrize("key", ["", "short", "dGhlIHNhbXBsZSBub25jZ", "!" * 24, "A" * 400])
     def test_a_key_that_is_none(self, site: MemorySite, key: str) -> None:
         """Sixteen bytes in base64 (RFC 6455, section 4.1)."""

@@ -241,6 +241,7 @@ class TestSize:
 
 
 class TestClosing:
+    @pytest.mark.reads
     @pytest.mark.parametrize(
         "code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999]
     )
@@ -256,6 +257,7 @@ class TestClosing:
         assert close_code(socket) in (1000, 1005)
         assert done(socket)
 
+    @pytest.mark.reads
     @pytest.mark.parametrize(
         "code", [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535]
     )
