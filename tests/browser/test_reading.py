@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 from cometd_chat.web.transcript import colour_of, initials_of
 from tests.bounds import frame_of, most_behind
@@ -481,9 +481,24 @@ def test_a_restored_backup_is_shown_as_it_is(lobby_visits: Visits, daemon: Daemo
     daemon.terminate()
     shutil.rmtree(daemon.data)
     (daemon.directory / "backup").rename(daemon.data)
+    held: list[Route] = []
+    ada.page.route(
+        "**/rooms/lobby/messages",
+        lambda route: held.append(route) if route.request.method == "GET" else route.continue_(),
+    )
     daemon.start()
+
+    def is_asked_for() -> bool:
+        ada.page.wait_for_timeout(10)
+        return bool(held)
+
+    wait_until(is_asked_for, "the history is asked for")
+    # It has the id of what was lost, and is told before an answer comes that does not have it yet.
+    history = held[0].fetch()
     room.say("Grace", "said since")
     ada.hears("said since")
+    held[0].fulfill(response=history)
+    ada.hears("saved")
     assert ada.lines() == ["saved", "said since"]
     ada.is_live()
     ada.say("goes on")

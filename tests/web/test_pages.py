@@ -524,7 +524,6 @@ def test_the_room_tells_its_script_where_the_page_ends() -> None:
         "cursor": "17.x",
         "heartbeat": 15.0,
         "more": False,
-        "lastId": 17,
         "draft": "",
         "slow": 0,
         "quiet": {"slow": 0, "locked": False, "archived": False, "calm": "off"},

@@ -5,7 +5,7 @@ import { isUnreached, refusalOf, within } from "./transports.js";
 
 /**
  * @typedef {{room: string, me: string, cursor: string, heartbeat: number, more: boolean,
- *   lastId: number, draft: string, slow: number, quiet: import("./quiet.js").What}} PageData
+ *   draft: string, slow: number, quiet: import("./quiet.js").What}} PageData
  */
 
 /** @type {PageData | undefined} */

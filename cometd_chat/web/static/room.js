@@ -287,8 +287,8 @@ async function loadOlder() {
   if (loading || enough || !(more || messages.trimmed)) return;
   loading = true;
   try {
-    const before = messages.firstId || data.lastId + 1;
-    const path = `${roomPath(room)}/messages?before=${before}&limit=${HISTORY_PAGE}`;
+    const before = messages.firstId ? `before=${messages.firstId}&` : "";
+    const path = `${roomPath(room)}/messages?${before}limit=${HISTORY_PAGE}`;
     const page = await ask("GET", path);
     messages.addOlder(page.messages);
     more = page.more;
@@ -308,11 +308,12 @@ comet.on("gap", (/** @type {CometEvent} */ gap) => {
 });
 
 comet.on("reset", async () => {
-  const page = await ask("GET", `${roomPath(room)}/messages`).catch(() => null);
-  if (!page) return;
+  // At once: an id can stand for something else from here on, and what is told meanwhile stays.
   messages.clear();
-  messages.addOlder(page.messages);
-  more = page.more;
+  more = false;
+  const page = await ask("GET", `${roomPath(room)}/messages`).catch(() => null);
+  messages.addOlder(page?.messages ?? []);
+  more = page?.more ?? true;
 });
 
 // --- who is here
