@@ -39,7 +39,6 @@ class Numbers:
     """How many take part.
 
     :param pause: seconds between two posts of a poster, about.
-    :param turned: by how many places the transports are turned by which readers come home.
     """
 
     readers: int = 9
@@ -47,7 +46,6 @@ class Numbers:
     posters: int = 3
     visitors: int = 2
     pause: float = 0.2
-    turned: int = 0
 
 
 @attrs.define
@@ -141,7 +139,7 @@ class People:
         while not self._agree() and time.monotonic() < deadline:
             time.sleep(0.1)
         log = list(self.history.log)
-        for number, reader in enumerate(self.readers, self.numbers.turned):
+        for number, reader in enumerate(self.readers):
             reader.read_to_the_end(log, NAMES[number % len(NAMES)])
         for each in self.bayeux:
             each.read_to_the_end(log)
