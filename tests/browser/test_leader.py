@@ -29,6 +29,7 @@ SEVEN = 7
 
 #: How a tab comes to lead has no part in these.
 BY_LOCKS = pytest.mark.parametrize("browser", ["127.0.0.1"], indirect=True)
+BY_LEASE = pytest.mark.parametrize("browser", [NAMED], indirect=True)
 
 room_numbers = count(1)
 
@@ -292,3 +293,23 @@ def test_a_tab_that_missed_a_word_of_the_leader_catches_up(site: Site) -> None:
     for tab in (leader, follower):
         tab.hears("after")
         assert tab.lines() == ["before", "not for you", "after"]
+
+
+@BY_LEASE
+def test_a_leader_who_finds_out_that_another_leads_follows(site: Site) -> None:
+    (tab,) = site.tabs(1)
+    here = {"kind": "here", "tab": "a third", "rooms": [site.room], "fresh": False}
+    tab.page.evaluate(
+        """(here) => {
+            const name = Object.keys(localStorage).find((key) => key.startsWith("comet-chat.http"));
+            localStorage.setItem(name, JSON.stringify({ tab: "another", at: Date.now() }));
+            new BroadcastChannel(name).postMessage(here);
+        }""",
+        here,
+    )
+    wait_until(lambda: site.held == 0, "nobody who leads")
+    # The other one is not there, and its lease ends.
+    site.say("while nobody led")
+    tab.hears("while nobody led")
+    tab.is_live("frame")
+    assert holder(tab) == THIS_TAB

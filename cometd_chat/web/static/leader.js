@@ -239,8 +239,9 @@ export class Shared {
   /** @param {string} tab @param {string[]} rooms @param {boolean} fresh */
   #noteHere(tab, rooms, fresh) {
     this.#tabs.set(tab, { rooms, at: performance.now() });
+    if (this.#stream) this.#election.renew();
+    // By now another tab may lead: that is found out by renewing.
     if (!this.#stream) return;
-    this.#election.renew();
     this.#stream.read(this.#wanted);
     // Somebody opened a tab: whatever sent the others away, she wants to read.
     if (fresh && this.#stream.state.phase === "away") this.#stream.reconnect();
@@ -324,7 +325,8 @@ export class Shared {
   /** Something came by the stream: for the others, and perhaps for this tab. @param {CometEvent} event */
   #pass(event) {
     this.#election.renew();
-    this.#say({ kind: "event", tab: this.#tab, n: ++this.#n, event });
+    // Another tab that leads by now has a stream of its own for the others.
+    if (this.#stream) this.#say({ kind: "event", tab: this.#tab, n: ++this.#n, event });
     if (this.#isMine(event)) this.#hears.event(event);
   }
 
