@@ -18,6 +18,7 @@ import pytest
 
 import cometd_chat
 from tests.examples import examples
+from tests.garbage import collect
 
 #: Fixtures for more than one folder.
 pytest_plugins = ["tests.chromium", "tests.databases"]
@@ -110,10 +111,9 @@ def dealt(longest: Sequence[Item], others: Sequence[Item], workers: int) -> list
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # Classes that attrs has made anew are still among their parents' subclasses.
-    gc.collect()
-    # Thousands of tests stay to the end.
-    gc.freeze()
+    # Thousands of tests stay to the end, but classes that attrs has made anew are still among their
+    # parents' subclasses.
+    collect()
     gc.enable()
     # A test leaves the whole of a site behind, which goes in circles: to look for a tenth of one is
     # in vain, and was a tenth of what tests in memory take.

@@ -37,6 +37,7 @@ from cometd_chat.daemon.lifecycle import (
 from cometd_chat.daemon.ports import Bound, ListeningPorts, own_addresses, who_reaches, with_backlog
 from cometd_chat.daemon.settings import Settings
 from cometd_chat.service import build
+from tests.garbage import collect
 from tests.support import AS_AT_A_TERMINAL, PATIENCE
 
 
@@ -213,7 +214,7 @@ def test_a_unix_socket_that_is_taken_keeps_its_owner_and_gets_no_lock(tmp_path: 
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
     # Of what Twisted tried to bind, it leaves the closing to the collector.
-    gc.collect()
+    collect()
 
 
 def test_each_port_is_prepared_once_it_is_bound() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +12,7 @@ from cometd_chat.errors import ChatError, NoSession
 from cometd_chat.log import memory_store
 from cometd_chat.log.memory_store import MemoryStore
 from cometd_chat.log.tables import rooms
+from tests.garbage import collect
 
 LOBBY = {"name": "lobby", "topic": "", "created_by": "", "created_at": 0}
 
@@ -20,7 +20,7 @@ LOBBY = {"name": "lobby", "topic": "", "created_by": "", "created_at": 0}
 @pytest.fixture(autouse=True)
 def none_idle() -> None:
     """What other tests left is not taken."""
-    gc.collect()
+    collect()
     memory_store._idle.clear()
 
 
@@ -150,7 +150,7 @@ def test_what_comes_back_to_life_gets_one_of_its_own() -> None:
     garbage = Reviving()
     used = connection_of(garbage.store)
     del garbage
-    gc.collect()
+    collect()
     [store] = alive
     after = MemoryStore()
     assert connection_of(after) is used

@@ -20,6 +20,7 @@ from cometd_chat.fastlane.connection import MAX_WAITING
 from cometd_chat.fastlane.heads import MAX_REMEMBERED
 from cometd_chat.transports.http import LimitedChannel
 from cometd_chat.transports.timeouts import ANSWER
+from tests.garbage import collect
 from tests.lanes import HELD, IDLE, Net, in_lane
 from tests.wire import Response
 
@@ -505,7 +506,7 @@ class TestMemory:
                 net.desk.held.clear()
                 net.desk.lost.clear()
                 net.logged.clear()
-            gc.collect()
+            collect()
             return sys.getallocatedblocks()
 
         before = cycle(500)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from cometd_chat.transports.listener import EVERY, LOOK_AGAIN, Listener, Shortage, keep_back
+from tests.support import PATIENCE
 
 reactor: Any = installed
 
@@ -119,8 +121,7 @@ def test_a_port_takes_no_more_than_there_is_room_for(factory: Counting) -> None:
         assert len(factory.had) == room
         assert len(lines(events)) == 1
         assert "127.0.0.1" not in lines(events)[0]
-        closed = [each for each in clients if is_closed(each)]
-        assert len(closed) == 15
+        assert len(closed(clients, 15)) == 15
         # One that goes makes room for another.
         with socket.create_connection(where):
             transport: Any = factory.had.pop(0).transport
@@ -133,15 +134,13 @@ def test_a_port_takes_no_more_than_there_is_room_for(factory: Counting) -> None:
         port.stopListening()
 
 
-def is_closed(client: socket.socket) -> bool:
-    """Whether the server has closed a connection."""
-    client.settimeout(0.2)
-    with suppress(TimeoutError):
-        try:
-            return client.recv(1) == b""
-        except ConnectionResetError:
-            return True
-    return False
+def closed(clients: Sequence[socket.socket], count: int) -> Sequence[socket.socket]:
+    """The connections that the server has closed, which says nothing on them, once that is said of
+    so many."""
+    deadline = time.monotonic() + PATIENCE
+    while len(found := select.select(clients, [], [], PATIENCE)[0]) < count:
+        assert time.monotonic() < deadline, f"only {len(found)} were closed"
+    return found
 
 
 def test_a_port_that_can_have_none_rests_for_a_moment(

@@ -13,6 +13,7 @@ from cometd_chat.errors import MemoryShort
 from cometd_chat.fastlane.connection import MAX_WAITING
 from tests import lanes
 from tests.channels import Net, refusal
+from tests.garbage import collect
 from tests.wire import Connection, Response
 
 KIB = 1024
@@ -252,7 +253,7 @@ CHUNKS = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n
 
 def held_by_python(send: Callable[[], object]) -> int:
     """Objects that are there after ``send``, without Python's looking for garbage in circles."""
-    gc.collect()
+    collect()
     gc.disable()
     before = sys.getallocatedblocks()
     try:

@@ -3,11 +3,10 @@ made for each test is bounded in calls."""
 
 from __future__ import annotations
 
-import gc
-
 from cometd_chat.bayeux.server import BayeuxServer
 from cometd_chat.chat.shared_state import _PAGES_BYTES, PAGE_BYTES, size_of
 from cometd_chat.gateways.bayeux_rooms import _MOST_MADE_BYTES, RoomSource
+from tests.garbage import collect
 from tests.growth import calls
 from tests.memory import MakeSite, MemorySite
 from tests.web.bayeux import Client
@@ -52,5 +51,5 @@ def test_a_site() -> None:
 
     make()
     # Neither is of the first, nor does garbage of other tests count.
-    gc.collect()
+    collect()
     assert min(calls(make) for _ in range(5)) < 1_600
