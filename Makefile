@@ -33,8 +33,9 @@ RESUME :=
 run: install
 	@exec $(BIN)/twistd -n --pidfile= comet-chat $(ARGS)
 
-# As many at a time as there are processors, each one's output at its end. The real tests mostly wait,
-# so that they leave nearly as much to the others as they would have alone.
+# The parts in memory take a processor each, and wait for the disk at times; what takes seconds goes
+# beside them. The real tests wait more than that, and the parts in memory have what they leave.
+# Each one's output comes at its end.
 CHECKS := memory types lint scripts
 STARTS := real postgresql
 BESIDE := $(MAKE) --no-print-directory --output-sync=target
@@ -42,10 +43,10 @@ BESIDE := $(MAKE) --no-print-directory --output-sync=target
 # See tests/examples.py.
 check: export EXAMPLES := few
 check: install-test
-	@$(BESIDE) --jobs $(shell nproc) $(CHECKS)
+	@$(BESIDE) --jobs $(shell echo $$(($$(nproc) + 1))) $(CHECKS)
 
 test: install-test
-	@$(BESIDE) --jobs $(shell echo $$(($$(nproc) + 1))) $(STARTS) $(CHECKS)
+	@$(BESIDE) --jobs $(shell echo $$(($$(nproc) + 2))) $(STARTS) $(CHECKS)
 
 # The checkout's tests, the installed daemon.
 faults: install-test
@@ -91,24 +92,21 @@ REAL := tests/browser tests/bayeux_clients tests/clients tests/cluster tests/dae
 # of a test file before it runs is kept, whatever the caller thinks of such files.
 PYTEST := env -u PYTHONPATH -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -ra
 
-# Each part in a process of its own, beside each other: for tests that take a few milliseconds,
-# pytest-xdist takes as long to say which one is next.
-# The longest first, so that two processors are done at about the same time.
-MEMORY := memory-rest memory-web memory-transports
-WEB := $(wildcard tests/web/test_*.py)
-TRANSPORTS := $(filter $(addprefix tests/web/test_,caps% transports% duplex% fan% foreign% lane% nine% websocket%),$(WEB))
+# Two parts, each in a process of its own, beside each other: for tests that take a few milliseconds,
+# pytest-xdist takes as long to say which one is next. Two processors are done with them at about the
+# same time.
+MEMORY := memory-web memory-rest
+TRANSPORTS := $(wildcard tests/web/test_transports*.py tests/web/test_websocket*.py)
+WEB := $(filter-out $(TRANSPORTS),$(wildcard tests/web/test_*.py))
 
 .PHONY: $(MEMORY)
 memory: $(MEMORY)
 
 memory-web:
-	$(PYTEST) $(filter-out $(TRANSPORTS),$(WEB))
-
-memory-transports:
-	$(PYTEST) $(TRANSPORTS)
+	$(PYTEST) $(WEB)
 
 memory-rest:
-	$(PYTEST) -m 'not postgresql' --ignore tests/web $(REAL:%=--ignore %)
+	$(PYTEST) -m 'not postgresql' $(WEB:%=--ignore %) $(REAL:%=--ignore %)
 
 # The parts of the log over PostgreSQL, one server for all.
 postgresql:
