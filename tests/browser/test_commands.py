@@ -29,4 +29,4 @@ def test_a_command_is_run_and_its_answer_shown(visits: Visits, room: Room) -> No
     expect(box).to_have_value("/hlep")
     assert ada.lines() == ["/help is a command"]
 
-    ada.forgive()
+    ada.forgive_all()

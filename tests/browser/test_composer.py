@@ -100,7 +100,7 @@ def test_what_failed_can_be_copied_and_sent_again_or_discarded(visits: Visits) -
     ada.is_live()
     assert ada.lines() == ["once\nand no more", "this"]
     expect(ada.page.locator(".failed, .pending")).to_have_count(0)
-    ada.forgive()
+    ada.forgive_all()
 
 
 def test_what_was_not_acknowledged_is_said_after_a_reload_once(visits: Visits) -> None:
@@ -161,7 +161,7 @@ def test_a_lost_session_keeps_the_text_and_comes_back(visits: Visits) -> None:
         now = ada.window.context.cookies()
         ada.token = next(each["value"] for each in now if each["name"] == name)
         assert all(each.startswith("401 ") for each in ada.window.failures)
-    ada.forgive()
+    ada.forgive_all()
 
 
 def test_a_name_that_was_taken_meanwhile_is_asked_for(visits: Visits, room: Room) -> None:
@@ -182,7 +182,7 @@ def test_a_name_that_was_taken_meanwhile_is_asked_for(visits: Visits, room: Room
     expect(ada.page.locator(".failed, .pending")).to_have_count(0)
     ada.is_live()
     ada.token = ada.window.context.cookies()[0]["value"]
-    ada.forgive()
+    ada.forgive_all()
 
 
 def test_enter_sends_and_shift_enter_breaks_the_line(visits: Visits) -> None:

@@ -183,7 +183,7 @@ def test_a_transport_that_is_blocked_gives_way_and_comes_back(visits: Visits) ->
     ada.hears("by the frame")
     assert ada.lines() == ["by the next transport", "by the frame"]
     assert ada.fact("Instead of") == ""
-    ada.forgive()
+    ada.forgive_all()
 
 
 def test_who_logs_out_elsewhere_is_told(visits: Visits) -> None:
@@ -205,7 +205,7 @@ def test_who_logs_out_elsewhere_is_told(visits: Visits) -> None:
     ada.is_live()
     assert ada.lines() == ["still here", "she does not hear it"]
     ada.token = ada.window.context.cookies()[0]["value"]
-    ada.forgive()
+    ada.forgive_all()
 
 
 def test_the_library_beside_the_page(visits: Visits) -> None:

@@ -164,7 +164,7 @@ def test_an_owner_moderates_by_touch_on_a_phone(visits: Visits) -> None:
     page.keyboard.press("Escape")
     expect(page.locator(".people-button")).to_be_focused()
     for each in (ada, bob):
-        each.forgive()
+        each.forgive_all()
 
 
 def test_what_waits_for_a_moderator_is_told_to_both(visits: Visits) -> None:
@@ -210,7 +210,7 @@ def test_slow_mode_counts_down_and_keeps_what_is_written(visits: Visits, room: R
     ada.say("mine, too")
     ada.hears("mine, too")
     expect(ada.page.locator("#standing")).to_be_hidden()
-    bob.forgive()
+    bob.forgive_all()
 
 
 def test_who_looks_after_a_room_is_named_as_such(visits: Visits) -> None:

@@ -133,7 +133,7 @@ def test_a_renaming_is_told_as_such(visits: Visits, room: Room) -> None:
     expect(ada.page.locator(".message .name")).to_have_text(["Lady"])
     # What her page asked just then, by the token of before, is refused, and asked again.
     assert [each for each in ada.window.failures if not each.startswith("401 ")] == []
-    ada.forgive()
+    ada.forgive_all()
 
 
 def test_a_text_that_is_too_long_stays_in_the_box(visits: Visits) -> None:

@@ -215,7 +215,7 @@ def test_a_name_is_changed_and_given_back(visits: Visits, room: Room) -> None:
     expect(ada.page.get_by_placeholder("Your name")).to_be_visible()
     expect(grace.page.locator("#people-list li")).to_have_text(["Grace"])
     assert once(room.daemon.port, "GET", "/api/v1/rooms", token=ada.token).status == 401
-    ada.forgive()
+    ada.forgive_all()
 
 
 # --- pictures
@@ -287,4 +287,4 @@ def test_pictures(lobby_visits: Visits) -> None:
             expect(ada.page.locator(".pending")).to_be_in_viewport()
             ada.page.screenshot(path=PICTURES / f"{name}.png")
         ada.page.unroute_all(behavior="ignoreErrors")
-    ada.forgive()
+    ada.forgive_all()

@@ -464,7 +464,7 @@ def test_a_gap_is_shown_and_loads(small_visits: Visits) -> None:
     gap.get_by_role("button", name="Load").click()
     expect(gap).to_contain_text("140 messages left out.")
     assert numbers(ada.lines()) == [0, *range(141, 541)]
-    ada.forgive()
+    ada.forgive_all()
 
 
 def test_a_restored_backup_is_shown_as_it_is(lobby_visits: Visits, daemon: Daemon) -> None:
@@ -503,7 +503,7 @@ def test_a_restored_backup_is_shown_as_it_is(lobby_visits: Visits, daemon: Daemo
     ada.is_live()
     ada.say("goes on")
     ada.hears("goes on")
-    ada.forgive()
+    ada.forgive_all()
 
 
 def test_who_has_no_name_reads_along(make_window: MakeWindow, room: Room) -> None:

@@ -78,7 +78,7 @@ def nobody_answers(visitor: Visitor) -> Iterator[None]:
     context.route(path, lambda route: route.abort("connectionrefused"))
     yield
     context.unroute(path)
-    visitor.forgive()
+    visitor.forgive_all()
 
 
 def comes_back(tab: Tab) -> None:
@@ -107,7 +107,7 @@ def test_a_post_that_fails(daemon: Daemon, ada: Visitor) -> None:
     # Without a click.
     ada.hears("is anybody there?")
     expect(ada.page.locator(".failed, .pending")).to_have_count(0)
-    ada.forgive()
+    ada.forgive_all()
 
 
 def test_a_refresh_that_fails(ada: Visitor) -> None:
@@ -139,7 +139,7 @@ def test_the_network_goes_and_comes(visits: Visits, daemon: Daemon, ada: Visitor
     ada.is_live("frame")
     ada.hears("while she is away")
     wait_until(lambda: held(daemon, "frame") == 1, "one line")
-    ada.forgive()
+    ada.forgive_all()
 
 
 def test_a_daemon_that_hangs(visits: Visits, daemon: Daemon, ada: Visitor) -> None:
