@@ -9,7 +9,8 @@
 # make bench  install the bench extra and its peers, measure, write docs/performance.md
 # make profile  the same install, then show where the daemon's time goes in the hot cases
 #
-# PYTHON=...  the interpreter of a new .venv; by default the newest of 3.10 to 3.13
+# PYTHON=...  the interpreter of a new .venv; by default the newest of 3.10 to 3.13,
+#             or one that is clearly faster
 # ARGS=...    options of the daemon, such as ARGS='--listen tcp:9000'
 # CASES=... ROUNDS=7 SCALE=1 COMET_ARGS=... RESULTS=FILE   what to measure, see docs/performance.md
 # CASES=goals    only the cases that have goals
