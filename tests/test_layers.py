@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.sources import PACKAGE, tree_of
+from tests.sources import PACKAGE, nodes_of, tree_of
 from tests.support import ROOT
 
 NAME = "cometd_chat"
@@ -214,12 +214,12 @@ def test_imports_do_not_go_round() -> None:
     assert circles(graph(PACKAGE)) == KNOWN_CIRCLES
 
 
-def test_files() -> list[Path]:
+def python_files(pattern: str) -> list[Path]:
     """Ours: those of the packages of npm, thousands of folders, are not even looked for."""
     tests = ROOT / "tests"
     folders = [each for each in tests.iterdir() if each.is_dir() and each.name != "node_modules"]
-    below = (path for folder in folders for path in folder.rglob("test_*.py"))
-    return sorted([*tests.glob("test_*.py"), *below])
+    below = (path for folder in folders for path in folder.rglob(pattern))
+    return sorted([*tests.glob(pattern), *below])
 
 
 def real_tests() -> list[Path]:
@@ -235,7 +235,11 @@ def test_real_tests_are_collected_without_a_site() -> None:
     """Each of the workers collects all of them: with what a site imports, in twice the time. Who
     needs that imports it where it is needed."""
     real = real_tests()
-    tests = [path for path in test_files() if any(path.is_relative_to(each) for each in real)]
+    tests = [
+        path
+        for path in python_files("test_*.py")
+        if any(path.is_relative_to(each) for each in real)
+    ]
     assert [f"{path.relative_to(ROOT)}: {each}" for path in tests for each in dear(path)] == []
 
 
@@ -280,7 +284,7 @@ def test_tests_in_memory_start_no_daemon_and_no_browser() -> None:
     real = real_tests()
     starts = [
         f"{path.relative_to(ROOT)}: {each.name}"
-        for path in test_files()
+        for path in python_files("test_*.py")
         if not any(path.is_relative_to(each) for each in real)
         # Most do not so much as name what is looked for.
         if re.search(rb"\bplaywright\b|\bDaemon\b", path.read_bytes())
@@ -288,6 +292,26 @@ def test_tests_in_memory_start_no_daemon_and_no_browser() -> None:
         if is_in(each.name, "playwright") or each.name == "tests.support.Daemon"
     ]
     assert starts == []
+
+
+def test_no_client_for_threads_speaks_tls() -> None:
+    """`tests.daemon.tls_websocket` says why, and does it by another."""
+    for_threads = [
+        path
+        for path in python_files("*.py")
+        if any(is_in(each.name, "websockets.sync") for each in imports(path, ""))
+    ]
+    assert for_threads
+    assert [str(path.relative_to(ROOT)) for path in for_threads if speaks_tls(path)] == []
+
+
+def speaks_tls(path: Path) -> bool:
+    """Whether it says so, by a URL or the context that a connection is opened with."""
+    return any(
+        (isinstance(node, ast.keyword) and node.arg in ("ssl", "ssl_context"))
+        or (isinstance(node, ast.Constant) and "wss:" in str(node.value))
+        for node in nodes_of(path.read_bytes())
+    )
 
 
 def test_the_plugin_imports_nothing_of_ours() -> None:

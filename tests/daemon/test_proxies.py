@@ -17,10 +17,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
 
 from tests.daemon.proxies import HOST, PROXIES, Nginx, Proxy, Typing
 from tests.daemon.talk import Held, Running, log_in, once, people, say, wait_until
+from tests.daemon.tls_websocket import TlsWebSocket
 from tests.support import PATIENCE, Daemon, run
 from tests.transport_paths import STREAMS
 
@@ -62,17 +62,13 @@ def proxy(
         yield running
 
 
-def socket_through(proxy: Proxy, token: str, room: str) -> ClientConnection:
+def socket_through(proxy: Proxy, token: str, room: str) -> TlsWebSocket:
     """A WebSocket, by a stock client."""
-    return connect(
-        f"wss://{HOST}:{proxy.port}{EVENTS}ws?rooms={room}&token={token}",
-        sock=socket.create_connection(("127.0.0.1", proxy.port), PATIENCE),
-        ssl=proxy.tls(),
-        ping_interval=None,
-    )
+    url = f"wss://{HOST}:{proxy.port}{EVENTS}ws?rooms={room}&token={token}"
+    return TlsWebSocket(url, proxy.tls(), proxy.port)
 
 
-def next_message(ws: ClientConnection, wanted: str) -> dict[str, object]:
+def next_message(ws: TlsWebSocket, wanted: str) -> dict[str, object]:
     """The next event that has something in it."""
     while True:
         event: dict[str, object] = json.loads(ws.recv(timeout=PROMPT))
