@@ -18,6 +18,9 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 PROGRAM = "/usr/bin/chromium-headless-shell"
 WHOLE = "/usr/bin/chromium"
 
+#: A name of this machine that is none of a secure context's, to them.
+NAMED = "chat.test"
+
 #: The last two are pages of the browser's own below its address bar, which nobody sees here and
 #: each window loads: they cost twice what a page of ours does. The others are what Playwright turns
 #: off, whose list is lost by another.
@@ -47,6 +50,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     f"--disable-features={','.join(WITHOUT)}",
+    f"--host-resolver-rules=MAP {NAMED} 127.0.0.1",
 ]
 
 

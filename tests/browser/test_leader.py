@@ -12,14 +12,11 @@ import pytest
 from playwright.sync_api import Browser, Error, expect
 
 from tests.browser.tabs import Tab, Window, held
-from tests.chromium import ARGUMENTS, PROGRAM
+from tests.chromium import NAMED
 from tests.daemon.talk import Held, log_in, log_in_by_cookie, once, say, wait_until
 from tests.support import Daemon
 
 pytestmark = pytest.mark.slow
-
-#: A name of the daemon's machine.
-NAMED = "chat.test"
 
 THIS_TAB, OTHER_TAB = "this tab", "another tab, for this one too"
 
@@ -28,8 +25,8 @@ THIS_TAB, OTHER_TAB = "this tab", "another tab, for this one too"
 SEVEN = 7
 
 #: How a tab comes to lead has no part in these.
-BY_LOCKS = pytest.mark.parametrize("browser", ["127.0.0.1"], indirect=True)
-BY_LEASE = pytest.mark.parametrize("browser", [NAMED], indirect=True)
+BY_LOCKS = pytest.mark.parametrize("site", ["127.0.0.1"], indirect=True)
+BY_LEASE = pytest.mark.parametrize("site", [NAMED], indirect=True)
 
 room_numbers = count(1)
 
@@ -83,22 +80,12 @@ def grace(daemon: Daemon) -> str:
     return log_in(daemon.port, "Grace")
 
 
-@pytest.fixture(scope="module", params=["127.0.0.1", NAMED])
-def browser(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[tuple[str, Browser]]:
-    """A host, and a Chromium that finds it here. Plain http with a name has no Web Locks."""
-    if request.param == "127.0.0.1":
-        yield request.param, chromium
-        return
-    rule = f"--host-resolver-rules=MAP {request.param} 127.0.0.1"
-    other = chromium.browser_type.launch(executable_path=PROGRAM, args=[*ARGUMENTS, rule])
-    yield request.param, other
-    other.close()
-
-
-@pytest.fixture
-def site(browser: tuple[str, Browser], daemon: Daemon, grace: str) -> Iterator[Site]:
-    host, chromium = browser
-    address = f"http://{host}:{daemon.port}"
+@pytest.fixture(params=["127.0.0.1", NAMED])
+def site(
+    request: pytest.FixtureRequest, chromium: Browser, daemon: Daemon, grace: str
+) -> Iterator[Site]:
+    # Plain http with a name has no Web Locks.
+    address = f"http://{request.param}:{daemon.port}"
     room = f"room-{next(room_numbers)}"
     make_room(daemon.port, grace, room)
     cookie, token = log_in_by_cookie(daemon.port, "ada")
@@ -119,21 +106,70 @@ def make_room(port: int, token: str, name: str) -> None:
     assert answer.status == 201
 
 
-def test_seven_tabs_hold_one_request(site: Site) -> None:
-    tabs = site.tabs(SEVEN)
-    locks = tabs[0].page.evaluate("'locks' in navigator")
+def test_tabs_hold_one_request_and_hand_it_on(site: Site) -> None:
+    """One way through all of it, since what it costs is to open tabs."""
+    tabs, said = nothing_is_missed_while_tabs_are_opened(site)
+    seven_hold_one_request(site, tabs, said)
+    first, *others = tabs
+    with suppress(Error), first.page.expect_event("crash"):
+        first.page.goto("chrome://crash")
+    goes_on(site, others, said, "crashes")
+    first.page.close()
+    leader, *others = leader_first(others)
+    leader.page.close(run_before_unload=False)
+    goes_on(site, others, said, "closes")
+    leader, follower = leader_first(others)
+    leader.page.reload()
+    goes_on(site, others, said, "reloads")
+    leader, follower = leader_first(others)
+    (third,) = site.tabs(1)
+    who_was_replaced_stays_away_until_a_click(site, leader, follower, third)
+
+
+def nothing_is_missed_while_tabs_are_opened(site: Site) -> tuple[list[Tab], list[str]]:
+    """Four tabs, the leader first, and what was said."""
+    (first,) = site.tabs(1)
+    pages = [site.ada.page() for _ in range(3)]
+    said = [f"line {number}" for number in range(3)]
+    for page, text in zip(pages, said, strict=True):
+        page.goto(site.url, wait_until="commit")
+        site.say(text)
+    tabs = [first, *map(Tab, pages)]
+    for tab in tabs:
+        tab.hears("line 2")
+        tab.is_live("frame")
+        assert tab.lines() == said
+    assert holder(first) == THIS_TAB
+    return tabs, said
+
+
+def seven_hold_one_request(site: Site, tabs: list[Tab], said: list[str]) -> None:
+    """Those that are there, and others that come and go."""
+    more = site.tabs(SEVEN - len(tabs))
+    seven = [*tabs, *more]
+    locks = seven[0].page.evaluate("'locks' in navigator")
     assert locks == site.address.startswith("http://127.0.0.1")
     wait_until(lambda: site.held == 1, "one request")
-    tabs[-1].say("from the seventh")
-    for tab in tabs:
+    seven[-1].say("from the seventh")
+    said.append("from the seventh")
+    for tab in seven:
         tab.hears("from the seventh")
-    assert tabs[0].fact("Held by") == THIS_TAB
-    assert {holder(tab) for tab in tabs[1:]} == {OTHER_TAB}
+    assert holder(seven[0]) == THIS_TAB
+    assert {holder(tab) for tab in seven[1:]} == {OTHER_TAB}
     # The transport is that of all, and each can change it.
-    tabs[3].choose("sse")
-    for tab in tabs:
+    seven[3].choose("sse")
+    for tab in seven:
         tab.is_live("sse")
     assert (site.held, held(site.daemon, "sse")) == (0, 1)
+    for tab in more:
+        tab.page.close(run_before_unload=False)
+    seven[3].choose("frame")
+    wait_until(lambda: site.held == 1, "one request")
+
+
+def leader_first(tabs: list[Tab]) -> list[Tab]:
+    """The same tabs."""
+    return sorted(tabs, key=lambda tab: holder(tab) != THIS_TAB)
 
 
 def holder(tab: Tab) -> str:
@@ -171,70 +207,9 @@ def goes_on(site: Site, tabs: list[Tab], said: list[str], how: str) -> None:
     assert sorted(map(holder, tabs)) == [OTHER_TAB] * (len(tabs) - 1) + [THIS_TAB]
 
 
-def test_another_tab_takes_over(site: Site) -> None:
-    first, *others = site.tabs(3)
-    said = ["before"]
-    site.say("before")
-    for tab in others:
-        tab.hears("before")
-    first.page.close(run_before_unload=False)
-    goes_on(site, others, said, "closes")
-    (leader,) = (tab for tab in others if holder(tab) == THIS_TAB)
-    leader.page.reload()
-    goes_on(site, others, said, "reloads")
-
-
-@BY_LOCKS
-def test_the_stream_carries_the_rooms_of_all_tabs(site: Site) -> None:
-    rooms = [f"{site.room}-dev", f"{site.room}-ops"]
-    for room in rooms:
-        make_room(site.daemon.port, site.grace, room)
-    (lobby,) = site.tabs(1)
-    dev, ops = (site.ada.tab(site.place(room)) for room in rooms)
-    for tab in (dev, ops):
-        tab.is_live("frame")
-    wait_until(lambda: site.held == 1, "one request")
-    site.say("in dev", rooms[0])
-    site.say("in lobby")
-    ops.say("in ops")
-    for tab, text in ((lobby, "in lobby"), (dev, "in dev"), (ops, "in ops")):
-        tab.hears(text)
-        assert tab.lines() == [text]
-    # The leader goes; the next one carries what is still read, and what is not is left.
-    lobby.page.close(run_before_unload=False)
-    site.say("again in dev", rooms[0])
-    dev.hears("again in dev")
-    ops.page.close(run_before_unload=False)
-
-    def people(room: str) -> list[str]:
-        answer = once(site.daemon.port, "GET", f"/api/v1/rooms/{room}/people")
-        return [each["name"] for each in answer.json["people"]]
-
-    wait_until(lambda: "ada" not in people(rooms[1]), "Ada has left ops")
-    assert "ada" in people(rooms[0])
-    assert dev.lines() == ["in dev", "again in dev"]
-
-
-def test_nothing_is_missed_while_tabs_are_opened_nor_when_one_crashes(site: Site) -> None:
-    (first,) = site.tabs(1)
-    pages = [site.ada.page() for _ in range(3)]
-    said = [f"line {number}" for number in range(3)]
-    for page, text in zip(pages, said, strict=True):
-        page.goto(site.url, wait_until="commit")
-        site.say(text)
-    others = [*map(Tab, pages)]
-    for tab in [first, *others]:
-        tab.hears("line 2")
-        tab.is_live("frame")
-        assert tab.lines() == said
-    assert holder(first) == THIS_TAB
-    with suppress(Error), first.page.expect_event("crash"):
-        first.page.goto("chrome://crash")
-    goes_on(site, others, said, "crashes")
-
-
-def test_who_was_replaced_stays_away_until_a_click(site: Site) -> None:
-    leader, follower, third = site.tabs(3)
+def who_was_replaced_stays_away_until_a_click(
+    site: Site, leader: Tab, follower: Tab, third: Tab
+) -> None:
     (cookie,) = site.ada.context.cookies()
     headers = {"Cookie": f"{cookie['name']}={cookie['value']}"}
     follower.page.clock.install()
@@ -272,8 +247,14 @@ def test_who_was_replaced_stays_away_until_a_click(site: Site) -> None:
 
 
 @BY_LOCKS
-def test_a_tab_that_missed_a_word_of_the_leader_catches_up(site: Site) -> None:
-    (leader,) = site.tabs(1)
+def test_a_leader_carries_all_rooms_and_is_asked_for_what_was_missed(site: Site) -> None:
+    (lobby,) = site.tabs(1)
+    ops = a_tab_that_missed_a_word_of_the_leader_catches_up(site, lobby)
+    the_stream_carries_the_rooms_of_all_tabs(site, lobby, ops)
+
+
+def a_tab_that_missed_a_word_of_the_leader_catches_up(site: Site, leader: Tab) -> Tab:
+    """The one that follows."""
     follower = Tab(site.ada.page())
     follower.page.add_init_script(
         """
@@ -293,6 +274,39 @@ def test_a_tab_that_missed_a_word_of_the_leader_catches_up(site: Site) -> None:
     for tab in (leader, follower):
         tab.hears("after")
         assert tab.lines() == ["before", "not for you", "after"]
+    return follower
+
+
+def the_stream_carries_the_rooms_of_all_tabs(site: Site, lobby: Tab, ops: Tab) -> None:
+    """Both are in the room of the site."""
+    rooms = [f"{site.room}-dev", f"{site.room}-ops"]
+    for room in rooms:
+        make_room(site.daemon.port, site.grace, room)
+    before = lobby.lines()
+    dev = site.ada.tab(site.place(rooms[0]))
+    ops.page.goto(site.place(rooms[1]))
+    for tab in (dev, ops):
+        tab.is_live("frame")
+    wait_until(lambda: site.held == 1, "one request")
+    site.say("in dev", rooms[0])
+    site.say("in lobby")
+    ops.say("in ops")
+    for tab, lines in ((lobby, [*before, "in lobby"]), (dev, ["in dev"]), (ops, ["in ops"])):
+        tab.hears(lines[-1])
+        assert tab.lines() == lines
+    # The leader goes; the next one carries what is still read, and what is not is left.
+    lobby.page.close(run_before_unload=False)
+    site.say("again in dev", rooms[0])
+    dev.hears("again in dev")
+    ops.page.close(run_before_unload=False)
+
+    def people(room: str) -> list[str]:
+        answer = once(site.daemon.port, "GET", f"/api/v1/rooms/{room}/people")
+        return [each["name"] for each in answer.json["people"]]
+
+    wait_until(lambda: "ada" not in people(rooms[1]), "Ada has left ops")
+    assert "ada" in people(rooms[0])
+    assert dev.lines() == ["in dev", "again in dev"]
 
 
 @BY_LEASE
