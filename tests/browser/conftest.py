@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from tests.browser.battery import Driven
 from tests.browser.scripted import ENTER, ScriptedPage
 from tests.browser.tabs import Window
-from tests.browser.visits import Room, Visits, make_room
+from tests.browser.visits import Room, Visitor, Visits, make_room
 from tests.daemon.talk import log_in
 from tests.support import Daemon
 
@@ -61,18 +61,27 @@ def room(shared_daemon: Daemon) -> Iterator[Room]:
     own.clear()
 
 
+@pytest.fixture(scope="session")
+def spare(chromium: Browser) -> Iterator[list[Visitor]]:
+    """Tabs that the next test may have."""
+    tabs: list[Visitor] = []
+    yield tabs
+    for tab in tabs:
+        tab.window.close()
+
+
 @pytest.fixture
-def visits(chromium: Browser, room: Room) -> Iterator[Visits]:
+def visits(chromium: Browser, room: Room, spare: list[Visitor]) -> Iterator[Visits]:
     """Who visits the room; nothing in their windows may fail."""
-    those = Visits(chromium, room)
+    those = Visits(chromium, room, spare)
     yield those
     those.close()
 
 
 @pytest.fixture
-def lobby_visits(chromium: Browser, daemon: Daemon) -> Iterator[Visits]:
+def lobby_visits(chromium: Browser, daemon: Daemon, spare: list[Visitor]) -> Iterator[Visits]:
     """Who visits the lobby of a daemon of the test's own, which may be stopped and asked."""
-    those = Visits(chromium, Room(daemon))
+    those = Visits(chromium, Room(daemon), spare)
     yield those
     those.close()
 

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.small_page import AROUND, KEEP, LOAD, LUMP, keep_few
 from tests.browser.test_reading import hide, numbers, place, scroll_up
 from tests.browser.visits import Room, Visitor, Visits
-from tests.daemon.talk import wait_until
+from tests.daemon.talk import once, wait_until
+from tests.support import Daemon
 
 pytestmark = pytest.mark.slow
 
 
-def enter(visits: Visits) -> Visitor:
-    """Ada comes, with a page that keeps few lines."""
-    ada = visits.come("Ada")
+@pytest.fixture(scope="module")
+def reader(chromium: Browser, shared_daemon: Daemon) -> Iterator[Visitor]:
+    """Somebody with a page that keeps few lines; nothing in it may fail."""
+    visits = Visits(chromium, Room(shared_daemon))
+    ada = visits.come("Reader")
     keep_few(ada.page)
-    ada.go(visits.room.url)
+    yield ada
+    visits.close()
+
+
+@pytest.fixture
+def ada(reader: Visitor, room: Room) -> Iterator[Visitor]:
+    """Gone again when the others are."""
+    reader.room = room
+    yield reader
+    reader.go("about:blank")
+
+
+def enter(ada: Visitor) -> None:
+    """She comes to the test's room."""
+    ada.go(ada.room.url)
     ada.is_live()
-    return ada
 
 
-def test_many_new_lines_begin_at_the_first(visits: Visits, room: Room) -> None:
+def test_many_new_lines_begin_at_the_first(ada: Visitor, room: Room) -> None:
     room.say_all("Grace", [f"line {n}" for n in range(40)])
-    ada = enter(visits)
+    enter(ada)
     ada.page.keyboard.press("Tab")
     scroll_up(ada, 600)
     read = ada.page.get_by_text("line 20", exact=True)
@@ -63,9 +81,9 @@ def test_many_new_lines_begin_at_the_first(visits: Visits, room: Room) -> None:
     expect(jump).to_be_hidden()
 
 
-def test_who_was_away_at_the_end_is_led_back_to_the_first(visits: Visits, room: Room) -> None:
+def test_who_was_away_at_the_end_is_led_back_to_the_first(ada: Visitor, room: Room) -> None:
     room.say("Grace", "line 0")
-    ada = enter(visits)
+    enter(ada)
     ada.hears("line 0")
     hide(ada, True)
     for start in range(1, 101, 50):
@@ -82,9 +100,9 @@ def test_who_was_away_at_the_end_is_led_back_to_the_first(visits: Visits, room: 
     expect(ada.page.get_by_text("line 100", exact=True)).to_be_in_viewport()
 
 
-def test_what_is_new_may_begin_before_the_page(visits: Visits, room: Room) -> None:
+def test_what_is_new_may_begin_before_the_page(ada: Visitor, room: Room) -> None:
     room.say("Grace", "line 0")
-    ada = enter(visits)
+    enter(ada)
     ada.hears("line 0")
     ada.go("about:blank")
     room.say_all("Grace", [f"line {n}" for n in range(1, 181)])
@@ -107,8 +125,10 @@ def test_what_is_new_may_begin_before_the_page(visits: Visits, room: Room) -> No
     wait_until(all_come, "all lines")
 
 
-def test_a_renaming_is_told_as_such(visits: Visits, room: Room) -> None:
-    ada, grace = visits.enter("Ada"), visits.enter("Grace")
+def test_a_name_is_changed_told_and_given_back(visits: Visits, room: Room) -> None:
+    ada, grace = visits.borrow("Ada"), visits.borrow("Grace")
+    ada.say("as Ada")
+    grace.hears("as Ada")
     ada.page.get_by_text("Rename").click()
     form = ada.page.locator("#rename")
     form.locator("input[name=name]").fill("Grace")
@@ -128,16 +148,23 @@ def test_a_renaming_is_told_as_such(visits: Visits, room: Room) -> None:
     form.locator("input[name=name]").fill("Lady")
     form.get_by_role("button", name="Take this name").click()
     expect(status).to_have_text("Ada is now Lady")
+    ada.is_live()
     ada.say("as Lady")
     grace.hears("as Lady")
-    expect(ada.page.locator(".message .name")).to_have_text(["Lady"])
+    # What was said before keeps its name.
+    for each in (ada, grace):
+        expect(each.page.locator(".message .name")).to_have_text(["Ada", "Lady"])
+    ada.page.get_by_role("button", name="Log out").click()
+    expect(ada.page.get_by_placeholder("Your name")).to_be_visible()
+    expect(grace.page.locator("#people-list li")).to_have_text(["Grace"])
+    assert once(room.daemon.port, "GET", "/api/v1/rooms", token=ada.token).status == 401
     # What her page asked just then, by the token of before, is refused, and asked again.
     assert [each for each in ada.window.failures if not each.startswith("401 ")] == []
     ada.forgive_all()
 
 
 def test_a_text_that_is_too_long_stays_in_the_box(visits: Visits) -> None:
-    ada = visits.enter("Ada")
+    ada = visits.borrow("Ada")
     box, left, why = (ada.page.locator(each) for each in ("#text", "#left", "#problem"))
     expect(left).to_be_hidden()
     box.fill("😀" * 7600)
@@ -156,7 +183,7 @@ def test_a_text_that_is_too_long_stays_in_the_box(visits: Visits) -> None:
 
 
 def test_a_text_that_is_refused_comes_back_into_the_box(visits: Visits) -> None:
-    ada = visits.enter("Ada")
+    ada = visits.borrow("Ada")
     box = ada.page.locator("#text")
     box.fill("rings \x07 a bell")
     box.press("Enter")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -13,7 +14,11 @@ from tests.support import Daemon
 
 pytestmark = pytest.mark.slow
 
-PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 360, "height": 740},
+    "has_touch": True,
+    "is_mobile": True,
+}
 TOPIC = "Builds, reviews and releases: all that is about how this is made"
 
 
@@ -46,9 +51,7 @@ def inside(outer: Locator, inner: Locator) -> bool:
 
 
 def test_a_phone_has_words_and_a_way_back(visits: Visits, with_topic: Room) -> None:
-    ada = visits.come("Ada", **PHONE)
-    ada.go(with_topic.url)
-    ada.is_live()
+    ada = visits.borrow("Ada", at=with_topic.url, **PHONE)
     page = ada.page
     rooms, people = page.locator("#rooms"), page.locator("#people")
     way = page.get_by_role("button", name="Rooms")
@@ -66,7 +69,7 @@ def test_a_phone_has_words_and_a_way_back(visits: Visits, with_topic: Room) -> N
 
 
 def test_the_way_to_the_rooms_counts_those_with_news(visits: Visits, room: Room) -> None:
-    ada = visits.enter("Ada", **PHONE)
+    ada = visits.borrow("Ada", **PHONE)
     room.say("Grace", "read")
     ada.hears("read")
     ada.go(room.daemon.url)
@@ -79,7 +82,7 @@ def test_the_way_to_the_rooms_counts_those_with_news(visits: Visits, room: Room)
 
 
 def test_the_key_that_says_send_sends(visits: Visits) -> None:
-    ada = visits.enter("Ada", **PHONE)
+    ada = visits.borrow("Ada", **PHONE)
     box = ada.page.locator("#text")
     expect(box).to_have_attribute("enterkeyhint", "send")
     box.fill("by touch")
@@ -88,7 +91,7 @@ def test_the_key_that_says_send_sends(visits: Visits) -> None:
 
 
 def test_no_field_is_so_small_that_a_phone_enlarges_the_page(visits: Visits) -> None:
-    ada = visits.enter("Ada", **PHONE)
+    ada = visits.borrow("Ada", **PHONE)
     sizes = """() => [...document.querySelectorAll("input, textarea")]
         .filter(each => !["hidden", "radio"].includes(each.type))
         .map(each => parseFloat(getComputedStyle(each).fontSize))"""
@@ -102,7 +105,7 @@ def test_no_field_is_so_small_that_a_phone_enlarges_the_page(visits: Visits) -> 
 
 def test_people_fold_away_before_there_is_no_place(visits: Visits, room: Room) -> None:
     room.say("Grace", "word " * 100)
-    ada = visits.enter("Ada", viewport={"width": 1000, "height": 700})
+    ada = visits.borrow("Ada", viewport={"width": 1000, "height": 700})
     people = ada.page.locator("#people")
     for width in (720, 768, 999):
         ada.page.set_viewport_size({"width": width, "height": 700})
@@ -121,9 +124,8 @@ def test_people_fold_away_before_there_is_no_place(visits: Visits, room: Room) -
 
 
 def test_one_of_many_rooms_is_found(lobby_visits: Visits, many_rooms: list[str]) -> None:
-    ada = lobby_visits.come("Ada", viewport={"width": 1280, "height": 640})
-    ada.go(f"{ada.room.daemon.url}/rooms/{many_rooms[-1]}")
-    ada.is_live()
+    last = f"{lobby_visits.room.daemon.url}/rooms/{many_rooms[-1]}"
+    ada = lobby_visits.borrow("Ada", at=last, viewport={"width": 1280, "height": 640})
     side, names = ada.page.locator("#room-list"), ada.page.locator("#room-list a")
     # The current one is in view, and so are one's own name and the way out.
     assert inside(side, side.locator("[aria-current]"))
@@ -146,7 +148,7 @@ def test_one_of_many_rooms_is_found(lobby_visits: Visits, many_rooms: list[str])
 def test_all_of_many_people_are_shown_by_their_numbers(
     lobby_visits: Visits, daemon: Daemon
 ) -> None:
-    ada = lobby_visits.enter("Ada")
+    ada = lobby_visits.borrow("Ada")
     # Few rooms need no filter.
     expect(ada.page.get_by_role("searchbox", name="Find a room")).to_be_hidden()
     with ExitStack() as present:

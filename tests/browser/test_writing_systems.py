@@ -48,7 +48,7 @@ def test_every_line_begins_where_the_others_do(visits: Visits, room: Room) -> No
     for name, text in said.items():
         room.say(name, text)
     room.say("דוד", "זה טקסט ארוך " * 30)
-    ada = visits.enter("Ada")
+    ada = visits.borrow("Ada")
     lines = ada.page.locator(".message.first")
     expect(lines).to_have_count(5)
     places = {
@@ -66,7 +66,7 @@ def test_heaped_marks_stay_in_their_own_lines(visits: Visits, room: Room) -> Non
     room.say("Grace", "quite normal")
     room.say("Linus", ZALGO)
     room.say("Grace", "below")
-    ada = visits.enter("Ada")
+    ada = visits.borrow("Ada")
     hidden = """() => { for (const each of document.querySelectorAll(".text"))
         if (each.textContent.startsWith("Z")) each.style.visibility = "hidden"; }"""
     others = [ada.page.get_by_text(text, exact=True) for text in ("quite normal", "below")]
@@ -80,12 +80,10 @@ def test_no_letters_are_turned_round(visits: Visits, room: Room, script: bool) -
     said = ["\u202egnp.exe", "\u202dgnp.exe", "gnp.exe"]
     for text in said:
         room.say("Grace", text)
-    options = {} if script else {"java_script_enabled": False}
-    ada = visits.come("Ada", **options)
+    ada = visits.borrow("Ada") if script else visits.come("Ada", java_script_enabled=False)
     for path in (room.url, f"{room.url}/plain"):
-        ada.go(path)
-        if script and path == room.url:
-            ada.is_live()
+        if ada.page.url != path:
+            ada.go(path)
         texts = ada.page.locator(".text")
         expect(texts).to_have_count(len(said))
         for each in texts.all():

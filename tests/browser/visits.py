@@ -11,16 +11,20 @@ or a request of hers that failed is a failure of the test, unless that says that
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import quote
 
 import attrs
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from tests.browser.tabs import Tab, Window
 from tests.daemon.talk import log_in, log_in_by_cookie, once, say
 from tests.support import PATIENCE, Daemon
+
+#: How large a window is that nobody says anything of.
+VIEWPORT: ViewportSize = {"width": 1280, "height": 720}
 
 
 @attrs.define(eq=False)
@@ -74,10 +78,21 @@ class Room:
 
 
 class Visitor(Tab):
-    """Somebody's tab in a room."""
+    """Somebody's tab in a room.
 
-    def __init__(self, window: Window, page: Page, room: Room, token: str) -> None:
+    :param options: of the browser's context, where others may have the tab afterwards.
+    """
+
+    def __init__(
+        self,
+        window: Window,
+        page: Page,
+        room: Room,
+        token: str,
+        options: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(page)
+        self.options = options
         self.window = window
         self.room = room
         self.token = token
@@ -99,14 +114,37 @@ class Visitor(Tab):
         """The same, and so are those that the page may be making yet: the test is at its end."""
         self.forgiven = True
 
+    def check(self) -> None:
+        """Nothing failed.
+
+        :raises AssertionError: something did.
+        """
+        assert self.window.errors == []
+        failures = [] if self.forgiven else self.window.failures
+        assert not failures, failures
+
+    def leave_nothing(self) -> None:
+        """Make the tab as if nobody had been there, which another one is given next."""
+        self.page.goto(f"{self.room.daemon.url}/static/links.js")
+        self.page.evaluate("localStorage.clear(); sessionStorage.clear();")
+        self.window.context.clear_cookies()
+        for other in self.window.context.pages:
+            if other != self.page:
+                other.close()
+
 
 @attrs.define(eq=False)
 class Visits:
-    """Who visits a room."""
+    """Who visits a room.
+
+    :param spare: tabs that tests before this one have left, and it leaves.
+    """
 
     browser: Browser
     room: Room
+    spare: list[Visitor] = attrs.field(factory=list)
     visitors: list[Visitor] = attrs.field(factory=list)
+    _borrowed: list[Visitor] = attrs.field(factory=list)
 
     def enter(self, name: str, **options: Any) -> Visitor:
         """Somebody comes with a browser of her own, and is live.
@@ -128,19 +166,68 @@ class Visits:
         self.visitors.append(visitor)
         return visitor
 
+    def borrow(
+        self,
+        name: str,
+        *,
+        at: str = "",
+        session: tuple[str, str] | None = None,
+        viewport: ViewportSize = VIEWPORT,
+        **options: Any,
+    ) -> Visitor:
+        """As `enter`, by a tab that a test before this one has left: it costs a third of a browser
+        of her own. It gets no routes, scripts, clock or colours, which the next one would have.
+
+        :param at: the page that she comes to, the room's by default.
+        :param session: the name and the value of her cookie; a guest's by default.
+        :param options: of the browser's context.
+        """
+        cookie, token = session or log_in_by_cookie(self.room.daemon.port, name)
+        alike = (each for each in self.spare if each.options == options)
+        visitor = next(alike, None) or self._new_tab(options)
+        if visitor in self.spare:
+            self.spare.remove(visitor)
+        visitor.room, visitor.token = self.room, token
+        self._borrowed.append(visitor)
+        visitor.page.set_viewport_size(viewport)
+        place = self.room.daemon.url
+        visitor.window.context.add_cookies([{"name": cookie, "value": token, "url": place}])
+        visitor.go(at or self.room.url)
+        visitor.is_live()
+        return visitor
+
+    def _new_tab(self, options: dict[str, Any]) -> Visitor:
+        window = Window(self.browser.new_context(**options))
+        return Visitor(window, window.page(), self.room, "", options)
+
+    def _give_back(self, visitor: Visitor) -> None:
+        """She leaves, and the tab is there for the next one, if all is well."""
+        try:
+            visitor.leave_nothing()
+            visitor.check()
+        except BaseException:
+            visitor.window.close()
+            raise
+        finally:
+            visitor.log_out_elsewhere()
+        visitor.forgiven = False
+        visitor.forgive()
+        self.spare.append(visitor)
+
     def close(self) -> None:
         """All leave, and so do those who said something, so that their names are free.
 
         :raises AssertionError: something in their windows failed.
         """
-        for visitor in self.visitors:
-            visitor.window.close()
-            visitor.log_out_elsewhere()
-        self.room.clear()
-        for visitor in self.visitors:
-            assert visitor.window.errors == []
-            failures = [] if visitor.forgiven else visitor.window.failures
-            assert not failures, failures
+        with ExitStack() as leaving:
+            for visitor in self._borrowed:
+                leaving.callback(self._give_back, visitor)
+            leaving.callback(self.room.clear)
+            for visitor in self.visitors:
+                leaving.callback(visitor.check)
+            for visitor in self.visitors:
+                visitor.window.close()
+                visitor.log_out_elsewhere()
 
 
 def make_room(daemon: Daemon, name: str, topic: str = "") -> Room:
