@@ -4,61 +4,66 @@ refused; and what they read who may not speak."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.browser.conftest import room_numbers
 from tests.browser.test_accessible import findings, findings_in_all_colours
 from tests.browser.test_accounts import PASSWORD, owner_link
-from tests.browser.visits import Room, Visitor, Visits
-from tests.daemon.talk import once
+from tests.browser.visits import Room, Visitor, Visits, make_room
+from tests.daemon.talk import Answer, once
 from tests.support import Daemon
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon of the test's own, which nobody owns yet."""
-    with Daemon(tmp_path, "--heartbeat=2", "--limits=off") as running:
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that Ada owns."""
+    directory = tmp_path_factory.mktemp("daemon")
+    with Daemon(directory, "--heartbeat=2", "--limits=off") as running:
+        code = owner_link(running).rpartition("/")[2]
+        body = {"code": code, "name": "Ada", "password": PASSWORD}
+        answer = once(running.port, "POST", "/api/v1/claim", body=body)
+        assert answer.status == 201, answer
+        once(running.port, "DELETE", "/api/v1/session", token=session_of(answer)[1])
         yield running
         assert "Traceback" not in running.log
 
 
 @pytest.fixture
 def room(daemon: Daemon) -> Room:
-    return Room(daemon)
+    """A room of the test's own. Who is moderated has a name of the test's own, too."""
+    return make_room(daemon, f"room-{next(room_numbers)}")
 
 
 @pytest.fixture
-def visits(chromium: Browser, room: Room) -> Iterator[Visits]:
-    those = Visits(chromium, room)
+def visits(chromium: Browser, room: Room, spare: list[Visitor]) -> Iterator[Visits]:
+    those = Visits(chromium, room, spare)
     yield those
     those.close()
 
 
+def session_of(answer: Answer) -> tuple[str, str]:
+    """The name and the value of a cookie that came."""
+    cookie, _, token = answer.headers["set-cookie"].partition(";")[0].partition("=")
+    return cookie, token
+
+
 def own(visits: Visits, **options: Any) -> Visitor:
     """Ada, who owns the chat."""
-    daemon = visits.room.daemon
-    code = owner_link(daemon).rpartition("/")[2]
-    body = {"code": code, "name": "Ada", "password": PASSWORD}
-    answer = once(daemon.port, "POST", "/api/v1/claim", body=body)
+    body = {"name": "Ada", "password": PASSWORD}
+    answer = once(visits.room.daemon.port, "POST", "/api/v1/session", body=body)
     assert answer.status == 201, answer
-    cookie, _, token = answer.headers["set-cookie"].partition(";")[0].partition("=")
-    ada = visits.come("Nobody", **options)
-    ada.window.context.clear_cookies()
-    ada.window.context.add_cookies([{"name": cookie, "value": token, "url": daemon.url}])
-    ada.go(visits.room.url)
-    ada.is_live()
-    return ada
+    return visits.borrow("Ada", session=session_of(answer), **options)
 
 
 def test_the_keyboard_goes_from_the_box_to_a_line_and_its_menu(visits: Visits, room: Room) -> None:
     room.say("Grace", "first")
     room.say("Grace", "second")
-    bob = visits.enter("Bob")
+    bob = visits.borrow("Bob")
     bob.hears("second")
     page = bob.page
     page.locator("#text").focus()
@@ -89,7 +94,8 @@ def test_the_keyboard_goes_from_the_box_to_a_line_and_its_menu(visits: Visits, r
 
 def test_one_reports_ignores_and_deletes_what_one_said(visits: Visits, room: Room) -> None:
     room.say("Grace", "a thing to report")
-    ada, bob = own(visits), visits.enter("Bob")
+    ada, bob = own(visits), visits.borrow("Bob")
+    who_looks_after_a_room_is_named_as_such(ada, bob)
     page = bob.page
     page.locator("#log a.name", has_text="Grace").click()
     menu = page.get_by_role("dialog", name="Grace")
@@ -98,8 +104,8 @@ def test_one_reports_ignores_and_deletes_what_one_said(visits: Visits, room: Roo
     menu.get_by_role("button", name="Send the report").click()
     expect(menu.get_by_role("status")).to_have_text("It is before the moderators.")
     # Those who moderate are told, and find it.
-    told = ada.page.locator("#tidings li")
-    expect(told).to_contain_text("Bob has reported a message in #lobby.")
+    told = ada.page.locator("#tidings li", has_text="reported")
+    expect(told).to_contain_text(f"Bob has reported a message in #{room.name}.")
     expect(told.get_by_role("link")).to_have_attribute("href", "/admin/reports")
     assert findings(ada.page) == []
     told.get_by_role("button", name="Put away").click()
@@ -120,39 +126,47 @@ def test_one_reports_ignores_and_deletes_what_one_said(visits: Visits, room: Roo
     expect(page.locator(".message.deleted .text")).to_have_text("(deleted by its author)")
 
 
+def who_looks_after_a_room_is_named_as_such(ada: Visitor, bob: Visitor) -> None:
+    """To both."""
+    for visitor in (ada, bob):
+        people = visitor.page.locator("#people-list li")
+        expect(people.filter(has_text="Ada").locator(".role")).to_have_text("owner")
+        expect(people.filter(has_text="Bob").locator(".role")).to_have_count(0)
+
+
 def test_an_owner_moderates_by_touch_on_a_phone(visits: Visits) -> None:
     phone = {"width": 360, "height": 640}
     ada = own(visits, viewport=phone, has_touch=True, is_mobile=True)
-    bob = visits.enter("Bob")
-    bob.say("buy pills")
-    bob.say("buy more pills")
+    ben = visits.borrow("Ben")
+    ben.say("buy pills")
+    ben.say("buy more pills")
     ada.hears("buy more pills")
     page = ada.page
     page.locator(".people-button").tap()
-    page.locator("#people-list a", has_text="Bob").tap()
-    menu = page.get_by_role("dialog", name="Bob")
+    page.locator("#people-list a", has_text="Ben").tap()
+    menu = page.get_by_role("dialog", name="Ben")
     menu.get_by_label("Minutes").fill("10")
     menu.get_by_label("Why").fill("pills")
     menu.get_by_role("button", name="Silence").tap()
-    expect(menu.get_by_role("status")).to_contain_text("Bob is silenced until")
+    expect(menu.get_by_role("status")).to_contain_text("Ben is silenced until")
     expect(menu.locator(".force li")).to_contain_text("Silenced until")
     assert findings_in_all_colours(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     # He reads why, where he writes, and keeps his words.
-    standing = bob.page.locator("#standing")
+    standing = ben.page.locator("#standing")
     expect(standing).to_contain_text("pills")
-    bob.say("but I only")
-    expect(bob.page.locator("#text")).to_have_value("but I only")
-    assert findings_in_all_colours(bob.page) == []
+    ben.say("but I only")
+    expect(ben.page.locator("#text")).to_have_value("but I only")
+    assert findings_in_all_colours(ben.page) == []
     menu.get_by_role("button", name="Purge all…").tap()
     menu.get_by_role("button", name="Purge it all?").tap()
-    expect(bob.page.locator(".message.deleted")).to_have_count(2)
+    expect(ben.page.locator(".message.deleted")).to_have_count(2)
     menu.get_by_role("button", name="Undo the purge").tap()
-    bob.hears("buy pills")
-    expect(bob.page.locator(".message.deleted")).to_have_count(0)
+    ben.hears("buy pills")
+    expect(ben.page.locator(".message.deleted")).to_have_count(0)
     menu.get_by_role("button", name="Lift").tap()
     expect(standing).to_be_hidden()
-    bob.page.locator("#text").press("Enter")
+    ben.page.locator("#text").press("Enter")
     ada.hears("but I only")
     # What makes no sense is refused where it was asked for.
     menu.get_by_label("Minutes").fill("a while")
@@ -160,63 +174,55 @@ def test_an_owner_moderates_by_touch_on_a_phone(visits: Visits) -> None:
     expect(menu.get_by_role("alert")).to_contain_text("A whole number from 1")
     menu.get_by_label("Minutes").fill("5")
     menu.get_by_role("button", name="Kick").tap()
-    expect(bob.page.locator("#notice")).to_contain_text("You are sent away until")
+    expect(ben.page.locator("#notice")).to_contain_text("You are sent away until")
     page.keyboard.press("Escape")
     expect(page.locator(".people-button")).to_be_focused()
-    for each in (ada, bob):
+    for each in (ada, ben):
         each.forgive_all()
 
 
 def test_what_waits_for_a_moderator_is_told_to_both(visits: Visits) -> None:
-    ada, bob = own(visits), visits.enter("Bob")
-    change = """fetch("/api/v1/policies", {
+    ada, bill = own(visits), visits.borrow("Bill")
+    change = """(hold) => fetch("/api/v1/policies", {
       method: "PATCH",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ words: { hold: ["casino"] } }),
+      body: JSON.stringify({ words: { hold } }),
     }).then((answer) => answer.status)"""
-    assert ada.page.evaluate(change) == 200
+    assert ada.page.evaluate(change, ["casino"]) == 200
     for text in ("one casino", "two casinos, a casino"):
-        bob.say(text)
-        waits = bob.page.locator(".message.pending", has_text=text)
+        bill.say(text)
+        waits = bill.page.locator(".message.pending", has_text=text)
         expect(waits.locator(".state")).to_have_text("waits for a moderator")
-        expect(bob.page.locator("#answer")).to_contain_text("A moderator looks at this")
-        expect(bob.page.locator("#text")).to_have_value("")
-    told = ada.page.locator("#tidings li")
+        expect(bill.page.locator("#answer")).to_contain_text("A moderator looks at this")
+        expect(bill.page.locator("#text")).to_have_value("")
+    told = ada.page.locator("#tidings li", has_text="wait for")
     expect(told).to_contain_text("2 messages wait for a moderator.")
     told.get_by_role("link", name="See what waits").click()
     ada.page.get_by_role("button", name="Drop it").first.click()
-    dropped = bob.page.locator(".message.failed", has_text="one casino")
+    dropped = bill.page.locator(".message.failed", has_text="one casino")
     expect(dropped.get_by_role("alert")).to_contain_text("A moderator did not let through")
     ada.page.get_by_role("button", name="Let it be said").click()
-    bob.hears("two casinos, a casino")
-    expect(bob.page.locator(".message.pending")).to_have_count(0)
+    bill.hears("two casinos, a casino")
+    expect(bill.page.locator(".message.pending")).to_have_count(0)
+    assert ada.page.evaluate(change, []) == 200
 
 
 def test_slow_mode_counts_down_and_keeps_what_is_written(visits: Visits, room: Room) -> None:
-    ada, bob = own(visits), visits.enter("Bob")
+    ada, bert = own(visits), visits.borrow("Bert")
     ada.page.locator("#text").fill("/slow 20")
     ada.page.locator("#text").press("Enter")
     expect(ada.page.locator("#answer")).to_be_visible()
-    bob.say("one")
-    bob.hears("one")
-    bob.say("two")
-    standing = bob.page.locator("#standing")
+    bert.say("one")
+    bert.hears("one")
+    bert.say("two")
+    standing = bert.page.locator("#standing")
     expect(standing).to_contain_text("send in")
-    expect(bob.page.locator("#text")).to_have_value("two")
-    assert findings(bob.page) == []
-    assert bob.lines() == ["one"]
+    expect(bert.page.locator("#text")).to_have_value("two")
+    assert findings(bert.page) == []
+    assert bert.lines() == ["one"]
     # Those who moderate wait for nobody.
     ada.say("mine")
     ada.say("mine, too")
     ada.hears("mine, too")
     expect(ada.page.locator("#standing")).to_be_hidden()
-    bob.forgive_all()
-
-
-def test_who_looks_after_a_room_is_named_as_such(visits: Visits) -> None:
-    ada = own(visits)
-    bob = visits.enter("Bob")
-    for visitor in (ada, bob):
-        people = visitor.page.locator("#people-list li")
-        expect(people.filter(has_text="Ada").locator(".role")).to_have_text("owner")
-        expect(people.filter(has_text="Bob").locator(".role")).to_have_count(0)
+    bert.forgive_all()
