@@ -20,6 +20,7 @@ import attrs
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cometd_chat import __version__
+from cometd_chat.web.pages.compiled import CompiledTemplates
 from cometd_chat.web.static_files import static_files
 from cometd_chat.web.transcript import tamed, tamed_lines
 
@@ -44,9 +45,11 @@ def content_security_policy(nonce: str, host: str = "") -> str:
 
 @cache
 def templates() -> Environment:
-    """The templates, all of them read and compiled at the start: once in a process."""
+    """The templates, all of them read at the start, and compiled where nobody has done it before:
+    once in a process."""
     environment = Environment(
         loader=PackageLoader("cometd_chat.web"),
+        bytecode_cache=CompiledTemplates(),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
