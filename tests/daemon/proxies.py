@@ -18,15 +18,18 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from http.client import HTTPSConnection
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.daemon.talk import Running, wait_until
-from tests.support import ROOT, end, environment, free_port
+from tests.daemon.talk import Answer, Running, ask, wait_until
+from tests.support import PATIENCE, ROOT, end, environment, free_port
 
 #: The name in the files of ``deploy/``.
 HOST = "chat.example.org"
@@ -76,6 +79,21 @@ def replaced(text: str, changes: Mapping[str, str]) -> str:
         assert old in text, f"the file has no {old!r} any more"
         text = text.replace(old, new)
     return text
+
+
+class Connection(HTTPSConnection):
+    """A connection to the name, wherever that is said to be: a proxy has it on loopback.
+
+    :param port: of 127.0.0.1.
+    """
+
+    def __init__(self, port: int, context: ssl.SSLContext, timeout: float) -> None:
+        super().__init__(HOST, port, timeout=timeout, context=context)
+        self._own_context = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        self.sock = self._own_context.wrap_socket(plain, server_hostname=HOST)
 
 
 class Proxy:
@@ -132,6 +150,16 @@ class Proxy:
         more = self.without_expect if version == "--http1.1" else ()
         return self.curl(f"/rooms/{room}.txt?name={name}", version, "-T.", *more)
 
+    def once(self, method: str, path: str, timeout: float = PATIENCE, **request: Any) -> Answer:
+        """One request on a connection of its own; see `ask`. It takes a fifth of what a curl does,
+        for what is not curl's."""
+        connection = Connection(self.port, self.tls, timeout)
+        try:
+            return ask(connection, method, path, **request)
+        finally:
+            connection.close()
+
+    @cached_property
     def tls(self) -> ssl.SSLContext:
         """A client's context that trusts its certificate."""
         return ssl.create_default_context(cafile=str(self.certificate.chain))

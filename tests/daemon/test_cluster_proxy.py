@@ -13,7 +13,7 @@ import pytest
 
 from tests.daemon.proxies import Haproxy, replaced
 from tests.daemon.talk import wait_until
-from tests.support import ROOT, free_port, run
+from tests.support import ROOT, free_port
 
 
 class Node(ThreadingHTTPServer):
@@ -81,9 +81,9 @@ def asked(proxy: Cluster, times: int = 12) -> Counter[str]:
     """Who answers requests, each of which has to succeed."""
     found: Counter[str] = Counter()
     for _ in range(times):
-        status, out, err = run(*proxy.curl("/", "--fail", "-S"))
-        assert status == 0, err
-        found[out] += 1
+        answer = proxy.once("GET", "/")
+        assert answer.status == 200, answer
+        found[answer.text] += 1
     return found
 
 

@@ -12,8 +12,9 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,9 @@ QUIET = 3.5
 #: Seconds within which what is said has to have come through: a proxy that keeps it back gets no
 #: buffer full by heartbeats in that time.
 PROMPT = 20.0
+
+#: Stands behind each of several answers.
+MARK = "-- the next answer --"
 
 #: Ways to spell what the proxies keep for the operator.
 METRICS = (
@@ -65,7 +69,7 @@ def proxy(
 def socket_through(proxy: Proxy, token: str, room: str) -> TlsWebSocket:
     """A WebSocket, by a stock client."""
     url = f"wss://{HOST}:{proxy.port}{EVENTS}ws?rooms={room}&token={token}"
-    return TlsWebSocket(url, proxy.tls(), proxy.port)
+    return TlsWebSocket(url, proxy.tls, proxy.port)
 
 
 def next_message(ws: TlsWebSocket, wanted: str) -> dict[str, object]:
@@ -236,15 +240,20 @@ def test_plain_http_goes_to_tls_and_the_numbers_stay_private(proxy: Proxy) -> No
     _, answer, _ = run("curl", "-sI", "--resolve", resolve, plain)
     assert answer.split()[1] in ("301", "308")
     assert f"location: https://{HOST}" in answer.lower()
-    for path in METRICS:
-        _, answer, _ = run(*proxy.curl(path, "--path-as-is", "-L", "-w", "%{http_code}"))
+    for path, answer in through(proxy, METRICS, "--path-as-is", "-L"):
         assert "comet_chat" not in answer, path
         assert answer.endswith(("404", "400")), path
 
 
+def through(proxy: Proxy, paths: Sequence[str], *options: str) -> Iterator[tuple[str, str]]:
+    """What one curl prints of each path."""
+    first, *more = (proxy.curl(path, *options, "-w", f"%{{http_code}}{MARK}") for path in paths)
+    _, answers, _ = run(*first, *(word for each in more for word in ("--next", *each[1:])))
+    yield from zip(paths, answers.split(MARK)[:-1], strict=True)
+
+
 def test_browsers_are_told_to_come_by_tls_alone(proxy: Proxy) -> None:
-    for path in ("/", "/nothing", "/metrics"):
-        _, answer, _ = run(*proxy.curl(path, "-o", "/dev/null", "-D", "-"))
+    for path, answer in through(proxy, ("/", "/nothing", "/metrics"), "-D", "-"):
         assert "strict-transport-security: max-age=31536000\n" in answer.lower(), path
 
 
@@ -253,10 +262,12 @@ def test_a_body_that_is_too_large_is_refused(proxy: Proxy, tmp_path: Path, kibib
     """By the proxy, or by the daemon through it, before all of it has come."""
     large = tmp_path / "large"
     large.write_bytes(b"x" * (kibibytes * 1024))
-    options = ("-o", "/dev/null", "--data-binary", f"@{large}", "-w", "%{http_code} ")
-    for _ in range(5):
-        _, answer, _ = run(*proxy.curl("/api/v1/rooms/lobby/messages", *options))
-        assert answer == "413 "
+    options = ("--data-binary", f"@{large}", "-w", "%{http_code} ")
+    # By five connections, each of its own.
+    each = ("-o", "/dev/null", f"{proxy.url}/api/v1/rooms/lobby/messages")
+    command = proxy.curl(each[-1].removeprefix(proxy.url), "-o", "/dev/null", *options)
+    _, answers, _ = run(*command, "--parallel", "--parallel-immediate", *(4 * each))
+    assert answers == 5 * "413 "
 
 
 @pytest.mark.parametrize("proxy", ["haproxy"], indirect=True)
@@ -279,7 +290,7 @@ def test_an_address_has_so_many_connections_by_haproxy(proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("proxy", ["nginx"], indirect=True)
 def test_an_address_has_so_many_requests_by_nginx(proxy: Proxy) -> None:
-    context = proxy.tls()
+    context = proxy.tls
     asked = f"GET {EVENTS}stream HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
     with ExitStack() as stack:
         for number in range(257):
@@ -294,11 +305,14 @@ def test_an_address_has_so_many_requests_by_nginx(proxy: Proxy) -> None:
 
 def post_through(proxy: Proxy, token: str, room: str, text: str) -> None:
     """Post it until it is acknowledged, however often that takes."""
-    body = json.dumps({"text": text, "client_id": text})
-    post = ("-f", "-H", f"Authorization: Bearer {token}", "--json", body)
-    command = proxy.curl(f"/api/v1/rooms/{room}/messages", *post, "--max-time", "5")
-    while run(*command)[0]:
-        time.sleep(0.02)
+    path, body = f"/api/v1/rooms/{room}/messages", {"text": text, "client_id": text}
+
+    def is_posted() -> bool:
+        with suppress(OSError, HTTPException):
+            return proxy.once("POST", path, 5.0, token=token, body=body).status < 400
+        return False
+
+    wait_until(is_posted, f"{text!r} is posted")
 
 
 class Reading(threading.Thread):

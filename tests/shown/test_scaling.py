@@ -21,7 +21,7 @@ from tests.daemon.talk import Held, log_in, once, say, wait_until
 from tests.documents import blocks
 from tests.postgresql import PostgresServer
 from tests.starter import FORKED_WORKERS
-from tests.support import PATIENCE, ROOT, Daemon, environment, free_port, run
+from tests.support import PATIENCE, ROOT, Daemon, environment, free_port
 
 SCALING = ROOT / "docs" / "scaling.md"
 
@@ -224,11 +224,7 @@ class Cluster(Haproxy):
 
 def ask(proxy: Proxy, path: str, body: object = None, token: str = "") -> str:
     """What is answered to one request."""
-    options = ["--fail-with-body", "-S"]
-    if token:
-        options += ["-H", f"Authorization: Bearer {token}"]
-    if body is not None:
-        options += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
-    status, out, err = run(*proxy.curl(path, *options))
-    assert status == 0, out + err
-    return out
+    method = "GET" if body is None else "POST"
+    answer = proxy.once(method, path, token=token or None, body=body)
+    assert answer.status < 300, answer
+    return answer.text
