@@ -19,6 +19,7 @@ import pytest
 import cometd_chat
 from tests.examples import examples
 from tests.garbage import collect
+from tests.starter import StarterOfMany
 
 #: Fixtures for more than one folder.
 pytest_plugins = ["tests.chromium", "tests.databases"]
@@ -73,6 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
             f"cometd_chat comes from the checkout ({cometd_chat.__file__}); install it, and run "
             "pytest without PYTHONPATH"
         )
+    if config.getoption("numprocesses", None):
+        starter = StarterOfMany()
+        config.add_cleanup(starter.close)
 
 
 @pytest.hookimpl(trylast=True)

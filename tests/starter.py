@@ -1,7 +1,8 @@
 """Processes of daemons that start in a quarter of the time.
 
 What it is: `Starter` has the program ``warm.py`` fork a daemon; `Forked` is one of those, with as
-much of `subprocess.Popen` as tests use.
+much of `subprocess.Popen` as tests use. `StarterOfMany` runs it once for all of pytest-xdist's
+workers, each of which would import everything.
 
 What it may know: that program.
 
@@ -14,12 +15,14 @@ import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import RLock
 
 PROGRAM = Path(__file__).with_name("warm.py")
@@ -28,24 +31,77 @@ PROGRAM = Path(__file__).with_name("warm.py")
 FORKED_WORKERS = (PROGRAM.parent / "daemon/stand_ins/forked_workers.py").read_text("utf-8")
 
 
-class Starter:
-    """Starts daemons.
+#: Says to pytest-xdist's workers where there is a `StarterOfMany`.
+VARIABLE = "COMET_STARTER_OF_MANY"
 
-    :param environ: of the program itself.
+
+class StarterOfMany:
+    """The program for many, who are told of it by a variable. It ends with this process."""
+
+    def __init__(self) -> None:
+        # For nobody but this user.
+        self._directory = TemporaryDirectory(prefix="comet-chat-starter-")
+        path = str(Path(self._directory.name) / "socket")
+        with socket.socket(socket.AF_UNIX) as port:
+            port.bind(path)
+            # Whoever comes early waits until all is imported.
+            port.listen(100)
+            self._process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), str(port.fileno())],
+                stdin=subprocess.PIPE,
+                pass_fds=[port.fileno()],
+            )
+        os.environ[VARIABLE] = path
+
+    def close(self) -> None:
+        del os.environ[VARIABLE]
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._directory.cleanup()
+
+
+class Starter:
+    """Starts daemons. Use `of_many` or `own`.
+
+    :param connection: to the program.
+    :param process: the program, if it is for nobody else.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM)],
-            env=dict(environ),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-        )
+    def __init__(
+        self, connection: socket.socket, process: subprocess.Popen[bytes] | None = None
+    ) -> None:
+        self._connection = connection
+        self._process = process
         self._lock = RLock()
         self._rest = b""
         self._began: list[int] = []
         self._ended: dict[int, int] = {}
+
+    @classmethod
+    def of_many(cls, environ: Mapping[str, str]) -> Starter:
+        """By the program that is there for many, or one of its own.
+
+        :param environ: of the latter.
+        """
+        if VARIABLE not in os.environ:
+            return cls.own(environ)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(os.environ[VARIABLE])
+        return cls(connection)
+
+    @classmethod
+    def own(cls, environ: Mapping[str, str]) -> Starter:
+        """By a program of its own.
+
+        :param environ: of the program.
+        """
+        ours, its = socket.socketpair()
+        with its:
+            command = [sys.executable, str(PROGRAM)]
+            it = its.fileno()
+            process = subprocess.Popen(command, env=dict(environ), stdin=it, stdout=it)
+        return cls(ours, process)
 
     def start(
         self,
@@ -68,21 +124,21 @@ class Starter:
             "log": str(log),
             "before": before,
         }
-        assert self._process.stdin is not None
         with self._lock:
-            self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+            self._connection.sendall(json.dumps(asked).encode() + b"\n")
             while not self._began:
-                assert self._process.poll() is None, "what starts daemons has ended"
                 self.look(1)
             return Forked(self, self._began.pop())
 
     def close(self) -> None:
-        """End the program; what daemons there are end with it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(60)
-        self._process.stdout.close()
+        """End it; what daemons there are end with it."""
+        self._connection.shutdown(socket.SHUT_WR)
+        self._connection.settimeout(60)
+        while self._connection.recv(65536):
+            pass
+        self._connection.close()
+        if self._process is not None:
+            self._process.wait(60)
 
     def status(self, pid: int) -> int | None:
         """How a daemon has ended, or None while it runs."""
@@ -92,11 +148,10 @@ class Starter:
 
     def look(self, timeout: float) -> None:
         """Take what the program has to tell, for which so many seconds are waited."""
-        assert self._process.stdout is not None
         with self._lock, selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
+            selector.register(self._connection, selectors.EVENT_READ)
             while selector.select(timeout):
-                data = os.read(self._process.stdout.fileno(), 65536)
+                data = self._connection.recv(65536)
                 assert data, "what starts daemons has ended"
                 *lines, self._rest = (self._rest + data).split(b"\n")
                 for what, pid, *status in map(bytes.split, lines):

@@ -165,7 +165,7 @@ class Daemon:
 
         :param environ: more variables of that process.
         """
-        former = cls._change_starter(None if environ is None else Starter(environment(environ)))
+        former = cls._change_starter(None if environ is None else Starter.own(environment(environ)))
         try:
             yield
         finally:
@@ -220,7 +220,7 @@ class Daemon:
     @classmethod
     def _shared_starter(cls) -> Starter:
         if Daemon._starter is None:
-            Daemon._starter = Starter(environment())
+            Daemon._starter = Starter.of_many(environment())
         return Daemon._starter
 
     def wait_until_ready(self) -> None:

@@ -3,7 +3,8 @@
 What it is: a process that has imported most of what the daemon imports, which is nearly all of the
 second that a start takes. For each line on stdin, a JSON object, it forks, and the child runs what
 the object says, then ``twistd``. It prints ``began PID``, and ``ended PID STATUS`` when that has
-ended. It ends with its stdin, and its daemons with it.
+ended. It ends with its stdin, and its daemons with it. Given the number of a listening socket, it
+forks for each connection one such process, which has that for its stdin and its stdout.
 
 What it may know: how twistd is run.
 
@@ -15,7 +16,9 @@ from __future__ import annotations
 import gc
 import json
 import os
+import selectors
 import signal
+import socket
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -115,6 +118,27 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    if len(sys.argv) == 1 or is_asked_by_one_of_many(int(sys.argv[1])):
+        start_daemons()
+
+
+def is_asked_by_one_of_many(listening: int) -> bool:
+    """Fork for each connection, until stdin ends; True in each of those that are forked."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(fileno=listening) as port, selectors.DefaultSelector() as selector:
+        selector.register(0, selectors.EVENT_READ)
+        selector.register(port, selectors.EVENT_READ)
+        while all(key.fileobj is port for key, _ in selector.select()):
+            connection, _ = port.accept()
+            with connection:
+                if os.fork() == 0:
+                    os.dup2(connection.fileno(), 0)
+                    os.dup2(connection.fileno(), 1)
+                    return True
+    return False
+
+
+def start_daemons() -> None:
     signal.signal(signal.SIGCHLD, reap)
     for line in sys.stdin:
         # Its end is told of after its beginning.
