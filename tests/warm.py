@@ -98,6 +98,10 @@ def import_all() -> None:
     sys.modules[REACTOR] = ModuleType(REACTOR)
     for module in IMPORTED:
         import_module(module)
+    # twistd asks all plugins that there are which commands they have.
+    plugin, service = import_module("twisted.plugin"), import_module("twisted.application.service")
+    for _ in plugin.getPlugins(service.IServiceMaker):
+        pass
     del sys.modules[REACTOR]
 
 
