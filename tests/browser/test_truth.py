@@ -88,8 +88,65 @@ def comes_back(tab: Tab) -> None:
     tab.page.clock.run_for(100)
 
 
-def test_a_post_that_fails(daemon: Daemon, ada: Visitor) -> None:
+def test_whatever_hints_that_nobody_is_there_shows(
+    visits: Visits, daemon: Daemon, ada: Visitor
+) -> None:
+    """She is live again after each."""
     stop_the_clock(ada)
+    a_daemon_that_hangs(visits, daemon, ada)
+    a_hint_that_is_wrong(visits, daemon, ada)
+    assert ada.window.failures == []
+    a_refresh_that_fails(ada)
+    typing_that_nobody_hears(ada)
+    a_post_that_fails(daemon, ada)
+    the_network_goes_and_comes(visits, daemon, ada)
+    ada.forgive_all()
+
+
+def a_daemon_that_hangs(visits: Visits, daemon: Daemon, ada: Visitor) -> None:
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        # Nothing fails: what is asked hangs, as where the network is a black hole.
+        ada.page.evaluate("void dispatchEvent(new Event('offline'))")
+        shows_that_it_is_lost(ada)
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    ada.is_live("frame")
+    visits.room.say("Grace", "once")
+    ada.hears("once")
+
+
+def a_hint_that_is_wrong(visits: Visits, daemon: Daemon, ada: Visitor) -> None:
+    with ada.page.expect_request("**/api/v1/events/frame?**"):
+        # The lid was closed for a minute.
+        ada.page.clock.fast_forward(60_000)
+    ada.is_live("frame")
+    visits.room.say("Grace", "heard once")
+    ada.hears("heard once")
+    wait_until(lambda: held(daemon, "frame") == 1, "one line")
+    ada.page.clock.run_for(SOON)
+    ada.is_live("frame")
+    assert ada.lines()[-1:] == ["heard once"]
+
+
+def a_refresh_that_fails(ada: Visitor) -> None:
+    with nobody_answers(ada):
+        # Nobody does anything; the page looks for rooms now and then.
+        with ada.page.expect_event("requestfailed", lambda request: "/rooms" in request.url):
+            ada.page.clock.run_for(15_000)
+        shows_that_it_is_lost(ada)
+    comes_back(ada)
+
+
+def typing_that_nobody_hears(ada: Visitor) -> None:
+    with nobody_answers(ada):
+        with ada.page.expect_event("requestfailed", lambda request: "/typing" in request.url):
+            ada.page.type("#text", "a")
+        shows_that_it_is_lost(ada)
+    comes_back(ada)
+
+
+def a_post_that_fails(daemon: Daemon, ada: Visitor) -> None:
     daemon.stop(signal.SIGKILL)
     with ada.page.expect_event("requestfailed", lambda request: request.method == "POST"):
         ada.say("is anybody there?")
@@ -107,30 +164,9 @@ def test_a_post_that_fails(daemon: Daemon, ada: Visitor) -> None:
     # Without a click.
     ada.hears("is anybody there?")
     expect(ada.page.locator(".failed, .pending")).to_have_count(0)
-    ada.forgive_all()
 
 
-def test_a_refresh_that_fails(ada: Visitor) -> None:
-    stop_the_clock(ada)
-    with nobody_answers(ada):
-        # Nobody does anything; the page looks for rooms now and then.
-        with ada.page.expect_event("requestfailed", lambda request: "/rooms" in request.url):
-            ada.page.clock.run_for(15_000)
-        shows_that_it_is_lost(ada)
-    comes_back(ada)
-
-
-def test_typing_that_nobody_hears(ada: Visitor) -> None:
-    stop_the_clock(ada)
-    with nobody_answers(ada):
-        with ada.page.expect_event("requestfailed", lambda request: "/typing" in request.url):
-            ada.page.type("#text", "a")
-        shows_that_it_is_lost(ada)
-    comes_back(ada)
-
-
-def test_the_network_goes_and_comes(visits: Visits, daemon: Daemon, ada: Visitor) -> None:
-    stop_the_clock(ada)
+def the_network_goes_and_comes(visits: Visits, daemon: Daemon, ada: Visitor) -> None:
     ada.window.context.set_offline(True)
     shows_that_it_is_lost(ada)
     visits.room.say("Grace", "while she is away")
@@ -139,39 +175,19 @@ def test_the_network_goes_and_comes(visits: Visits, daemon: Daemon, ada: Visitor
     ada.is_live("frame")
     ada.hears("while she is away")
     wait_until(lambda: held(daemon, "frame") == 1, "one line")
-    ada.forgive_all()
 
 
-def test_a_daemon_that_hangs(visits: Visits, daemon: Daemon, ada: Visitor) -> None:
-    stop_the_clock(ada)
-    os.kill(daemon.pid, signal.SIGSTOP)
-    try:
-        # Nothing fails: what is asked hangs, as where the network is a black hole.
-        ada.page.evaluate("void dispatchEvent(new Event('offline'))")
-        shows_that_it_is_lost(ada)
-    finally:
-        os.kill(daemon.pid, signal.SIGCONT)
-    ada.is_live("frame")
-    visits.room.say("Grace", "once")
-    ada.hears("once")
-
-
-def test_a_hint_that_is_wrong(visits: Visits, daemon: Daemon, ada: Visitor) -> None:
-    stop_the_clock(ada)
-    with ada.page.expect_request("**/api/v1/events/frame?**"):
-        # The lid was closed for a minute.
-        ada.page.clock.fast_forward(60_000)
-    ada.is_live("frame")
-    visits.room.say("Grace", "heard once")
-    ada.hears("heard once")
-    wait_until(lambda: held(daemon, "frame") == 1, "one line")
-    ada.page.clock.run_for(SOON)
-    ada.is_live("frame")
-    assert ada.lines()[-1:] == ["heard once"]
-
-
-def test_another_tab_has_the_hint(visits: Visits, ada: Visitor) -> None:
+def test_two_tabs_tell_each_other_the_truth(visits: Visits, ada: Visitor) -> None:
     second = follower(visits, ada)
+    another_tab_has_the_hint(ada, second)
+    # Nothing else was meant to fail.
+    ada.forgive()
+    ada.forgiven = False
+    ada.page.clock.resume()
+    a_leader_that_is_frozen(visits, ada, second)
+
+
+def another_tab_has_the_hint(ada: Visitor, second: Tab) -> None:
     stop_the_clock(second)
     with nobody_answers(ada):
         with second.page.expect_event("requestfailed", lambda request: request.method == "POST"):
@@ -184,8 +200,7 @@ def test_another_tab_has_the_hint(visits: Visits, ada: Visitor) -> None:
         tab.hears("is anybody there, says another")
 
 
-def test_a_leader_that_is_frozen(visits: Visits, ada: Visitor) -> None:
-    second = follower(visits, ada)
+def a_leader_that_is_frozen(visits: Visits, ada: Visitor, second: Tab) -> None:
     # As in a browser that lets tabs in the background do nothing.
     ada.page.evaluate("void (BroadcastChannel.prototype.postMessage = () => {})")
     second.page.evaluate("void document.dispatchEvent(new Event('visibilitychange'))")
