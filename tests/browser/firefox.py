@@ -54,11 +54,15 @@ _PREFERENCES = {
     # Several tabs of a site in each of two processes; by itself four.
     "dom.ipc.processCount.webIsolated": 2,
     "dom.ipc.processPrelaunch.enabled": False,
+    # Nothing that it brings along and adds to itself.
+    "extensions.enabledScopes": 0,
     "extensions.formautofill.addresses.enabled": False,
     "extensions.getAddons.cache.enabled": False,
     "extensions.systemAddon.update.enabled": False,
     "extensions.update.enabled": False,
     "extensions.webextensions.remote": False,
+    # It draws what changes ten times a second, not sixty.
+    "layout.frame_rate": 10,
     "media.gmp-manager.updateEnabled": False,
     "media.gmp-provider.enabled": False,
     "media.rdd-process.enabled": False,
