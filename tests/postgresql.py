@@ -48,7 +48,7 @@ MEMORY = Path("/dev/shm")
 ROOM = 2 * 2**30
 
 #: Small, and without waiting for the disk: what was written outlives the server, if not the
-#: machine. Who tests the disk says ``fsync="on"``.
+#: machine. Who tests that it is asked says ``fsync="on"``, and who wants its time, ``on_disk``.
 SETTINGS = {
     "fsync": "off",
     # In its folder, and gone with that: what a server has elsewhere is left by one that is killed.
@@ -120,9 +120,13 @@ class PostgresServer:
         environ: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         host: str = "127.0.0.1",
+        on_disk: bool = False,
     ) -> PostgresServer:
-        """A new cluster in a new folder, with the user `USER`. It is not started yet."""
-        folder = _new_folder(settings or {})
+        """A new cluster in a new folder, with the user `USER`. It is not started yet.
+
+        :param on_disk: it waits for a disk, where ``fsync`` is on.
+        """
+        folder = _new_folder(on_disk=on_disk)
         server = cls(folder, dict(settings or {}), environ or {}, prefix, host)
         _copy_files(_kept_cluster(), server.data)
         return server
@@ -331,7 +335,7 @@ class PostgresServer:
         :param standby: it follows this server once it is started. It says who it is by the
             ``application_name`` "standby", which ``synchronous_standby_names`` may name.
         """
-        directory = _new_folder(self.settings)
+        directory = _new_folder(on_disk=self.directory.parent != MEMORY)
         _run(
             programs() / "pg_basebackup",
             "--no-sync",
@@ -363,7 +367,7 @@ def _kept_cluster() -> Path:
         if not kept.exists():
             partial = folder / "partial"
             shutil.rmtree(partial, ignore_errors=True)
-            server = PostgresServer(_new_folder({}))
+            server = PostgresServer(_new_folder())
             try:
                 server.make_cluster()
                 _copy_files(server.data, partial)
@@ -381,11 +385,10 @@ def _copy_files(source: Path, target: Path) -> None:
     )
 
 
-def _new_folder(settings: Mapping[str, str]) -> Path:
+def _new_folder(*, on_disk: bool = False) -> Path:
     """Where nothing waits for a disk, unless that is what is wanted: a cluster has a thousand
     files, and each takes a journaling file system up to a millisecond of the processor's time."""
-    waits = {**SETTINGS, **settings}["fsync"] == "on"
-    above = None if waits or not _is_roomy(MEMORY) else MEMORY
+    above = None if on_disk or not _is_roomy(MEMORY) else MEMORY
     # pytest's folders are closed to all other users.
     folder = Path(tempfile.mkdtemp(prefix="comet-chat-postgresql-", dir=above))
     if os.getuid() == 0:

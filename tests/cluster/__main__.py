@@ -102,7 +102,9 @@ def shares(count: int) -> list[int]:
 def _round(asked: Asked, name: str, size: Size) -> Round:
     def make(directory: Path) -> tuple[str, Mapping[str, int]]:
         seed = f"{asked.seed} {name}"
-        return judged(run_of_faults(directory, seed, attrs.evolve(size, numbers=NUMBERS), say))
+        return judged(
+            run_of_faults(directory, seed, attrs.evolve(size, numbers=NUMBERS, on_disk=True), say)
+        )
 
     return name, make
 

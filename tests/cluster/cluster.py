@@ -111,7 +111,12 @@ class Cluster:
 
 @contextmanager
 def cluster(
-    directory: Path, size: int, *, cables: int | None = None, slow: int | None = None
+    directory: Path,
+    size: int,
+    *,
+    cables: int | None = None,
+    slow: int | None = None,
+    on_disk: bool = False,
 ) -> Iterator[Cluster]:
     """So many nodes on a PostgreSQL of their own, behind a balancer.
 
@@ -119,6 +124,8 @@ def cluster(
         this user may make one; as many as there are nodes, if it isn't said. Without any, no clock
         can be set either.
     :param slow: the number of a node that hears of everything half a second late.
+    :param on_disk: the server's files are there. In memory, too, it asks for each to be kept, and
+        waits as long as the shim says.
     """
     with ExitStack() as stack:
         cables = size if cables is None else cables
@@ -135,6 +142,7 @@ def cluster(
             },
             environ=shimmed.environ,
             prefix=() if middle is None else middle.prefix,
+            on_disk=on_disk,
         )
         ahead = directory / "ahead"
         ahead.write_text("0")

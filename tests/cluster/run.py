@@ -39,6 +39,7 @@ class Size:
     :param surely: of those, which ones there are at least once.
     :param stock: whether stock CometD and Faye read, too. No library of theirs knows what to do
         when the log was put back, so that must not happen then.
+    :param on_disk: whether the server waits for a disk.
     """
 
     faults: int
@@ -48,6 +49,7 @@ class Size:
     names: tuple[str, ...] = ()
     surely: tuple[str, ...] = ()
     stock: bool = False
+    on_disk: bool = False
     numbers: Numbers = attrs.field(factory=Numbers)
 
 
@@ -55,7 +57,7 @@ def run_of_faults(directory: Path, seed: str, size: Size, say: Say = print) -> V
     """Make a cluster, have people at work on it, make faults, judge."""
     say(f"SEED={seed} decides the same again")
     history = History(seed=seed)
-    with cluster(directory, size.nodes) as made:
+    with cluster(directory, size.nodes, on_disk=size.on_disk) as made:
         people = People(history, made.balancer.port, made.proxy.port, made.listening, size.numbers)
         people.invite()
         with stock(history, made, size) as others:
