@@ -1,7 +1,7 @@
 """PostgreSQL servers and databases, as fixtures.
 
-What it is: `postgresql`, one server a process; `own_postgresql`, one a test; `database_url`, an
-empty database a test.
+What it is: `postgresql`, one server a process; `own_postgresql`, one a test; `database_url`, a
+database a test, with our tables and nothing in them; `empty_url`, one without tables.
 
 What it may know: `tests.postgresql`.
 
@@ -68,7 +68,15 @@ def own_postgresql() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def database_url(postgresql: PostgresServer) -> Iterator[str]:
-    """An empty database."""
+    """A database in which a start finds all tables and nothing in them."""
     name = postgresql.fresh_database()
+    yield postgresql.url(name)
+    postgresql.drop_database(name)
+
+
+@pytest.fixture
+def empty_url(postgresql: PostgresServer) -> Iterator[str]:
+    """A database without tables."""
+    name = postgresql.empty_database()
     yield postgresql.url(name)
     postgresql.drop_database(name)

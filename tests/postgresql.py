@@ -3,7 +3,7 @@
 What it is: `PostgresServer`, a real server in a folder below the system's one for temporary files;
 also the benchmarks' own. Its fixtures are in `tests/databases.py`.
 
-What it may know: PostgreSQL's own commands, and psycopg. Nothing of ours.
+What it may know: PostgreSQL's own commands, psycopg, and how our tables are made.
 
 Invariant: nobody else's server is touched, and none outlives the process that started it. A server
 that runs as root refuses to start, so that of a test that runs as root is the user `postgres`.
@@ -32,6 +32,10 @@ import psycopg
 from psycopg import sql
 
 from tests.support import ROOT, free_port
+
+#: The database from which those that have our tables are copied: to make the tables takes as long
+#: as ten copies, and a daemon that finds none loads what makes them.
+PREPARED = "prepared"
 
 #: Seconds that a server may take to start or to stop, on a busy machine.
 PATIENCE = 60.0
@@ -153,7 +157,7 @@ class PostgresServer:
     # -- its life
 
     def make_cluster(self) -> None:
-        """Make the files, with `USER`. It does not run after this."""
+        """Make the files, with `USER` and `PREPARED`. It does not run after this."""
         _run(
             programs() / "initdb",
             "--no-sync",
@@ -172,6 +176,8 @@ class PostgresServer:
                 access.write(f"{kind} 0.0.0.0/0 trust\n{kind} ::/0 trust\n")
         with self:
             self.execute(f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD '{PASSWORD}'")
+            self._create_database(PREPARED, "template0")
+            prepare(self.url(PREPARED))
 
     def __enter__(self) -> PostgresServer:
         self.start()
@@ -300,11 +306,18 @@ class PostgresServer:
             return connection.execute(statement).fetchall()
 
     def fresh_database(self) -> str:
-        """A new database of `USER`'s; what it is called."""
-        name = f"test_{secrets.token_hex(6)}"
+        """A new database of `USER`'s, with our tables and nothing in them; what it is called."""
+        return self._create_database(_new_name(), PREPARED)
+
+    def empty_database(self) -> str:
+        """One without tables, as an operator makes it; what it is called."""
+        return self._create_database(_new_name(), "template0")
+
+    def _create_database(self, name: str, template: str) -> str:
+        # What is copied as files is not written to the log of the server as well.
+        statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy")
         with self.connect() as connection:
-            statement = sql.SQL("CREATE DATABASE {} OWNER {}")
-            connection.execute(statement.format(*map(sql.Identifier, (name, USER))))
+            connection.execute(statement.format(*map(sql.Identifier, (name, USER, template))))
         return name
 
     def drop_database(self, name: str) -> None:
@@ -354,19 +367,35 @@ class PostgresServer:
         self.execute("SELECT pg_promote(true, 60)")
 
 
+def prepare(url: str) -> None:
+    """Make our tables in a database."""
+    from sqlalchemy import create_engine
+
+    from cometd_chat.log.migrations import migrate
+
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        migrate(connection, "unused")
+    engine.dispose()
+
+
+def _new_name() -> str:
+    return f"test_{secrets.token_hex(6)}"
+
+
 def _kept_cluster() -> Path:
-    """A cluster that was made once for this version of PostgreSQL, by whoever came first: to make
-    one takes as long as ten copies."""
-    version = subprocess.run([programs() / "initdb", "--version"], capture_output=True, check=True)
-    made_by = hashlib.sha256(version.stdout + Path(__file__).read_bytes()).hexdigest()[:16]
+    """A cluster that was made once for this version of PostgreSQL and of our tables, by whoever
+    came first: to make one takes as long as ten copies."""
     folder = ROOT / ".pytest_cache" / "postgresql"
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / made_by
+    kept = folder / _what_makes_it()
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
+            # One that was left half done, and those that nobody needs any more.
+            for old in filter(Path.is_dir, folder.iterdir()):
+                shutil.rmtree(old, ignore_errors=True)
             partial = folder / "partial"
-            shutil.rmtree(partial, ignore_errors=True)
             server = PostgresServer(_new_folder())
             try:
                 server.make_cluster()
@@ -376,6 +405,20 @@ def _kept_cluster() -> Path:
             # Under its own name only when it is whole.
             partial.rename(kept)
     return kept
+
+
+@cache
+def _what_makes_it() -> str:
+    """By which the files of a cluster are known."""
+    from cometd_chat import log
+
+    version = subprocess.run([programs() / "initdb", "--version"], capture_output=True, check=True)
+    ours = Path(str(log.__file__)).parent
+    sources = [*sorted(ours.glob("schema/**/*.py")), ours / "migrations.py", ours / "tables.py"]
+    digest = hashlib.sha256(version.stdout)
+    for source in [Path(__file__), *sources]:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _copy_files(source: Path, target: Path) -> None:

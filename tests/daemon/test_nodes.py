@@ -59,8 +59,8 @@ def three(
     postgresql.drop_database(name)
 
 
-def test_two_daemons_are_one_conversation(tmp_path: Path, database_url: str) -> None:
-    with nodes(tmp_path, database_url, "a", "b") as (a, b):
+def test_two_daemons_are_one_conversation(tmp_path: Path, empty_url: str) -> None:
+    with nodes(tmp_path, empty_url, "a", "b") as (a, b):
         cookie, token = log_in_by_cookie(a.port, "alice")
         stream = "/api/v1/events/stream?rooms=lobby"
         with Held(b.port, stream, headers={"Cookie": f"{cookie}={token}"}) as held:

@@ -36,11 +36,8 @@ def set_clock() -> Iterator[tuple[PostgresServer, Shim]]:
 def test_no_node_is_dead_since_a_clock_was_set(
     tmp_path: Path, set_clock: tuple[PostgresServer, Shim]
 ) -> None:
-    from tests.log.postgresql_support import prepare
-
     server, clock = set_clock
     database = server.fresh_database()
-    prepare(server.url(database))
 
     def leases() -> dict[str, object]:
         rows = connection.execute("SELECT number, lease_until FROM nodes").fetchall()

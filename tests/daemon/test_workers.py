@@ -135,11 +135,11 @@ def daemon(tmp_path: Path, database_url: str) -> Iterator[Workers]:
         yield daemon
 
 
-def test_they_share_the_ports_and_are_announced_once(tmp_path: Path, database_url: str) -> None:
+def test_they_share_the_ports_and_are_announced_once(tmp_path: Path, empty_url: str) -> None:
     metrics, path = free_port(), tmp_path / "socket"
     with Workers(
         tmp_path,
-        database_url,
+        empty_url,
         f"--metrics=tcp:{metrics}:interface=127.0.0.1",
         "--listen=tcp:0:interface=127.0.0.1",
         f"--listen=unix:{path}:mode=620",

@@ -21,7 +21,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThread
 
 from cometd_chat.events.record import Record
-from cometd_chat.log.migrations import migrate
 from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.log import PostgresEventLog
 from cometd_chat.log.postgresql.notify_bus import NotifyBus
@@ -43,24 +42,13 @@ ALTER SEQUENCE epochs_number_seq RESTART;
 """
 
 
-def engine(url: str, **settings: Any) -> Engine:
-    """An engine over psycopg."""
-    return create_engine(url.replace("postgresql:", "postgresql+psycopg:"), **settings)
-
-
-def prepare(url: str) -> None:
-    """Make the tables."""
-    made = engine(url)
-    with made.begin() as connection:
-        migrate(connection, "unused")
-    made.dispose()
-
-
 @cache
 def _plain_engine(url: str) -> Engine:
     """It keeps its connections, each of which takes the server as long as a hundred reads. It looks
     first whether one is still there: a test may have ended it."""
-    made = engine(url, pool_pre_ping=True, max_overflow=20)
+    made = create_engine(
+        url.replace("postgresql:", "postgresql+psycopg:"), pool_pre_ping=True, max_overflow=20
+    )
     _engines.append(made)
     return made
 
@@ -138,7 +126,6 @@ class Cluster:
         idle = _idle.setdefault(server, [])
         if not idle:
             idle.append(server.fresh_database())
-            prepare(server.url(idle[0]))
         return cls(server, idle.pop())
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -34,7 +35,7 @@ from cometd_chat.log import copying
 from cometd_chat.log.directory import PositionRow, RoomRow, SessionRow
 from cometd_chat.log.tables import metadata, secrets
 from tests.log.postgresql_support import Cluster
-from tests.log.support import block, draft, in_reactor, open_store, wait
+from tests.log.support import block, draft, in_reactor, open_store, plant_empty, wait
 from tests.log.test_postgresql_database import make
 from tests.postgresql import PASSWORD
 from tests.support import PATIENCE
@@ -98,12 +99,13 @@ def of_server(url: str) -> dict[str, list[tuple[Any, ...]]]:
         return content(lambda sql: connection.execute(sql).fetchall())
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A data directory in which something was said, in two epochs."""
-    folder = tmp_path / "data"
+@pytest.fixture(scope="module")
+def left_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory in which something was said, in two epochs; nobody changes it."""
+    folder = tmp_path_factory.mktemp("left") / "data"
     folder.mkdir(mode=0o700)
     (folder / "secret").write_bytes(b"f" * 32)
+    plant_empty(folder / "chat.sqlite")
     for start in (1, 2):
         names = iter([f"epoch{start}"])
         store = open_store(folder / "chat.sqlite", new_epoch=lambda names=names: next(names))
@@ -125,24 +127,30 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def folder(left_folder: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(left_folder, tmp_path / "data")
+
+
 def said(capfd: pytest.CaptureFixture[str]) -> str:
     return capfd.readouterr().err
 
 
 def test_all_is_copied_into_postgresql_and_back(
-    folder: Path, tmp_path: Path, database_url: str, capfd: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, empty_url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["--from", f"sqlite:{folder}", "--to", database_url], page=50) == 0
+    assert run(["--from", f"sqlite:{folder}", "--to", empty_url], page=50) == 0
     before = of_file(folder)
     assert len(before["records"]) == 120
     assert [row[1] for row in before["epochs"]] == ["epoch1", "epoch2"]
-    assert of_server(database_url) == before
+    assert of_server(empty_url) == before
     told = said(capfd)
     assert "120 of 120 (100 %)" in told
     assert "copied 120 records" in told
     assert PASSWORD not in told
     back = tmp_path / "back"
-    assert run(["--from", database_url, "--to", f"sqlite:{back}"], page=7) == 0
+    assert run(["--from", empty_url, "--to", f"sqlite:{back}"], page=7) == 0
     assert of_file(back) == before
     assert (back / "secret").read_bytes() == b"f" * 32
     assert (back / "secret").stat().st_mode & 0o777 == 0o600
@@ -208,18 +216,18 @@ async def test_a_copy_that_was_stopped_goes_on(
     await wait(database.close())
 
 
-def test_a_copy_that_was_killed_goes_on(folder: Path, database_url: str) -> None:
+def test_a_copy_that_was_killed_goes_on(folder: Path, empty_url: str) -> None:
     with closing(sqlite3.connect(folder / "chat.sqlite")) as file, file:
         file.executemany(
             "INSERT INTO records (id, context, type, sender, author, data, at)"
             " VALUES (?, '/chat/lobby', 'message', 's', 'a', '{}', 1)",
             [(id,) for id in range(121, 20_001)],
         )
-    arguments = ["--from", f"sqlite:{folder}", "--to", database_url]
+    arguments = ["--from", f"sqlite:{folder}", "--to", empty_url]
     program = f"from cometd_chat.copy_command import run; run({arguments!r}, page=20)"
     with subprocess.Popen([sys.executable, "-c", program]) as process:
         deadline = time.monotonic() + PATIENCE
-        with psycopg.connect(database_url, autocommit=True) as connection:
+        with psycopg.connect(empty_url, autocommit=True) as connection:
 
             def copied() -> int:
                 there = connection.execute("SELECT to_regclass('records')").fetchone()
@@ -235,7 +243,7 @@ def test_a_copy_that_was_killed_goes_on(folder: Path, database_url: str) -> None
             process.wait()
             assert 0 < copied() < 20_000, "it was killed in the middle"
     assert run(arguments) == 0
-    assert of_server(database_url) == of_file(folder)
+    assert of_server(empty_url) == of_file(folder)
 
 
 def test_a_target_that_has_something_is_refused(

@@ -136,8 +136,8 @@ async def test_the_migrations_leave_what_the_tables_say(store: Store) -> None:
     assert backups(store.folder) == []
 
 
-def test_the_migrations_leave_the_same_in_postgresql(database_url: str) -> None:
-    engine = create_engine(database_url.replace("postgresql:", "postgresql+psycopg:"))
+def test_the_migrations_leave_the_same_in_postgresql(empty_url: str) -> None:
+    engine = create_engine(empty_url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
         migrate(connection, "unused")
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []

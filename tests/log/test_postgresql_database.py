@@ -263,7 +263,7 @@ def test_a_start_waits_for_a_server_that_is_away() -> None:
 
 
 def test_a_start_goes_on_when_the_server_is_there(own_postgresql: PostgresServer) -> None:
-    url = own_postgresql.url(own_postgresql.fresh_database())
+    url = own_postgresql.url(own_postgresql.empty_database())
     own_postgresql.stop()
     clock = Clock()
 
@@ -336,21 +336,21 @@ def test_a_server_that_refuses_us_is_not_waited_for(
 
 
 def test_a_database_in_which_we_may_make_nothing_is_told_in_a_sentence(
-    postgresql: PostgresServer, database_url: str
+    postgresql: PostgresServer, empty_url: str
 ) -> None:
-    postgresql.execute("ALTER SCHEMA public OWNER TO postgres", name_of(database_url))
-    postgresql.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name_of(database_url))
+    postgresql.execute("ALTER SCHEMA public OWNER TO postgres", name_of(empty_url))
+    postgresql.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", name_of(empty_url))
     with pytest.raises(StorageUnavailable, match="permission denied") as refusal:
-        make(database_url, Clock()).prepare()
+        make(empty_url, Clock()).prepare()
     assert "\n" not in refusal.value.detail
     assert "owns" in refusal.value.detail
 
 
-def test_nodes_that_start_at_once_migrate_once(database_url: str) -> None:
+def test_nodes_that_start_at_once_migrate_once(empty_url: str) -> None:
     errors: list[Exception] = []
 
     def start() -> None:
-        database = make(database_url, Clock())
+        database = make(empty_url, Clock())
         try:
             database.prepare()
             database.close()
