@@ -80,7 +80,8 @@ class Starter:
 
     @classmethod
     def of_many(cls, environ: Mapping[str, str]) -> Starter:
-        """By the program that is there for many, or one of its own.
+        """By the program that is there for many, or one of its own. Daemons are in the calling
+        thread's network.
 
         :param environ: of the latter.
         """
@@ -88,6 +89,8 @@ class Starter:
             return cls.own(environ)
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(os.environ[VARIABLE])
+        with open("/proc/thread-self/ns/net", "rb") as network:  # noqa: PTH123
+            socket.send_fds(connection, [b"\n"], [network.fileno()])
         return cls(connection)
 
     @classmethod

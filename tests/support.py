@@ -160,8 +160,8 @@ class Daemon:
     @classmethod
     @contextmanager
     def own_starter(cls, environ: Mapping[str, str] | None = None) -> Iterator[None]:
-        """Daemons that start meanwhile are forked from a process that starts meanwhile, and has
-        what it inherits then.
+        """Daemons that start meanwhile are forked from a process that starts meanwhile, and is in
+        the network of who starts the first.
 
         :param environ: more variables of that process.
         """

@@ -4,7 +4,8 @@ What it is: a process that has imported most of what the daemon imports, which i
 second that a start takes. For each line on stdin, a JSON object, it forks, and the child runs what
 the object says, then ``twistd``. It prints ``began PID``, and ``ended PID STATUS`` when that has
 ended. It ends with its stdin, and its daemons with it. Given the number of a listening socket, it
-forks for each connection one such process, which has that for its stdin and its stdout.
+forks for each connection one such process, which has that for its stdin and its stdout, and is in
+the network that comes over it first.
 
 What it may know: how twistd is run.
 
@@ -13,6 +14,7 @@ Invariant: nothing of the daemon runs before the fork, and no reactor is there y
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -136,10 +138,21 @@ def is_asked_by_one_of_many(listening: int) -> bool:
             connection, _ = port.accept()
             with connection:
                 if os.fork() == 0:
+                    move_to_network_of(connection)
                     os.dup2(connection.fileno(), 0)
                     os.dup2(connection.fileno(), 1)
                     return True
     return False
+
+
+def move_to_network_of(connection: socket.socket) -> None:
+    """Who connects sends theirs with the first byte. Only root may move, others have just one."""
+    _, (network,), _, _ = socket.recv_fds(connection, 1, 1)
+    if not os.path.samestat(os.fstat(network), os.stat("/proc/self/ns/net")):  # noqa: PTH116
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(network, 0):
+            raise OSError(ctypes.get_errno(), "setns")
+    os.close(network)
 
 
 def start_daemons() -> None:
