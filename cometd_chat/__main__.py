@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from cometd_chat.daemon.leaving import leave_all_at_exit
 from cometd_chat.shell_words import GROUPS
 
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     :param arguments: the daemon's options, or ``copy`` and its own; by default those of this
         process.
     """
+    leave_all_at_exit()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["copy"]:
         from cometd_chat.copy_command import run

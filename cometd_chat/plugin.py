@@ -9,10 +9,14 @@ Invariant: whoever asks for help, or got an option wrong, does not wait for the 
 
 from __future__ import annotations
 
+from cometd_chat.daemon.leaving import leave_all_at_exit
 from cometd_chat.daemon.lifecycle import Daemon
 from cometd_chat.daemon.settings import Options
 
 __all__ = ["Options", "makeService"]
+
+# The process is twistd's, and this is its command.
+leave_all_at_exit()
 
 
 def makeService(options: Options) -> Daemon:

@@ -17,6 +17,7 @@ from importlib import import_module
 
 from twisted.logger import globalLogBeginner
 
+from cometd_chat.daemon.leaving import leave_all_at_exit
 from cometd_chat.daemon.lifecycle import CannotStart
 from cometd_chat.daemon.settings import Options
 from cometd_chat.daemon.stderr import print_error
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if text is None:
         print_error("workers are started by comet-chat --workers; start that")
         raise SystemExit(1)
+    leave_all_at_exit()
     orders = Orders.from_text(text)
     import_module(orders.reactor).install()
     from twisted.internet import reactor

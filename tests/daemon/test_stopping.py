@@ -6,11 +6,12 @@ import contextlib
 import signal
 import socket
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import PATIENCE, Daemon, free_port, read_until
+from tests.support import PATIENCE, Daemon, free_port, read_until, run
 
 
 def hold(daemon: Daemon, target: str) -> socket.socket:
@@ -65,3 +66,32 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert err.count("\n") == 1
     assert "newer" in err
     assert database.read_bytes() == before
+
+
+#: Leaves behind what only the collector of garbage finds.
+PROGRAM = """
+import atexit, os
+from threading import Thread, main_thread
+from cometd_chat.__main__ import main
+
+class Circle:
+    def __init__(self):
+        self.own = self
+    def __del__(self, write=os.write):
+        write(1, b"taken apart")
+
+circle = Circle()
+atexit.register(print, "a handler")
+Thread(target=lambda: (main_thread().join(), print("a thread"))).start()
+main(["user", "--help"])
+"""
+
+
+def test_what_is_in_memory_is_not_taken_apart_at_the_end(tmp_path: Path) -> None:
+    """But whoever has something to do then does it."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    status, out, err = run(sys.executable, str(program))
+    assert (status, err) == (0, "")
+    assert out.startswith("usage: ")
+    assert out.endswith("\na thread\na handler\n")
