@@ -1,7 +1,8 @@
-"""A visitor of a room with ``aiosfstream-ng``, the client library of Salesforce's streaming.
+"""Visitors of a room with ``aiosfstream-ng``, the client library of Salesforce's streaming.
 
-Is told what to do by a JSON object as argument, and prints JSON, a line each: what it got when it
-subscribed, then each text that it hears, then its replay markers.
+One after the other, each in a loop of its own, is told what to do by a line of JSON on stdin, and
+prints JSON, a line each: what it got when it subscribed, then each text that it hears, then its
+replay markers. An empty line is the end of a visit.
 """
 
 from __future__ import annotations
@@ -68,4 +69,6 @@ async def visit(
 
 
 if __name__ == "__main__":
-    asyncio.run(visit(**json.loads(sys.argv[1])))
+    for line in sys.stdin:
+        asyncio.run(visit(**json.loads(line)))
+        print(flush=True)

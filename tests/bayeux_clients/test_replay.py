@@ -4,16 +4,15 @@ went away."""
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.daemon.talk import log_in, say
-from tests.support import PATIENCE, Daemon
+from tests.daemon.talk import Running, log_in, say
+from tests.support import Daemon
 
 pytestmark = pytest.mark.slow
 
@@ -24,10 +23,14 @@ NEW, ALL = -1, -2
 
 
 class InboundPoster:
-    """A room, somebody who speaks there, and the replay markers of who visits it."""
+    """A room, somebody who speaks there, and the replay markers of who visits it.
 
-    def __init__(self, daemon: Daemon, room: str) -> None:
+    :param visitors: the program that they are.
+    """
+
+    def __init__(self, daemon: Daemon, room: str, visitors: Running) -> None:
         self.markers: dict[str, Any] = {}
+        self._visitors = visitors
         self._daemon = daemon
         self._room = room
         self._bob = log_in(daemon.port, f"bob-in-{room}")
@@ -67,21 +70,13 @@ class InboundPoster:
             "fallback": fallback,
             "markers": self.markers,
         }
-        arguments = [sys.executable, str(PROGRAM), json.dumps(wanted)]
-        # Unbuffered: what a buffer took with the first line would be lost to what reads the rest.
-        with subprocess.Popen(
-            arguments, bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as program:
-            assert program.stdout is not None
-            first = program.stdout.readline()
-            if now is not None:
-                self.say(now)
-            try:
-                rest, _ = program.communicate(timeout=PATIENCE)
-            except subprocess.TimeoutExpired:
-                program.kill()
-                rest, _ = program.communicate()
-        return [json.loads(line) for line in (first + rest).splitlines()]
+        self._visitors.output = b""
+        self._visitors.write(json.dumps(wanted))
+        self._visitors.until("\n")
+        if now is not None:
+            self.say(now)
+        told = self._visitors.until("\n\n")
+        return [json.loads(line) for line in told.splitlines() if line]
 
     def refused(self) -> str:
         """Why somebody with the markers is not let in."""
@@ -90,9 +85,16 @@ class InboundPoster:
         return error
 
 
+@pytest.fixture(scope="module")
+def visitors() -> Iterator[Running]:
+    """Started once: to import the library takes longer than to visit."""
+    with Running(sys.executable, str(PROGRAM), keyboard=True) as program:
+        yield program
+
+
 @pytest.fixture
-def talk(daemon: Daemon, room: str) -> InboundPoster:
-    return InboundPoster(daemon, room)
+def talk(daemon: Daemon, room: str, visitors: Running) -> InboundPoster:
+    return InboundPoster(daemon, room, visitors)
 
 
 def test_new_events_only(talk: InboundPoster) -> None:
