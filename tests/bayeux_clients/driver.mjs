@@ -97,6 +97,11 @@ export class Driver {
     return await Promise.race([this[`_${call}`](client, rest), late]);
   }
 
+  /** The same, as a line of JSON each. */
+  async answer(line) {
+    return JSON.stringify((await this.do(JSON.parse(line))) ?? null);
+  }
+
   async _open(client) {
     return await client.open();
   }

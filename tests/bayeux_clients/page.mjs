@@ -1,4 +1,4 @@
-/** Drives stock clients in a page: `await window.driver.do(call)`. Faye's script is in it already. */
+/** Drives stock clients in a page: `await window.driver.answer(call)`. Faye's script is in it already. */
 
 import * as cometd from "../node_modules/cometd/cometd.js";
 import { makeCometd } from "./cometd.mjs";
