@@ -19,7 +19,10 @@ pytestmark = pytest.mark.slow
 #: answers.
 START = """
 async () => {
+  window.stream?.stop();
+  clearInterval(window.ticking);
   sessionStorage.clear();
+  Date.now = window.realNow ??= Date.now;
   const { TRANSPORTS } = await import("/static/transports.js");
   const { Stream } = await import("/static/stream.js");
   Object.assign(window, { lines: [], phases: [], heard: [], there: true, trip: 0 });
@@ -43,7 +46,7 @@ async () => {
   const note = () => phases.push(stream.state.phase);
   const hears = { event: (event) => heard.push(event), state: note };
   window.stream = new Stream(settings, hears);
-  setInterval(() => stream.tick(), 1000);
+  window.ticking = setInterval(() => stream.tick(), 1000);
   stream.start();
 }
 """
@@ -143,8 +146,7 @@ def page(chromium: Browser, shared_daemon: Daemon) -> Iterator[Page]:
 
 @pytest.fixture
 def stream(page: Page) -> Played:
-    """One of the test's own."""
-    page.reload()
+    """One of the test's own; that of the test before it has stopped."""
     page.evaluate(START)
     return Played(page)
 
@@ -327,26 +329,34 @@ class TestRoomsWhoseIdsCanNotBeCompared:
         stream.ask("void stream.check()")
         assert f"cursor={cursor}&" in stream.ask("lines[1].call.address('stream')")
 
-    def test_are_told_to_the_tabs_that_read_them(self, page: Page, stream: Played) -> None:
+    @pytest.fixture
+    def page_of_tabs(self, page: Page) -> Iterator[Page]:
+        """They are gone with the document."""
+        yield page
+        page.reload()
+
+    def test_are_told_to_the_tabs_that_read_them(self, page_of_tabs: Page, stream: Played) -> None:
         """One tab leads and reads the lobby, another one hears of dev from it."""
-        page.evaluate(TABS)
-        page.wait_for_function("lines.at(-1).call.address('').includes('rooms=lobby,dev&')")
+        page_of_tabs.evaluate(TABS)
+        page_of_tabs.wait_for_function("lines.at(-1).call.address('').includes('rooms=lobby,dev&')")
         line = len(stream.ask("lines")) - 1
         stream.tell(line, '{ type: "hello" }')
-        page.wait_for_function("tabs.dev.state.phase === 'live'")
+        page_of_tabs.wait_for_function("tabs.dev.state.phase === 'live'")
         for event in (said("lobby", 900), said("dev", 7), said("lobby", 901), said("dev", 8)):
             stream.tell(line, event)
-        page.wait_for_function("told.dev.length > 1")
-        assert page.evaluate("told") == {"lobby": [900, 901], "dev": [7, 8]}
+        page_of_tabs.wait_for_function("told.dev.length > 1")
+        assert page_of_tabs.evaluate("told") == {"lobby": [900, 901], "dev": [7, 8]}
         # What the leader hears does not reach the other one, who knows that it was said.
-        page.evaluate("void (deaf = true)")
+        page_of_tabs.evaluate("void (deaf = true)")
         stream.tell(line, said("dev", 9))
-        page.evaluate("void (deaf = false)")
-        page.evaluate("void (missed = [{ room: 'dev', id: 9, cursor: 'dev~9', type: 'message' }])")
-        page.evaluate("void tabs.dev.expect('dev', 9)")
+        page_of_tabs.evaluate("void (deaf = false)")
+        page_of_tabs.evaluate(
+            "void (missed = [{ room: 'dev', id: 9, cursor: 'dev~9', type: 'message' }])"
+        )
+        page_of_tabs.evaluate("void tabs.dev.expect('dev', 9)")
         stream.pass_time(5)
-        page.wait_for_function("told.dev.length > 2")
-        assert page.evaluate("told") == {"lobby": [900, 901], "dev": [7, 8, 9]}
+        page_of_tabs.wait_for_function("told.dev.length > 2")
+        assert page_of_tabs.evaluate("told") == {"lobby": [900, 901], "dev": [7, 8, 9]}
 
 
 def test_waits_begin_anew_at_each_transport_but_not_in_each_round(stream: Played) -> None:
