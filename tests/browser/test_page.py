@@ -141,11 +141,10 @@ def test_everything_is_reached_by_keyboard(lobby_visits: Visits) -> None:
     expect(ada.page.locator("#chip")).to_be_focused()
 
 
-def test_what_screen_readers_are_told(visits: Visits) -> None:
-    ada = visits.borrow("Ada")
+def what_screen_readers_are_told(ada: Visitor) -> None:
     log = ada.page.get_by_role("log")
     expect(log).to_have_attribute("aria-live", "polite")
-    expect(ada.page.get_by_role("textbox", name=f"Message #{visits.room.name}")).to_be_visible()
+    expect(ada.page.get_by_role("textbox", name=f"Message #{ada.room.name}")).to_be_visible()
     for role, name in (("navigation", "Rooms and your name"), ("complementary", "People")):
         expect(ada.page.get_by_role(role, name=name)).to_be_visible()  # type: ignore[arg-type]
     expect(ada.page.get_by_role("main")).to_be_visible()
@@ -174,6 +173,7 @@ def test_the_colours_are_a_choice_that_is_kept(visits: Visits) -> None:
 
 def test_a_room_is_made_by_its_form(visits: Visits, room: Room) -> None:
     ada = visits.borrow("Ada")
+    what_screen_readers_are_told(ada)
     ada.page.get_by_text("New room").click()
     ada.page.get_by_label("Name of the room").fill(f"Ada's {room.name}")
     ada.page.get_by_role("button", name="Make the room").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -23,9 +24,11 @@ TOPIC = "Builds, reviews and releases: all that is about how this is made"
 
 
 @pytest.fixture
-def with_topic(shared_daemon: Daemon, room: Room) -> Room:
+def with_topic(shared_daemon: Daemon, room: Room) -> Iterator[Room]:
     """A room with a topic that is longer than a phone is wide."""
-    return make_room(shared_daemon, f"{room.name}-topic", TOPIC)
+    own = make_room(shared_daemon, f"{room.name}-topic", TOPIC)
+    yield own
+    own.clear()
 
 
 @pytest.fixture
@@ -50,7 +53,9 @@ def inside(outer: Locator, inner: Locator) -> bool:
     return one["y"] <= top + 1 and bottom <= one["y"] + one["height"] + 1
 
 
-def test_a_phone_has_words_and_a_way_back(visits: Visits, with_topic: Room) -> None:
+def test_a_phone_has_words_a_way_back_and_fields_to_write_in(
+    visits: Visits, with_topic: Room
+) -> None:
     ada = visits.borrow("Ada", at=with_topic.url, **PHONE)
     page = ada.page
     rooms, people = page.locator("#rooms"), page.locator("#people")
@@ -66,10 +71,20 @@ def test_a_phone_has_words_and_a_way_back(visits: Visits, with_topic: Room) -> N
     expect(people.get_by_text(TOPIC)).to_be_in_viewport(ratio=1)
     people.get_by_role("button", name="Close").click()
     expect(people).to_be_hidden()
+    the_key_that_says_send_sends(ada)
+    the_way_to_the_rooms_counts_those_with_news(ada, with_topic)
+    no_field_is_so_small_that_a_phone_enlarges_the_page(ada, with_topic)
 
 
-def test_the_way_to_the_rooms_counts_those_with_news(visits: Visits, room: Room) -> None:
-    ada = visits.borrow("Ada", **PHONE)
+def the_key_that_says_send_sends(ada: Visitor) -> None:
+    box = ada.page.locator("#text")
+    expect(box).to_have_attribute("enterkeyhint", "send")
+    box.fill("by touch")
+    box.press("Enter")
+    ada.hears("by touch")
+
+
+def the_way_to_the_rooms_counts_those_with_news(ada: Visitor, room: Room) -> None:
     room.say("Grace", "read")
     ada.hears("read")
     ada.go(room.daemon.url)
@@ -81,25 +96,15 @@ def test_the_way_to_the_rooms_counts_those_with_news(visits: Visits, room: Room)
     expect(news).to_have_text("1")
 
 
-def test_the_key_that_says_send_sends(visits: Visits) -> None:
-    ada = visits.borrow("Ada", **PHONE)
-    box = ada.page.locator("#text")
-    expect(box).to_have_attribute("enterkeyhint", "send")
-    box.fill("by touch")
-    box.press("Enter")
-    ada.hears("by touch")
-
-
-def test_no_field_is_so_small_that_a_phone_enlarges_the_page(visits: Visits) -> None:
-    ada = visits.borrow("Ada", **PHONE)
+def no_field_is_so_small_that_a_phone_enlarges_the_page(ada: Visitor, room: Room) -> None:
     sizes = """() => [...document.querySelectorAll("input, textarea")]
         .filter(each => !["hidden", "radio"].includes(each.type))
         .map(each => parseFloat(getComputedStyle(each).fontSize))"""
     found = ada.page.evaluate(sizes)
     assert len(found) >= 4
     assert min(found) >= 16
-    for path in ("/chat?action=form", f"/rooms/{ada.room.name}/plain"):
-        ada.page.goto(ada.room.daemon.url + path)
+    for path in ("/chat?action=form", f"/rooms/{room.name}/plain"):
+        ada.page.goto(room.daemon.url + path)
         assert min(ada.page.evaluate(sizes)) >= 16
 
 
