@@ -30,7 +30,7 @@ def missing() -> str:
 @contextmanager
 def database() -> Iterator[str]:
     """The URL of an empty database, for as long as it is wanted."""
-    server = PostgresServer.new(settings=SETTINGS)
+    server = PostgresServer.new(settings=SETTINGS, on_disk=True)
     try:
         server.start()
         yield server.url(server.fresh_database())
