@@ -12,10 +12,10 @@ from cometd_chat.log.directory import Directory, RoomRow
 from cometd_chat.log.log import EventLog
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.memory_directory import MemoryDirectory
-from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.database import PostgresDatabase
 from cometd_chat.log.postgresql.shared_directory import PostgresSharedDirectory
 from tests.databases import on_server
+from tests.log.kept_connections import close_kept, connect
 from tests.log.postgresql_support import Cluster, close_readers
 from tests.log.support import Opener, Store, block, opener, plant_empty
 from tests.postgresql import PostgresServer
@@ -52,6 +52,7 @@ def closed_readers() -> Iterator[None]:
     """Nothing that read a database is open after the last test."""
     yield
     close_readers()
+    close_kept()
 
 
 @pytest.fixture
@@ -62,13 +63,22 @@ def cluster(postgresql: PostgresServer) -> Iterator[Cluster]:
     cluster.close()
 
 
+@pytest.fixture
+def calm_cluster(postgresql: PostgresServer) -> Iterator[Cluster]:
+    """The same, for tests in which nothing goes wrong with the server: to connect anew, and to look
+    for the first time at what each connection must know, takes as long as most of them."""
+    cluster = Cluster.on(postgresql, driver=connect)
+    yield cluster
+    cluster.close()
+
+
 @pytest.fixture(params=["memory", "sql", *on_server("postgresql", "second node")])
 def log(request: pytest.FixtureRequest) -> EventLog:
     """Each log there is. Of the last one there are two nodes, and it is the second one's."""
     if request.param == "memory":
         return MemoryEventLog(epoch="e001")
     if request.param in ("postgresql", "second node"):
-        cluster: Cluster = request.getfixturevalue("cluster")
+        cluster: Cluster = request.getfixturevalue("calm_cluster")
         if request.param == "second node":
             cluster.open()
         return cluster.open().log
@@ -96,7 +106,7 @@ def kept(request: pytest.FixtureRequest) -> tuple[EventLog, Directory]:
         log = MemoryEventLog(epoch="e001")
         return log, MemoryDirectory([lobby], log)
     if request.param in ("postgresql", "second node"):
-        cluster: Cluster = request.getfixturevalue("cluster")
+        cluster: Cluster = request.getfixturevalue("calm_cluster")
         log_of_one = cluster.open().log
         one = request.getfixturevalue("open_shared")(cluster)
         if request.param == "postgresql":
@@ -115,7 +125,7 @@ def open_shared() -> Iterator[Callable[[Cluster], PostgresSharedDirectory]]:
     opened: list[PostgresDatabase] = []
 
     def open(cluster: Cluster) -> PostgresSharedDirectory:
-        opened.append(PostgresDatabase(Server(cluster.url, "test"), reactor, shown="test"))
+        opened.append(PostgresDatabase(cluster.server_for("test"), reactor, shown="test"))
         opened[-1].open()
         return PostgresSharedDirectory(opened[-1])
 

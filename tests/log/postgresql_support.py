@@ -109,15 +109,17 @@ class Cluster:
     """Nodes on one database.
 
     :param database: what it is called.
+    :param driver: makes the nodes' connections.
     """
 
     server: PostgresServer
     database: str
+    driver: Callable[..., psycopg.Connection[tuple[object, ...]]] = psycopg.connect
     nodes: list[Node] = attrs.field(factory=list)
     _names: Any = attrs.field(factory=lambda: (f"e{number:03}" for number in count(1)))
 
     @classmethod
-    def on(cls, server: PostgresServer) -> Cluster:
+    def on(cls, server: PostgresServer, **settings: Any) -> Cluster:
         """On a database of their own, with its tables and nothing in them.
 
         One that a test has left is emptied for the next one: that is a hundred times less work for
@@ -126,7 +128,7 @@ class Cluster:
         idle = _idle.setdefault(server, [])
         if not idle:
             idle.append(server.fresh_database())
-        return cls(server, idle.pop())
+        return cls(server, idle.pop(), **settings)
 
     @property
     def url(self) -> str:
@@ -144,13 +146,20 @@ class Cluster:
         settings = {"max_bytes": 2**30, "new_epoch": lambda: next(self._names), **settings}
         number = len(self.nodes) + 1
         bus = NotifyBus(lambda: number, reactor)
-        server = Server(url or self.url, name)
+        server = self.server_for(name, url)
         log = PostgresEventLog(server, readers, reactor, channels=bus.channels, **settings)
         log.open()
         bus.attach(log.ears)
         node = Node(name, log, readers, bus, heard(log))
         self.nodes.append(node)
         return node
+
+    def server_for(self, name: str, url: str | None = None) -> Server:
+        """Where a node finds the database.
+
+        :param name: what the node is called.
+        """
+        return Server(url or self.url, name, driver=self.driver)
 
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A connection of the test's own."""

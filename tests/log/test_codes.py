@@ -39,10 +39,9 @@ def store(request: pytest.FixtureRequest) -> Iterator[Blocking]:
         return
     from twisted.internet import reactor
 
-    from cometd_chat.log.postgresql.connections import Server
     from cometd_chat.log.postgresql.database import PostgresDatabase
 
-    server = Server(request.getfixturevalue("cluster").url, "test")
+    server = request.getfixturevalue("calm_cluster").server_for("test")
     database = PostgresDatabase(server, reactor, shown="test")
     database.prepare()
     yield database

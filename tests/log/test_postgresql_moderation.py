@@ -25,7 +25,6 @@ from cometd_chat.errors import AlreadySanctioned, NotAllowed, NotFound
 from cometd_chat.log.changes import SharedChanges
 from cometd_chat.log.control import Control, Ignoring, read_control
 from cometd_chat.log.members import NewMember, put_member, set_role
-from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.database import PostgresDatabase
 from cometd_chat.lookalikes.keys import name_keys
 from tests.log.postgresql_support import Cluster
@@ -67,12 +66,13 @@ class Node:
 
 
 @pytest.fixture
-def databases(cluster: Cluster) -> Iterator[list[PostgresDatabase]]:
+def databases(calm_cluster: Cluster) -> Iterator[list[PostgresDatabase]]:
     from twisted.internet import reactor
 
     # The log makes the tables.
-    cluster.open()
-    made = [PostgresDatabase(Server(cluster.url, name), reactor, shown=name) for name in ("a", "b")]
+    calm_cluster.open()
+    servers = {name: calm_cluster.server_for(name) for name in ("a", "b")}
+    made = [PostgresDatabase(server, reactor, shown=name) for name, server in servers.items()]
     for each in made:
         each.open()
     for identity, name in ((MARTA, "marta"), (ADA, "ada")):
@@ -149,7 +149,9 @@ async def test_of_two_owners_who_demote_each_other_at_once_one_stays(
 
 
 @in_reactor
-async def test_whom_somebody_ignores(databases: list[PostgresDatabase], cluster: Cluster) -> None:
+async def test_whom_somebody_ignores(
+    databases: list[PostgresDatabase], calm_cluster: Cluster
+) -> None:
     one, other = Node(databases[0]), Node(databases[1])
     assert await one.ignored.ignore(marta(), BOB.identity, "bob")
     assert not await other.ignored.ignore(marta(), BOB.identity, "bob")
@@ -158,6 +160,7 @@ async def test_whom_somebody_ignores(databases: list[PostgresDatabase], cluster:
     await other.ignored.unignore(marta(), None, "bob")
     with pytest.raises(NotFound):
         await one.ignored.unignore(marta(), None, "bob")
-    told = [read_control(each) for each in cluster.open().log.recent(100, 10**6)]
+    log = calm_cluster.open().log
+    told = [read_control(each) for each in log.recent(100, 10**6)]
     ignoring = [each for each in told if isinstance(each, Ignoring)]
     assert [each.on for each in ignoring] == [True, False]

@@ -13,7 +13,6 @@ from twisted.python.failure import Failure
 from cometd_chat.errors import NameTaken
 from cometd_chat.log.control import SessionEnded, SessionRenamed, read_control
 from cometd_chat.log.directory import SessionRow
-from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.database import PostgresDatabase
 from cometd_chat.log.postgresql.node_table import SqlNodeTable
 from cometd_chat.log.postgresql.shared_directory import PostgresSharedDirectory
@@ -38,14 +37,14 @@ class Daemon:
 
 
 @pytest.fixture
-def daemons(cluster: Cluster) -> Iterator[list[Daemon]]:
+def daemons(calm_cluster: Cluster) -> Iterator[list[Daemon]]:
     from twisted.internet import reactor
 
     made = []
     for name in ("a", "b"):
-        database = PostgresDatabase(Server(cluster.url, name), reactor, shown=name)
+        database = PostgresDatabase(calm_cluster.server_for(name), reactor, shown=name)
         database.open()
-        made.append(Daemon(cluster.open(), database))
+        made.append(Daemon(calm_cluster.open(), database))
     for each in made:
         each.number = SqlNodeTable(each.database).add_now("n", "", "1")
     yield made

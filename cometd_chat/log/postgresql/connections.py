@@ -62,10 +62,14 @@ class Server:
 
     :param conninfo: its URL as libpq reads it, with the password.
     :param node: what operators call this node; they see it in ``pg_stat_activity``.
+    :param driver: makes connections, as `psycopg.connect` does.
     """
 
     conninfo: str = attrs.field(repr=False)
     node: str = ""
+    driver: Callable[..., Connection] = attrs.field(
+        default=psycopg.connect, kw_only=True, repr=False, eq=False
+    )
     #: Each connection that something is stored by goes past them first: they may raise.
     checks: list[Callable[[Connection], None]] = attrs.field(factory=list, repr=False, eq=False)
 
@@ -82,10 +86,10 @@ class Server:
             # A standby can be read, and is behind.
             "target_session_attrs": "read-write",
         }
-        connection = psycopg.connect(
+        connection = self.driver(
             self.conninfo,
             autocommit=True,
-            **{name: value for name, value in ours.items() if name not in asked},  # type: ignore[arg-type]
+            **{name: value for name, value in ours.items() if name not in asked},
             client_encoding="UTF8",
             application_name=f"comet-chat {self.node} {role}".replace("  ", " ")[:63],
         )

@@ -26,7 +26,6 @@ from cometd_chat.log.log import EventLog
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.memory_directory import MemorySharedDirectory
 from cometd_chat.log.nodes import LEASE, MemoryNodeTable, NodeRow, NodeTable
-from cometd_chat.log.postgresql.connections import Server
 from cometd_chat.log.postgresql.database import PostgresDatabase
 from cometd_chat.log.postgresql.node_table import SqlNodeTable
 from cometd_chat.log.postgresql.shared_directory import PostgresSharedDirectory
@@ -39,7 +38,6 @@ from cometd_chat.log.tables import nodes, sessions
 from tests.databases import on_server
 from tests.log.postgresql_support import Cluster
 from tests.log.support import block, in_reactor, refused, wait, wait_all
-from tests.postgresql import PostgresServer
 
 #: When sessions of these tests end, in milliseconds.
 LATE = 2**50
@@ -100,16 +98,14 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
         table.removed.add(directory.forget_node)
         yield Shared(log, directory, table, clock=clock)
         return
-    server: PostgresServer = request.getfixturevalue("postgresql")
-    cluster = Cluster.on(server)
+    cluster: Cluster = request.getfixturevalue("calm_cluster")
     from twisted.internet import reactor
 
     node = cluster.open()
-    database = PostgresDatabase(Server(cluster.url, "test"), reactor, shown="test")
+    database = PostgresDatabase(cluster.server_for("test"), reactor, shown="test")
     database.open()
     yield Shared(node.log, PostgresSharedDirectory(database), SqlNodeTable(database), database)
     block(database.close())
-    cluster.close()
 
 
 def row(number: int, name: str | None = None, **fields: Any) -> SessionRow:
