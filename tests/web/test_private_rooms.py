@@ -19,9 +19,11 @@ import pytest
 
 from cometd_chat.chat.rights import Act, AnyRoom
 from cometd_chat.chat.sessions import Session
+from cometd_chat.errors import InvalidToken
 from cometd_chat.transports.table import TABLE
 from cometd_chat.web.app import ChatApp
 from cometd_chat.web.opening import Opening
+from tests.chat.parts import now
 from tests.memory import MakeSite, MemorySite
 from tests.web.bayeux import FOREIGN, KINDS
 from tests.web.bayeux import Client as BayeuxClient
@@ -153,8 +155,11 @@ class Stranger:
     def _is_there(self) -> bool:
         if self.token is None:
             return False
-        asked = self.site.get("/api/v1/session", token=self.token)
-        return asked.status == 200 and asked.json()["name"] == self.name
+        try:
+            session = now(self.site.chat.sessions.by_token(self.token))
+        except InvalidToken:
+            return False
+        return session.name == self.name
 
     def answers(self, visit: Visit, room: str) -> list[str]:
         """What is answered, without what is never twice the same."""

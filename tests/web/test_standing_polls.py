@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,11 +122,12 @@ class World:
         """All that anybody can see."""
         for each in self.pollers:
             each.read()
-        numbers = re.findall(r'^(comet_chat_\w+\{transport="poll"\} .*)$', self.site.metrics, re.M)
+        # What the metrics show; their text is made, and looked at, once: see `numbers`.
+        counts = attrs.astuple(self.site.stats.transport("poll"))
         presence = self.site.chat.presence
         return (
             [(each.seen, each.waiting, each.connection.closed) for each in self.pollers],
-            numbers,
+            counts,
             [[who.name for who in presence.people(room)] for room in ROOMS],
             dict(self.site.chat.limits.held),  # type: ignore[attr-defined]
             [
@@ -133,6 +135,10 @@ class World:
                 for session in self.site.chat.sessions._by_token.values()  # type: ignore[attr-defined]
             ],
         )
+
+    def numbers(self) -> list[str]:
+        """What operators see."""
+        return re.findall(r'^(comet_chat_\w+\{transport="poll"\} .*)$', self.site.metrics, re.M)
 
     def say(self, room: str, text: str = "hi") -> None:
         """Carol says something."""
@@ -215,6 +221,7 @@ def same(steps: Sequence[Sequence[Any]], **options: Any) -> None:
             lane.do(step)
             klein.do(step)
             assert lane.seen() == klein.seen(), (number, step)
+        assert lane.numbers() == klein.numbers()
 
 
 number = st.integers(0, len(POLLS) - 1)
