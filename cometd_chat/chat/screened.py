@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 from msgspec.structs import replace
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -260,9 +260,7 @@ class Screened:
 
     async def _go_on(self) -> None:
         """Say what was let through by whoever did not come to say it."""
-        query = select(*_COLUMNS).where(~_WAITS).order_by(screened.c.at, screened.c.id)
-        query = query.limit(_AT_ONCE)
-        for row in await self._changes.read(lambda connection: connection.execute(query).all()):
+        for row in await self._changes.read(lambda c: c.execute(_LET_THROUGH).all()):
             await self._say(_item(row))
 
     def on_due(self, now: float) -> float | None:
@@ -272,12 +270,9 @@ class Screened:
         return LOOK_EVERY
 
     async def _drop(self) -> None:
-        old = _WAITS & (screened.c.at < self._now() - KEPT)
-        query = select(screened.c.id).where(old).limit(1)
-        if await self._changes.read(lambda c: c.execute(query).first() is not None):
-            await self._changes.make(
-                lambda c: c.execute(delete(screened).where(old)).close(), _none
-            )
+        until = {"until": self._now() - KEPT}
+        if await self._changes.read(lambda c: c.execute(_ANY_OLD, until).first() is not None):
+            await self._changes.make(lambda c: c.execute(_DROP_OLD, until).close(), _none)
 
     def _not_done(self, failure: Failure) -> None:
         if not failure.check(ShuttingDown):
@@ -288,6 +283,14 @@ class Screened:
 _WAITS = screened.c.let_by.is_(None)
 
 _COLUMNS: Sequence[Any] = [getattr(screened.c, field.name) for field in attrs.fields(Item)]
+
+# Asked again and again, so made once; see `cometd_chat.log.directory`.
+_LET_THROUGH = (
+    select(*_COLUMNS).where(~_WAITS).order_by(screened.c.at, screened.c.id).limit(_AT_ONCE)
+)
+_OLD = _WAITS & (screened.c.at < bindparam("until"))
+_ANY_OLD = select(screened.c.id).where(_OLD).limit(1)
+_DROP_OLD = delete(screened).where(_OLD)
 
 
 def _none(_: object) -> Sequence[Control]:

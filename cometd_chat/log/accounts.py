@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
-from sqlalchemy import Connection, and_, case, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, or_, select, update
 
 from cometd_chat.log.tables import members, sessions
 
@@ -52,18 +52,23 @@ _COLUMNS = (
 
 _THERE = members.c.deleted_at.is_(None)
 
+# Asked again and again, so made once; see `cometd_chat.log.directory`.
+_NAMED = select(*_COLUMNS).where(
+    _THERE,
+    or_(members.c.name_key == bindparam("folded"), members.c.name_looks == bindparam("looks")),
+)
+_OF = select(*_COLUMNS).where(_THERE, members.c.identity == bindparam("identity"))
+
 
 def account_named(connection: Connection, folded: str, looks: str) -> AccountRow | None:
     """The account whose name has either of two keys."""
-    its = or_(members.c.name_key == folded, members.c.name_looks == looks)
-    row = connection.execute(select(*_COLUMNS).where(_THERE, its)).first()
+    row = connection.execute(_NAMED, {"folded": folded, "looks": looks}).first()
     return None if row is None else AccountRow(*row)
 
 
 def account_of(connection: Connection, identity: str) -> AccountRow | None:
     """The account of an identity."""
-    query = select(*_COLUMNS).where(_THERE, members.c.identity == identity)
-    row = connection.execute(query).first()
+    row = connection.execute(_OF, {"identity": identity}).first()
     return None if row is None else AccountRow(*row)
 
 

@@ -12,6 +12,7 @@ room.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol
 
 import attrs
@@ -19,7 +20,6 @@ from sqlalchemy import (
     BindParameter,
     CompoundSelect,
     Connection,
-    Delete,
     Table,
     Update,
     bindparam,
@@ -248,6 +248,40 @@ _LAST_EXPIRY = select(func.max(sessions.c.expires_at))
 _NAMED = select(sessions).where(sessions.c.name_key.is_not(None)).order_by(sessions.c.id)
 _DROP_EXPIRED = delete(sessions).where(sessions.c.expires_at <= bindparam("now"))
 _ROOMS = select(rooms).where(rooms.c.kind != REMOVED).order_by(rooms.c.created_at, rooms.c.name)
+_BY_TOKEN = select(sessions).where(sessions.c.token_hash == bindparam("hash"))
+_END_SESSION = delete(sessions).where(sessions.c.id == bindparam("session"))
+_ROOM_NAMED = select(rooms.c.name).where(rooms.c.name == bindparam("named"))
+_ADD_ROOM = insert(rooms)
+_OF_SESSION = positions.c.session == bindparam("session")
+_LEAST_POSITIONS = (
+    select(positions.c.room, func.min(positions.c.position))
+    .group_by(positions.c.room)
+    .where(_OF_SESSION)
+)
+_POSITIONS = select(
+    positions.c.session, positions.c.room, positions.c.position, positions.c.node
+).where(_OF_SESSION)
+# Locked in one order: no two nodes wait for each other.
+_STILL_THERE = (
+    select(sessions.c.id)
+    .where(sessions.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(sessions.c.id)
+    .with_for_update(read=True, key_share=True)
+)
+_DROP_POSITION = delete(positions).where(
+    positions.c.session == bindparam("session"),
+    positions.c.room == bindparam("room"),
+    positions.c.node == bindparam("node"),
+)
+
+
+@cache
+def _put_position(dialect: str) -> Any:
+    """A position that takes the place of the one before."""
+    put = _PUTTING[dialect](positions)
+    return put.on_conflict_do_update(
+        index_elements=["session", "room", "node"], set_={"position": put.excluded.position}
+    )
 
 
 class SqlDirectory:
@@ -272,8 +306,7 @@ class SqlDirectory:
         """See `Directory.session_by_token`."""
 
         def find(connection: Connection) -> SessionRow | None:
-            query = select(sessions).where(sessions.c.token_hash == token_hash)
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_BY_TOKEN, {"hash": token_hash}).one_or_none()
             return None if row is None else SessionRow(*row)
 
         return self._database.read(find)
@@ -310,7 +343,7 @@ class SqlDirectory:
         """See `Directory.end_session`."""
 
         def end(connection: Connection) -> None:
-            connection.execute(delete(sessions).where(sessions.c.id == id))
+            connection.execute(_END_SESSION, {"session": id})
 
         return self._database.write(end)
 
@@ -336,9 +369,9 @@ class SqlDirectory:
         """See `Directory.add_room`."""
 
         def add(connection: Connection) -> None:
-            if connection.execute(select(rooms.c.name).where(rooms.c.name == row.name)).first():
+            if connection.execute(_ROOM_NAMED, {"named": row.name}).first():
                 raise room_exists(row.name)
-            connection.execute(insert(rooms), attrs.asdict(row))
+            put_rooms(connection, [row])
             refuse_for(connection, row)
             add_members(connection, row.created_by, row.created_at, row.name, members)
 
@@ -376,42 +409,35 @@ class SqlDirectory:
 
     def positions(self, session: str) -> Deferred[Mapping[str, int]]:
         """See `Directory.positions`."""
-        least = func.min(positions.c.position)
-        query = select(positions.c.room, least).group_by(positions.c.room)
-        of_session = query.where(positions.c.session == session)
+        its = {"session": session}
         return self._database.read(
-            lambda connection: {row[0]: row[1] for row in connection.execute(of_session)}
+            lambda connection: {row[0]: row[1] for row in connection.execute(_LEAST_POSITIONS, its)}
         )
 
     def position_rows(self, session: str) -> Deferred[Sequence[PositionRow]]:
         """See `Directory.position_rows`."""
-        columns = positions.c.session, positions.c.room, positions.c.position, positions.c.node
-        query = select(*columns).where(positions.c.session == session)
+        its = {"session": session}
         return self._database.read(
-            lambda connection: [PositionRow(*row) for row in connection.execute(query)]
+            lambda connection: [PositionRow(*row) for row in connection.execute(_POSITIONS, its)]
         )
 
     def put_positions(self, rows: Sequence[PositionRow]) -> Deferred[None]:
         """See `Directory.put_positions`."""
 
         def put(connection: Connection) -> None:
-            ids = {row.session for row in rows}
-            # Locked in one order: no two nodes wait for each other.
-            query = select(sessions.c.id).where(sessions.c.id.in_(ids)).order_by(sessions.c.id)
-            query = query.with_for_update(read=True, key_share=True)
-            there = set(connection.execute(query).scalars())
-            kept = [attrs.asdict(row) for row in rows if row.session in there]
-            new = [row for row in kept if row["position"] is not None]
+            ids = {"ids": list({row.session for row in rows})}
+            there = set(connection.execute(_STILL_THERE, ids).scalars())
+            kept = [row for row in rows if row.session in there]
+            new = [attrs.asdict(row, recurse=False) for row in kept if row.position is not None]
             if new:
-                put = putting(connection, positions)
-                instead = put.on_conflict_do_update(
-                    index_elements=["session", "room", "node"],
-                    set_={"position": put.excluded.position},
-                )
-                connection.execute(instead, new)
-            for row in kept:
-                if row["position"] is None:
-                    connection.execute(_drop_position(row["session"], row["room"], row["node"]))
+                connection.execute(_put_position(connection.dialect.name), new)
+            old = [
+                {"session": row.session, "room": row.room, "node": row.node}
+                for row in kept
+                if row.position is None
+            ]
+            if old:
+                connection.execute(_DROP_POSITION, old)
 
         return self._database.write(put)
 
@@ -424,6 +450,11 @@ class SqlDirectory:
 
 def _rooms(connection: Connection) -> list[RoomRow]:
     return [RoomRow(*row) for row in connection.execute(_ROOMS)]
+
+
+def put_rooms(connection: Connection, rows: Sequence[RoomRow]) -> None:
+    """Keep rooms whose names nobody has."""
+    connection.execute(_ADD_ROOM, [attrs.asdict(row, recurse=False) for row in rows]).close()
 
 
 def refuse_for(connection: Connection, row: RoomRow) -> None:
@@ -458,12 +489,6 @@ def check_name(connection: Connection, owner: str, name: str, keys: Iterable[str
         return
     if connection.execute(_TAKEN, {"keys": list(wanted), "owner": owner}).first():
         raise name_taken(name)
-
-
-def _drop_position(session: str, room: str, node: int) -> Delete:
-    return delete(positions).where(
-        positions.c.session == session, positions.c.room == room, positions.c.node == node
-    )
 
 
 def _update(id: str, **values: object) -> Update:

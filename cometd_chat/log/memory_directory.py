@@ -12,22 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import attrs
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import Connection, delete
 from twisted.internet.defer import Deferred, succeed
 
-from cometd_chat.log.directory import RoomRow, SqlDirectory, putting
+from cometd_chat.log.directory import RoomRow, SqlDirectory, put_rooms, putting
 from cometd_chat.log.memory import MemoryEventLog
 from cometd_chat.log.memory_store import MemoryStore
 from cometd_chat.log.shared_sql import SqlSharedDirectory
 from cometd_chat.log.tables import nodes
-from cometd_chat.log.tables import rooms as rooms_table
 
 
 def _put_rooms(store: MemoryStore, rows: Sequence[RoomRow]) -> None:
     if rows:
-        put = [attrs.asdict(row) for row in rows]
-        store.write_now(lambda connection: connection.execute(insert(rooms_table), put).close())
+        store.write_now(lambda connection: put_rooms(connection, rows))
 
 
 class MemoryDirectory(SqlDirectory):

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, or_, select, text
+from sqlalchemy import BindParameter, Connection, bindparam, or_, select, text
 
 from cometd_chat.log.tables import members, room_members, rooms, sanctions, sessions
 
@@ -45,21 +45,41 @@ def lock_roles(connection: Connection) -> None:
         connection.execute(_LOCK_ROLES)
 
 
+# Asked again and again, so made once; see `cometd_chat.log.directory`.
+_IDENTITY: BindParameter[Any] = bindparam("identity")
+_ROOM: BindParameter[Any] = bindparam("room")
+_ACCOUNT_ROLE = select(members.c.role).where(
+    members.c.identity == _IDENTITY, members.c.deleted_at.is_(None)
+)
+_SESSION_ROLE = select(sessions.c.role).where(sessions.c.id == _IDENTITY)
+_ROOM_ROLE = select(room_members.c.role).where(
+    room_members.c.room == _ROOM, room_members.c.identity == _IDENTITY
+)
+_SANCTION = (
+    select(sanctions)
+    .where(
+        sanctions.c.identity == _IDENTITY,
+        sanctions.c.kind.in_(bindparam("kinds", expanding=True)),
+        sanctions.c.lifted_at.is_(None),
+        or_(sanctions.c.until.is_(None), sanctions.c.until > bindparam("now")),
+        or_(sanctions.c.room.is_(None), sanctions.c.room == _ROOM),
+    )
+    .limit(1)
+)
+
+
 def rank_of(connection: Connection, identity: str, room: str | None) -> Rank:
     """What somebody is, in the house and in a room.
 
     :param room: the name of the room; None for none.
     """
-    account = select(members.c.role).where(
-        members.c.identity == identity, members.c.deleted_at.is_(None)
-    )
-    role = connection.execute(account).scalar()
+    its = {"identity": identity}
+    role = connection.execute(_ACCOUNT_ROLE, its).scalar()
     if role is None:
-        role = connection.execute(select(sessions.c.role).where(sessions.c.id == identity)).scalar()
+        role = connection.execute(_SESSION_ROLE, its).scalar()
     in_room = None
     if room is not None:
-        there = room_members.c.room == room, room_members.c.identity == identity
-        in_room = connection.execute(select(room_members.c.role).where(*there)).scalar()
+        in_room = connection.execute(_ROOM_ROLE, {**its, "room": room}).scalar()
     return Rank(role or "guest", in_room)
 
 
@@ -75,16 +95,8 @@ def sanction_on(
     :param now: milliseconds since 1970-01-01T00:00Z.
     :param kinds: of which kinds.
     """
-    lasting = (
-        sanctions.c.lifted_at.is_(None),
-        or_(sanctions.c.until.is_(None), sanctions.c.until > now),
-    )
-    query = (
-        select(sanctions)
-        .where(sanctions.c.identity == identity, sanctions.c.kind.in_(kinds), *lasting)
-        .where(or_(sanctions.c.room.is_(None), sanctions.c.room == room))
-    )
-    row = connection.execute(query.limit(1)).mappings().first()
+    under = {"identity": identity, "kinds": list(kinds), "room": room, "now": now}
+    row = connection.execute(_SANCTION, under).mappings().first()
     return None if row is None else dict(row)
 
 
