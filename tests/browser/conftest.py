@@ -8,11 +8,8 @@ from itertools import count
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.battery import Driven
-from tests.browser.scripted import ENTER, ScriptedPage
 from tests.browser.tabs import Window
 from tests.browser.visits import Room, Visitor, Visits, make_room
-from tests.daemon.talk import log_in
 from tests.support import Daemon
 
 #: Rooms are numbered, so that no two tests have the same one.
@@ -91,19 +88,3 @@ def own_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon for the tests of a module, with heartbeats as seldom as they are."""
     with Daemon(tmp_path_factory.mktemp("daemon"), "--limits=off") as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def grace(own_daemon: Daemon) -> str:
-    """The token of somebody there."""
-    return log_in(own_daemon.port, "Grace")
-
-
-@pytest.fixture(scope="module")
-def rita(browser: Driven, own_daemon: Daemon) -> ScriptedPage:
-    """Somebody's chat in the module's browser, logged in by the form."""
-    page = browser.open(f"{own_daemon.url}/")
-    page.click("input[name=name]")
-    page.write("Rita" + ENTER)
-    page.wait_text("#chip-state", "live")
-    return page

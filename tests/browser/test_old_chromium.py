@@ -27,6 +27,6 @@ def browser(playwright: Playwright) -> Iterator[OldChromium]:
 
 
 class TestOldChromium(Battery):
-    def test_it_is_old(self, rita: ScriptedPage) -> None:
-        assert "Chrome/112." in rita.evaluate("navigator.userAgent")
-        assert rita.evaluate("typeof AbortSignal.any") == "undefined"
+    def check(self, page: ScriptedPage) -> None:
+        assert "Chrome/112." in page.evaluate("navigator.userAgent")
+        assert page.evaluate("typeof AbortSignal.any") == "undefined"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser.battery import Battery
+from tests.browser.scripted import ScriptedPage
 from tests.browser.webkit import WebKit, WebKitPage
 
 pytestmark = pytest.mark.slow
@@ -19,7 +20,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebKit]:
 
 
 class TestWebKit(Battery):
-    @pytest.fixture(autouse=True)
-    def _nothing_fails(self, rita: WebKitPage) -> Iterator[None]:
-        yield
-        assert rita.problems == []
+    def check(self, page: ScriptedPage) -> None:
+        assert isinstance(page, WebKitPage)
+        assert page.problems == []
