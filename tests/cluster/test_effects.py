@@ -24,6 +24,8 @@ pytestmark = pytest.mark.slow
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Nothing but a server with a table of records, in the middle of a star of one cable."""
     with cluster(tmp_path_factory.mktemp("cluster"), 0, cables=1) as empty:
+        # Of ours only the name: rows of one column are enough to see what is kept.
+        empty.database = empty.server.empty_database()
         empty.server.execute("CREATE TABLE records (id bigint)", empty.database)
         empty.server.execute(f"GRANT ALL ON records TO {USER}", empty.database)
         yield empty
