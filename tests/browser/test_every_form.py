@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import attrs
 import pytest
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser.lynx import Lynx
 from tests.browser.page_forms import form_with
@@ -257,16 +257,38 @@ FILL = """([index, fields, text]) => {
 }"""
 
 
-class Still:
-    """Chromium, with its scripts switched off. It is asked in few words: what Playwright brings
-    along to find something on a page takes longer than the page. To type is lynx's part."""
+class Shared:
+    """Chromium's one tab for all who are in the table: a context for each costs as much as two
+    pages. Who runs no script leaves nothing in it but cookies, and each has her own."""
 
     def __init__(self, context: BrowserContext) -> None:
+        self._context = context
         self._page = context.new_page()
-        self.page = ""
+        self._jars: dict[str, list[Any]] = {}
+        self._who = ""
+
+    def of(self, who: str) -> Page:
+        """The tab as somebody's."""
+        if who != self._who:
+            self._jars[self._who] = self._context.cookies()
+            self._context.clear_cookies()
+            self._context.add_cookies(self._jars.get(who, []))
+            self._who = who
+        return self._page
+
+
+@attrs.define
+class Still:
+    """Somebody at Chromium, with its scripts switched off. It is asked in few words: what
+    Playwright brings along to find something on a page takes longer than the page. To type is
+    lynx's part."""
+
+    who: str
+    tab: Shared
+    page: str = ""
 
     def send(self, url: str, button: str, fields: Mapping[str, str], about: str, then: str) -> None:
-        page = self._page
+        page = self.tab.of(self.who)
         answer = page.goto(url)
         assert answer is not None
         found = form_with(answer.text(), button, about)
@@ -321,10 +343,10 @@ def browsers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[st
         yield {name: Lynx(tmp_path / name) for name in names}
         return
     chromium: Browser = request.getfixturevalue("chromium")
-    contexts = {name: chromium.new_context(java_script_enabled=False) for name in names}
-    yield {name: Still(context) for name, context in contexts.items()}
-    for context in contexts.values():
-        context.close()
+    context = chromium.new_context(java_script_enabled=False)
+    tab = Shared(context)
+    yield {name: Still(name, tab) for name in names}
+    context.close()
 
 
 def test_every_form_is_sent_without_script(daemon: Daemon, browsers: dict[str, Without]) -> None:
