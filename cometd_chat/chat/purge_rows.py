@@ -14,7 +14,7 @@ from collections.abc import Collection
 from enum import Enum
 
 import attrs
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from cometd_chat.chat import audit
 from cometd_chat.chat.roles import Role
@@ -160,7 +160,8 @@ def _as_it_is(connection: Connection, purge: Purge) -> Purge:
 
 
 # Asked again and again, so made once; see `cometd_chat.log.directory`.
-_UNFINISHED = purges.c.state.in_([State.HIDING.value, State.UNDOING.value])
+# A list, as of IN, would be put into the statement each time.
+_UNFINISHED = or_(purges.c.state == State.HIDING.value, purges.c.state == State.UNDOING.value)
 _OVER = (purges.c.state == State.HIDDEN.value) & (purges.c.until <= bindparam("until"))
 _TO_DO = select(purges).where(_UNFINISHED | _OVER).order_by(purges.c.at)
 

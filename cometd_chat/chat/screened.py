@@ -17,7 +17,18 @@ from typing import Any
 
 import attrs
 from msgspec.structs import replace
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -258,21 +269,20 @@ class Screened:
         its = delete(screened).where(screened.c.id == item.id)
         await self._changes.make(lambda connection: connection.execute(its).close(), _none)
 
-    async def _go_on(self) -> None:
-        """Say what was let through by whoever did not come to say it."""
-        for row in await self._changes.read(lambda c: c.execute(_LET_THROUGH).all()):
-            await self._say(_item(row))
-
     def on_due(self, now: float) -> float | None:
         """Go on with what is let through, and let go of what is old; see `Reaper.schedule`."""
-        for work in (self._go_on, self._drop):
-            Deferred.fromCoroutine(work()).addErrback(self._not_done)
+        Deferred.fromCoroutine(self._look()).addErrback(self._not_done)
         return LOOK_EVERY
 
-    async def _drop(self) -> None:
-        until = {"until": self._now() - KEPT}
-        if await self._changes.read(lambda c: c.execute(_ANY_OLD, until).first() is not None):
-            await self._changes.make(lambda c: c.execute(_DROP_OLD, until).close(), _none)
+    async def _look(self) -> None:
+        """Say what was let through by whoever did not come to say it, and drop what is old."""
+        old = {"before": self._now() - KEPT}
+        found = await self._changes.read(lambda c: c.execute(_TO_DO, old).all())
+        if any(row.let_by is None for row in found):
+            await self._changes.make(lambda c: c.execute(_DROP_OLD, old).close(), _none)
+        for row in found:
+            if row.let_by is not None:
+                await self._say(_item(row))
 
     def _not_done(self, failure: Failure) -> None:
         if not failure.check(ShuttingDown):
@@ -284,12 +294,14 @@ _WAITS = screened.c.let_by.is_(None)
 
 _COLUMNS: Sequence[Any] = [getattr(screened.c, field.name) for field in attrs.fields(Item)]
 
-# Asked again and again, so made once; see `cometd_chat.log.directory`.
-_LET_THROUGH = (
-    select(*_COLUMNS).where(~_WAITS).order_by(screened.c.at, screened.c.id).limit(_AT_ONCE)
+# What each look asks, made once; see `cometd_chat.log.directory`. What was let through comes first.
+_OLD = _WAITS & (screened.c.at < bindparam("before"))
+_TO_DO: Select[Any] = (
+    select(*_COLUMNS, screened.c.let_by)
+    .where(or_(~_WAITS, _OLD))
+    .order_by(_WAITS, screened.c.at, screened.c.id)
+    .limit(_AT_ONCE)
 )
-_OLD = _WAITS & (screened.c.at < bindparam("until"))
-_ANY_OLD = select(screened.c.id).where(_OLD).limit(1)
 _DROP_OLD = delete(screened).where(_OLD)
 
 
@@ -298,7 +310,7 @@ def _none(_: object) -> Sequence[Control]:
 
 
 def _item(row: Row[Any]) -> Item:
-    return Item(**row._mapping)
+    return Item(*row[: len(_COLUMNS)])
 
 
 def _told(item: Item) -> NoticeGiven:
