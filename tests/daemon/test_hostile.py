@@ -192,7 +192,7 @@ def warm_up(port: int, room: str, token: str) -> None:
 
 def test_a_thousand_of_every_kind_together(tmp_path: Path) -> None:
     options = ("--limits=off", f"--memory-ceiling={CEILING // MIB}MiB")
-    with many_files(), Daemon(tmp_path, *options, fresh=True) as daemon:
+    with many_files(), Daemon(tmp_path, *options) as daemon:
         port, pid = daemon.port, daemon.pid
         room, alice = make_room(port), log_in(port, "alice")
         warm_up(port, room, alice)
