@@ -109,6 +109,14 @@ raise SystemExit
 """
 
 
+#: Or a program of the tests.
+_PROGRAM = """
+import runpy
+runpy.run_path({path!r}, run_name="__main__")
+raise SystemExit
+"""
+
+
 class Daemon:
     """A real daemon: ``with Daemon(tmp_path) as daemon: ... daemon.url ...``.
 
@@ -293,6 +301,20 @@ class Daemon:
         finally:
             for path in (out, err, directory / "forked-log"):
                 path.unlink()
+
+    @classmethod
+    def forked_program(cls, path: Path, *arguments: str, output: Path) -> Forked:
+        """A program of the tests, forked as daemons are: it starts in a tenth of the time.
+
+        :param output: gets what it prints; it runs in that folder.
+        """
+        return cls._shared_starter().start(
+            [str(path), *arguments],
+            output.parent,
+            environment(),
+            output,
+            _PROGRAM.format(path=str(path)),
+        )
 
     def __enter__(self) -> Daemon:
         self.start()

@@ -151,7 +151,7 @@ def cluster(
             directory,
             [],
             Balancer(directory, {}),
-            Proxy(0),
+            Proxy(0, directory),
             server,
             "",
             ports,
@@ -174,7 +174,7 @@ def cluster(
             stack.callback(node.thaw)
         made.balancer.nodes = {node.name: ("127.0.0.1", node.port) for node in made.nodes}
         stack.enter_context(made.balancer)
-        made.proxy = Proxy(made.balancer.port)
+        made.proxy = Proxy(made.balancer.port, directory)
         made.proxy.start()
         stack.callback(made.proxy.stop)
         yield made

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-import cometd_chat
-from tests.support import PATIENCE
+from tests.daemon.talk import wait_until
+from tests.support import PATIENCE, Daemon
 
 KILLS = 4
 
@@ -24,17 +20,19 @@ APPENDER = Path(__file__).with_name("appender.py")
 
 def append_and_die(path: Path, acknowledged: int) -> list[tuple[int, str]]:
     """Let a process append, kill it after so many acknowledgements, and say which it gave."""
-    # The package under test, be it installed or the checkout.
-    environment = {**os.environ, "PYTHONPATH": str(Path(cometd_chat.__file__).parent.parent)}
-    with subprocess.Popen(
-        [sys.executable, APPENDER, path], stdout=subprocess.PIPE, env=environment
-    ) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(acknowledged)]
-        process.send_signal(signal.SIGKILL)
-        lines += process.stdout.readlines()
-        process.wait(PATIENCE)
-    pairs = [line.decode().split() for line in lines if line.endswith(b"\n")]
+    output = path.with_name("acknowledged")
+    output.write_bytes(b"")
+    process = Daemon.forked_program(APPENDER, str(path), output=output)
+
+    def has_come() -> bool:
+        assert process.poll() is None, output.read_text()
+        return output.read_bytes().count(b"\n") >= acknowledged
+
+    wait_until(has_come, "so much is acknowledged")
+    process.kill()
+    process.wait(PATIENCE)
+    lines = output.read_text().splitlines(keepends=True)
+    pairs = [line.split() for line in lines if line.endswith("\n")]
     return [(int(id), text) for id, text in pairs]
 
 

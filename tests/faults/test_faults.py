@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,13 +18,14 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.daemon.talk import history, log_in, once
+from tests.daemon.talk import history, log_in, once, wait_until
 from tests.faults.elsewhere import Link, link
 from tests.faults.poster import Poster
 from tests.faults.reader import IN_ORDER, Reader, World
 from tests.faults.troubles import KILL, LINK, PROXY, TERM, Troubles
 from tests.faults.verdict import differences
-from tests.support import PATIENCE, Daemon, environment, free_port
+from tests.starter import Forked
+from tests.support import PATIENCE, Daemon, free_port
 from tests.transport_paths import NAMES
 
 SECONDS = float(os.environ.get("COMET_FAULT_SECONDS") or 12)
@@ -52,29 +51,34 @@ OPTIONS = (
 
 
 class Proxy:
-    """The proxy's process."""
+    """The proxy's process.
 
-    def __init__(self, port: int) -> None:
+    :param port: what it is in front of.
+    :param directory: for what it prints.
+    """
+
+    def __init__(self, port: int, directory: Path) -> None:
         self.port = free_port()
-        self._command = [
-            sys.executable,
-            str(Path(__file__).parent / "proxy.py"),
-            str(self.port),
-            str(port),
-        ]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._to = port
+        self._output = directory / f"proxy-{self.port}"
+        self._process: Forked | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, env=environment(), stdin=subprocess.DEVNULL
+        self._output.write_bytes(b"")
+        self._process = Daemon.forked_program(
+            Path(__file__).with_name("proxy.py"), str(self.port), str(self._to), output=self._output
         )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"ready\n"
+        wait_until(self._said, "the proxy listens")
+
+    def _said(self) -> bytes:
+        said = self._output.read_bytes()
+        assert said in (b"", b"ready\n"), said.decode()
+        return said
 
     def stop(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.communicate()
+        self._process.wait(PATIENCE)
 
     def restart(self) -> None:
         self.stop()
@@ -158,7 +162,7 @@ def test_whoever_is_cut_off_misses_nothing(tmp_path: Path) -> None:
     print(f"COMET_FAULT_SEED={seed} decides the same again")
     troubles = Troubles()
     with link() as way, daemon_for(tmp_path, way) as daemon:
-        proxy = Proxy(daemon.port)
+        proxy = Proxy(daemon.port, tmp_path)
         proxy.start()
         world = World(
             seed=seed,
