@@ -100,7 +100,7 @@ def test_axe_finds_nothing_on_pages_without_script(visits: Visits, who: str) -> 
         assert findings(visitor.page) == [], path
 
 
-def test_messages_are_a_list_of_articles_with_days_as_headings(visits: Visits, room: Room) -> None:
+def test_messages_are_a_list_of_articles_and_few_colours_are_enough(visits: Visits, room: Room) -> None:
     room.say("Grace", "first")
     room.say("Grace", "second")
     ada = visits.enter("Ada")
@@ -119,9 +119,8 @@ def test_messages_are_a_list_of_articles_with_days_as_headings(visits: Visits, r
     line = ada.page.locator(".message .text a")
     expect(line).to_have_css("text-decoration-line", "underline")
 
-
-def test_few_colours_keep_dots_and_the_current_room(visits: Visits) -> None:
-    ada = visits.enter("Ada", forced_colors="active")
+    # Few colours keep dots and the current room.
+    ada.page.emulate_media(forced_colors="active")
     back = "each => getComputedStyle(each).backgroundColor"
     for dot in ("#chip .dot", "#people-list .dot"):
         place = ada.page.locator(dot).first

@@ -110,10 +110,10 @@ def test_a_browser_without_script_takes_part(lobby_visits: Visits, daemon: Daemo
     assert ada.lines() == ["before", "to the one without script", "from Bob <b>", "once more"]
 
 
-def test_a_room_page_without_script_reads_and_writes(lobby_visits: Visits) -> None:
-    room = lobby_visits.room
+def test_a_room_page_without_script_reads_and_writes(visits: Visits) -> None:
+    room = visits.room
     room.say("Grace", "hello")
-    bob = lobby_visits.come("Bob", java_script_enabled=False)
+    bob = visits.come("Bob", java_script_enabled=False)
     bob.go(room.url)
     bob.hears("hello")
     bob.page.fill("#text", "hello, Grace\nsecond line")
