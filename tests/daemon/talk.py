@@ -168,8 +168,22 @@ def wait_until(true: Callable[[], object], what: str, timeout: float = PATIENCE)
 
 def resident(pid: int) -> int:
     """Bytes of memory that a process has."""
+    return _memory(pid, "VmRSS")
+
+
+def peak(pid: int) -> int:
+    """The most that it had since `forget_peak`."""
+    return _memory(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    """See clear_refs in proc(5)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _memory(pid: int, what: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.M)
+    found = re.search(rf"^{what}:\s+(\d+) kB$", status, re.M)
     assert found is not None
     return int(found[1]) * 1024
 

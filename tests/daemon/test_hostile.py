@@ -5,16 +5,26 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from threading import Event, Thread
 
 from cometd_chat.transports.budget import KINDS
-from tests.daemon.talk import held, log_in, make_room, metric, once, resident, say, wait_until
+from tests.daemon.talk import (
+    forget_peak,
+    held,
+    log_in,
+    make_room,
+    metric,
+    once,
+    peak,
+    resident,
+    say,
+    wait_until,
+)
 from tests.daemon.test_memory_bounds import many_files
 from tests.support import PATIENCE, Daemon
 
@@ -160,24 +170,6 @@ def sockets(pid: int) -> int:
     return found
 
 
-@contextmanager
-def watched(pid: int) -> Iterator[Callable[[], int]]:
-    """The most memory that a process had so far, looked at all the time."""
-    found, over = [resident(pid)], Event()
-
-    def look() -> None:
-        while not over.wait(0.01):
-            found[0] = max(found[0], resident(pid))
-
-    thread = Thread(target=look)
-    thread.start()
-    try:
-        yield lambda: found[0]
-    finally:
-        over.set()
-        thread.join()
-
-
 def warm_up(port: int, room: str, token: str) -> None:
     """Let the daemon have what it keeps for everybody: the newest messages, threads, templates."""
     for number in range(MESSAGES):
@@ -199,31 +191,31 @@ def test_a_thousand_of_every_kind_together(tmp_path: Path) -> None:
         base, before = resident(pid), sockets(pid)
         hostile: list[Hostile] = []
         words = kinds(room)
-        with watched(pid) as most:
-            for _ in range(50):
-                leave_queue(port, room)
-            for number, each in enumerate(islice(cycle(words.values()), CONNECTIONS)):
-                hostile.append(Hostile(port, number, each))
-                hostile[-1].push()
-                if number % 100 == 99:
-                    # So that she is answered in turn, what was sent so far has been looked at.
-                    assert say(port, alice, "beside them", room=room).status == 201
-            for number in range(SAID):
-                for one in hostile:
-                    one.push()
-                assert say(port, alice, f"{number} {TEXT}"[:7990], room=room).status == 201
-            shed = metric(port, "comet_chat_memory_shed_total")
-            held_bytes = {
-                kind: metric(port, f'comet_chat_memory_held_bytes{{kind="{kind}"}}') / MIB
-                for kind in KINDS
-            }
-            there = sockets(pid) - before
+        forget_peak(pid)
+        for _ in range(50):
+            leave_queue(port, room)
+        for number, each in enumerate(islice(cycle(words.values()), CONNECTIONS)):
+            hostile.append(Hostile(port, number, each))
+            hostile[-1].push()
+            if number % 100 == 99:
+                # So that she is answered in turn, what was sent so far has been looked at.
+                assert say(port, alice, "beside them", room=room).status == 201
+        for number in range(SAID):
             for one in hostile:
-                one.close()
-            wait_until(lambda: not held(port), "nobody is held any more")
-            wait_until(lambda: sockets(pid) <= before, "all sockets are closed")
-            assert say(port, alice, "after them", room=room).status == 201
-            grown = most() - base
+                one.push()
+            assert say(port, alice, f"{number} {TEXT}"[:7990], room=room).status == 201
+        shed = metric(port, "comet_chat_memory_shed_total")
+        held_bytes = {
+            kind: metric(port, f'comet_chat_memory_held_bytes{{kind="{kind}"}}') / MIB
+            for kind in KINDS
+        }
+        there = sockets(pid) - before
+        for one in hostile:
+            one.close()
+        wait_until(lambda: not held(port), "nobody is held any more")
+        wait_until(lambda: sockets(pid) <= before, "all sockets are closed")
+        assert say(port, alice, "after them", room=room).status == 201
+        grown = peak(pid) - base
         print(
             f"base {base / MIB:.0f} MiB, grown by {grown / MIB:.1f} of {ALLOWED / MIB:.0f} MiB; "
             f"{there} were there, {shed:.0f} let go; held {held_bytes}; "
