@@ -100,7 +100,7 @@ def test_axe_finds_nothing_on_pages_without_script(visits: Visits, who: str) -> 
         assert findings(visitor.page) == [], path
 
 
-def test_messages_are_a_list_of_articles_and_few_colours_are_enough(visits: Visits, room: Room) -> None:
+def test_messages_are_a_list_and_few_colours_are_enough(visits: Visits, room: Room) -> None:
     room.say("Grace", "first")
     room.say("Grace", "second")
     ada = visits.enter("Ada")

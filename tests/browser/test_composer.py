@@ -52,7 +52,7 @@ class Post:
         self._page.unroute(MESSAGES)
 
 
-def test_a_line_is_pending_until_it_comes_back_though_the_page_is_loaded_anew(visits: Visits) -> None:
+def test_a_line_is_pending_until_it_comes_back_or_the_page_does(visits: Visits) -> None:
     ada = visits.enter("Ada")
     posts = Post(ada)
     posts.hold()
