@@ -15,7 +15,13 @@ from contextlib import contextmanager
 from tests.postgresql import PostgresServer, programs
 
 #: As it comes, but for more memory than the tests give it.
-SETTINGS = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
+SETTINGS = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "128MB",
+    "autovacuum": "on",
+    "max_logical_replication_workers": "4",
+}
 
 
 def missing() -> str:

@@ -136,6 +136,9 @@ def cluster(
             # What is said to be durable is: the disk is asked, and is slow when the shim says so.
             settings={
                 "fsync": "on",
+                # Beside all else, as everywhere.
+                "autovacuum": "on",
+                "autovacuum_naptime": "10s",
                 # After a crash one call for all files, not one for each of a thousand.
                 "recovery_init_sync_method": "syncfs",
                 "listen_addresses": "*",
