@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import MakeWindow
 from tests.browser.tabs import LABELS, Window, held
@@ -35,18 +35,34 @@ def grace(friend: Daemon) -> str:
     return log_in(friend.port, "Grace")
 
 
-def embedded(window: Window, origin: str, daemon: Daemon, token: str, transport: str) -> Page:
-    page = window.page()
+@pytest.fixture(scope="module")
+def guests(chromium: Browser) -> Iterator[tuple[Window, Page]]:
+    """A window with a tab for one guest after another, who leave nothing in it."""
+    window = Window(chromium.new_context())
+    yield window, window.page()
+    window.close()
+
+
+@pytest.fixture
+def page(guests: tuple[Window, Page]) -> Iterator[Page]:
+    """The tab as a guest's; no script in it may fail."""
+    window, page = guests
+    yield page
+    page.goto("about:blank")
+    assert window.errors == []
+
+
+def embed(page: Page, origin: str, daemon: Daemon, token: str, transport: str) -> None:
+    """Load the example."""
     page.goto(f"{origin}/embed.html#url={daemon.url}&token={token}&transports={transport}")
-    return page
 
 
 @pytest.mark.parametrize(("transport", "label"), [*LABELS.items(), ("jsonp", "callback polling")])
 def test_a_transport_works_from_another_site(
-    transport: str, label: str, make_window: MakeWindow, origin: str, friend: Daemon, grace: str
+    transport: str, label: str, page: Page, origin: str, friend: Daemon, grace: str
 ) -> None:
     token = log_in(friend.port, f"guest-{transport}")
-    page = embedded(make_window(), origin, friend, token, transport)
+    embed(page, origin, friend, token, transport)
     expect(page.locator("#state")).to_have_text(f"live by {label}")
     if transport != "plain":
         wait_until(lambda: held(friend, transport) == 1, f"a held {transport}")
@@ -63,10 +79,8 @@ def test_a_transport_works_from_another_site(
     assert history(friend.port)[-1]["text"] == f"by {transport}"
 
 
-def test_a_message_from_elsewhere_is_no_event(
-    make_window: MakeWindow, origin: str, friend: Daemon
-) -> None:
-    page = embedded(make_window(), origin, friend, log_in(friend.port, "guest"), "frame")
+def test_a_message_from_elsewhere_is_no_event(page: Page, origin: str, friend: Daemon) -> None:
+    embed(page, origin, friend, log_in(friend.port, "guest"), "frame")
     expect(page.locator("#state")).to_have_text("live by hidden iframe")
     forged = '{"type": "message", "from": "mallory", "text": "forged", "id": 99999}'
     # From the page itself, from a frame of its own origin, and from the daemon's other pages.
