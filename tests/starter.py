@@ -113,12 +113,15 @@ class Starter:
         environ: Mapping[str, str],
         log: Path,
         before: str = "",
+        data: Path | None = None,
     ) -> Forked:
         """Start a daemon without waiting for more than its process.
 
         :param arguments: the command, twistd's.
         :param log: gets what it prints.
         :param before: Python that its process runs first.
+        :param data: its directory, which is made with a database that has all tables, unless it
+            is there.
         """
         asked = {
             "arguments": list(arguments),
@@ -126,6 +129,7 @@ class Starter:
             "environ": dict(environ),
             "log": str(log),
             "before": before,
+            "data": "" if data is None else str(data),
         }
         with self._lock:
             self._connection.sendall(json.dumps(asked).encode() + b"\n")

@@ -221,8 +221,16 @@ class Daemon:
             )
 
     def _fork(self) -> Forked:
+        elsewhere = "COMET_CHAT_DATABASE" in self._environ or any(
+            word.startswith("--database") for word in self._command
+        )
         return self._shared_starter().start(
-            self._command, self.directory, self._environ, self._log, self._before
+            self._command,
+            self.directory,
+            self._environ,
+            self._log,
+            self._before,
+            None if elsewhere else self.data,
         )
 
     @classmethod
