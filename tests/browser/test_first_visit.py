@@ -9,7 +9,7 @@ import attrs
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.visits import Room, Visits
+from tests.browser.visits import Room, Visitor, Visits
 
 pytestmark = pytest.mark.slow
 
@@ -21,6 +21,12 @@ MOST_REQUESTS = 12
 def chromium(whole_chromium: Browser) -> Browser:
     """A tab has a picture, which is asked for as well."""
     return whole_chromium
+
+
+@pytest.fixture
+def spare() -> list[Visitor]:
+    """None: whoever comes for the first time has a tab that nobody had before."""
+    return []
 
 
 @attrs.define(eq=False, slots=False)  # Playwright notes something on it.
