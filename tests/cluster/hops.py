@@ -12,6 +12,7 @@ is: it waits, and never says `reset`.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from http.client import HTTPException
@@ -33,7 +34,7 @@ from tests.cluster.history import (
     WasReset,
 )
 from tests.cluster.people import ROOMS, messages
-from tests.daemon.talk import ask, connect, log_in, once, say, wait_until
+from tests.daemon.talk import Answer, ask, connect, log_in, once, say, wait_until
 from tests.support import PATIENCE
 
 #: Seconds between two posts.
@@ -147,13 +148,23 @@ def _say(history: History, ports: Sequence[int], token: str, number: int) -> Non
     answer = say(here, token, text, client_id=client_id, room=quote(room))
     assert answer.status == 201, answer
     history.note(Acknowledged(who="talker", client_id=client_id, event=answer.json))
-    newest = once(there, "GET", f"/api/v1/rooms/{quote(room)}/messages?limit=1")
+    newest = _newest(history, there, room)
     if newest.status != 200:
         what = f"{text} was said at {here}; at {there}: {newest.text}"
         history.note(Refused(who="talker", status=newest.status, what=what))
     elif [each["id"] for each in newest.json["messages"]] != [answer.json["id"]]:
         what = f"{text} was said at {here} and the newest at {there} is {newest}"
         history.note(Refused(who="talker", status=0, what=what))
+
+
+def _newest(history: History, port: int, room: str) -> Answer:
+    """A node's answer to who asks for the newest message; one that is far behind is asked again."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        answer = once(port, "GET", f"/api/v1/rooms/{quote(room)}/messages?limit=1")
+        if answer.status != 503 or time.monotonic() > deadline:
+            return answer
+        history.note(InDoubt(who="talker", client_id="", why=f"503: {answer.text}"))
 
 
 @attrs.frozen
