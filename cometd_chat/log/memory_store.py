@@ -104,6 +104,12 @@ class MemoryStore:
             self._giving_back.atexit = False
         return self._taken[0]
 
+    def close(self) -> None:
+        """Let the next one have this database at once, and not only when this store is garbage that
+        was found: one that was used just now is still in the processor's caches."""
+        if self._giving_back is not None:
+            self._giving_back()
+
     def _keep(self) -> None:
         """Let nobody have this database after this store: something failed in it."""
         if self._beside is not None:

@@ -47,6 +47,18 @@ def test_the_next_has_it_with_nothing_in_it() -> None:
     assert again.read_now(count) == 0
 
 
+def test_one_that_is_closed_gives_it_back_at_once_and_once() -> None:
+    store = MemoryStore()
+    store.write_now(put_room)
+    used = connection_of(store)
+    store.close()
+    again = MemoryStore()
+    assert connection_of(again) is used
+    assert again.read_now(count) == 0
+    del store
+    assert connection_of(MemoryStore()) is not used
+
+
 def test_two_have_two() -> None:
     one, other = MemoryStore(), MemoryStore()
     one.write_now(put_room)

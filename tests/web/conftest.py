@@ -74,12 +74,16 @@ def make_site(way: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeSite]:
     """Makes sites; see `MemorySite` for the settings."""
     if way == "forwarded":
         monkeypatch.setattr(site_parts, "build_bayeux", behind_an_edge)
+    made: list[MemorySite] = []
     with ExitStack() as open_sites:
 
         def make(**settings: Any) -> MemorySite:
-            return open_sites.enter_context(MemorySite(**{**WAYS[way], **settings}))
+            made.append(open_sites.enter_context(MemorySite(**{**WAYS[way], **settings})))
+            return made[-1]
 
         yield make
+    for site in made:
+        site.directory.store.close()
 
 
 @pytest.fixture(scope="session")
