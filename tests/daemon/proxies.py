@@ -14,6 +14,7 @@ import datetime
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -293,24 +294,32 @@ PROXIES = {kind.name: kind for kind in (Nginx, Haproxy, Caddy)}
 
 
 class Typing(Running):
-    """A program that is typed to while its output is read."""
+    """A program that is typed to while its output is read.
+
+    curl that uploads while it downloads (``-T.``) looks for what is typed without a pause, which is
+    a third of a processor or more; `pause` has it rest until it is read from again.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        super().__init__(*arguments, keyboard=True)
+        self._paused = False
 
     def __enter__(self) -> Typing:
         return self
 
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        self.output = b""
+    def pause(self) -> None:
+        """Have it stand still; what comes for it and what is typed waits, except while `until`
+        reads."""
+        self._paused = True
+        self.process.send_signal(signal.SIGSTOP)
 
-    def type(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{line}\n".encode())
-        self.process.stdin.flush()
+    def until(self, wanted: str, timeout: float = PATIENCE) -> str:
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            return super().until(wanted, timeout)
+        finally:
+            if self._paused:
+                self.process.send_signal(signal.SIGSTOP)
 
     def end(self) -> str:
         """Close its input and wait for its end, which has to be a success; all that was read."""
