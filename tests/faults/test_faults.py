@@ -71,9 +71,10 @@ class Proxy:
         wait_until(self._said, "the proxy listens")
 
     def _said(self) -> bytes:
-        said = self._output.read_bytes()
-        assert said in (b"", b"ready\n"), said.decode()
-        return said
+        """The lines it has said: of the last there may be a part so far."""
+        said, end, _ = self._output.read_bytes().rpartition(b"\n")
+        assert said in (b"", b"ready"), self._output.read_text()
+        return said + end
 
     def stop(self) -> None:
         assert self._process is not None
