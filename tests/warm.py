@@ -103,8 +103,8 @@ def put_database(data: Path) -> None:
 
 
 def leave(ended: SystemExit) -> NoReturn:
-    """End this process at once: to take apart all that it has imported takes half a second, as long
-    as three starts of a daemon. Who starts for a user does it."""
+    """End this process at once. Python would take apart its modules, for 0.08 s of CPU and not
+    0.007, which is as long as a start. Who starts for a user does it."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ended.code if isinstance(ended.code, int) else bool(ended.code))

@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def test_every_stream_comes_through_at_once_and_in_order(
     token = log_in(daemon.port, f"alice-{room}")
     with ExitStack() as stack:
         streams = open_streams(stack, proxy, daemon, room)
-        ws = stack.enter_context(socket_through(proxy, token, room))
+        ws = stack.enter_context(closing(socket_through(proxy, token, room)))
         here = {*streams, f"alice-{room}"}
         wait_until(lambda: people(daemon.port, room) == here, "all are there")
         for stream in streams.values():
@@ -186,7 +186,7 @@ def test_where_duplex_can_not_stream_it_is_said_how_it_could(proxy: Proxy, room:
 
 def test_a_socket_talks_both_ways(proxy: Proxy, daemon: Daemon, room: str) -> None:
     name = f"dave-{room}"
-    with socket_through(proxy, log_in(daemon.port, name), room) as ws:
+    with closing(socket_through(proxy, log_in(daemon.port, name), room)) as ws:
         assert json.loads(ws.recv(timeout=PROMPT))["type"] == "hello"
         ws.send(json.dumps({"type": "message", "room": room, "text": "by wire"}))
         assert next_message(ws, "by wire")["from"] == name

@@ -16,7 +16,6 @@ import asyncio
 import ssl
 from collections.abc import Coroutine
 from threading import Thread
-from types import TracebackType
 from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -27,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class TlsWebSocket:
-    """``with TlsWebSocket("wss://chat.example.org/...", context, 443) as ws: ws.send(...)``.
+    """``with closing(TlsWebSocket("wss://chat.example.org/...", context, 443)) as ws: ...``.
 
     All the while it reads, and answers pings; it sends none.
 
@@ -68,17 +67,6 @@ class TlsWebSocket:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         self._loop.close()
-
-    def __enter__(self) -> TlsWebSocket:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 async def opened(url: str, context: ssl.SSLContext, port: int) -> ClientConnection:
